@@ -1,0 +1,44 @@
+"""The one error that kingyo raises on purpose, and how an unknown name is answered.
+
+Every message says which argument, what was expected, what was received and what to do about it.
+Nothing here imports the rest of the package.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class KingyoError(ValueError):
+    """A mistake that its user can mend: bad input, a missing file, models that do not fit together.
+
+    Args:
+        argument: what is wrong, in the user's words (a key of the YAML, a file, a flag).
+        expected: what would have been right.
+        received: what was found instead.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, argument: str, *, expected: str, received: str, remedy: str = "") -> None:
+        self.argument = argument
+        self.expected = expected
+        self.received = received
+        self.remedy = remedy
+        message = f"{argument}: expected {expected}; received {received}."
+        super().__init__(f"{message} {remedy}" if remedy else message)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return "Did you mean 'x'?" for the nearest known name, or the list of all when none is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f"Did you mean '{near[0]}'?"
+    return f"Known: {', '.join(names)}." if names else "None is known here."
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> KingyoError:
+    """Build the error for a name that nobody knows."""
+    names = sorted(known)
+    return KingyoError(kind, expected="a known name", received=f"'{name}'", remedy=suggest(name, names))

@@ -1,0 +1,130 @@
+"""Finding a method, a strategy or a grader by name: in the package, in a plugin, in a user's file.
+
+A registry knows a package whose modules register themselves when imported; it imports them on first use,
+so that listing names costs nothing at start-up. It does not know what it holds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from kingyo.errors import KingyoError, suggest, unknown
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class Registry(Generic[T]):
+    """Named objects of one kind.
+
+    Args:
+        kind: the word for messages, such as "merge method".
+        package: the package whose modules register the built-in ones.
+        group: entry-point group of installed plugins.
+    """
+
+    def __init__(self, kind: str, package: str, group: str) -> None:
+        self._kind = kind
+        self._package = package
+        self._group = group
+        self._found: dict[str, T] = {}
+        self._scanned = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that puts an object (or class) under this name."""
+
+        def put(thing: T) -> T:
+            if name in self._found:
+                raise ValueError(f"two {self._kind}s are called '{name}'")
+            self._found[name] = thing
+            return thing
+
+        return put
+
+    def names(self) -> list[str]:
+        """All names that ``get`` knows, sorted; files not counted."""
+        self._scan()
+        plugins = [point.name for point in entry_points(group=self._group)]
+        return sorted({*self._found, *plugins})
+
+    def get(self, name: str, folder: Path | None = None) -> T:
+        """Find by name, or by ``path/to/file.py:Name`` relative to ``folder``.
+
+        Raises:
+            KingyoError: nobody knows the name; the nearest is suggested.
+        """
+        self._scan()
+        if name in self._found:
+            return self._found[name]
+        if ".py:" in name:
+            return cast(T, load_from_file(name, folder))
+        for point in entry_points(group=self._group):
+            if point.name == name:
+                return cast(T, point.load())
+        raise unknown(self._kind, name, self.names())
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
+        self._scanned = True
+
+
+def load_from_file(reference: str, folder: Path | None = None) -> object:
+    """Load ``path/to/file.py:Name``: code of the user's own, run because the user named it.
+
+    Raises:
+        KingyoError: no such file, the file fails, or it has no such name.
+    """
+    file, _, name = reference.rpartition(":")
+    path = (folder or Path.cwd()) / file
+    if not path.is_file():
+        raise KingyoError(reference, expected="a Python file", received=f"no file {path}")
+    spec = importlib.util.spec_from_file_location(f"kingyo_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise KingyoError(reference, expected="a Python file", received=str(path))
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # any crash of the user's file becomes one clear message
+        raise KingyoError(
+            reference, expected="a file that imports", received=f"{type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(module, name):
+        public = [each for each in vars(module) if not each.startswith("_")]
+        raise KingyoError(
+            reference, expected=f"a name in {path.name}", received=f"'{name}'", remedy=suggest(name, public)
+        )
+    return cast(object, getattr(module, name))
+
+
+def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S:
+    """Build a frozen settings dataclass from a mapping of the YAML; unknown keys and wrong types are errors.
+
+    Args:
+        kind: a dataclass whose fields all have defaults or are required by name.
+        values: what the user wrote.
+        where: the key of the YAML, for messages.
+    """
+    fields = getattr(kind, "__dataclass_fields__", {})
+    for key in values:
+        if key not in fields:
+            raise KingyoError(
+                f"{where}.{key}", expected="a known setting", received=f"'{key}'", remedy=suggest(key, fields)
+            )
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join([where, *(str(part) for part in first["loc"])])
+        raise KingyoError(place, expected=first["msg"], received=repr(first["input"])) from error

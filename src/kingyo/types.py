@@ -1,0 +1,150 @@
+"""The words of kingyo as data and protocols: what travels between the crafts.
+
+Only plain data live here: no torch, no numpy, no files. Larger scores are better, everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+Split = Literal["fit", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("fit", "validation", "test")
+
+Genome = tuple[float, ...]
+"""One number per axis, in the axis' own units; a categorical gene is the index of its choice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One coordinate of a genome.
+
+    Attributes:
+        name: unique within its space, such as ``weight/ja/block.3``.
+        low, high: bounds, both inclusive. A binary axis is 0..1, a categorical one 0..len(choices) - 1.
+        kind: float genes are continuous; the others take whole numbers.
+        choices: the categories of a categorical axis, else empty.
+        start: where a search that needs a first point begins; the middle when None.
+    """
+
+    name: str
+    low: float
+    high: float
+    kind: Literal["float", "int", "binary", "categorical"] = "float"
+    choices: tuple[str, ...] = ()
+    start: float | None = None
+
+    @property
+    def first(self) -> float:
+        """The first point: ``start``, or the middle of the bounds."""
+        return (self.low + self.high) / 2 if self.start is None else self.start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One question of a task: prompt as the model sees it after templating, and the reference answer."""
+
+    id: str
+    prompt: str
+    answer: str
+    choices: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemScore:
+    """The score of one model on one item, in [0, 1], with the text that it answered."""
+
+    item: str
+    score: float
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One ask of a strategy. Numbers count from 0 within a search; parents are numbers of earlier trials."""
+
+    number: int
+    genome: Genome
+    parents: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a trial ended: item scores, or a failure with its reason. Never both, never neither."""
+
+    trial: Trial
+    scores: tuple[ItemScore, ...] = ()
+    failure: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.scores) == (self.failure is not None):
+            raise ValueError(
+                f"outcome of trial {self.trial.number}: give item scores or a failure, not both or neither"
+            )
+
+    @property
+    def score(self) -> float | None:
+        """Mean item score, or None for a failure."""
+        if self.failure is not None:
+            return None
+        return sum(each.score for each in self.scores) / len(self.scores)
+
+
+@runtime_checkable
+class Strategy(Protocol):
+    """Ask / tell search: numbers in, numbers out.
+
+    What it asks depends on its axes, settings, seed and history alone. Tells may come late, shuffled
+    within a batch, in parts; a failure is an outcome and ranks below every score. ``ask`` never blocks:
+    asked before all tells are in, it proposes from what it knows.
+    """
+
+    @property
+    def batch(self) -> int:
+        """How many trials it would like to be asked for at once (its population)."""
+        ...
+
+    def ask(self, n: int) -> list[Trial]:
+        """Propose n trials, numbered on from the last; fewer (or none) only when the space is exhausted."""
+        ...
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Learn how trials ended."""
+        ...
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """What a task needs of a live model."""
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Continue each prompt greedily; the texts end before the first stop string, without the prompt."""
+        ...
+
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
+        ...
+
+    def chat_prompt(self, message: str) -> str:
+        """Wrap a user's message in the model's chat template, up to where the answer begins."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Items with splits, and a way to score a live model on them."""
+
+    @property
+    def name(self) -> str:
+        """Unique within a run."""
+        ...
+
+    def items(self, split: Split) -> Sequence[Item]:
+        """The items of a split, in a fixed order."""
+        ...
+
+    def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+        """Score each item, in the order given."""
+        ...
