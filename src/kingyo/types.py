@@ -92,6 +92,30 @@ class Outcome:
         return sum(each.score for each in self.scores) / len(self.scores)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How one candidate did on one split: item scores, or a failure with its reason; and what it cost.
+
+    Attributes:
+        build_seconds: time to merge the weights into the live model.
+        score_seconds: time to answer and grade the items.
+        copied_from: id of an earlier trial with the same recipe whose scores these are; nothing was run.
+    """
+
+    scores: tuple[ItemScore, ...] = ()
+    failure: str | None = None
+    build_seconds: float = 0.0
+    score_seconds: float = 0.0
+    copied_from: int | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """Mean item score; None for a failure."""
+        if self.failure is not None or not self.scores:
+            return None
+        return sum(each.score for each in self.scores) / len(self.scores)
+
+
 @runtime_checkable
 class Strategy(Protocol):
     """Ask / tell search: numbers in, numbers out.

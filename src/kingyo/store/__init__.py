@@ -1,0 +1,307 @@
+"""The run database: one SQLite file that is the whole state of a run.
+
+It stores searches, trials, evaluations, item scores and answers, and commits each fact at once, so that a
+process killed at any instant loses only the evaluation in flight. It knows no algorithm, no model, no recipe
+language: a recipe is a JSON text with a hash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from pydantic import TypeAdapter
+
+from kingyo.errors import KingyoError
+from kingyo.store.database import (
+    DATABASE,
+    MIGRATIONS,
+    acquire,
+    check,
+    connect,
+    migrate,
+    require,
+    schema_version,
+)
+from kingyo.store.records import NewTrial, StoredTrial, Summary
+from kingyo.types import SPLITS, Evaluation, Genome, Item, ItemScore, Split, Trial
+
+__all__ = ["DATABASE", "NewTrial", "RunStore", "StoredTrial", "Summary"]
+
+
+class RunStore:
+    """The database of one run folder. Use ``create``, ``open`` or ``read``, then as a context manager."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+        self.folder = folder
+        self._db = connection
+        self._lock = lock
+        self._session: int | None = None
+        if lock is not None:
+            now = time.time()
+            with self._db:
+                row = self._db.execute(
+                    "INSERT INTO sessions (pid, started_at, seen_at) VALUES (?, ?, ?)",
+                    (os.getpid(), now, now),
+                )
+            self._session = row.lastrowid
+
+    @classmethod
+    def create(cls, folder: Path) -> RunStore:
+        """Make a new run folder and its database.
+
+        Raises:
+            KingyoError: the folder exists and is not empty, or cannot be written.
+        """
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise KingyoError(
+                str(folder),
+                expected="a run folder that does not exist yet",
+                received="one that is there already",
+                remedy=f"Go on with it by `kingyo resume {folder}`, or choose another with --run.",
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = acquire(folder)
+            connection = connect(folder / DATABASE)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise KingyoError(
+                str(folder), expected="a folder that can be written", received=str(error)
+            ) from error
+        migrate(connection, folder)
+        return cls(folder, connection, lock)
+
+    @classmethod
+    def open(cls, folder: Path) -> RunStore:
+        """Open an existing run to go on with it; one process at a time.
+
+        Raises:
+            KingyoError: no run there, another process has it, or the database is damaged or too new.
+        """
+        require(folder)
+        lock = acquire(folder)
+        connection = connect(folder / DATABASE)
+        check(connection, folder)
+        migrate(connection, folder)
+        return cls(folder, connection, lock)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunStore:
+        """Open an existing run only to look at it, also while another process works on it."""
+        require(folder)
+        connection = connect(folder / DATABASE)
+        check(connection, folder)
+        if schema_version(connection, folder) < len(MIGRATIONS):
+            connection.close()
+            return cls.open(folder)
+        connection.execute("PRAGMA query_only = 1")
+        return cls(folder, connection, None)
+
+    def close(self) -> None:
+        """Give the lock and the file back; safe to call twice."""
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> RunStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Facts about the run
+
+    def set_fact(self, key: str, value: object) -> None:
+        """Store a JSON value under a key."""
+        with self._db:
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
+
+    def fact(self, key: str) -> object:
+        """Return the JSON value under a key, or None."""
+        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def seconds(self) -> float:
+        """Working time of all sessions so far."""
+        return float(
+            self._db.execute("SELECT COALESCE(SUM(seen_at - started_at), 0) FROM sessions").fetchone()[0]
+        )
+
+    # Items
+
+    def add_items(self, splits: Mapping[Split, Sequence[Item]]) -> None:
+        """Store the splits, once and for all."""
+        rows = [
+            (item.id, split, position, _ITEM.dump_json(item).decode())
+            for split, items in splits.items()
+            for position, item in enumerate(items)
+        ]
+        with self._db:
+            self._db.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", rows)
+
+    def items(self) -> dict[Split, tuple[Item, ...]]:
+        """Return the splits in their stored order."""
+        found: dict[Split, list[Item]] = {split: [] for split in SPLITS}
+        for split, content in self._db.execute("SELECT split, content FROM items ORDER BY split, position"):
+            found[split].append(_ITEM.validate_json(content))
+        return {split: tuple(items) for split, items in found.items()}
+
+    # Searches and trials
+
+    def add_search(self, name: str, description: Mapping[str, object]) -> None:
+        """Declare a search; its description is what it was made of (strategy, settings, axes, seed)."""
+        with self._db:
+            self._db.execute(
+                "INSERT INTO searches (name, position, description)"
+                " VALUES (?, (SELECT COUNT(*) FROM searches), ?)",
+                (name, json.dumps(description, ensure_ascii=False)),
+            )
+
+    def searches(self) -> dict[str, dict[str, object]]:
+        """Return the descriptions of all searches, in the order of their declaration."""
+        rows = self._db.execute("SELECT name, description FROM searches ORDER BY position")
+        return {name: json.loads(description) for name, description in rows}
+
+    def set_winner(self, search: str, trial: int) -> None:
+        """Name the trial (its id) that validation picked."""
+        with self._db:
+            self._db.execute("UPDATE searches SET winner = ? WHERE name = ?", (trial, search))
+
+    def winner(self, search: str) -> StoredTrial | None:
+        """Return the trial that validation picked, if it has."""
+        row = self._db.execute("SELECT winner FROM searches WHERE name = ?", (search,)).fetchone()
+        return None if row is None or row[0] is None else self.trial(row[0])
+
+    def add_trials(self, search: str, batch: int, trials: Iterable[NewTrial]) -> list[StoredTrial]:
+        """Log one ask: all its trials in one transaction."""
+        now = time.time()
+        with self._db:
+            self._db.executemany(
+                "INSERT INTO trials (search, number, batch, name, genome, parents, recipe, recipe_hash,"
+                " asked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(search, new.trial.number, batch, *_values(new), now) for new in trials],
+            )
+        return [trial for trial in self.trials(search) if trial.batch == batch]
+
+    def trials(self, search: str | None = None) -> list[StoredTrial]:
+        """Return the trials of one search, or of all, in the order of asking."""
+        rows = self._db.execute(
+            f"{_TRIAL} WHERE ?1 IS NULL OR search = ?1 ORDER BY id",
+            (search,),
+        )
+        return [_trial(row) for row in rows]
+
+    def trial(self, trial: int) -> StoredTrial:
+        """Return one trial by its id."""
+        row = self._db.execute(f"{_TRIAL} WHERE id = ?", (trial,)).fetchone()
+        if row is None:
+            raise KingyoError("trial", expected="the id of a stored trial", received=str(trial))
+        return _trial(row)
+
+    # Evaluations
+
+    def record(self, trial: int, split: Split, evaluation: Evaluation) -> None:
+        """Commit how a trial did on a split: one transaction, all or nothing."""
+        now = time.time()
+        with self._db:
+            self._db.execute(
+                "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    trial,
+                    split,
+                    evaluation.failure,
+                    evaluation.build_seconds,
+                    evaluation.score_seconds,
+                    now,
+                    evaluation.copied_from,
+                ),
+            )
+            self._db.executemany(
+                "INSERT INTO item_scores VALUES (?, ?, ?, ?, ?)",
+                [(trial, split, each.item, each.score, each.answer) for each in evaluation.scores],
+            )
+            self._db.execute("UPDATE sessions SET seen_at = ? WHERE id = ?", (now, self._session))
+
+    def evaluation(self, trial: int, split: Split) -> Evaluation | None:
+        """Return how a trial did on a split, items in the split's order; None when it was not evaluated."""
+        row = self._db.execute(
+            "SELECT failure, build_seconds, score_seconds, copied_from FROM evaluations"
+            " WHERE trial = ? AND split = ?",
+            (trial, split),
+        ).fetchone()
+        if row is None:
+            return None
+        scores = self._db.execute(
+            "SELECT s.item, s.score, s.answer FROM item_scores s JOIN items i ON i.id = s.item"
+            " WHERE s.trial = ? AND s.split = ? ORDER BY i.position",
+            (trial, split),
+        )
+        return Evaluation(
+            scores=tuple(ItemScore(item=item, score=score, answer=answer) for item, score, answer in scores),
+            failure=row[0],
+            build_seconds=row[1],
+            score_seconds=row[2],
+            copied_from=row[3],
+        )
+
+    def same_recipe(self, recipe_hash: str, split: Split) -> int | None:
+        """Return the first trial with this recipe that was evaluated on this split without failure."""
+        row = self._db.execute(
+            "SELECT MIN(t.id) FROM trials t JOIN evaluations e ON e.trial = t.id"
+            " WHERE t.recipe_hash = ? AND e.split = ? AND e.failure IS NULL AND e.copied_from IS NULL",
+            (recipe_hash, split),
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def summaries(self, split: Split) -> list[Summary]:
+        """Return a line for each evaluation on a split, in the order of asking, without texts."""
+        rows = self._db.execute(
+            "SELECT e.trial, t.search, e.failure, e.build_seconds, e.score_seconds, e.ended_at,"
+            " e.copied_from, COUNT(s.score), AVG(s.score) FROM evaluations e JOIN trials t ON t.id = e.trial"
+            " LEFT JOIN item_scores s ON s.trial = e.trial AND s.split = e.split"
+            " WHERE e.split = ? GROUP BY e.trial ORDER BY e.trial",
+            (split,),
+        )
+        names = (
+            "trial",
+            "search",
+            "failure",
+            "build_seconds",
+            "score_seconds",
+            "ended_at",
+            "copied_from",
+            "n",
+            "mean",
+        )
+        return [Summary(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+_TRIAL = "SELECT id, search, batch, name, number, genome, parents, recipe, recipe_hash FROM trials"
+
+
+_ITEM = TypeAdapter(Item)
+
+
+def _values(new: NewTrial) -> tuple[str | None, str, str, str, str]:
+    genome, parents = json.dumps(new.trial.genome), json.dumps(new.trial.parents)
+    return new.name, genome, parents, new.recipe, new.recipe_hash
+
+
+def _trial(row: tuple[int, str, int, str | None, int, str, str, str, str]) -> StoredTrial:
+    number, genome, parents = row[4], json.loads(row[5]), json.loads(row[6])
+    decoded: Genome = tuple(float(gene) for gene in genome)
+    return StoredTrial(
+        id=row[0],
+        search=row[1],
+        batch=row[2],
+        name=row[3],
+        trial=Trial(number=number, genome=decoded, parents=tuple(parents)),
+        recipe=row[7],
+        recipe_hash=row[8],
+    )

@@ -1,0 +1,129 @@
+"""The SQLite file under a run: connecting, locking, checking, migrating.
+
+It knows the schema and nothing of what the rows mean.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from pathlib import Path
+from typing import IO
+
+from kingyo.errors import KingyoError
+
+DATABASE = "run.db"
+LOCK = "run.lock"
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE items (
+        id TEXT PRIMARY KEY, split TEXT NOT NULL CHECK (split IN ('fit', 'validation', 'test')),
+        position INTEGER NOT NULL, content TEXT NOT NULL, UNIQUE (split, position)) WITHOUT ROWID;
+    CREATE TABLE searches (
+        name TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE, description TEXT NOT NULL,
+        winner INTEGER REFERENCES trials (id)) WITHOUT ROWID;
+    CREATE TABLE trials (
+        id INTEGER PRIMARY KEY, search TEXT NOT NULL REFERENCES searches (name), number INTEGER NOT NULL,
+        batch INTEGER NOT NULL, name TEXT, genome TEXT NOT NULL, parents TEXT NOT NULL,
+        recipe TEXT NOT NULL, recipe_hash TEXT NOT NULL, asked_at REAL NOT NULL, UNIQUE (search, number));
+    CREATE INDEX trials_by_recipe ON trials (recipe_hash);
+    CREATE TABLE evaluations (
+        trial INTEGER NOT NULL REFERENCES trials (id), split TEXT NOT NULL, failure TEXT,
+        build_seconds REAL NOT NULL, score_seconds REAL NOT NULL, ended_at REAL NOT NULL,
+        copied_from INTEGER REFERENCES trials (id), PRIMARY KEY (trial, split)) WITHOUT ROWID;
+    CREATE TABLE item_scores (
+        trial INTEGER NOT NULL, split TEXT NOT NULL, item TEXT NOT NULL REFERENCES items (id),
+        score REAL NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (trial, item),
+        FOREIGN KEY (trial, split) REFERENCES evaluations (trial, split)) WITHOUT ROWID;
+    CREATE TABLE sessions (
+        id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, started_at REAL NOT NULL, seen_at REAL NOT NULL);
+    """,
+)
+
+
+def require(folder: Path) -> None:
+    """Raise unless the folder holds a run."""
+    if not (folder / DATABASE).is_file():
+        raise KingyoError(
+            str(folder),
+            expected=f"a run folder (with a {DATABASE})",
+            received="no such folder" if not folder.exists() else "a folder without one",
+            remedy="`kingyo evolve RUN.yaml` makes one.",
+        )
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open (or make) the file with foreign keys, write-ahead log and full fsync."""
+    connection = sqlite3.connect(path, timeout=30)
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.OperationalError:
+        connection.close()
+        raise
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise _damaged(path.parent, str(error)) from error
+    return connection
+
+
+def acquire(folder: Path) -> IO[str]:
+    """Take the folder's lock. The kernel frees it when its process dies, however it dies."""
+    try:
+        lock = (folder / LOCK).open("a")
+    except OSError as error:
+        raise KingyoError(
+            str(folder), expected="a folder that can be written", received=str(error)
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise KingyoError(
+            str(folder),
+            expected="a run that nobody works on",
+            received="one that another process has locked",
+            remedy="Wait for it to end, or stop it; `kingyo show` works meanwhile.",
+        ) from error
+    return lock
+
+
+def schema_version(connection: sqlite3.Connection, folder: Path) -> int:
+    """Return the version of the file; one that is newer than this program is an error."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise KingyoError(
+            str(folder / DATABASE),
+            expected=f"a database of version {len(MIGRATIONS)} or older",
+            received=f"version {version}",
+            remedy="Install the newer kingyo that wrote it.",
+        )
+    return version
+
+
+def migrate(connection: sqlite3.Connection, folder: Path) -> None:
+    """Bring an older file up to the newest schema, one transaction a step."""
+    for number in range(schema_version(connection, folder), len(MIGRATIONS)):
+        connection.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+
+
+def check(connection: sqlite3.Connection, folder: Path) -> None:
+    """Raise when SQLite finds the file damaged."""
+    try:
+        verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise _damaged(folder, str(error)) from error
+    if verdict != "ok":
+        raise _damaged(folder, str(verdict))
+
+
+def _damaged(folder: Path, reason: str) -> KingyoError:
+    return KingyoError(
+        str(folder / DATABASE),
+        expected="a sound SQLite database",
+        received=reason,
+        remedy="Nothing was changed. Restore the file from a copy, or start a new run.",
+    )
