@@ -9,17 +9,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
-
 from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.strict import parse_settings
+
+__all__ = ["Registry", "load_from_file", "parse_settings"]
 
 T = TypeVar("T")
-S = TypeVar("S")
 
 
 class Registry(Generic[T]):
@@ -106,25 +106,3 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
             reference, expected=f"a name in {path.name}", received=f"'{name}'", remedy=suggest(name, public)
         )
     return cast(object, getattr(module, name))
-
-
-def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S:
-    """Build a frozen settings dataclass from a mapping of the YAML; unknown keys and wrong types are errors.
-
-    Args:
-        kind: a dataclass whose fields all have defaults or are required by name.
-        values: what the user wrote.
-        where: the key of the YAML, for messages.
-    """
-    fields = getattr(kind, "__dataclass_fields__", {})
-    for key in values:
-        if key not in fields:
-            raise KingyoError(
-                f"{where}.{key}", expected="a known setting", received=f"'{key}'", remedy=suggest(key, fields)
-            )
-    try:
-        return TypeAdapter(kind).validate_python(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join([where, *(str(part) for part in first["loc"])])
-        raise KingyoError(place, expected=first["msg"], received=repr(first["input"])) from error

@@ -1,0 +1,112 @@
+"""run.yaml as typed, strict data: what a person writes to say which models, which domain, how to search.
+
+It reads and checks the file; it opens no model and runs nothing. Unknown keys are errors that suggest the
+nearest, and paths are relative to the file that names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kingyo.strict import parse_model, read_yaml
+from kingyo.tasks.spec import TaskSpec, load_task_spec
+
+Scalar = bool | float
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Range(_Strict):
+    """Bounds of a parameter that is searched; ``start`` is where the search begins (default: the middle)."""
+
+    low: float = Field(alias="from")
+    high: float = Field(alias="to")
+    start: float | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"from ({self.low:g}) must be below to ({self.high:g})")
+        if self.start is not None and not self.low <= self.start <= self.high:
+            raise ValueError(f"start ({self.start:g}) must lie within {self.low:g}..{self.high:g}")
+        return self
+
+
+class MergeConfig(_Strict):
+    """How candidates are merged, and which parameters are searched, at which granularity."""
+
+    method: str | None = None
+    groups: str | None = None
+    parameters: dict[str, Range | Scalar] = Field(default_factory=dict[str, "Range | Scalar"])
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+
+
+class SearchConfig(_Strict):
+    """Which strategy looks for the genome. A preset fills in what is not given here."""
+
+    preset: str | None = None
+    strategy: str | None = None
+    settings: dict[str, object] = Field(default_factory=dict[str, object])
+
+
+class Budget(_Strict):
+    """How much a search may spend; the first bound that is reached ends it."""
+
+    candidates: Annotated[int, Field(gt=0)] | None = None
+    item_evaluations: Annotated[int, Field(gt=0)] | None = None
+    minutes: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Budget:
+        if self.candidates is None and self.item_evaluations is None and self.minutes is None:
+            raise ValueError("give at least one of candidates, item_evaluations, minutes")
+        return self
+
+
+class Controls(_Strict):
+    """Searches of the same cost that the winner is compared with."""
+
+    random: bool = True
+    grid: bool = True
+
+
+class RunConfig(_Strict):
+    """A whole run.yaml."""
+
+    name: Annotated[str, Field(pattern=NAME)] = "run"
+    seed: Annotated[int, Field(ge=0)] = 0
+    base: str | None = None
+    sources: Annotated[dict[Annotated[str, Field(pattern=NAME)], str], Field(min_length=1)]
+    task: TaskSpec
+    merge: MergeConfig = MergeConfig()
+    search: SearchConfig = SearchConfig()
+    budget: Budget
+    controls: Controls = Controls()
+    finalists: Annotated[int, Field(gt=0)] = 8
+    batch_size: Annotated[int, Field(gt=0)] = 128
+    device: str = "cpu"
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read and check a run.yaml.
+
+    Raises:
+        KingyoError: no such file, not YAML, an unknown key, a wrong value.
+    """
+    data = read_yaml(path)
+    task = data.get("task")
+    if isinstance(task, str):
+        data = {**data, "task": load_task_spec(path.parent / task).model_dump(exclude_unset=True)}
+    return parse_config({"name": path.stem, **data}, str(path))
+
+
+def parse_config(data: Mapping[str, object], where: str) -> RunConfig:
+    """Check the content of a run.yaml; ``where`` names it in messages."""
+    return parse_model(RunConfig, data, where)

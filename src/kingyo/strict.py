@@ -1,0 +1,138 @@
+"""Reading what users write: YAML into strict, typed data, with errors that name the key and the nearest known one.
+
+It knows no key of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar, cast, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from kingyo.errors import KingyoError, suggest
+
+S = TypeVar("S")
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_yaml(path: Path) -> dict[str, object]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        KingyoError: no such file, not YAML, or not a mapping.
+    """
+    try:
+        loaded: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise KingyoError(str(path), expected="a YAML file", received=error.strerror or str(error)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise KingyoError(str(path), expected="valid YAML", received=problem) from error
+    if not isinstance(loaded, dict):
+        raise KingyoError(str(path), expected="a mapping of keys to values", received=type(loaded).__name__)
+    return cast(dict[str, object], loaded)
+
+
+def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
+    """Check a mapping against a pydantic model; the first problem becomes one clear error.
+
+    Args:
+        model: a model whose config forbids extra keys.
+        data: what the user wrote.
+        where: the file or key that it came from, for messages.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        raise _clear(error.errors()[0], model, where) from error
+
+
+def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S:
+    """Build a frozen settings dataclass from a mapping; unknown keys and wrong types are errors.
+
+    Args:
+        kind: a dataclass whose fields all have defaults or are required by name.
+        values: what the user wrote.
+        where: the key of the YAML, for messages.
+    """
+    fields = getattr(kind, "__dataclass_fields__", {})
+    for key in values:
+        if key not in fields:
+            raise _unknown_key(where, str(key), fields)
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        raise _clear(error.errors()[0], None, where) from error
+
+
+def _clear(problem: ErrorDetails, model: type[BaseModel] | None, where: str) -> KingyoError:
+    place = [part for part in problem["loc"] if not _is_tag(part)]
+    if problem["type"] == "extra_forbidden" and model is not None:
+        parent = ".".join(str(part) for part in place[:-1])
+        known = _keys(model, problem["loc"][:-1])
+        return _unknown_key(f"{where}: {parent}" if parent else where, str(place[-1]), known)
+    argument = f"{where}: {'.'.join(str(part) for part in place)}" if place else where
+    if problem["type"] == "missing":
+        return KingyoError(argument, expected="a value", received="nothing", remedy="This key is required.")
+    message = problem["msg"].removeprefix("Value error, ")
+    return KingyoError(
+        argument, expected=message[:1].lower() + message[1:], received=_short(problem["input"])
+    )
+
+
+def _unknown_key(where: str, key: str, known: Mapping[str, object] | set[str]) -> KingyoError:
+    return KingyoError(where, expected="known keys", received=f"'{key}'", remedy=suggest(key, known))
+
+
+def _short(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+def _is_tag(part: object) -> bool:
+    """Unions put the name of the member tried into pydantic's location; users did not write that."""
+    return isinstance(part, str) and (part in {"bool", "float", "int", "str", "[key]"} or part[:1].isupper())
+
+
+def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
+    """The keys that the model at a location accepts."""
+    types: list[object] = [model]
+    for part in location:
+        types = [inner for kind in types for inner in _step(kind, part)] or types
+    return {field.alias or name for kind in _models(types) for name, field in kind.model_fields.items()}
+
+
+def _step(kind: object, part: int | str) -> Iterator[object]:
+    for each in _flatten(kind):
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            for name, field in each.model_fields.items():
+                if part in (name, field.alias):
+                    yield from _flatten(field.annotation)
+            if part == each.__name__:
+                yield each
+        elif get_origin(each) in (dict, Mapping):
+            yield from _flatten(get_args(each)[1])
+        elif get_origin(each) in (list, tuple):
+            yield from _flatten(get_args(each)[0])
+
+
+def _flatten(kind: object) -> Iterator[object]:
+    """The members of a union, without Annotated around them."""
+    if get_origin(kind) is Annotated:
+        yield from _flatten(get_args(kind)[0])
+    elif get_origin(kind) in (dict, Mapping, list, tuple) or not get_args(kind):
+        yield kind
+    else:
+        for each in get_args(kind):
+            yield from _flatten(each)
+
+
+def _models(types: list[object]) -> Iterator[type[BaseModel]]:
+    for kind in types:
+        for each in _flatten(kind):
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                yield each
