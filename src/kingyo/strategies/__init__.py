@@ -1,0 +1,68 @@
+"""Search: numbers in, numbers out. One algorithm per file; none of them knows a model, a task or a disk.
+
+A strategy is a class with a ``Settings`` dataclass, made from axes, a seed and settings; it asks and is told
+(see ``kingyo.types.Strategy``). The package registers its own; plug-ins use the entry-point group
+``kingyo.strategies``; a user's file is named as ``path/to/file.py:Name``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Never, Protocol, cast
+
+from kingyo.errors import KingyoError
+from kingyo.registry import Registry, parse_settings
+from kingyo.types import Axis, Strategy
+
+__all__ = ["STRATEGIES", "StrategyFactory", "build"]
+
+
+class StrategyFactory(Protocol):
+    """What the registry holds: usually the strategy class itself."""
+
+    @property
+    def Settings(self) -> type[object]:  # noqa: N802  (it is a class: GeneticAlgorithm.Settings)
+        """Frozen dataclass of the options; every field has a default and a ``doc`` in its metadata."""
+        ...
+
+    def __call__(self, axes: Sequence[Axis], seed: int, settings: Never) -> Strategy:
+        """Make a strategy; ``settings`` is an instance of this factory's own ``Settings``."""
+        ...
+
+
+class _Make(Protocol):
+    """The same call, once ``build`` has made sure that the settings are of the factory's own class."""
+
+    def __call__(self, axes: Sequence[Axis], seed: int, settings: object) -> Strategy: ...
+
+
+STRATEGIES: Registry[StrategyFactory] = Registry("strategy", "kingyo.strategies", "kingyo.strategies")
+
+
+def build(
+    name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object], folder: Path | None = None
+) -> Strategy:
+    """Make the strategy of this name with the options that the user wrote.
+
+    Args:
+        name: a registered name, or ``path/to/file.py:Name`` relative to ``folder``.
+        axes: the space to search.
+        seed: 0 or more; with the same axes, options and history, the same asks.
+        options: values for the fields of the strategy's ``Settings``.
+        folder: where a relative file is looked up; the working directory when None.
+
+    Raises:
+        KingyoError: unknown name, unknown or impossible option, axes that the strategy cannot search.
+    """
+    factory = STRATEGIES.get(name, folder)
+    kind = getattr(factory, "Settings", None)
+    if not isinstance(kind, type):
+        raise KingyoError(
+            f"strategy {name}",
+            expected="a class with a nested dataclass Settings",
+            received=repr(factory),
+            remedy="See the strategies of the package for the pattern.",
+        )
+    settings = parse_settings(cast(type[object], kind), options, "strategy")
+    return cast(_Make, factory)(axes, seed, settings)

@@ -1,0 +1,60 @@
+"""What every strategy checks at its door: the axes, the seed and the size of its settings."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from kingyo.errors import KingyoError
+from kingyo.types import Axis
+
+
+def require(argument: str, value: object, expected: str, *, holds: bool) -> None:
+    """Raise a KingyoError unless the condition holds."""
+    if not holds:
+        raise KingyoError(argument, expected=expected, received=repr(value))
+
+
+def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:
+    """Return the axes as a tuple of the strategy's own, after checking them and the seed.
+
+    Raises:
+        KingyoError: no axis, two of the same name, an axis that cannot vary, a seed below 0.
+    """
+    require("seed", seed, "0 or more", holds=seed >= 0)
+    if not axes:
+        raise KingyoError(
+            "axes",
+            expected="at least one axis",
+            received="none",
+            remedy="Give a parameter a range, so that there is something to search.",
+        )
+    for name, count in Counter(axis.name for axis in axes).items():
+        require(f"axis {name}", f"{count} of them", "a unique name", holds=count == 1)
+    for axis in axes:
+        check_axis(axis)
+    return tuple(axes)
+
+
+def check_axis(axis: Axis) -> None:
+    """Raise unless the axis can vary, its bounds suit its kind, and its start lies inside them."""
+    where, bounds = f"axis {axis.name}", (axis.low, axis.high)
+    require(where, bounds, "finite bounds", holds=math.isfinite(axis.low) and math.isfinite(axis.high))
+    if axis.low >= axis.high:
+        raise KingyoError(
+            where,
+            expected="low < high",
+            received=f"{axis.low}..{axis.high}",
+            remedy="A fixed value is not an axis: write it as a constant.",
+        )
+    if axis.kind != "float":
+        whole = float(axis.low).is_integer() and float(axis.high).is_integer()
+        require(where, bounds, "whole bounds", holds=whole)
+    if axis.kind == "binary":
+        require(where, bounds, "the bounds 0..1 of a binary axis", holds=bounds == (0, 1))
+    if axis.kind == "categorical":
+        last = len(axis.choices) - 1
+        require(where, bounds, f"the bounds 0..{last} of its choices", holds=bounds == (0, last))
+    if axis.start is not None:
+        require(where, axis.start, "a start inside the bounds", holds=axis.low <= axis.start <= axis.high)

@@ -1,0 +1,188 @@
+"""The textbook genetic algorithm: select, cross, mutate, next generation, with elitism.
+
+    population  random in the bounds            evaluated by whoever asks
+    parents     the elites (best ever told) + the last complete generation
+    child       two selected parents; each gene from either with equal probability; few genes mutated
+
+Holland 1975; Goldberg 1989. A generation is complete when ``population`` outcomes are in, whichever trials
+they belong to; before that, asks go on from the parents of the generation before (or at random, at the
+beginning). Elites are not asked again: they stay among the parents with the score they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+from kingyo.strategies import STRATEGIES, genes, selection
+from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.history import History, Told, check_count
+from kingyo.types import Axis, Genome, Outcome, Trial
+
+SMALLEST_MUTATION_RATE = 0.01
+NOVELTY_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent:
+    """A told trial that may have children."""
+
+    number: int
+    genome: Genome
+    score: float
+
+
+class GeneticAlgorithm:
+    """The textbook genetic algorithm, for axes of every kind.
+
+    A trial has two parents after crossover, one when it is only a mutant, none in the first population.
+    A child that repeats an earlier genome would cost an evaluation and teach nothing: it is mutated on, one
+    random gene at a time, until it is new (20 attempts; a small space may be used up).
+    Failures have no children.
+
+    Args:
+        axes: the space.
+        seed: 0 or more.
+        settings: see ``Settings``.
+
+    Raises:
+        KingyoError: axes or settings that make no sense, each named.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Options of the genetic algorithm."""
+
+        population: int = field(default=20, metadata={"doc": "trials per generation"})
+        elites: int = field(
+            default=2, metadata={"doc": "how many of the best ever told stay among the parents"}
+        )
+        selection: Literal["tournament", "roulette", "rank"] = field(
+            default="tournament",
+            metadata={"doc": "how parents are picked; roulette needs scores with a meaningful zero"},
+        )
+        tournament_size: int = field(default=3, metadata={"doc": "how many compete in one tournament"})
+        crossover_rate: float = field(
+            default=0.9, metadata={"doc": "share of children with two parents; the others are mutants of one"}
+        )
+        mutation_rate: float | None = field(
+            default=None, metadata={"doc": "probability per gene; default 1 / number of genes, at least 0.01"}
+        )
+        mutation_step: float = field(
+            default=0.1,
+            metadata={"doc": "standard deviation of a mutation, as a fraction of the axis' range"},
+        )
+        include: Literal["none", "start"] = field(
+            default="none",
+            metadata={"doc": "start: the first trial is the start (or middle) of every axis"},
+        )
+
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
+        self._axes = check_search(axes, seed)
+        _check_settings(settings)
+        self._settings = settings
+        self._rng = Random(seed)
+        self._history = History()
+        self._seen: set[Genome] = set()
+        self._elites: list[Parent] = []
+        self._parents: list[Parent] = []
+        self._mutation_rate = (
+            max(1 / len(self._axes), SMALLEST_MUTATION_RATE)
+            if settings.mutation_rate is None
+            else settings.mutation_rate
+        )
+        self._select = {
+            "roulette": selection.roulette,
+            "rank": selection.rank,
+            "tournament": selection.tournament(settings.tournament_size),
+        }[settings.selection]
+
+    @property
+    def batch(self) -> int:
+        """The size of a generation."""
+        return self._settings.population
+
+    def ask(self, n: int) -> list[Trial]:
+        """Propose n trials: the first population at random, then children."""
+        check_count(n)
+        if n == 0:
+            return []
+        while generation := self._history.take(self._settings.population):
+            self._turn(generation)
+        return [self._propose() for _ in range(n)]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Learn how trials ended; a generation turns at the next ask."""
+        self._history.tell(outcomes)
+
+    def _turn(self, generation: Sequence[Told]) -> None:
+        """Next generation: its members and the best ever are the parents from now on."""
+        born = [
+            Parent(number=told.number, genome=told.genome, score=told.score)
+            for told in generation
+            if told.score is not None
+        ]
+        ranked = sorted([*self._elites, *born], key=lambda parent: (-parent.score, parent.number))
+        self._elites = ranked[: self._settings.elites]
+        older = [elite for elite in self._elites if elite not in born]
+        # When all of a generation failed and nothing is kept, its parents try again.
+        self._parents = [*older, *born] or self._parents
+
+    def _propose(self) -> Trial:
+        genome, parents = self._child() if self._parents else (self._newcomer(), ())
+        genome = self._renewed(genome)
+        self._seen.add(genome)
+        return self._history.ask(genome, parents)
+
+    def _newcomer(self) -> Genome:
+        if self._history.count == 0 and self._settings.include == "start":
+            return genes.first_point(self._axes)
+        return genes.random_point(self._axes, self._rng)
+
+    def _child(self) -> tuple[Genome, tuple[int, ...]]:
+        scores = [parent.score for parent in self._parents]
+        if len(scores) < 2 or self._rng.random() >= self._settings.crossover_rate:
+            parent = self._parents[self._select(scores, self._rng)]
+            return self._mutated(parent.genome), (parent.number,)
+        one, two = selection.pick_pair(scores, self._select, self._rng)
+        a, b = self._parents[one], self._parents[two]
+        return self._mutated(cross(a.genome, b.genome, self._rng)), (a.number, b.number)
+
+    def _mutated(self, genome: Genome) -> Genome:
+        return tuple(
+            genes.mutate_gene(axis, gene, self._settings.mutation_step, self._rng)
+            if self._rng.random() < self._mutation_rate
+            else gene
+            for axis, gene in zip(self._axes, genome, strict=True)
+        )
+
+    def _renewed(self, genome: Genome) -> Genome:
+        for _ in range(NOVELTY_ATTEMPTS):
+            if genome not in self._seen:
+                break
+            place = self._rng.randrange(len(genome))
+            step = self._settings.mutation_step
+            gene = genes.mutate_gene(self._axes[place], genome[place], step, self._rng)
+            genome = (*genome[:place], gene, *genome[place + 1 :])
+        return genome
+
+
+def cross(one: Genome, two: Genome, rng: Random) -> Genome:
+    """Uniform crossover: each gene from either parent with equal probability (Syswerda 1989)."""
+    return tuple(a if rng.random() < 0.5 else b for a, b in zip(one, two, strict=True))
+
+
+def _check_settings(settings: GeneticAlgorithm.Settings) -> None:
+    size, elites = settings.population, settings.elites
+    require("population", size, "2 or more", holds=size >= 2)
+    require("elites", elites, f"0 to the population of {size}", holds=0 <= elites <= size)
+    require("tournament_size", settings.tournament_size, "1 or more", holds=settings.tournament_size >= 1)
+    require("mutation_step", settings.mutation_step, "more than 0", holds=settings.mutation_step > 0)
+    rates = {"crossover_rate": settings.crossover_rate, "mutation_rate": settings.mutation_rate}
+    for name, rate in rates.items():
+        require(name, rate, "0 to 1", holds=rate is None or 0 <= rate <= 1)
+
+
+STRATEGIES.register("ga")(GeneticAlgorithm)

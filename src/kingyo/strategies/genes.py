@@ -1,0 +1,56 @@
+"""One gene: its first value, a random one, and a mutated one, for every kind of axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from random import Random
+
+from kingyo.types import Axis, Genome
+
+
+def first_point(axes: Sequence[Axis]) -> Genome:
+    """The first point of every axis; a middle between two whole numbers goes down."""
+    return tuple(
+        float(axis.first) if axis.kind == "float" else float(math.floor(axis.first)) for axis in axes
+    )
+
+
+def random_point(axes: Sequence[Axis], rng: Random) -> Genome:
+    """A point drawn uniformly within the bounds."""
+    return tuple(random_gene(axis, rng) for axis in axes)
+
+
+def random_gene(axis: Axis, rng: Random) -> float:
+    """A value drawn uniformly within the bounds; every whole number equally likely on the other kinds."""
+    if axis.kind == "float":
+        return min(axis.high, axis.low + (axis.high - axis.low) * rng.random())
+    return float(rng.randint(int(axis.low), int(axis.high)))
+
+
+def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
+    """Change one gene.
+
+    A float takes a Gaussian step of standard deviation ``step`` times the range, reflected at the bounds; an
+    int the same, rounded, but at least 1; a binary gene flips; a categorical one becomes another category.
+    """
+    if axis.kind == "binary":
+        return 1.0 - value
+    if axis.kind == "categorical":
+        other = rng.randint(0, int(axis.high) - 1)
+        return float(other + (other >= value))
+    move = rng.gauss(0.0, step * (axis.high - axis.low))
+    if axis.kind == "float":
+        return reflect(value + move, axis.low, axis.high)
+    whole = math.copysign(max(1, round(abs(move))), move)
+    return reflect(value + whole, axis.low, axis.high)
+
+
+def reflect(value: float, low: float, high: float) -> float:
+    """Fold a number back into [low, high], as a ball bounces between two walls.
+
+    Unlike clipping it does not pile mutants up on the bounds.
+    """
+    width = high - low
+    place = math.fmod(abs(value - low), 2 * width)
+    return min(high, max(low, low + (place if place <= width else 2 * width - place)))

@@ -1,0 +1,118 @@
+"""Grid search: every combination of evenly spaced values, once. The control that people know best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from kingyo.errors import KingyoError
+from kingyo.strategies import STRATEGIES
+from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.history import History, check_count
+from kingyo.types import Axis, Genome, Outcome, Trial
+
+
+class GridSearch:
+    """Full factorial search, for axes of every kind, in an order shuffled by the seed.
+
+    The shuffle spreads the points, so that a budget which ends early has still looked everywhere.
+    Float axes take ``points`` values from low to high, or every ``step``; int axes the same, rounded; binary
+    and categorical axes all their values. When the grid is used up, ``ask`` returns fewer trials, then none.
+
+    Args:
+        axes: the space.
+        seed: 0 or more.
+        settings: see ``Settings``.
+
+    Raises:
+        KingyoError: axes or settings that make no sense, or more points than ``limit``.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Options of grid search."""
+
+        points: int = field(default=5, metadata={"doc": "values per float or int axis, both bounds included"})
+        step: float | None = field(
+            default=None, metadata={"doc": "distance between values, from low on; overrides points"}
+        )
+        limit: int = field(default=100_000, metadata={"doc": "most points that a grid may have"})
+        batch: int = field(default=20, metadata={"doc": "how many trials to ask for at once"})
+
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
+        _check_settings(settings)
+        self._batch = settings.batch
+        self._levels = [axis_levels(axis, settings) for axis in check_search(axes, seed)]
+        size = math.prod(len(levels) for levels in self._levels)
+        if size > settings.limit:
+            raise KingyoError(
+                "grid",
+                expected=f"at most {settings.limit} points",
+                received=f"{size} points on {len(axes)} axes",
+                remedy="Take fewer points per axis, fewer axes, or the strategy 'random'.",
+            )
+        self._order = list(range(size))
+        Random(seed).shuffle(self._order)
+        self._history = History()
+
+    @property
+    def batch(self) -> int:
+        """How many trials to ask for at once."""
+        return self._batch
+
+    @property
+    def size(self) -> int:
+        """How many points the grid has."""
+        return len(self._order)
+
+    def ask(self, n: int) -> list[Trial]:
+        """Propose the next n points; fewer, then none, at the end of the grid."""
+        check_count(n)
+        start = self._history.count
+        return [self._history.ask(self._point(index)) for index in self._order[start : start + n]]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Check the outcomes; nothing is learned from them."""
+        self._history.tell(outcomes)
+
+    def _point(self, index: int) -> Genome:
+        genome: list[float] = []
+        for levels in self._levels:  # the index is a number in a mixed radix: one digit per axis
+            index, digit = divmod(index, len(levels))
+            genome.append(levels[digit])
+        return tuple(genome)
+
+
+def axis_levels(axis: Axis, settings: GridSearch.Settings) -> list[float]:
+    """The values of one axis on the grid, ascending, each once.
+
+    Raises:
+        KingyoError: the axis alone would have more values than ``limit``.
+    """
+    width = axis.high - axis.low
+    if axis.kind in ("binary", "categorical"):
+        return [float(value) for value in range(int(axis.low), int(axis.high) + 1)]
+    step = width / (settings.points - 1) if settings.step is None else settings.step
+    if width / step > settings.limit:
+        raise KingyoError(
+            "step",
+            expected=f"at most {settings.limit} values on axis {axis.name}",
+            received=f"{step} on a range of {width}",
+        )
+    count = math.floor(width / step + 1e-9) + 1  # 0.3 / 0.1 is a little below 3
+    values = [min(axis.high, axis.low + index * step) for index in range(count)]
+    if axis.kind == "int":
+        values = [float(math.floor(value + 0.5)) for value in values]
+    return sorted(set(values))
+
+
+def _check_settings(settings: GridSearch.Settings) -> None:
+    require("points", settings.points, "2 or more", holds=settings.points >= 2)
+    require("step", settings.step, "more than 0", holds=settings.step is None or settings.step > 0)
+    require("limit", settings.limit, "1 or more", holds=settings.limit >= 1)
+    require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
+
+
+STRATEGIES.register("grid")(GridSearch)

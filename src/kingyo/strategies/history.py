@@ -1,0 +1,105 @@
+"""What was asked and told so far: the bookkeeping that strategies share, so that each is only its algorithm.
+
+It numbers trials, refuses tells that cannot be true, ignores repeated ones, and hands outcomes on in the
+order of their numbers, however they came. It knows no algorithm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kingyo.errors import KingyoError
+from kingyo.types import Genome, Outcome, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """An outcome as strategies see it: a number, a genome, a score; None for a failure."""
+
+    number: int
+    genome: Genome
+    score: float | None
+
+
+class History:
+    """The log of one search, in memory."""
+
+    def __init__(self) -> None:
+        self._trials: list[Trial] = []
+        # A hash instead of the outcome: the answers of all items of all trials need not stay in memory.
+        self._fingerprints: dict[int, int] = {}
+        self._fresh: dict[int, Told] = {}
+
+    @property
+    def count(self) -> int:
+        """How many trials have been asked: the number of the next one."""
+        return len(self._trials)
+
+    def ask(self, genome: Genome, parents: tuple[int, ...] = ()) -> Trial:
+        """Number a genome and remember it."""
+        trial = Trial(number=self.count, genome=genome, parents=parents)
+        self._trials.append(trial)
+        return trial
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Keep the outcomes that are new; all of them or, after an error, none.
+
+        Raises:
+            KingyoError: a trial that was never asked, another genome than was asked, a score that is not
+                finite, or a second outcome that differs from the first.
+        """
+        new: dict[int, tuple[int, Told]] = {}
+        for outcome in outcomes:
+            self._check(outcome)
+            number, fingerprint = outcome.trial.number, hash(outcome)
+            known = new[number][0] if number in new else self._fingerprints.get(number)
+            if known is None:
+                told = Told(number=number, genome=outcome.trial.genome, score=outcome.score)
+                new[number] = (fingerprint, told)
+            elif known != fingerprint:
+                raise KingyoError(
+                    f"outcome of trial {number}",
+                    expected="the outcome that was told before",
+                    received="a different one",
+                    remedy="A trial ends once; ask for a new trial to evaluate its genome again.",
+                )
+        for number, (fingerprint, told) in new.items():
+            self._fingerprints[number] = fingerprint
+            self._fresh[number] = told
+
+    def take(self, n: int, since: int = 0) -> list[Told]:
+        """Hand over the n lowest-numbered outcomes not yet taken, or none while fewer are in.
+
+        Outcomes of trials before number ``since`` are dropped. Call it from ``ask``, not from ``tell``: then
+        the order of the tells in between cannot matter.
+        """
+        self._fresh = {number: told for number, told in self._fresh.items() if number >= since}
+        if len(self._fresh) < n:
+            return []
+        return [self._fresh.pop(number) for number in sorted(self._fresh)[:n]]
+
+    def _check(self, outcome: Outcome) -> None:
+        number = outcome.trial.number
+        where = f"outcome of trial {number}"
+        if not 0 <= number < self.count:
+            raise KingyoError(
+                where, expected=f"one of the {self.count} trials asked", received=f"number {number}"
+            )
+        asked = self._trials[number].genome
+        if outcome.trial.genome != asked:
+            raise KingyoError(where, expected=f"the genome {asked}", received=str(outcome.trial.genome))
+        if outcome.score is not None and not math.isfinite(outcome.score):
+            raise KingyoError(
+                where,
+                expected="a finite score",
+                received=str(outcome.score),
+                remedy="Tell an evaluation without a score as a failure, with its reason.",
+            )
+
+
+def check_count(n: int) -> None:
+    """Raise unless n, the number of trials to ask for, is 0 or more."""
+    if n < 0:
+        raise KingyoError("ask", expected="a count of 0 or more", received=str(n))

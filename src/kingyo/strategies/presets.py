@@ -1,0 +1,93 @@
+"""Named starting points: a strategy with its settings and, where the source says so, what to merge with.
+
+Plain data. Whoever reads a run's configuration lays the user's own values over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kingyo.errors import unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeSuggestion:
+    """The merge that a preset was published with.
+
+    Attributes:
+        method: name of a merge method.
+        groups: how tensors are grouped: ``one``, ``kind``, ``block`` or ``layers:N``.
+        bounds: low and high of each searched parameter of the method, per source and group.
+    """
+
+    method: str
+    groups: str
+    bounds: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named starting point.
+
+    Attributes:
+        name: as the user writes it.
+        doc: what it is good for, in a sentence.
+        source: where its numbers come from.
+        strategy: name of a strategy.
+        settings: options of that strategy.
+        merge: the merge that belongs to it, or None when any will do.
+    """
+
+    name: str
+    doc: str
+    source: str
+    strategy: str
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    merge: MergeSuggestion | None = None
+
+
+PRESETS: Mapping[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="sakana-ps",
+            doc="Evolutionary merging in parameter space as published: CMA-ES over one DARE-TIES weight and "
+            "density per source. Plan for some hundreds of trials or more.",
+            source="Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187",
+            strategy="cma-es",
+            settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
+            merge=MergeSuggestion(
+                method="dare_ties", groups="one", bounds={"weight": (0.0, 1.0), "density": (0.0, 1.0)}
+            ),
+        ),
+        Preset(
+            name="textbook-ga",
+            doc="The textbook genetic algorithm: roulette selection, uniform crossover, low mutation, two "
+            "elites. For axes of every kind.",
+            source="Goldberg 1989, Genetic Algorithms in Search, Optimization and Machine Learning",
+            strategy="ga",
+            settings={"population": 20, "elites": 2, "selection": "roulette", "crossover_rate": 0.9},
+        ),
+        Preset(
+            name="quick",
+            doc="A small search for a laptop and a budget of about a hundred trials: CMA-ES over one weight "
+            "per source, from the start of every axis.",
+            source="kingyo's own choice",
+            strategy="cma-es",
+            settings={"sigma": 0.2},
+            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.0)}),
+        ),
+    )
+}
+
+
+def preset(name: str) -> Preset:
+    """Find a preset.
+
+    Raises:
+        KingyoError: nobody knows the name; the nearest is suggested.
+    """
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]
