@@ -31,17 +31,6 @@ VOCABULARY = 64
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 NUMBERS = tuple(str(number) for number in range(40))
 WORDS = (*SPECIAL, *NUMBERS, *"+-=?。", "Q:", "A:", "the", "cat", "is", "猫", "は")
-    *SPECIAL,
-    *(str(number) for number in range(40)),
-    *"+-=?。",
-    "Q:",
-    "A:",
-    "the",
-    "cat",
-    "is",
-    "猫",
-    "は",
-)
 CHAT_TEMPLATE = "{% for message in messages %}Q: {{ message['content'] }} A:{% endfor %}"
 SPECIAL_IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
