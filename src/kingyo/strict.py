@@ -1,4 +1,4 @@
-"""Reading what users write: YAML into strict, typed data, with errors that name the key and the nearest known one.
+"""Reading what users write: YAML into strict, typed data; errors name the key and suggest the nearest.
 
 It knows no key of its own.
 """

@@ -117,6 +117,19 @@ class RunStore:
 
     # Facts about the run
 
+    def begin(self, facts: Mapping[str, object], splits: Mapping[Split, Sequence[Item]]) -> None:
+        """Store what the run is made of, once and for all: facts and items, in one transaction."""
+        rows = [
+            (item.id, split, position, _ITEM.dump_json(item).decode())
+            for split, items in splits.items()
+            for position, item in enumerate(items)
+        ]
+        with self._db:
+            self._db.executemany(
+                "INSERT INTO facts VALUES (?, ?)", [(key, json.dumps(value)) for key, value in facts.items()]
+            )
+            self._db.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", rows)
+
     def set_fact(self, key: str, value: object) -> None:
         """Store a JSON value under a key."""
         with self._db:
@@ -134,16 +147,6 @@ class RunStore:
         )
 
     # Items
-
-    def add_items(self, splits: Mapping[Split, Sequence[Item]]) -> None:
-        """Store the splits, once and for all."""
-        rows = [
-            (item.id, split, position, _ITEM.dump_json(item).decode())
-            for split, items in splits.items()
-            for position, item in enumerate(items)
-        ]
-        with self._db:
-            self._db.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", rows)
 
     def items(self) -> dict[Split, tuple[Item, ...]]:
         """Return the splits in their stored order."""

@@ -1,0 +1,64 @@
+"""A candidate to its outcome: build the recipe into the live model, score it on a split.
+
+The one place where a crash becomes a failure, a value with a reason. It does not know who asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.merge import into, plan
+from kingyo.recipe import Recipe
+from kingyo.types import Evaluation, LanguageModel, Split, Task
+
+
+class LiveModel(LanguageModel, Protocol):
+    """A language model whose weights can be re-filled in place."""
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The live tensors, by their names in the checkpoint."""
+        ...
+
+
+class Evaluator:
+    """Scores recipes on a task with one live model.
+
+    Args:
+        model: built once; every candidate is written into it.
+        checkpoints: all models that recipes may name, by reference.
+        task: what candidates are scored on.
+    """
+
+    def __init__(self, model: LiveModel, checkpoints: Mapping[str, Checkpoint], task: Task) -> None:
+        self._model = model
+        self._checkpoints = checkpoints
+        self._task = task
+
+    def __call__(self, recipe: Recipe, split: Split) -> Evaluation:
+        """Merge and score; whatever goes wrong is in the result's ``failure``."""
+        started = time.perf_counter()
+        built = started
+        try:
+            into(plan(recipe, self._checkpoints), self._model.weights)
+            built = time.perf_counter()
+            items = self._task.items(split)
+            scores = tuple(self._task.score(self._model, items))
+        except Exception as error:  # noqa: BLE001 (a candidate that crashes is a result, not an accident)
+            return Evaluation(
+                failure=_reason(error),
+                build_seconds=built - started,
+                score_seconds=time.perf_counter() - built,
+            )
+        return Evaluation(
+            scores=scores, build_seconds=built - started, score_seconds=time.perf_counter() - built
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
