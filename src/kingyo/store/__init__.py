@@ -140,6 +140,13 @@ class RunStore:
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
+    def status(self) -> str:
+        """Return ``running``, ``stopped`` (killed or interrupted: can be resumed), or ``finished``."""
+        stored = str(self.fact("status"))
+        if stored == "finished" or self._lock is not None or is_locked(self.folder):
+            return stored
+        return "stopped"
+
     def seconds(self) -> float:
         """Working time of all sessions so far."""
         return float(
@@ -261,6 +268,14 @@ class RunStore:
             (recipe_hash, split),
         ).fetchone()
         return None if row is None else row[0]
+
+    def item_evaluations(self) -> int:
+        """How many items were answered and graded so far, by all searches on all splits, without copies."""
+        row = self._db.execute(
+            "SELECT COUNT(*) FROM item_scores s JOIN evaluations e ON e.trial = s.trial AND e.split = s.split"
+            " WHERE e.copied_from IS NULL"
+        ).fetchone()
+        return int(row[0])
 
     def summaries(self, split: Split) -> list[Summary]:
         """Return a line for each evaluation on a split, in the order of asking, without texts."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import time
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +15,7 @@ from kingyo.errors import KingyoError
 
 DATABASE = "run.db"
 LOCK = "run.lock"
+LOOKERS_LEAVE_WITHIN = 0.5  # seconds; `is_locked` holds a shared lock for an instant
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -78,17 +80,32 @@ def acquire(folder: Path) -> IO[str]:
         raise KingyoError(
             str(folder), expected="a folder that can be written", received=str(error)
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise KingyoError(
-            str(folder),
-            expected="a run that nobody works on",
-            received="one that another process has locked",
-            remedy="Wait for it to end, or stop it; `kingyo show` works meanwhile.",
-        ) from error
-    return lock
+    deadline = time.monotonic() + LOOKERS_LEAVE_WITHIN
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
+            lock.close()
+            raise KingyoError(
+                str(folder),
+                expected="a run that nobody works on",
+                received="one that another process has locked",
+                remedy="Wait for it to end, or stop it; `kingyo show` works meanwhile.",
+            ) from error
+        return lock
+
+
+def is_locked(folder: Path) -> bool:
+    """Say whether a living process works on the run."""
+    with (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def schema_version(connection: sqlite3.Connection, folder: Path) -> int:

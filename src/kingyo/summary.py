@@ -1,0 +1,188 @@
+"""What is known of a run, in numbers with their n and interval: read by show, report, export.
+
+Every number is computed from rows of the store. It prints nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from kingyo.evolve import BASELINES, MAIN
+from kingyo.stats import Interval, interval, mcnemar, paired_difference
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Evaluation, Genome, Split
+
+STATISTICS_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A model of a run: the winner, a baseline, or the winner of a control search.
+
+    Scores are None where the model was not evaluated on that split (yet).
+    """
+
+    name: str
+    trial: StoredTrial
+    recipe: Mapping[str, object]
+    fit: Interval | None
+    validation: Interval | None
+    test: Interval | None
+
+    @property
+    def genome(self) -> Genome:
+        """Its genes; empty for a baseline."""
+        return self.trial.trial.genome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Winner minus another model, over the same test items.
+
+    Attributes:
+        difference: mean paired difference with its interval.
+        p: exact McNemar test, two-sided, when all scores are right or wrong; else None.
+    """
+
+    other: str
+    difference: Interval
+    p: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """A run at a glance."""
+
+    run: str
+    folder: str
+    status: str
+    trials: int
+    failures: int
+    item_evaluations: int
+    seconds: float
+    winner: Entry | None
+    baselines: Mapping[str, Entry]
+    controls: Mapping[str, Entry]
+    comparisons: tuple[Comparison, ...]
+
+    def best_parent(self) -> Entry | None:
+        """The best of the sources and the base: on test where known, else on validation, else on fit."""
+        parents = [entry for name, entry in self.baselines.items() if name != "uniform"]
+        return max(parents, key=_rank, default=None)
+
+    def to_json(self) -> dict[str, object]:
+        """The stable interface of ``kingyo show --json``."""
+        winner = None
+        if self.winner is not None:
+            winner = {
+                "trial": self.winner.trial.trial.number,
+                "genome": list(self.winner.genome),
+                "recipe": self.winner.recipe,
+                **_scores(self.winner),
+            }
+        return {
+            "run": self.folder,
+            "status": self.status,
+            "trials": self.trials,
+            "failures": self.failures,
+            "item_evaluations": self.item_evaluations,
+            "seconds": round(self.seconds, 3),
+            "winner": winner,
+            "baselines": {name: _scores(entry) for name, entry in self.baselines.items()},
+            "controls": {
+                name: {"trial": entry.trial.trial.number, **_scores(entry)}
+                for name, entry in self.controls.items()
+            },
+            "comparisons": {
+                each.other: {**interval_json(each.difference), "p": each.p} for each in self.comparisons
+            },
+        }
+
+
+def interval_json(value: Interval | None) -> dict[str, object] | None:
+    """Return score, n, low, high as JSON."""
+    if value is None:
+        return None
+    return {"score": value.score, "n": value.n, "low": value.low, "high": value.high}
+
+
+def summarize(store: RunStore) -> RunSummary:
+    """Read a run: finished, under way or interrupted."""
+    fits = [each for each in store.summaries("fit") if each.search == MAIN]
+    baselines = {str(trial.name): _entry(store, str(trial.name), trial) for trial in store.trials(BASELINES)}
+    winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
+    entries = {name: _entry(store, name, trial) for name, trial in winners.items() if trial is not None}
+    winner = entries.pop(MAIN, None)
+    return RunSummary(
+        run=str(store.fact("name")),
+        folder=str(store.folder),
+        status=store.status(),
+        trials=len(fits),
+        failures=sum(each.failure is not None for each in fits),
+        item_evaluations=store.item_evaluations(),
+        seconds=store.seconds(),
+        winner=winner,
+        baselines=baselines,
+        controls=entries,
+        comparisons=_compare(store, winner, [*baselines.values(), *entries.values()]),
+    )
+
+
+def _entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
+    def scored(split: Split) -> Interval | None:
+        return _interval(store.evaluation(trial.id, split))
+
+    return Entry(
+        name=name,
+        trial=trial,
+        recipe=cast(Mapping[str, object], json.loads(trial.recipe)),
+        fit=scored("fit"),
+        validation=scored("validation"),
+        test=scored("test"),
+    )
+
+
+def _interval(evaluation: Evaluation | None) -> Interval | None:
+    if evaluation is None or evaluation.failure is not None:
+        return None
+    return interval([each.score for each in evaluation.scores], seed=STATISTICS_SEED)
+
+
+def _compare(store: RunStore, winner: Entry | None, others: Sequence[Entry]) -> tuple[Comparison, ...]:
+    mine = None if winner is None else store.evaluation(winner.trial.id, "test")
+    if mine is None or mine.failure is not None:
+        return ()
+    left = [each.score for each in mine.scores]
+    found: list[Comparison] = []
+    for other in others:
+        theirs = store.evaluation(other.trial.id, "test")
+        if theirs is None or theirs.failure is not None:
+            continue
+        right = [each.score for each in theirs.scores]
+        graded = all(score in (0.0, 1.0) for score in [*left, *right])
+        found.append(
+            Comparison(
+                other=other.name,
+                difference=paired_difference(left, right, seed=STATISTICS_SEED),
+                p=mcnemar(left, right) if graded else None,
+            )
+        )
+    return tuple(found)
+
+
+def _scores(entry: Entry) -> dict[str, object]:
+    return {
+        "fit": interval_json(entry.fit),
+        "validation": interval_json(entry.validation),
+        "test": interval_json(entry.test),
+    }
+
+
+def _rank(entry: Entry) -> tuple[float, float, float]:
+    def score(value: Interval | None) -> float:
+        return -1.0 if value is None else value.score
+
+    return score(entry.test), score(entry.validation), score(entry.fit)
