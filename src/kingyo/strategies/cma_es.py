@@ -1,7 +1,8 @@
 """CMA-ES: a Gaussian cloud that moves, turns and stretches towards better scores.
 
-Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772. The maths is the ``cmaes`` library's; this file maps axes to the unit box, turns scores into costs, collects
-tells into generations, ranks failures last, and starts again when the cloud has collapsed.
+Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772. The maths is the ``cmaes`` library's;
+this file maps axes to the unit box, turns scores into costs, collects tells into generations, ranks failures
+last, and starts again when the cloud has collapsed.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class CmaEs:
         self._population = settings.population or 4 + math.floor(3 * math.log(n))  # eq. 48
         _check_settings(settings)
         self._settings = settings
-        self._low = np.array([axis.low for axis in self._axes])
-        self._width = np.array([axis.high for axis in self._axes]) - self._low
+        self._low = np.array([axis.low for axis in self._axes], dtype=np.float64)
+        self._high = np.array([axis.high for axis in self._axes], dtype=np.float64)
         self._seed = seed
         self._restarts = 0
         self._first = 0
@@ -105,10 +106,8 @@ class CmaEs:
         return trial
 
     def _genome(self, point: NDArray[np.float64]) -> Genome:
-        inside = np.clip(self._low + point * self._width, self._low, self._low + self._width)
-        return tuple(
-            min(axis.high, max(axis.low, float(gene))) for axis, gene in zip(self._axes, inside, strict=True)
-        )
+        inside = np.clip(self._low + point * (self._high - self._low), self._low, self._high)
+        return tuple(float(gene) for gene in inside)
 
     def _update(self, generation: Sequence[Told]) -> None:
         costs = [-told.score for told in generation if told.score is not None]
@@ -135,7 +134,7 @@ class CmaEs:
     def _first_mean(self) -> NDArray[np.float64]:
         if self._settings.x0 is not None:
             return np.full(len(self._axes), self._settings.x0)
-        return (np.array([axis.first for axis in self._axes]) - self._low) / self._width
+        return (np.array([axis.first for axis in self._axes]) - self._low) / (self._high - self._low)
 
     def _cloud(self, mean: NDArray[np.float64]) -> CMA:
         return CMA(

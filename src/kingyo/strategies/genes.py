@@ -24,7 +24,7 @@ def random_point(axes: Sequence[Axis], rng: Random) -> Genome:
 def random_gene(axis: Axis, rng: Random) -> float:
     """A value drawn uniformly within the bounds; every whole number equally likely on the other kinds."""
     if axis.kind == "float":
-        return min(axis.high, axis.low + (axis.high - axis.low) * rng.random())
+        return float(min(axis.high, axis.low + (axis.high - axis.low) * rng.random()))
     return float(rng.randint(int(axis.low), int(axis.high)))
 
 
@@ -53,4 +53,4 @@ def reflect(value: float, low: float, high: float) -> float:
     """
     width = high - low
     place = math.fmod(abs(value - low), 2 * width)
-    return min(high, max(low, low + (place if place <= width else 2 * width - place)))
+    return float(min(high, max(low, low + (place if place <= width else 2 * width - place))))

@@ -102,7 +102,7 @@ def axis_levels(axis: Axis, settings: GridSearch.Settings) -> list[float]:
             received=f"{step} on a range of {width}",
         )
     count = math.floor(width / step + 1e-9) + 1  # 0.3 / 0.1 is a little below 3
-    values = [min(axis.high, axis.low + index * step) for index in range(count)]
+    values = [float(min(axis.high, axis.low + index * step)) for index in range(count)]
     if axis.kind == "int":
         values = [float(math.floor(value + 0.5)) for value in values]
     return sorted(set(values))
