@@ -24,6 +24,7 @@ from kingyo.store.database import (
     acquire,
     check,
     connect,
+    is_locked,
     migrate,
     require,
     schema_version,
