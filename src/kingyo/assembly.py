@@ -7,94 +7,80 @@ makes the run folder; ``assemble`` builds the journey of a run folder, new or ha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from kingyo import __version__
 from kingyo.checkpoints import Checkpoint, check_finite, open_checkpoint
-from kingyo.config import Budget, Range, RunConfig, parse_config
+from kingyo.config import RunConfig, load_config, parse_config
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
-from kingyo.evolve import MAIN, Event, Journey, Limits, Search
+from kingyo.evolve import Event, Journey
 from kingyo.merge import plan
-from kingyo.methods import METHODS, MergeMethod
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe
-from kingyo.space import Bounds, ParameterSpace, parent_recipe, uniform_recipe
+from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.store import RunStore
-from kingyo.strategies import build
-from kingyo.strategies.presets import Preset, preset
-from kingyo.tasks import build_task, load_items, make_splits
-from kingyo.types import Strategy
-
-GRID_POINTS = (5, 4, 3, 2)
-GRID_LIMIT = 100_000
+from kingyo.strict import read_yaml
+from kingyo.tasks import build_task, load_items, load_task_spec, make_splits
+from kingyo.types import Axis, Item, Split, Task
 
 
 @dataclass(frozen=True, kw_only=True)
-class Models:
-    """The opened checkpoints of a run. Keys are the names in the run.yaml; ``base`` may be None."""
+class Prepared:
+    """A run.yaml whose models, data and settings were found to fit together."""
 
-    base: Checkpoint | None
-    sources: Mapping[str, Checkpoint]
-
-    @property
-    def skeleton(self) -> Checkpoint:
-        """The model that gives config, tokenizer and the live model's shape."""
-        return self.base or next(iter(self.sources.values()))
-
-    @property
-    def by_reference(self) -> dict[str, Checkpoint]:
-        """All of them, as recipes name them."""
-        every = [*self.sources.values(), *([self.base] if self.base else [])]
-        return {each.reference: each for each in every}
+    models: Models
+    splits: Mapping[Split, tuple[Item, ...]]
+    duplicates: int
+    axes: tuple[Axis, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchPlan:
-    """What config and preset together say of the search."""
-
-    strategy: str
-    settings: Mapping[str, object]
-    method: str
-    groups: str
-    values: Mapping[str, float | bool | Bounds]
-
-
-def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
-    """Check everything that can be known before a search, then make the run folder.
+def prepare(config: RunConfig, folder: Path) -> Prepared:
+    """Check everything that can be known before a search.
 
     Args:
         config: the run.yaml.
         folder: where its relative paths start.
-        run: the folder to make.
 
     Raises:
-        KingyoError: whatever is wrong with models, data or settings; nothing has been written then.
+        KingyoError: whatever is wrong with models, data or settings.
     """
     models = open_models(config, folder)
     for each in models.by_reference.values():
         check_finite(each)
     loaded = load_items(config.task, folder)
     splits = make_splits(loaded.items, config.task.splits)
-    for search in _searches(config, folder, models):
-        plan(search.space.decode(_first(search)), models.by_reference)
     build_task(config.task, splits, folder)
-    store = RunStore.create(run)
-    store.begin(
-        {
-            "name": config.name,
-            "version": __version__,
-            "created": time.time(),
-            "status": "running",
-            "folder": str(folder.resolve()),
-            "config": config.model_dump(mode="json", by_alias=True, exclude_unset=True),
-            "duplicates_dropped": loaded.duplicates,
-        },
-        splits,
+    planned = searches(config, folder, models)
+    for search in planned:
+        first = tuple(axis.first for axis in search.space.axes)
+        plan(search.space.decode(first), models.by_reference)
+    return Prepared(
+        models=models, splits=splits, duplicates=loaded.duplicates, axes=tuple(planned[0].space.axes)
     )
+
+
+def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
+    """Check a run.yaml, then make the run folder and store all that it is made of.
+
+    Raises:
+        KingyoError: whatever is wrong with models, data or settings; nothing has been written then.
+    """
+    prepared = prepare(config, folder)
+    store = RunStore.create(run)
+    facts = {
+        "name": config.name,
+        "version": __version__,
+        "created": time.time(),
+        "status": "running",
+        "folder": str(folder.resolve()),
+        "config": config.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        "duplicates_dropped": prepared.duplicates,
+    }
+    store.begin(facts, prepared.splits)
     return store
 
 
@@ -103,15 +89,14 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     config, folder = stored_config(store)
     models = open_models(config, folder)
     splits = store.items()
-    task = build_task(config.task, splits, folder)
     model = LiveModel.load(
         models.skeleton.path, dtype=config.merge.dtype, device=config.device, batch_size=config.batch_size
     )
     return Journey(
         store=store,
-        evaluate=Evaluator(model, models.by_reference, task),
+        evaluate=Evaluator(model, models.by_reference, build_task(config.task, splits, folder)),
         baselines=baseline_recipes(config, models),
-        searches=_searches(config, folder, models),
+        searches=searches(config, folder, models),
         finalists=config.finalists,
         n_items={split: len(items) for split, items in splits.items()},
         notify=notify,
@@ -131,135 +116,44 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
     return parse_config(cast(dict[str, object], data), str(store.folder)), Path(folder)
 
 
-def open_models(config: RunConfig, folder: Path) -> Models:
-    """Open base and sources; nothing is read but headers."""
-    base = None if config.base is None else open_checkpoint(config.base, folder)
-    return Models(
-        base=base,
-        sources={name: open_checkpoint(reference, folder) for name, reference in config.sources.items()},
+def check(config: RunConfig, folder: Path) -> list[str]:
+    """Check models, data and settings as ``begin`` does, and say in sentences what was found."""
+    prepared = prepare(config, folder)
+    shape = prepared.models.skeleton
+    splits = ", ".join(f"{len(items)} {split}" for split, items in prepared.splits.items())
+    example = prepared.splits["fit"][0]
+    return [
+        f"{len(prepared.models.sources)} models of {shape.n_parameters:,} parameters fit together.",
+        f"{sum(map(len, prepared.splits.values()))} items: {splits}; {prepared.duplicates} duplicates dropped.",
+        f"An item: {example.prompt!r} -> {example.answer!r}",
+        f"{len(prepared.axes)} genes: {', '.join(axis.name for axis in prepared.axes[:8])}"
+        f"{', …' if len(prepared.axes) > 8 else ''}",
+    ]
+
+
+def open_recipe(recipe: Recipe, folder: Path) -> tuple[Recipe, dict[str, Checkpoint]]:
+    """Open the models of a recipe; the recipe that comes back names them as they were found."""
+    names = [source.model for source in recipe.sources]
+    wanted = dict.fromkeys([*names, *([recipe.base_model] if recipe.base_model else [])])
+    opened = {name: open_checkpoint(name, folder) for name in wanted}
+    resolved = replace(
+        recipe,
+        sources=tuple(replace(source, model=opened[source.model].reference) for source in recipe.sources),
+        base_model=None if recipe.base_model is None else opened[recipe.base_model].reference,
     )
+    return resolved, {checkpoint.reference: checkpoint for checkpoint in opened.values()}
 
 
-def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
-    """The models to compare with: base, every parent as it is, the uniform merge."""
-    dtype = config.merge.dtype
-    recipes: dict[str, Recipe] = {}
-    if models.base is not None and models.base.reference not in _references(models):
-        recipes["base"] = parent_recipe(models.base.reference, dtype)
-    for name, checkpoint in models.sources.items():
-        recipes[name] = parent_recipe(checkpoint.reference, dtype)
-    recipes["uniform"] = uniform_recipe(_named(models), None, dtype)
-    return recipes
-
-
-def search_plan(config: RunConfig) -> SearchPlan:
-    """Lay the user's own values over the preset's."""
-    chosen = _preset(config)
-    merge = chosen.merge
-    method = config.merge.method or (merge.method if merge else "task_arithmetic")
-    values: dict[str, float | bool | Bounds] = {}
-    if merge is not None and merge.method == method:
-        values |= {name: Bounds(low=low, high=high) for name, (low, high) in merge.bounds.items()}
-    values |= {name: _value(value) for name, value in config.merge.parameters.items()}
-    strategy = config.search.strategy or chosen.strategy
-    settings = chosen.settings if strategy == chosen.strategy else {}
-    return SearchPlan(
-        strategy=strategy,
-        settings={**settings, **config.search.settings},
-        method=method,
-        groups=config.merge.groups or (merge.groups if merge else "one"),
-        values=values,
-    )
-
-
-def _preset(config: RunConfig) -> Preset:
-    return preset(config.search.preset or "quick")
-
-
-def _searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
-    wanted = search_plan(config)
-    method = METHODS.get(wanted.method, folder)
-    space = _space(config, models, method, wanted)
-    limits = _limits(config.budget)
-    strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
-    searches = [_search(MAIN, space, strategy, limits, wanted.strategy)]
-    if config.controls.random:
-        strategy = build("random", space.axes, config.seed, {})
-        searches.append(_search("random", space, strategy, limits, "random"))
-    grid = _grid(config, models, method, wanted)
-    if config.controls.grid and grid is not None:
-        searches.append(grid)
-    return searches
-
-
-def _space(config: RunConfig, models: Models, method: MergeMethod, wanted: SearchPlan) -> ParameterSpace:
-    return ParameterSpace(
-        method=method,
-        sources=_named(models),
-        base=models.base.reference if models.base is not None else None,
-        layout=models.skeleton.layout,
-        groups=wanted.groups,
-        values=wanted.values,
-        dtype=config.merge.dtype,
-        seed=config.seed,
-    )
-
-
-def _grid(config: RunConfig, models: Models, method: MergeMethod, wanted: SearchPlan) -> Search | None:
-    """One weight per source on a grid, everything else at its start: what people do by hand.
-
-    None where even two points per source are too many.
-    """
-    searched = _space(config, models, method, wanted).searched
-    main = "weight" if "weight" in searched else next(iter(searched))
-    others = {name: bounds.first for name, bounds in searched.items() if name != main}
-    plain = replace(wanted, groups="one", values={**wanted.values, **others})
-    space = _space(config, models, method, plain)
-    for points in GRID_POINTS:
-        if points ** len(space.axes) <= GRID_LIMIT:
-            strategy = build("grid", space.axes, config.seed, {"points": points, "limit": GRID_LIMIT})
-            return _search("grid", space, strategy, _limits(config.budget), f"grid of {points} per axis")
-    return None
-
-
-def _search(name: str, space: ParameterSpace, strategy: Strategy, limits: Limits, how: str) -> Search:
-    return Search(
-        name=name,
-        space=space,
-        strategy=strategy,
-        limits=limits,
-        like=None if name == MAIN else MAIN,
-        description={
-            "strategy": how,
-            "method": space.method.name,
-            "groups": space.groups,
-            "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
-        },
-    )
-
-
-def _limits(budget: Budget) -> Limits:
-    return Limits(
-        candidates=budget.candidates,
-        item_evaluations=budget.item_evaluations,
-        seconds=None if budget.minutes is None else budget.minutes * 60,
-    )
-
-
-def _first(search: Search) -> tuple[float, ...]:
-    space = cast(ParameterSpace, search.space)
-    return tuple(axis.first for axis in space.axes)
-
-
-def _named(models: Models) -> dict[str, str]:
-    return {name: checkpoint.reference for name, checkpoint in models.sources.items()}
-
-
-def _references(models: Models) -> Sequence[str]:
-    return [checkpoint.reference for checkpoint in models.sources.values()]
-
-
-def _value(value: Range | bool | float) -> float | bool | Bounds:
-    if isinstance(value, Range):
-        return Bounds(low=value.low, high=value.high, start=value.start)
-    return value
+def open_task(path: Path) -> Task:
+    """Open a task file, the task of a run.yaml, or that of a run folder with the run's own items."""
+    if path.is_dir():
+        with RunStore.read(path) as store:
+            config, folder = stored_config(store)
+            return build_task(config.task, store.items(), folder)
+    data = read_yaml(path)
+    if "task" in data:
+        spec = load_config(path).task
+    else:
+        spec = load_task_spec(path)
+    splits = make_splits(load_items(spec, path.parent).items, spec.splits)
+    return build_task(spec, splits, path.parent)

@@ -15,7 +15,7 @@ from typing import Protocol
 from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
 from kingyo.store import NewTrial, RunStore, StoredTrial
-from kingyo.types import Evaluation, Genome, Outcome, Split, Strategy, Trial
+from kingyo.types import Axis, Evaluation, Genome, Outcome, Split, Strategy, Trial
 
 BASELINES = "baselines"
 MAIN = "main"
@@ -26,6 +26,11 @@ Evaluate = Callable[[Recipe, Split], Evaluation]
 
 class Space(Protocol):
     """What the loop needs of a space."""
+
+    @property
+    def axes(self) -> Sequence[Axis]:
+        """Its coordinates."""
+        ...
 
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome."""

@@ -1,0 +1,55 @@
+"""The command line: one door to everything that kingyo does. It parses, calls a journey, and prints.
+
+Nothing heavy is imported until a command needs it, so that ``kingyo --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from kingyo import __version__
+from kingyo.cli import build, init, lists, models, runs
+from kingyo.errors import KingyoError
+
+app = typer.Typer(
+    name="kingyo",
+    help="Breed new models out of existing ones: evolutionary model merging with the evidence for it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kingyo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def kingyo(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Breed new models out of existing ones: evolutionary model merging with the evidence for it."""
+
+
+for module in (init, runs, build, models, lists):
+    module.add_to(app)
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one message and exit code 1, without a traceback."""
+    try:
+        app()
+    except KingyoError as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)  # noqa: T201
+        sys.exit(130)

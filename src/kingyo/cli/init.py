@@ -1,0 +1,207 @@
+"""The command that writes a run.yaml for a user's own models and task file, and checks them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kingyo.errors import KingyoError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the user said, by flags or when asked. Paths are as the run.yaml will have them."""
+
+    name: str
+    base: str | None
+    sources: Mapping[str, str]
+    data: str
+    prompt: str | None
+    chat: bool
+    answer: str
+    grader: str
+    language: str | None
+    candidates: int
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(init)
+
+
+def init(
+    out: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The file to write.")] = Path("run.yaml"),
+    base: Annotated[str | None, typer.Option("--base", help="The common ancestor of the models.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="A model, as PATH or NAME=PATH; give it several times."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="A .jsonl or .csv of prompts and answers.")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Template of a prompt, with the fields of a row in {}.")
+    ] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Ask through the models' chat template.")] = False,
+    answer: Annotated[
+        str, typer.Option("--answer", help="The field that holds the right answer.")
+    ] = "answer",
+    grader: Annotated[str | None, typer.Option("--grader", help="See `kingyo list graders`.")] = None,
+    language: Annotated[
+        str | None, typer.Option("--language", help="Answers must also be in this language, such as ja.")
+    ] = None,
+    candidates: Annotated[int, typer.Option("--candidates", min=1, help="How many merges to try.")] = 200,
+) -> None:
+    """Write a commented run.yaml for your models and your task file, and check that they fit together.
+
+    What is not given by flags is asked for.
+
+    Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
+    """
+    from kingyo.assembly import check
+    from kingyo.config import load_config
+
+    if out.exists():
+        raise KingyoError(
+            str(out), expected="a new file", received="one that exists", remedy="Give another name."
+        )
+    folder = out.parent
+    said = Answers(
+        name=_safe(out.stem),
+        base=_relative(base if base is not None or source else _ask_base(), folder),
+        sources=_named(source or _ask_sources(), folder),
+        data=_relative(task or typer.prompt("Task file (.jsonl or .csv with prompts and answers)"), folder)
+        or "",
+        prompt=prompt,
+        chat=chat,
+        answer=answer,
+        grader=grader or typer.prompt("Grader (exact, number, contains, regex, choice)", default="exact"),
+        language=language,
+        candidates=candidates,
+    )
+    text = _yaml(said)
+    draft = out.with_name(f".{out.name}.draft")
+    try:
+        draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise KingyoError(str(out), expected="a folder that can be written", received=str(error)) from error
+    try:
+        findings = check(load_config(draft), folder)
+        os.replace(draft, out)  # noqa: PTH105 (atomic on every system)
+    finally:
+        draft.unlink(missing_ok=True)
+    for finding in findings:
+        typer.echo(finding)
+    typer.echo(f"Wrote {out}. Next: kingyo evolve {out}")
+
+
+def _ask_base() -> str | None:
+    found = typer.prompt(
+        "Base model (folder or Hub name; empty if there is none)", default="", show_default=False
+    )
+    return found or None
+
+
+def _ask_sources() -> list[str]:
+    found: list[str] = []
+    while True:
+        hint = "; empty to go on" if len(found) > 1 else ""
+        ask = f"Model {len(found) + 1} to merge (folder or Hub name{hint})"
+        model = typer.prompt(ask, default="" if len(found) > 1 else None, show_default=False)
+        if not model:
+            return found
+        found.append(model)
+
+
+def _named(sources: Sequence[str], folder: Path) -> dict[str, str]:
+    """Name each source: NAME=PATH, or the last part of the path."""
+    found: dict[str, str] = {}
+    for source in sources:
+        name, _, reference = source.rpartition("=")
+        name = _safe(name or Path(reference).name)
+        if name in found:
+            raise KingyoError(
+                "--source", expected="different names", received=f"'{name}' twice", remedy="Use NAME=PATH."
+            )
+        found[name] = _relative(reference, folder) or reference
+    return found
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "model"
+
+
+def _relative(reference: str | None, folder: Path) -> str | None:
+    """A path that exists, as seen from the file that is written; anything else stays (a Hub name)."""
+    if reference is None or not Path(reference).exists():
+        return reference
+    return os.path.relpath(reference, folder)
+
+
+def _yaml(said: Answers) -> str:
+    import yaml
+
+    def flow(value: object) -> str:
+        return (
+            yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+            .strip()
+            .removesuffix("...")
+            .strip()
+        )
+
+    grader = [said.grader, {"language": said.language}] if said.language else said.grader
+    asked = "chat: true" if said.chat else f"prompt: {flow(said.prompt or '{prompt}')}"
+    sources = "\n".join(f"  {name}: {flow(reference)}" for name, reference in said.sources.items())
+    base = (
+        f"base: {flow(said.base)}"
+        if said.base is not None
+        else "# base: path/to/base   (most methods need it)"
+    )
+    method = "task_arithmetic" if said.base is not None else "linear"
+    return f"""\
+# What to breed. `kingyo evolve` reads this file; paths are relative to it.
+name: {said.name}
+seed: 0
+
+# The common ancestor, and the models that are merged.
+{base}
+sources:
+{sources}
+
+# The domain: items with a prompt and a right answer. Splits are made once: the search sees fit only,
+# validation picks the winner, test is read once at the end.
+task:
+  name: {said.name}
+  data: {flow(said.data)}
+  {asked}
+  answer: {flow(said.answer)}
+  grader: {flow(grader)}
+  max_new_tokens: 128
+  stop: ["\\n\\n"]
+  splits: {{fit: 0.5, validation: 0.25, test: 0.25, seed: 0}}
+
+# How candidates are merged (`kingyo list methods`). A range is searched, a number is fixed.
+# groups: one | kind | block | layers:N gives every parameter a value per group of tensors.
+merge:
+  method: {method}
+  groups: one
+  parameters:
+    weight: {{from: 0.0, to: 1.0}}
+
+# Who looks for the best (`kingyo list strategies`, `kingyo list presets`).
+search:
+  strategy: cma-es
+
+# The first bound that is reached ends the search: candidates, item_evaluations, minutes.
+budget:
+  candidates: {said.candidates}
+
+# Searches of the same cost that the winner is compared with; they double or triple the time.
+controls: {{random: true, grid: false}}
+"""

@@ -1,0 +1,109 @@
+"""The command that says what there is: list methods, strategies, graders, presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    strategies = "strategies"
+    graders = "graders"
+    presets = "presets"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("list")(show_list)
+
+
+def show_list(
+    what: Annotated[What, typer.Argument(help="What to list.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """List merge methods, strategies, graders or presets, with their options.
+
+    Example: `kingyo list methods`
+    """
+    rows = {
+        What.methods: _methods,
+        What.strategies: _strategies,
+        What.graders: _graders,
+        What.presets: _presets,
+    }[what]()
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    table = Table("name", "what", "options", show_lines=True)
+    for row in rows:
+        table.add_row(str(row["name"]), str(row["doc"]), "\n".join(row["options"]))
+    Console().print(table)
+
+
+def _methods() -> list[dict[str, object]]:
+    from kingyo.methods import METHODS
+
+    found: list[dict[str, object]] = []
+    for name in METHODS.names():
+        method = METHODS.get(name)
+        options = [f"{each.name} ({_shown(each.default)}): {each.doc}" for each in method.params]
+        found.append({"name": name, "doc": method.doc, "options": options, "needs_base": method.needs_base})
+    return found
+
+
+def _strategies() -> list[dict[str, object]]:
+    from kingyo.strategies import STRATEGIES
+
+    return [_described(name, STRATEGIES.get(name)) for name in STRATEGIES.names()]
+
+
+def _graders() -> list[dict[str, object]]:
+    from kingyo.tasks.graders import GRADERS
+
+    return [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
+
+
+def _presets() -> list[dict[str, object]]:
+    from kingyo.strategies.presets import PRESETS
+
+    found: list[dict[str, object]] = []
+    for name, preset in PRESETS.items():
+        options = [f"{key}: {_shown(value)}" for key, value in preset.settings.items()]
+        if preset.merge is not None:
+            options.append(f"merge: {preset.merge.method}, groups {preset.merge.groups}")
+        found.append(
+            {
+                "name": name,
+                "doc": preset.doc,
+                "strategy": preset.strategy,
+                "options": options,
+                "source": preset.source,
+            }
+        )
+    return found
+
+
+def _described(name: str, factory: object) -> dict[str, object]:
+    doc = (inspect.getdoc(factory) or "").split("\n\n")[0].replace("\n", " ")
+    settings = getattr(factory, "Settings", None)
+    fields = dataclasses.fields(settings) if settings is not None else ()
+    options = [f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc', '')}" for field in fields]
+    return {"name": name, "doc": doc, "options": options}
+
+
+def _shown(value: object) -> str:
+    if value is None or value is dataclasses.MISSING:
+        return "required" if value is dataclasses.MISSING else "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

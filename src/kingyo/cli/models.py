@@ -1,0 +1,130 @@
+"""Commands on a model: evaluate, chat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kingyo.errors import KingyoError
+
+if TYPE_CHECKING:
+    from kingyo.types import Item, ItemScore, Split, Task
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or a name on the Hub.")]
+Device = Annotated[str, typer.Option("--device", help="Where the model runs, such as cpu or cuda.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(evaluate)
+    app.command()(chat)
+
+
+def evaluate(
+    model: Model,
+    task: Annotated[
+        Path, typer.Argument(metavar="TASK.yaml", help="A task file, a run.yaml, or a run folder.")
+    ],
+    split: Annotated[str, typer.Option("--split", help="fit, validation, test, or all.")] = "test",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 128,
+    device: Device = "cpu",
+    answers: Annotated[
+        Path | None, typer.Option("--answers", help="Also write every answer to this JSONL file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Score a model on a task, with the interval of the score.
+
+    With a run folder in place of the task file, the items are exactly those of the run.
+
+    Example: `kingyo evaluate my-model task.yaml --split test`
+    """
+    from kingyo.assembly import open_task
+    from kingyo.checkpoints import open_checkpoint
+    from kingyo.models.language import LiveModel
+    from kingyo.stats import interval
+    from kingyo.summary import interval_json
+
+    built = open_task(task)
+    items = _items(built, split)
+    checkpoint = open_checkpoint(model)
+    live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size)
+    scores = built.score(live, items)
+    result = interval([each.score for each in scores], seed=0)
+    if answers is not None:
+        _write_answers(answers, items, scores)
+    if as_json:
+        found = {"model": model, "task": built.name, "split": split, **(interval_json(result) or {})}
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    typer.echo(
+        f"{model} on {built.name} ({split}): {100 * result.score:.1f} % "
+        f"[{100 * result.low:.1f}, {100 * result.high:.1f}], n={result.n}"
+    )
+
+
+def chat(
+    model: Model,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", help="A template with {prompt}, for models without a chat template."),
+    ] = None,
+    stop: Annotated[list[str] | None, typer.Option("--stop", help="Text that ends an answer.")] = None,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 256,
+    device: Device = "cpu",
+) -> None:
+    """Talk to a model; each line is a question of its own. An empty line or Ctrl-D ends it.
+
+    Example: `kingyo chat my-model --prompt "{prompt}\\n"`
+    """
+    from kingyo.checkpoints import open_checkpoint
+    from kingyo.models.language import LiveModel
+
+    if prompt is not None and "{prompt}" not in prompt:
+        raise KingyoError("--prompt", expected="a template with {prompt} in it", received=repr(prompt))
+    live = LiveModel.load(open_checkpoint(model).path, device=device)
+    template = None if prompt is None else prompt.replace("\\n", "\n")
+    while True:
+        try:
+            line = input("> ").strip()
+        except EOFError:
+            return
+        if not line:
+            return
+        text = live.chat_prompt(line) if template is None else template.replace("{prompt}", line)
+        typer.echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
+
+
+def _items(task: Task, split: str) -> Sequence[Item]:
+    from kingyo.types import SPLITS
+
+    if split == "all":
+        return [item for each in SPLITS for item in task.items(each)]
+    if split not in SPLITS:
+        raise KingyoError("--split", expected=f"one of {', '.join(SPLITS)}, all", received=f"'{split}'")
+    chosen: Split = split
+    return task.items(chosen)
+
+
+def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore]) -> None:
+    lines = [
+        json.dumps(
+            {
+                "id": item.id,
+                "prompt": item.prompt,
+                "reference": item.answer,
+                "answer": each.answer,
+                "score": each.score,
+            },
+            ensure_ascii=False,
+        )
+        for item, each in zip(items, scores, strict=True)
+    ]
+    try:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise KingyoError("--answers", expected="a file that can be written", received=str(error)) from error

@@ -1,0 +1,136 @@
+"""Commands on a run: evolve, resume, show, report, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from kingyo.store import RunStore
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (evolve, resume, show, report, export):
+        app.command()(command)
+
+
+def evolve(
+    config: Annotated[
+        Path, typer.Argument(metavar="RUN.yaml", help="What to breed; `kingyo init` writes one.")
+    ],
+    run: Annotated[
+        Path | None, typer.Option("--run", help="The run folder to make.  [default: runs/NAME]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides the file's seed.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Breed a model: search for the best merge, pick the winner on validation, test it once.
+
+    Progress is stored trial by trial: stop it with Ctrl-C and go on with `kingyo resume`.
+
+    Example: `kingyo evolve run.yaml --run runs/first`
+    """
+    from kingyo.assembly import begin
+    from kingyo.config import load_config
+
+    loaded = load_config(config)
+    if seed is not None:
+        loaded = loaded.model_copy(update={"seed": seed})
+    folder = run or Path("runs") / loaded.name
+    with begin(loaded, config.parent, folder) as store:
+        _go(store, as_json)
+
+
+def resume(run: RunFolder, as_json: AsJson = False) -> None:
+    """Go on with a run that was interrupted or killed, to the same winner.
+
+    Example: `kingyo resume runs/first`
+    """
+    from kingyo.store import RunStore
+
+    with RunStore.open(run) as store:
+        _go(store, as_json)
+
+
+def show(run: RunFolder, as_json: AsJson = False) -> None:
+    """Show how a run stands, also while it is under way.
+
+    Example: `kingyo show runs/first --json`
+    """
+    from kingyo.store import RunStore
+
+    with RunStore.read(run) as store:
+        _print_summary(store, as_json)
+
+
+def report(
+    run: RunFolder,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The HTML file to write.  [default: RUN/report.html]")
+    ] = None,
+) -> None:
+    """Write the report: one HTML file that needs no network, and pictures.
+
+    Example: `kingyo report runs/first`
+    """
+    from kingyo.report import write_report
+    from kingyo.store import RunStore
+
+    with RunStore.read(run) as store:
+        typer.echo(f"Wrote {write_report(store, out)}")
+
+
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
+    trial: Annotated[
+        int | None, typer.Option("--trial", min=0, help="A trial's number.  [default: the winner]")
+    ] = None,
+) -> None:
+    """Write the bred model as an ordinary Hugging Face folder with its recipe and model card.
+
+    Example: `kingyo export runs/first my-model`
+    """
+    from kingyo.export import export as export_run
+    from kingyo.store import RunStore
+
+    with RunStore.read(run) as store:
+        written = export_run(store, out, trial)
+    typer.echo(f"Wrote {written}. Try it: kingyo chat {written}")
+
+
+def _go(store: RunStore, as_json: bool) -> None:
+    from kingyo.assembly import assemble
+    from kingyo.cli.live import LiveDisplay
+
+    with LiveDisplay(store, quiet=as_json) as display:
+        try:
+            assemble(store, display.notify).run()
+        except KeyboardInterrupt:
+            display.stop()
+            typer.echo(
+                f"Interrupted; all that was evaluated is stored. Go on with: kingyo resume {store.folder}",
+                err=True,
+            )
+            raise typer.Exit(130) from None
+    _print_summary(store, as_json)
+    if not as_json:
+        typer.echo(f"\nNext: kingyo report {store.folder}   |   kingyo export {store.folder} OUT")
+
+
+def _print_summary(store: RunStore, as_json: bool) -> None:
+    from kingyo.cli.tables import print_summary
+    from kingyo.summary import summarize
+
+    summary = summarize(store)
+    if as_json:
+        typer.echo(json.dumps(summary.to_json(), ensure_ascii=False, indent=2))
+    else:
+        print_summary(summary)

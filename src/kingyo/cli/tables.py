@@ -1,0 +1,66 @@
+"""A run's summary as a table for people."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from kingyo.stats import Interval
+from kingyo.summary import Comparison, Entry, RunSummary
+
+
+def percent(value: Interval | None) -> str:
+    """Return "71.5 [65.0, 77.2]", in percent; a dash when there is no score yet."""
+    if value is None:
+        return "–"
+    return f"{100 * value.score:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def print_summary(summary: RunSummary) -> None:
+    """Print status, scores with intervals and comparisons to standard output."""
+    console = Console(highlight=False)
+    console.print(f"[bold]{summary.run}[/bold] ({summary.folder}): {summary.status}")
+    console.print(
+        f"{summary.trials} trials, {summary.failures} failures, "
+        f"{summary.item_evaluations:,} item evaluations, {summary.seconds:,.0f} s"
+    )
+    console.print(_scores(summary))
+    for comparison in summary.comparisons:
+        console.print(_sentence(comparison))
+    if summary.winner is not None and not summary.comparisons:
+        console.print("The test split has not been read yet.")
+
+
+def _scores(summary: RunSummary) -> Table:
+    table = Table(title="Score in % [95 % interval]", title_justify="left")
+    table.add_column("model")
+    for split in ("fit", "validation", "test"):
+        table.add_column(f"{split}{_n(summary, split)}", justify="right")
+    if summary.winner is not None:
+        _row(table, f"bred (trial {summary.winner.trial.trial.number})", summary.winner, style="bold")
+    for name, entry in summary.baselines.items():
+        _row(table, name, entry)
+    for name, entry in summary.controls.items():
+        _row(table, f"{name} search, same cost", entry)
+    return table
+
+
+def _row(table: Table, name: str, entry: Entry, style: str | None = None) -> None:
+    table.add_row(name, percent(entry.fit), percent(entry.validation), percent(entry.test), style=style)
+
+
+def _n(summary: RunSummary, split: str) -> str:
+    for entry in [summary.winner, *summary.baselines.values()]:
+        value: Interval | None = getattr(entry, split, None)
+        if value is not None:
+            return f" (n={value.n})"
+    return ""
+
+
+def _sentence(comparison: Comparison) -> str:
+    difference = comparison.difference
+    p = "" if comparison.p is None else f", p = {comparison.p:.2g}"
+    return (
+        f"bred − {comparison.other}: {100 * difference.score:+.1f} points "
+        f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}], paired, n={difference.n}{p}"
+    )
