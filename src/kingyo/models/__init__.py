@@ -1,0 +1,1 @@
+"""Live models: built once from a checkpoint, then re-filled in place."""

@@ -1,0 +1,96 @@
+"""One call of a transformers model, under one set of names.
+
+Hides what differs between releases and architectures: what the key-value cache is called, whether positions
+and the number of logits may be given. Knows tensors, not text.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kingyo.errors import KingyoError
+
+_CACHE_NAMES = ("cache", "past_key_values")  # transformers renamed it within version 5
+
+
+class KeyValueCache(Protocol):
+    """What decoding needs of the cache that a model returns."""
+
+    def reorder_cache(self, beam_idx: Tensor) -> object:
+        """Keep these rows of the batch, in this order."""
+        ...
+
+
+class Forward:
+    """The forward pass of a decoder for left-padded batches.
+
+    Args:
+        model: any causal language model of transformers with a key-value cache.
+
+    Raises:
+        KingyoError: the architecture has no such cache.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        accepted = inspect.signature(model.forward).parameters
+        named = [name for name in _CACHE_NAMES if name in accepted]
+        if not named or "attention_mask" not in accepted:
+            raise KingyoError(
+                type(model).__name__,
+                expected="a decoder with attention and a key-value cache",
+                received="a forward pass without them",
+                remedy="Recurrent and encoder-decoder architectures are not supported.",
+            )
+        self._model = model
+        self._cache_name = named[0]
+        self._takes_positions = "position_ids" in accepted
+        self._takes_keep = "logits_to_keep" in accepted
+
+    def __call__(
+        self, tokens: Tensor, mask: Tensor, cache: KeyValueCache | None, *, keep: int
+    ) -> tuple[Tensor, KeyValueCache]:
+        """Return the logits of the last ``keep`` positions and the grown cache.
+
+        Args:
+            tokens: int64 [rows, new positions].
+            mask: int64 [rows, all positions so far]; 0 marks padding on the left.
+            cache: of the earlier positions; None on the first call.
+            keep: how many positions' logits are wanted.
+
+        Returns:
+            logits [rows, keep, vocabulary] in the model's dtype, and the cache.
+        """
+        options: dict[str, object] = {"use_cache": True, self._cache_name: cache}
+        if self._takes_positions:
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)  # padding must not shift a row's positions
+            options["position_ids"] = positions[:, -tokens.shape[1] :]
+        if self._takes_keep:
+            options["logits_to_keep"] = keep
+        out = self._model(input_ids=tokens, attention_mask=mask, **options)
+        logits = cast(Tensor, out["logits"])[:, -keep:]
+        return logits, cast(KeyValueCache, out[self._cache_name])
+
+
+def require_numbers(values: Tensor) -> None:
+    """Refuse NaN: the weights are broken, and every text that follows would be noise.
+
+    Raises:
+        KingyoError: a value is NaN.
+    """
+    if bool(torch.isnan(values).any()):
+        raise KingyoError(
+            "model",
+            expected="finite logits",
+            received="NaN",
+            remedy="Its weights hold NaN or overflow their dtype.",
+        )
+
+
+def integers(values: Tensor) -> list[int]:
+    """Copy a vector of whole numbers out of torch, in one transfer."""
+    return cast("list[int]", values.tolist())  # pyright: ignore[reportUnknownMemberType]

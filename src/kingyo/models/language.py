@@ -1,0 +1,160 @@
+"""A live language model: built once from a checkpoint, then re-filled in place for every candidate.
+
+It implements ``kingyo.types.LanguageModel`` and knows nothing of tasks, recipes or merging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kingyo.errors import KingyoError
+from kingyo.models.decoding import decode
+from kingyo.models.forward import Forward, require_numbers
+from kingyo.models.loading import live_weights, load_model, load_tokenizer
+from kingyo.models.text import Stop, Text, by_length
+
+
+class LiveModel:
+    """A causal language model whose weights may be overwritten while it lives.
+
+    Greedy and deterministic: the same weights and prompts in the same order give the same texts, in any
+    process with the same libraries and number of threads. Sampling settings of the checkpoint are ignored.
+
+    Build it with :meth:`load`.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, text: Text, weights: Mapping[str, Tensor], *, batch_size: int
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1; received {batch_size}")
+        self._model = model
+        self._text = text
+        self._weights = MappingProxyType(dict(weights))
+        self._batch_size = batch_size
+        self._forward = Forward(model)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        dtype: str | None = None,
+        device: str = "cpu",
+        batch_size: int = 64,
+        remote_code: bool = False,
+    ) -> Self:
+        """Build from a checkpoint's folder.
+
+        Args:
+            path: folder with config.json, safetensors and a tokenizer.
+            dtype: float32, float16 or bfloat16; as saved when None.
+            device: where it lives, such as ``cpu`` or ``cuda:0``.
+            batch_size: how many prompts run at once.
+            remote_code: whether Python files of the checkpoint may run. Only ever on the user's word.
+
+        Raises:
+            KingyoError: the folder is no complete checkpoint in safetensors.
+        """
+        path = Path(path)
+        model = load_model(path, dtype=dtype, device=device, remote_code=remote_code)
+        text = Text(load_tokenizer(path, remote_code=remote_code), _end_tokens(model))
+        return cls(model, text, live_weights(model, path), batch_size=batch_size)
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The live tensors by their names in the checkpoint; writing into one changes what the model says.
+
+        A tied output layer appears once, under the embedding's name. No tensor requires a gradient.
+        """
+        return self._weights
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Continue each prompt greedily; the texts end before the first stop string, without the prompt.
+
+        Raises:
+            KingyoError: a prompt and its answer do not fit the model's context, or the logits are NaN.
+        """
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens: expected at least 1; received {max_new_tokens}")
+        rows = [self._text.encode(prompt) for prompt in prompts]
+        self._require_room(rows, max_new_tokens)
+        stopper = Stop(self._text, stop)
+        texts = [""] * len(rows)
+        for batch in by_length(rows, self._batch_size):
+            tokens, mask = self._text.pad([rows[position] for position in batch], self._model.device)
+            new = decode(self._forward, tokens, mask, limit=max_new_tokens, ended=stopper.ended)
+            for position, answer in zip(batch, new, strict=True):
+                texts[position] = stopper.cut(answer)
+        return texts
+
+    @torch.inference_mode()
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Return log p(continuation | prompt) in nats, summed over the continuation's tokens.
+
+        Prompt and continuation are tokenized together and split at their boundary; when a token straddles it,
+        each is tokenized alone. White space that ends a prompt counts as the start of the continuation.
+
+        Raises:
+            KingyoError: a pair does not fit the model's context, or the logits are NaN.
+        """
+        split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
+        rows = [head + tail for head, tail in split]
+        self._require_room(rows, 0)
+        totals = [0.0] * len(rows)
+        for batch in by_length(rows, self._batch_size):
+            tokens, mask = self._text.pad([rows[position] for position in batch], self._model.device)
+            lengths = [len(split[position][1]) for position in batch]
+            for position, total in zip(batch, self._sums(tokens, mask, lengths), strict=True):
+                totals[position] = total
+        return totals
+
+    def chat_prompt(self, message: str) -> str:
+        """Wrap a user's message in the model's chat template, up to where the answer begins.
+
+        Raises:
+            KingyoError: the tokenizer has no chat template.
+        """
+        return self._text.chat(message)
+
+    def _sums(self, tokens: Tensor, mask: Tensor, lengths: Sequence[int]) -> list[float]:
+        """Sum the log-probabilities of the last ``lengths[row]`` tokens of each row."""
+        keep = max(lengths)
+        if keep == 0:
+            return [0.0] * len(lengths)
+        logits, _ = self._forward(tokens, mask, None, keep=keep + 1)
+        logs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
+        each = logs.gather(-1, tokens[:, -keep:, None]).squeeze(-1)
+        places = torch.arange(keep, 0, -1, device=tokens.device)
+        counted = places <= torch.tensor(lengths, device=tokens.device)[:, None]
+        sums = each.double().where(counted, 0.0).sum(dim=-1)
+        require_numbers(sums)
+        return [float(total) for total in sums]
+
+    def _require_room(self, rows: Sequence[Sequence[int]], new: int) -> None:
+        """Refuse what does not fit the context: cutting a prompt would change the question."""
+        limit = cast("int | None", getattr(self._model.config, "max_position_embeddings", None))
+        for position, row in enumerate(rows):
+            if limit is not None and len(row) + new > limit:
+                raise KingyoError(
+                    f"prompt {position}",
+                    expected=f"at most {limit} tokens, the model's context",
+                    received=f"{len(row)} tokens and room for {new} new ones",
+                    remedy="Shorten the prompt, or lower max_new_tokens.",
+                )
+
+
+def _end_tokens(model: PreTrainedModel) -> Iterable[int]:
+    """The end tokens that the checkpoint's generation config and config name."""
+    for config in (model.generation_config, model.config):
+        ends = cast("int | list[int] | None", getattr(config, "eos_token_id", None))
+        if ends is not None:
+            yield from [ends] if isinstance(ends, int) else ends

@@ -1,0 +1,169 @@
+"""From a checkpoint's folder to a model in memory, and the names of its live tensors.
+
+Runs no code of a checkpoint unless told to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.models.text import Tokenizer
+
+_DTYPES = ("float32", "float16", "bfloat16")
+_DERIVED = (
+    "rotary_emb.inv_freq",
+    "attn.bias",
+    "attn.masked_bias",
+)  # buffers that old checkpoints carried along
+
+
+def load_model(path: Path, *, dtype: str | None, device: str, remote_code: bool) -> PreTrainedModel:
+    """Build a causal language model from a folder of safetensors, ready for inference.
+
+    Raises:
+        KingyoError: no such folder, no safetensors, a tensor is missing or of another shape.
+    """
+    require_checkpoint(path)
+    if dtype is not None and dtype not in _DTYPES:
+        raise KingyoError(
+            "dtype", expected=" or ".join(_DTYPES), received=f"'{dtype}'", remedy=suggest(dtype, _DTYPES)
+        )
+    with _quiet(), _readable(path):
+        loaded = cast(
+            "object",
+            AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
+                path,
+                dtype="auto" if dtype is None else getattr(torch, dtype),
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=remote_code,
+                output_loading_info=True,
+            ),
+        )
+    model, report = cast("tuple[PreTrainedModel, Mapping[str, Collection[object]]]", loaded)
+    _require_complete(path, report)
+    torch.nn.Module.to(model, torch.device(device))
+    return model.eval().requires_grad_(False)
+
+
+def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
+    """Read the tokenizer of a checkpoint's folder.
+
+    Raises:
+        KingyoError: there is none that transformers can read.
+    """
+    with _quiet(), _readable(path):
+        return cast(
+            Tokenizer,
+            AutoTokenizer.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
+                path, local_files_only=True, trust_remote_code=remote_code
+            ),
+        )
+
+
+def require_checkpoint(path: Path) -> None:
+    """Refuse a folder that is not a checkpoint in safetensors, and say what it lacks."""
+    if not path.is_dir():
+        raise KingyoError(str(path), expected="a checkpoint's folder", received="no such folder")
+    if not (path / "config.json").is_file():
+        raise KingyoError(str(path), expected="a checkpoint's folder", received="no config.json in it")
+    if not any(path.glob("*.safetensors")):
+        raise KingyoError(
+            str(path),
+            expected="weights in safetensors",
+            received="none in the folder",
+            remedy="Convert pickled weights first: they can run code when loaded.",
+        )
+
+
+def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
+    """Map the tensor names of a checkpoint to the model's own tensors, each tensor once.
+
+    A tied output layer goes by the name of the embedding. Buffers that the checkpoint lacks are left out.
+
+    Raises:
+        KingyoError: the checkpoint holds a tensor that has no live counterpart of its own.
+    """
+    state = cast("dict[str, Tensor]", model.state_dict(keep_vars=True))
+    prefix = f"{model.base_model_prefix}."
+    tied = cast("Mapping[str, object]", getattr(model, "_tied_weights_keys", None) or {})
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    names = sorted(checkpoint_names(path), key=lambda name: (name in tied, name))
+    for name in names:
+        spellings = (name, prefix + name, name.removeprefix(prefix))
+        tensor = next((state[each] for each in spellings if each in state), None)
+        if tensor is None:
+            if name.endswith(_DERIVED):
+                continue
+            raise KingyoError(
+                f"{path}: {name}",
+                expected=f"a tensor of {type(model).__name__}",
+                received="none of that name",
+                remedy="transformers reshapes this architecture when loading; it cannot be filled in place.",
+            )
+        if id(tensor) not in taken:
+            taken.add(id(tensor))
+            found[name] = tensor
+    return dict(sorted(found.items()))
+
+
+def checkpoint_names(path: Path) -> list[str]:
+    """List the names of all tensors in a folder's safetensors files, sorted."""
+    names: set[str] = set()
+    for file in sorted(path.glob("*.safetensors")):
+        with cast("AbstractContextManager[Mapping[str, object]]", safe_open(file, framework="pt")) as opened:
+            names.update(opened.keys())
+    return sorted(names)
+
+
+def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> None:
+    """Transformers fills missing tensors with random numbers and a warning: refuse."""
+    missing = sorted(cast("set[str]", report.get("missing_keys", ())))
+    if missing:
+        raise KingyoError(
+            f"{path}: {missing[0]}",
+            expected="every tensor of the architecture",
+            received=f"{len(missing)} missing",
+        )
+    mismatched = cast("Collection[tuple[str, object, object]]", report.get("mismatched_keys", ()))
+    for name, found, wanted in sorted(mismatched, key=str):
+        raise KingyoError(f"{path}: {name}", expected=f"shape {wanted}", received=f"shape {found}")
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Loading draws progress bars and logs what becomes an error here."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def _readable(path: Path) -> Generator[None]:
+    """Turn what transformers says about a broken folder into one clear message."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        first = str(error).strip().split("\n", 1)[0]
+        raise KingyoError(
+            str(path),
+            expected="a checkpoint that transformers can read",
+            received=f"{type(error).__name__}: {first}",
+        ) from error
