@@ -1,0 +1,285 @@
+"""How sure a score is: intervals, paired differences, and what picking the best of many does to its score.
+
+Scores in, plain numbers out. It knows no store, no trial and no task: callers give it item scores, and for
+comparisons the scores of the same items in the same order. Everything random takes a seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.errors import KingyoError
+
+Array = NDArray[np.float64]
+RESAMPLES = 10_000
+_CHUNK = 100_000  # numbers drawn at once: stays in the processor's cache
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean score, or a difference of two, with the range that it may really have.
+
+    Attributes:
+        score: the mean over the items, or the mean of the differences.
+        n: how many items it rests on.
+        low, high: bounds, both inclusive, at the confidence level that was asked for.
+        method: how the bounds were found.
+    """
+
+    score: float
+    n: int
+    low: float
+    high: float
+    method: Literal["wilson", "bca", "newcombe"]
+
+
+def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
+    """Bound the mean of item scores: Wilson's way when all are 0 or 1, else by bootstrap.
+
+    Raises:
+        KingyoError: no scores, or one that is not finite.
+    """
+    values = _array("scores", scores)
+    if _is_binary(values):
+        return wilson(int(values.sum()), len(values), level)
+    return bootstrap_mean(scores, seed, level)
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Bound a proportion by Wilson's score interval (1927).
+
+    It holds its level for small n and near 0 and 1, where "score ± 1.96 standard errors" does not.
+
+    Args:
+        successes: 0 to n.
+        n: items, 1 or more.
+        level: confidence, between 0 and 1.
+
+    Raises:
+        KingyoError: numbers out of these ranges.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise KingyoError(
+            "successes", expected="0 <= successes <= n and n >= 1", received=f"{successes} of {n}"
+        )
+    low, high = _wilson_bounds(successes / n, n, _quantile(level))
+    return Interval(score=successes / n, n=n, low=low, high=high, method="wilson")
+
+
+def bootstrap_mean(scores: Sequence[float], seed: int, level: float = 0.95) -> Interval:
+    """Bound the mean of scores of any kind by the BCa bootstrap (Efron 1987), 10 000 resamples of the items.
+
+    BCa corrects the percentile bootstrap for skewness, which item scores have. With fewer than some 50 items
+    it is still a little too narrow; when all scores are equal its width is zero.
+
+    Raises:
+        KingyoError: no scores, or one that is not finite.
+    """
+    values = _array("scores", scores)
+    low, high = _bca_bounds(values, seed, level)
+    return Interval(score=float(values.mean()), n=len(values), low=low, high=high, method="bca")
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
+    """Bound mean(a − b), the scores of two models on the same items in the same order.
+
+    When all scores are 0 or 1: Newcombe's hybrid score interval for paired proportions (1998, method 10).
+    There the bootstrap fails: with few items on which the two differ it resamples too few values, and with
+    none its width is zero. Other scores: BCa bootstrap of the items' differences.
+
+    Raises:
+        KingyoError: different lengths, no scores, or one that is not finite.
+    """
+    x, y = _pair(a, b)
+    difference = float((x - y).mean())
+    if _is_binary(x) and _is_binary(y):
+        low, high = _newcombe_bounds(x, y, _quantile(level))
+        return Interval(score=difference, n=len(x), low=low, high=high, method="newcombe")
+    low, high = _bca_bounds(x - y, seed, level)
+    return Interval(score=difference, n=len(x), low=low, high=high, method="bca")
+
+
+def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the exact two-sided p-value that two models are equally good, from 0/1 scores on the same items.
+
+    Only the items on which they differ count: under equality each is a fair coin (McNemar 1947, exact form).
+
+    Raises:
+        KingyoError: different lengths, or a score that is neither 0 nor 1.
+    """
+    x, y = _pair(a, b)
+    if not (_is_binary(x) and _is_binary(y)):
+        raise KingyoError(
+            "scores", expected="0 or 1 for every item", received="others", remedy="Use paired_difference."
+        )
+    only_a, only_b = int((x > y).sum()), int((y > x).sum())
+    differing = only_a + only_b
+    tail = sum(math.comb(differing, k) for k in range(min(only_a, only_b) + 1))
+    return min(1.0, 2 * tail / 2**differing)
+
+
+def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int = 1000) -> float:
+    """Estimate by how much the best of several candidates is overrated by the score that it was picked for.
+
+    The winner's curse, measured without new evaluations: pick the best on a random half of the items, and see
+    what it loses on the other half, averaged over many splits. That is the bias of a pick on n/2 items; noise
+    falls as 1/√n, so the bias on all n is 1/√2 of it.
+
+    Args:
+        scores: one row per candidate, one column per item.
+        seed: for the splits.
+        splits: how many random halves.
+
+    Returns:
+        The expected overrating, in units of the score; about 0 when one candidate is far ahead.
+
+    Raises:
+        KingyoError: no candidate, rows of different lengths, fewer than two items, or a score not finite.
+    """
+    lengths = {len(row) for row in scores}
+    if len(lengths) != 1 or min(lengths) < 2:
+        raise KingyoError(
+            "scores", expected="rows of one length, of 2 items or more", received=f"lengths {sorted(lengths)}"
+        )
+    matrix = np.stack([_array("scores", row) for row in scores])
+    rng = np.random.default_rng(seed)
+    half = matrix.shape[1] // 2
+    lost = 0.0
+    for _ in range(splits):
+        order = rng.permutation(matrix.shape[1])
+        seen = matrix[:, order[:half]].mean(axis=1)
+        unseen = matrix[:, order[half:]].mean(axis=1)
+        best = int(np.argmax(seen))
+        lost += float(seen[best] - unseen[best])
+    return lost / splits / math.sqrt(2)
+
+
+def posterior_means(successes: Sequence[float], n: Sequence[int]) -> list[float]:
+    """Shrink candidates' scores towards their common mean, the more the fewer items each was scored on.
+
+    Empirical Bayes: the true scores are taken as drawn from one Beta distribution, whose mean m and
+    intraclass correlation ρ = 1 / (α + β + 1) are estimated from all candidates by moments; then
+
+        E[p_i | data] = w_i s_i/n_i + (1 − w_i) m,   w_i = n_i ρ / (n_i ρ + 1 − ρ)
+
+    A lucky candidate with few items so ranks below a proven one. On equal n the order stays. Candidates that
+    share their items differ by less noise than is assumed here, so the shrinkage errs on the strong side.
+
+    Args:
+        successes: sum of the item scores of each candidate, 0 to n.
+        n: items that each was scored on, 1 or more.
+
+    Raises:
+        KingyoError: different lengths, none at all, or successes beyond n.
+    """
+    if len(successes) != len(n) or not n:
+        raise KingyoError("n", expected=f"{len(successes)} counts, at least one", received=f"{len(n)}")
+    s, count = _array("successes", successes), np.array(n, dtype=np.float64)
+    if np.any(count < 1) or np.any(s < 0) or np.any(s > count):
+        raise KingyoError(
+            "successes", expected="0 <= successes <= n and n >= 1", received=f"{successes} of {n}"
+        )
+    p, m = s / count, float(s.sum() / count.sum())
+    rho = _correlation(p, m, float((1 / count).mean()))
+    weight = count * rho / (count * rho + 1 - rho)
+    return [float(each) for each in weight * p + (1 - weight) * m]
+
+
+def _correlation(p: Array, m: float, inverse_n: float) -> float:
+    """Solve Var(p) = m (1 − m) (ρ + (1 − ρ) mean(1/n)) for ρ, kept in [0, 1]."""
+    if len(p) < 2 or inverse_n >= 1 or not 0 < m < 1:
+        return 0.0
+    spread = float(p.var(ddof=1)) / (m * (1 - m))
+    return min(1.0, max(0.0, (spread - inverse_n) / (1 - inverse_n)))
+
+
+def _wilson_bounds(p: float, n: int, z: float) -> tuple[float, float]:
+    centre = p + z * z / (2 * n)
+    reach = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    # At p = 0 and 1 the bound is p itself; rounding would put it a hair beyond.
+    low = 0.0 if p == 0 else (centre - reach) / scale
+    high = 1.0 if p == 1 else (centre + reach) / scale
+    return low, high
+
+
+def _newcombe_bounds(x: Array, y: Array, z: float) -> tuple[float, float]:
+    """Newcombe 1998, Statistics in Medicine 17:2635, method 10; cells e, f, g, h of the 2 × 2 table."""
+    n = len(x)
+    e, f = int((x * y).sum()), int((x > y).sum())
+    g, h = int((y > x).sum()), int(((1 - x) * (1 - y)).sum())
+    p1, p2 = (e + f) / n, (e + g) / n
+    (l1, u1), (l2, u2) = _wilson_bounds(p1, n, z), _wilson_bounds(p2, n, z)
+    product, cross = (e + f) * (g + h) * (e + g) * (f + h), e * h - f * g
+    corrected = max(cross - n / 2, 0.0) if cross > 0 else float(cross)
+    phi = corrected / math.sqrt(product) if product else 0.0
+    down, up = (p1 - l1, u2 - p2), (u1 - p1, p2 - l2)
+    delta = p1 - p2
+    return (
+        delta - math.sqrt(max(0.0, down[0] ** 2 - 2 * phi * down[0] * down[1] + down[1] ** 2)),
+        delta + math.sqrt(max(0.0, up[0] ** 2 - 2 * phi * up[0] * up[1] + up[1] ** 2)),
+    )
+
+
+def _bca_bounds(values: Array, seed: int, level: float) -> tuple[float, float]:
+    """Efron 1987: percentiles of the resampled means, moved by the bias z0 and the acceleration a."""
+    _quantile(level)
+    centred = values - values.mean()
+    spread = float((centred**2).sum())
+    if spread == 0.0:
+        return float(values[0]), float(values[0])
+    means = np.concatenate(list(_resampled_deviations(centred, seed)))
+    below = float((means < 0).mean() + (means == 0).mean() / 2)
+    z0 = _NORMAL.inv_cdf(min(max(below, 1 / RESAMPLES), 1 - 1 / RESAMPLES))
+    a = float((centred**3).sum()) / (6 * spread**1.5)
+    shares: list[float] = []
+    for tail in ((1 - level) / 2, (1 + level) / 2):
+        z = z0 + _NORMAL.inv_cdf(tail)
+        shares.append(_NORMAL.cdf(z0 + z / (1 - a * z)))
+    low, high = np.quantile(means, shares)
+    return float(values.mean() + low), float(values.mean() + high)
+
+
+def _resampled_deviations(centred: Array, seed: int) -> Iterator[Array]:
+    rng = np.random.default_rng(seed)
+    n, left = len(centred), RESAMPLES
+    while left:
+        rows = min(left, max(1, _CHUNK // n))
+        yield centred[rng.integers(0, n, (rows, n), dtype=np.int32)].mean(axis=1)
+        left -= rows
+
+
+def _quantile(level: float) -> float:
+    if not 0 < level < 1:
+        raise KingyoError("level", expected="a confidence between 0 and 1", received=str(level))
+    return _NORMAL.inv_cdf((1 + level) / 2)
+
+
+def _array(name: str, values: Sequence[float]) -> Array:
+    array = np.array(values, dtype=np.float64)
+    if array.size == 0 or not np.all(np.isfinite(array)):
+        raise KingyoError(name, expected="one finite number or more", received=f"{list(values)[:5]}")
+    return array
+
+
+def _pair(a: Sequence[float], b: Sequence[float]) -> tuple[Array, Array]:
+    if len(a) != len(b):
+        raise KingyoError(
+            "scores",
+            expected="two models' scores on the same items",
+            received=f"{len(a)} and {len(b)} scores",
+            remedy="Compare on the items that both were scored on, in the same order.",
+        )
+    return _array("scores", a), _array("scores", b)
+
+
+def _is_binary(values: Array) -> bool:
+    return bool(np.all((values == 0) | (values == 1)))

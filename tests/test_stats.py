@@ -1,0 +1,241 @@
+"""Known values, edge cases, and coverage by simulation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.stats import (
+    bootstrap_mean,
+    interval,
+    mcnemar,
+    paired_difference,
+    posterior_means,
+    selection_bias,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilson_known_values(successes: int, n: int, low: float, high: float) -> None:
+    result = wilson(successes, n)
+    assert (result.low, result.high) == pytest.approx((low, high), abs=5e-5)
+    assert (result.score, result.n, result.method) == (successes / n, n, "wilson")
+
+
+def test_wilson_is_wider_at_a_higher_level() -> None:
+    assert wilson(8, 10, 0.99).low < wilson(8, 10, 0.95).low < wilson(8, 10, 0.5).low
+
+
+@pytest.mark.parametrize(("successes", "n"), [(-1, 10), (11, 10), (0, 0)])
+def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
+    with pytest.raises(KingyoError, match="successes"):
+        wilson(successes, n)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
+def test_level_is_between_0_and_1(level: float) -> None:
+    for result in (lambda: wilson(1, 2, level), lambda: bootstrap_mean([0.1, 0.2], 0, level)):
+        with pytest.raises(KingyoError, match="level"):
+            result()
+
+
+def test_interval_chooses_by_the_scores() -> None:
+    assert interval([1, 0, 1, 1]) == wilson(3, 4)
+    graded = interval([0.2, 0.4, 0.9, 1.0], seed=3)
+    assert graded == bootstrap_mean([0.2, 0.4, 0.9, 1.0], seed=3)
+    assert graded.method == "bca"
+
+
+def test_bootstrap_is_seeded_and_close_to_the_normal_interval_on_many_scores() -> None:
+    scores = list(np.random.default_rng(0).uniform(size=400))
+    result = bootstrap_mean(scores, seed=1)
+    reach = 1.96 * float(np.std(scores)) / math.sqrt(400)
+    assert (result.low, result.high) == pytest.approx(
+        (result.score - reach, result.score + reach), abs=reach * 0.06
+    )
+    assert result == bootstrap_mean(scores, seed=1)
+    assert result != bootstrap_mean(scores, seed=2)
+
+
+def test_bootstrap_of_equal_scores_has_no_width() -> None:
+    result = bootstrap_mean([0.3] * 7, seed=0)
+    assert (result.low, result.high) == (0.3, 0.3)
+
+
+def test_bootstrap_of_many_items_stays_small_in_memory() -> None:
+    assert bootstrap_mean(list(np.linspace(0, 1, 5000)), seed=0).low < 0.5
+
+
+@pytest.mark.parametrize("scores", [[], [math.nan, 1.0], [math.inf]])
+def test_scores_are_finite_and_not_none_at_all(scores: list[float]) -> None:
+    with pytest.raises(KingyoError, match="finite"):
+        interval(scores)
+
+
+def test_newcombe_known_values() -> None:
+    """Newcombe 1998, table II, method 10: cells (e, f, g, h) and the published interval."""
+    for cells, low, high in [
+        ((36, 12, 2, 0), 0.0569, 0.3404),
+        ((54, 0, 0, 0), -0.0664, 0.0664),
+        ((1, 97, 1, 1), 0.8737, 0.9850),
+    ]:
+        a, b = _table(*cells)
+        result = paired_difference(a, b)
+        assert result.method == "newcombe"
+        assert (result.low, result.high) == pytest.approx((low, high), abs=5e-4), cells
+
+
+def test_paired_difference_is_antisymmetric() -> None:
+    a, b = _table(30, 20, 5, 45)
+    one, two = paired_difference(a, b), paired_difference(b, a)
+    assert (one.score, one.low, one.high) == pytest.approx((-two.score, -two.high, -two.low))
+    assert one.low > 0
+
+
+def test_models_that_agree_everywhere_are_not_proven_equal() -> None:
+    result = paired_difference([1, 0, 1, 0, 1], [1, 0, 1, 0, 1])
+    assert result.low < 0 < result.high
+
+
+def test_paired_difference_of_graded_scores_uses_the_pairs() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0, 0.8, size=100)  # items differ much, the models little
+    result = paired_difference(list(hard + 0.1 + rng.normal(0, 0.02, 100)), list(hard), seed=0)
+    assert 0.09 < result.low < result.score < result.high < 0.11
+    assert result.method == "bca"
+
+
+def test_paired_scores_need_the_same_items() -> None:
+    with pytest.raises(KingyoError, match="3 and 2 scores"):
+        paired_difference([1, 0, 1], [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p"), [(0, 0, 1.0), (5, 5, 1.0), (1, 9, 22 / 1024), (6, 0, 2 / 64)]
+)
+def test_mcnemar_known_values(only_a: int, only_b: int, p: float) -> None:
+    assert mcnemar(*_table(7, only_a, only_b, 3)) == pytest.approx(p)
+    assert mcnemar(*_table(7, only_b, only_a, 3)) == pytest.approx(p)
+
+
+def test_mcnemar_needs_right_or_wrong() -> None:
+    with pytest.raises(KingyoError, match="0 or 1"):
+        mcnemar([0.5, 1], [1, 0])
+
+
+@pytest.mark.parametrize(("n", "p"), [(20, 0.9), (20, 0.5), (200, 0.95), (200, 0.3)])
+def test_wilson_covers(n: int, p: float) -> None:
+    rng = np.random.default_rng(n)
+    results = [wilson(int(successes), n) for successes in rng.binomial(n, p, size=3000)]
+    assert 0.93 <= np.mean([each.low <= p <= each.high for each in results]) <= 0.975
+
+
+@pytest.mark.parametrize(
+    ("n", "cells"),
+    [
+        (20, (0.3, 0.1, 0.05, 0.55)),
+        (20, (0.15, 0.6, 0.02, 0.23)),
+        (200, (0.3, 0.1, 0.05, 0.55)),
+        (200, (0.7, 0.05, 0.005, 0.245)),
+        (200, (0.2, 0.5, 0.0, 0.3)),
+    ],
+)
+def test_paired_difference_covers_on_right_or_wrong(n: int, cells: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(n)
+    true = cells[1] - cells[2]
+    results = [paired_difference(*_table(*counts)) for counts in rng.multinomial(n, cells, size=1500)]
+    covered = np.mean([each.low <= true <= each.high for each in results])
+    assert covered >= 0.93, covered
+
+
+@pytest.mark.parametrize("n", [50, 100])
+def test_bootstrap_covers_on_skewed_scores(n: int) -> None:
+    rng = np.random.default_rng(n)
+    results = [bootstrap_mean(list(rng.beta(0.3, 0.9, n)), seed) for seed in range(200)]
+    covered = np.mean([each.low <= 0.25 <= each.high for each in results])
+    assert 0.91 <= covered <= 0.985, covered
+
+
+def test_selection_bias_of_equals_is_the_expected_maximum_of_the_noise() -> None:
+    """20 equal candidates at 0.5 on 100 items: the best seems E[max of 20 normals] = 1.867 × 0.05 better."""
+    rng = np.random.default_rng(0)
+    estimates: list[float] = []
+    true: list[float] = []
+    for seed in range(60):
+        scores = rng.binomial(1, 0.5, size=(20, 100))
+        true.append(float(scores.mean(axis=1).max()) - 0.5)
+        estimates.append(selection_bias(scores.tolist(), seed, splits=100))
+    assert np.mean(true) == pytest.approx(1.867 * 0.05, abs=0.01)
+    assert np.mean(estimates) == pytest.approx(np.mean(true), abs=0.015)
+
+
+def test_selection_bias_of_a_clear_winner_is_nothing() -> None:
+    rng = np.random.default_rng(0)
+    scores = [rng.binomial(1, p, size=100).tolist() for p in (0.1, 0.2, 0.95)]
+    assert abs(selection_bias(scores)) < 0.005
+    assert selection_bias(scores, seed=4) == selection_bias(scores, seed=4)
+
+
+@pytest.mark.parametrize("scores", [[], [[1.0]], [[1.0, 0.0], [1.0]]])
+def test_selection_bias_needs_a_matrix(scores: list[list[float]]) -> None:
+    with pytest.raises(KingyoError, match="rows of one length"):
+        selection_bias(scores)
+
+
+def test_posterior_means_put_a_proven_candidate_before_a_lucky_one() -> None:
+    crowd = [50, 55, 45, 60, 40, 52, 58, 48]
+    lucky, proven, middling = posterior_means([4, 75, *crowd], [4, 100, *([100] * len(crowd))])[:3]
+    assert middling < lucky < proven < 0.75
+
+
+def test_posterior_means_keep_the_order_on_equal_counts_and_their_mean() -> None:
+    successes = [3, 9, 5, 20, 12, 17]
+    means = posterior_means(successes, [20] * 6)
+    assert [successes[i] for i in np.argsort(means)] == sorted(successes)
+    assert np.mean(means) == pytest.approx(sum(successes) / 120)
+    assert np.ptp(means) < (20 - 3) / 20
+
+
+def test_posterior_means_of_pure_noise_are_one_number() -> None:
+    assert posterior_means([5, 5, 6, 5, 4], [10] * 5) == pytest.approx([0.5] * 5)
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "mean"), [([0, 0], [5, 9], 0), ([5, 9], [5, 9], 1), ([3], [4], 0.75)]
+)
+def test_posterior_means_at_the_edges(successes: list[float], n: list[int], mean: float) -> None:
+    assert posterior_means(successes, n) == pytest.approx([mean] * len(n))
+
+
+def test_posterior_means_are_nearer_to_the_truth_than_raw_means() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.beta(6, 4, size=(50, 40))
+    raw = rng.binomial(20, truth)
+    shrunk = np.array([posterior_means(row.tolist(), [20] * 40) for row in raw])
+    error = [float(((estimate - truth) ** 2).mean()) for estimate in (shrunk, raw / 20)]
+    assert error[0] < 0.75 * error[1]
+
+
+@pytest.mark.parametrize(("successes", "n"), [([], []), ([1], [1, 2]), ([3], [2]), ([0], [0]), ([-1], [2])])
+def test_posterior_means_refuse_impossible_counts(successes: list[float], n: list[int]) -> None:
+    with pytest.raises(KingyoError):
+        posterior_means(successes, n)
+
+
+def _table(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[int], list[int]]:
+    pairs = itertools.chain(
+        itertools.repeat((1, 1), both),
+        itertools.repeat((1, 0), only_a),
+        itertools.repeat((0, 1), only_b),
+        itertools.repeat((0, 0), neither),
+    )
+    a, b = zip(*pairs, strict=True)
+    return list(a), list(b)
