@@ -124,7 +124,7 @@ def check(config: RunConfig, folder: Path) -> list[str]:
     example = prepared.splits["fit"][0]
     return [
         f"{len(prepared.models.sources)} models of {shape.n_parameters:,} parameters fit together.",
-        f"{sum(map(len, prepared.splits.values()))} items: {splits}; {prepared.duplicates} duplicates dropped.",
+        f"Items: {splits}; {prepared.duplicates} duplicates dropped.",
         f"An item: {example.prompt!r} -> {example.answer!r}",
         f"{len(prepared.axes)} genes: {', '.join(axis.name for axis in prepared.axes[:8])}"
         f"{', …' if len(prepared.axes) > 8 else ''}",
@@ -151,9 +151,6 @@ def open_task(path: Path) -> Task:
             config, folder = stored_config(store)
             return build_task(config.task, store.items(), folder)
     data = read_yaml(path)
-    if "task" in data:
-        spec = load_config(path).task
-    else:
-        spec = load_task_spec(path)
+    spec = load_config(path).task if "task" in data else load_task_spec(path)
     splits = make_splits(load_items(spec, path.parent).items, spec.splits)
     return build_task(spec, splits, path.parent)

@@ -1,0 +1,85 @@
+"""The laws of the house that a program can check: imports go down only, and doors open quickly."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kingyo
+
+PACKAGE = Path(kingyo.__file__).parent
+
+# A room may import rooms of a smaller floor. Crafts (floor 1) never import one another; within the words,
+# the joints and the journeys the order below holds.
+FLOORS: dict[str, float] = {
+    "errors": 0.0,
+    "types": 0.1,
+    "strict": 0.1,
+    "registry": 0.2,
+    "recipe": 0.3,
+    "checkpoints": 1,
+    "methods": 1,
+    "models": 1,
+    "tasks": 1,
+    "strategies": 1,
+    "store": 1,
+    "stats": 1,
+    "testing": 1,
+    "space": 2.0,
+    "merge": 2.0,
+    "evaluate": 2.1,
+    "config": 3.0,
+    "evolve": 3.0,
+    "searches": 3.1,
+    "summary": 3.1,
+    "assembly": 3.2,
+    "export": 3.3,
+    "report": 3.3,
+    "cli": 4,
+}
+# What plug-in authors test against may know the protocol of its craft.
+ALLOWED = {("testing", "methods"), ("testing", "strategies"), ("testing", "tasks")}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "kingyo":
+            names = node.module.split(".")[1:]
+            found.update(names[:1] or [alias.name for alias in node.names if (PACKAGE / alias.name).exists()])
+        elif isinstance(node, ast.Import):
+            found.update(
+                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("kingyo.")
+            )
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down_only(path: Path) -> None:
+    here = room(path)
+    if here == "__init__":
+        assert imported_rooms(path) == set()
+        return
+    for there in imported_rooms(path) - {here}:
+        assert FLOORS[there] < FLOORS[here] or (here, there) in ALLOWED, f"{here} must not import {there}"
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(path) for path in MODULES} - {"__init__"} <= set(FLOORS)
+
+
+@pytest.mark.parametrize("module", ["kingyo", "kingyo.cli", "kingyo.strategies", "kingyo.store", "kingyo.stats"])
+def test_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
