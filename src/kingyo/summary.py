@@ -6,6 +6,7 @@ Every number is computed from rows of the store. It prints nothing.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -112,9 +113,11 @@ def interval_json(value: Interval | None) -> dict[str, object] | None:
 def summarize(store: RunStore) -> RunSummary:
     """Read a run: finished, under way or interrupted."""
     fits = [each for each in store.summaries("fit") if each.search == MAIN]
-    baselines = {str(trial.name): _entry(store, str(trial.name), trial) for trial in store.trials(BASELINES)}
+    baselines = {
+        str(trial.name): read_entry(store, str(trial.name), trial) for trial in store.trials(BASELINES)
+    }
     winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
-    entries = {name: _entry(store, name, trial) for name, trial in winners.items() if trial is not None}
+    entries = {name: read_entry(store, name, trial) for name, trial in winners.items() if trial is not None}
     winner = entries.pop(MAIN, None)
     return RunSummary(
         run=str(store.fact("name")),
@@ -131,9 +134,11 @@ def summarize(store: RunStore) -> RunSummary:
     )
 
 
-def _entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
+def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
+    """Read what is known of one trial, on all splits, under a name of the caller's."""
+
     def scored(split: Split) -> Interval | None:
-        return _interval(store.evaluation(trial.id, split))
+        return score_interval(store.evaluation(trial.id, split))
 
     return Entry(
         name=name,
@@ -145,7 +150,8 @@ def _entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
     )
 
 
-def _interval(evaluation: Evaluation | None) -> Interval | None:
+def score_interval(evaluation: Evaluation | None) -> Interval | None:
+    """Return the mean item score of an evaluation with its interval; None for a failure, or nothing."""
     if evaluation is None or evaluation.failure is not None:
         return None
     return interval([each.score for each in evaluation.scores], seed=STATISTICS_SEED)
@@ -171,6 +177,25 @@ def _compare(store: RunStore, winner: Entry | None, others: Sequence[Entry]) -> 
             )
         )
     return tuple(found)
+
+
+def fit_minus_test(entry: Entry) -> Interval | None:
+    """Say by how much the fit split overrated a model, where both splits are known.
+
+    The items differ, so the two scores are independent: square-and-add (Newcombe 1998, Statistics in Medicine
+    17:873, method 10; for any two intervals Zou & Donner 2008). ``n`` is that of the smaller split.
+    """
+    fit, test = entry.fit, entry.test
+    if fit is None or test is None:
+        return None
+    difference = fit.score - test.score
+    return Interval(
+        score=difference,
+        n=min(fit.n, test.n),
+        low=difference - math.hypot(fit.score - fit.low, test.high - test.score),
+        high=difference + math.hypot(fit.high - fit.score, test.score - test.low),
+        method="newcombe",
+    )
 
 
 def _scores(entry: Entry) -> dict[str, object]:
