@@ -12,6 +12,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO
 
@@ -68,14 +69,11 @@ class RunStore:
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = acquire(folder)
-            connection = connect(folder / DATABASE)
-        except (OSError, sqlite3.OperationalError) as error:
+        except OSError as error:
             raise KingyoError(
                 str(folder), expected="a folder that can be written", received=str(error)
             ) from error
-        migrate(connection, folder)
-        return cls(folder, connection, lock)
+        return cls._open(folder)
 
     @classmethod
     def open(cls, folder: Path) -> RunStore:
@@ -85,22 +83,30 @@ class RunStore:
             KingyoError: no run there, another process has it, or the database is damaged or too new.
         """
         require(folder)
-        lock = acquire(folder)
-        connection = connect(folder / DATABASE)
-        check(connection, folder)
-        migrate(connection, folder)
-        return cls(folder, connection, lock)
+        return cls._open(folder)
+
+    @classmethod
+    def _open(cls, folder: Path) -> RunStore:
+        with ExitStack() as stack:
+            lock = stack.enter_context(acquire(folder))
+            connection = stack.enter_context(closing(connect(folder / DATABASE)))
+            check(connection, folder)
+            migrate(connection, folder)
+            store = cls(folder, connection, lock)
+            stack.pop_all()
+        return store
 
     @classmethod
     def read(cls, folder: Path) -> RunStore:
         """Open an existing run only to look at it, also while another process works on it."""
         require(folder)
-        connection = connect(folder / DATABASE)
-        check(connection, folder)
-        if schema_version(connection, folder) < len(MIGRATIONS):
-            connection.close()
-            return cls.open(folder)
-        connection.execute("PRAGMA query_only = 1")
+        with ExitStack() as stack:
+            connection = stack.enter_context(closing(connect(folder / DATABASE)))
+            check(connection, folder)
+            if schema_version(connection, folder) < len(MIGRATIONS):
+                return cls.open(folder)
+            connection.execute("PRAGMA query_only = 1")
+            stack.pop_all()
         return cls(folder, connection, None)
 
     def close(self) -> None:

@@ -58,14 +58,14 @@ def require(folder: Path) -> None:
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open (or make) the file with foreign keys, write-ahead log and full fsync."""
-    connection = sqlite3.connect(path, timeout=30)
+    try:
+        connection = sqlite3.connect(path, timeout=30)
+    except sqlite3.OperationalError as error:
+        raise KingyoError(str(path), expected="a file that can be opened", received=str(error)) from error
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-    except sqlite3.OperationalError:
-        connection.close()
-        raise
     except sqlite3.DatabaseError as error:
         connection.close()
         raise _damaged(path.parent, str(error)) from error

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.store import DATABASE, NewTrial, RunStore
+from kingyo.store.database import MIGRATIONS
+from kingyo.types import Evaluation, Item, ItemScore, Trial
+
+ITEMS = tuple(Item(id=f"i{n}", prompt=f"{n}は?", answer=str(n), choices=("a", "b")) for n in range(4))
+SPLITS = {"fit": ITEMS[:2], "validation": ITEMS[2:3], "test": ITEMS[3:]}
+
+
+def begun(folder: Path) -> RunStore:
+    store = RunStore.create(folder)
+    store.begin({"name": "x", "status": "running"}, SPLITS)
+    store.add_search("main", {"strategy": "ga"})
+    return store
+
+
+def trial(number: int, recipe: str = "r") -> NewTrial:
+    return NewTrial(
+        trial=Trial(number=number, genome=(0.1, 1 / 3), parents=(0,) if number else ()),
+        recipe="{}",
+        recipe_hash=recipe,
+    )
+
+
+def scores(*values: float) -> tuple[ItemScore, ...]:
+    return tuple(ItemScore(item=f"i{n}", score=value, answer="答え") for n, value in enumerate(values))
+
+
+def test_what_is_stored_comes_back_the_same(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        stored = store.add_trials("main", 0, [trial(0), trial(1)])
+        store.record(
+            stored[0].id, "fit", Evaluation(scores=scores(1.0, 0.25), build_seconds=1, score_seconds=2)
+        )
+        store.record(stored[1].id, "fit", Evaluation(failure="NaN in model.norm.weight"))
+        store.set_winner("main", stored[0].id)
+    with RunStore.read(tmp_path / "run") as store:
+        assert store.items() == SPLITS
+        assert store.trials("main") == stored
+        assert stored[1].trial == trial(1).trial
+        first = store.evaluation(stored[0].id, "fit")
+        assert first == Evaluation(scores=scores(1.0, 0.25), build_seconds=1, score_seconds=2)
+        assert store.evaluation(stored[1].id, "fit") == Evaluation(failure="NaN in model.norm.weight")
+        assert store.evaluation(stored[0].id, "test") is None
+        assert store.winner("main") == stored[0]
+        assert [(each.n, each.mean) for each in store.summaries("fit")] == [(2, 0.625), (0, None)]
+        assert store.item_evaluations() == 2
+
+
+def test_same_recipe_is_found_only_when_it_succeeded_on_that_split(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        stored = store.add_trials("main", 0, [trial(0, "a"), trial(1, "b"), trial(2, "b")])
+        store.record(stored[0].id, "fit", Evaluation(failure="crash"))
+        store.record(stored[1].id, "fit", Evaluation(scores=scores(1.0)))
+        assert store.same_recipe("a", "fit") is None
+        assert store.same_recipe("b", "fit") == stored[1].id
+        assert store.same_recipe("b", "test") is None
+
+
+def test_copies_cost_no_item_evaluation(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        stored = store.add_trials("main", 0, [trial(0), trial(1)])
+        store.record(stored[0].id, "fit", Evaluation(scores=scores(1.0)))
+        store.record(stored[1].id, "fit", Evaluation(scores=scores(1.0), copied_from=stored[0].id))
+        assert store.item_evaluations() == 1
+
+
+def test_an_evaluation_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        stored = store.add_trials("main", 0, [trial(0)])
+        broken = (*scores(1.0), ItemScore(item="no such item", score=1.0, answer=""))
+        with pytest.raises(sqlite3.IntegrityError):
+            store.record(stored[0].id, "fit", Evaluation(scores=broken))
+        assert store.evaluation(stored[0].id, "fit") is None
+
+
+def test_a_folder_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious.txt").write_text("mine")
+    with pytest.raises(KingyoError, match="kingyo resume"):
+        RunStore.create(tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious.txt"]
+
+
+def test_no_run_there(tmp_path: Path) -> None:
+    for opening in (RunStore.open, RunStore.read):
+        with pytest.raises(KingyoError, match="no such folder"):
+            opening(tmp_path / "none")
+        with pytest.raises(KingyoError, match="a folder without one"):
+            opening(tmp_path)
+
+
+def test_a_second_process_is_locked_out_but_may_look(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    code = (
+        "import sys, pathlib; from kingyo.store import RunStore\n"
+        "store = RunStore.open(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"open\n"
+        with pytest.raises(KingyoError, match="another process"):
+            RunStore.open(tmp_path / "run")
+        with RunStore.read(tmp_path / "run") as store:
+            assert store.status() == "running"
+        os.kill(other.pid, signal.SIGKILL)
+    with RunStore.read(tmp_path / "run") as store:
+        assert store.status() == "stopped"
+    RunStore.open(tmp_path / "run").close()
+
+
+def test_a_damaged_database_is_said_and_not_touched(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    path = tmp_path / "run" / DATABASE
+    path.write_bytes(b"this is no database, " * 500)
+    before = path.read_bytes()
+    for opening in (RunStore.open, RunStore.read):
+        with pytest.raises(KingyoError, match="sound SQLite database"):
+            opening(tmp_path / "run")
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_a_newer_kingyo_is_refused(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    with sqlite3.connect(tmp_path / "run" / DATABASE) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    with pytest.raises(KingyoError, match="newer kingyo"):
+        RunStore.open(tmp_path / "run")
+
+
+def test_reading_changes_nothing(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    with RunStore.read(tmp_path / "run") as store, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        store.set_fact("status", "finished")
+
+
+def test_write_ahead_log_and_foreign_keys_are_on(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    with sqlite3.connect(tmp_path / "run" / DATABASE) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    connection.close()
+    with begun(tmp_path / "other") as store, pytest.raises(sqlite3.IntegrityError):
+        store.add_trials("no such search", 0, [trial(0)])

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.strict import parse_model, parse_settings, read_yaml
+
+
+class Inner(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    low: float = Field(alias="from")
+    high: float = Field(alias="to")
+
+
+class Outer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    weight: dict[str, Inner | bool | float] = {}
+    rooms: list[Inner] = []
+    count: Annotated[int, Field(gt=0)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    population: int = 10
+    sigma: float = 0.3
+
+
+def test_nested_unknown_key_suggests_the_nearest() -> None:
+    with pytest.raises(KingyoError, match=r"'form'.*Did you mean 'from'\?"):
+        parse_model(Outer, {"rooms": [{"form": 1, "from": 1, "to": 2}]}, "run.yaml")
+
+
+def test_unknown_key_at_the_top_names_the_file() -> None:
+    with pytest.raises(
+        KingyoError, match=r"^run.yaml: expected known keys; received 'wieght'\. Did you mean 'weight'\?"
+    ):
+        parse_model(Outer, {"wieght": {}}, "run.yaml")
+
+
+def test_unknown_key_inside_a_union_suggests_the_nearest() -> None:
+    with pytest.raises(KingyoError, match=r"weight\.ja.*'too'.*Did you mean 'to'\?"):
+        parse_model(Outer, {"weight": {"ja": {"from": 1, "to": 2, "too": 3}}}, "run.yaml")
+
+
+def test_wrong_value_names_its_key() -> None:
+    with pytest.raises(
+        KingyoError, match=r"run.yaml: count: expected input should be greater than 0; received 0"
+    ):
+        parse_model(Outer, {"count": 0}, "run.yaml")
+
+
+def test_missing_value_is_said() -> None:
+    with pytest.raises(KingyoError, match=r"rooms\.0\.to: expected a value; received nothing"):
+        parse_model(Outer, {"rooms": [{"from": 1}]}, "run.yaml")
+
+
+def test_settings() -> None:
+    assert parse_settings(Settings, {"sigma": 1}, "search") == Settings(sigma=1.0)
+    with pytest.raises(KingyoError, match=r"'popluation'.*Did you mean 'population'\?"):
+        parse_settings(Settings, {"popluation": 3}, "search.settings")
+    with pytest.raises(KingyoError, match=r"search: sigma"):
+        parse_settings(Settings, {"sigma": "wide"}, "search")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [1", "valid YAML"), ("- 1\n- 2", "a mapping"), ("", "a mapping"), ("a: b: c", "valid YAML")],
+)
+def test_yaml_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(KingyoError, match=message):
+        read_yaml(path)
+
+
+def test_yaml_that_is_missing_or_binary(tmp_path: Path) -> None:
+    with pytest.raises(KingyoError, match="No such file"):
+        read_yaml(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(KingyoError, match="valid YAML"):
+        read_yaml(tmp_path / "binary.yaml")
+
+
+def test_suggest_lists_all_when_nothing_is_near() -> None:
+    assert suggest("zzz", ["linear", "ties"]) == "Known: linear, ties."
+    assert suggest("x", []) == "None is known here."
