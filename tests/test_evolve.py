@@ -1,0 +1,258 @@
+"""The loop with real strategies and a real store; only the model is a fake: a score per item, from the genome."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.evolve import BASELINES, MAIN, Event, Journey, Limits, Search
+from kingyo.recipe import Recipe, Source
+from kingyo.store import RunStore
+from kingyo.strategies import build
+from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split
+
+AXES = (Axis(name="weight/a", low=0, high=1), Axis(name="weight/b", low=0, high=1))
+N_ITEMS: dict[Split, int] = {"fit": 8, "validation": 5, "test": 6}
+SPLITS: dict[Split, tuple[Item, ...]] = {
+    split: tuple(Item(id=f"{split}{n}", prompt=f"{split} {n}", answer="") for n in range(size))
+    for split, size in N_ITEMS.items()
+}
+
+
+class Plane:
+    """Recipes with two weights."""
+
+    axes = AXES
+
+    def decode(self, genome: Genome) -> Recipe:
+        return weights(*genome)
+
+
+def weights(a: float, b: float) -> Recipe:
+    return Recipe(
+        merge_method="linear",
+        sources=(Source(model="a", parameters={"weight": a}), Source(model="b", parameters={"weight": b})),
+    )
+
+
+class Model:
+    """Item n is right when the weights are near (0.7, 0.2); how near, depends on n. Counts what it is asked."""
+
+    def __init__(
+        self, fails: Callable[[Recipe], bool] = lambda _: False, stop_after: int | None = None
+    ) -> None:
+        self.asked: Counter[tuple[str, Split]] = Counter()
+        self._fails = fails
+        self._stop_after = stop_after
+
+    def __call__(self, recipe: Recipe, split: Split) -> Evaluation:
+        if self._stop_after is not None and self.asked.total() >= self._stop_after:
+            raise KeyboardInterrupt
+        self.asked[recipe.hash, split] += 1
+        if self._fails(recipe):
+            return Evaluation(failure="it crashed")
+        a, b = (float(source.parameters["weight"]) for source in recipe.sources)  # type: ignore[arg-type]
+        distance = abs(a - 0.7) + abs(b - 0.2)
+        scores = tuple(
+            ItemScore(item=item.id, score=float(distance < (n + 1) / 8), answer=f"{distance:.3f}")
+            for n, item in enumerate(SPLITS[split])
+        )
+        return Evaluation(scores=scores, build_seconds=0.001, score_seconds=0.01)
+
+
+def journey(
+    store: RunStore,
+    model: Model,
+    *,
+    strategy: str = "ga",
+    limits: Limits = Limits(candidates=30),
+    notify: Callable[[Event], None] = lambda _: None,
+) -> Journey:
+    options: dict[str, object] = {"population": 6} if strategy in {"ga", "cma-es"} else {}
+    main = Search(
+        name=MAIN,
+        space=Plane(),
+        strategy=build(strategy, AXES, 3, options),
+        limits=limits,
+        description={"strategy": strategy},
+    )
+    control = Search(
+        name="random", space=Plane(), strategy=build("random", AXES, 3, {}), limits=Limits(), like=MAIN
+    )
+    return Journey(
+        store=store,
+        evaluate=model,
+        baselines={"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)},
+        searches=[main, control],
+        finalists=4,
+        n_items=N_ITEMS,
+        notify=notify,
+    )
+
+
+def begun(folder: Path) -> RunStore:
+    store = RunStore.create(folder)
+    store.begin({"status": "running"}, SPLITS)
+    return store
+
+
+def facts(store: RunStore) -> tuple[object, ...]:
+    """All that must not depend on how often a run was interrupted."""
+    trials = store.trials()
+    return (
+        [(each.search, each.trial, each.batch, each.recipe_hash) for each in trials],
+        [
+            (split, [(e.trial, e.mean, e.failure, e.copied_from) for e in store.summaries(split)])
+            for split in N_ITEMS
+        ],
+        [store.winner(name) for name in store.searches() if name != BASELINES],
+        store.fact("status"),
+    )
+
+
+@pytest.mark.parametrize("strategy", ["ga", "cma-es", "random", "grid"])
+def test_a_run_finds_scores_and_compares(tmp_path: Path, strategy: str) -> None:
+    model = Model()
+    with begun(tmp_path / "run") as store:
+        journey(store, model, strategy=strategy).run()
+        assert store.status() == "finished"
+        winner = store.winner(MAIN)
+        assert winner is not None
+        test = store.evaluation(winner.id, "test")
+        assert test is not None
+        best_parent = max(
+            (store.evaluation(each.id, "test") or Evaluation()).mean or 0.0
+            for each in store.trials(BASELINES)
+        )
+        assert (test.mean or 0.0) >= best_parent
+
+
+def test_the_test_split_is_read_by_winners_and_baselines_only(tmp_path: Path) -> None:
+    model = Model()
+    with begun(tmp_path / "run") as store:
+        journey(store, model).run()
+        readers = {each.trial for each in store.summaries("test")}
+        wanted = {each.id for each in store.trials(BASELINES)}
+        wanted |= {winner.id for name in (MAIN, "random") if (winner := store.winner(name))}
+        assert readers == wanted
+        assert len([1 for each in store.summaries("validation") if each.search == MAIN]) == 4
+
+
+def test_the_same_recipe_is_never_run_twice(tmp_path: Path) -> None:
+    model = Model()
+    with begun(tmp_path / "run") as store:
+        journey(store, model, limits=Limits(candidates=60)).run()
+    assert set(model.asked.values()) == {1}
+
+
+@pytest.mark.parametrize("strategy", ["ga", "cma-es"])
+def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path, strategy: str) -> None:
+    whole = Model()
+    with begun(tmp_path / "whole") as store:
+        journey(store, whole, strategy=strategy).run()
+        wanted = facts(store)
+    for stop_after in range(0, whole.asked.total(), 3):
+        folder = tmp_path / f"stopped-{stop_after}"
+        first, second = Model(stop_after=stop_after), Model()
+        with begun(folder) as store, pytest.raises(KeyboardInterrupt):
+            journey(store, first, strategy=strategy).run()
+        with RunStore.open(folder) as store:
+            journey(store, second, strategy=strategy).run()
+            assert facts(store) == wanted
+        assert first.asked + second.asked == whole.asked
+
+
+def test_failures_are_values_and_the_search_goes_on(tmp_path: Path) -> None:
+    def heavy(recipe: Recipe) -> bool:
+        return sum(float(each.parameters["weight"]) for each in recipe.sources) > 1.2  # type: ignore[arg-type]
+
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(fails=heavy)).run()
+        failed = [each for each in store.summaries("fit") if each.failure]
+        assert failed
+        assert {each.failure for each in failed} == {"it crashed"}
+        assert store.status() == "finished"
+
+
+def test_a_baseline_that_fails_ends_the_run_and_can_be_mended(tmp_path: Path) -> None:
+    broken = weights(0.5, 0.5).hash
+    with begun(tmp_path / "run") as store:
+        with pytest.raises(KingyoError, match=r"baseline 'uniform'.*it crashed.*resume"):
+            journey(store, Model(fails=lambda recipe: recipe.hash == broken)).run()
+        journey(store, Model()).run()
+        assert store.status() == "finished"
+
+
+def test_a_search_that_only_fails_says_so(tmp_path: Path) -> None:
+    named = {weights(1, 0).hash, weights(0, 1).hash, weights(0.5, 0.5).hash}
+    with (
+        begun(tmp_path / "run") as store,
+        pytest.raises(KingyoError, match="30 failures, the last: it crashed"),
+    ):
+        journey(store, Model(fails=lambda recipe: recipe.hash not in named)).run()
+
+
+def test_another_strategy_cannot_take_a_run_over(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        with pytest.raises(KeyboardInterrupt):
+            journey(store, Model(stop_after=12)).run()
+        with pytest.raises(KingyoError, match="other genomes"):
+            journey(store, Model(), strategy="cma-es").run()
+
+
+@pytest.mark.parametrize(
+    ("limits", "trials"),
+    [
+        (Limits(candidates=7), 7),
+        (Limits(item_evaluations=8 * 9 + 3), 9),
+        (Limits(candidates=5, item_evaluations=1000), 5),
+    ],
+)
+def test_limits_are_kept(tmp_path: Path, limits: Limits, trials: int) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), strategy="random", limits=limits).run()
+        assert len(store.trials(MAIN)) == trials
+        assert len(store.trials("random")) == trials
+
+
+def test_a_limit_of_time_counts_evaluation(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), strategy="random", limits=Limits(seconds=0.3)).run()
+        spent = sum(e.build_seconds + e.score_seconds for e in store.summaries("fit") if e.search == MAIN)
+        assert 0.3 <= spent < 0.3 + 6 * 0.011 + 0.2
+
+
+def test_a_search_that_has_converged_ends(tmp_path: Path) -> None:
+    class Point(Plane):
+        def decode(self, genome: Genome) -> Recipe:
+            return weights(round(genome[0]), round(genome[1]))
+
+    with begun(tmp_path / "run") as store:
+        whole = journey(store, Model())
+        main = Search(
+            name=MAIN,
+            space=Point(),
+            strategy=build("random", AXES, 3, {}),
+            limits=Limits(item_evaluations=10_000),
+        )
+        Journey(**{**vars(whole), "searches": [main]}).run()
+        assert store.item_evaluations() <= 8 * 7 + 5 * 7 + 6 * 7
+        assert store.status() == "finished"
+
+
+def test_events_tell_the_story(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), notify=events.append).run()
+    phases = [(event.search, event.split, event.total) for event in events if event.kind == "phase"]
+    assert phases[:2] == [(BASELINES, "fit", 3), (MAIN, "fit", 30)]
+    assert phases[-1] == (BASELINES, "test", 3)
+    ended = [
+        event for event in events if event.kind == "ended" and event.search == MAIN and event.split == "fit"
+    ]
+    assert [event.done for event in ended] == list(range(1, 31))
+    assert not any(event.replayed for event in ended)
