@@ -1,0 +1,18 @@
+"""Checkpoints: read lazily and checked, written atomically, and the layout that their names tell."""
+
+from kingyo.checkpoints.checkpoint import Checkpoint, check_finite
+from kingyo.checkpoints.fit import check_fit
+from kingyo.checkpoints.header import TensorInfo
+from kingyo.checkpoints.layout import Layout
+from kingyo.checkpoints.locate import open_checkpoint
+from kingyo.checkpoints.writer import write_checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "Layout",
+    "TensorInfo",
+    "check_finite",
+    "check_fit",
+    "open_checkpoint",
+    "write_checkpoint",
+]

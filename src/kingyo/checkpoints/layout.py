@@ -1,0 +1,216 @@
+"""Where each tensor sits in a model, inferred from the names of its tensors alone.
+
+There is no table of architectures: blocks are the longest numbered list among the names, kinds follow from
+the words of a name. It reads no file and no weight.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+from kingyo.errors import KingyoError, unknown
+from kingyo.recipe import Conditional
+
+Kind = Literal["attention", "mlp", "norm", "embedding", "head", "other"]
+KINDS: tuple[Kind, ...] = ("embedding", "attention", "mlp", "norm", "head", "other")
+
+_ATTENTION = re.compile(r"attn|attention")
+_MLP = re.compile(r"mlp|ffn|feed_?forward|moe|expert|dense_?relu|^fc\d?$|^w[123]$|^(gate|up|down)_proj$")
+_NORM = re.compile(r"norm|^ln(_|\d|$)")
+_EMBEDDING = re.compile(r"emb|^w[tp]e$")
+_HEAD = re.compile(r"head|embed_out|^output$|^score$|classifier")
+
+
+class Layout:
+    """The structure of a model.
+
+    Args:
+        names: the names of its tensors.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+        self._stack = _main_stack(self.names)
+        self._block = {name: self._find_block(name) for name in self.names}
+        self._kind: dict[str, Kind] = {name: _find_kind(name, self._block[name]) for name in self.names}
+        indices = sorted({block for block in self._block.values() if block is not None})
+        self._place = {block: place for place, block in enumerate(indices)}
+        self._groups: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._filters: dict[str, tuple[tuple[str | None, str], ...]] = {}
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks (layers) the main stack has."""
+        return len(self._place)
+
+    def block(self, name: str) -> int | None:
+        """The index of a tensor's block, or None outside the main stack."""
+        return self._block[name]
+
+    def kind(self, name: str) -> Kind:
+        """What a tensor is part of."""
+        return self._kind[name]
+
+    def depth(self, name: str) -> float:
+        """Where a tensor sits, from 0 (embeddings, first block) to 1 (last block, final norm, head)."""
+        block = self._block[name]
+        if block is None:
+            return 1.0 if self._is_after(name) else 0.0
+        return self._place[block] / max(1, self.n_blocks - 1)
+
+    def groups(self, how: str) -> Mapping[str, tuple[str, ...]]:
+        """Split the tensors into named groups; every tensor is in exactly one.
+
+        Args:
+            how: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
+                norms with the mlp); or ``layers:N``, N spans of blocks, embeddings with the first and head
+                with the last. By block, tensors before the blocks are ``embedding``, those after ``head``.
+
+        Raises:
+            KingyoError: an unknown way, or more spans than blocks.
+        """
+        if how not in self._groups:
+            found: dict[str, list[str]] = {}
+            for name in sorted(self.names, key=self._order):
+                found.setdefault(self._group(name, how), []).append(name)
+            self._groups[how] = {group: tuple(names) for group, names in found.items()}
+        return self._groups[how]
+
+    def conditionals(self, how: str, values: Mapping[str, float]) -> tuple[Conditional, ...]:
+        """Express one value per group as filters on names, the first match of which is the tensor's group's.
+
+        Raises:
+            KingyoError: the groups of ``values`` are not those of ``how``.
+        """
+        groups = self.groups(how)
+        if values.keys() != groups.keys():
+            received = ", ".join(sorted(values.keys() ^ groups.keys()))
+            raise KingyoError(
+                "groups", expected=f"a value for each of {', '.join(groups)}", received=received
+            )
+        if how not in self._filters:
+            self._filters[how] = tuple(_shortest_filters(groups))
+        return tuple(
+            Conditional(filter=filter_, value=values[group]) for filter_, group in self._filters[how]
+        )
+
+    def _find_block(self, name: str) -> int | None:
+        found = _numbered(name)
+        return found[1] if found is not None and found[0] == self._stack else None
+
+    def _is_after(self, name: str) -> bool:
+        return self._kind[name] in ("head", "norm")
+
+    def _order(self, name: str) -> tuple[int, int, str]:
+        block = self._block[name]
+        if block is not None:
+            return 1, self._place[block], name
+        return (2 if self._is_after(name) else 0), 0, name
+
+    def _group(self, name: str, how: str) -> str:
+        spans = re.fullmatch(r"layers:([1-9]\d*)", how)
+        if how == "one":
+            return "all"
+        if how == "kind":
+            return self._kind[name]
+        if spans is not None:
+            return self._span(name, int(spans[1]))
+        if how not in ("block", "block+kind"):
+            raise unknown("groups", how, ("one", "kind", "block", "block+kind", "layers:N"))
+        block = self._block[name]
+        if block is None:
+            return "head" if self._is_after(name) else "embedding"
+        if how == "block":
+            return f"block.{block}"
+        return f"block.{block}.{'attention' if self._kind[name] == 'attention' else 'mlp'}"
+
+    def _span(self, name: str, spans: int) -> str:
+        if spans > max(1, self.n_blocks):
+            raise KingyoError(
+                "groups",
+                expected=f"at most layers:{self.n_blocks}, the number of blocks",
+                received=f"layers:{spans}",
+            )
+        block = self._block[name]
+        if block is None:
+            return f"layers.{spans - 1 if self._is_after(name) else 0}"
+        return f"layers.{self._place[block] * spans // self.n_blocks}"
+
+
+def _numbered(name: str) -> tuple[str, int] | None:
+    """The first numbered list in a name: what comes before the number, and the number."""
+    found = re.match(r"(.*?)\.(\d+)\.", name)
+    return (found[1], int(found[2])) if found else None
+
+
+def _main_stack(names: Iterable[str]) -> str | None:
+    """The numbered list that holds the most tensors; of equals the first by name."""
+    counts = Counter(found[0] for name in names if (found := _numbered(name)) is not None)
+    return min(counts, key=lambda stack: (-counts[stack], stack)) if counts else None
+
+
+def _find_kind(name: str, block: int | None) -> Kind:
+    modules = [part.lower() for part in name.split(".") if part not in ("weight", "bias")]
+    if block is None:
+        return _outer_kind(modules)
+    parents, leaf = modules[:-1], modules[-1]
+    if any(_ATTENTION.search(parent) for parent in parents):
+        return "attention"
+    if any(_MLP.search(parent) for parent in parents):
+        return "mlp"
+    if _NORM.search(leaf):
+        return "norm"
+    if _ATTENTION.search(leaf):
+        return "attention"
+    return "mlp" if _MLP.search(leaf) else "other"
+
+
+def _outer_kind(modules: list[str]) -> Kind:
+    if any(_HEAD.search(module) for module in modules):
+        return "head"
+    if any(_EMBEDDING.search(module) for module in modules):
+        return "embedding"
+    return "norm" if modules and _NORM.search(modules[-1]) else "other"
+
+
+def _shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
+    """Cover each group by few, short parts of names that match nothing of the groups still to come."""
+    owner = {name: group for group, names in groups.items() for name in names}
+    left = set(owner)
+    for group in groups:
+        if all(owner[name] == group for name in left):
+            yield None, group
+            return
+        while open_ := [name for name in groups[group] if name in left]:
+            others = [name for name in left if owner[name] != group]
+            best = next(
+                (part for part in _best_parts(open_) if not any(part in each for each in others)), None
+            )
+            if best is None:  # a name within a longer name: that one goes first, by its whole name
+                best = max((each for each in others if open_[0] in each), key=len)
+            yield best, owner[next(name for name in left if best in name)]
+            left = {name for name in left if best not in name}
+
+
+def _best_parts(names: list[str]) -> list[str]:
+    """Parts of names that may stand in a filter: those that match most names first, short before long."""
+    parts = {part for name in names for part in _parts(name)}
+    return sorted(parts, key=lambda part: (-sum(part in name for name in names), len(part), part))
+
+
+def _parts(name: str) -> Iterator[str]:
+    """Whole words of a name, with and without the dots around them."""
+    words = name.split(".")
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            part = ".".join(words[start:end])
+            yield part
+            if end < len(words):
+                yield f"{part}."
+            if start:
+                yield f".{part}"
+            if start and end < len(words):
+                yield f".{part}."

@@ -1,0 +1,12 @@
+"""Merge methods, one file per family: pure functions on one tensor of each source.
+
+``METHODS.get(name)`` finds one by name, in an installed plugin (entry points ``kingyo.methods``) or as
+``path/to/file.py:Name``.
+"""
+
+from kingyo.methods.contract import MergeMethod, MethodValues, Noise, Parameter
+from kingyo.registry import Registry
+
+METHODS: Registry[MergeMethod] = Registry("merge method", "kingyo.methods", "kingyo.methods")
+
+__all__ = ["METHODS", "MergeMethod", "MethodValues", "Noise", "Parameter"]

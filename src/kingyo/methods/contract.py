@@ -1,0 +1,157 @@
+"""What a merge method is: a pure function on one tensor of each source, and the parameters that it declares.
+
+A parameter is declared once, here; search axes, validation and documentation derive from it. Methods know
+nothing of recipes, files or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from kingyo.errors import KingyoError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One parameter of a method.
+
+    Attributes:
+        name: as in recipes.
+        doc: one sentence.
+        kind: number or switch.
+        default: None when the recipe must give it.
+        low, high: what is valid, both inclusive; None is unbounded.
+        search_low, search_high: where a search looks unless told otherwise; None when it is not searched.
+        per_source: whether each source may have its own value.
+    """
+
+    name: str
+    doc: str
+    kind: Literal["float", "bool"] = "float"
+    default: float | bool | None = None
+    low: float | None = None
+    high: float | None = None
+    search_low: float | None = None
+    search_high: float | None = None
+    per_source: bool = False
+
+    def check(self, value: float | bool, where: str) -> float | bool:
+        """Return the value.
+
+        Raises:
+            KingyoError: a number for a switch, a switch for a number, or out of bounds.
+        """
+        if isinstance(value, bool) != (self.kind == "bool"):
+            expected = "true or false" if self.kind == "bool" else "a number"
+            raise KingyoError(f"{self.name} of {where}", expected=expected, received=repr(value))
+        too_low = self.low is not None and value < self.low
+        if too_low or (self.high is not None and value > self.high):
+            bounds = f"a number {self.describe_bounds()}"
+            raise KingyoError(f"{self.name} of {where}", expected=bounds, received=f"{value:g}")
+        return value
+
+    def describe_bounds(self) -> str:
+        """The bounds in words."""
+        if self.low is not None and self.high is not None:
+            return f"from {self.low:g} to {self.high:g}"
+        if self.low is not None:
+            return f"of at least {self.low:g}"
+        return f"of at most {self.high:g}" if self.high is not None else "of any size"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodValues:
+    """The numbers of one tensor's merge, all resolved and valid.
+
+    Attributes:
+        shared: parameters with one value.
+        per_source: parameters with one value for each source, in order.
+    """
+
+    shared: Mapping[str, float | bool] = field(default_factory=dict[str, "float | bool"])
+    per_source: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+
+    def number(self, name: str) -> float:
+        """A shared number."""
+        return float(self.shared[name])
+
+    def flag(self, name: str) -> bool:
+        """A shared switch."""
+        return bool(self.shared[name])
+
+    def each(self, name: str) -> tuple[float, ...]:
+        """One number per source."""
+        return self.per_source[name]
+
+
+class Noise(Protocol):
+    """Random numbers of one tensor's merge: the same for every recipe with the same seed."""
+
+    def uniform(self, source: int, start: int, stop: int) -> Tensor:
+        """Numbers in [0, 1) for the elements start..stop of a source's flattened tensor, in float32."""
+        ...
+
+
+@runtime_checkable
+class MergeMethod(Protocol):
+    """A pure function on one tensor of each source.
+
+    It computes in float32 whatever the dtype of its arguments, and never changes them. ``sources`` does not
+    hold the base. Every operation is elementwise IEEE arithmetic, or a sum by ``exact_sum``, so that the
+    result has the same bits on every machine and for any number of threads.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in recipes."""
+        ...
+
+    @property
+    def doc(self) -> str:
+        """What it does, in one or two sentences, and who says so."""
+        ...
+
+    @property
+    def params(self) -> tuple[Parameter, ...]:
+        """Its parameters."""
+        ...
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether it merges task vectors on a base."""
+        ...
+
+    @property
+    def min_sources(self) -> int:
+        """The least number of sources, without the base."""
+        ...
+
+    @property
+    def max_sources(self) -> int | None:
+        """The largest number of sources, without the base; None for any."""
+        ...
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it draws random numbers."""
+        ...
+
+    def __call__(
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, noise: Noise, /
+    ) -> Tensor:
+        """Merge.
+
+        Args:
+            sources: the same tensor of each source; any shape, any floating dtype.
+            base: the base's tensor, of the same shape; None when the method needs none and none is given.
+            values: its parameters.
+            noise: where random numbers come from.
+
+        Returns:
+            A new float32 tensor of that shape.
+        """
+        ...

@@ -1,0 +1,83 @@
+"""Weighted means of models, and weighted sums of task vectors.
+
+Wortsman et al. 2022, "Model soups" (arXiv 2203.05482); Ilharco et al. 2023, "Editing models with task
+arithmetic" (arXiv 2212.04089).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kingyo.errors import KingyoError
+from kingyo.methods import METHODS
+from kingyo.methods.blocks import as_float, spans
+from kingyo.methods.contract import MethodValues, Noise, Parameter
+from kingyo.methods.task_vectors import LAMBDA, WEIGHT, Dense, add_task_vectors
+
+_SMALLEST_SUM = 1e-8
+
+
+class Linear:
+    """w₁θ₁ + w₂θ₂ + …, divided by Σw when normalised. Weights that sum to zero cannot be normalised."""
+
+    name = "linear"
+    doc = "Weighted mean of the models themselves (Wortsman 2022, model soups)."
+    params = (
+        WEIGHT,
+        Parameter(name="normalize", kind="bool", default=True, doc="Divide by the sum of the weights."),
+    )
+    needs_base = False
+    min_sources = 1
+    max_sources = None
+    stochastic = False
+
+    def __call__(
+        self, sources: Sequence[Tensor], _base: Tensor | None, values: MethodValues, _noise: Noise, /
+    ) -> Tensor:
+        """Merge; see ``MergeMethod``."""
+        weights = values.each("weight")
+        if values.flag("normalize"):
+            total = sum(weights)
+            if abs(total) < _SMALLEST_SUM:
+                raise KingyoError(
+                    "weight", expected="weights with a sum to divide by", received=f"a sum of {total:g}"
+                )
+            weights = tuple(weight / total for weight in weights)
+        flat = [source.reshape(-1) for source in sources]
+        out = torch.empty(sources[0].shape, dtype=torch.float32)
+        for start, stop in spans(out.numel()):
+            block = out.view(-1)[start:stop]
+            torch.mul(as_float(flat[0], (start, stop)), weights[0], out=block)
+            for source, weight in zip(flat[1:], weights[1:], strict=True):
+                block.add_(as_float(source, (start, stop)) * weight)
+        return out
+
+
+class TaskArithmetic:
+    """θ₀ + λ Σ wᵢ(θᵢ - θ₀), the sum divided by Σw when normalised."""
+
+    name = "task_arithmetic"
+    doc = "Weighted sum of task vectors, added to the base (Ilharco 2023)."
+    params = (
+        WEIGHT,
+        LAMBDA,
+        Parameter(name="normalize", kind="bool", default=False, doc="Divide by the sum of the weights."),
+    )
+    needs_base = True
+    min_sources = 1
+    max_sources = None
+    stochastic = False
+
+    def __call__(
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _noise: Noise, /
+    ) -> Tensor:
+        """Merge; see ``MergeMethod``."""
+        assert base is not None
+        return add_task_vectors(base, [Dense(source, base) for source in sources], values, elect=False)
+
+
+METHODS.register(Linear.name)(Linear())
+METHODS.register(TaskArithmetic.name)(TaskArithmetic())
