@@ -104,11 +104,12 @@ class Layout:
     def _is_after(self, name: str) -> bool:
         return self._kind[name] in ("head", "norm")
 
-    def _order(self, name: str) -> tuple[int, int, str]:
+    def _order(self, name: str) -> tuple[int, int, bool, str]:
+        """From input to output; in a block attention comes first."""
         block = self._block[name]
         if block is not None:
-            return 1, self._place[block], name
-        return (2 if self._is_after(name) else 0), 0, name
+            return 1, self._place[block], self._kind[name] != "attention", name
+        return (2 if self._is_after(name) else 0), 0, False, name
 
     def _group(self, name: str, how: str) -> str:
         spans = re.fullmatch(r"layers:([1-9]\d*)", how)
@@ -184,15 +185,20 @@ def _shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[s
         if all(owner[name] == group for name in left):
             yield None, group
             return
+        foreign = [name for name, its in owner.items() if its != group]
         while open_ := [name for name in groups[group] if name in left]:
-            others = [name for name in left if owner[name] != group]
-            best = next(
-                (part for part in _best_parts(open_) if not any(part in each for each in others)), None
-            )
+            later = [name for name in foreign if name in left]
+            best = next((part for part in _best_parts(open_) if _is_sound(part, later, foreign)), None)
             if best is None:  # a name within a longer name: that one goes first, by its whole name
-                best = max((each for each in others if open_[0] in each), key=len)
+                best = max((each for each in later if open_[0] in each), key=len)
             yield best, owner[next(name for name in left if best in name)]
             left = {name for name in left if best not in name}
+
+
+def _is_sound(part: str, later: list[str], foreign: list[str]) -> bool:
+    """A part with a number may match what earlier filters took; one without must be its group's alone."""
+    numbered = any(word.isdigit() for word in part.split("."))
+    return not any(part in name for name in (later if numbered else foreign))
 
 
 def _best_parts(names: list[str]) -> list[str]:
@@ -202,15 +208,16 @@ def _best_parts(names: list[str]) -> list[str]:
 
 
 def _parts(name: str) -> Iterator[str]:
-    """Whole words of a name, with and without the dots around them."""
+    """Whole words of a name; a number only behind its list's name, and closed by a dot."""
     words = name.split(".")
     for start in range(len(words)):
         for end in range(start + 1, len(words) + 1):
             part = ".".join(words[start:end])
-            yield part
-            if end < len(words):
-                yield f"{part}."
-            if start:
-                yield f".{part}"
-            if start and end < len(words):
-                yield f".{part}."
+            dotted = f".{part}" if start else part
+            closed = "." if end < len(words) else ""
+            if words[end - 1].isdigit():
+                if end - start > 1 and not words[start].isdigit():
+                    yield from (f"{part}{closed}", f"{dotted}{closed}")
+            elif not words[start].isdigit():
+                yield from (part, dotted, f"{part}{closed}", f"{dotted}{closed}")
+    yield name
