@@ -4,38 +4,49 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+USER_STAMP := $(VENV)/.installed-user
+DEV_STAMP := $(VENV)/.installed-dev
 RUN ?= runs/demo
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-all lint bench zoo clean help
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-$(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kingyo needs Python 3.11 or newer: make PYTHON=python3.x")'
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("kingyo needs Python 3.11 or newer: make PYTHON=python3.x" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+
+$(USER_STAMP): pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[language,report]'
 	@touch $@
 
-demo: $(STAMP) ## breed a model from the shipped zoo, write its report, export it
-	$(BIN)/python examples/demo/run.py
+$(DEV_STAMP): pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(USER_STAMP)
 
-test: $(STAMP) ## run the tests (minutes)
+demo: $(USER_STAMP) ## breed a model from the shipped zoo, write its report, export it
+	@if [ -d $(RUN) ]; then $(BIN)/kingyo resume $(RUN); \
+	else $(BIN)/kingyo evolve examples/demo/run.yaml --run $(RUN); fi
+	@$(BIN)/kingyo report $(RUN)
+	@[ -d $(RUN)/model ] || $(BIN)/kingyo export $(RUN) $(RUN)/model
+
+test: $(DEV_STAMP) ## run the tests (minutes)
 	$(BIN)/python -m pytest
 
-test-all: $(STAMP) ## run the slow tests as well
+test-all: $(DEV_STAMP) ## run the slow tests as well
 	$(BIN)/python -m pytest -m ''
 
-lint: $(STAMP) ## check format, lint and types
+lint: $(DEV_STAMP) ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-bench: $(STAMP) ## run the benchmarks
+bench: $(DEV_STAMP) ## run the benchmarks
 	$(BIN)/python benchmarks/candidate.py
 
-zoo: $(STAMP) ## rebuild the zoo (about half an hour)
+zoo: $(USER_STAMP) ## rebuild the zoo (about half an hour)
 	$(BIN)/python zoo/build.py --out zoo
 
 clean: ## remove the virtual environment

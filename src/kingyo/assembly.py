@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from kingyo import __version__
-from kingyo.checkpoints import Checkpoint, check_finite, open_checkpoint
+from kingyo.checkpoints import check_finite
 from kingyo.config import RunConfig, load_config, parse_config
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
 from kingyo.evolve import Event, Journey
-from kingyo.merge import plan
+from kingyo.merge import Sources, plan
 from kingyo.models.language import LiveModel
-from kingyo.recipe import Recipe
 from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.store import RunStore
 from kingyo.strict import read_yaml
@@ -94,7 +93,7 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     )
     return Journey(
         store=store,
-        evaluate=Evaluator(model, models.by_reference, build_task(config.task, splits, folder)),
+        evaluate=Evaluator(model, Sources(models.by_reference), build_task(config.task, splits, folder)),
         baselines=baseline_recipes(config, models),
         searches=searches(config, folder, models),
         finalists=config.finalists,
@@ -129,19 +128,6 @@ def check(config: RunConfig, folder: Path) -> list[str]:
         f"{len(prepared.axes)} genes: {', '.join(axis.name for axis in prepared.axes[:8])}"
         f"{', …' if len(prepared.axes) > 8 else ''}",
     ]
-
-
-def open_recipe(recipe: Recipe, folder: Path) -> tuple[Recipe, dict[str, Checkpoint]]:
-    """Open the models of a recipe; the recipe that comes back names them as they were found."""
-    names = [source.model for source in recipe.sources]
-    wanted = dict.fromkeys([*names, *([recipe.base_model] if recipe.base_model else [])])
-    opened = {name: open_checkpoint(name, folder) for name in wanted}
-    resolved = replace(
-        recipe,
-        sources=tuple(replace(source, model=opened[source.model].reference) for source in recipe.sources),
-        base_model=None if recipe.base_model is None else opened[recipe.base_model].reference,
-    )
-    return resolved, {checkpoint.reference: checkpoint for checkpoint in opened.values()}
 
 
 def open_task(path: Path) -> Task:

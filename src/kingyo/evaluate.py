@@ -11,8 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from kingyo.checkpoints import Checkpoint
-from kingyo.merge import into, plan
+from kingyo.merge import Sources, into, plan
 from kingyo.recipe import Recipe
 from kingyo.types import Evaluation, LanguageModel, Split, Task
 
@@ -31,13 +30,13 @@ class Evaluator:
 
     Args:
         model: built once; every candidate is written into it.
-        checkpoints: all models that recipes may name, by reference.
+        sources: all models that recipes may name.
         task: what candidates are scored on.
     """
 
-    def __init__(self, model: LiveModel, checkpoints: Mapping[str, Checkpoint], task: Task) -> None:
+    def __init__(self, model: LiveModel, sources: Sources, task: Task) -> None:
         self._model = model
-        self._checkpoints = checkpoints
+        self._sources = sources
         self._task = task
 
     def __call__(self, recipe: Recipe, split: Split) -> Evaluation:
@@ -45,7 +44,7 @@ class Evaluator:
         started = time.perf_counter()
         built = started
         try:
-            into(plan(recipe, self._checkpoints), self._model.weights)
+            into(plan(recipe, self._sources), self._model.weights)
             built = time.perf_counter()
             items = self._task.items(split)
             scores = tuple(self._task.score(self._model, items))

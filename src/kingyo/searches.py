@@ -84,7 +84,7 @@ def search_plan(config: RunConfig) -> SearchPlan:
         values |= {name: Bounds(low=low, high=high) for name, (low, high) in merge.bounds.items()}
     values |= {name: _value(value) for name, value in config.merge.parameters.items()}
     strategy = config.search.strategy or chosen.strategy
-    settings = chosen.settings if strategy == chosen.strategy else {}
+    settings: dict[str, object] = dict(chosen.settings) if strategy == chosen.strategy else {}
     return SearchPlan(
         strategy=strategy,
         settings={**settings, **config.search.settings},

@@ -98,16 +98,14 @@ class RunSummary:
                 for name, entry in self.controls.items()
             },
             "comparisons": {
-                each.other: {**interval_json(each.difference), "p": each.p} for each in self.comparisons
+                each.other: {**_numbers(each.difference), "p": each.p} for each in self.comparisons
             },
         }
 
 
 def interval_json(value: Interval | None) -> dict[str, object] | None:
     """Return score, n, low, high as JSON."""
-    if value is None:
-        return None
-    return {"score": value.score, "n": value.n, "low": value.low, "high": value.high}
+    return None if value is None else _numbers(value)
 
 
 def summarize(store: RunStore) -> RunSummary:
@@ -204,6 +202,10 @@ def _scores(entry: Entry) -> dict[str, object]:
         "validation": interval_json(entry.validation),
         "test": interval_json(entry.test),
     }
+
+
+def _numbers(value: Interval) -> dict[str, object]:
+    return {"score": value.score, "n": value.n, "low": value.low, "high": value.high}
 
 
 def _rank(entry: Entry) -> tuple[float, float, float]:

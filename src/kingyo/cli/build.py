@@ -26,24 +26,12 @@ def merge(
     """
     from dataclasses import replace
 
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from kingyo.assembly import open_recipe
-    from kingyo.merge import plan, to_folder
+    from kingyo.merge import open_sources, plan, to_folder
     from kingyo.recipe import load_recipe
 
     loaded = load_recipe(recipe)
     if seed is not None:
         loaded = replace(loaded, seed=seed)
-    resolved, checkpoints = open_recipe(loaded, recipe.parent)
-    planned = plan(resolved, checkpoints)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Merging", total=len(planned.jobs))
-        written = to_folder(
-            planned,
-            out,
-            files={"recipe.yaml": resolved.to_yaml()},
-            advance=lambda: progress.advance(task),
-        )
-    typer.echo(f"Wrote {written}: {len(planned.jobs)} tensors by {resolved.merge_method}.")
+    planned = plan(loaded, open_sources(loaded, recipe.parent))
+    written = to_folder(planned, out, files={"recipe.yaml": loaded.to_yaml()})
+    typer.echo(f"Wrote {written}: {len(planned.jobs)} tensors by {loaded.merge_method}.")

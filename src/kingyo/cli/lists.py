@@ -13,6 +13,15 @@ from rich.console import Console
 from rich.table import Table
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """One thing that can be named in a run.yaml or a recipe."""
+
+    name: str
+    doc: str
+    options: list[str]
+
+
 class What(StrEnum):
     """What can be listed."""
 
@@ -42,63 +51,61 @@ def show_list(
         What.presets: _presets,
     }[what]()
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], ensure_ascii=False, indent=2))
         return
     table = Table("name", "what", "options", show_lines=True)
     for row in rows:
-        table.add_row(str(row["name"]), str(row["doc"]), "\n".join(row["options"]))
+        table.add_row(row.name, row.doc, "\n".join(row.options))
     Console().print(table)
 
 
-def _methods() -> list[dict[str, object]]:
+def _methods() -> list[Row]:
     from kingyo.methods import METHODS
 
-    found: list[dict[str, object]] = []
+    found: list[Row] = []
     for name in METHODS.names():
         method = METHODS.get(name)
         options = [f"{each.name} ({_shown(each.default)}): {each.doc}" for each in method.params]
-        found.append({"name": name, "doc": method.doc, "options": options, "needs_base": method.needs_base})
+        found.append(Row(name=name, doc=method.doc, options=options))
     return found
 
 
-def _strategies() -> list[dict[str, object]]:
+def _strategies() -> list[Row]:
     from kingyo.strategies import STRATEGIES
 
     return [_described(name, STRATEGIES.get(name)) for name in STRATEGIES.names()]
 
 
-def _graders() -> list[dict[str, object]]:
+def _graders() -> list[Row]:
     from kingyo.tasks.graders import GRADERS
 
     return [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
 
 
-def _presets() -> list[dict[str, object]]:
+def _presets() -> list[Row]:
     from kingyo.strategies.presets import PRESETS
 
-    found: list[dict[str, object]] = []
+    found: list[Row] = []
     for name, preset in PRESETS.items():
         options = [f"{key}: {_shown(value)}" for key, value in preset.settings.items()]
         if preset.merge is not None:
             options.append(f"merge: {preset.merge.method}, groups {preset.merge.groups}")
         found.append(
-            {
-                "name": name,
-                "doc": preset.doc,
-                "strategy": preset.strategy,
-                "options": options,
-                "source": preset.source,
-            }
+            Row(
+                name=name,
+                doc=f"{preset.doc} ({preset.source})",
+                options=[f"strategy: {preset.strategy}", *options],
+            )
         )
     return found
 
 
-def _described(name: str, factory: object) -> dict[str, object]:
+def _described(name: str, factory: object) -> Row:
     doc = (inspect.getdoc(factory) or "").split("\n\n")[0].replace("\n", " ")
     settings = getattr(factory, "Settings", None)
     fields = dataclasses.fields(settings) if settings is not None else ()
     options = [f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc', '')}" for field in fields]
-    return {"name": name, "doc": doc, "options": options}
+    return Row(name=name, doc=doc, options=options)
 
 
 def _shown(value: object) -> str:

@@ -170,19 +170,5 @@ def _axis_name(parameter: str, owner: str | None, group: str) -> str:
 
 
 def _check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
-    if isinstance(value, Bounds):
-        if parameter.kind == "bool":
-            raise KingyoError(parameter.name, expected="true or false", received="a range")
-        numbers = [value.low, value.high]
-    elif isinstance(value, bool) != (parameter.kind == "bool"):
-        expected = "true or false" if parameter.kind == "bool" else "a number or a range"
-        raise KingyoError(parameter.name, expected=expected, received=repr(value))
-    else:
-        numbers = [float(value)]
-    for number in numbers:
-        low, high = parameter.low, parameter.high
-        if (low is not None and number < low) or (high is not None and number > high):
-            expected = (
-                f"values within {low if low is not None else '-inf'}..{high if high is not None else 'inf'}"
-            )
-            raise KingyoError(f"merge.parameters.{parameter.name}", expected=expected, received=f"{number:g}")
+    for each in (value.low, value.high) if isinstance(value, Bounds) else (value,):
+        parameter.check(each, "merge.parameters")
