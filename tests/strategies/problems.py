@@ -1,0 +1,100 @@
+"""Problems with known answers, and the loop that lets a strategy work on one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kingyo.strategies import build
+from kingyo.testing.strategies import failed, scored
+from kingyo.types import Axis, Genome, Strategy, Trial
+
+Score = Callable[[Genome], float | None]
+
+
+def floats(n: int, low: float = 0.0, high: float = 1.0) -> tuple[Axis, ...]:
+    return tuple(Axis(name=f"x{i}", low=low, high=high) for i in range(n))
+
+
+def sphere(genome: Genome) -> float:
+    """0 at 0.7 on every axis, else negative."""
+    return -sum((gene - 0.7) ** 2 for gene in genome)
+
+
+def rotated_ellipsoid(n: int, condition: float = 1e4) -> Callable[[Genome], float]:
+    """A long thin bowl that lies across the axes; 0 at 0.6 on every axis."""
+    rng = np.random.RandomState(0)
+    rotation = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    stretch = condition ** (np.arange(n) / (n - 1))
+
+    def score(genome: Genome) -> float:
+        y = rotation @ (np.array(genome) - 0.6)
+        return -float((stretch * y**2).sum())
+
+    return score
+
+
+@dataclass(frozen=True)
+class Knapsack:
+    """0/1 knapsack: take things of most value within a capacity. Too heavy scores below zero, by the excess."""
+
+    weights: tuple[int, ...]
+    values: tuple[int, ...]
+    capacity: int
+
+    @staticmethod
+    def random(n: int, seed: int) -> Knapsack:
+        rng = random.Random(seed)
+        weights = tuple(rng.randint(5, 40) for _ in range(n))
+        values = tuple(rng.randint(5, 40) for _ in range(n))
+        return Knapsack(weights, values, sum(weights) // 2)
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return tuple(Axis(name=f"take/{i}", low=0, high=1, kind="binary") for i in range(len(self.weights)))
+
+    def score(self, genome: Genome) -> float:
+        weight = _dot(genome, self.weights)
+        return _dot(genome, self.values) if weight <= self.capacity else self.capacity - weight
+
+    @property
+    def optimum(self) -> int:
+        """By dynamic programming over the capacity."""
+        best = [0] * (self.capacity + 1)
+        for weight, value in zip(self.weights, self.values, strict=True):
+            for room in range(self.capacity, weight - 1, -1):
+                best[room] = max(best[room], best[room - weight] + value)
+        return best[self.capacity]
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def work(strategy: Strategy, score: Score, budget: int) -> list[tuple[Trial, float | None]]:
+    """Spend a budget of trials; a score of None is a failure."""
+    log: list[tuple[Trial, float | None]] = []
+    while len(log) < budget:
+        trials = strategy.ask(min(strategy.batch, budget - len(log)))
+        if not trials:
+            break
+        scores = [score(trial.genome) for trial in trials]
+        log += zip(trials, scores, strict=True)
+        strategy.tell(
+            [
+                failed(trial) if s is None else scored(trial, s)
+                for trial, s in zip(trials, scores, strict=True)
+            ]
+        )
+    return log
+
+
+def best(
+    name: str, axes: Sequence[Axis], score: Score, budget: int, seed: int, options: Mapping[str, object] = {}
+) -> float:
+    """The best score that a strategy finds within a budget."""
+    log = work(build(name, axes, seed, options), score, budget)
+    return max(s for _, s in log if s is not None)
