@@ -1,0 +1,24 @@
+"""Tasks: items with splits, and graders that turn a live model's answers into item scores.
+
+From a user's file to a task: ``load_task_spec`` -> ``load_items`` -> ``make_splits`` -> ``build_task``.
+"""
+
+from kingyo.tasks.grader import GRADERS, Grader
+from kingyo.tasks.items import LoadedItems, load_items
+from kingyo.tasks.spec import Sizes, TaskSpec, load_task_spec, parse_task_spec
+from kingyo.tasks.splits import make_splits
+from kingyo.tasks.task import TASKS, build_task
+
+__all__ = [
+    "GRADERS",
+    "TASKS",
+    "Grader",
+    "LoadedItems",
+    "Sizes",
+    "TaskSpec",
+    "build_task",
+    "load_items",
+    "load_task_spec",
+    "make_splits",
+    "parse_task_spec",
+]

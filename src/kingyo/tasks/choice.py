@@ -1,0 +1,94 @@
+"""Multiple choice: the model's answer is the choice that it finds most likely after the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kingyo.errors import KingyoError
+from kingyo.tasks.grader import Verdict, register_grader
+from kingyo.tasks.split_items import SplitItems
+from kingyo.types import Item, ItemScore, LanguageModel, Split
+
+
+@register_grader("choice")
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Right when the most likely of the item's choices is the answer.
+
+    Attributes:
+        normalise: whether log-likelihoods are divided by the choices' lengths in bytes of UTF-8.
+        separator: text between prompt and choice, often one space in languages that write spaces.
+    """
+
+    normalise: bool = False
+    separator: str = ""
+
+    def __call__(self, answer: str, item: Item) -> float:
+        """Compare the chosen text."""
+        return float(answer == item.answer)
+
+    def check(self, item: Item) -> None:
+        """Refuse an item without choices, or whose answer is none of them."""
+        if item.answer not in item.choices:
+            raise KingyoError(
+                f"answer of item {item.id}",
+                expected=f"one of the choices {list(item.choices)}",
+                received=repr(item.answer),
+            )
+
+    def best(self, item: Item, likelihoods: Sequence[float]) -> str:
+        """Return the choice with the highest score; the first of equals."""
+        scores = [
+            likelihood / len(choice.encode()) if self.normalise else likelihood
+            for choice, likelihood in zip(item.choices, likelihoods, strict=True)
+        ]
+        return item.choices[scores.index(max(scores))]
+
+
+class ChoiceTask:
+    """A task whose answers are chosen, not written.
+
+    Args:
+        name: unique within a run.
+        splits: the items of each split.
+        choice: how likelihoods become a choice.
+        chat: whether prompts go through the model's chat template.
+    """
+
+    def __init__(
+        self, name: str, splits: Mapping[Split, Sequence[Item]], *, choice: Choice, chat: bool = False
+    ) -> None:
+        self._name = name
+        self._items = SplitItems(splits)
+        self._choice = choice
+        self._chat = chat
+        self._verdict = Verdict(graders=(("choice", choice),))
+        self._verdict.check(self._items.all())
+
+    @property
+    def name(self) -> str:
+        """Unique within a run."""
+        return self._name
+
+    def items(self, split: Split) -> Sequence[Item]:
+        """The items of a split, in a fixed order.
+
+        Raises:
+            KingyoError: there is no such split.
+        """
+        return self._items.of(split)
+
+    def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+        """Score each item, in the order given."""
+        pairs = [(prompt, choice) for item in items for prompt, choice in self._pairs(model, item)]
+        likelihoods = iter(model.log_likelihood(pairs))
+        scores: list[ItemScore] = []
+        for item in items:
+            answer = self._choice.best(item, [next(likelihoods) for _ in item.choices])
+            scores.append(ItemScore(item=item.id, score=self._verdict(answer, item), answer=answer))
+        return tuple(scores)
+
+    def _pairs(self, model: LanguageModel, item: Item) -> list[tuple[str, str]]:
+        prompt = model.chat_prompt(item.prompt) if self._chat else item.prompt
+        return [(prompt, self._choice.separator + choice) for choice in item.choices]

@@ -1,0 +1,78 @@
+"""Generate and grade: the model writes an answer, graders judge its text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kingyo.errors import KingyoError
+from kingyo.tasks.grader import Verdict
+from kingyo.tasks.split_items import SplitItems
+from kingyo.types import Item, ItemScore, LanguageModel, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How a model is asked.
+
+    Attributes:
+        max_new_tokens: the most tokens of an answer.
+        stop: strings that end an answer.
+        chat: whether prompts go through the model's chat template.
+    """
+
+    max_new_tokens: int
+    stop: tuple[str, ...] = ()
+    chat: bool = False
+
+
+class GenerateTask:
+    """A task whose answers are written by the model.
+
+    Args:
+        name: unique within a run.
+        splits: the items of each split.
+        verdict: the graders.
+        asking: how the model is asked.
+
+    Raises:
+        KingyoError: an item that its graders could never grade.
+    """
+
+    def __init__(
+        self, name: str, splits: Mapping[Split, Sequence[Item]], *, verdict: Verdict, asking: Asking
+    ) -> None:
+        self._name = name
+        self._items = SplitItems(splits)
+        self._verdict = verdict
+        self._asking = asking
+        verdict.check(self._items.all())
+
+    @property
+    def name(self) -> str:
+        """Unique within a run."""
+        return self._name
+
+    def items(self, split: Split) -> Sequence[Item]:
+        """The items of a split, in a fixed order.
+
+        Raises:
+            KingyoError: there is no such split.
+        """
+        return self._items.of(split)
+
+    def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+        """Score each item, in the order given.
+
+        Raises:
+            KingyoError: a grader failed, or the model returned another number of answers.
+        """
+        asking = self._asking
+        prompts = [model.chat_prompt(item.prompt) if asking.chat else item.prompt for item in items]
+        answers = model.generate(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)
+        if len(answers) != len(items):
+            raise KingyoError("model", expected=f"{len(items)} answers", received=f"{len(answers)}")
+        return tuple(
+            ItemScore(item=item.id, score=self._verdict(answer, item), answer=answer)
+            for item, answer in zip(items, answers, strict=True)
+        )

@@ -1,0 +1,134 @@
+"""What a grader is, how the user's words become one, and the one place where its verdict is checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar, cast, runtime_checkable
+
+from kingyo.errors import KingyoError
+from kingyo.registry import Registry, parse_settings
+from kingyo.types import Item
+
+
+class Grader(Protocol):
+    """Judges one answer: 1 is right, 0 is wrong, anything between is partly right.
+
+    A grader is a frozen dataclass whose fields are its options, declared once; ``{name: value}`` in the YAML
+    sets the first. A plain function without options is a grader too.
+    """
+
+    def __call__(self, answer: str, item: Item, /) -> float:
+        """Score the text that a model answered to an item."""
+        ...
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A grader that can tell beforehand that an item is not for it."""
+
+    def check(self, item: Item, /) -> None:
+        """Raise KingyoError when no answer to this item could be graded."""
+        ...
+
+
+GRADERS: Registry[Callable[..., object]] = Registry("grader", "kingyo.tasks", "kingyo.graders")
+"""Every grader by name. Plug-ins: entry points of the group ``kingyo.graders``."""
+
+G = TypeVar("G", bound=Callable[..., object])
+
+
+def register_grader(name: str) -> Callable[[G], G]:
+    """Return a decorator that registers a built-in grader and leaves its type as it is."""
+
+    def put(grader: G) -> G:
+        GRADERS.register(name)(grader)
+        return grader
+
+    return put
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Several graders that must all hold: the score is their product."""
+
+    graders: tuple[tuple[str, Grader], ...]
+
+    def __call__(self, answer: str, item: Item) -> float:
+        """Score an answer; later graders are not asked once the score is 0.
+
+        Raises:
+            KingyoError: a grader raised, or returned no number in [0, 1].
+        """
+        score = 1.0
+        for name, grader in self.graders:
+            score *= _asked(name, grader, answer, item)
+            if score == 0:
+                break
+        return score
+
+    def check(self, items: Sequence[Item]) -> None:
+        """Refuse items that a grader could never grade.
+
+        Raises:
+            KingyoError: names the item.
+        """
+        for _, grader in self.graders:
+            if isinstance(grader, Checking):
+                for item in items:
+                    grader.check(item)
+
+
+def build_verdict(specs: Sequence[tuple[str, object]], folder: Path) -> Verdict:
+    """Build the graders of a task.
+
+    Args:
+        specs: names with what the user wrote after them: None, a mapping of options or the first option.
+        folder: where ``file.py:function`` is looked for.
+
+    Raises:
+        KingyoError: an unknown name or option; the nearest is suggested.
+    """
+    return Verdict(graders=tuple((name, build_grader(name, option, folder)) for name, option in specs))
+
+
+def build_grader(name: str, option: object, folder: Path) -> Grader:
+    """Build one grader from its name and what the user wrote after it."""
+    found = GRADERS.get(name, folder)
+    if not callable(found):
+        raise KingyoError(f"grader {name}", expected="a function", received=type(found).__name__)
+    if not isinstance(found, type):
+        if option is not None:
+            raise KingyoError(f"grader.{name}", expected="no option: it is a function", received=repr(option))
+        return cast(Grader, found)
+    if not is_dataclass(found):
+        raise KingyoError(
+            f"grader {name}", expected="a function or a dataclass", received=str(cast(object, found))
+        )
+    return cast(Grader, parse_settings(found, _options(found, name, option), f"grader.{name}"))
+
+
+def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
+    if option is None:
+        return {}
+    if isinstance(option, Mapping):
+        return cast("Mapping[str, object]", option)
+    names = [field.name for field in fields(cast("type[Verdict]", kind))]
+    if not names:
+        raise KingyoError(f"grader.{name}", expected="no option", received=repr(option))
+    return {names[0]: option}
+
+
+def _asked(name: str, grader: Grader, answer: str, item: Item) -> float:
+    where = f"grader {name} on item {item.id}"
+    try:
+        score = cast(object, grader(answer, item))
+    except KingyoError:
+        raise
+    except Exception as error:  # any crash of a user's function becomes one clear message
+        raise KingyoError(where, expected="a score", received=f"{type(error).__name__}: {error}") from error
+    if not isinstance(score, bool | int | float) or not math.isfinite(score) or not 0 <= score <= 1:
+        raise KingyoError(where, expected="true, false or a number from 0 to 1", received=repr(score))
+    return float(score)

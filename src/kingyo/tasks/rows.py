@@ -1,0 +1,139 @@
+"""Reading rows of a user's file or dataset, each with its line, so that every complaint can name it."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.tasks.spec import DatasetSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row: its columns as they were written, and where it stands (``items.jsonl line 7``)."""
+
+    where: str
+    columns: Mapping[str, object]
+
+
+def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
+    """Yield the rows of a .jsonl or .csv file, or of a dataset.
+
+    Args:
+        source: as in the task's ``data``.
+        folder: where relative paths start.
+
+    Raises:
+        KingyoError: no such file, not UTF-8, a broken line (named), ``datasets`` is not installed.
+    """
+    if isinstance(source, DatasetSource):
+        yield from _dataset(source, folder)
+        return
+    path = folder / source
+    readers = {".jsonl": _jsonl, ".csv": _csv}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise KingyoError(
+            "data",
+            expected="a .jsonl or .csv file",
+            received=f"'{source}'",
+            remedy=suggest(path.suffix, readers),
+        )
+    yield from reader(_read(path), path.name)
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise KingyoError("data", expected="a file", received=f"{path}: {error.strerror}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise KingyoError(
+            f"{path.name} line {line}",
+            expected="UTF-8",
+            received=f"byte 0x{content[error.start]:02x}",
+            remedy="Save the file as UTF-8.",
+        ) from error
+
+
+def _jsonl(text: str, name: str) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028
+        if not line.strip():
+            continue
+        where = f"{name} line {number}"
+        try:
+            columns: object = json.loads(line, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise KingyoError(where, expected="one JSON object", received=str(error)) from error
+        if not isinstance(columns, dict):
+            raise KingyoError(where, expected="one JSON object", received=type(columns).__name__)
+        yield Row(where=where, columns=cast("dict[str, object]", columns))
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name}, which is no JSON")
+
+
+def _csv(text: str, name: str) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    line = 1
+    try:
+        for cells in reader:
+            where, line = f"{name} line {line}", reader.line_num + 1
+            if not any(cell.strip() for cell in cells):
+                continue
+            if header is None:
+                header = _header(cells, where)
+                continue
+            if len(cells) != len(header):
+                raise KingyoError(
+                    where, expected=f"{len(header)} cells, as in the header", received=f"{len(cells)}"
+                )
+            yield Row(where=where, columns=dict(zip(header, cells, strict=True)))
+    except csv.Error as error:
+        raise KingyoError(f"{name} line {line}", expected="a row of CSV", received=str(error)) from error
+
+
+def _header(cells: Iterable[str], where: str) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    for name in names:
+        if not name or names.count(name) > 1:
+            raise KingyoError(where, expected="distinct names of columns", received=f"{names}")
+    return names
+
+
+def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
+    try:
+        library = importlib.import_module("datasets")
+    except ImportError as error:
+        raise KingyoError(
+            "data.dataset",
+            expected="the library `datasets`",
+            received="an installation without it",
+            remedy="pip install 'kingyo[datasets]'",
+        ) from error
+    local = folder / source.dataset
+    name = str(local) if local.exists() else source.dataset
+    try:
+        load = cast("Callable[..., Iterable[Mapping[str, object]]]", library.load_dataset)
+        rows = load(name, source.subset, split=source.split)
+    except Exception as error:  # the library raises a zoo of its own
+        first = str(error).strip().split("\n", 1)[0]
+        raise KingyoError(
+            f"data: {source.dataset}",
+            expected=f"a dataset with the split '{source.split}'",
+            received=f"{type(error).__name__}: {first}",
+        ) from error
+    for number, columns in enumerate(rows, start=1):
+        yield Row(where=f"{source.dataset} row {number}", columns=columns)

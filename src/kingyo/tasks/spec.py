@@ -1,0 +1,136 @@
+"""What a user writes about a task: where its rows are, how to ask, how to grade. Inert; opens no data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kingyo.strict import parse_model, read_yaml
+
+Size = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+GraderSpec = Text | dict[str, object]
+"""A grader's name, or a mapping of names to options: all of them, or the first one's value alone."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sizes(_Strict):
+    """How the items are split: counts (``200``) or shares of all items (``0.25``)."""
+
+    fit: Size = 0.5
+    validation: Size = 0.25
+    test: Size = 0.25
+    seed: int = 0
+
+
+class DatasetSource(_Strict):
+    """Rows from the Hub or a folder, read by the library ``datasets``."""
+
+    dataset: Text
+    subset: str | None = None
+    split: Text = "train"
+
+
+class TaskSpec(_Strict):
+    """A task in the user's words.
+
+    Attributes:
+        name: unique within a run; the name of the file when it is read from one.
+        kind: how it is scored: ``generate`` or ``choice``, a plug-in's name or ``file.py:Name``. By default
+            ``choice`` when that is the grader, else ``generate``.
+        data: a .jsonl or .csv file, or a mapping {dataset, subset, split}.
+        prompt: template with ``{field}`` for a column of the row; ``{{`` and ``}}`` are literal braces,
+            and so is any brace that holds no name.
+        chat: whether the prompt is sent as a user's message through the model's chat template.
+        answer: the column of the right answer; null when the graders need none.
+        choices: the column of the choices, for ``choice``.
+        grader: a name, a mapping {name: option}, or a list of these, which must all hold.
+        stop: strings that end an answer.
+        max_new_tokens: the most tokens of an answer.
+        splits: sizes of fit, validation and test.
+    """
+
+    name: Text = "task"
+    kind: Text | None = None
+    data: Text | DatasetSource
+    prompt: Text = "{prompt}"
+    chat: bool = False
+    answer: Text | None = "answer"
+    choices: Text | None = None
+    grader: GraderSpec | list[GraderSpec]
+    stop: tuple[Text, ...] = ()
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    splits: Sizes = Sizes()
+
+    @model_validator(mode="after")
+    def _choices_belong_to_choice(self) -> TaskSpec:
+        chosen = any(name == "choice" for name, _ in self.graders)
+        if chosen and self.choices is None:
+            raise ValueError("`choices:`, the column that holds the choices, for the grader `choice`")
+        if not self.graders:
+            raise ValueError("at least one grader")
+        return self
+
+    @property
+    def graders(self) -> tuple[tuple[str, object], ...]:
+        """Every grader with the option that the user gave it, None for none."""
+        specs = self.grader if isinstance(self.grader, list) else [self.grader]
+        pairs: list[tuple[str, object]] = []
+        for each in specs:
+            pairs.extend([(each, None)] if isinstance(each, str) else each.items())
+        return tuple(pairs)
+
+
+def parse_task_spec(values: Mapping[str, object], where: str = "task") -> TaskSpec:
+    """Check a mapping of a YAML file.
+
+    Args:
+        values: what the user wrote.
+        where: its file or key, for messages.
+
+    Raises:
+        KingyoError: an unknown key (the nearest is suggested), a missing one, a wrong value.
+    """
+    return parse_model(TaskSpec, values, where)
+
+
+def load_task_spec(path: Path) -> TaskSpec:
+    """Read a TASK.yaml; paths in it are relative to it and become absolute.
+
+    Raises:
+        KingyoError: the file is missing or wrong; the message says where.
+    """
+    spec = parse_task_spec(read_yaml(path), str(path))
+    folder = path.resolve().parent
+    changes: dict[str, object] = {"grader": _absolute_graders(spec.grader, folder)}
+    if "name" not in spec.model_fields_set:
+        changes["name"] = path.stem
+    if isinstance(spec.data, str):
+        changes["data"] = str(folder / spec.data)
+    elif (folder / spec.data.dataset).exists():
+        changes["data"] = spec.data.model_copy(update={"dataset": str(folder / spec.data.dataset)})
+    if spec.kind is not None:
+        changes["kind"] = _absolute(spec.kind, folder)
+    return spec.model_copy(update=changes)
+
+
+def _absolute_graders(grader: GraderSpec | list[GraderSpec], folder: Path) -> GraderSpec | list[GraderSpec]:
+    if isinstance(grader, list):
+        return [_absolute_grader(each, folder) for each in grader]
+    return _absolute_grader(grader, folder)
+
+
+def _absolute_grader(grader: GraderSpec, folder: Path) -> GraderSpec:
+    if isinstance(grader, str):
+        return _absolute(grader, folder)
+    return {_absolute(name, folder): option for name, option in grader.items()}
+
+
+def _absolute(name: str, folder: Path) -> str:
+    return str(folder / name) if ".py:" in name else name

@@ -1,0 +1,91 @@
+"""Fit, validation and test: made once, from nothing but the items and a seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from math import floor
+
+from kingyo.errors import KingyoError
+from kingyo.tasks.items import normalised
+from kingyo.tasks.spec import Sizes
+from kingyo.types import SPLITS, Item, Split
+
+
+def make_splits(
+    items: Sequence[Item], sizes: Sizes | None = None, seed: int | None = None
+) -> Mapping[Split, tuple[Item, ...]]:
+    """Split the items, disjoint even up to Unicode form and white space.
+
+    Items are ordered by a hash of seed and prompt, then cut: the same on every machine, whatever the order of
+    the file, and a row that is added moves no more than the items at the two borders. The first items of a
+    split are a random sample of it.
+
+    Args:
+        items: of one task; of several that ask the same, the first is used.
+        sizes: counts, or shares of all items; 50 / 25 / 25 % by default.
+        seed: instead of the seed in ``sizes``.
+
+    Raises:
+        KingyoError: a split would be empty, or there are too few items.
+    """
+    sizes = sizes or Sizes()
+    salt = sizes.seed if seed is None else seed
+    order = sorted(_distinct(items), key=lambda item: _rank(item, salt))
+    counts = _counts(sizes, len(order))
+    splits: dict[Split, tuple[Item, ...]] = {}
+    start = 0
+    for split in SPLITS:
+        splits[split] = tuple(order[start : start + counts[split]])
+        start += counts[split]
+    return splits
+
+
+def _distinct(items: Sequence[Item]) -> list[Item]:
+    first: dict[tuple[str, ...], Item] = {}
+    for item in items:
+        first.setdefault((normalised(item.prompt), *item.choices), item)
+    return list(first.values())
+
+
+def _rank(item: Item, seed: int) -> str:
+    key = "\0".join([str(seed), normalised(item.prompt), *item.choices])
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _counts(sizes: Sizes, total: int) -> dict[Split, int]:
+    """Whole numbers of items; shares are cut at rounded borders: shares of 1 in sum use every item."""
+    wanted: dict[Split, int | float] = {
+        "fit": sizes.fit,
+        "validation": sizes.validation,
+        "test": sizes.test,
+    }
+    counts: dict[Split, int] = {}
+    share = 0.0
+    for split, size in wanted.items():
+        if isinstance(size, int):
+            counts[split] = size
+        else:
+            counts[split] = _border(share + size, total) - _border(share, total)
+            share += size
+    for split, count in counts.items():
+        if count == 0:
+            raise KingyoError(
+                f"splits.{split}",
+                expected="at least one item",
+                received=f"{wanted[split]} of {total} items",
+                remedy="Give more rows, or a larger size.",
+            )
+    needed = sum(counts.values())
+    if needed > total or share > 1 + 1e-9:
+        raise KingyoError(
+            "splits",
+            expected=f"sizes of at most {total} different items in sum",
+            received=" + ".join(f"{split} {wanted[split]}" for split in SPLITS) + f" = {needed}",
+            remedy="Give more rows, or set all three of fit, validation and test.",
+        )
+    return counts
+
+
+def _border(share: float, total: int) -> int:
+    return floor(share * total + 0.5 + 1e-9)

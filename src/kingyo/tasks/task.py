@@ -1,0 +1,57 @@
+"""From a spec and its split items to a task, by the task's kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kingyo.errors import KingyoError
+from kingyo.registry import Registry
+from kingyo.tasks.choice import Choice, ChoiceTask
+from kingyo.tasks.generate import Asking, GenerateTask
+from kingyo.tasks.grader import build_grader, build_verdict
+from kingyo.tasks.spec import TaskSpec
+from kingyo.types import Item, Split, Task
+
+Splits = Mapping[Split, Sequence[Item]]
+TaskBuilder = Callable[[TaskSpec, Splits, Path], Task]
+"""Builds a task from its spec, its split items, and the folder where the spec's paths start."""
+
+TASKS: Registry[TaskBuilder] = Registry("task kind", "kingyo.tasks", "kingyo.tasks")
+"""Every kind of task by name. Plug-ins: entry points of the group ``kingyo.tasks``."""
+
+
+def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
+    """Build the task of a spec.
+
+    Args:
+        spec: what the user wrote.
+        splits: its items, from the file or, when a run is resumed, from the run's store.
+        folder: where relative paths in the spec start.
+
+    Raises:
+        KingyoError: an unknown kind, grader or option, or an item that the graders cannot grade.
+    """
+    is_choice = any(name == "choice" for name, _ in spec.graders)
+    kind = spec.kind or ("choice" if is_choice else "generate")
+    return TASKS.get(kind, folder)(spec, splits, folder)
+
+
+@TASKS.register("generate")
+def build_generate(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
+    """Build a task that generates and grades."""
+    asking = Asking(max_new_tokens=spec.max_new_tokens, stop=spec.stop, chat=spec.chat)
+    verdict = build_verdict(spec.graders, folder)
+    return GenerateTask(spec.name, splits, verdict=verdict, asking=asking)
+
+
+@TASKS.register("choice")
+def build_choice(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
+    """Build a multiple-choice task."""
+    if [name for name, _ in spec.graders] != ["choice"]:
+        names = ", ".join(name for name, _ in spec.graders)
+        raise KingyoError("grader", expected="`choice` alone in a multiple-choice task", received=names)
+    choice = build_grader("choice", spec.graders[0][1], folder)
+    if not isinstance(choice, Choice):
+        raise TypeError("the registry's grader 'choice' is not Choice")
+    return ChoiceTask(spec.name, splits, choice=choice, chat=spec.chat)
