@@ -1,40 +1,58 @@
-"""Walking over a tensor in blocks that fit a core's cache, and sums that do not depend on the machine.
+"""Walking over the sources' tensors in blocks that fit a core's cache, and sums that any machine agrees on.
 
-Methods work block by block: no float32 copy of a whole model ever exists, and only the operations below and
-elementwise IEEE arithmetic (a product and a sum are two roundings, never one) touch the numbers.
+Methods work on matrices of one row per source and one column per element of a block: few calls, and no
+float32 copy of a whole model ever exists. They use elementwise IEEE arithmetic (a product and a sum are two
+roundings, never one) and ``row_sums``; so results do not depend on the number of threads or the machine.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 17
-_ROW = 1 << 12
+BLOCK = 1 << 16
+_PART = 1 << 12  # torch splits no sum this short between threads
+
+Span = tuple[int, int]
+"""First element, last element + 1."""
 
 
-def spans(n: int) -> Iterator[tuple[int, int]]:
-    """Split 0..n into blocks: first element, last element + 1."""
+def spans(n: int) -> Iterator[Span]:
+    """Split 0..n into blocks."""
     for start in range(0, n, BLOCK):
         yield start, min(start + BLOCK, n)
 
 
-def as_float(flat: Tensor, span: tuple[int, int]) -> Tensor:
-    """A block of a flattened tensor in float32; it may share memory with the tensor: never write to it."""
-    return flat[span[0] : span[1]].float()
+def flatten(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Each tensor as a vector; no copies."""
+    return [tensor.reshape(-1) for tensor in tensors]
 
 
-def delta(source: Tensor, base: Tensor, span: tuple[int, int]) -> Tensor:
-    """A block of the task vector source - base, both flattened; new memory, float32."""
-    return as_float(source, span) - as_float(base, span)
+def rows(vectors: Sequence[Tensor], span: Span) -> Tensor:
+    """A block of each vector as rows of new float32 memory, shape (number of vectors, width of the span)."""
+    return torch.stack([vector[span[0] : span[1]] for vector in vectors]).float()
 
 
-def exact_sum(block: Tensor) -> float:
-    """Sum a block: rows of fixed length in float64, then exactly; the same for any number of threads."""
-    whole = block.numel() // _ROW * _ROW
-    rows = block[:whole].view(-1, _ROW).sum(dim=1, dtype=torch.float64).numpy()
-    rest = block[whole:].sum(dtype=torch.float64)
-    return math.fsum((*rows.flat, float(rest)))
+def scale_rows(matrix: Tensor, factors: Sequence[float]) -> Tensor:
+    """Multiply each row by its factor, in place."""
+    return matrix.mul_(torch.tensor(factors, dtype=torch.float32).unsqueeze(1))
+
+
+def add_rows(matrix: Tensor) -> Tensor:
+    """Sum the rows in their order, into the first, which is returned."""
+    first, *others = matrix.unbind(0)
+    for row in others:
+        first.add_(row)
+    return first
+
+
+def row_sums(matrix: Tensor) -> list[float]:
+    """The sum of each row in float64, by parts of fixed length."""
+    whole = matrix.shape[1] // _PART * _PART
+    total = matrix[:, whole:].sum(dim=1, dtype=torch.float64).numpy()
+    if whole:
+        parts = matrix[:, :whole].view(matrix.shape[0], -1, _PART).sum(dim=2, dtype=torch.float64)
+        total = total + parts.numpy().sum(axis=1)
+    return [float(total[row]) for row in range(matrix.shape[0])]

@@ -6,14 +6,23 @@ by elected signs as in TIES (dare_ties).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from kingyo.methods import METHODS
-from kingyo.methods.blocks import exact_sum, spans
+from kingyo.methods.blocks import BLOCK, Span, row_sums, scale_rows, spans
 from kingyo.methods.contract import MethodValues, Noise, Parameter
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, Dense, TaskVector, add_task_vectors
+from kingyo.methods.task_vectors import (
+    DENSITY,
+    LAMBDA,
+    WEIGHT,
+    Dense,
+    TaskVectors,
+    add_task_vectors,
+    taking_part,
+)
 
 _LEAST = 1e-12
 _PARAMS = (
@@ -76,44 +85,63 @@ class DareTies:
         return add_task_vectors(base, _dropped(sources, base, values, noise), values, elect=True)
 
 
+def _dropped(sources: Sequence[Tensor], base: Tensor, values: MethodValues, noise: Noise) -> TaskVectors:
+    active = taking_part(values)
+    whole = Dense([sources[i] for i in active], base)
+    densities = {i: values.each("density")[i] for i in active}
+    if min(densities.values(), default=1.0) >= 1.0:
+        return whole
+    thin = Dropped(whole, densities, noise)
+    if values.flag("rescale"):
+        by_density = [1 / max(density, _LEAST) for density in densities.values()]
+        thin.scales = by_density if values.flag("rescale_by_density") else thin.ratios()
+    return thin
+
+
 class Dropped:
-    """A task vector of which the entries are kept whose random number is below the density, then scaled."""
+    """Task vectors of which the entries are kept whose random number is below the density, then scaled.
 
-    def __init__(self, vector: TaskVector, noise: Noise, source: int, density: float) -> None:
-        self._vector = vector
+    Args:
+        whole: the task vectors.
+        densities: position of the source -> density, in the order of the task vectors.
+        noise: random numbers by position of the source.
+    """
+
+    def __init__(self, whole: Dense, densities: Mapping[int, float], noise: Noise) -> None:
+        self._whole = whole
+        self._densities = densities
         self._noise = noise
-        self._source = source
-        self._density = density
-        self.scale = 1.0
+        self._small: Tensor | None = None
+        self.scales = [1.0] * len(densities)
 
-    def block(self, span: tuple[int, int]) -> Tensor:
-        """The entries of a span, in new float32 memory."""
-        entries = self._vector.block(span)
-        kept = self._noise.uniform(self._source, *span) < self._density
-        return entries.mul_(kept).mul_(self.scale)
+    def block(self, span: Span) -> Tensor:
+        """The entries of a span in new float32 memory, one row per source."""
+        if self._small is not None:
+            kept = self._small[:, span[0] : span[1]].clone()
+        else:
+            kept = self._whole.block(span).mul_(self._mask(span))
+        return scale_rows(kept, self.scales)
 
+    def ratios(self) -> list[float]:
+        """Σ|δ| / Σ|mδ| of each; 1 where nothing is left to scale."""
+        before, after = [0.0] * len(self.scales), [0.0] * len(self.scales)
+        for span in spans(self._whole.n_elements):
+            entries = self._whole.block(span)
+            before = [a + b for a, b in zip(before, row_sums(entries.abs()), strict=True)]
+            entries.mul_(self._mask(span))
+            after = [a + b for a, b in zip(after, row_sums(entries.abs()), strict=True)]
+            if self._whole.n_elements <= BLOCK:  # all in one block: it is read once and kept
+                self._small = entries
+        return [a / b if b > 0 else 1.0 for a, b in zip(before, after, strict=True)]
 
-def _dropped(sources: Sequence[Tensor], base: Tensor, values: MethodValues, noise: Noise) -> list[TaskVector]:
-    densities, weights = values.each("density"), values.each("weight")
-    found: list[TaskVector] = []
-    for i, source in enumerate(sources):
-        vector = Dense(source, base)
-        if densities[i] >= 1.0 or weights[i] == 0.0:
-            found.append(vector)
-            continue
-        thin = Dropped(vector, noise, i, densities[i])
-        if values.flag("rescale"):
-            by_density = values.flag("rescale_by_density")
-            thin.scale = 1 / max(densities[i], _LEAST) if by_density else _ratio(vector, thin, source.numel())
-        found.append(thin)
-    return found
-
-
-def _ratio(whole: TaskVector, thin: TaskVector, n: int) -> float:
-    """Σ|δ| / Σ|mδ|; 1 where nothing is left to scale."""
-    before = sum(exact_sum(whole.block(span).abs_()) for span in spans(n))
-    after = sum(exact_sum(thin.block(span).abs_()) for span in spans(n))
-    return before / after if after > 0 else 1.0
+    def _mask(self, span: Span) -> Tensor:
+        mask = torch.empty((len(self._densities), span[1] - span[0]), dtype=torch.float32)
+        for row, (source, density) in zip(mask.unbind(0), self._densities.items(), strict=True):
+            if density < 1.0:
+                torch.lt(self._noise.uniform(source, *span), density, out=row)
+            else:
+                row.fill_(1.0)
+        return mask
 
 
 METHODS.register(DareLinear.name)(DareLinear())

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.methods import METHODS
-from kingyo.methods.blocks import as_float, spans
+from kingyo.methods.blocks import add_rows, flatten, rows, scale_rows, spans
 from kingyo.methods.contract import MethodValues, Noise, Parameter
-from kingyo.methods.task_vectors import LAMBDA, WEIGHT, Dense, add_task_vectors
+from kingyo.methods.task_vectors import LAMBDA, WEIGHT, Dense, add_task_vectors, taking_part
 
 _SMALLEST_SUM = 1e-8
 
@@ -46,13 +46,10 @@ class Linear:
                     "weight", expected="weights with a sum to divide by", received=f"a sum of {total:g}"
                 )
             weights = tuple(weight / total for weight in weights)
-        flat = [source.reshape(-1) for source in sources]
+        vectors = flatten(sources)
         out = torch.empty(sources[0].shape, dtype=torch.float32)
-        for start, stop in spans(out.numel()):
-            block = out.view(-1)[start:stop]
-            torch.mul(as_float(flat[0], (start, stop)), weights[0], out=block)
-            for source, weight in zip(flat[1:], weights[1:], strict=True):
-                block.add_(as_float(source, (start, stop)) * weight)
+        for span in spans(out.numel()):
+            out.view(-1)[span[0] : span[1]] = add_rows(scale_rows(rows(vectors, span), weights))
         return out
 
 
@@ -76,7 +73,8 @@ class TaskArithmetic:
     ) -> Tensor:
         """Merge; see ``MergeMethod``."""
         assert base is not None
-        return add_task_vectors(base, [Dense(source, base) for source in sources], values, elect=False)
+        vectors = Dense([sources[i] for i in taking_part(values)], base)
+        return add_task_vectors(base, vectors, values, elect=False)
 
 
 METHODS.register(Linear.name)(Linear())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kingyo.methods import METHODS
-from kingyo.methods.blocks import as_float, exact_sum, spans
+from kingyo.methods.blocks import add_rows, row_sums, rows, scale_rows, spans
 from kingyo.methods.contract import MethodValues, Noise, Parameter
 
 _COLINEAR = 0.9995
@@ -45,9 +45,8 @@ class Slerp:
         of_first, of_second = _shares(values.number("t"), _cosine(first, second))
         out = torch.empty(base.shape, dtype=torch.float32)
         for span in spans(out.numel()):
-            block = out.view(-1)[span[0] : span[1]]
-            torch.mul(as_float(first, span), of_first, out=block)
-            block.add_(as_float(second, span) * of_second)
+            ends = scale_rows(rows((first, second), span), (of_first, of_second))
+            out.view(-1)[span[0] : span[1]] = add_rows(ends)
         return out
 
 
@@ -61,13 +60,12 @@ def _shares(t: float, cosine: float | None) -> tuple[float, float]:
 
 def _cosine(first: Tensor, second: Tensor) -> float | None:
     """cos Ω, or None when a tensor has no direction."""
-    dot = squares_first = squares_second = 0.0
+    dot = first_square = second_square = 0.0
     for span in spans(first.numel()):
-        a, b = as_float(first, span), as_float(second, span)
-        dot += exact_sum(a * b)
-        squares_first += exact_sum(a * a)
-        squares_second += exact_sum(b * b)
-    norms = math.sqrt(squares_first) * math.sqrt(squares_second)
+        a, b = rows((first, second), span).unbind(0)
+        sums = row_sums(torch.stack((a * b, a * a, b * b)))
+        dot, first_square, second_square = dot + sums[0], first_square + sums[1], second_square + sums[2]
+    norms = math.sqrt(first_square) * math.sqrt(second_square)
     return max(-1.0, min(1.0, dot / norms)) if norms > 0 else None
 
 

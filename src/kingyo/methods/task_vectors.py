@@ -1,7 +1,7 @@
 """What methods on task vectors have in common: δᵢ = θᵢ - θ₀, made sparse or not, combined, added to the base.
 
-A task vector is given block by block, so it never exists as a whole. The sum is either plain or, after Yadav
-et al. 2023, of those entries only that agree with the elected sign.
+Task vectors are given block by block, so they never exist as a whole. Their sum is either plain or, after
+Yadav et al. 2023, of those entries only that agree with the elected sign.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from kingyo.methods.blocks import as_float, delta, spans
+from kingyo.methods.blocks import Span, add_rows, flatten, rows, scale_rows, spans
 from kingyo.methods.contract import MethodValues, Parameter
 
 WEIGHT = Parameter(
@@ -37,81 +37,81 @@ LAMBDA = Parameter(name="lambda", doc="Scales the merged task vector.", default=
 _SMALLEST_DIVISOR = 1e-8
 
 
-class TaskVector(Protocol):
-    """One source's task vector, block by block."""
+class TaskVectors(Protocol):
+    """The task vectors of the sources that take part (their weight is not zero), block by block."""
 
-    def block(self, span: tuple[int, int]) -> Tensor:
-        """The entries of a span, in new float32 memory."""
+    def block(self, span: Span) -> Tensor:
+        """The entries of a span in new float32 memory, one row per source."""
         ...
 
 
 class Dense:
-    """A task vector as it is."""
+    """Task vectors as they are."""
 
-    def __init__(self, source: Tensor, base: Tensor) -> None:
-        self._source = source.reshape(-1)
+    def __init__(self, sources: Sequence[Tensor], base: Tensor) -> None:
+        self._sources = flatten(sources)
         self._base = base.reshape(-1)
 
-    def block(self, span: tuple[int, int]) -> Tensor:
-        """The entries of a span, in new float32 memory."""
-        return delta(self._source, self._base, span)
+    @property
+    def n_sources(self) -> int:
+        """How many task vectors these are."""
+        return len(self._sources)
+
+    @property
+    def n_elements(self) -> int:
+        """How many entries each has."""
+        return self._base.numel()
+
+    def only(self, row: int) -> Dense:
+        """One of them."""
+        return Dense([self._sources[row]], self._base)
+
+    def block(self, span: Span) -> Tensor:
+        """The entries of a span in new float32 memory, one row per source."""
+        return rows(self._sources, span).sub_(self._base[span[0] : span[1]])
 
 
-def add_task_vectors(
-    base: Tensor, vectors: Sequence[TaskVector], values: MethodValues, *, elect: bool
-) -> Tensor:
+def taking_part(values: MethodValues) -> list[int]:
+    """Positions of the sources whose weight is not zero."""
+    return [i for i, weight in enumerate(values.each("weight")) if weight]
+
+
+def add_task_vectors(base: Tensor, vectors: TaskVectors, values: MethodValues, *, elect: bool) -> Tensor:
     """θ₀ + λ Σ wᵢδᵢ, the sum divided by that of its weights when normalised.
 
     Args:
         base: θ₀.
-        vectors: δᵢ, in the order of the weights.
+        vectors: δᵢ of the sources that take part.
         values: ``weight`` per source, ``lambda`` and ``normalize``.
         elect: keep, entry by entry, only what agrees with the sign of Σ wᵢδᵢ (zero votes for +), in the sum
-            and in the divisor. A divisor below 1e-8 counts as 1.
+            and in the divisor.
+
+    Returns:
+        A new float32 tensor. A divisor below 1e-8 counts as 1; without any source it is the base.
     """
-    weights = values.each("weight")
+    weights = [weight for weight in values.each("weight") if weight]
+    combine = _elected_sum if elect else _plain_sum
     flat = base.reshape(-1)
     out = torch.empty(base.shape, dtype=torch.float32)
-    for span in spans(out.numel()):
-        terms = [
-            vector.block(span).mul_(weight) for vector, weight in zip(vectors, weights, strict=True) if weight
-        ]
-        kept = [weight for weight in weights if weight]
-        block = out.view(-1)[span[0] : span[1]]
-        merged = _elected_sum(terms, kept, values) if elect else _plain_sum(terms, kept, values)
-        if merged is None:
-            block.copy_(as_float(flat, span))
-        else:
-            torch.add(as_float(flat, span), merged.mul_(values.number("lambda")), out=block)
-    return out
+    for span in spans(flat.numel()) if weights else ():
+        terms = scale_rows(vectors.block(span), weights)
+        merged = combine(terms, weights, values.flag("normalize")).mul_(values.number("lambda"))
+        torch.add(flat[span[0] : span[1]], merged, out=out.view(-1)[span[0] : span[1]])
+    return out if weights else out.copy_(base)
 
 
-def _plain_sum(terms: list[Tensor], weights: list[float], values: MethodValues) -> Tensor | None:
-    if not terms:
-        return None
-    total = terms[0]
-    for term in terms[1:]:
-        total.add_(term)
-    divisor = sum(weights)
-    if values.flag("normalize") and abs(divisor) >= _SMALLEST_DIVISOR:
-        total.div_(divisor)
-    return total
+def _plain_sum(terms: Tensor, weights: Sequence[float], normalize: bool) -> Tensor:
+    total, divisor = add_rows(terms), sum(weights)
+    return total.div_(divisor) if normalize and abs(divisor) >= _SMALLEST_DIVISOR else total
 
 
-def _elected_sum(terms: list[Tensor], weights: list[float], values: MethodValues) -> Tensor | None:
+def _elected_sum(terms: Tensor, weights: Sequence[float], normalize: bool) -> Tensor:
     """Elect signs and take the disjoint mean (Yadav 2023, algorithm 1)."""
-    if not terms:
-        return None
-    votes = terms[0].clone()
-    for term in terms[1:]:
-        votes.add_(term)
-    sign = (votes >= 0).float().mul_(2).sub_(1)
-    total, divisor = torch.zeros_like(votes), torch.zeros_like(votes)
-    for term, weight in zip(terms, weights, strict=True):
-        agrees = (term * sign > 0).float()
-        total.add_(term.mul_(agrees))
-        divisor.add_(agrees.mul_(weight))
-    if values.flag("normalize"):
-        divisor.masked_fill_(divisor.abs() < _SMALLEST_DIVISOR, 1.0)
-        total.div_(divisor)
-    return total
+    votes = add_rows(terms.clone())
+    sign = torch.ge(votes, 0.0, out=votes).mul_(2.0).sub_(1.0)
+    agreeing = terms.mul_(sign).relu_()  # |wᵢδᵢ| where the sign is the elected one, else 0
+    if not normalize:
+        return add_rows(agreeing).mul_(sign)
+    divisor = add_rows(scale_rows(torch.gt(agreeing, 0.0, out=torch.empty_like(agreeing)), weights))
+    none = torch.lt(divisor.abs(), _SMALLEST_DIVISOR)
+    return add_rows(agreeing).mul_(sign).div_(divisor.masked_fill_(none, 1.0))

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kingyo.methods import METHODS
-from kingyo.methods.blocks import delta, spans
+from kingyo.methods.blocks import BLOCK, Span, spans
 from kingyo.methods.contract import MethodValues, Noise, Parameter
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, Dense, TaskVector, add_task_vectors
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, Dense, add_task_vectors, taking_part
 
 
 class Ties:
@@ -47,52 +48,66 @@ class Ties:
     ) -> Tensor:
         """Merge; see ``MergeMethod``."""
         assert base is not None
-        vectors = [
-            trimmed(source, base, density, weight)
-            for source, density, weight in zip(
-                sources, values.each("density"), values.each("weight"), strict=True
-            )
-        ]
+        active = taking_part(values)
+        whole = Dense([sources[i] for i in active], base)
+        densities = [values.each("density")[i] for i in active]
+        vectors = Trimmed(whole, densities) if min(densities, default=1.0) < 1.0 else whole
         return add_task_vectors(base, vectors, values, elect=True)
 
 
-def trimmed(source: Tensor, base: Tensor, density: float, weight: float) -> TaskVector:
-    """The task vector with only its largest entries; whole where nothing is to be trimmed."""
-    if density >= 1.0 or source.numel() == 0 or weight == 0.0:
-        return Dense(source, base)
-    return Trimmed(source, base, max(1, int(density * source.numel())))
-
-
 class Trimmed:
-    """A task vector of which exactly the k entries of largest magnitude are kept, of equals the first."""
+    """Task vectors of which only the entries of largest magnitude are kept.
 
-    def __init__(self, source: Tensor, base: Tensor, k: int) -> None:
-        self._source = source.reshape(-1)
-        self._base = base.reshape(-1)
-        self._least, self._cut = _threshold(self._source, self._base, k)
+    Args:
+        whole: the task vectors.
+        densities: for each, which part of its n entries is kept: exactly max(1, int(density · n)), of equal
+            magnitudes the first.
+    """
 
-    def block(self, span: tuple[int, int]) -> Tensor:
-        """The entries of a span, in new float32 memory."""
-        entries = delta(self._source, self._base, span)
-        sizes = entries.abs()
-        kept = sizes > self._least
-        before_cut = max(0, self._cut - span[0])
-        kept[:before_cut] = sizes[:before_cut] >= self._least
-        return entries.mul_(kept)
+    def __init__(self, whole: Dense, densities: Sequence[float]) -> None:
+        self._whole = whole
+        n = whole.n_elements
+        counts = [max(1, int(density * n)) for density in densities]
+        self._small: Tensor | None = None
+        if n <= BLOCK:  # all in one block: it is read once and kept
+            entries = whole.block((0, n))
+            sizes = entries.abs()
+            self._limits = [_limit(row, count) for row, count in zip(sizes.numpy(), counts, strict=True)]
+            self._small = self._trim(entries, sizes, 0)
+        else:
+            self._limits = [_limit(_magnitudes(whole.only(row)), count) for row, count in enumerate(counts)]
+
+    def block(self, span: Span) -> Tensor:
+        """The entries of a span in new float32 memory, one row per source."""
+        if self._small is not None:
+            return self._small[:, span[0] : span[1]].clone()
+        entries = self._whole.block(span)
+        return self._trim(entries, entries.abs(), span[0])
+
+    def _trim(self, entries: Tensor, sizes: Tensor, start: int) -> Tensor:
+        """Zero what is not kept, in place; the sizes become the mask."""
+        for row, (least, cut) in zip(sizes.unbind(0), self._limits, strict=True):
+            before = max(0, cut - start)
+            torch.ge(row[:before], least, out=row[:before])
+            torch.gt(row[before:], least, out=row[before:])
+        return entries.mul_(sizes)
 
 
-def _threshold(source: Tensor, base: Tensor, k: int) -> tuple[float, int]:
-    """The k-th largest magnitude, and the index before which entries of that magnitude are kept."""
-    n = source.numel()
-    sizes = torch.empty(n, dtype=torch.float32)
-    for span in spans(n):
-        torch.abs(delta(source, base, span), out=sizes[span[0] : span[1]])
-    ordered = sizes.numpy().copy()
-    ordered.partition(n - k)
-    least = ordered[n - k]
-    above = int(np.count_nonzero(ordered[n - k :] > least))
-    equals = np.flatnonzero(sizes.numpy() == least)
-    return float(least), int(equals[k - above - 1]) + 1
+def _magnitudes(vector: Dense) -> NDArray[np.float32]:
+    """|δ| of one source."""
+    return np.concatenate([vector.block(span)[0].abs_().numpy() for span in spans(vector.n_elements)])
+
+
+def _limit(sizes: NDArray[np.float32], kept: int) -> tuple[float, int]:
+    """The least magnitude that is kept, and the index before which entries of just that one are kept."""
+    n = sizes.size
+    if kept >= n:
+        return 0.0, n
+    largest = np.partition(sizes, n - kept)[n - kept :]
+    least = largest[0]
+    equals = np.flatnonzero(sizes == least)
+    above = int(np.count_nonzero(largest > least))
+    return float(least), int(equals[kept - above - 1]) + 1
 
 
 METHODS.register(Ties.name)(Ties())
