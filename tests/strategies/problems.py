@@ -39,7 +39,7 @@ def rotated_ellipsoid(n: int, condition: float = 1e4) -> Callable[[Genome], floa
 
 @dataclass(frozen=True)
 class Knapsack:
-    """0/1 knapsack: take things of most value within a capacity. Too heavy scores below zero, by the excess."""
+    """0/1 knapsack: take things of most value within a capacity. Too heavy scores minus the excess."""
 
     weights: tuple[int, ...]
     values: tuple[int, ...]

@@ -21,6 +21,7 @@ from kingyo.strategies.checks import check_search, require
 from kingyo.strategies.history import History, Told, check_count
 from kingyo.types import Axis, Genome, Outcome, Trial
 
+DECIMALS = 6  # of a point in the unit box
 SMALLEST_POPULATION = 4  # below it, the library's rank-μ learning rate (eq. 58) is zero and it divides by it
 
 
@@ -34,6 +35,10 @@ class CmaEs:
     generations), a new cloud with the first sigma starts at a uniformly random point, seeded by (seed,
     restart): the optimum that was found is in the log already, so the rest of the budget looks elsewhere.
     Late outcomes of the old cloud no longer count.
+
+    Points are rounded to a millionth of each axis' range, and drawn by the symmetric root of the
+    covariance, so that a search goes on unchanged on another kind of processor, whose arithmetic differs in
+    the last bits.
 
     Trials have no parents: a point is drawn from a distribution that all earlier outcomes have moved, and no
     pair of them can be called its origin.
@@ -79,7 +84,7 @@ class CmaEs:
         self._worst = -math.inf
         self._history = History()
         self._points: dict[int, NDArray[np.float64]] = {}
-        self._cma = self._cloud(self._first_mean())
+        self._cma: CMA = self._cloud(self._first_mean())
 
     @property
     def batch(self) -> int:
@@ -100,7 +105,7 @@ class CmaEs:
         self._history.tell(outcomes)
 
     def _propose(self) -> Trial:
-        point = self._cma.ask()
+        point = np.array(np.round(self._cma.ask(), DECIMALS), dtype=np.float64)
         trial = self._history.ask(self._genome(point))
         self._points[trial.number] = point
         return trial
@@ -137,7 +142,7 @@ class CmaEs:
         return (np.array([axis.first for axis in self._axes]) - self._low) / (self._high - self._low)
 
     def _cloud(self, mean: NDArray[np.float64]) -> CMA:
-        return CMA(
+        return _Cloud(
             mean=mean,
             sigma=self._settings.sigma,
             bounds=np.tile([0.0, 1.0], (len(self._axes), 1)),
@@ -147,6 +152,20 @@ class CmaEs:
 
     def _derived_seed(self) -> int:
         return int(np.random.SeedSequence([self._seed, self._restarts]).generate_state(1)[0])
+
+
+class _Cloud(CMA):
+    """The library's CMA-ES, with draws that do not depend on how eigenvectors are chosen.
+
+    While λ < n, C has equal eigenvalues, and their eigenvectors are any basis of a subspace: another for
+    every build of LAPACK. m + σ B D z then differs from machine to machine for the same z, but
+    m + σ C^(1/2) z, with C^(1/2) = B D B^T, does not. Both are N(m, σ² C) (Hansen 2016, section 0.2).
+    """
+
+    def _sample_solution(self) -> NDArray[np.float64]:
+        B, D = self._eigen_decomposition()  # noqa: N806  (the paper's symbols)
+        z = self._rng.randn(self._n_dim)
+        return self._mean + self._sigma * ((B * D) @ (B.T @ z))
 
 
 def _is_spent(cma: CMA) -> bool:
