@@ -60,7 +60,7 @@ class NoiseCache:
 
     def __init__(self, max_bytes: int = 64 << 20) -> None:
         self._max_bytes = max_bytes
-        self._bytes = 0
+        self.n_bytes = 0
         self._kept: OrderedDict[tuple[tuple[int, int], int, int], Tensor] = OrderedDict()
 
     def uniform(self, key: tuple[int, int], start: int, stop: int) -> Tensor:
@@ -73,9 +73,9 @@ class NoiseCache:
         drawn = uniform(key, start, stop)
         if drawn.nbytes <= self._max_bytes:
             self._kept[entry] = drawn
-            self._bytes += drawn.nbytes
-        while self._bytes > self._max_bytes:
-            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+            self.n_bytes += drawn.nbytes
+        while self.n_bytes > self._max_bytes:
+            self.n_bytes -= self._kept.popitem(last=False)[1].nbytes
         return drawn
 
 

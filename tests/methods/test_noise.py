@@ -1,0 +1,91 @@
+"""The random numbers: uniform, independent, and the same on every machine."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.methods.noise import NoiseCache, TensorNoise, key_of, uniform
+
+N = 1 << 16
+keys = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+
+
+def mix(bits: int) -> int:
+    """The documented finaliser, on one Python integer."""
+    bits ^= bits >> 16
+    bits = bits * 0x7FEB352D % 2**32
+    bits ^= bits >> 15
+    bits = bits * 0x846CA68B % 2**32
+    return bits ^ bits >> 16
+
+
+@given(keys, st.integers(0, 2**32 - 40), st.integers(0, 40))
+def test_it_is_the_documented_hash(key: tuple[int, int], start: int, count: int) -> None:
+    drawn = uniform(key, start, start + count)
+    wanted = [(mix(mix(i ^ key[0]) ^ key[1]) >> 8) / 2**24 for i in range(start, start + count)]
+    assert drawn.dtype == torch.float32
+    assert drawn.tolist() == wanted
+
+
+def test_known_values() -> None:
+    """Frozen: a change here changes every DARE merge of every user."""
+    drawn = TensorNoise(42, "model.embed_tokens.weight").uniform(1, 0, 4)
+    assert [round(number * 2**24) for number in drawn.tolist()] == [9132264, 15254643, 1685186, 15261918]
+
+
+@given(keys)
+def test_uniform(key: tuple[int, int]) -> None:
+    drawn = uniform(key, 0, N)
+    assert float(drawn.min()) >= 0 and float(drawn.max()) < 1
+    counts = torch.histc(drawn, bins=64, min=0, max=1)
+    chi_square = float(((counts - N / 64) ** 2 / (N / 64)).sum())
+    assert chi_square < 63 + 6.5 * math.sqrt(2 * 63), f"chi-square {chi_square:.0f} of 63 degrees of freedom"
+
+
+@given(keys, st.integers(1, 1000))
+def test_neighbours_are_independent(key: tuple[int, int], lag: int) -> None:
+    drawn = uniform(key, 0, N + lag)
+    assert abs(correlation(drawn[:N], drawn[lag:])) < 6
+
+
+@given(st.integers(0, 1000), st.integers(0, 7), st.integers(0, 7))
+def test_seeds_sources_and_tensors_are_independent(seed: int, a: int, b: int) -> None:
+    here = TensorNoise(seed, "a.weight")
+    others = [
+        TensorNoise(seed + 1, "a.weight").uniform(a, 0, N),
+        TensorNoise(seed, "b.weight").uniform(a, 0, N),
+    ]
+    others += [here.uniform(b, 0, N)] if a != b else []
+    for other in others:
+        assert abs(correlation(here.uniform(a, 0, N), other)) < 6
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Sample correlation in units of its standard deviation under independence."""
+    return float(torch.corrcoef(torch.stack([a, b]).double())[0, 1]) * math.sqrt(len(a))
+
+
+@given(st.integers(0, 5000), st.integers(0, 5000))
+def test_any_span_is_a_part_of_the_whole(a: int, b: int) -> None:
+    start, stop = sorted((a, b))
+    noise = TensorNoise(3, "w", NoiseCache())
+    assert torch.equal(noise.uniform(0, 0, 5000)[start:stop], noise.uniform(0, start, stop))
+
+
+def test_keys_differ() -> None:
+    assert len({key_of(s, i, t) for s in range(5) for i in range(5) for t in ("a", "b", "1/a")}) == 75
+
+
+@pytest.mark.parametrize("limit", [0, 4_000, 100_000])
+def test_a_cache_changes_nothing_and_keeps_its_bound(limit: int) -> None:
+    cache = NoiseCache(limit)
+    for round_ in range(2):
+        for i in range(10):
+            drawn = cache.uniform((i, 0), 0, 900)
+            assert torch.equal(drawn, uniform((i, 0), 0, 900)), f"round {round_}"
+            assert cache.n_bytes <= limit
