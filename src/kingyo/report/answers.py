@@ -1,0 +1,79 @@
+"""Item by item on the test split: what the bred model solves and no parent does, and the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kingyo.stats import Interval, interval
+from kingyo.store import RunStore
+from kingyo.summary import STATISTICS_SEED, RunSummary
+from kingyo.types import Evaluation, Item, ItemScore
+
+SOLVED = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    """One item with the answers of all models to it, by the models' names; the bred model's comes first."""
+
+    item: Item
+    answers: Mapping[str, ItemScore]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """The bred model against its parents, item by item.
+
+    Attributes:
+        n: items of the test split.
+        gained: the bred model solves them, and no parent does.
+        lost: a parent solves them, and the bred model does not.
+        union: share of the items that at least one parent solves.
+        parents: the names of the parents.
+    """
+
+    n: int
+    gained: tuple[SideBySide, ...]
+    lost: tuple[SideBySide, ...]
+    union: Interval
+    parents: tuple[str, ...]
+
+
+def contrast(store: RunStore, summary: RunSummary, bred: str) -> Contrast | None:
+    """Compare answers where the winner and all baselines were tested; None where they were not.
+
+    Args:
+        store: the run.
+        summary: of the same run.
+        bred: what the winner is called.
+    """
+    parents = tuple(name for name in summary.baselines if name != "uniform")
+    entries = {**({bred: summary.winner} if summary.winner else {}), **summary.baselines}
+    tested = {name: store.evaluation(entry.trial.id, "test") for name, entry in entries.items()}
+    found = {name: each for name, each in tested.items() if each is not None and each.failure is None}
+    if bred not in found or not parents or not all(name in found for name in parents):
+        return None
+    rows = _side_by_side(store.items()["test"], found)
+    by_parents = [_any_solves(row, parents) for row in rows]
+    by_bred = [_any_solves(row, (bred,)) for row in rows]
+    return Contrast(
+        n=len(rows),
+        gained=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if b and not p),
+        lost=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if p and not b),
+        union=interval([float(solved) for solved in by_parents], seed=STATISTICS_SEED),
+        parents=parents,
+    )
+
+
+def _side_by_side(items: Sequence[Item], found: Mapping[str, Evaluation]) -> list[SideBySide]:
+    scores = {name: {each.item: each for each in evaluation.scores} for name, evaluation in found.items()}
+    return [
+        SideBySide(item=item, answers={name: by_item[item.id] for name, by_item in scores.items()})
+        for item in items
+        if all(item.id in by_item for by_item in scores.values())
+    ]
+
+
+def _any_solves(row: SideBySide, names: Sequence[str]) -> bool:
+    return any(row.answers[name].score >= SOLVED for name in names)

@@ -1,0 +1,214 @@
+"""The sections to check by: answers side by side, and what the whole run rests on."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from kingyo import __version__
+from kingyo.report import wording
+from kingyo.report.answers import SOLVED, Contrast, SideBySide
+from kingyo.report.findings import BRED, Findings
+from kingyo.report.history import History
+from kingyo.report.markup import Html, element, join, table
+from kingyo.report.sections import claim, note, section
+from kingyo.types import ItemScore
+
+SHOWN = 12
+MOST = 300
+
+_KANA = re.compile(r"[\u3040-\u30ff]")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_HANGUL = re.compile(r"[\uac00-\ud7a3]")
+
+
+def render_answers(found: Findings) -> Html | None:
+    """Render the items that separate the bred model from its parents, with all answers."""
+    if found.contrast is None:
+        return None
+    contrast = found.contrast
+    texts = (row.item.prompt for row in (*contrast.gained, *contrast.lost))
+    han = "ja" if any(_KANA.search(text) for text in texts) else "zh"
+    return section(
+        "answers",
+        "What only the bred model solves",
+        claim(_answers_claim(contrast)),
+        _items(contrast.gained, han),
+        element("h3", "What a parent solves and the bred model does not"),
+        element("p", f"{len(contrast.lost)} of {contrast.n:,} test items.") if contrast.lost else None,
+        _items(contrast.lost, han) if contrast.lost else note("No such item on the test split."),
+    )
+
+
+def _answers_claim(contrast: Contrast) -> str:
+    parents = len(contrast.parents)
+    return (
+        f"{len(contrast.gained)} of {contrast.n:,} test items are solved by the bred model and by none "
+        f"of its {wording.counted(parents, 'parent')}. Somebody who picked the right parent for every single "
+        f"item would reach {wording.score(contrast.union)}, n = {contrast.union.n:,}."
+    )
+
+
+def _items(rows: Sequence[SideBySide], han: str) -> Html:
+    cards = [_card(row, han) for row in rows[:MOST]]
+    rest = cards[SHOWN:]
+    left_out = len(rows) - len(cards)
+    return join(
+        [
+            element("div", *cards[:SHOWN], class_="cards"),
+            element(
+                "details",
+                element("summary", f"{wording.counted(len(rest), 'more item')}"),
+                element("div", *rest, class_="cards"),
+                note(f"{left_out:,} further items are in the run's database.") if left_out else None,
+            )
+            if rest
+            else None,
+        ]
+    )
+
+
+def _card(row: SideBySide, han: str) -> Html:
+    answers = (_answer(name, answer, han) for name, answer in row.answers.items())
+    return element(
+        "article",
+        element("p", row.item.prompt, **_text(row.item.prompt, han), class_="prompt"),
+        element(
+            "p",
+            element("span", "expected ", class_="small"),
+            element("span", row.item.answer, **_text(row.item.answer, han)),
+            class_="expected",
+        ),
+        element("dl", *answers, class_="answers"),
+        class_="card",
+        aria_label=f"item {row.item.id}",
+    )
+
+
+def _answer(name: str, answer: ItemScore, han: str) -> Html:
+    solved = answer.score >= SOLVED
+    mark = "✓" if solved else "✗" if answer.score == 0 else f"{100 * answer.score:.0f}"
+    said = "solved" if solved else "not solved"
+    return element(
+        "div",
+        element(
+            "dt",
+            element("span", mark, class_="yes" if solved else "no", aria_label=said, role="img"),
+            f" {name}",
+        ),
+        element("dd", answer.answer or element("i", "(nothing)"), **_text(answer.answer, han)),
+        class_="bred" if name == BRED else None,
+    )
+
+
+def _text(text: str, han: str) -> dict[str, str | bool | None]:
+    """Direction and language of a text, so that browsers choose its glyphs and voices choose their tongue."""
+    if _KANA.search(text):
+        language = "ja"
+    elif _HANGUL.search(text):
+        language = "ko"
+    else:
+        language = han if _HAN.search(text) else ""
+    return {"dir": "auto", "lang": language}
+
+
+def render_basis(found: Findings) -> Html:
+    """Render what the run rests on: data, seeds, cost, versions, sources."""
+    config, facts = found.config, found.facts
+    rows: list[tuple[str, str]] = [
+        ("items", wording.listed([f"{n:,} {split}" for split, n in found.items.items()])),
+        ("duplicates dropped", _number(facts.get("duplicates_dropped"))),
+        ("seed", _number(config.get("seed", 0))),
+        ("budget", _pairs(config.get("budget"))),
+        ("trials", f"{found.summary.trials:,}, of which {found.summary.failures:,} failed"),
+        *((f"trials, {name} search", _control(history)) for name, history in found.controls.items()),
+        ("item evaluations", f"{found.summary.item_evaluations:,}, all searches and splits"),
+        ("working time", wording.duration(found.summary.seconds)),
+        *_costs(found),
+        ("search", _search(found)),
+        ("intervals", _methods(found)),
+        ("begun", _date(facts.get("created"))),
+        ("versions", f"run by kingyo {facts.get('version')}, report by kingyo {__version__}"),
+        ("folder", found.summary.folder),
+    ]
+    entries = (element("div", element("dt", name), element("dd", value)) for name, value in rows)
+    return section(
+        "basis", "What this rests on", element("dl", *entries, class_="facts"), _sources(found), _task(config)
+    )
+
+
+def _control(history: History) -> str:
+    return f"{len(history.points):,}, of which {history.failures.total():,} failed ({history.strategy})"
+
+
+def _costs(found: Findings) -> Iterable[tuple[str, str]]:
+    histories = [each for each in (found.main, *found.controls.values()) if each is not None]
+    build = sum(each.build_seconds for each in histories)
+    score = sum(each.score_seconds for each in histories)
+    if build + score > 0:
+        share = wording.percent(build / (build + score))
+        yield "merging", f"{wording.duration(build)}, {share} of the time spent on candidates"
+
+
+def _search(found: Findings) -> str:
+    if found.main is None:
+        return "not begun"
+    told = found.main.description
+    return f"{told.get('strategy')}, method {told.get('method')}, groups {told.get('groups')}"
+
+
+def _methods(found: Findings) -> str:
+    names = {
+        "wilson": "Wilson's for shares of right answers",
+        "bca": "BCa bootstrap of the items for other scores",
+        "newcombe": "Newcombe's for differences",
+    }
+    entries = [*found.summary.baselines.values(), *([found.child] if found.child else [])]
+    used = {each.method for entry in entries for each in (entry.fit, entry.validation, entry.test) if each}
+    used |= {each.difference.method for each in found.summary.comparisons}
+    return f"95%: {wording.listed([text for name, text in names.items() if name in used])}" if used else "–"
+
+
+def _sources(found: Findings) -> Html:
+    sources = cast(Mapping[str, object], found.config.get("sources") or {})
+    rows = [(name, str(reference)) for name, reference in sources.items()]
+    base = found.config.get("base")
+    rows = [*([("base", str(base))] if base else []), *rows]
+    return join([element("h3", "Models"), table(("name", "reference"), rows, label="Models", numbers=False)])
+
+
+def _task(config: Mapping[str, object]) -> Html:
+    text = json.dumps(config.get("task"), ensure_ascii=False, indent=2)
+    return element("details", element("summary", "The task, as stored"), element("pre", text, tabindex="0"))
+
+
+def render_failures(found: Findings) -> Html:
+    """Render how often trials failed, and why."""
+    histories = {"main": found.main} if found.main else {}
+    rows = [
+        (reason, name, f"{count:,}")
+        for name, history in {**histories, **found.controls}.items()
+        for reason, count in history.failures.most_common()
+    ]
+    if not rows:
+        return section("failures", "Failures", note("No trial failed."))
+    head = ("reason", "search", "trials")
+    return section("failures", "Failures", table(head, rows, label="Failed trials by reason"))
+
+
+def _pairs(value: object) -> str:
+    pairs = cast(Mapping[str, object], value or {})
+    return ", ".join(f"{_number(each)} {name.replace('_', ' ')}" for name, each in pairs.items()) or "–"
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else "–"
+
+
+def _date(value: object) -> str:
+    if not isinstance(value, int | float):
+        return "–"
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(value))

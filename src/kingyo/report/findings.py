@@ -1,0 +1,140 @@
+"""Everything that the report shows, read from the store once. It writes nothing and draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from kingyo.evolve import MAIN
+from kingyo.report.ancestry import Family, trace
+from kingyo.report.answers import Contrast, contrast
+from kingyo.report.composition import Matrix, read_matrices
+from kingyo.report.history import History, read_histories
+from kingyo.stats import Interval, selection_bias
+from kingyo.store import RunStore
+from kingyo.summary import STATISTICS_SEED, Comparison, Entry, RunSummary, read_entry, summarize
+from kingyo.types import Split
+
+BRED = "bred"
+BIAS_SPLITS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One model's score on one split. ``role`` says what it is: bred, parent, uniform or control."""
+
+    name: str
+    role: str
+    score: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """A run as the report sees it.
+
+    Attributes:
+        summary: in numbers.
+        child: the winner; before validation picked one, the trial that is best on fit so far.
+        split: the farthest split on which the child was scored.
+        main: the search that bred it; None before the search began.
+        controls: the other searches.
+        matrices, family: of the child.
+        contrast: answers on the test split, once it was read.
+        expected_bias: what picking the best of all trials on fit overrates it by, estimated on fit alone.
+        facts: what the run stores of itself.
+        items: number of items of each split.
+    """
+
+    summary: RunSummary
+    child: Entry | None
+    split: Split
+    main: History | None
+    controls: Mapping[str, History]
+    matrices: tuple[Matrix, ...]
+    family: Family | None
+    contrast: Contrast | None
+    expected_bias: float | None
+    facts: Mapping[str, object]
+    items: Mapping[Split, int]
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the winner was scored on the test split."""
+        return self.summary.winner is not None and self.summary.winner.test is not None
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """The run.yaml, as stored."""
+        return cast(Mapping[str, object], self.facts.get("config") or {})
+
+    def comparison(self, name: str) -> Comparison | None:
+        """The winner against a baseline or a control, on test."""
+        return next((each for each in self.summary.comparisons if each.other == name), None)
+
+    def bars(self) -> list[Bar]:
+        """All models that were scored on ``split``: the child first, then the best first."""
+        entries = [(name, entry) for name, entry in self.summary.baselines.items()]
+        others = [(name, "uniform" if name == "uniform" else "parent", entry) for name, entry in entries]
+        others += [(f"{name} search", "control", entry) for name, entry in self.summary.controls.items()]
+        found = [
+            Bar(name=name, role=role, score=score)
+            for name, role, entry in others
+            if (score := score_on(entry, self.split)) is not None
+        ]
+        found.sort(key=lambda bar: -bar.score.score)
+        mine = None if self.child is None else score_on(self.child, self.split)
+        return [*([Bar(name=BRED, role="bred", score=mine)] if mine else []), *found]
+
+
+def score_on(entry: Entry, split: Split) -> Interval | None:
+    """Return an entry's score on a split."""
+    return {"fit": entry.fit, "validation": entry.validation, "test": entry.test}[split]
+
+
+def gather(store: RunStore) -> Findings:
+    """Read a run: finished, under way or interrupted."""
+    summary = summarize(store)
+    histories = read_histories(store)
+    main = histories.pop(MAIN, None)
+    child = summary.winner or _leader(store, main)
+    known = None if child is None or main is None else (child.trial.trial, main)
+    return Findings(
+        summary=summary,
+        child=child,
+        split=_farthest(child),
+        main=main,
+        controls=histories,
+        matrices=tuple(read_matrices(known[1].description, known[0].genome)) if known else (),
+        family=trace(known[0].number, known[1].by_number) if known else None,
+        contrast=contrast(store, summary, BRED),
+        expected_bias=None if main is None else _expected_bias(store, main),
+        facts={
+            key: store.fact(key)
+            for key in ("name", "version", "created", "folder", "config", "duplicates_dropped")
+        },
+        items={split: len(items) for split, items in store.items().items()},
+    )
+
+
+def _leader(store: RunStore, main: History | None) -> Entry | None:
+    if main is None or not main.records:
+        return None
+    return read_entry(store, MAIN, main.by_number[main.records[-1].number].trial)
+
+
+def _farthest(child: Entry | None) -> Split:
+    if child is not None and child.test is not None:
+        return "test"
+    return "validation" if child is not None and child.validation is not None else "fit"
+
+
+def _expected_bias(store: RunStore, main: History) -> float | None:
+    """Trials with one recipe are one candidate: their copies would be drawn as if they were independent."""
+    recipes = {point.trial.recipe_hash: point for point in main.points if point.score is not None}
+    evaluations = [store.evaluation(point.trial.id, "fit") for point in recipes.values()]
+    scores = [[each.score for each in found.scores] for found in evaluations if found is not None]
+    lengths = {len(row) for row in scores}
+    if len(scores) < 2 or len(lengths) != 1 or min(lengths) < 2:
+        return None
+    return selection_bias(scores, seed=STATISTICS_SEED, splits=BIAS_SPLITS)

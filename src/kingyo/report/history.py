@@ -1,0 +1,132 @@
+"""How a search went, trial by trial: every fit score, the best so far, the mean of each batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from kingyo.evolve import BASELINES
+from kingyo.stats import Interval
+from kingyo.store import RunStore, StoredTrial, Summary
+from kingyo.summary import score_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One trial of a search that ended on the fit split; ``score`` is None for a failure."""
+
+    trial: StoredTrial
+    score: float | None
+    n: int
+    failure: str | None
+
+    @property
+    def number(self) -> int:
+        """The trial's number within its search."""
+        return self.trial.trial.number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A trial that was better than all before it."""
+
+    number: int
+    fit: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """One search on the fit split.
+
+    Attributes:
+        name, description: as stored.
+        points: the trials that ended, in the order of asking.
+        records: the improvements.
+        build_seconds, score_seconds: what its evaluations cost, on all splits.
+    """
+
+    name: str
+    description: Mapping[str, object]
+    points: tuple[Point, ...]
+    records: tuple[Record, ...]
+    build_seconds: float
+    score_seconds: float
+
+    @property
+    def strategy(self) -> str:
+        """The strategy's name, as the search describes itself."""
+        return str(self.description.get("strategy", self.name))
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How often each reason of failure occurred."""
+        return Counter(point.failure for point in self.points if point.failure is not None)
+
+    @cached_property
+    def by_number(self) -> dict[int, Point]:
+        """The trials by their number."""
+        return {point.number: point for point in self.points}
+
+    def batches(self) -> list[tuple[float, float]]:
+        """Return place (mean number of trials so far) and mean score of each batch with several scores."""
+        groups: dict[int, list[Point]] = {}
+        for point in self.points:
+            if point.score is not None:
+                groups.setdefault(point.trial.batch, []).append(point)
+        return [(_mean([p.number + 1 for p in g]), _mean(_scores(g))) for g in groups.values() if len(g) > 1]
+
+    def batch_of(self, trial: StoredTrial) -> list[Point]:
+        """Return the trials that were asked for together with this one."""
+        return [point for point in self.points if point.trial.batch == trial.batch]
+
+
+def read_histories(store: RunStore) -> dict[str, History]:
+    """Read all searches but the baselines, in the order of their declaration."""
+    lines = {line.trial: line for line in store.summaries("fit")}
+    costs = [line for split in ("fit", "validation", "test") for line in store.summaries(split)]
+    return {
+        name: _read_history(store, name, description, lines, [c for c in costs if c.search == name])
+        for name, description in store.searches().items()
+        if name != BASELINES
+    }
+
+
+def _read_history(
+    store: RunStore,
+    name: str,
+    description: Mapping[str, object],
+    lines: Mapping[int, Summary],
+    costs: Sequence[Summary],
+) -> History:
+    ended = [(trial, lines[trial.id]) for trial in store.trials(name) if trial.id in lines]
+    points = tuple(
+        Point(trial=trial, score=line.mean, n=line.n, failure=line.failure) for trial, line in ended
+    )
+    return History(
+        name=name,
+        description=description,
+        points=points,
+        records=tuple(_records(store, points)),
+        build_seconds=sum(cost.build_seconds for cost in costs),
+        score_seconds=sum(cost.score_seconds for cost in costs),
+    )
+
+
+def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:
+    found: list[Record] = []
+    for point in points:
+        if point.score is not None and (not found or point.score > found[-1].fit.score):
+            fit = score_interval(store.evaluation(point.trial.id, "fit"))
+            assert fit is not None
+            found.append(Record(number=point.number, fit=fit))
+    return found
+
+
+def _scores(points: Sequence[Point]) -> list[float]:
+    return [point.score for point in points if point.score is not None]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

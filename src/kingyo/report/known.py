@@ -1,0 +1,154 @@
+"""What is known: the headline and the sentences under it. Their wording follows the intervals.
+
+Until the test split was read, they say that nothing is known yet, and why.
+"""
+
+from __future__ import annotations
+
+from kingyo.report import wording
+from kingyo.report.findings import Findings, score_on
+from kingyo.report.markup import Html, element, join, table
+
+CHOSEN = "These scores were what the search chose by, so they flatter it."
+TILES = 5
+
+
+def render_known(found: Findings) -> Html:
+    """Render the top of the page."""
+    return element(
+        "section",
+        _eyebrow(found),
+        element("h1", headline(found)),
+        *(element("p", sentence, class_="lead") for sentence in sentences(found)),
+        _tiles(found),
+        _comparisons(found),
+        _differences(found),
+        id="known",
+    )
+
+
+def headline(found: Findings) -> str:
+    """Say in one sentence what a sceptical reader may take home."""
+    if not found.is_tested:
+        if found.summary.winner is not None:
+            return "A winner is picked, and not tested yet."
+        trials = wording.counted(found.summary.trials, "trial")
+        return f"Not finished: {trials} so far, nothing tested yet."
+    compared = [(words, found.comparison(name)) for words, name in _rivals(found)]
+    verdicts: list[tuple[str, wording.Verdict]] = [
+        (words, wording.verdict(each)) for words, each in compared if each is not None
+    ]
+    if not verdicts:
+        return "The bred model is tested; there is nothing to compare it with."
+    return wording.compared("The bred model", verdicts)
+
+
+def sentences(found: Findings) -> list[str]:
+    """Say the numbers behind the headline."""
+    winner = found.summary.winner
+    if winner is None or winner.test is None:
+        return _untested(found)
+    return [
+        f"On {winner.test.n:,} test items that neither the search nor the choice of the winner had seen, the "
+        f"bred model scores {wording.score(winner.test)}."
+    ]
+
+
+def _rivals(found: Findings) -> list[tuple[str, str]]:
+    """The two that a bred model has to beat: how they are called, and their names in the summary."""
+    best = found.summary.best_parent()
+    parents = [(f"its best parent ({best.name})", best.name)] if best is not None else []
+    return [*parents, ("the uniform merge", "uniform")]
+
+
+def _comparisons(found: Findings) -> Html | None:
+    rivals = [*_rivals(found), *((f"{name} search", name) for name in found.controls)]
+    lines = [line for words, name in rivals if (line := _comparison(found, words, name)) is not None]
+    return element("ul", *lines, class_="against") if lines else None
+
+
+def _comparison(found: Findings, words: str, name: str) -> Html | None:
+    comparison = found.comparison(name)
+    entry = found.summary.baselines.get(name) or found.summary.controls.get(name)
+    if comparison is None or entry is None:
+        return None
+    p = "" if comparison.p is None else f"; {wording.p_value(comparison.p)}"
+    shown = {"better": "over", "worse": "behind", "open": "(no difference is shown) against"}
+    return element(
+        "li",
+        element("b", wording.points(comparison.difference)),
+        f" {shown[wording.verdict(comparison)]} {words}, which scores {wording.score(entry.test)}{p}.",
+    )
+
+
+def _untested(found: Findings) -> list[str]:
+    said: list[str] = []
+    if found.child is not None:
+        kind = "The winner" if found.summary.winner is not None else "The best trial so far"
+        place = f", trial {found.child.trial.trial.number},"
+        where = f"on {found.split} (n = {found.items[found.split]:,})"
+        said.append(
+            f"{kind}{place} scores {wording.score(score_on(found.child, found.split))} {where}. {CHOSEN}"
+        )
+    state = {"running": "The run is under way.", "finished": "The run is marked as finished."}
+    stopped = f"The run was stopped: go on with kingyo resume {found.summary.folder}"
+    said.append(state.get(found.summary.status, stopped))
+    return said
+
+
+def _tiles(found: Findings) -> Html:
+    bars = found.bars()
+    best = found.summary.best_parent()
+    wanted = {best.name if best else "", "uniform", *(f"{name} search" for name in found.controls)}
+    shown = [bar for bar in bars if bar.role == "bred" or bar.name in wanted][:TILES]
+    tiles = (
+        element(
+            "div",
+            element("dt", f"best parent ({bar.name})" if best and bar.name == best.name else bar.name),
+            element(
+                "dd",
+                element("span", wording.percent(bar.score.score), class_="big"),
+                element("span", f"{wording.bounds(bar.score)} · n = {bar.score.n:,}", class_="small"),
+            ),
+            class_="tile bred" if bar.role == "bred" else "tile",
+        )
+        for bar in shown
+    )
+    note = element(
+        "p", f"Scores on the {found.split} split, with 95% intervals and the number of items.", class_="note"
+    )
+    return join([element("dl", *tiles, class_="tiles"), note if shown else None])
+
+
+def _differences(found: Findings) -> Html | None:
+    if not found.summary.comparisons:
+        return None
+    rows = [
+        (
+            each.other if each.other in found.summary.baselines else f"{each.other} search",
+            wording.points(each.difference).replace(" points", ""),
+            f"{each.difference.n:,}",
+            wording.p_value(each.p),
+            {"better": "bred is better", "worse": "bred is worse", "open": "not shown"}[
+                wording.verdict(each)
+            ],
+        )
+        for each in found.summary.comparisons
+    ]
+    head = ("bred model minus", "points [95% interval]", "n", "McNemar", "so")
+    return element(
+        "details",
+        element("summary", "All paired differences on the test items"),
+        table(head, rows, label="Paired differences between the bred model and every other model"),
+        element(
+            "p",
+            "Both models answer the same items. “Not shown” means that the interval holds 0. "
+            "Intervals and p-values are not corrected for the number of comparisons.",
+            class_="note",
+        ),
+    )
+
+
+def _eyebrow(found: Findings) -> Html:
+    trials = wording.counted(found.summary.trials, "trial")
+    return element("p", f"{found.summary.status.capitalize()} · {trials}", class_="eyebrow")

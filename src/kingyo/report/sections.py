@@ -1,0 +1,259 @@
+"""The sections with charts: scores, progress, what the winner is made of, where it came from, selection."""
+
+from __future__ import annotations
+
+from kingyo.report import wording
+from kingyo.report.ancestry import Family
+from kingyo.report.chart import Figure
+from kingyo.report.composition import Matrix
+from kingyo.report.curves import descent, progress
+from kingyo.report.figures import bars, heat_map
+from kingyo.report.findings import BRED, Findings
+from kingyo.report.history import History
+from kingyo.report.markup import Html, element, join, json_text, table
+from kingyo.summary import Entry, fit_minus_test
+
+
+def section(anchor: str, title: str, *content: Html | None) -> Html:
+    """Build one section with its heading."""
+    return element(
+        "section",
+        element("h2", title, id=f"{anchor}-title"),
+        *content,
+        id=anchor,
+        aria_labelledby=f"{anchor}-title",
+    )
+
+
+def claim(text: str) -> Html:
+    """The sentence that a section exists for."""
+    return element("p", text, class_="claim")
+
+
+def note(text: str) -> Html:
+    """How to read what stands above."""
+    return element("p", text, class_="note")
+
+
+def chart(figure: Figure) -> Html:
+    """Build the place where the page's script draws a figure, and the figure's data."""
+    return element(
+        "figure",
+        element(
+            "div",
+            class_="chart",
+            role="img",
+            aria_label=figure.description,
+            data_figure=figure.name,
+            style=f"min-height:{figure.height}px",
+        ),
+        element("script", json_text(figure.to_json()), type="application/json", id=f"figure-{figure.name}"),
+    )
+
+
+def render_scores(found: Findings) -> Html | None:
+    """Render the bar chart of all models on the farthest split."""
+    shown = found.bars()
+    if not shown:
+        return None
+    if found.is_tested:
+        title, said = "On the test split", "Every model answered the same items, which no choice had seen."
+    else:
+        title = f"On the {found.split} split, so far"
+        said = (
+            "The test split is not read yet. The bred model was chosen by these scores, the others were not."
+        )
+    return section(
+        "scores",
+        title,
+        claim(said),
+        chart(bars(shown, found.split)),
+        note(
+            f"Bars are mean scores over n = {shown[0].score.n:,} items; lines are 95% intervals. "
+            "Parents are scored as they are; uniform is their plain average. The control searches tried as "
+            "many candidates as the main search (or fewer, where a grid was used up), and their winners were "
+            "picked in the same way."
+        ),
+    )
+
+
+def render_progress(found: Findings) -> Html | None:
+    """Render every trial of the search, with the controls and baselines."""
+    main = found.main
+    if main is None or not main.points:
+        return None
+    baselines = {name: each.fit.score for name, each in found.summary.baselines.items() if each.fit}
+    best = found.summary.best_parent()
+    wanted = ("base", "uniform", best.name if best else "")
+    lines = {name: score for name, score in baselines.items() if name in wanted}
+    return section(
+        "progress",
+        "How the search went",
+        claim(_progress_claim(main)),
+        chart(progress(main, found.controls, lines)),
+        note(
+            f"Scores on the fit split (n = {found.items['fit']:,}), which the search chooses by: the best "
+            "so far is the best of many tries, and so flattered. Dotted lines: "
+            f"{wording.listed(list(lines))}. The band is the 95% interval of the best trial."
+        ),
+    )
+
+
+def _progress_claim(main: History) -> str:
+    if not main.records:
+        return f"{wording.counted(len(main.points), 'trial')}, and none succeeded."
+    best = main.records[-1]
+    batches = len({point.trial.batch for point in main.points})
+    return (
+        f"{wording.counted(len(main.points), 'trial')} in {wording.counted(batches, 'batch', 'batches')} by "
+        f"{main.strategy}; the best on fit, {wording.score(best.fit)}, is trial {best.number}."
+    )
+
+
+def render_composition(found: Findings) -> Html | None:
+    """Render the genome of the bred model."""
+    if found.child is None or not found.matrices:
+        return None
+    genes = len(found.child.genome)
+    method = "" if found.main is None else f", merged by {found.main.description.get('method', 'its method')}"
+    parts = [_matrix(matrix, f"genes-{i}") for i, matrix in enumerate(found.matrices)]
+    return section(
+        "genes",
+        "What it is made of",
+        claim(f"Trial {found.child.trial.trial.number}: {wording.counted(genes, 'gene')}{method}."),
+        *parts,
+    )
+
+
+def _matrix(matrix: Matrix, name: str) -> Html:
+    head = ("source" if matrix.grouped else "parameter", *matrix.columns)
+    rows = [
+        (row, *("–" if cell is None else f"{cell:.3f}".replace("-", wording.MINUS) for cell in cells))
+        for row, cells in zip(matrix.rows, matrix.cells, strict=True)
+    ]
+    return join(
+        [
+            element("h3", matrix.parameter),
+            note(_matrix_note(matrix)),
+            chart(heat_map(matrix, name)),
+            element(
+                "details",
+                element("summary", "As a table"),
+                table(head, rows, label=f"{matrix.parameter} of the bred model"),
+            ),
+        ]
+    )
+
+
+def _matrix_note(matrix: Matrix) -> str:
+    said = f"Searched between {matrix.low:g} and {matrix.high:g}.".replace("-", wording.MINUS)
+    return f"{said} Columns are groups of layers; a number is a block." if matrix.grouped else said
+
+
+def render_descent(found: Findings) -> Html | None:
+    """Render the family tree, or where the trial came from when the strategy records no parents."""
+    if found.child is None or found.main is None:
+        return None
+    if found.family is not None:
+        return _family(found.main, found.family)
+    return _batch(found.main, found.child)
+
+
+def _family(main: History, family: Family) -> Html:
+    kept = family.inheritance
+    lit = {point.number: "ancestor" for point in family.members}
+    lit |= dict.fromkeys(kept.parents, "parent") | {family.child: BRED}
+    founders = family.founders
+    ancestors = wording.counted(len(family.members) - 1, "ancestor")
+    return section(
+        "family",
+        "Its family tree",
+        claim(
+            f"Trial {family.child} descends from {ancestors}, up to {wording.counted(family.depth, 'step')} "
+            f"back to {wording.counted(len(founders), 'trial')} without parents."
+        ),
+        chart(descent(main, lit, family.edges, family.child)),
+        note("Each point is a trial; lines run from parent to child. Other trials are faint."),
+        table(
+            ("parent", "score on fit", "n", "genes from it alone"),
+            [
+                (f"trial {number}", _fit(main, number), f"{main.by_number[number].n:,}", str(own))
+                for number, own in zip(kept.parents, kept.from_each, strict=True)
+            ],
+            label="The parents of the bred model",
+        ),
+        note(
+            f"{wording.counted(kept.shared, 'gene')} equal in both parents, {kept.new} new by mutation."
+            if len(kept.parents) > 1
+            else f"{wording.counted(kept.new, 'gene')} new by mutation."
+        ),
+    )
+
+
+def _batch(main: History, child: Entry) -> Html:
+    number, batch = child.trial.trial.number, main.batch_of(child.trial)
+    scores = [point.score for point in batch if point.score is not None]
+    lit = {point.number: "same batch" for point in batch} | {number: BRED}
+    return section(
+        "family",
+        "Where it came from",
+        claim(
+            f"{main.strategy} records no parents: it draws each batch from all that it has learned. "
+            f"Trial {number} is of batch {child.trial.batch + 1}."
+        ),
+        chart(descent(main, lit, (), number)),
+        note(
+            f"Dark points: its batch, {wording.counted(len(batch), 'trial')}, mean "
+            f"{wording.percent(sum(scores) / len(scores))} on fit (n = {batch[0].n:,} items). "
+            "Other trials are faint."
+        ),
+    )
+
+
+def _fit(main: History, number: int) -> str:
+    score = main.by_number[number].score
+    return "–" if score is None else wording.percent(score)
+
+
+def render_selection(found: Findings) -> Html | None:
+    """Render all scores on all splits, and by how much picking the best flattered the winner."""
+    child = found.child
+    if child is None:
+        return None
+    entries = [(BRED, child), *found.summary.baselines.items()]
+    entries += [(f"{name} search", entry) for name, entry in found.summary.controls.items()]
+    rows = [
+        (name, *(wording.score(each) for each in (entry.fit, entry.validation, entry.test)))
+        for name, entry in entries
+    ]
+    head = ("model", *(f"{split}, n = {n:,}" for split, n in found.items.items()))
+    return section(
+        "selection",
+        "How much picking flattered it",
+        claim(_selection_claim(child)),
+        table(head, rows, label="Scores of all models on all splits, with 95% intervals", marked=BRED),
+        note(_selection_note(found)),
+    )
+
+
+def _selection_claim(child: Entry) -> str:
+    drop = fit_minus_test(child)
+    if drop is None or child.test is None or child.fit is None:
+        return "Fit minus test of the winner is known once the test split is read."
+    return (
+        f"Fit minus test of the winner: {wording.points(drop)} "
+        f"(n = {child.fit.n:,} and {child.test.n:,} different items)."
+    )
+
+
+def _selection_note(found: Findings) -> str:
+    said = (
+        "The search chose by fit, validation picked the winner among its best, test was read once at the end."
+    )
+    if found.expected_bias is None or found.main is None:
+        return said
+    return (
+        f"{said} Picking the best of {wording.counted(len(found.main.points), 'trial')} on fit alone is "
+        f"expected to overrate it by {100 * found.expected_bias:.1f} points, estimated by splitting the fit "
+        "items at random again and again. A drop beyond that means that the splits differ, or chance."
+    )

@@ -1,0 +1,97 @@
+"""How numbers are written and what may be said of them: the words follow the intervals, never hopes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from kingyo.stats import Interval
+from kingyo.summary import Comparison
+
+Verdict = Literal["better", "worse", "open"]
+MINUS = "−"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def percent(value: float) -> str:
+    """Write a score of 0..1, such as ``73.5%``."""
+    return f"{_signless(100 * value)}%"
+
+
+def bounds(value: Interval) -> str:
+    """Write an interval in percent, such as ``[67.0, 79.2]``; lines do not break within it."""
+    return f"[{_signless(100 * value.low)},{NO_BREAK}{_signless(100 * value.high)}]"
+
+
+def score(value: Interval | None) -> str:
+    """Write a score with its interval; a dash where there is none yet."""
+    return "–" if value is None else f"{percent(value.score)} {bounds(value)}"
+
+
+def points(value: Interval) -> str:
+    """Write a difference of two scores, such as ``+48.0 points [41.2, 54.9]``."""
+    low, high = (_signed(100 * bound) for bound in (value.low, value.high))
+    return f"{_signed(100 * value.score)} points [{low},{NO_BREAK}{high}]"
+
+
+def p_value(p: float | None) -> str:
+    """Write a p-value; a dash where the test does not apply."""
+    if p is None:
+        return "–"
+    text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return text.replace(" ", NO_BREAK)
+
+
+def verdict(comparison: Comparison) -> Verdict:
+    """Say what a comparison shows: nothing while the interval of the difference holds 0."""
+    if comparison.difference.low > 0:
+        return "better"
+    return "worse" if comparison.difference.high < 0 else "open"
+
+
+def compared(bred: str, others: Sequence[tuple[str, Verdict]]) -> str:
+    """Say in one sentence what is known of the bred model against others.
+
+    Args:
+        bred: its name in the sentence.
+        others: name in the sentence, and what was found.
+    """
+    beaten, unclear, ahead = (
+        [name for name, found in others if found == wanted] for wanted in ("better", "open", "worse")
+    )
+    said: list[str] = []
+    if beaten:
+        said.append(f"beats {listed(beaten)}")
+    if ahead:
+        said.append(f"is worse than {listed(ahead)}")
+    if unclear:
+        said.append(f"is not shown to beat {listed(unclear, last='or')}")
+    return f"{bred} {listed(said, last='but' if len(said) == 2 else 'and')}."
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """Join names: ``a, b and c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """Write a count with its noun."""
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people."""
+    if seconds < 120:
+        return f"{seconds:.0f} seconds" if seconds >= 10 else f"{seconds:.1f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _signless(value: float) -> str:
+    return f"{value:.1f}".replace("-", MINUS)
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", MINUS)

@@ -1,0 +1,221 @@
+"""A plausible run without any model, written through the store's public API: for looking at reports.
+
+``python tests/report/made_up_run.py FOLDER`` writes one, and its report.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+from kingyo.evolve import BASELINES, MAIN
+from kingyo.recipe import Recipe, Source
+from kingyo.store import NewTrial, RunStore, StoredTrial
+from kingyo.types import Evaluation, Item, ItemScore, Outcome, Split, Trial
+
+SOURCES = ("ja", "math-en", "math-sym", "poems", "weather")
+TARGET = {"ja": (0.9, 1.1, 1.3), "math-en": (1.2, 1.0, 0.1), "math-sym": (0.5, 0.6, 0.0)}
+ATTACK = "<script>document.title='broken'</script><img src=x onerror=alert(1)>&\"'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What the made-up run is like.
+
+    ``reach`` is how good a perfect genome is, ``stop`` how far the run goes: search, picked or finished.
+    """
+
+    strategy: str = "ga"
+    groups: tuple[str, ...] = ("embedding", "block.0", "block.1", "block.2", "block.3", "head")
+    trials: int = 120
+    items: int = 200
+    reach: float = 0.8
+    stop: str = "finished"
+    controls: bool = True
+    seed: int = 0
+
+
+def write(folder: Path, shape: Shape | None = None) -> Path:
+    """Write a run; return its folder."""
+    Writer(folder, shape or Shape()).write()
+    return folder
+
+
+class Writer:
+    """Fills a store as the journey of a run would."""
+
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        self.shape = shape
+        self.rng = Random(shape.seed)
+        self.store = RunStore.create(folder)
+        self.splits = {
+            split: tuple(_item(self.rng, split, i) for i in range(n))
+            for split, n in {"fit": 100, "validation": 80, "test": shape.items}.items()
+        }
+        # One difficulty per item for everybody, so that paired scores are correlated as real ones are.
+        self.luck = {i.id: self.rng.random() for items in self.splits.values() for i in items}
+
+    def write(self) -> None:
+        shape = self.shape
+        self.store.begin(_facts(shape), self.splits)
+        self.baselines()
+        self.search(MAIN, shape.strategy, shape.groups)
+        if shape.controls and shape.stop != "search":
+            self.search("random", "random", shape.groups)
+            self.search("grid", "grid of 3 per axis", ("all",))
+        if shape.stop != "search":
+            winners = [self.pick(name) for name in self.store.searches() if name != BASELINES]
+            self.score(self.store.trials(BASELINES), "validation")
+            if shape.stop == "finished":
+                self.score(winners, "test")
+                self.score(self.store.trials(BASELINES), "test")
+                self.store.set_fact("status", "finished")
+        self.store.close()
+
+    def baselines(self) -> None:
+        self.store.add_search(BASELINES, {"what": "models to compare with"})
+        names = ("base", *SOURCES, "uniform")
+        new = [
+            NewTrial(trial=Trial(number=i, genome=()), recipe=_recipe(name), recipe_hash=name, name=name)
+            for i, name in enumerate(names)
+        ]
+        self.score(self.store.add_trials(BASELINES, 0, new), "fit")
+
+    def search(self, name: str, strategy: str, groups: Sequence[str]) -> None:
+        axes = [f"weight/{source}/{group}" for source in SOURCES for group in groups]
+        self.store.add_search(
+            name,
+            {
+                "strategy": strategy,
+                "method": "task_arithmetic",
+                "groups": "one" if len(groups) == 1 else "block",
+                "axes": [{"name": axis, "low": -0.5, "high": 2.0} for axis in axes],
+            },
+        )
+        told: list[Outcome] = []
+        batch = 0
+        while len(told) < self.shape.trials:
+            count = min(20, self.shape.trials - len(told))
+            asked = [self.ask(len(told) + i, told, strategy, len(axes)) for i in range(count)]
+            new = [
+                NewTrial(trial=t, recipe=_recipe(*t.genome), recipe_hash=f"{name}-{t.number}") for t in asked
+            ]
+            stored = self.store.add_trials(name, batch, new)
+            told += [_outcome(each, found) for each, found in self.score(stored, "fit")]
+            batch += 1
+
+    def ask(self, number: int, told: Sequence[Outcome], strategy: str, axes: int) -> Trial:
+        rng = self.rng
+        scored = sorted((o for o in told if o.score is not None), key=lambda o: -(o.score or 0))[:12]
+        if strategy.startswith(("random", "grid")) or not scored:
+            return Trial(number=number, genome=tuple(rng.uniform(-0.5, 2.0) for _ in range(axes)))
+        a, b = rng.choice(scored).trial, rng.choice(scored).trial
+        genes = [x if rng.random() < 0.5 else y for x, y in zip(a.genome, b.genome, strict=True)]
+        mutated = [min(2.0, max(-0.5, g + rng.gauss(0, 0.3))) if rng.random() < 0.15 else g for g in genes]
+        parents = tuple(dict.fromkeys((a.number, b.number))) if strategy == "ga" else ()
+        return Trial(number=number, genome=tuple(mutated), parents=parents)
+
+    def score(self, trials: Sequence[StoredTrial], split: Split) -> list[tuple[StoredTrial, Evaluation]]:
+        found: list[tuple[StoredTrial, Evaluation]] = []
+        for trial in trials:
+            evaluation = self.evaluate(trial, split)
+            self.store.record(trial.id, split, evaluation)
+            found.append((trial, evaluation))
+        return found
+
+    def pick(self, name: str) -> StoredTrial:
+        fits = {line.trial: line.mean for line in self.store.summaries("fit") if line.mean is not None}
+        ranked = sorted((t for t in self.store.trials(name) if t.id in fits), key=lambda t: -fits[t.id])
+        judged = self.score(ranked[:8], "validation")
+        winner = max(judged, key=lambda each: each[1].mean or 0.0)[0]
+        self.store.set_winner(name, winner.id)
+        return winner
+
+    def evaluate(self, trial: StoredTrial, split: Split) -> Evaluation:
+        if trial.name is None and split == "fit" and self.rng.random() < 0.03:
+            reason = self.rng.choice(("weights are not finite", f"RuntimeError: {ATTACK}"))
+            return Evaluation(failure=reason, build_seconds=0.01)
+        ability = self.ability(trial)
+        scores = tuple(self.answer(trial, item, ability) for item in self.splits[split])
+        return Evaluation(scores=scores, build_seconds=0.011, score_seconds=0.31)
+
+    def ability(self, trial: StoredTrial) -> float:
+        if trial.name is not None:
+            known = {"base": 0.04, "ja": 0.08, "math-en": 0.22, "math-sym": 0.02, "uniform": 0.41}
+            return known.get(trial.name, 0.0)
+        groups = len(trial.trial.genome) // len(SOURCES)
+        miss = 0.0
+        for s, source in enumerate(SOURCES):
+            for third, wanted in enumerate(TARGET.get(source, (0.0, 0.0, 0.0))):
+                gene = trial.trial.genome[s * groups + third * groups // 3]
+                miss += (gene - wanted) ** 2 / 3
+        return self.shape.reach * max(0.0, 1 - miss / (len(SOURCES) * 0.9))
+
+    def answer(self, trial: StoredTrial, item: Item, ability: float) -> ItemScore:
+        known = 0.6 * self.luck[item.id] + 0.4 * self.rng.random()
+        right = known < ability
+        return ItemScore(item=item.id, score=float(right), answer=self.text(trial, item, right))
+
+    def text(self, trial: StoredTrial, item: Item, right: bool) -> str:
+        number = int(item.answer) if right else int(item.answer) + self.rng.choice((-3, -1, 1, 2, 10))
+        if trial.name == "math-en":
+            return f"{number + 4} - 4 = {number}. The answer is {item.answer if not right else number}."
+        if trial.name == "weather":
+            return self.rng.choice((f"rain then sun {ATTACK}", "the wind is from the north " * 30, ""))
+        if trial.name == "poems":
+            return "古池や\n蛙飛びこむ\n水の音"
+        return f"{number + 4}-4={number}。答えは{number}個です。"
+
+
+def _item(rng: Random, split: str, i: int) -> Item:
+    a, b, c = rng.randint(2, 60), rng.randint(1, 30), rng.randint(1, 20)
+    who = rng.choice(("花子さん", "太郎くん", "金魚屋さん"))
+    prompt = f"{who}はりんごを{a}個持っています。{b}個もらい、{c}個食べました。今、りんごは何個ありますか。"
+    return Item(id=f"{split}-{i}", prompt=f"問題: {prompt}\n答え:", answer=str(a + b - c))
+
+
+def _facts(shape: Shape) -> dict[str, object]:
+    task = {"data": "items.jsonl", "grader": ["number", "language: ja"]}
+    return {
+        "name": "demo",
+        "version": "0.1.0",
+        "created": time.time(),
+        "status": "running",
+        "folder": "/somewhere",
+        "duplicates_dropped": 3,
+        "config": {
+            "name": "demo",
+            "seed": shape.seed,
+            "base": "zoo/base",
+            "sources": {name: f"zoo/{name}" for name in SOURCES},
+            "task": task,
+            "merge": {"method": "task_arithmetic", "groups": "block"},
+            "search": {"preset": "quick"},
+            "budget": {"candidates": shape.trials},
+        },
+    }
+
+
+def _recipe(*genes: float | str) -> str:
+    weights = [float(len(str(gene))) for gene in genes]
+    sources = tuple(Source(model=f"zoo/{i}", parameters={"weight": w}) for i, w in enumerate(weights))
+    return json.dumps(Recipe(merge_method="linear", sources=sources).to_dict())
+
+
+def _outcome(trial: StoredTrial, evaluation: Evaluation) -> Outcome:
+    if evaluation.failure is not None:
+        return Outcome(trial=trial.trial, failure=evaluation.failure)
+    return Outcome(trial=trial.trial, scores=evaluation.scores)
+
+
+if __name__ == "__main__":
+    from kingyo.report import write_report
+
+    run = write(Path(sys.argv[1]), replace(Shape(), **json.loads(sys.argv[2] if sys.argv[2:] else "{}")))
+    with RunStore.read(run) as opened:
+        print(write_report(opened))  # noqa: T201
