@@ -1,0 +1,167 @@
+"""Layout: what names tell, and groups that filters express without a slip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.checkpoints import Layout
+from kingyo.errors import KingyoError
+from kingyo.recipe import Recipe, Source
+
+WAYS = ("one", "kind", "block", "block+kind", "layers:1", "layers:2", "layers:3")
+
+
+def llama(n: int) -> list[str]:
+    inner = ["self_attn.q_proj", "self_attn.o_proj", "self_attn.q_norm", "mlp.gate_proj", "mlp.down_proj"]
+    inner += ["input_layernorm", "post_attention_layernorm"]
+    blocks = [f"model.layers.{i}.{name}.weight" for i in range(n) for name in inner]
+    return ["model.embed_tokens.weight", *blocks, "model.norm.weight", "lm_head.weight"]
+
+
+def gpt2(n: int) -> list[str]:
+    inner = ["ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"]
+    blocks = [f"h.{i}.{name}.{part}" for i in range(n) for name in inner for part in ("weight", "bias")]
+    return ["wte.weight", "wpe.weight", *blocks, "ln_f.weight", "ln_f.bias"]
+
+
+def mixtral(n: int) -> list[str]:
+    experts = [f"block_sparse_moe.experts.{e}.{w}" for e in range(3) for w in ("w1", "w2")]
+    inner = ["self_attn.q_proj", "block_sparse_moe.gate", *experts, "input_layernorm"]
+    blocks = [f"model.layers.{i}.{name}.weight" for i in range(n) for name in inner]
+    return ["model.embed_tokens.weight", *blocks, "model.norm.weight", "lm_head.weight"]
+
+
+def neox(n: int) -> list[str]:
+    inner = ["attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "input_layernorm"]
+    blocks = [f"gpt_neox.layers.{i}.{name}.weight" for i in range(n) for name in inner]
+    return ["gpt_neox.embed_in.weight", *blocks, "gpt_neox.final_layer_norm.weight", "embed_out.weight"]
+
+
+def opt(n: int) -> list[str]:
+    inner = ["self_attn.k_proj", "self_attn_layer_norm", "fc1", "fc2", "final_layer_norm"]
+    blocks = [f"model.decoder.layers.{i}.{name}.weight" for i in range(n) for name in inner]
+    return ["model.decoder.embed_tokens.weight", *blocks, "model.decoder.final_layer_norm.weight"]
+
+
+def with_tower(n: int) -> list[str]:
+    tower = [f"vision.layers.{i}.attn.qkv.weight" for i in range(2)]
+    return [*tower, "projector.0.weight", *(f"language.{name}" for name in llama(n))]
+
+
+MODELS: tuple[Callable[[int], list[str]], ...] = (llama, gpt2, mixtral, neox, opt, with_tower)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("model.embed_tokens.weight", "embedding"),
+        ("model.layers.1.self_attn.q_proj.weight", "attention"),
+        ("model.layers.1.self_attn.q_norm.weight", "attention"),
+        ("model.layers.1.mlp.gate_proj.weight", "mlp"),
+        ("model.layers.1.post_attention_layernorm.weight", "norm"),
+        ("model.norm.weight", "norm"),
+        ("lm_head.weight", "head"),
+    ],
+)
+def test_kinds_of_llama(name: str, kind: str) -> None:
+    assert Layout(llama(3)).kind(name) == kind
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_kinds_of_any_model(model: Callable[[int], list[str]]) -> None:
+    layout = Layout(model(4))
+    kinds = {name: layout.kind(name) for name in layout.names if layout.block(name) is not None}
+    assert set(kinds.values()) == {"attention", "mlp", "norm"}
+    assert layout.n_blocks == 4
+
+
+def test_depth() -> None:
+    layout = Layout(llama(5))
+    assert layout.depth("model.embed_tokens.weight") == 0
+    assert [layout.depth(f"model.layers.{i}.mlp.gate_proj.weight") for i in range(5)] == [
+        0,
+        0.25,
+        0.5,
+        0.75,
+        1,
+    ]
+    assert layout.depth("model.norm.weight") == layout.depth("lm_head.weight") == 1
+
+
+def test_groups_of_llama() -> None:
+    layout = Layout(llama(4))
+    assert list(layout.groups("one")) == ["all"]
+    assert list(layout.groups("kind")) == ["embedding", "attention", "norm", "mlp", "head"]
+    assert list(layout.groups("block")) == ["embedding", *(f"block.{i}" for i in range(4)), "head"]
+    halves = [f"block.{i}.{half}" for i in range(4) for half in ("attention", "mlp")]
+    assert list(layout.groups("block+kind")) == ["embedding", *halves, "head"]
+    assert set(layout.groups("block")["head"]) == {"model.norm.weight", "lm_head.weight"}
+    spans = layout.groups("layers:2")
+    assert list(spans) == ["layers.0", "layers.1"]
+    assert "model.embed_tokens.weight" in spans["layers.0"]
+    assert "lm_head.weight" in spans["layers.1"]
+
+
+def test_the_order_of_names_does_not_matter() -> None:
+    one, other = Layout(llama(4)), Layout(sorted(llama(4), reverse=True))
+    for how in WAYS:
+        assert one.groups(how) == other.groups(how)
+
+
+def test_filters_are_short_and_plain() -> None:
+    layout = Layout(llama(12))
+    values = {group: float(i) for i, group in enumerate(layout.groups("block+kind"))}
+    filters = [each.filter for each in layout.conditionals("block+kind", values)]
+    assert filters[:5] == [
+        "embed_tokens",
+        "layers.0.self_attn",
+        "layers.0.",
+        "layers.1.self_attn",
+        "layers.1.",
+    ]
+    assert len(filters) == len(values)
+
+
+@st.composite
+def odd_names(draw: st.DrawFn) -> list[str]:
+    """Names that contain one another, numbers that start alike, words that mislead."""
+    words = st.sampled_from(
+        ["a", "ab", "attn", "mlp", "norm", "embed", "head", "0", "1", "10", "11", "layers"]
+    )
+    name = st.lists(words, min_size=1, max_size=5).map(".".join)
+    return draw(st.lists(name, min_size=1, max_size=14, unique=True))
+
+
+names_of_models = st.builds(lambda model, n: model(n), st.sampled_from(MODELS), st.integers(1, 12))
+
+
+@given(names_of_models | odd_names(), st.sampled_from(WAYS))
+def test_filters_resolve_to_the_group_of_each_tensor(names: list[str], how: str) -> None:
+    layout = Layout(names)
+    if how.startswith("layers:") and int(how[7:]) > max(1, layout.n_blocks):
+        with pytest.raises(KingyoError, match="the number of blocks"):
+            layout.groups(how)
+        return
+    groups = layout.groups(how)
+    assert sorted(name for group in groups.values() for name in group) == sorted(names)
+    values = {group: float(i) for i, group in enumerate(groups)}
+    weight = layout.conditionals(how, values)
+    recipe = Recipe(merge_method="linear", sources=(Source(model="a", parameters={"weight": weight}),))
+    for group, members in groups.items():
+        for name in members:
+            assert recipe.value_of("weight", 0, name, layout.depth(name)) == values[group], name
+
+
+@pytest.mark.parametrize("how", ["blocks", "layers:", "layers:0", "layers:x", ""])
+def test_unknown_ways_are_errors(how: str) -> None:
+    with pytest.raises(KingyoError, match="groups: expected a known name"):
+        Layout(llama(2)).groups(how)
+
+
+def test_values_for_other_groups_are_errors() -> None:
+    with pytest.raises(KingyoError, match=r"block\.1"):
+        Layout(llama(2)).conditionals("block", {"embedding": 0.0, "block.0": 0.0, "head": 0.0})

@@ -1,0 +1,196 @@
+"""Recipes: identity, precedence of values, and YAML in both directions."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.recipe import Conditional, Recipe, Source, Value, load_recipe
+
+numbers = st.floats(-3, 3)
+plain = numbers | st.booleans() | st.lists(numbers, min_size=1, max_size=4).map(tuple)
+filters = st.none() | st.sampled_from(["*", "mlp", "layers.1.", "猫"])
+conditionals = st.lists(st.builds(Conditional, filter=filters, value=plain), min_size=1, max_size=3).map(
+    tuple
+)
+parameters = st.dictionaries(st.sampled_from(["weight", "density", "t"]), plain | conditionals, max_size=3)
+sources = st.lists(
+    st.builds(Source, model=st.sampled_from(["ja", "org/en@main", "./モデル"]), parameters=parameters),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+recipes = st.builds(
+    Recipe,
+    merge_method=st.sampled_from(["ties", "linear"]),
+    sources=sources,
+    base_model=st.none() | st.just("base"),
+    parameters=parameters,
+    dtype=st.none() | st.just("bfloat16"),
+    tokenizer_source=st.none() | st.just("base"),
+    seed=st.integers(0, 2**40),
+)
+
+
+def recipe(**changes: Value) -> Recipe:
+    return Recipe(merge_method="ties", sources=(Source(model="a", parameters=changes), Source(model="b")))
+
+
+@given(recipes)
+def test_yaml_gives_it_back(recipe: Recipe) -> None:
+    import yaml
+
+    again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
+    assert again == recipe
+    assert again.hash == recipe.hash
+    assert hash(again) == hash(recipe)
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+
+
+@given(recipes, recipes)
+def test_the_hash_is_the_identity(one: Recipe, other: Recipe) -> None:
+    assert (one.hash == other.hash) == (one.to_yaml() == other.to_yaml())
+
+
+def test_whole_numbers_are_the_same_recipe() -> None:
+    assert recipe(weight=1).hash == recipe(weight=1.0).hash
+    assert recipe(weight=True).hash != recipe(weight=1.0).hash
+
+
+def test_a_recipe_keeps_its_own_copy() -> None:
+    mutable: dict[str, Value] = {"weight": 1.0}
+    made = Recipe(merge_method="linear", sources=(Source(model="a", parameters=mutable),), parameters=mutable)
+    mutable["weight"] = 2.0
+    assert made.value_of("weight", 0, "x", 0.0) == made.value_of("weight", None, "x", 0.0) == 1.0
+
+
+def test_the_source_comes_before_the_recipe() -> None:
+    made = Recipe(
+        merge_method="ties",
+        sources=(Source(model="a", parameters={"weight": 0.25}), Source(model="b")),
+        parameters={"weight": 0.75},
+    )
+    assert made.value_of("weight", 0, "x", 0.0) == 0.25
+    assert made.value_of("weight", 1, "x", 0.0) == 0.75
+    assert made.value_of("weight", None, "x", 0.0) == 0.75
+    assert made.value_of("density", 0, "x", 0.0) is None
+
+
+def test_the_first_matching_filter_decides() -> None:
+    entries = (
+        Conditional(filter="mlp", value=0.1),
+        Conditional(filter="layers.1.", value=0.2),
+        Conditional(filter="*", value=0.3),
+        Conditional(filter=None, value=0.4),
+    )
+    made = recipe(weight=entries)
+    assert made.value_of("weight", 0, "layers.1.mlp", 0.0) == 0.1
+    assert made.value_of("weight", 0, "layers.1.attn", 0.0) == 0.2
+    assert made.value_of("weight", 0, "layers.11.attn", 0.0) == 0.3
+
+
+def test_without_a_match_the_recipe_speaks() -> None:
+    made = Recipe(
+        merge_method="ties",
+        sources=(Source(model="a", parameters={"weight": (Conditional(filter="mlp", value=0.1),)}),),
+        parameters={"weight": 0.9},
+    )
+    assert made.value_of("weight", 0, "attn", 0.0) == 0.9
+
+
+@pytest.mark.parametrize(
+    ("depth", "value"), [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (1 / 3, 2 / 3)]
+)
+def test_a_gradient_is_interpolated(depth: float, value: float) -> None:
+    assert recipe(t=(0.0, 1.0, 0.0)).value_of("t", 0, "x", depth) == pytest.approx(value)
+
+
+def test_a_gradient_of_one_point_is_constant() -> None:
+    assert recipe(t=(0.5,)).value_of("t", 0, "x", 0.7) == 0.5
+
+
+def test_a_gradient_needs_a_depth() -> None:
+    with pytest.raises(KingyoError, match="which has no depth"):
+        recipe(t=(0.0, 1.0)).value_of("t", 0, "x", None)
+
+
+MERGEKIT = """
+merge_method: ties
+base_model: org/base
+models:
+  - model: org/base
+  - model: ./ja
+    parameters:
+      weight: 1
+      density: [0.2, 1, 1e-1]
+  - model: org/math@v2
+    parameters:
+      weight:
+        - filter: self_attn
+          value: [0, 0.5]
+        - value: 1e-2
+parameters:
+  normalize: true
+dtype: bfloat16
+"""
+
+
+def test_it_reads_what_people_have(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(MERGEKIT, encoding="utf-8")
+    read = load_recipe(file)
+    assert [source.model for source in read.sources] == ["org/base", "./ja", "org/math@v2"]
+    assert read.value_of("density", 1, "x", 1.0) == 0.1  # YAML 1.1 reads 1e-1 as text
+    assert read.value_of("weight", 2, "layers.0.self_attn.q_proj", 0.5) == 0.25
+    assert read.value_of("weight", 2, "lm_head", 0.5) == 0.01
+    assert read.parameters == {"normalize": True}
+    assert (read.dtype, read.base_model, read.seed) == ("bfloat16", "org/base", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("merge_metod: ties", "merge_method"),
+        ("merge_method: ties\nslices: []", "slices.*not supported yet"),
+        ("merge_method: ties\ntokenizer: {source: union}", "tokenizer.*not supported yet"),
+        (
+            "merge_method: ties\nmodels: [{model: a}]\ntokenizer_source: union",
+            "tokenizer_source.*not supported",
+        ),
+        ("models: [{model: a}]", "merge_method: expected a method's name"),
+        ("merge_method: ties", "models: expected a list"),
+        ("merge_method: ties\nmodels: []", "models: expected a list"),
+        ("merge_method: ties\nmodels: [a]", r"models\[0\]: expected a mapping"),
+        ("merge_method: ties\nmodels: [{parameters: {}}]", r"models\[0\]\.model"),
+        ("merge_method: ties\nmodels: [{model: a, weight: 1}]", "'weight'"),
+        ("merge_method: ties\nmodels: [{model: a, paramters: {}}]", "Did you mean 'parameters'"),
+        ("merge_method: ties\nmodels: [{model: a, parameters: 3}]", "parameters: expected a mapping"),
+        ("merge_method: ties\nmodels: [{model: a, parameters: {weight: much}}]", "weight.*finite number"),
+        ("merge_method: ties\nmodels: [{model: a, parameters: {weight: .nan}}]", "weight.*finite number"),
+        ("merge_method: ties\nmodels: [{model: a, parameters: {weight: []}}]", "weight.*gradient"),
+        (
+            "merge_method: ties\nmodels: [{model: a, parameters: {weight: [{vale: 1}]}}]",
+            "Did you mean 'value'",
+        ),
+        ("merge_method: ties\nmodels: [{model: a, parameters: {weight: [{filter: x}]}}]", "weight.value"),
+        ("merge_method: ties\nmodels: [{model: a, parameters: {weight: [1, {value: 1}]}}]", "every entry"),
+        ("merge_method: ties\nmodels: [{model: a}]\ndtype: bf16", "Did you mean 'bfloat16'"),
+        ("merge_method: ties\nmodels: [{model: a}]\nseed: x", "seed.*whole number"),
+        ("- a", "expected a mapping"),
+        ("a: [", "valid YAML"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(KingyoError, match=f"(?s){message}"):
+        load_recipe(file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KingyoError, match=r"absent\.yaml"):
+        load_recipe(tmp_path / "absent.yaml")
