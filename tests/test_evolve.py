@@ -1,4 +1,4 @@
-"""The loop with real strategies and a real store; only the model is a fake: a score per item, from the genome."""
+"""The loop with real strategies and a real store; only the model is a fake: scores from the genome."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ SPLITS: dict[Split, tuple[Item, ...]] = {
 }
 
 
+THIRTY = Limits(candidates=30)
+
+
 class Plane:
     """Recipes with two weights."""
 
@@ -40,7 +43,7 @@ def weights(a: float, b: float) -> Recipe:
 
 
 class Model:
-    """Item n is right when the weights are near (0.7, 0.2); how near, depends on n. Counts what it is asked."""
+    """Item n is right when the weights are near enough to (0.7, 0.2). Counts what it is asked."""
 
     def __init__(
         self, fails: Callable[[Recipe], bool] = lambda _: False, stop_after: int | None = None
@@ -69,7 +72,7 @@ def journey(
     model: Model,
     *,
     strategy: str = "ga",
-    limits: Limits = Limits(candidates=30),
+    limits: Limits = THIRTY,
     notify: Callable[[Event], None] = lambda _: None,
 ) -> Journey:
     options: dict[str, object] = {"population": 6} if strategy in {"ga", "cma-es"} else {}

@@ -25,7 +25,7 @@ class KingyoError(ValueError):
         self.expected = expected
         self.received = received
         self.remedy = remedy
-        message = f"{argument}: expected {expected}; received {received}."
+        message = f"{argument}: expected {expected}; received {received.rstrip('.')}."
         super().__init__(f"{message} {remedy}" if remedy else message)
 
 

@@ -37,10 +37,11 @@ def evolve(
 
     Example: `kingyo evolve run.yaml --run runs/first`
     """
-    from kingyo.assembly import begin
     from kingyo.config import load_config
 
-    loaded = load_config(config)
+    loaded = load_config(config)  # before the heavy imports: a typing error is answered at once
+    from kingyo.assembly import begin
+
     if seed is not None:
         loaded = loaded.model_copy(update={"seed": seed})
     folder = run or Path("runs") / loaded.name

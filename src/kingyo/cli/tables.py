@@ -35,13 +35,13 @@ def _scores(summary: RunSummary) -> Table:
     table = Table(title="Score in % [95 % interval]", title_justify="left")
     table.add_column("model")
     for split in ("fit", "validation", "test"):
-        table.add_column(f"{split}{_n(summary, split)}", justify="right")
+        table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=True)
     if summary.winner is not None:
         _row(table, f"bred (trial {summary.winner.trial.trial.number})", summary.winner, style="bold")
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
     for name, entry in summary.controls.items():
-        _row(table, f"{name} search, same cost", entry)
+        _row(table, f"{name}, same cost", entry)
     return table
 
 

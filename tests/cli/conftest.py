@@ -1,0 +1,118 @@
+"""A small world on disk for the command line: tiny models, a task with its own grader, a run.yaml."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.models_on_disk import fine_tuned, llama
+
+GRADER = '''
+import os
+
+def even(answer, item):
+    """The share of even numbers in an answer: a score that any model has some of."""
+    log = os.environ.get("GRADED")
+    if log:
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(item.id + "\\n")
+    numbers = [word for word in answer.split() if word.isdigit()]
+    return sum(int(word) % 2 == 0 for word in numbers) / max(1, len(numbers))
+
+def raises(answer, item):
+    raise RuntimeError("no idea how to grade this")
+
+def picky(answer, item):
+    return 7.5
+'''
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A folder with models, data and a run.yaml; commands run in it."""
+
+    folder: Path
+
+    def run(
+        self, *arguments: str | Path, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(*arguments),
+            cwd=self.folder,
+            env={**os.environ, "COLUMNS": "110", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def config(self, **changes: object) -> Path:
+        """Write a run.yaml with changes; a change to None removes the key."""
+        values = yaml.safe_load((self.folder / "run.yaml").read_text())
+        values = {key: value for key, value in {**values, **changes}.items() if value is not None}
+        path = self.folder / "changed.yaml"
+        path.write_text(yaml.safe_dump(values, allow_unicode=True))
+        return path
+
+    def show(self, run: str | Path) -> dict[str, object]:
+        done = self.run("show", run, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-c", "from kingyo.cli import main; main()", *(str(each) for each in arguments)]
+
+
+@pytest.fixture(scope="session")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    base = llama(folder / "base")
+    fine_tuned(base, folder / "a", seed=1, scale=0.3)
+    fine_tuned(base, folder / "b", seed=2, scale=0.3)
+    rows = [{"prompt": f"{n} + {(n * 7) % 40} =", "answer": str(n)} for n in range(40)]
+    (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "grade.py").write_text(GRADER)
+    config = {
+        "name": "small",
+        "seed": 1,
+        "base": "base",
+        "sources": {"a": "a", "b": "b"},
+        "task": {
+            "name": "even",
+            "data": "items.jsonl",
+            "grader": "grade.py:even",
+            "max_new_tokens": 6,
+            "splits": {"fit": 16, "validation": 12, "test": 12},
+        },
+        "merge": {"method": "task_arithmetic", "parameters": {"weight": {"from": -1, "to": 2}}},
+        "search": {"strategy": "ga", "settings": {"population": 6}},
+        "budget": {"candidates": 24},
+        "finalists": 3,
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+    (folder / "task.yaml").write_text(yaml.safe_dump(config["task"]))
+    return folder
+
+
+@pytest.fixture
+def world(origin: Path, tmp_path: Path) -> World:
+    """A copy of the world that a test may break."""
+    return World(folder=Path(shutil.copytree(origin, tmp_path / "world")))
+
+
+@pytest.fixture(scope="session")
+def finished(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world in which `runs/small` has been bred to the end. Tests only read it."""
+    whole = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("finished") / "world")))
+    done = whole.run("evolve", "run.yaml")
+    assert done.returncode == 0, done.stderr
+    return whole

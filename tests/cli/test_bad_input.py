@@ -1,0 +1,251 @@
+"""Bad input through the real command: one clear error, exit code 1, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from tests.cli.conftest import World, command
+from tests.models_on_disk import llama
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def refused(world: World, *arguments: str | Path, says: str) -> None:
+    """The command fails with this message, and changes no file."""
+    before = files(world.folder)
+    done = world.run(*arguments)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Error:") == 1
+    assert says in done.stderr
+    assert files(world.folder) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sorces": {"a": "a"}}, "'sorces'. Did you mean 'sources'?"),
+        ({"budget": {"candidate": 5}}, "Did you mean 'candidates'?"),
+        ({"budget": {"candidates": 0}}, "greater than 0; received 0"),
+        ({"budget": {}}, "candidates, item_evaluations, minutes"),
+        ({"budget": None}, "budget: expected a value; received nothing"),
+        ({"sources": {}}, "sources"),
+        ({"sources": {"a": "a", "b": "nowhere"}}, "nowhere"),
+        ({"base": None}, "base_model: expected a base for task_arithmetic"),
+        ({"merge": {"method": "tiees"}}, "Did you mean 'ties'?"),
+        ({"merge": {"parameters": {"wieght": 1.0}}}, "Did you mean 'weight'?"),
+        ({"merge": {"parameters": {"weight": {"from": 1, "to": 0}}}}, "from (1) must be below to (0)"),
+        ({"merge": {"parameters": {"weight": 0.5}}}, "at least one parameter that is searched"),
+        ({"merge": {"method": "ties", "parameters": {"density": 1.5}}}, "density"),
+        ({"merge": {"groups": "blocks"}}, "Did you mean 'block'?"),
+        ({"merge": {"groups": "layers:0"}}, "layers:"),
+        ({"search": {"strategy": "cmaes"}}, "Did you mean 'cma-es'?"),
+        ({"search": {"settings": {"popluation": 5}}}, "Did you mean 'population'?"),
+        ({"search": {"preset": "sakana"}}, "Did you mean 'sakana-ps'?"),
+        ({"device": "gpu7"}, "device"),
+    ],
+    ids=str,
+)
+def test_run_yaml(world: World, changes: dict[str, object], says: str) -> None:
+    refused(world, "evolve", world.config(**changes), says=says)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"data": "gone.jsonl"}, "gone.jsonl"),
+        ({"grader": "exakt"}, "Did you mean 'exact'?"),
+        ({"grader": "grade.py:evn"}, "Did you mean 'even'?"),
+        ({"grader": "gone.py:even"}, "gone.py"),
+        ({"promt": "{prompt}"}, "Did you mean 'prompt'?"),
+        ({"prompt": "{question}"}, "question"),
+        ({"answer": "anwser"}, "Did you mean 'answer'?"),
+        ({"splits": {"fit": 30, "validation": 10, "test": 10}}, "40"),
+        ({"splits": {"fit": 0}}, "splits.fit"),
+        ({"max_new_tokens": 0}, "max_new_tokens"),
+    ],
+    ids=str,
+)
+def test_task(world: World, changes: dict[str, object], says: str) -> None:
+    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), **changes}
+    refused(world, "evolve", world.config(task=task), says=says)
+
+
+def test_broken_lines_are_named(world: World) -> None:
+    lines = (world.folder / "items.jsonl").read_text().splitlines()
+    (world.folder / "items.jsonl").write_text("\n".join([*lines[:6], '{"prompt": "7 +', *lines[6:]]))
+    refused(world, "evolve", "run.yaml", says="items.jsonl, line 7")
+
+
+def test_an_empty_data_file(world: World) -> None:
+    (world.folder / "items.jsonl").write_text("")
+    refused(world, "evolve", "run.yaml", says="items.jsonl")
+
+
+def test_missing_files(world: World) -> None:
+    refused(world, "evolve", "gone.yaml", says="gone.yaml")
+    refused(world, "show", "runs/gone", says="no such folder")
+    refused(world, "resume", "runs/gone", says="no such folder")
+    refused(world, "export", "runs/gone", "out", says="no such folder")
+    refused(world, "merge", "gone.yaml", "out", says="gone.yaml")
+    refused(world, "evaluate", "gone", "task.yaml", says="gone")
+
+
+def test_sources_that_do_not_fit_name_both_shapes(world: World) -> None:
+    shutil.rmtree(world.folder / "b")
+    llama(world.folder / "b", hidden=32)
+    refused(world, "evolve", "run.yaml", says="[64, 16]")
+    refused(world, "evolve", "run.yaml", says="[64, 32]")
+
+
+def test_nan_weights_are_found_before_the_search(world: World) -> None:
+    path = world.folder / "b" / "model.safetensors"
+    weights = load_file(path)
+    name = sorted(weights)[3]
+    weights[name].flatten()[0] = float("nan")
+    save_file(weights, path, metadata={"format": "pt"})
+    refused(world, "evolve", "run.yaml", says=name)
+
+
+def test_truncated_weights(world: World) -> None:
+    path = world.folder / "b" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(world, "evolve", "run.yaml", says="model.safetensors")
+
+
+def test_pickled_weights_are_never_opened(world: World) -> None:
+    (world.folder / "b" / "model.safetensors").unlink()
+    torch.save({"x": torch.zeros(1)}, world.folder / "b" / "pytorch_model.bin")
+    refused(world, "evolve", "run.yaml", says="safetensors")
+
+
+def test_a_run_folder_that_exists(world: World) -> None:
+    (world.folder / "runs" / "small").mkdir(parents=True)
+    (world.folder / "runs" / "small" / "mine.txt").write_text("precious")
+    refused(world, "evolve", "run.yaml", says="kingyo resume")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written(world: World) -> None:
+    (world.folder / "runs").mkdir(mode=0o500)
+    refused(world, "evolve", "run.yaml", says="can be written")
+
+
+def test_a_run_folder_under_a_file(world: World) -> None:
+    refused(world, "evolve", "run.yaml", "--run", "task.yaml/run", says="can be written")
+
+
+def test_a_grader_that_raises_says_which_and_keeps_the_run(world: World) -> None:
+    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "grade.py:raises"}
+    done = world.run("evolve", world.config(task=task))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "no idea how to grade this" in done.stderr
+    assert "kingyo resume" in done.stderr
+    grader = world.folder / "grade.py"
+    grader.write_text(
+        grader.read_text().replace('raise RuntimeError("no idea how to grade this")', "return 1.0")
+    )
+    done = world.run("resume", "runs/small")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_grader_that_returns_nonsense(world: World) -> None:
+    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "grade.py:picky"}
+    done = world.run("evolve", world.config(task=task))
+    assert done.returncode == 1
+    assert "7.5" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_processes_on_one_run(world: World) -> None:
+    with subprocess.Popen(
+        command("evolve", "run.yaml"),
+        cwd=world.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stderr is not None
+        while "Baselines" not in first.stderr.readline():
+            assert first.poll() is None
+        second = world.run("resume", "runs/small")
+        assert second.returncode == 1
+        assert "another process" in second.stderr
+        assert "Traceback" not in second.stderr
+        first.kill()
+
+
+def test_a_corrupt_database(world: World) -> None:
+    folder = world.folder / "runs" / "small"
+    folder.mkdir(parents=True)
+    (folder / "run.db").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
+    before = (folder / "run.db").read_bytes()
+    for name in ("show", "resume", "report"):
+        done = world.run(name, "runs/small")
+        assert done.returncode == 1, name
+        assert "sound SQLite database" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert (folder / "run.db").read_bytes() == before
+
+
+def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
+    folder = world.folder / "runs" / "small"
+    shutil.copytree(finished.folder / "runs" / "small", folder)
+    with sqlite3.connect(folder / "run.db") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = bytearray((folder / "run.db").read_bytes())
+    for page in range(4096, len(content), 4096):
+        content[page : page + 64] = b"\xff" * 64
+    (folder / "run.db").write_bytes(content)
+    done = world.run("resume", "runs/small")
+    assert done.returncode == 1
+    assert "sound SQLite database" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_export_that_exists_is_left_alone(finished: World, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("precious")
+    done = finished.run("export", "runs/small", tmp_path / "out")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_an_export_of_no_such_trial(finished: World, tmp_path: Path) -> None:
+    done = finished.run("export", "runs/small", tmp_path / "out", "--trial", "999")
+    assert done.returncode == 1
+    assert "999" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_with_an_unknown_key(world: World) -> None:
+    recipe = {"merge_method": "linear", "modles": [{"model": "a"}], "models": [{"model": "a"}]}
+    (world.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    refused(world, "merge", "recipe.yaml", "out", says="Did you mean 'models'?")
+
+
+def test_init_leaves_no_file_when_models_do_not_fit(world: World) -> None:
+    shutil.rmtree(world.folder / "b")
+    llama(world.folder / "b", layers=2)
+    refused(
+        world, "init", "mine.yaml", "--base", "base", "--source", "a", "--source", "b",
+        "--task", "items.jsonl", "--grader", "exact", says="layers",
+    )  # fmt: skip

@@ -1,0 +1,165 @@
+"""Every command, as a user types it, on real files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.cli.conftest import World, command
+
+
+def test_help_of_every_command_has_an_example() -> None:
+    for name in ("init", "evolve", "resume", "show", "report", "export", "merge", "evaluate", "chat", "list"):
+        done = subprocess.run(command(name, "--help"), capture_output=True, text=True, check=True)
+        assert f"kingyo {name} " in done.stdout, name
+
+
+def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
+    done = world.run("evolve", world.config(budget={"candidates": 6}), "--run", "r")
+    assert done.returncode == 0, done.stderr
+    for word in ("bred (trial", "uniform", "random, same cost", "kingyo report r", "kingyo export r"):
+        assert word in done.stdout
+    assert "Baselines on fit" in done.stderr
+
+
+def test_show_json_is_the_stable_interface(finished: World) -> None:
+    shown = finished.show("runs/small")
+    assert {
+        "run",
+        "status",
+        "trials",
+        "failures",
+        "item_evaluations",
+        "seconds",
+        "winner",
+        "baselines",
+    } <= set(shown)
+    assert shown["status"] == "finished"
+    assert shown["trials"] == 24
+    winner = shown["winner"]
+    assert isinstance(winner, dict)
+    assert {"trial", "genome", "recipe", "fit", "validation", "test"} <= set(winner)
+    assert set(winner["test"]) == {"score", "n", "low", "high"}
+    assert winner["test"]["n"] == 12
+    assert winner["test"]["low"] <= winner["test"]["score"] <= winner["test"]["high"]
+    baselines = shown["baselines"]
+    assert isinstance(baselines, dict)
+    assert set(baselines) == {"base", "a", "b", "uniform"}
+    for scores in baselines.values():
+        assert set(scores) == {"fit", "validation", "test"}
+
+
+def test_the_search_improves_on_its_baselines_on_fit(finished: World) -> None:
+    shown = finished.show("runs/small")
+    best = max(scores["fit"]["score"] for scores in shown["baselines"].values())  # type: ignore[union-attr]
+    assert shown["winner"]["fit"]["score"] > best  # type: ignore[index]
+
+
+def test_exported_and_evaluated_again_it_gives_the_stored_answers(finished: World) -> None:
+    done = finished.run("export", "runs/small", "bred")
+    assert done.returncode == 0, done.stderr
+    done = finished.run("evaluate", "bred", "runs/small", "--answers", "answers.jsonl", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = finished.show("runs/small")
+    scored = json.loads(done.stdout)
+    assert {key: scored[key] for key in ("score", "n", "low", "high")} == shown["winner"]["test"]  # type: ignore[index]
+    code = (
+        "import sys, json, pathlib; from kingyo.store import RunStore\n"
+        "with RunStore.read(pathlib.Path('runs/small')) as store:\n"
+        "    scores = store.evaluation(store.winner('main').id, 'test').scores\n"
+        "print(json.dumps([[each.item, each.answer, each.score] for each in scores]))"
+    )
+    stored = subprocess.run(
+        [sys.executable, "-c", code], cwd=finished.folder, capture_output=True, text=True, check=True
+    )
+    lines = (finished.folder / "answers.jsonl").read_text().splitlines()
+    answers = [[row["id"], row["answer"], row["score"]] for row in map(json.loads, lines)]
+    assert answers == json.loads(stored.stdout)
+
+
+def test_evaluate_takes_a_task_file_with_the_same_items(finished: World) -> None:
+    by_run = finished.run("evaluate", "a", "runs/small", "--json")
+    by_file = finished.run("evaluate", "a", "task.yaml", "--json")
+    assert json.loads(by_run.stdout)["score"] == json.loads(by_file.stdout)["score"]
+    shown = finished.show("runs/small")
+    assert json.loads(by_file.stdout)["score"] == shown["baselines"]["a"]["test"]["score"]  # type: ignore[index]
+
+
+def test_report_writes_one_page(finished: World) -> None:
+    done = finished.run("report", "runs/small", "--out", "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "<html" in (finished.folder / "page.html").read_text(encoding="utf-8")
+
+
+def test_merge_of_a_recipe(world: World) -> None:
+    recipe = {
+        "merge_method": "ties",
+        "base_model": "base",
+        "models": [
+            {"model": "a", "parameters": {"weight": 0.5, "density": 0.7}},
+            {"model": "b", "parameters": {"weight": 0.5, "density": 0.7}},
+        ],
+        "dtype": "float32",
+    }
+    (world.folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    done = world.run("merge", "recipe.yaml", "merged")
+    assert done.returncode == 0, done.stderr
+    assert (world.folder / "merged" / "recipe.yaml").exists()
+    again = world.run("evaluate", "merged", "task.yaml")
+    assert again.returncode == 0, again.stderr
+
+
+def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
+    done = world.run(
+        "init", "mine.yaml", "--base", "base", "--source", "a", "--source", "second=b",
+        "--task", "items.jsonl", "--grader", "grade.py:even", "--candidates", "4",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "fit together" in done.stdout
+    assert list(yaml.safe_load((world.folder / "mine.yaml").read_text())["sources"]) == ["a", "second"]
+    done = world.run("evolve", "mine.yaml")
+    assert done.returncode == 0, done.stderr
+    assert world.show("runs/mine")["status"] == "finished"
+
+
+def test_init_asks_for_what_is_not_given(world: World) -> None:
+    done = subprocess.run(
+        command("init", "asked.yaml"),
+        input="base\na\nb\n\nitems.jsonl\ncontains\n",
+        cwd=world.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (world.folder / "asked.yaml").exists()
+
+
+def test_chat_answers_each_line(world: World) -> None:
+    done = subprocess.run(
+        command("chat", "a", "--max-new-tokens", "4"),
+        input="1 + 2 =\n3 + 4 =\n\n",
+        cwd=world.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("> ") == 3
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [("methods", "dare_ties"), ("strategies", "cma-es"), ("graders", "number"), ("presets", "sakana-ps")],
+)
+def test_list(what: str, name: str) -> None:
+    text = subprocess.run(command("list", what), capture_output=True, text=True, check=True)
+    assert name in text.stdout
+    done = subprocess.run(command("list", what, "--json"), capture_output=True, text=True, check=True)
+    rows = json.loads(done.stdout)
+    assert name in [row["name"] for row in rows]
+    assert all(row["doc"] for row in rows)

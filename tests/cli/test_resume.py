@@ -1,0 +1,113 @@
+"""Runs that are interrupted or killed, in real processes, go on to the same end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.cli.conftest import World, command
+
+KILLS = 10
+
+
+def facts(run: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All that must not depend on how often a run was killed."""
+    queries = {
+        "trials": "SELECT search, number, batch, name, genome, parents FROM trials ORDER BY search, number",
+        "scores": "SELECT trial, item, score, answer FROM item_scores ORDER BY trial, item",
+        "winners": "SELECT name, winner FROM searches ORDER BY name",
+        "status": "SELECT value FROM facts WHERE key = 'status'",
+    }
+    with sqlite3.connect(run / "run.db") as connection:
+        found = {name: list(connection.execute(query)) for name, query in queries.items()}
+    connection.close()
+    return found
+
+
+def evaluations(run: Path) -> int:
+    with sqlite3.connect(run / "run.db", timeout=30) as connection:
+        count = connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0]
+    connection.close()
+    return int(count)
+
+
+def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> None:
+    run = world.folder / "runs" / "small"
+    log = world.folder / "graded.txt"
+    total = evaluations(finished.folder / "runs" / "small")
+    dice = random.Random(20261125)
+    stops = sorted(dice.sample(range(total), KILLS))
+    arguments: tuple[str, ...] = ("evolve", "run.yaml")
+    for stop in stops:
+        with subprocess.Popen(
+            command(*arguments),
+            cwd=world.folder,
+            env={**os.environ, "GRADED": str(log)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            deadline = time.monotonic() + 120
+            while not (run / "run.db").exists() or not _reached(run, stop):
+                assert process.poll() is None, "it ended before it could be killed"
+                assert time.monotonic() < deadline
+            process.send_signal(signal.SIGKILL)
+        arguments = ("resume", "runs/small") if _is_set_up(run) else ("evolve", "run.yaml")
+        if arguments[0] == "evolve" and run.exists():
+            subprocess.run(["rm", "-r", str(run)], check=True)
+    done = world.run("resume", "runs/small", env={"GRADED": str(log)})
+    assert done.returncode == 0, done.stderr
+    assert facts(run) == facts(finished.folder / "runs" / "small")
+    graded = Counter(log.read_text().split())
+    # Ten evaluations at most were in flight when they were killed.
+    assert sum(graded.values()) <= len(facts(run)["scores"]) + KILLS * 16
+
+
+def _reached(run: Path, stop: int) -> bool:
+    try:
+        return evaluations(run) >= stop
+    except sqlite3.OperationalError:  # the tables are being made
+        return False
+
+
+def _is_set_up(run: Path) -> bool:
+    with sqlite3.connect(run / "run.db") as connection:
+        found = connection.execute("SELECT COUNT(*) FROM facts WHERE key = 'config'").fetchone()[0]
+    connection.close()
+    return bool(found)
+
+
+def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished: World, world: World) -> None:
+    run = world.folder / "runs" / "small"
+    with subprocess.Popen(
+        command("evolve", "run.yaml"),
+        cwd=world.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (run / "run.db").exists() or not _reached(run, 8):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "kingyo resume runs/small" in errors
+    assert "Traceback" not in errors
+    assert world.show("runs/small")["status"] == "stopped"
+    assert world.run("resume", "runs/small").returncode == 0
+    assert facts(run) == facts(finished.folder / "runs" / "small")
+
+
+def test_a_finished_run_resumed_runs_nothing(finished: World) -> None:
+    before = facts(finished.folder / "runs" / "small")
+    done = finished.run("resume", "runs/small", env={"GRADED": str(finished.folder / "again.txt")})
+    assert done.returncode == 0, done.stderr
+    assert not (finished.folder / "again.txt").exists()
+    assert facts(finished.folder / "runs" / "small") == before
