@@ -188,9 +188,10 @@ def _shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[s
         foreign = [name for name, its in owner.items() if its != group]
         while open_ := [name for name in groups[group] if name in left]:
             later = [name for name in foreign if name in left]
-            best = next((part for part in _best_parts(open_) if _is_sound(part, later, foreign)), None)
-            if best is None:  # a name within a longer name: that one goes first, by its whole name
-                best = max((each for each in later if open_[0] in each), key=len)
+            best = next((part for part in _best_parts(open_) if _is_sound(part, later, foreign)), open_[0])
+            longer = [name for name in later if best in name]
+            if longer:  # a name within a longer name: that one goes first, by its whole name
+                best = max(longer, key=len)
             yield best, owner[next(name for name in left if best in name)]
             left = {name for name in left if best not in name}
 
