@@ -15,7 +15,7 @@ from kingyo.report.findings import gather
 from kingyo.report.page import render_page
 from kingyo.store import RunStore
 
-__all__ = ["write_report"]
+__all__ = ["require", "write_report"]
 
 NEEDED = ("plotly", "matplotlib")
 
@@ -33,7 +33,7 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
     Raises:
         KingyoError: plotly or matplotlib is missing, or the files cannot be written.
     """
-    _require(NEEDED)
+    require(NEEDED)
     from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs]
 
     from kingyo.report.pictures import draw_pictures
@@ -58,7 +58,12 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
     return target
 
 
-def _require(packages: tuple[str, ...]) -> None:
+def require(packages: tuple[str, ...]) -> None:
+    """Check that the packages of the extra are there.
+
+    Raises:
+        KingyoError: one is missing.
+    """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise KingyoError(

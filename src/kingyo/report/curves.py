@@ -9,8 +9,8 @@ from kingyo.report.chart import Figure, Json, axis, plain
 from kingyo.report.findings import BRED
 from kingyo.report.history import History
 
+LONGEST_NAME = 9  # in the margin beside the lines
 CONTROL_LINES = (("@blue", "dash"), ("@ochre", "dashdot"), ("@green", "dot"))
-LABEL_GAP = 5.0  # percent points between two names at the lines of baselines
 
 
 def progress(main: History, controls: Mapping[str, History], baselines: Mapping[str, float]) -> Figure:
@@ -22,11 +22,12 @@ def progress(main: History, controls: Mapping[str, History], baselines: Mapping[
         baselines: name -> score on fit.
     """
     last = max(len(history.points) for history in (main, *controls.values()))
+    top = _top(main, controls, baselines)
     layout: Json = {
         "xaxis": axis("trials") | {"range": [0, last + 1], "showgrid": False},
-        "yaxis": axis("score on fit") | {"ticksuffix": "%", "range": [-3, 103]},
+        "yaxis": axis("score on fit") | {"ticksuffix": "%", "range": [-0.03 * top, top]},
         "shapes": [_baseline(100 * score) for score in baselines.values()],
-        "annotations": _labels(main, baselines),
+        "annotations": _labels(main, baselines, 0.05 * top),
         "showlegend": True,
         "legend": {
             "orientation": "h",
@@ -36,7 +37,7 @@ def progress(main: History, controls: Mapping[str, History], baselines: Mapping[
             "yanchor": "top",
             "font": {"size": 12},
         },
-        "margin": {"l": 8, "r": 92, "t": 12, "b": 8},
+        "margin": {"l": 8, "r": 100, "t": 12, "b": 8},
         "hovermode": "closest",
     }
     best = f", the best at {wording.score(main.records[-1].fit)}" if main.records else ""
@@ -154,9 +155,23 @@ def _baseline(height: float) -> Json:
     }
 
 
-def _labels(main: History, baselines: Mapping[str, float]) -> list[Json]:
+def _top(main: History, controls: Mapping[str, History], baselines: Mapping[str, float]) -> float:
+    """The upper end of the axis: a little above all that is drawn, 100% at most."""
+    drawn = [record.fit.high for record in main.records]
+    drawn += [record.fit.score for control in controls.values() for record in control.records]
+    return min(103.0, 110 * max([0.05, *drawn, *baselines.values()]))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def _labels(main: History, baselines: Mapping[str, float], gap: float) -> list[Json]:
     """Names at the right end of the lines, moved apart where lines are close."""
-    ends = [(score, f"{plain(name)} {wording.percent(score)}", "@muted") for name, score in baselines.items()]
+    ends = [
+        (score, f"{plain(_short(name))} {wording.percent(score)}", "@muted")
+        for name, score in baselines.items()
+    ]
     if main.records:
         best = main.records[-1].fit.score
         ends.append((best, f"<b>best {wording.percent(best)}</b>", "@accent-text"))
@@ -164,7 +179,7 @@ def _labels(main: History, baselines: Mapping[str, float]) -> list[Json]:
     free = 0.0
     for score, text, colour in sorted(ends):
         height = max(100 * score, free)
-        free = height + LABEL_GAP
+        free = height + gap
         labels.append(
             {
                 "xref": "paper",

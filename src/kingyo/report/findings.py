@@ -64,6 +64,11 @@ class Findings:
         return self.summary.winner is not None and self.summary.winner.test is not None
 
     @property
+    def child_name(self) -> str:
+        """What the child may be called: it is bred once validation has picked it."""
+        return BRED if self.summary.winner is not None else "best so far"
+
+    @property
     def config(self) -> Mapping[str, object]:
         """The run.yaml, as stored."""
         return cast(Mapping[str, object], self.facts.get("config") or {})
@@ -84,7 +89,7 @@ class Findings:
         ]
         found.sort(key=lambda bar: -bar.score.score)
         mine = None if self.child is None else score_on(self.child, self.split)
-        return [*([Bar(name=BRED, role="bred", score=mine)] if mine else []), *found]
+        return [*([Bar(name=self.child_name, role="bred", score=mine)] if mine else []), *found]
 
 
 def score_on(entry: Entry, split: Split) -> Interval | None:

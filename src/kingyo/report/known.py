@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kingyo.report import wording
 from kingyo.report.findings import Findings, score_on
-from kingyo.report.markup import Html, element, join, table
+from kingyo.report.markup import Html, element, join, table, whole
 
 CHOSEN = "These scores were what the search chose by, so they flatter it."
 TILES = 5
@@ -15,10 +15,11 @@ TILES = 5
 
 def render_known(found: Findings) -> Html:
     """Render the top of the page."""
+    best = found.summary.best_parent()
     return element(
         "section",
         _eyebrow(found),
-        element("h1", headline(found)),
+        element("h1", whole(headline(found), best.name if best else "")),
         *(element("p", sentence, class_="lead") for sentence in sentences(found)),
         _tiles(found),
         _comparisons(found),
@@ -32,7 +33,7 @@ def headline(found: Findings) -> str:
     if not found.is_tested:
         if found.summary.winner is not None:
             return "A winner is picked, and not tested yet."
-        trials = wording.counted(found.summary.trials, "trial")
+        trials = wording.counted(found.summary.trials, "trial") if found.summary.trials else "no trials"
         return f"Not finished: {trials} so far, nothing tested yet."
     compared = [(words, found.comparison(name)) for words, name in _rivals(found)]
     verdicts: list[tuple[str, wording.Verdict]] = [
@@ -77,7 +78,8 @@ def _comparison(found: Findings, words: str, name: str) -> Html | None:
     return element(
         "li",
         element("b", wording.points(comparison.difference)),
-        f" {shown[wording.verdict(comparison)]} {words}, which scores {wording.score(entry.test)}{p}.",
+        whole(f" {shown[wording.verdict(comparison)]} {words}, which scores ", name),
+        f"{wording.score(entry.test)}{p}.",
     )
 
 
@@ -104,7 +106,7 @@ def _tiles(found: Findings) -> Html:
     tiles = (
         element(
             "div",
-            element("dt", f"best parent ({bar.name})" if best and bar.name == best.name else bar.name),
+            element("dt", whole(_tile_name(found, bar.name), bar.name)),
             element(
                 "dd",
                 element("span", wording.percent(bar.score.score), class_="big"),
@@ -118,6 +120,11 @@ def _tiles(found: Findings) -> Html:
         "p", f"Scores on the {found.split} split, with 95% intervals and the number of items.", class_="note"
     )
     return join([element("dl", *tiles, class_="tiles"), note if shown else None])
+
+
+def _tile_name(found: Findings, name: str) -> str:
+    best = found.summary.best_parent()
+    return f"best parent ({name})" if best is not None and best.name == name else name
 
 
 def _differences(found: Findings) -> Html | None:
@@ -142,7 +149,8 @@ def _differences(found: Findings) -> Html | None:
         table(head, rows, label="Paired differences between the bred model and every other model"),
         element(
             "p",
-            "Both models answer the same items. “Not shown” means that the interval holds 0. "
+            "Both models answer the same items. “Not shown” means that the interval holds 0, or that "
+            "McNemar's exact test gives p ≥ 0.05. "
             "Intervals and p-values are not corrected for the number of comparisons.",
             class_="note",
         ),

@@ -46,6 +46,15 @@ def escape(text: Html | str) -> Html:
     return text if isinstance(text, Html) else Html(html.escape(text))
 
 
+def whole(text: str, name: str) -> Html:
+    """Escape text; lines do not break within a name in it."""
+    if not name:
+        return escape(text)
+    first, *others = text.split(name)
+    marked = element("span", name, class_="whole")
+    return join([first, *(part for other in others for part in (marked, other))])
+
+
 def own(markup: str) -> Html:
     """Trust markup, style or script that this package ships or made; never text of a run."""
     return Html(markup)

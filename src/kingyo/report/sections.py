@@ -60,9 +60,8 @@ def render_scores(found: Findings) -> Html | None:
         title, said = "On the test split", "Every model answered the same items, which no choice had seen."
     else:
         title = f"On the {found.split} split, so far"
-        said = (
-            "The test split is not read yet. The bred model was chosen by these scores, the others were not."
-        )
+        chosen = f" “{found.child_name}” was chosen by these scores, the baselines were not."
+        said = f"The test split is not read yet.{chosen if found.child else ''}"
     return section(
         "scores",
         title,
@@ -70,11 +69,16 @@ def render_scores(found: Findings) -> Html | None:
         chart(bars(shown, found.split)),
         note(
             f"Bars are mean scores over n = {shown[0].score.n:,} items; lines are 95% intervals. "
-            "Parents are scored as they are; uniform is their plain average. The control searches tried as "
-            "many candidates as the main search (or fewer, where a grid was used up), and their winners were "
-            "picked in the same way."
+            "Parents are scored as they are; uniform is their plain average."
+            f"{_CONTROLS if found.controls else ''}"
         ),
     )
+
+
+_CONTROLS = (
+    " The control searches tried as many candidates as the main search (or fewer, where a grid was used up), "
+    "and their winners were picked in the same way."
+)
 
 
 def render_progress(found: Findings) -> Html | None:
@@ -220,7 +224,7 @@ def render_selection(found: Findings) -> Html | None:
     child = found.child
     if child is None:
         return None
-    entries = [(BRED, child), *found.summary.baselines.items()]
+    entries = [(found.child_name, child), *found.summary.baselines.items()]
     entries += [(f"{name} search", entry) for name, entry in found.summary.controls.items()]
     rows = [
         (name, *(wording.score(each) for each in (entry.fit, entry.validation, entry.test)))
@@ -231,7 +235,12 @@ def render_selection(found: Findings) -> Html | None:
         "selection",
         "How much picking flattered it",
         claim(_selection_claim(child)),
-        table(head, rows, label="Scores of all models on all splits, with 95% intervals", marked=BRED),
+        table(
+            head,
+            rows,
+            label="Scores of all models on all splits, with 95% intervals",
+            marked=found.child_name,
+        ),
         note(_selection_note(found)),
     )
 

@@ -9,6 +9,7 @@ from kingyo.stats import Interval
 from kingyo.summary import Comparison
 
 Verdict = Literal["better", "worse", "open"]
+SIGNIFICANT = 0.05
 MINUS = "−"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -43,7 +44,9 @@ def p_value(p: float | None) -> str:
 
 
 def verdict(comparison: Comparison) -> Verdict:
-    """Say what a comparison shows: nothing while the interval of the difference holds 0."""
+    """Say what a comparison shows: nothing unless both the interval and the exact test rule out 0."""
+    if comparison.p is not None and comparison.p >= SIGNIFICANT:
+        return "open"
     if comparison.difference.low > 0:
         return "better"
     return "worse" if comparison.difference.high < 0 else "open"

@@ -1,0 +1,29 @@
+"""Made-up runs, written once for all tests of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kingyo.store import RunStore
+from tests.report.made_up_run import Shape, write
+
+SHAPES = {
+    "better": Shape(trials=60, items=120),
+    "worse": Shape(strategy="cma-es", groups=("all",), trials=40, items=120, reach=0.2),
+    "searching": Shape(trials=30, stop="search"),
+    "picked": Shape(trials=30, stop="picked", controls=False),
+    "empty": Shape(trials=0, stop="search"),
+}
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {name: write(folder / name, shape) for name, shape in SHAPES.items()}
+
+
+@pytest.fixture
+def better(runs: dict[str, Path]) -> RunStore:
+    return RunStore.read(runs["better"])

@@ -1,0 +1,53 @@
+"""The report in a real browser: drawn without an error or a request, on desktop and phone, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("plotly", reason="the report needs kingyo[report]")
+pytest.importorskip("matplotlib", reason="the report needs kingyo[report]")
+
+from kingyo.report import write_report
+from kingyo.store import RunStore
+from tests.report.browser import CHROMIUM, Browser
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def page(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with RunStore.read(runs["better"]) as store:
+        return write_report(store, tmp_path_factory.mktemp("page") / "report.html")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_page_is_drawn_quietly_and_fits(browser: Browser, page: Path, width: int, dark: bool) -> None:
+    visit = browser.open(page, width=width, dark=dark)
+    assert visit.problems == []
+    assert [url[:5] for url in visit.requests if not url.startswith("data:")] == ["file:"]
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    places = browser.evaluate("document.querySelectorAll('[data-figure]').length")
+    assert places == 4
+    assert browser.evaluate("document.querySelectorAll('[data-figure] .main-svg').length") >= places
+    assert browser.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    assert browser.evaluate("document.title").startswith("demo: The bred model beats")
+
+
+def test_the_theme_can_be_chosen_and_charts_follow(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    fill = "getComputedStyle(document.querySelector('[data-figure=bars] .point path')).fill"
+    light = browser.evaluate(fill)
+    for name in ("light", "dark"):
+        browser.evaluate("document.getElementById('theme').click()")
+        assert browser.evaluate("document.getElementById('theme').textContent") == f"Theme: {name}"
+    assert browser.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert browser.evaluate(fill) != light

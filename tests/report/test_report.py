@@ -1,0 +1,172 @@
+"""The report as a file: what it says, what it must never contain, what it does with bad places."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("plotly", reason="the report needs kingyo[report]")
+pytest.importorskip("matplotlib", reason="the report needs kingyo[report]")
+
+from kingyo.errors import KingyoError
+from kingyo.report import require, write_report
+from kingyo.report.findings import gather
+from kingyo.report.known import headline
+from kingyo.report.page import render_page
+from kingyo.store import RunStore
+from tests.report.made_up_run import ATTACK
+
+VOID = {"meta", "br", "link"}
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and headings; raises when tags do not match."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def rendered(folder: Path) -> str:
+    with RunStore.read(folder) as store:
+        return render_page(gather(store), "/* plotly */")
+
+
+@pytest.mark.parametrize("name", ["better", "worse", "searching", "picked", "empty"])
+def test_every_kind_of_run_gives_a_sound_page(runs: dict[str, Path], name: str) -> None:
+    reader = read(rendered(runs[name]))
+    ids = [value for _, attribute, value in reader.attributes if attribute == "id"]
+    assert len(ids) == len(set(ids))
+    assert reader.tags.count("h1") == 1
+    assert ("html", "lang", "en") in reader.attributes
+    anchors = {value for _, attribute, value in reader.attributes if attribute == "href"}
+    assert all(anchor.startswith("#") and anchor[1:] in ids for anchor in anchors)
+
+
+def test_nothing_is_fetched(runs: dict[str, Path]) -> None:
+    page = rendered(runs["better"])
+    for _, attribute, value in read(page).attributes:
+        assert attribute not in ("src", "srcset", "action", "data", "poster", "background")
+        assert "http:" not in value and "https:" not in value
+    assert not re.search(r"url\(|@import", page)
+    policy = next(value for _, _, value in read(page).attributes if "default-src" in value)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+
+
+def test_answers_cannot_become_markup(runs: dict[str, Path]) -> None:
+    page = rendered(runs["better"])
+    reader = read(page)
+    assert "document.title" not in re.sub(r"&lt;script&gt;document.title", "", page)
+    assert "img" not in reader.tags
+    assert any(ATTACK in text for text in reader.text)
+    assert not any(name.startswith("on") for _, name, _ in reader.attributes)
+
+
+def test_texts_carry_direction_and_language(runs: dict[str, Path]) -> None:
+    attributes = read(rendered(runs["better"])).attributes
+    assert ("p", "dir", "auto") in attributes
+    assert ("p", "lang", "ja") in attributes
+    assert ("dd", "lang", "") in attributes
+
+
+def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
+    said = {}
+    for name, folder in runs.items():
+        with RunStore.read(folder) as store:
+            said[name] = headline(gather(store))
+    assert said["better"] == "The bred model beats its best parent (math-en) and the uniform merge."
+    assert said["worse"].startswith("The bred model is worse than ")
+    assert said["searching"] == "Not finished: 30 trials so far, nothing tested yet."
+    assert said["picked"] == "A winner is picked, and not tested yet."
+    assert said["empty"] == "Not finished: no trials so far, nothing tested yet."
+
+
+def test_sections_stand_in_a_sceptical_readers_order(runs: dict[str, Path]) -> None:
+    reader = read(rendered(runs["better"]))
+    sections = [value for tag, name, value in reader.attributes if tag == "section" and name == "id"]
+    assert sections == [
+        "known",
+        "scores",
+        "progress",
+        "genes",
+        "family",
+        "selection",
+        "answers",
+        "basis",
+        "failures",
+    ]
+
+
+def test_without_parents_the_page_says_so(runs: dict[str, Path]) -> None:
+    text = " ".join(read(rendered(runs["worse"])).text)
+    assert "cma-es records no parents" in text
+
+
+def test_counts_on_the_page_are_those_of_the_store(runs: dict[str, Path], better: RunStore) -> None:
+    text = " ".join(read(rendered(runs["better"])).text)
+    failures = [line for line in better.summaries("fit") if line.search == "main" and line.failure]
+    assert f"60, of which {len(failures)} failed" in text
+    assert f"{better.item_evaluations():,}, all searches and splits" in text
+    assert "100 fit, 80 validation and 120 test" in text
+    for reason in {str(line.failure) for line in failures}:
+        assert reason in text
+
+
+def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: Path) -> None:
+    with RunStore.read(runs["better"]) as store:
+        target = write_report(store, tmp_path / "deep" / "page.html")
+    page = target.read_text(encoding="utf-8")
+    assert page.count("plotly.js v") == 1
+    assert page.endswith("</html>\n")
+    pictures = sorted(file.name for file in (tmp_path / "deep" / "pictures").iterdir())
+    assert pictures == ["bars.png", "genes-weight.png", "progress.png"]
+    for file in (tmp_path / "deep" / "pictures").iterdir():
+        assert file.read_bytes().startswith(b"\x89PNG")
+    assert sorted(file.name for file in target.parent.iterdir()) == ["page.html", "pictures"]
+
+
+def test_report_goes_into_the_run_and_may_be_written_again(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["empty"]) as store:
+        first = write_report(store)
+        assert write_report(store) == first == runs["empty"] / "report.html"
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(runs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with RunStore.read(runs["empty"]) as store, pytest.raises(KingyoError, match="can be written"):
+        write_report(store, tmp_path / "file" / "report.html")
+
+
+def test_missing_packages_are_named_with_the_command() -> None:
+    with pytest.raises(KingyoError, match=r"no no_such_plotly.*pip install 'kingyo\[report\]'"):
+        require(("no_such_plotly",))
