@@ -134,7 +134,10 @@ def _write(folder: Path, build: Callable[[], PreTrainedModel], seed: int, dtype:
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer of whole words and numbers below 40, split at spaces."""
+    """Return a tokenizer of whole words and numbers below 40, split at spaces.
+
+    (For Qwen2, ``AutoTokenizer`` insists on its own way of splitting: words beside the numbers get lost.)
+    """
     words = {word: index for index, word in enumerate(WORDS)}
     inner = Tokenizer(WordLevel(words, unk_token="<unk>"))
     inner.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
