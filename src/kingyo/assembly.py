@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import torch
+
 from kingyo import __version__
 from kingyo.checkpoints import check_finite
 from kingyo.config import RunConfig, load_config, parse_config
@@ -78,6 +80,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "folder": str(folder.resolve()),
         "config": config.model_dump(mode="json", by_alias=True, exclude_unset=True),
         "duplicates_dropped": prepared.duplicates,
+        "threads": config.threads or torch.get_num_threads(),
     }
     store.begin(facts, prepared.splits)
     return store
@@ -88,6 +91,7 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     config, folder = stored_config(store)
     models = open_models(config, folder)
     splits = store.items()
+    use_threads(store)
     model = LiveModel.load(
         models.skeleton.path, dtype=config.merge.dtype, device=config.device, batch_size=config.batch_size
     )
@@ -130,10 +134,18 @@ def check(config: RunConfig, folder: Path) -> list[str]:
     ]
 
 
+def use_threads(store: RunStore) -> None:
+    """Compute with as many threads as the run began with: sums, and so answers, may depend on it."""
+    threads = store.fact("threads")
+    if isinstance(threads, int):
+        torch.set_num_threads(threads)
+
+
 def open_task(path: Path) -> Task:
     """Open a task file, the task of a run.yaml, or that of a run folder with the run's own items."""
     if path.is_dir():
         with RunStore.read(path) as store:
+            use_threads(store)
             config, folder = stored_config(store)
             return build_task(config.task, store.items(), folder)
     data = read_yaml(path)

@@ -92,6 +92,7 @@ class RunConfig(_Strict):
     finalists: Annotated[int, Field(gt=0)] = 8
     batch_size: Annotated[int, Field(gt=0)] = 128
     device: str = "cpu"
+    threads: Annotated[int, Field(gt=0)] | None = None
 
 
 def load_config(path: Path) -> RunConfig:

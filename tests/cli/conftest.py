@@ -47,7 +47,7 @@ class World:
         return subprocess.run(
             command(*arguments),
             cwd=self.folder,
-            env={**os.environ, "COLUMNS": "110", **(env or {})},
+            env={**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **(env or {})},
             capture_output=True,
             text=True,
             timeout=300,

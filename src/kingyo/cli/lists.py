@@ -77,7 +77,7 @@ def _strategies() -> list[Row]:
 
 
 def _graders() -> list[Row]:
-    from kingyo.tasks.graders import GRADERS
+    from kingyo.tasks import GRADERS
 
     return [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
 
@@ -103,7 +103,7 @@ def _presets() -> list[Row]:
 def _described(name: str, factory: object) -> Row:
     doc = (inspect.getdoc(factory) or "").split("\n\n")[0].replace("\n", " ")
     settings = getattr(factory, "Settings", None)
-    fields = dataclasses.fields(settings) if settings is not None else ()
+    fields = dataclasses.fields(settings) if dataclasses.is_dataclass(settings) else ()
     options = [f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc', '')}" for field in fields]
     return Row(name=name, doc=doc, options=options)
 
