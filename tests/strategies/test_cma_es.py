@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cmaes import CMA
-from problems import floats, sphere, work
 
 from kingyo.strategies.cma_es import CmaEs
 from kingyo.testing.strategies import failed, scored
 from kingyo.types import Axis, Trial
+from tests.strategies.problems import floats, sphere, work
 
 Settings = CmaEs.Settings
 
@@ -38,7 +38,7 @@ def test_its_cloud_is_the_librarys() -> None:
 
 ANOTHER_PROCESS = """
 import sys
-from problems import floats, rotated_ellipsoid, work
+from tests.strategies.problems import floats, rotated_ellipsoid, work
 from kingyo.strategies import build
 n = int(sys.argv[1])
 print([trial.genome for trial, _ in work(build("cma-es", floats(n), 0, {}), rotated_ellipsoid(n), 300)])
@@ -51,7 +51,7 @@ def test_another_kind_of_processor_asks_the_same(n: int) -> None:
     results = [
         subprocess.run(
             [sys.executable, "-c", ANOTHER_PROCESS, str(n)],
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parents[2],
             env={**os.environ, **core},
             capture_output=True,
             check=True,

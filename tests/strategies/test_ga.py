@@ -5,11 +5,11 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from problems import floats, sphere, work
 
 from kingyo.strategies.ga import GeneticAlgorithm, cross
 from kingyo.testing.strategies import MIXED_AXES, failed, scored
 from kingyo.types import Axis, Genome, Trial
+from tests.strategies.problems import floats, sphere, work
 
 Settings = GeneticAlgorithm.Settings
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from problems import floats
 
 from kingyo.errors import KingyoError
 from kingyo.strategies.grid import GridSearch, axis_levels
 from kingyo.strategies.random_search import RandomSearch
 from kingyo.testing.strategies import MIXED_AXES
 from kingyo.types import Axis
+from tests.strategies.problems import floats
 
 Settings = GridSearch.Settings
 

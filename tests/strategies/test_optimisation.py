@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from problems import Knapsack, best, floats, rotated_ellipsoid, sphere, work
 
 from kingyo.strategies import build
 from kingyo.types import Axis, Genome
+from tests.strategies.problems import Knapsack, best, floats, rotated_ellipsoid, sphere, work
 
 SEEDS = range(5)
 
