@@ -56,6 +56,10 @@ class Text:
         """Return the tokens of a prompt, with the start token that the tokenizer puts, once.
 
         A chat template writes the start token itself; a tokenizer that appends an end token is undone.
+        An empty prompt is the start token alone.
+
+        Raises:
+            KingyoError: the tokenizer knows no part of the text.
         """
         start = self._tokenizer.bos_token
         written = bool(start) and text.startswith(start or "")
@@ -66,6 +70,12 @@ class Text:
             and self._plain(text, special=False)[-1:] != tokens[-1:]
         ):
             tokens = tokens[:-1]
+        if text and not tokens:
+            raise KingyoError(
+                f"prompt {text[:40]!r}",
+                expected="text in the model's vocabulary",
+                received="a text whose tokenizer knows nothing of it",
+            )
         return tokens or [self._first()]
 
     def encode_pair(self, prompt: str, continuation: str) -> tuple[list[int], list[int]]:

@@ -1,9 +1,9 @@
 """Is a text written in a given language? By script first; lingua (offline) tells apart those that share one.
 
-Only letters count; digits, signs and emoji belong to no language. Words of one or two letters in another
-script are names of variables and units (x, cm) and do not count either. Then:
+Only letters count; digits, signs and emoji belong to no language. Latin or Greek words of one or two letters
+in a text of another script are variables and units (x, cm) and do not count either. Then:
 
-1. At least ``share`` (0.8) of the letters must be in the language's script; a text without letters is in none.
+1. At least ``share`` (0.8) of the letters must be in the language's script; no letters, no language.
 2. Japanese needs kana, a tenth of its letters at least: kanji alone cannot be told from Chinese.
 3. Languages that own their script (ja zh ko he el hy ka th bn pa gu ta te) are decided by that alone.
 4. For others lingua judges each sentence: sentences with ``share`` of the letters must be the language's. It
@@ -48,15 +48,17 @@ _SHARED_SCRIPT = {
     "ARABIC": "ar fa ur",
     "CYRILLIC": "be bg kk mk mn ru sr uk",
     "DEVANAGARI": "hi mr",
-    "LATIN": "af az bs ca cs cy da de en eo es et eu fi fr ga hr hu id is it la lg lt lv mi ms nb nl nn pl pt "
-    "ro sk sl sn so sq st sv sw tl tn tr ts vi xh yo zu",
+    "LATIN": "af az bs ca cs cy da de en eo es et eu fi fr ga hr hu id is it la lg lt lv mi ms nb nl nn pl "
+    "pt ro sk sl sn so sq st sv sw tl tn tr ts vi xh yo zu",
 }
+_SYMBOLS = ("LATIN", "GREEK")  # scripts that lend their letters to variables and units
+_COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "jp": "ja", "kr": "ko", "se": "sv", "ua": "uk"}
 _RIVALS = {"ARABIC": "ar fa", "CYRILLIC": "bg ru uk", "DEVANAGARI": "hi mr", "LATIN": "de en es fr"}
 _SCRIPT_OF = {code: script for script, codes in _SHARED_SCRIPT.items() for code in codes.split()}
 
 _WORD = re.compile(r"[^\W\d_]+")
 _SENTENCE = re.compile(r"[^.!?؟।\n]+[.!?؟।\n]*")
-_FEW_LETTERS = 20  # lingua guesses on less: such sentences are judged together with the next
+_FEW_LETTERS = 10  # lingua guesses on less: such sentences are judged together with the next
 
 
 def is_written_in(text: str, code: str, share: float = 0.8) -> bool:
@@ -88,8 +90,12 @@ def require_language(code: str) -> None:
     """Refuse a code that nothing here knows, or whose detector is not installed."""
     known = {*_OWN_SCRIPT, *_SCRIPT_OF}
     if code not in known:
+        near = _COUNTRIES.get(code.lower()[:2], code.lower()[:2])
         raise KingyoError(
-            "language", expected="a code of ISO 639-1", received=f"'{code}'", remedy=suggest(code, known)
+            "language",
+            expected="a code of ISO 639-1",
+            received=f"'{code}'",
+            remedy=suggest(near, [near] if near in known else known),
         )
     if code in _SCRIPT_OF:
         _detector(code)
@@ -118,11 +124,11 @@ class Language:
 
 
 def _letters(text: str, scripts: tuple[str, ...]) -> dict[str, int]:
-    """Count letters by script, without short words of scripts other than these."""
+    """Count letters by script, without short words of symbols when the language is written otherwise."""
     counts: dict[str, int] = {}
     for word in _WORD.findall(text):
         for script, length in _runs(word):
-            if length > 2 or script in scripts:
+            if length > 2 or script in scripts or script not in _SYMBOLS:
                 counts[script] = counts.get(script, 0) + length
     return counts
 

@@ -21,7 +21,7 @@ from kingyo.types import Item
 
 _MULTIPLIERS = {"百": 10**2, "千": 10**3, "万": 10**4, "億": 10**8, "兆": 10**12}
 # Unicode NFKC would do this too, but it also turns cm² into cm2, whose 2 is no number.
-_ASCII = {full: full - 0xFEE0 for full in range(0xFF01, 0xFF5F)} | {0x2212: ord("-"), 0xFE63: ord("-")}
+_ASCII = {full: full - 0xFEE0 for full in range(0xFF01, 0xFF5F)} | {0x2212: ord("-"), 0x2013: ord("-")}
 
 _PLAIN = r"(?:\d{1,3}(?:,\d{3})+(?![\d]|,\d)|\d+)(?:\.\d+)?"
 _NUMBER = re.compile(
@@ -41,7 +41,7 @@ def last_number(text: str) -> Fraction | None:
     plain = text.translate(_ASCII)
     found: Fraction | None = None
     for match in _NUMBER.finditer(plain):
-        value = _value(match)
+        value = _value(match, in_date=plain[: match.start()].endswith("/"))
         if value is not None:
             found = -value if _is_negative(plain, match.start()) else value
     return found
@@ -76,8 +76,10 @@ class Number:
             )
 
 
-def _value(match: re.Match[str]) -> Fraction | None:
+def _value(match: re.Match[str], *, in_date: bool) -> Fraction | None:
     above, _, below = match["number"].replace(",", "").partition("/")
+    if in_date and below:  # 1/2/2024 is no fraction
+        above, below = below, ""
     try:
         value = Fraction(above) / (Fraction(below) if below else 1)
     except (ValueError, ZeroDivisionError):  # thousands of digits; a division by zero

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from kingyo.strict import parse_model, read_yaml
 
-Size = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
-GraderSpec = Text | dict[str, object]
+GraderSpec = str | dict[str, object]
 """A grader's name, or a mapping of names to options: all of them, or the first one's value alone."""
 
 
@@ -23,10 +22,18 @@ class _Strict(BaseModel):
 class Sizes(_Strict):
     """How the items are split: counts (``200``) or shares of all items (``0.25``)."""
 
-    fit: Size = 0.5
-    validation: Size = 0.25
-    test: Size = 0.25
+    fit: int | float = 0.5
+    validation: int | float = 0.25
+    test: int | float = 0.25
     seed: int = 0
+
+    @field_validator("fit", "validation", "test", mode="before")
+    @classmethod
+    def _is_size(cls, value: object) -> object:
+        count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not count and not (isinstance(value, float) and 0 < value < 1):
+            raise ValueError("a count from 1 (200), or a share of all items between 0 and 1 (0.25)")
+        return value
 
 
 class DatasetSource(_Strict):
@@ -35,6 +42,15 @@ class DatasetSource(_Strict):
     dataset: Text
     subset: str | None = None
     split: Text = "train"
+
+
+def _tag(value: object) -> str:
+    return "str" if isinstance(value, str) else "DatasetSource"
+
+
+Data = Annotated[
+    Annotated[Text, Tag("str")] | Annotated[DatasetSource, Tag("DatasetSource")], Discriminator(_tag)
+]
 
 
 class TaskSpec(_Strict):
@@ -58,7 +74,7 @@ class TaskSpec(_Strict):
 
     name: Text = "task"
     kind: Text | None = None
-    data: Text | DatasetSource
+    data: Data
     prompt: Text = "{prompt}"
     chat: bool = False
     answer: Text | None = "answer"
@@ -67,6 +83,15 @@ class TaskSpec(_Strict):
     stop: tuple[Text, ...] = ()
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     splits: Sizes = Sizes()
+
+    @field_validator("grader", mode="before")
+    @classmethod
+    def _is_named(cls, value: object) -> object:
+        specs = cast("list[object]", value if isinstance(value, list) else [value])
+        for each in specs:
+            if not each or not isinstance(each, str | dict):
+                raise ValueError("a grader's name, a mapping {name: option}, or a list of these")
+        return cast(object, value)
 
     @model_validator(mode="after")
     def _choices_belong_to_choice(self) -> TaskSpec:

@@ -1,0 +1,223 @@
+"""The contracts of tasks and graders, as tests: subclass them under pytest and say how yours are made.
+
+    class TestMine(TaskContract):
+        def make(self, splits):
+            return MyTask(splits)
+
+    class TestMyGrader(GraderContract):
+        right = [("the answer is 3", "3")]
+        wrong = [("the answer is 4", "3"), ("", "3")]
+
+        def make(self):
+            return my_grader
+
+Each test states one promise of ``kingyo.types.Task`` or ``kingyo.tasks.Grader``. They see both from outside
+only, and need nothing but ``assert``. ``ScriptedModel`` stands in for a live model.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from kingyo.errors import KingyoError
+from kingyo.tasks.grader import Grader
+from kingyo.types import SPLITS, Item, ItemScore, LanguageModel, Split, Task
+
+
+class ScriptedModel:
+    """A language model that says what its script says, and tells what it was asked.
+
+    Args:
+        script: the text for each prompt, or a function from prompt to text. A prompt that is missing in the
+            mapping gets ``default``.
+        default: what it says to a prompt outside its script.
+
+    Attributes:
+        prompts: every prompt that it was asked to continue, in order.
+    """
+
+    def __init__(self, script: Mapping[str, str] | Callable[[str], str], default: str = "") -> None:
+        self._script = script
+        self._default = default
+        self.prompts: list[str] = []
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Return the scripted texts, cut before the first stop string; a token is a character here."""
+        self.prompts.extend(prompts)
+        texts = [self._say(prompt)[:max_new_tokens] for prompt in prompts]
+        for mark in stop:
+            texts = [text.split(mark, 1)[0] for text in texts]
+        return texts
+
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Return −1 for what the script says, and a lower number, fixed for each pair, for anything else."""
+        return [
+            -1.0 if continuation.strip() == self._say(prompt).strip() else -2.0 - _noise(prompt, continuation)
+            for prompt, continuation in pairs
+        ]
+
+    def chat_prompt(self, message: str) -> str:
+        """Wrap a message between ``<user>`` and ``<model>``."""
+        return f"<user>{message}<model>"
+
+    def _say(self, prompt: str) -> str:
+        if callable(self._script):
+            return self._script(prompt)
+        return self._script.get(prompt, self._default)
+
+
+def _noise(*texts: str) -> float:
+    """A number in [0, 1) that depends on the texts alone."""
+    digest = hashlib.sha256("\0".join(texts).encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
+
+
+class TaskContract:
+    """What every task promises. Subclass it and implement ``make``; replace items and model if need be."""
+
+    def make(self, splits: Mapping[Split, Sequence[Item]]) -> Task:
+        """Build the task under test from its split items."""
+        raise NotImplementedError
+
+    def make_items(self, split: Split) -> Sequence[Item]:
+        """Return at least three items of a split that the task can score; none is in two splits."""
+        return tuple(
+            Item(
+                id=f"{split}-{number}",
+                prompt=f"{split}: which number is {number}?",
+                answer=str(number),
+                choices=("0", "1", "2"),
+                fields={"split": split},
+            )
+            for number in range(3)
+        )
+
+    def make_model(self) -> LanguageModel:
+        """Return a model that is right on some items and wrong on others."""
+        right = {item.prompt: item.answer for split in SPLITS for item in self.make_items(split)[:2]}
+        return ScriptedModel(right, default="no idea")
+
+    def test_it_has_a_name(self) -> None:
+        """The name is a text that never changes."""
+        task = self._task()
+        assert task.name
+        assert task.name == task.name == self._task().name
+
+    def test_items_keep_their_order(self) -> None:
+        """Each split holds its own items, in the order given, every time."""
+        task = self._task()
+        for split in SPLITS:
+            assert list(task.items(split)) == list(self.make_items(split)) == list(task.items(split))
+
+    def test_an_unknown_split_is_an_error(self) -> None:
+        """No empty list for a split that nobody made."""
+        try:
+            self._task().items("trial")  # type: ignore[arg-type]
+        except KingyoError:
+            return
+        raise AssertionError("items('trial') raised no KingyoError")
+
+    def test_scores_come_in_the_order_of_the_items(self) -> None:
+        """One score per item, by its id, whatever the order asked."""
+        items = self.make_items("fit")
+        forward = self._score(items)
+        backward = self._score(items[::-1])
+        assert [score.item for score in forward] == [item.id for item in items]
+        assert [score.item for score in backward] == [item.id for item in items[::-1]]
+
+    def test_scores_are_shares(self) -> None:
+        """Every score is a number from 0 to 1."""
+        for score in self._score(self.make_items("validation")):
+            assert isinstance(score.score, float)
+            assert math.isfinite(score.score)
+            assert 0 <= score.score <= 1
+            assert isinstance(score.answer, str)
+
+    def test_scoring_is_deterministic(self) -> None:
+        """The same model and items give the same scores."""
+        items = self.make_items("test")
+        task, model = self._task(), self.make_model()
+        assert list(task.score(model, items)) == list(task.score(model, items)) == self._score(items)
+
+    def test_an_item_is_scored_alone(self) -> None:
+        """What an item scores does not depend on its company, so that racing may score parts."""
+        items = self.make_items("fit")
+        alone = [score for item in items for score in self._score([item])]
+        assert alone == self._score(items)
+
+    def test_no_items_no_scores(self) -> None:
+        """An empty list is no error."""
+        assert self._score([]) == []
+
+    def test_nothing_is_mutated(self) -> None:
+        """Items and splits stay as they were."""
+        splits: dict[Split, list[Item]] = {split: list(self.make_items(split)) for split in SPLITS}
+        before = copy.deepcopy(splits)
+        items = list(splits["fit"])
+        self.make(splits).score(self.make_model(), items)
+        assert splits == before
+        assert items == before["fit"]
+
+    def _task(self) -> Task:
+        return self.make({split: self.make_items(split) for split in SPLITS})
+
+    def _score(self, items: Sequence[Item]) -> list[ItemScore]:
+        return list(self._task().score(self.make_model(), items))
+
+
+class GraderContract:
+    """What every grader promises. Subclass it, implement ``make`` and give examples.
+
+    Attributes:
+        right: pairs of a model's text and an item's answer that score 1.
+        wrong: pairs that score 0.
+    """
+
+    right: Sequence[tuple[str, str]] = ()
+    wrong: Sequence[tuple[str, str]] = ()
+
+    def make(self) -> Grader:
+        """Build the grader under test."""
+        raise NotImplementedError
+
+    def make_item(self, answer: str) -> Item:
+        """Return an item with this answer."""
+        return Item(id="item", prompt="prompt", answer=answer)
+
+    def test_right_texts_score_one(self) -> None:
+        """All examples that are right."""
+        for text, answer in self.right:
+            assert self.make()(text, self.make_item(answer)) == 1, (text, answer)
+
+    def test_wrong_texts_score_zero(self) -> None:
+        """All examples that are wrong."""
+        for text, answer in self.wrong:
+            assert self.make()(text, self.make_item(answer)) == 0, (text, answer)
+
+    def test_any_text_can_be_graded(self) -> None:
+        """Models say anything; the score is still a share, and the same when asked again."""
+        grader = self.make()
+        for text in _ANY_TEXT:
+            for _, answer in [*self.right, *self.wrong]:
+                item = self.make_item(answer)
+                score = grader(text, item)
+                assert 0 <= score <= 1, text
+                assert score == grader(text, item), text
+
+
+_ANY_TEXT = (
+    "",
+    " \n\t\r\n",
+    "。",
+    "\0\ufffd\ud800",
+    "9" * 5000,
+    "1e999999999",
+    "-,.;/" * 50,
+    "(((((" * 50,
+    "١٢٣ ½ ² ①",
+    "👨‍👩‍👧 ﷽",
+    "\N{RIGHT-TO-LEFT OVERRIDE}321",
+)

@@ -1,0 +1,44 @@
+"""Live models with loud random weights, so that greedy choices are far from ties."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kingyo.models.language import LiveModel
+from tests.models_on_disk import FAMILIES
+
+# Each holds digits: of these words, the tokenizer that transformers gives to every Qwen2 knows nothing else.
+PROMPTS = [
+    "Q: 1 + 2 = ?",
+    "the cat 1",
+    "3",
+    "Q: the cat is 7 A:",
+    "猫 は 8 + 9 = ? A: the cat is 5 - 4",
+    "the cat 1",
+    "10 11 12 13 14 15 16 17 18 19",
+]
+
+
+def fill(model: LiveModel, seed: int) -> None:
+    """Overwrite every matrix of a live model with normal noise, in place."""
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in model.weights.values():
+        if tensor.dim() > 1:
+            tensor.copy_(0.5 * torch.randn(tensor.shape, generator=generator))
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """One tiny checkpoint of each family."""
+    return FAMILIES[request.param](tmp_path / "model")
+
+
+@pytest.fixture
+def live(checkpoint: Path) -> LiveModel:
+    """A live model of each family, filled with loud weights."""
+    model = LiveModel.load(checkpoint, batch_size=3)
+    fill(model, 0)
+    return model

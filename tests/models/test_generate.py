@@ -1,0 +1,156 @@
+"""What a live model says: greedy, batched, stopped, in order; checked against plain transformers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from kingyo.errors import KingyoError
+from kingyo.models.language import LiveModel
+from tests.models.conftest import PROMPTS, fill
+from tests.models_on_disk import gpt2, llama, tokenizer
+
+
+def transformers_says(live: LiveModel, folder: Path, prompt: str, new: int) -> str:
+    """The oracle: one prompt, no batch, ``generate`` of transformers on a model with the same weights."""
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    state = model.state_dict()
+    for name, tensor in live.weights.items():
+        state[name if name in state else f"transformer.{name}"].copy_(tensor)
+    words = AutoTokenizer.from_pretrained(folder)
+    encoded = words(prompt, return_tensors="pt", return_token_type_ids=False)
+    out = model.generate(**encoded, max_new_tokens=new, do_sample=False, pad_token_id=0)
+    return words.decode(out[0, encoded.input_ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_it_says_what_transformers_says(live: LiveModel, checkpoint: Path) -> None:
+    said = live.generate(PROMPTS, max_new_tokens=12)
+    assert said == [transformers_says(live, checkpoint, prompt, 12) for prompt in PROMPTS]
+    assert len(set(said)) > 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_batches_do_not_change_the_text(live: LiveModel, checkpoint: Path, batch_size: int) -> None:
+    other = LiveModel.load(checkpoint, batch_size=batch_size)
+    fill(other, 0)
+    assert other.generate(PROMPTS, max_new_tokens=12) == live.generate(PROMPTS, max_new_tokens=12)
+
+
+def test_the_order_of_the_prompts_is_kept(live: LiveModel) -> None:
+    assert live.generate(PROMPTS[::-1], max_new_tokens=8) == live.generate(PROMPTS, max_new_tokens=8)[::-1]
+
+
+def test_no_prompts_no_texts(live: LiveModel) -> None:
+    assert live.generate([], max_new_tokens=3) == []
+
+
+def test_text_ends_before_the_first_stop_string(live: LiveModel) -> None:
+    free = live.generate(PROMPTS, max_new_tokens=20)
+    stop = [free[0][5:7], free[1][8:10]]
+    stopped = live.generate(PROMPTS, max_new_tokens=20, stop=stop)
+    assert stopped != free
+    for long, short in zip(free, stopped, strict=True):
+        found = [place for place in map(long.find, stop) if place >= 0]
+        assert short == (long[: min(found)] if found else long)
+
+
+def test_stop_strings_may_span_tokens(live: LiveModel) -> None:
+    free = live.generate(PROMPTS[:1], max_new_tokens=20)[0]
+    across = free[4:14]
+    assert live.generate(PROMPTS[:1], max_new_tokens=20, stop=[across]) == [free[: free.index(across)]]
+
+
+def test_rows_that_end_leave_the_others_alone(live: LiveModel) -> None:
+    prompts = PROMPTS * 3
+    free = live.generate(prompts, max_new_tokens=24)
+    stop = sorted({text[4:6] for text in free[:4]})
+    stopped = live.generate(prompts, max_new_tokens=24, stop=stop)
+    for long, short in zip(free, stopped, strict=True):
+        assert long.startswith(short)
+        assert not any(mark in short for mark in stop)
+
+
+def test_an_end_token_ends_the_text(tmp_path: Path) -> None:
+    folder = llama(tmp_path / "model")
+    model = LiveModel.load(folder)
+    fill(model, 0)
+    free = model.generate(PROMPTS, max_new_tokens=10)
+    token = tokenizer().convert_tokens_to_ids(free[0].split()[2])
+    config = folder / "generation_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "eos_token_id": [2, token]}))
+    ended = LiveModel.load(folder)
+    fill(ended, 0)
+    assert ended.generate(PROMPTS[:1], max_new_tokens=10) == [" ".join(free[0].split()[:2])]
+
+
+def test_sampling_settings_of_a_checkpoint_are_ignored(tmp_path: Path) -> None:
+    folder = llama(tmp_path / "model")
+    plain = LiveModel.load(folder)
+    config = folder / "generation_config.json"
+    sampling = {"do_sample": True, "temperature": 5.0, "top_k": 3, "repetition_penalty": 9.0}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **sampling}))
+    sampled = LiveModel.load(folder)
+    fill(plain, 0)
+    fill(sampled, 0)
+    assert sampled.generate(PROMPTS, max_new_tokens=8) == plain.generate(PROMPTS, max_new_tokens=8)
+
+
+def test_a_tokenizer_without_padding_will_do(tmp_path: Path) -> None:
+    folder = gpt2(tmp_path / "model")
+    padded = LiveModel.load(folder)
+    config = folder / "tokenizer_config.json"
+    settings = json.loads(config.read_text())
+    del settings["pad_token"]
+    config.write_text(json.dumps(settings))
+    bare = LiveModel.load(folder)
+    assert AutoTokenizer.from_pretrained(folder).pad_token is None
+    fill(padded, 0)
+    fill(bare, 0)
+    assert bare.generate(PROMPTS, max_new_tokens=8) == padded.generate(PROMPTS, max_new_tokens=8)
+
+
+def test_an_empty_prompt_starts_a_text(live: LiveModel) -> None:
+    assert live.generate([""], max_new_tokens=4)[0]
+
+
+def test_prompts_longer_than_the_context_are_refused(live: LiveModel) -> None:
+    with pytest.raises(KingyoError, match=r"prompt 1: expected at most 64 tokens.*received 61 tokens"):
+        live.generate(["1", "1 " * 61], max_new_tokens=4)
+    assert len(live.generate(["1 " * 61], max_new_tokens=3)) == 1
+
+
+def test_broken_weights_are_named(live: LiveModel) -> None:
+    next(iter(live.weights.values())).fill_(float("nan"))
+    with pytest.raises(KingyoError, match=r"finite logits; received NaN"):
+        live.generate(PROMPTS, max_new_tokens=2)
+    with pytest.raises(KingyoError, match=r"finite logits; received NaN"):
+        live.log_likelihood([("1 + 2 =", " 3")])
+
+
+@pytest.mark.parametrize("wrong", [{"max_new_tokens": 0}, {"max_new_tokens": 3, "stop": [""]}])
+def test_arguments_are_checked(live: LiveModel, wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        live.generate(PROMPTS, **wrong)  # type: ignore[arg-type]
+
+
+def test_another_process_says_the_same(tmp_path: Path) -> None:
+    folder = llama(tmp_path / "model")
+    program = (
+        "import json, sys; from pathlib import Path; from kingyo.models.language import LiveModel;"
+        "from tests.models.conftest import PROMPTS, fill;"
+        "import torch; torch.set_num_threads(int(sys.argv[2]));"
+        "m = LiveModel.load(Path(sys.argv[1]), batch_size=3); fill(m, 0);"
+        "print(json.dumps(m.generate(PROMPTS, max_new_tokens=10)))"
+    )
+    model = LiveModel.load(folder, batch_size=3)
+    fill(model, 0)
+    here = model.generate(PROMPTS, max_new_tokens=10)
+    command = [sys.executable, "-c", program, str(folder), str(torch.get_num_threads())]
+    there = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(there.stdout) == here

@@ -1,0 +1,165 @@
+"""From a folder to live tensors: their names, writing in place, and every way to be wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from kingyo.errors import KingyoError
+from kingyo.models.language import LiveModel
+from tests.models.conftest import PROMPTS, fill
+from tests.models_on_disk import gpt2, llama, qwen2
+
+
+def weights_file(folder: Path) -> Path:
+    (file,) = folder.glob("*.safetensors")
+    return file
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.iterdir())
+        if file.is_file()
+    }
+
+
+def test_weights_are_the_checkpoint(checkpoint: Path) -> None:
+    live = LiveModel.load(checkpoint)
+    stored = load_file(weights_file(checkpoint))
+    assert list(live.weights) == sorted(stored)
+    for name, tensor in live.weights.items():
+        assert torch.equal(tensor, stored[name]), name
+        assert tensor.dtype == stored[name].dtype
+        assert not tensor.requires_grad
+
+
+@pytest.mark.parametrize("build", [llama, qwen2])
+def test_a_tied_head_appears_once(tmp_path: Path, build) -> None:
+    folder = build(tmp_path / "model", tied=True)
+    file = weights_file(folder)
+    stored = load_file(file)
+    stored["lm_head.weight"] = stored["model.embed_tokens.weight"].clone()
+    save_file(stored, file, metadata={"format": "pt"})
+    live = LiveModel.load(folder)
+    assert "lm_head.weight" not in live.weights
+    assert "model.embed_tokens.weight" in live.weights
+
+
+def test_an_untied_head_appears_too(tmp_path: Path) -> None:
+    assert "lm_head.weight" in LiveModel.load(llama(tmp_path / "model", tied=False)).weights
+
+
+def test_names_may_lack_the_prefix(tmp_path: Path) -> None:
+    folder = gpt2(tmp_path / "model")
+    file = weights_file(folder)
+    stored = load_file(file)
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in stored.items()}
+    bare["h.0.attn.bias"] = torch.ones(1, 1, 8, 8)  # a buffer of old checkpoints, no weight
+    save_file(bare, file, metadata={"format": "pt"})
+    live = LiveModel.load(folder)
+    assert set(live.weights) == set(bare) - {"h.0.attn.bias"}
+
+
+def test_writing_in_place_changes_what_it_says(live: LiveModel, checkpoint: Path) -> None:
+    before = live.generate(PROMPTS, max_new_tokens=8)
+    likely = live.log_likelihood([("1 + 2 =", " 3")])
+    fill(live, 1)
+    assert live.generate(PROMPTS, max_new_tokens=8) != before
+    assert live.log_likelihood([("1 + 2 =", " 3")]) != likely
+    fill(live, 0)
+    assert live.generate(PROMPTS, max_new_tokens=8) == before
+    assert live.log_likelihood([("1 + 2 =", " 3")]) == likely
+
+
+def test_writing_in_place_never_touches_the_checkpoint(checkpoint: Path) -> None:
+    before = digest(checkpoint)
+    live = LiveModel.load(checkpoint)
+    for tensor in live.weights.values():
+        tensor.zero_()
+    live.generate(PROMPTS, max_new_tokens=2)
+    del live
+    assert digest(checkpoint) == before
+
+
+def test_the_mapping_itself_is_frozen(live: LiveModel) -> None:
+    with pytest.raises(TypeError):
+        live.weights["new"] = torch.ones(1)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(tmp_path: Path, dtype: str) -> None:
+    folder = llama(tmp_path / "model", dtype=dtype)
+    live = LiveModel.load(folder)
+    assert {tensor.dtype for tensor in live.weights.values()} == {getattr(torch, dtype)}
+    assert len(live.generate(PROMPTS, max_new_tokens=4)) == len(PROMPTS)
+    assert next(iter(LiveModel.load(folder, dtype="float32").weights.values())).dtype == torch.float32
+
+
+def test_a_wrong_dtype_suggests(tmp_path: Path) -> None:
+    with pytest.raises(KingyoError, match="Did you mean 'bfloat16'"):
+        LiveModel.load(llama(tmp_path / "model"), dtype="bfloat61")
+
+
+def test_loading_is_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = llama(tmp_path / "model")
+    capfd.readouterr()
+    LiveModel.load(folder).generate(PROMPTS, max_new_tokens=2)
+    assert capfd.readouterr() == ("", "")
+
+
+class TestBrokenFolders:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return llama(tmp_path / "model")
+
+    def refused(self, folder: Path, message: str) -> None:
+        with pytest.raises(KingyoError, match=message):
+            LiveModel.load(folder)
+
+    def test_no_folder(self, tmp_path: Path) -> None:
+        self.refused(tmp_path / "nowhere", "received no such folder")
+
+    def test_no_config(self, folder: Path) -> None:
+        (folder / "config.json").unlink()
+        self.refused(folder, r"no config\.json")
+
+    def test_a_broken_config(self, folder: Path) -> None:
+        (folder / "config.json").write_text("{")
+        self.refused(folder, "that transformers can read")
+
+    def test_pickles_only(self, folder: Path) -> None:
+        weights_file(folder).rename(folder / "pytorch_model.bin")
+        self.refused(folder, "expected weights in safetensors")
+
+    def test_a_truncated_file(self, folder: Path) -> None:
+        file = weights_file(folder)
+        file.write_bytes(file.read_bytes()[:1000])
+        self.refused(folder, "that transformers can read")
+
+    def test_no_tokenizer(self, folder: Path) -> None:
+        for file in folder.glob("tokenizer*"):
+            file.unlink()
+        self.refused(folder, "that transformers can read")
+
+    def test_a_missing_tensor(self, folder: Path) -> None:
+        self.change(folder, lambda stored: stored.pop("model.layers.1.mlp.up_proj.weight"))
+        self.refused(folder, r"model\.layers\.1\.mlp\.up_proj\.weight.*1 missing")
+
+    def test_a_tensor_of_another_shape(self, folder: Path) -> None:
+        self.change(folder, lambda stored: stored.update({"model.norm.weight": torch.ones(3)}))
+        self.refused(folder, "shape|size mismatch|that transformers can read")
+
+    def test_a_tensor_too_many(self, folder: Path) -> None:
+        self.change(folder, lambda stored: stored.update({"model.layers.9.extra.weight": torch.ones(3)}))
+        self.refused(folder, r"model\.layers\.9\.extra\.weight.*none of that name")
+
+    def change(self, folder: Path, change) -> None:
+        file = weights_file(folder)
+        stored = load_file(file)
+        change(stored)
+        save_file(stored, file, metadata={"format": "pt"})
