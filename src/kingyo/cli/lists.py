@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+
+ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,11 +105,21 @@ def _presets() -> list[Row]:
 
 
 def _described(name: str, factory: object) -> Row:
-    doc = (inspect.getdoc(factory) or "").split("\n\n")[0].replace("\n", " ")
-    settings = getattr(factory, "Settings", None)
-    fields = dataclasses.fields(settings) if dataclasses.is_dataclass(settings) else ()
-    options = [f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc', '')}" for field in fields]
-    return Row(name=name, doc=doc, options=options)
+    """Describe a class by its docstring and the fields of its settings (or its own, when it is a dataclass)."""
+    doc = inspect.getdoc(factory) or ""
+    settings = getattr(factory, "Settings", factory)
+    if not dataclasses.is_dataclass(settings):
+        return Row(name=name, doc=_first_sentence(doc), options=[])
+    said = dict(ATTRIBUTE.findall(inspect.getdoc(settings) or ""))
+    options = [
+        f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or said.get(field.name, '')}"
+        for field in dataclasses.fields(settings)
+    ]
+    return Row(name=name, doc=_first_sentence(doc), options=options)
+
+
+def _first_sentence(doc: str) -> str:
+    return doc.split("\n\n")[0].replace("\n", " ")
 
 
 def _shown(value: object) -> str:
