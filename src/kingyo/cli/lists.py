@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 
 
@@ -105,7 +104,7 @@ def _presets() -> list[Row]:
 
 
 def _described(name: str, factory: object) -> Row:
-    """Describe a class by its docstring and the fields of its settings (or its own, when it is a dataclass)."""
+    """Describe a class by its docstring and the fields of its settings (or its own)."""
     doc = inspect.getdoc(factory) or ""
     settings = getattr(factory, "Settings", factory)
     if not dataclasses.is_dataclass(settings):
@@ -119,7 +118,7 @@ def _described(name: str, factory: object) -> Row:
 
 
 def _first_sentence(doc: str) -> str:
-    return doc.split("\n\n")[0].replace("\n", " ")
+    return doc.split("\n\n", maxsplit=1)[0].replace("\n", " ")
 
 
 def _shown(value: object) -> str:
