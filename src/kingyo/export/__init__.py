@@ -1,0 +1,93 @@
+"""From a run to an ordinary Hugging Face folder: the winner, merged again by the plan that was measured.
+
+The folder is complete in itself: weights, tokenizer, recipe, model card, and the task with its items, so that
+whoever has it can score it again. It appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from kingyo.assembly import stored_config
+from kingyo.errors import KingyoError
+from kingyo.evolve import MAIN
+from kingyo.export.card import Card, render_card
+from kingyo.export.origins import Origin, read_origins
+from kingyo.export.task_files import write_task
+from kingyo.merge import plan, to_folder
+from kingyo.recipe import Recipe
+from kingyo.searches import open_models
+from kingyo.store import RunStore, StoredTrial
+from kingyo.summary import read_entry, summarize
+
+__all__ = ["export"]
+
+
+def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
+    """Write a bred model as a Hugging Face folder that transformers loads.
+
+    Args:
+        store: the run; only read.
+        out: the folder to make; it must not exist, or be empty.
+        trial: number of a trial of the main search; the winner when None.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        KingyoError: no winner yet, no such trial, a model that has moved, or ``out`` is taken or cannot be
+            written. Whatever is raised, ``out`` is as it was.
+    """
+    chosen = _choose(store, trial)
+    config, folder = stored_config(store)
+    models = open_models(config, folder)
+    recipe = Recipe.from_dict(json.loads(chosen.recipe), str(store.folder))
+    planned = plan(recipe, models.by_reference)
+    origins = read_origins(recipe, models, folder)
+    card = Card(
+        title=out.resolve().name,
+        chosen=read_entry(store, "bred", chosen),
+        summary=summarize(store),
+        search=store.searches()[MAIN],
+        recipe=recipe,
+        origins=origins,
+        config=config,
+        version=str(store.fact("version")),
+        example=store.items()["fit"][0].prompt,
+    )
+    files = {
+        **write_task(config.task, folder, store.items()),
+        "recipe.yaml": _place(recipe, origins).to_yaml(),
+        "README.md": render_card(card),
+    }
+    return to_folder(planned, out, files=files)
+
+
+def _choose(store: RunStore, number: int | None) -> StoredTrial:
+    if number is not None:
+        trials = {each.trial.number: each for each in store.trials(MAIN)}
+        if number not in trials:
+            known = f"a number from 0 to {max(trials)}" if trials else "a trial; the run has none yet"
+            raise KingyoError("--trial", expected=known, received=str(number))
+        return trials[number]
+    winner = store.winner(MAIN)
+    if winner is None:
+        raise KingyoError(
+            str(store.folder),
+            expected="a run whose winner is picked",
+            received=f"one that is {store.status()}, without a winner yet",
+            remedy=f"Go on with `kingyo resume {store.folder}`, or name a trial with --trial.",
+        )
+    return winner
+
+
+def _place(recipe: Recipe, origins: tuple[Origin, ...]) -> Recipe:
+    """The recipe with whole paths of local models, so that it can be merged from anywhere on this machine."""
+    places = {origin.reference: origin.place for origin in origins}
+    return replace(
+        recipe,
+        base_model=None if recipe.base_model is None else places[recipe.base_model],
+        sources=tuple(replace(source, model=places[source.model]) for source in recipe.sources),
+    )

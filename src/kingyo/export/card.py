@@ -1,0 +1,231 @@
+"""The model card of a bred model: sources, licences, recipe, scores with n and interval, how it was bred."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import yaml
+
+from kingyo.config import RunConfig
+from kingyo.export.origins import Origin
+from kingyo.recipe import Recipe
+from kingyo.stats import Interval
+from kingyo.summary import Comparison, Entry, RunSummary
+from kingyo.types import SPLITS
+
+_AGAIN = """```sh
+kingyo evaluate . task.yaml --split test
+```
+
+`items.jsonl` holds the items of all splits with their answers: leave it out where you publish this
+folder, if the test items are to stay unseen."""
+
+_LIMITS = """\
+- It was selected for one task. Nothing is known of it elsewhere; abilities of its sources may be lost.
+- Scores hold for greedy decoding with the prompts of `task.yaml`, within the intervals above.
+- It inherits the biases of the models that went in, and nobody has checked it for safety."""
+
+LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """All that a card tells.
+
+    Attributes:
+        title: what the model is called.
+        chosen: the exported trial.
+        summary, search, config, version: of the run.
+        recipe: as the run stored it.
+        origins: what went in.
+        example: a prompt of the fit split.
+    """
+
+    title: str
+    chosen: Entry
+    summary: RunSummary
+    search: Mapping[str, object]
+    recipe: Recipe
+    origins: Sequence[Origin]
+    config: RunConfig
+    version: str
+    example: str
+
+    @property
+    def is_winner(self) -> bool:
+        """Whether the exported trial is the one that validation picked."""
+        return self.summary.winner is not None and self.summary.winner.trial.id == self.chosen.trial.id
+
+
+def render_card(card: Card) -> str:
+    """Write the card: YAML that the Hub reads, then Markdown for people."""
+    head = yaml.safe_dump(front_matter(card), sort_keys=False, allow_unicode=True)
+    parts = [
+        f"---\n{head}---\n\n# {cell(card.title)}\n\n{_summary(card)}",
+        f"## Scores\n\n{_scores(card)}",
+        f"## Models that went in\n\n{_origins(card)}",
+        f"## Recipe\n\n{_recipe(card)}",
+        f"## How it was bred\n\n{_history(card)}",
+        f"## Use\n\n{_use(card)}",
+        f"## Score it again\n\n{_AGAIN}",
+        f"## Limits\n\n{_LIMITS}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def front_matter(card: Card) -> dict[str, object]:
+    """Return what the Hub reads."""
+    languages = _languages(card)
+    return {
+        **_licence(card.origins),
+        **({"language": languages} if languages else {}),
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "base_model": list(dict.fromkeys(origin.public_name for origin in card.origins)),
+        "base_model_relation": "merge",
+        "tags": ["merge", "kingyo", "mergekit"],
+    }
+
+
+def cell(text: str) -> str:
+    """Make text safe within Markdown, tables too: no markup, no pipes, one line."""
+    plain = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", plain)
+
+
+def fence(text: str, language: str) -> str:
+    """Put text into a fence that nothing in it can end."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
+
+
+def _licence(origins: Sequence[Origin]) -> dict[str, object]:
+    """One licence when all sources have the same; else the card lists them, and none is claimed."""
+    found = {origin.licence for origin in origins}
+    licence = next(iter(found)) if len(found) == 1 else "other"
+    if licence == "other":
+        return {"license": "other", "license_name": "those-of-the-merged-models"}
+    return {"license": licence or "unknown"}
+
+
+def _languages(card: Card) -> list[str]:
+    told = [language for origin in card.origins for language in origin.languages]
+    graded = [option for name, option in card.config.task.graders if name == "language"]
+    codes = [option for option in graded if isinstance(option, str) and LANGUAGE_CODE.fullmatch(option)]
+    return list(dict.fromkeys([*codes, *told]))
+
+
+def _summary(card: Card) -> str:
+    names = ", ".join(cell(origin.name) for origin in card.origins)
+    number = card.chosen.trial.trial.number
+    picked = "" if card.is_winner else " It is not the one that validation picked."
+    return (
+        f"A merge of {names}, bred by kingyo {cell(card.version)}: an evolutionary search over recipes, "
+        f"without any gradient training. This is trial {number} of the run {cell(card.summary.run)}.{picked}"
+    )
+
+
+def _scores(card: Card) -> str:
+    rows = [_row("**this model**", card.chosen, None)]
+    rows += [_row(cell(name), each, _against(card, name)) for name, each in card.summary.baselines.items()]
+    rows += [
+        _row(f"{cell(name)} search, same cost", each, _against(card, name))
+        for name, each in card.summary.controls.items()
+    ]
+    lines = _table(("model", *SPLITS, "this model minus it, on test"), rows)
+    read = (
+        "Mean item scores in % with 95 % intervals, and n. The search chose by fit, validation picked the "
+        "winner; "
+    )
+    tested = "only the test split was read once, at the end, and compares fairly."
+    untested = "both flatter it. This model was not scored on the test split."
+    return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}"
+
+
+def _row(name: str, entry: Entry, comparison: Comparison | None) -> tuple[str, ...]:
+    difference = "" if comparison is None else _difference(comparison)
+    return name, *(_score(each) for each in (entry.fit, entry.validation, entry.test)), difference
+
+
+def _against(card: Card, name: str) -> Comparison | None:
+    if not card.is_winner:
+        return None
+    return next((each for each in card.summary.comparisons if each.other == name), None)
+
+
+def _score(value: Interval | None) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value.score:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}], n = {value.n}"
+
+
+def _difference(comparison: Comparison) -> str:
+    found = comparison.difference
+    p = "" if comparison.p is None else ", p < 0.001" if comparison.p < 0.001 else f", p = {comparison.p:.3f}"
+    bounds = f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]".replace("<", "\\<")
+    return f"{100 * found.score:+.1f} {bounds}{p}".replace("<", "\\<")
+
+
+def _origins(card: Card) -> str:
+    rows = [
+        (cell(origin.name), cell(origin.public_name), cell(origin.licence or "not stated in its card"))
+        for origin in card.origins
+    ]
+    table = _table(("name", "model", "licence"), rows)
+    note = "The licence of a merge follows from those of its sources: check that they allow your use."
+    return f"{table}\n\n{note}"
+
+
+def _recipe(card: Card) -> str:
+    text = card.recipe.to_yaml()
+    note = "`recipe.yaml` holds it with the paths of the machine on which it was exported."
+    return f"{fence(text, 'yaml')}\n\n{note} Its hash in the run is `{card.recipe.hash[:16]}`."
+
+
+def _history(card: Card) -> str:
+    summary, config = card.summary, card.config
+    budget = config.budget.model_dump(exclude_none=True)
+    spent = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in budget.items())
+    sizes = {each.n for each in (card.chosen.fit,) if each}
+    return _bullets(
+        (
+            f"search: {cell(str(card.search.get('strategy')))} over {cell(str(card.search.get('method')))}, "
+            f"groups {cell(str(card.search.get('groups')))}, seed {config.seed}",
+            f"{summary.trials} trials, {summary.failures} of them failed; budget {spent}",
+            f"{summary.item_evaluations:,} item evaluations in {summary.seconds:,.0f} s, by all searches",
+            f"task: {cell(config.task.name)}, graded by "
+            f"{cell(', '.join(name for name, _ in config.task.graders))}"
+            + "".join(f", {size} fit items" for size in sizes),
+        )
+    )
+
+
+def _use(card: Card) -> str:
+    prompt = repr(card.example)
+    asked = f"tokenizer({prompt}, return_tensors='pt').input_ids"
+    if card.config.task.chat:
+        asked = (
+            f"tokenizer.apply_chat_template([{{'role': 'user', 'content': {prompt}}}], "
+            "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
+        )
+    code = (
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        "tokenizer = AutoTokenizer.from_pretrained('.')  # this folder\n"
+        "model = AutoModelForCausalLM.from_pretrained('.')\n"
+        f"ids = {asked}\n"
+        f"answer = model.generate(ids, max_new_tokens={card.config.task.max_new_tokens}, do_sample=False)\n"
+        "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"
+    )
+    return fence(code, "python")
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

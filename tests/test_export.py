@@ -1,0 +1,324 @@
+"""Export: an ordinary Hugging Face folder, bit for bit the candidate that was measured."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
+
+from kingyo.assembly import open_task
+from kingyo.checkpoints import open_checkpoint
+from kingyo.config import parse_config
+from kingyo.errors import KingyoError
+from kingyo.evolve import BASELINES, MAIN
+from kingyo.export import export
+from kingyo.export.card import cell, fence
+from kingyo.export.origins import read_front_matter
+from kingyo.export.task_files import write_task
+from kingyo.merge import into, open_sources, plan
+from kingyo.models.language import LiveModel
+from kingyo.recipe import Recipe, load_recipe
+from kingyo.searches import baseline_recipes, open_models, searches
+from kingyo.store import NewTrial, RunStore
+from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
+from kingyo.types import Evaluation, ItemScore, Trial
+from tests.models_on_disk import fine_tuned, llama
+
+CARD = "---\nlicense: {licence}\nlanguage: [ja, en]\n---\n\n# a card\n"
+
+
+def make_world(folder: Path) -> None:
+    """Three tiny models with cards, twenty items, a grader in a file."""
+    base = llama(folder / "base")
+    for seed, name in enumerate(("ja", "math"), start=1):
+        fine_tuned(base, folder / name, seed=seed)
+    for name in ("base", "ja", "math"):
+        (folder / name / "README.md").write_text(CARD.format(licence="apache-2.0"), encoding="utf-8")
+    (folder / "items.jsonl").write_text(
+        "".join(json.dumps({"q": f"{n} + 1 =", "a": str(n + 1), "note": "a|b"}) + "\n" for n in range(20))
+    )
+    (folder / "graders").mkdir()
+    (folder / "graders" / "mine.py").write_text(
+        "def near(answer, item):\n    return float(item.answer in answer)\n"
+    )
+
+
+def config_of(folder: Path, **changes: object) -> dict[str, object]:
+    return {
+        "name": "tiny",
+        "base": "base",
+        "sources": {"ja": "ja", "math": "math"},
+        "task": {
+            "data": "items.jsonl",
+            "prompt": "Q: {q} A:",
+            "answer": "a",
+            "grader": ["contains", "graders/mine.py:near"],
+            "max_new_tokens": 4,
+            "splits": {"fit": 8, "validation": 4, "test": 6, "seed": 3},
+        },
+        "merge": {"method": "task_arithmetic", "groups": "block"},
+        "budget": {"candidates": 3},
+        **changes,
+    }
+
+
+def make_run(folder: Path, *, finished: bool = True, **changes: object) -> Path:
+    """Write a run of three trials by hand; its scores are made up, its models and recipes are real."""
+    data = config_of(folder, **changes)
+    config = parse_config(data, "run.yaml")
+    models = open_models(config, folder)
+    search = searches(config, folder, models)[0]
+    splits = make_splits(load_items(config.task, folder).items, config.task.splits)
+    store = RunStore.create(folder / "run")
+    facts = {"name": "tiny", "version": "0.1.0", "status": "running", "folder": str(folder), "config": data}
+    store.begin(facts, splits)
+    store.add_search(BASELINES, {})
+    named = baseline_recipes(config, models)
+    store.add_trials(BASELINES, 0, [_new(i, (), named[name], name) for i, name in enumerate(named)])
+    store.add_search(MAIN, search.description)
+    axes = search.description["axes"]
+    assert isinstance(axes, list)
+    genomes = [tuple(0.3 + 0.1 * n + 0.05 * i for i in range(len(axes))) for n in range(3)]
+    trials = store.add_trials(
+        MAIN, 0, [_new(n, genome, search.space.decode(genome)) for n, genome in enumerate(genomes)]
+    )
+    for trial in [*store.trials(BASELINES), *trials]:
+        for split in ("fit", "validation", "test") if finished else ("fit",):
+            scores = tuple(
+                ItemScore(item=item.id, score=float((i + trial.id) % 3 == 0), answer="7")
+                for i, item in enumerate(splits[split])
+            )
+            store.record(trial.id, split, Evaluation(scores=scores))
+    if finished:
+        store.set_winner(MAIN, trials[1].id)
+        store.set_fact("status", "finished")
+    store.close()
+    return folder / "run"
+
+
+def _new(number: int, genome: tuple[float, ...], recipe: Recipe, name: str | None = None) -> NewTrial:
+    text = json.dumps(recipe.to_dict())
+    return NewTrial(
+        trial=Trial(number=number, genome=genome), recipe=text, recipe_hash=recipe.hash, name=name
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    make_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with RunStore.read(world / "run") as store:
+        return export(store, tmp_path_factory.mktemp("out") / "my-model")
+
+
+def stored_recipe(world: Path, number: int) -> Recipe:
+    with RunStore.read(world / "run") as store:
+        return Recipe.from_dict(json.loads(store.trials(MAIN)[number].recipe))
+
+
+def test_weights_are_those_of_the_live_candidate(world: Path, exported: Path) -> None:
+    recipe = stored_recipe(world, 1)
+    live = LiveModel.load(world / "base")
+    into(plan(recipe, open_sources(recipe, world)), live.weights)
+    written = load_file(exported / "model.safetensors")
+    assert written
+    for name, tensor in written.items():
+        assert torch.equal(tensor, live.weights[name]), name
+
+
+def test_folder_has_all_that_a_model_needs(exported: Path) -> None:
+    names = {file.name for file in exported.iterdir()}
+    assert {
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "recipe.yaml",
+        "task.yaml",
+        "items.jsonl",
+        "mine.py",
+        "README.md",
+    } <= names
+    assert any("chat_template" in name for name in names)
+    assert not any(name.startswith(".") for name in names)
+    assert list(exported.parent.iterdir()) == [exported]
+
+
+def test_the_cards_own_code_runs_in_another_process(exported: Path) -> None:
+    card = (exported / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)\n```", card, re.DOTALL)
+    assert code is not None
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code[1]],
+        cwd=exported,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_card_is_one_that_the_hub_reads(exported: Path) -> None:
+    data = ModelCard.load(exported / "README.md").data.to_dict()
+    assert data["license"] == "apache-2.0"
+    assert data["base_model"] == ["ja", "math", "base"]
+    assert data["base_model_relation"] == "merge"
+    assert data["tags"] == ["merge", "kingyo", "mergekit"]
+    assert data["library_name"] == "transformers"
+    assert data["language"] == ["ja", "en"]
+
+
+def test_card_tells_scores_with_interval_and_n(world: Path, exported: Path) -> None:
+    card = (exported / "README.md").read_text(encoding="utf-8")
+    for name in ("this model", "base", "ja", "math", "uniform"):
+        assert re.search(rf"\| \**{name}\** \| \d+\.\d \[\d+\.\d, \d+\.\d\], n = 8 \|", card), name
+    assert str(world) not in card
+    lines = [line for line in card.splitlines() if line.startswith("| ")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {4, 6}
+
+
+def test_recipe_can_be_merged_again_from_anywhere(exported: Path) -> None:
+    recipe = load_recipe(exported / "recipe.yaml")
+    planned = plan(recipe, open_sources(recipe, exported))
+    weights = {name: tensor.clone() for name, tensor in load_file(exported / "model.safetensors").items()}
+    before = {name: tensor.clone() for name, tensor in weights.items()}
+    into(planned, weights)
+    assert all(torch.equal(weights[name], before[name]) for name in weights)
+
+
+def test_task_gives_the_very_same_splits(world: Path, exported: Path) -> None:
+    task = open_task(exported / "task.yaml")
+    with RunStore.read(world / "run") as store:
+        for split, items in store.items().items():
+            assert tuple(task.items(split)) == items
+
+
+def test_task_can_be_scored_without_the_run(exported: Path) -> None:
+    task = open_task(exported / "task.yaml")
+    model = LiveModel.load(open_checkpoint(str(exported)).path)
+    assert len(task.score(model, task.items("test"))) == 6
+
+
+def test_choices_come_back_as_lists(tmp_path: Path) -> None:
+    rows = [{"q": f"{n}?", "options": ["a|b", "c"], "a": n % 2} for n in range(6)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = TaskSpec.model_validate(
+        {"data": "rows.jsonl", "prompt": "{q}", "answer": "a", "choices": "options", "grader": "choice"}
+    )
+    splits = make_splits(load_items(spec, tmp_path).items, spec.splits)
+    (tmp_path / "out").mkdir()
+    for name, text in write_task(spec, tmp_path, splits).items():
+        (tmp_path / "out" / name).write_text(text, encoding="utf-8")
+    again = load_task_spec(tmp_path / "out" / "task.yaml")
+    found = make_splits(load_items(again, tmp_path).items, again.splits)
+    for split, items in splits.items():
+        assert [(i.id, i.prompt, i.answer, i.choices) for i in found[split]] == [
+            (i.id, i.prompt, i.answer, i.choices) for i in items
+        ]
+
+
+def test_two_grader_files_of_one_name_are_an_error(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "g.py").write_text(f"# {place}\n")
+    spec = TaskSpec.model_validate({"data": "x.jsonl", "grader": ["one/g.py:f", "two/g.py:f"]})
+    with pytest.raises(KingyoError, match=r"two different files called g\.py"):
+        write_task(spec, tmp_path, {})
+
+
+def test_any_trial_can_be_exported(world: Path, tmp_path: Path) -> None:
+    with RunStore.read(world / "run") as store:
+        out = export(store, tmp_path / "second", trial=2)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "trial 2" in card and "not the one that validation picked" in card
+    assert "n = 6" in card
+    differs = load_file(out / "model.safetensors")
+    recipe = stored_recipe(world, 2)
+    live = LiveModel.load(world / "base")
+    into(plan(recipe, open_sources(recipe, world)), live.weights)
+    assert all(torch.equal(tensor, live.weights[name]) for name, tensor in differs.items())
+
+
+def test_unknown_trial_is_an_error_with_the_range(world: Path, tmp_path: Path) -> None:
+    with RunStore.read(world / "run") as store, pytest.raises(KingyoError, match="from 0 to 2; received 7"):
+        export(store, tmp_path / "out", trial=7)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    with RunStore.read(world / "run") as store, pytest.raises(KingyoError, match="new or empty folder"):
+        export(store, tmp_path / "out")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_an_error(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with RunStore.read(world / "run") as store, pytest.raises(KingyoError):
+        export(store, tmp_path / "file" / "out")
+
+
+def test_a_run_without_winner_names_the_remedy(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    run = make_run(tmp_path, finished=False)
+    with RunStore.read(run) as store, pytest.raises(KingyoError, match=r"kingyo resume .*--trial"):
+        export(store, tmp_path / "out")
+    with RunStore.read(run) as store:
+        card = (export(store, tmp_path / "out", trial=0) / "README.md").read_text(encoding="utf-8")
+    assert "was not scored on the test split" in card
+
+
+@pytest.mark.parametrize(
+    ("licences", "expected"),
+    [
+        (("mit", "mit", "mit"), {"license": "mit"}),
+        (("mit", "apache-2.0", "mit"), {"license": "other", "license_name": "those-of-the-merged-models"}),
+        (("mit", None, "mit"), {"license": "other", "license_name": "those-of-the-merged-models"}),
+        ((None, None, None), {"license": "unknown"}),
+    ],
+)
+def test_licence_is_claimed_only_when_all_sources_agree(
+    tmp_path: Path, licences: tuple[str | None, ...], expected: dict[str, str]
+) -> None:
+    make_world(tmp_path)
+    for name, licence in zip(("base", "ja", "math"), licences, strict=True):
+        (tmp_path / name / "README.md").unlink()
+        if licence is not None:
+            (tmp_path / name / "README.md").write_text(CARD.format(licence=licence), encoding="utf-8")
+    with RunStore.read(make_run(tmp_path)) as store:
+        out = export(store, tmp_path / "out")
+    data = ModelCard.load(out / "README.md").data.to_dict()
+    assert {key: value for key, value in data.items() if key.startswith("license")} == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# no front matter", "---\n: [\n---\n", "---\n- a list\n---\n", "---\n"]
+)
+def test_a_card_that_cannot_be_read_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    assert read_front_matter(tmp_path / "README.md") == {}
+    assert read_front_matter(tmp_path / "none.md") == {}
+
+
+def test_card_text_cannot_break_out() -> None:
+    assert cell("a|b\n<b>`x`") == r"a\|b \<b\>\`x\`"
+    assert fence("a\n````\nb", "yaml").startswith("`````yaml\n")
+    assert yaml.safe_load(fence("a: 1", "yaml").split("\n", 1)[1].rsplit("\n", 1)[0]) == {"a": 1}
