@@ -10,6 +10,8 @@ import torch
 from kingyo.models.language import LiveModel
 from tests.models_on_disk import FAMILIES
 
+torch.set_num_threads(1)  # threads cost more than they give on 16-wide matrices, above all on a busy machine
+
 # Each holds digits: of these words, the tokenizer that transformers gives to every Qwen2 knows nothing else.
 PROMPTS = [
     "Q: 1 + 2 = ?",

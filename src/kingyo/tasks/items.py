@@ -76,7 +76,7 @@ def stringify(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        number = Decimal(repr(value))
+        number = Decimal(repr(value)) + 0  # no negative zero
         whole = number == number.to_integral_value()
         return format(number.to_integral_value() if whole else number, "f")
     if isinstance(value, int):

@@ -1,0 +1,165 @@
+"""Graders by name, from the user's file, and together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.tasks import GRADERS, Grader
+from kingyo.tasks.grader import Verdict, build_verdict
+from kingyo.tasks.graders import Contains, Exact, Regex
+from kingyo.testing.tasks import GraderContract
+from kingyo.types import Item
+
+ITEM = Item(id="i7", prompt="1 + 2", answer="3")
+
+
+class TestExact(GraderContract):
+    right = (("Paris", "Paris"), (" Paris\n", "Paris"))
+    wrong = (("paris", "Paris"), ("Paris.", "Paris"), ("", "Paris"))
+
+    def make(self) -> Grader:
+        return Exact()
+
+
+class TestExactOptions(GraderContract):
+    right = (("PARIS", "Paris"), ("STRASSE", "straße"))
+    wrong = ((" paris", "Paris"),)
+
+    def make(self) -> Grader:
+        return Exact(case=False, strip=False)
+
+
+class TestContains(GraderContract):
+    right = (("It is Paris.", "Paris"),)
+    wrong = (("It is paris.", "Paris"), ("", "Paris"))
+
+    def make(self) -> Grader:
+        return Contains()
+
+
+class TestRegexWithGroup(GraderContract):
+    right = (("#### 4 #### 3", "3"), ("#### 3 ", "3"))
+    wrong = (("3", "3"), ("#### 3 #### 4", "3"))
+
+    def make(self) -> Grader:
+        return Regex(pattern=r"#### *(\d+)")
+
+
+class TestRegexWithoutGroup(GraderContract):
+    right = (("x = 3", "anything"),)
+    wrong = (("y", "y"),)
+
+    def make(self) -> Grader:
+        return Regex(pattern="x")
+
+
+def verdict(*specs: tuple[str, object], folder: Path = Path()) -> Verdict:
+    return build_verdict(specs, folder)
+
+
+def test_all_must_hold() -> None:
+    both = verdict(("number", None), ("language", "ja"))
+    assert both("答えは3です。", ITEM) == 1
+    assert both("The answer is 3.", ITEM) == 0
+    assert both("答えは4です。", ITEM) == 0
+
+
+def test_names() -> None:
+    assert {"exact", "number", "contains", "regex", "language", "choice"} <= set(GRADERS.names())
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (("nubmer", None), "grader: .*'nubmer'. Did you mean 'number'"),
+        (("number", {"tolernce": 1}), r"grader.number: .*'tolernce'. Did you mean 'tolerance'"),
+        (("number", -1), r"grader.number: tolerance: expected .*received -1"),
+        (("regex", "("), r"grader.regex: expected a regular expression"),
+        (("regex", None), r"grader.regex: pattern: expected a value"),
+        (("language", None), r"grader.language: code: expected a value"),
+    ],
+)
+def test_what_is_wrong_is_said(spec: tuple[str, object], message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        verdict(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "answer", "message"),
+    [
+        (("number", None), "many", "answer of item x: expected a number"),
+        (("contains", None), "", "item x: expected an answer to look for"),
+        (("language", "jp"), "", "Did you mean 'ja'"),
+    ],
+)
+def test_items_that_cannot_be_graded_are_named(spec: tuple[str, object], answer: str, message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        verdict(spec).check([ITEM, Item(id="x", prompt="", answer=answer)])
+
+
+MINE = """
+from dataclasses import dataclass
+
+def half(answer, item): return 0.5
+def same(answer, item): return answer == item.answer
+def raises(answer, item): return 1 / 0
+def nothing(answer, item): pass
+def nan(answer, item): return float("nan")
+def two(answer, item): return 2
+def text(answer, item): return "1"
+
+@dataclass(frozen=True)
+class Longer:
+    than: int = 3
+    def __call__(self, answer, item): return len(answer) > self.than
+
+class Plain: pass
+constant = 3
+"""
+
+
+class TestFromAFile:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        (tmp_path / "mine.py").write_text(MINE)
+        return tmp_path
+
+    def test_functions_and_classes(self, folder: Path) -> None:
+        assert verdict(("mine.py:half", None), folder=folder)("", ITEM) == 0.5
+        assert verdict(("mine.py:same", None), ("mine.py:half", None), folder=folder)("3", ITEM) == 0.5
+        assert verdict(("mine.py:Longer", 1), folder=folder)("ab", ITEM) == 1
+        assert verdict(("mine.py:Longer", {"than": 2}), folder=folder)("ab", ITEM) == 0
+
+    @pytest.mark.parametrize(
+        ("name", "received"),
+        [
+            ("raises", "ZeroDivisionError: division by zero"),
+            ("nothing", "None"),
+            ("nan", "nan"),
+            ("two", "2"),
+            ("text", "'1'"),
+        ],
+    )
+    def test_a_wrong_verdict_names_file_function_and_item(
+        self, folder: Path, name: str, received: str
+    ) -> None:
+        grader = verdict((f"mine.py:{name}", None), folder=folder)
+        with pytest.raises(KingyoError, match=rf"grader mine\.py:{name} on item i7: .*received {received}"):
+            grader("3", ITEM)
+
+    @pytest.mark.parametrize(
+        ("spec", "message"),
+        [
+            (("mine.py:hafl", None), "Did you mean 'half'"),
+            (("none.py:half", None), "no file"),
+            (("mine.py:half", 3), "expected no option: it is a function; received 3"),
+            (("mine.py:constant", None), "expected a function; received int"),
+            (("mine.py:Plain", None), "expected a function or a dataclass"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, folder: Path, spec: tuple[str, object], message: str) -> None:
+        with pytest.raises(KingyoError, match=message):
+            verdict(spec, folder=folder)

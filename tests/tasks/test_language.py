@@ -1,0 +1,100 @@
+"""Is a text Japanese, or German? Short texts, digits, mixtures."""
+
+from __future__ import annotations
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.tasks import language
+from kingyo.tasks.language import Language, is_written_in
+from kingyo.testing.tasks import GraderContract
+
+
+class TestJapaneseGrader(GraderContract):
+    right = (
+        ("12-3=9。9+8=17。答えは17個です。", ""),
+        ("リンゴ", ""),
+        ("ﾘﾝｺﾞが3個", ""),
+        ("AさんはBさんより3cm高いです。", ""),
+        ("xは3cm、yは5kgです。", ""),
+        ("Tomはりんごを三個とみかんを五個買いました。", ""),
+    )
+    wrong = (
+        ("12-3=9. The answer is 17.", ""),
+        ("", ""),
+        ("17", ""),
+        ("12-3=9。9+8=17。", ""),
+        ("答えは seventeen apples です", ""),
+        ("The answer is 17. 答えは17個です。", ""),
+        ("答案是十七个苹果", ""),
+        ("十七個", ""),
+        ("정답은 17개입니다", ""),
+        ("👍", ""),
+    )
+
+    def make(self) -> Language:
+        return Language(code="ja")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("zh", "答案是十七个苹果"),
+        ("ko", "정답은 17개입니다"),
+        ("th", "คำตอบคือ 17"),
+        ("el", "Η απάντηση είναι 17"),
+        ("he", "התשובה היא 17"),
+    ],
+)
+def test_a_language_that_owns_its_script(code: str, text: str) -> None:
+    assert is_written_in(text, code)
+    assert not is_written_in("12-3=9。答えは17個です。", code)
+    assert not is_written_in("The answer is 17.", code)
+
+
+class TestWithLingua:
+    @pytest.fixture(autouse=True)
+    def lingua(self) -> None:
+        pytest.importorskip("lingua", reason="the extra `language` is not installed")
+
+    @pytest.mark.parametrize(
+        ("code", "text"),
+        [
+            ("en", "12-3=9. 9+8=17. The answer is 17."),
+            ("en", "Tom has 5 books left."),
+            ("de", "Die Antwort ist 17."),
+            ("de", "Zuerst ziehen wir 3 von 12 ab. Das ergibt 9."),
+            ("fr", "La réponse est 17."),
+            ("es", "La respuesta es 17."),
+            ("ru", "Ответ: 17 яблок."),
+        ],
+    )
+    def test_its_own_text(self, code: str, text: str) -> None:
+        assert is_written_in(text, code)
+        others = {"en", "de", "fr", "es", "ru"} - {code}
+        assert not any(is_written_in(text, other) for other in others)
+
+    @pytest.mark.parametrize("code", ["en", "de", "ru"])
+    @pytest.mark.parametrize("text", ["", "17", "12-3=9.", "12-3=9。答えは17個です。"])
+    def test_nothing_of_it(self, code: str, text: str) -> None:
+        assert not is_written_in(text, code)
+
+    def test_half_and_half_is_neither(self) -> None:
+        text = "The answer is 17 apples. Die Antwort ist 17 Äpfel."
+        assert not is_written_in(text, "en")
+        assert not is_written_in(text, "de")
+
+
+def test_without_lingua_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    language._detector.cache_clear()
+    monkeypatch.setitem(__import__("sys").modules, "lingua", None)
+    with pytest.raises(KingyoError, match=r"pip install 'kingyo\[language\]'"):
+        is_written_in("Die Antwort ist 17.", "de")
+    assert is_written_in("答えは17個です。", "ja")
+    language._detector.cache_clear()
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("jp", "ja"), ("japanese", "ja"), ("EN", "en"), ("cn", "zh")])
+def test_an_unknown_code_suggests(wrong: str, right: str) -> None:
+    with pytest.raises(KingyoError, match=f"Did you mean '{right}'"):
+        is_written_in("text", wrong)

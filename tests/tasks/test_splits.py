@@ -1,0 +1,101 @@
+"""Fit, validation and test: disjoint, complete, stable."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.tasks import Sizes, make_splits
+from kingyo.types import SPLITS, Item
+
+
+def items(n: int) -> list[Item]:
+    return [Item(id=str(i), prompt=f"prompt {i}", answer=str(i)) for i in range(n)]
+
+
+def prompts(splits) -> dict[str, list[str]]:
+    return {split: [item.prompt for item in splits[split]] for split in SPLITS}
+
+
+shares = st.floats(0.05, 0.9)
+
+
+@given(n=st.integers(30, 300), fit=shares, validation=shares, seed=st.integers(0, 5))
+def test_shares(n: int, fit: float, validation: float, seed: int) -> None:
+    total = fit + validation + 0.3
+    sizes = Sizes(fit=fit / total, validation=validation / total, test=0.3 / total, seed=seed)
+    splits = make_splits(items(n), sizes)
+    found = [item.id for split in SPLITS for item in splits[split]]
+    assert len(found) == len(set(found)) == n
+    for split in SPLITS:
+        assert abs(len(splits[split]) - n * getattr(sizes, split)) <= 1
+
+
+@given(fit=st.integers(1, 20), validation=st.integers(1, 20), test=st.integers(1, 20), seed=st.integers(0, 5))
+def test_counts(fit: int, validation: int, test: int, seed: int) -> None:
+    splits = make_splits(items(60), Sizes(fit=fit, validation=validation, test=test, seed=seed))
+    assert [len(splits[split]) for split in SPLITS] == [fit, validation, test]
+    assert len({item.id for split in SPLITS for item in splits[split]}) == fit + validation + test
+
+
+@given(st.randoms(use_true_random=False), st.integers(0, 3))
+def test_the_order_of_the_file_does_not_matter(rng: random.Random, seed: int) -> None:
+    shuffled = items(40)
+    rng.shuffle(shuffled)
+    assert make_splits(shuffled, Sizes(seed=seed)) == make_splits(items(40), Sizes(seed=seed))
+
+
+def test_the_seed_matters() -> None:
+    assert make_splits(items(40), seed=1) != make_splits(items(40), seed=2)
+    assert make_splits(items(40), seed=1) == make_splits(items(40), Sizes(seed=1))
+
+
+def test_one_more_row_moves_next_to_nothing() -> None:
+    before, after = prompts(make_splits(items(200))), prompts(make_splits(items(201)))
+    moved = sum(len(set(before[split]) - set(after[split])) for split in SPLITS)
+    assert moved <= 2
+
+
+def test_prompts_that_differ_in_form_only_are_one() -> None:
+    same = [Item(id=str(i), prompt=p, answer="") for i, p in enumerate(["a 1", "ａ １", " a\n1", "a\u30001"])]
+    splits = make_splits([*items(20), *same], Sizes(fit=10, validation=10, test=1))
+    assert sum(item in same for split in SPLITS for item in splits[split]) == 1
+    with pytest.raises(KingyoError, match="at most 21 different items"):
+        make_splits([*items(20), *same], Sizes(fit=10, validation=10, test=2))
+
+
+def test_every_machine_and_process_agrees() -> None:
+    program = (
+        "from kingyo.tasks import make_splits; from kingyo.types import Item;"
+        "print([i.id for i in make_splits([Item(id=str(i), prompt=f'prompt {i}', answer='') "
+        "for i in range(12)])['fit']])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    here = [item.id for item in make_splits(items(12))["fit"]]
+    assert found.stdout.strip() == str(here) == str(["8", "7", "0", "1", "11", "2"])
+
+
+@pytest.mark.parametrize(
+    ("n", "sizes", "message"),
+    [
+        (0, Sizes(), r"splits.fit: expected at least one item; received 0.5 of 0 items"),
+        (1, Sizes(), r"splits.* expected at least one item"),
+        (
+            10,
+            Sizes(fit=8, validation=2, test=1),
+            r"at most 10 different.*fit 8 \+ validation 2 \+ test 1 = 11",
+        ),
+        (10, Sizes(fit=8), r"fit 8 \+ validation 0.25 \+ test 0.25"),
+        (100, Sizes(fit=0.5, validation=0.4, test=0.2), r"splits: expected sizes"),
+        (100, Sizes(test=0.001), r"splits.test: expected at least one item; received 0.001 of 100"),
+    ],
+)
+def test_too_few_items(n: int, sizes: Sizes, message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        make_splits(items(n), sizes)

@@ -1,0 +1,105 @@
+"""Tasks built from a spec keep the contract, and ask the model as the spec says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.tasks import TASKS, TaskSpec, build_task, parse_task_spec
+from kingyo.testing.tasks import ScriptedModel, TaskContract
+from kingyo.types import Item, ItemScore, Split, Task
+
+GENERATE = parse_task_spec({"data": "x.jsonl", "grader": "number", "stop": ["\n"], "max_new_tokens": 20})
+CHOICE = parse_task_spec({"data": "x.jsonl", "grader": "choice", "choices": "options"})
+
+
+class TestGenerateTask(TaskContract):
+    def make(self, splits: Mapping[Split, Sequence[Item]]) -> Task:
+        return build_task(GENERATE, splits, Path())
+
+
+class TestChoiceTask(TaskContract):
+    def make(self, splits: Mapping[Split, Sequence[Item]]) -> Task:
+        return build_task(CHOICE, splits, Path())
+
+
+ITEM = Item(id="i7", prompt="1 + 2", answer="3", choices=("2", "3", "13"))
+SPLITS: dict[Split, list[Item]] = {"fit": [ITEM], "validation": [], "test": []}
+
+
+def build(**changes: object) -> Task:
+    return build_task(parse_task_spec({"data": "x.jsonl", "grader": "number", **changes}), SPLITS, Path())
+
+
+def test_it_generates_and_grades() -> None:
+    task = build(stop=["\n"], max_new_tokens=9)
+    (score,) = task.score(ScriptedModel({"1 + 2": "it is 3.0\n4"}), [ITEM])
+    assert score == ItemScore(item="i7", score=1.0, answer="it is 3.0")
+
+
+def test_chat_prompts_go_through_the_template() -> None:
+    model = ScriptedModel({"<user>1 + 2<model>": "3"})
+    assert build(chat=True).score(model, [ITEM])[0].score == 1
+    assert model.prompts == ["<user>1 + 2<model>"]
+    chosen = build(chat=True, grader={"choice": {"separator": " "}}, choices="options")
+    assert chosen.score(model, [ITEM])[0] == ItemScore(item="i7", score=1.0, answer="3")
+
+
+class Likelihoods(ScriptedModel):
+    """Gives fixed log-likelihoods to continuations."""
+
+    def __init__(self, values: dict[str, float]) -> None:
+        super().__init__({})
+        self.values = values
+
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        return [self.values[continuation] for _, continuation in pairs]
+
+
+def test_the_most_likely_choice_wins() -> None:
+    task = build(grader="choice", choices="options")
+    assert task.score(Likelihoods({"2": -3.0, "3": -1.0, "13": -1.5}), [ITEM])[0].answer == "3"
+    assert task.score(Likelihoods({"2": -3.0, "3": -1.0, "13": -0.5}), [ITEM])[0].score == 0
+    assert task.score(Likelihoods({"2": -1.0, "3": -1.0, "13": -1.0}), [ITEM])[0].answer == "2"
+
+
+def test_choices_can_be_compared_by_length() -> None:
+    likelihoods = Likelihoods({"2": -3.0, "3": -1.0, "13": -1.5})
+    task = build(grader={"choice": {"normalise": True}}, choices="options")
+    assert task.score(likelihoods, [ITEM])[0].answer == "13"
+
+
+def test_items_that_cannot_be_graded_are_refused_before_the_search() -> None:
+    bad = Item(id="i8", prompt="?", answer="many")
+    with pytest.raises(KingyoError, match="answer of item i8"):
+        build_task(GENERATE, {**SPLITS, "test": [bad]}, Path())
+    with pytest.raises(KingyoError, match="answer of item i8: expected one of the choices"):
+        build_task(CHOICE, {**SPLITS, "test": [bad]}, Path())
+
+
+def test_choice_does_not_mix() -> None:
+    with pytest.raises(KingyoError, match="`choice` alone"):
+        build(grader=["choice", "number"], choices="options")
+
+
+def test_a_model_that_skips_answers_is_caught() -> None:
+    class Lazy(ScriptedModel):
+        def generate(
+            self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+        ) -> list[str]:
+            return []
+
+    with pytest.raises(KingyoError, match="expected 1 answers; received 0"):
+        build().score(Lazy({}), [ITEM])
+
+
+def test_kinds_by_name_and_from_a_file(tmp_path: Path) -> None:
+    assert TASKS.names() == ["choice", "generate"]
+    (tmp_path / "mine.py").write_text("def kind(spec, splits, folder): return (spec.name, splits, folder)")
+    spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
+    assert build_task(spec, SPLITS, tmp_path) == ("mine", SPLITS, tmp_path)
+    with pytest.raises(KingyoError, match=r"task kind: .*'genrate'. Did you mean 'generate'"):
+        build_task(TaskSpec(data="x", grader="number", kind="genrate"), SPLITS, tmp_path)
