@@ -137,7 +137,7 @@ def test_contrast_counts_every_item_once(better: RunStore) -> None:
     contrast, winner = found.contrast, found.summary.winner
     assert contrast is not None and winner is not None and winner.test is not None
     both = winner.test.score * contrast.n - len(contrast.gained)
-    assert contrast.union.score * contrast.n == pytest.approx(both + len(contrast.lost))
+    assert contrast.best_of_parents.score * contrast.n == pytest.approx(both + len(contrast.lost))
     assert "uniform" not in contrast.parents
     assert all(row.answers["bred"].score == 1.0 for row in contrast.gained)
     assert all(any(row.answers[name].score == 1.0 for name in contrast.parents) for row in contrast.lost)

@@ -119,12 +119,14 @@ def _languages(card: Card) -> list[str]:
 
 
 def _summary(card: Card) -> str:
-    names = ", ".join(cell(origin.name) for origin in card.origins)
-    number = card.chosen.trial.trial.number
+    base = card.recipe.base_model
+    names = ", ".join(cell(origin.name) for origin in card.origins if origin.reference != base)
+    relative = "" if base is None else " relative to their base"
+    trial = f"trial {card.chosen.trial.trial.number} of the run {cell(card.summary.run)}"
     picked = "" if card.is_winner else " It is not the one that validation picked."
     return (
-        f"A merge of {names}, bred by kingyo {cell(card.version)}: an evolutionary search over recipes, "
-        f"without any gradient training. This is trial {number} of the run {cell(card.summary.run)}.{picked}"
+        f"A merge of {names}{relative}, bred by kingyo {cell(card.version)}: an evolutionary search over "
+        f"recipes, without any gradient training. This is {trial}.{picked}"
     )
 
 
@@ -211,12 +213,14 @@ def _use(card: Card) -> str:
             f"tokenizer.apply_chat_template([{{'role': 'user', 'content': {prompt}}}], "
             "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
         )
+    task = card.config.task
+    stop = f", stop_strings={list(task.stop)}, tokenizer=tokenizer" if task.stop else ""
     code = (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         "tokenizer = AutoTokenizer.from_pretrained('.')  # this folder\n"
         "model = AutoModelForCausalLM.from_pretrained('.')\n"
         f"ids = {asked}\n"
-        f"answer = model.generate(ids, max_new_tokens={card.config.task.max_new_tokens}, do_sample=False)\n"
+        f"answer = model.generate(ids, do_sample=False, max_new_tokens={task.max_new_tokens}{stop})\n"
         "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"
     )
     return fence(code, "python")

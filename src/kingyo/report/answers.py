@@ -29,14 +29,14 @@ class Contrast:
         n: items of the test split.
         gained: the bred model solves them, and no parent does.
         lost: a parent solves them, and the bred model does not.
-        union: share of the items that at least one parent solves.
+        best_of_parents: mean score of the best parent for each item, which nobody can know beforehand.
         parents: the names of the parents.
     """
 
     n: int
     gained: tuple[SideBySide, ...]
     lost: tuple[SideBySide, ...]
-    union: Interval
+    best_of_parents: Interval
     parents: tuple[str, ...]
 
 
@@ -61,7 +61,9 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> Contrast | None
         n=len(rows),
         gained=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if b and not p),
         lost=tuple(row for row, p, b in zip(rows, by_parents, by_bred, strict=True) if p and not b),
-        union=interval([float(solved) for solved in by_parents], seed=STATISTICS_SEED),
+        best_of_parents=interval(
+            [max(row.answers[name].score for name in parents) for row in rows], seed=STATISTICS_SEED
+        ),
         parents=parents,
     )
 

@@ -21,6 +21,7 @@ class Figure:
         description: what it shows, in words, for those who cannot see it.
         data, layout: of plotly.js.
         height: in pixels.
+        min_width: in pixels; where the screen is narrower the chart scrolls within its box.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Figure:
     data: Sequence[Json]
     layout: Json
     height: int
+    min_width: int = 0
 
     def to_json(self) -> Json:
         """What the page's script draws."""
@@ -69,6 +71,7 @@ def names_axis(names: Sequence[str]) -> Json:
     }
 
 
-def plain(text: str) -> str:
-    """Text for plotly, which reads a little HTML in all labels."""
-    return html.escape(text, quote=False)
+def plain(text: str, longest: int | None = None) -> str:
+    """Write text for plotly, which reads a little HTML in all labels; cut what is longer than ``longest``."""
+    cut = text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
+    return html.escape(cut, quote=False)

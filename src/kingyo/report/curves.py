@@ -162,14 +162,10 @@ def _top(main: History, controls: Mapping[str, History], baselines: Mapping[str,
     return min(103.0, 110 * max([0.05, *drawn, *baselines.values()]))
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
-
-
 def _labels(main: History, baselines: Mapping[str, float], gap: float) -> list[Json]:
     """Names at the right end of the lines, moved apart where lines are close."""
     ends = [
-        (score, f"{plain(_short(name))} {wording.percent(score)}", "@muted")
+        (score, f"{plain(name, LONGEST_NAME)} {wording.percent(score)}", "@muted")
         for name, score in baselines.items()
     ]
     if main.records:

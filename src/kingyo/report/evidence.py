@@ -47,8 +47,8 @@ def _answers_claim(contrast: Contrast) -> str:
     parents = len(contrast.parents)
     return (
         f"{len(contrast.gained)} of {contrast.n:,} test items are solved by the bred model and by none "
-        f"of its {wording.counted(parents, 'parent')}. Somebody who picked the right parent for every single "
-        f"item would reach {wording.score(contrast.union)}, n = {contrast.union.n:,}."
+        f"of its {wording.counted(parents, 'parent')}. Somebody who picked the best parent for every single "
+        f"item would score {wording.score(contrast.best_of_parents)}, n = {contrast.n:,}."
     )
 
 
@@ -163,7 +163,7 @@ def _search(found: Findings) -> str:
 def _methods(found: Findings) -> str:
     names = {
         "wilson": "Wilson's for shares of right answers",
-        "bca": "BCa bootstrap of the items for other scores",
+        "bca": "BCa bootstrap of the items for other scores (a little too narrow below 50 items)",
         "newcombe": "Newcombe's for differences",
     }
     entries = [*found.summary.baselines.values(), *([found.child] if found.child else [])]
@@ -196,7 +196,7 @@ def render_failures(found: Findings) -> Html:
     if not rows:
         return section("failures", "Failures", note("No trial failed."))
     head = ("reason", "search", "trials")
-    return section("failures", "Failures", table(head, rows, label="Failed trials by reason"))
+    return section("failures", "Failures", table(head, rows, label="Failed trials by reason", numbers=False))
 
 
 def _pairs(value: object) -> str:

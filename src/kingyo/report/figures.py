@@ -10,13 +10,14 @@ from kingyo.report.composition import Matrix
 from kingyo.report.findings import Bar
 
 FILLS = {"bred": "@accent", "parent": "@grey", "uniform": "@grey", "control": "@grey-light"}
+LONGEST_NAME = 20  # of a label beside a chart, so that a phone has room for the chart
 CELLS_WITH_TEXT = 14  # columns; beyond them numbers would overlap
 
 
 def bars(found: Sequence[Bar], split: str) -> Figure:
     """Draw the scores of all models with their intervals, one horizontal bar each."""
     places = list(range(len(found)))
-    names = [f"<b>{bar.name}</b>" if bar.role == "bred" else plain(bar.name) for bar in found]
+    names = [f"<b>{bar.name}</b>" if bar.role == "bred" else plain(bar.name, LONGEST_NAME) for bar in found]
     percents: Json = {"range": [0, 118], "tickvals": [0, 25, 50, 75, 100]}
     layout: Json = {
         "xaxis": axis(f"score on {split}") | percents | {"ticktext": ["0%", "25%", "50%", "75%", "100%"]},
@@ -69,8 +70,8 @@ def _bar_labels(found: Sequence[Bar], places: Sequence[int]) -> Json:
 
 def heat_map(matrix: Matrix, name: str) -> Figure:
     """Draw the winner's genes of one parameter: sources down, groups of layers across."""
-    columns = [plain(column.removeprefix("block.")) for column in matrix.columns]
-    rows = [plain(row) for row in matrix.rows]
+    columns = [plain(column.removeprefix("block."), LONGEST_NAME) for column in matrix.columns]
+    rows = [plain(row, LONGEST_NAME) for row in matrix.rows]
     layout: Json = {
         "xaxis": names_axis(columns) | {"side": "top"},
         "yaxis": names_axis(rows) | {"autorange": "reversed"},
@@ -81,7 +82,12 @@ def heat_map(matrix: Matrix, name: str) -> Figure:
         data=[_cells(matrix)],
         layout=layout,
         height=max(104, 36 * len(rows) + 60),
+        min_width=60 + 7 * max(len(row) for row in rows) + _cell_width(matrix) * len(columns),
     )
+
+
+def _cell_width(matrix: Matrix) -> int:
+    return 34 if len(matrix.columns) <= CELLS_WITH_TEXT else 15
 
 
 def _cells(matrix: Matrix) -> Json:

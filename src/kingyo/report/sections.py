@@ -37,16 +37,17 @@ def note(text: str) -> Html:
 
 def chart(figure: Figure) -> Html:
     """Build the place where the page's script draws a figure, and the figure's data."""
+    drawing = element(
+        "div",
+        class_="chart",
+        role="img",
+        aria_label=figure.description,
+        data_figure=figure.name,
+        style=f"min-height:{figure.height}px;min-width:{figure.min_width}px",
+    )
     return element(
         "figure",
-        element(
-            "div",
-            class_="chart",
-            role="img",
-            aria_label=figure.description,
-            data_figure=figure.name,
-            style=f"min-height:{figure.height}px",
-        ),
+        element("div", drawing, class_="scroll") if figure.min_width else drawing,
         element("script", json_text(figure.to_json()), type="application/json", id=f"figure-{figure.name}"),
     )
 
@@ -179,7 +180,7 @@ def _family(main: History, family: Family) -> Html:
         chart(descent(main, lit, family.edges, family.child)),
         note("Each point is a trial; lines run from parent to child. Other trials are faint."),
         table(
-            ("parent", "score on fit", "n", "genes from it alone"),
+            ("parent", "score on fit", "n", "genes from it"),
             [
                 (f"trial {number}", _fit(main, number), f"{main.by_number[number].n:,}", str(own))
                 for number, own in zip(kept.parents, kept.from_each, strict=True)
