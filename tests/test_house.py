@@ -59,9 +59,7 @@ def imported_rooms(path: Path) -> set[str]:
             names = node.module.split(".")[1:]
             found.update(names[:1] or [alias.name for alias in node.names if (PACKAGE / alias.name).exists()])
         elif isinstance(node, ast.Import):
-            found.update(
-                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("kingyo.")
-            )
+            found.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("kingyo."))
     return found
 
 
@@ -79,7 +77,9 @@ def test_every_room_has_a_floor() -> None:
     assert {room(path) for path in MODULES} - {"__init__"} <= set(FLOORS)
 
 
-@pytest.mark.parametrize("module", ["kingyo", "kingyo.cli", "kingyo.strategies", "kingyo.store", "kingyo.stats"])
+@pytest.mark.parametrize(
+    "module", ["kingyo", "kingyo.cli", "kingyo.strategies", "kingyo.store", "kingyo.stats"]
+)
 def test_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
