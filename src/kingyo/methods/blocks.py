@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 16
+BLOCK = 1 << 15  # larger ones make the C library return their memory after each operation: page faults
 _PART = 1 << 12  # torch splits no sum this short between threads
 
 Span = tuple[int, int]
@@ -35,17 +35,20 @@ def rows(vectors: Sequence[Tensor], span: Span) -> Tensor:
     return torch.stack([vector[span[0] : span[1]] for vector in vectors]).float()
 
 
-def scale_rows(matrix: Tensor, factors: Sequence[float]) -> Tensor:
-    """Multiply each row by its factor, in place."""
-    return matrix.mul_(torch.tensor(factors, dtype=torch.float32).unsqueeze(1))
+def column(numbers: Sequence[float]) -> Tensor:
+    """One number per row, to multiply a matrix with."""
+    return torch.tensor(numbers, dtype=torch.float32).unsqueeze(1)
 
 
 def add_rows(matrix: Tensor) -> Tensor:
-    """Sum the rows in their order, into the first, which is returned."""
+    """Sum the rows in their order, in new memory."""
     first, *others = matrix.unbind(0)
-    for row in others:
-        first.add_(row)
-    return first
+    if not others:
+        return first.clone()
+    total = first + others[0]
+    for row in others[1:]:
+        total.add_(row)
+    return total
 
 
 def row_sums(matrix: Tensor) -> list[float]:

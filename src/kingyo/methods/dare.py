@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kingyo.methods import METHODS
-from kingyo.methods.blocks import BLOCK, Span, row_sums, scale_rows, spans
+from kingyo.methods.blocks import BLOCK, Span, row_sums, spans
 from kingyo.methods.contract import MethodValues, Noise, Parameter
 from kingyo.methods.task_vectors import (
     DENSITY,
@@ -112,15 +112,13 @@ class Dropped:
         self._densities = densities
         self._noise = noise
         self._small: Tensor | None = None
-        self.scales = [1.0] * len(densities)
+        self.scales: Sequence[float] = [1.0] * len(densities)
 
     def block(self, span: Span) -> Tensor:
-        """The entries of a span in new float32 memory, one row per source."""
+        """The entries of a span in float32, one row per source; never write to it."""
         if self._small is not None:
-            kept = self._small[:, span[0] : span[1]].clone()
-        else:
-            kept = self._whole.block(span).mul_(self._mask(span))
-        return scale_rows(kept, self.scales)
+            return self._small[:, span[0] : span[1]]
+        return self._whole.block(span).mul_(self._mask(span))
 
     def ratios(self) -> list[float]:
         """Σ|δ| / Σ|mδ| of each; 1 where nothing is left to scale."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.methods import METHODS
-from kingyo.methods.blocks import add_rows, flatten, rows, scale_rows, spans
+from kingyo.methods.blocks import add_rows, column, flatten, rows, spans
 from kingyo.methods.contract import MethodValues, Noise, Parameter
 from kingyo.methods.task_vectors import LAMBDA, WEIGHT, Dense, add_task_vectors, taking_part
 
@@ -46,10 +46,10 @@ class Linear:
                     "weight", expected="weights with a sum to divide by", received=f"a sum of {total:g}"
                 )
             weights = tuple(weight / total for weight in weights)
-        vectors = flatten(sources)
+        vectors, shares = flatten(sources), column(weights)
         out = torch.empty(sources[0].shape, dtype=torch.float32)
         for span in spans(out.numel()):
-            out.view(-1)[span[0] : span[1]] = add_rows(scale_rows(rows(vectors, span), weights))
+            out.view(-1)[span[0] : span[1]] = add_rows(rows(vectors, span).mul_(shares))
         return out
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kingyo.methods import METHODS
-from kingyo.methods.blocks import add_rows, row_sums, rows, scale_rows, spans
+from kingyo.methods.blocks import add_rows, column, row_sums, rows, spans
 from kingyo.methods.contract import MethodValues, Noise, Parameter
 
 _COLINEAR = 0.9995
@@ -42,11 +42,10 @@ class Slerp:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         first, second = base.reshape(-1), sources[0].reshape(-1)
-        of_first, of_second = _shares(values.number("t"), _cosine(first, second))
+        shares = column(_shares(values.number("t"), _cosine(first, second)))
         out = torch.empty(base.shape, dtype=torch.float32)
         for span in spans(out.numel()):
-            ends = scale_rows(rows((first, second), span), (of_first, of_second))
-            out.view(-1)[span[0] : span[1]] = add_rows(ends)
+            out.view(-1)[span[0] : span[1]] = add_rows(rows((first, second), span).mul_(shares))
         return out
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from kingyo.methods.blocks import Span, add_rows, flatten, rows, scale_rows, spans
+from kingyo.methods.blocks import Span, add_rows, column, flatten, rows, spans
 from kingyo.methods.contract import MethodValues, Parameter
 
 WEIGHT = Parameter(
@@ -40,8 +40,13 @@ _SMALLEST_DIVISOR = 1e-8
 class TaskVectors(Protocol):
     """The task vectors of the sources that take part (their weight is not zero), block by block."""
 
+    @property
+    def scales(self) -> Sequence[float]:
+        """What each is still to be multiplied with."""
+        ...
+
     def block(self, span: Span) -> Tensor:
-        """The entries of a span in new float32 memory, one row per source."""
+        """The entries of a span in float32, one row per source; never write to it."""
         ...
 
 
@@ -51,6 +56,11 @@ class Dense:
     def __init__(self, sources: Sequence[Tensor], base: Tensor) -> None:
         self._sources = flatten(sources)
         self._base = base.reshape(-1)
+
+    @property
+    def scales(self) -> Sequence[float]:
+        """Nothing to scale."""
+        return [1.0] * len(self._sources)
 
     @property
     def n_sources(self) -> int:
@@ -90,11 +100,12 @@ def add_task_vectors(base: Tensor, vectors: TaskVectors, values: MethodValues, *
         A new float32 tensor. A divisor below 1e-8 counts as 1; without any source it is the base.
     """
     weights = [weight for weight in values.each("weight") if weight]
+    factors = column([weight * scale for weight, scale in zip(weights, vectors.scales, strict=True)])
     combine = _elected_sum if elect else _plain_sum
     flat = base.reshape(-1)
     out = torch.empty(base.shape, dtype=torch.float32)
     for span in spans(flat.numel()) if weights else ():
-        terms = scale_rows(vectors.block(span), weights)
+        terms = vectors.block(span) * factors
         merged = combine(terms, weights, values.flag("normalize")).mul_(values.number("lambda"))
         torch.add(flat[span[0] : span[1]], merged, out=out.view(-1)[span[0] : span[1]])
     return out if weights else out.copy_(base)
@@ -107,11 +118,12 @@ def _plain_sum(terms: Tensor, weights: Sequence[float], normalize: bool) -> Tens
 
 def _elected_sum(terms: Tensor, weights: Sequence[float], normalize: bool) -> Tensor:
     """Elect signs and take the disjoint mean (Yadav 2023, algorithm 1)."""
-    votes = add_rows(terms.clone())
+    votes = add_rows(terms)
     sign = torch.ge(votes, 0.0, out=votes).mul_(2.0).sub_(1.0)
     agreeing = terms.mul_(sign).relu_()  # |wᵢδᵢ| where the sign is the elected one, else 0
     if not normalize:
         return add_rows(agreeing).mul_(sign)
-    divisor = add_rows(scale_rows(torch.gt(agreeing, 0.0, out=torch.empty_like(agreeing)), weights))
+    shares = torch.gt(agreeing, 0.0, out=torch.empty_like(agreeing)).mul_(column(weights))
+    divisor = add_rows(shares)
     none = torch.lt(divisor.abs(), _SMALLEST_DIVISOR)
     return add_rows(agreeing).mul_(sign).div_(divisor.masked_fill_(none, 1.0))

@@ -77,10 +77,15 @@ class Trimmed:
         else:
             self._limits = [_limit(_magnitudes(whole.only(row)), count) for row, count in enumerate(counts)]
 
+    @property
+    def scales(self) -> Sequence[float]:
+        """Nothing to scale."""
+        return self._whole.scales
+
     def block(self, span: Span) -> Tensor:
-        """The entries of a span in new float32 memory, one row per source."""
+        """The entries of a span in float32, one row per source; never write to it."""
         if self._small is not None:
-            return self._small[:, span[0] : span[1]].clone()
+            return self._small[:, span[0] : span[1]]
         entries = self._whole.block(span)
         return self._trim(entries, entries.abs(), span[0])
 
