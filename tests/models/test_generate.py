@@ -89,6 +89,19 @@ def test_an_end_token_ends_the_text(tmp_path: Path) -> None:
     assert ended.generate(PROMPTS[:1], max_new_tokens=10) == [" ".join(free[0].split()[:2])]
 
 
+def test_a_special_token_may_be_a_stop_string(tmp_path: Path) -> None:
+    folder = llama(tmp_path / "model")
+    model = LiveModel.load(folder)
+    fill(model, 0)
+    free = model.generate(PROMPTS[:1], max_new_tokens=10)[0].split()
+    words = tokenizer()
+    words.add_special_tokens({"additional_special_tokens": [free[3]]})
+    words.save_pretrained(folder)
+    special = LiveModel.load(folder)
+    fill(special, 0)
+    assert special.generate(PROMPTS[:1], max_new_tokens=10, stop=[free[3]]) == [" ".join(free[:3])]
+
+
 def test_sampling_settings_of_a_checkpoint_are_ignored(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
     plain = LiveModel.load(folder)

@@ -19,6 +19,11 @@ class Tokenizer(Protocol):
     eos_token_id: int | None
     pad_token_id: int | None
     chat_template: object
+    all_special_tokens: list[str]
+
+    def convert_tokens_to_ids(self, tokens: str) -> int:
+        """Return the number of a token by its name."""
+        ...
 
     def __call__(self, text: str, *, add_special_tokens: bool, verbose: bool) -> Mapping[str, list[int]]:
         """Tokenize one text."""
@@ -98,6 +103,11 @@ class Text:
             list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
 
+    def special(self, string: str) -> int | None:
+        """Return the number of the special token that a string names, or None: its text never shows."""
+        known = string in self._tokenizer.all_special_tokens
+        return self._tokenizer.convert_tokens_to_ids(string) if known else None
+
     def pad(self, rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
         """Return tokens and mask, int64 [rows, longest], padded on the left."""
         width = max(len(row) for row in rows)
@@ -137,20 +147,24 @@ class Stop:
         if any(not each for each in strings):
             raise ValueError("stop: expected non-empty strings; received ''")
         self._text = text
-        self._strings = tuple(strings)
-        self._last_characters = frozenset(each[-1] for each in strings)
+        special = {each: text.special(each) for each in strings}
+        self._ends = text.ends.union(number for number in special.values() if number is not None)
+        self._strings = tuple(each for each in strings if special[each] is None)
+        self._last_characters = frozenset(each[-1] for each in self._strings)
         self._can_complete: dict[int, bool] = {}
 
     def ended(self, tokens: Sequence[int]) -> bool:
         """Whether the newest token ended the answer."""
         newest = tokens[-1]
-        if newest in self._text.ends:
+        if newest in self._ends:
             return True
+        if not self._strings:
+            return False
         return self._completes(newest) and self._position(self._text.decode(tokens)) is not None
 
     def cut(self, tokens: Sequence[int]) -> str:
         """The text of an answer, up to its end."""
-        text = self._text.decode(tokens[:-1] if tokens and tokens[-1] in self._text.ends else tokens)
+        text = self._text.decode(tokens[:-1] if tokens and tokens[-1] in self._ends else tokens)
         return text[: self._position(text)]
 
     def _position(self, text: str) -> int | None:
@@ -166,7 +180,7 @@ class Stop:
             )  # part of a character; white space that decoders drop
             spaces = any(character.isspace() for character in self._last_characters)
             self._can_complete[token] = unclear or spaces or not self._last_characters.isdisjoint(piece)
-        return bool(self._strings) and self._can_complete[token]
+        return self._can_complete[token]
 
 
 def by_length(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
