@@ -14,28 +14,34 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-_MASK = 0xFFFFFFFF
-_FIRST = 0x7FEB352D
-_SECOND = 0x846CA68B - (1 << 32)  # the same modulo 2^32; as a negative number no product leaves int64
+_FIRST = np.uint32(0x7FEB352D)
+_SECOND = np.uint32(0x846CA68B)
 
 
 def uniform(key: tuple[int, int], start: int, stop: int) -> Tensor:
-    """Hash the integers start..stop-1 to numbers in [0, 1).
+    """Hash the integers start..stop-1, modulo 2^32, to numbers in [0, 1).
 
     Args:
         key: two 32-bit numbers, see ``key_of``.
-        start, stop: range of indices of elements, below 2^32.
+        start, stop: range of indices of elements.
 
     Returns:
         float32, shape (stop - start,); every value is a multiple of 2^-24.
     """
-    bits = torch.arange(start, stop, dtype=torch.int64)
+    bits = np.arange(stop - start, dtype=np.uint32)
+    bits += np.uint32(start % 2**32)
+    scratch = np.empty_like(bits)
     for word in key:
-        _mix(bits.bitwise_xor_(word))
-    return bits.bitwise_right_shift_(8).float().mul_(2.0**-24)
+        bits ^= np.uint32(word)
+        _mix(bits, scratch)
+    bits >>= np.uint32(8)
+    numbers = torch.from_numpy(bits.astype(np.float32))  # pyright: ignore[reportUnknownMemberType]
+    return numbers.mul_(2.0**-24)
 
 
 def key_of(seed: int, source: int, tensor: str) -> tuple[int, int]:
@@ -44,11 +50,13 @@ def key_of(seed: int, source: int, tensor: str) -> tuple[int, int]:
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
-def _mix(bits: Tensor) -> None:
-    """A bijection of 32-bit numbers, in place."""
-    bits.bitwise_xor_(bits >> 16).mul_(_FIRST).bitwise_and_(_MASK)
-    bits.bitwise_xor_(bits >> 15).mul_(_SECOND).bitwise_and_(_MASK)
-    bits.bitwise_xor_(bits >> 16)
+def _mix(bits: NDArray[np.uint32], scratch: NDArray[np.uint32]) -> None:
+    """A bijection of 32-bit numbers, in place; products are modulo 2^32."""
+    bits ^= np.right_shift(bits, np.uint32(16), out=scratch)
+    bits *= _FIRST
+    bits ^= np.right_shift(bits, np.uint32(15), out=scratch)
+    bits *= _SECOND
+    bits ^= np.right_shift(bits, np.uint32(16), out=scratch)
 
 
 class NoiseCache:
