@@ -19,8 +19,7 @@ from tests.methods.definitions import Vector
 
 NOISE = TensorNoise(0, "model.layers.0.mlp.weight")
 # Steps of 1/64 are exact in float32: signs and magnitudes are equal, or not, in both arithmetics.
-entries = st.integers(-128, 128).map(lambda i: i / 64)
-weights_of_two = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, 1.5]), min_size=2, max_size=4)
+entries = st.sampled_from([-1.0, 0.0, 1.0]) | st.integers(-128, 128).map(lambda i: i / 64)
 densities = st.floats(0, 1)
 
 
@@ -183,3 +182,11 @@ def test_masks_of_low_density_lie_within_those_of_higher_density() -> None:
         )
         kept.append(METHODS.get("dare_linear")([source], base, values, NOISE) > 0)
     assert bool((kept[0] <= kept[1]).all()) and bool((kept[1] <= kept[2]).all())
+
+
+def test_a_vote_of_zero_elects_plus() -> None:
+    sources = [torch.tensor([0.5, -0.25]), torch.tensor([-0.5, 0.25])]
+    values = MethodValues(
+        shared={"normalize": True, "lambda": 1.0}, per_source={"weight": (1.0, 1.0), "density": (1.0, 1.0)}
+    )
+    assert METHODS.get("ties")(sources, torch.zeros(2), values, NOISE).tolist() == [0.5, 0.25]
