@@ -75,24 +75,28 @@ def test_files_and_live_weights_are_the_same_bits(
     assert {file.name for file in out.iterdir()} >= {"recipe.yaml", "tokenizer.json", "chat_template.jinja"}
 
 
-@pytest.mark.parametrize("method", METHODS.names())
-def test_another_process_with_other_threads_gives_the_same_bits(
-    folder: Path, tmp_path: Path, method: str
-) -> None:
-    made = recipe(method)
-    (tmp_path / "recipe.yaml").write_text(made.to_yaml())
-    code = (
-        "import sys; from pathlib import Path; from kingyo.merge import open_sources, plan, to_folder\n"
-        "from kingyo.recipe import load_recipe; recipe = load_recipe(Path(sys.argv[1]))\n"
-        "to_folder(plan(recipe, open_sources(recipe, Path(sys.argv[2]))), Path(sys.argv[3]))"
-    )
-    paths = [str(tmp_path / "recipe.yaml"), str(folder / "llama" / "float32"), str(tmp_path / "out")]
-    environment = os.environ | {"OMP_NUM_THREADS": "3"}
-    subprocess.run([sys.executable, "-c", code, *paths], check=True, env=environment)
-    theirs = load_file(tmp_path / "out" / "model.safetensors")
-    ours = plan(made, open_sources(made, folder / "llama" / "float32"))
-    for job in ours.jobs:
-        assert torch.equal(compute(job, ours.sources.read), theirs[job.name]), job.name
+MERGE_ALL = """
+import sys
+from pathlib import Path
+from kingyo.merge import open_sources, plan, to_folder
+from kingyo.recipe import load_recipe
+for file in sorted(Path(sys.argv[1]).glob("*.yaml")):
+    recipe = load_recipe(file)
+    to_folder(plan(recipe, open_sources(recipe, Path(sys.argv[2]))), file.with_suffix(""))
+"""
+
+
+def test_another_process_with_other_threads_gives_the_same_bits(folder: Path, tmp_path: Path) -> None:
+    models = folder / "llama" / "float32"
+    for method in METHODS.names():
+        (tmp_path / f"{method}.yaml").write_text(recipe(method).to_yaml())
+    command = [sys.executable, "-c", MERGE_ALL, str(tmp_path), str(models)]
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "3"})
+    for method in METHODS.names():
+        theirs = load_file(tmp_path / method / "model.safetensors")
+        ours = plan(recipe(method), open_sources(recipe(method), models))
+        for job in ours.jobs:
+            assert torch.equal(compute(job, ours.sources.read), theirs[job.name]), f"{method}: {job.name}"
 
 
 def test_one_source_alone_is_itself(folder: Path) -> None:
