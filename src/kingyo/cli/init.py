@@ -13,6 +13,8 @@ import typer
 
 from kingyo.errors import KingyoError
 
+ENOUGH = {"fit": 100, "validation": 150, "test": 300}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
@@ -28,6 +30,7 @@ class Answers:
     grader: str
     language: str | None
     candidates: int
+    splits: str
 
 
 def add_to(app: typer.Typer) -> None:
@@ -72,18 +75,21 @@ def init(
             str(out), expected="a new file", received="one that exists", remedy="Give another name."
         )
     folder = out.parent
+    base = base if base is not None or source else _ask_base()
+    source = source or _ask_sources()
+    task = task or str(typer.prompt("Task file (.jsonl or .csv with prompts and answers)"))
     said = Answers(
         name=_safe(out.stem),
-        base=_relative(base if base is not None or source else _ask_base(), folder),
-        sources=_named(source or _ask_sources(), folder),
-        data=_relative(task or typer.prompt("Task file (.jsonl or .csv with prompts and answers)"), folder)
-        or "",
+        base=_relative(base, folder),
+        sources=_named(source, folder),
+        data=_relative(task, folder) or task,
         prompt=prompt,
         chat=chat,
         answer=answer,
         grader=grader or typer.prompt("Grader (exact, number, contains, regex, choice)", default="exact"),
         language=language,
         candidates=candidates,
+        splits=_splits(Path(task)),
     )
     text = _yaml(said)
     draft = out.with_name(f".{out.name}.draft")
@@ -131,6 +137,17 @@ def _named(sources: Sequence[str], folder: Path) -> dict[str, str]:
             )
         found[name] = _relative(reference, folder) or reference
     return found
+
+
+def _splits(data: Path) -> str:
+    """Shares of a small file; of a large one, as many items as a search can afford to ask every time."""
+    try:
+        rows = sum(bool(line.strip()) for line in data.read_bytes().splitlines())
+    except OSError:
+        rows = 0  # a missing file is named, with a remedy, when the draft is checked
+    if rows < 2 * sum(ENOUGH.values()):
+        return "{fit: 0.5, validation: 0.25, test: 0.25, seed: 0}"
+    return f"{{{', '.join(f'{split}: {n}' for split, n in ENOUGH.items())}, seed: 0}}"
 
 
 def _safe(name: str) -> str:
@@ -184,7 +201,7 @@ task:
   grader: {flow(grader)}
   max_new_tokens: 128
   stop: ["\\n\\n"]
-  splits: {{fit: 0.5, validation: 0.25, test: 0.25, seed: 0}}
+  splits: {said.splits}
 
 # How candidates are merged (`kingyo list methods`). A range is searched, a number is fixed.
 # groups: one | kind | block | layers:N gives every parameter a value per group of tensors.

@@ -1,0 +1,77 @@
+"""Every command in the documents is true: README's are run, in order; the others must parse."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import command
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "zoo/README.md", "examples/*/README.md", "benchmarks/*.md")
+    for path in ROOT.glob(pattern)
+)
+BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
+
+
+def commands(document: Path) -> list[list[str]]:
+    text = "".join(BLOCK.findall(document.read_text(encoding="utf-8"))).replace("\\\n", " ")
+    return [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
+
+
+def test_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
+    (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+    ran = [words for words in commands(ROOT / "README.md") if words[:1] == ["kingyo"]]
+    assert len(ran) >= 5
+    for words in ran:
+        done = subprocess.run(
+            command(*words[1:]),
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+    assert (tmp_path / "my-model" / "model.safetensors").exists()
+    assert (tmp_path / "runs" / "my" / "report.html").exists()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_other_commands_parse(document: Path) -> None:
+    for words in commands(document):
+        program, *arguments = words
+        if program == "make":
+            assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
+        elif program == "kingyo":
+            flags_are_known(command(arguments[0], "--help"), arguments)
+        elif program == "python":
+            assert (ROOT / arguments[0]).is_file(), words
+            flags_are_known([sys.executable, str(ROOT / arguments[0]), "--help"], arguments)
+        else:
+            assert words[:2] == ["pip", "install"], f"a command that nobody checks: {words}"
+            for extra in re.findall(r"kingyo\[([a-z,]+)\]", shlex.join(arguments)):
+                assert all(
+                    f"\n{name} = [" in (ROOT / "pyproject.toml").read_text() for name in extra.split(",")
+                )
+
+
+def flags_are_known(asking: list[str], arguments: list[str]) -> None:
+    done = subprocess.run(asking, capture_output=True, text=True, check=True)
+    for flag in (word.split("=")[0] for word in arguments if word.startswith("--")):
+        assert flag in done.stdout, f"{flag} is not in the help of {arguments}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
