@@ -13,7 +13,7 @@ from typing import cast
 
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.stats import Interval, interval, mcnemar, paired_difference
-from kingyo.store import RunStore, StoredTrial
+from kingyo.store import RunStore, StoredTrial, Summary
 from kingyo.types import Evaluation, Genome, Split
 
 STATISTICS_SEED = 0
@@ -55,7 +55,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """A run at a glance."""
+    """A run at a glance. ``leader`` is the best of the main search on fit, so far."""
 
     run: str
     folder: str
@@ -64,6 +64,7 @@ class RunSummary:
     failures: int
     item_evaluations: int
     seconds: float
+    leader: Entry | None
     winner: Entry | None
     baselines: Mapping[str, Entry]
     controls: Mapping[str, Entry]
@@ -91,6 +92,7 @@ class RunSummary:
             "failures": self.failures,
             "item_evaluations": self.item_evaluations,
             "seconds": round(self.seconds, 3),
+            "leader": self.leader and {"trial": self.leader.trial.trial.number, **_scores(self.leader)},
             "winner": winner,
             "baselines": {name: _scores(entry) for name, entry in self.baselines.items()},
             "controls": {
@@ -125,6 +127,7 @@ def summarize(store: RunStore) -> RunSummary:
         failures=sum(each.failure is not None for each in fits),
         item_evaluations=store.item_evaluations(),
         seconds=store.seconds(),
+        leader=_leader(store, fits),
         winner=winner,
         baselines=baselines,
         controls=entries,
@@ -194,6 +197,11 @@ def fit_minus_test(entry: Entry) -> Interval | None:
         high=difference + math.hypot(fit.high - fit.score, test.score - test.low),
         method="newcombe",
     )
+
+
+def _leader(store: RunStore, fits: Sequence[Summary]) -> Entry | None:
+    known = [(each.mean, -each.trial) for each in fits if each.mean is not None]
+    return read_entry(store, "leader", store.trial(-max(known)[1])) if known else None
 
 
 def _scores(entry: Entry) -> dict[str, object]:

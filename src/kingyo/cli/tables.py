@@ -38,6 +38,8 @@ def _scores(summary: RunSummary) -> Table:
         table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=True)
     if summary.winner is not None:
         _row(table, f"bred (trial {summary.winner.trial.trial.number})", summary.winner, style="bold")
+    elif summary.leader is not None:
+        _row(table, f"best so far (trial {summary.leader.trial.trial.number})", summary.leader, style="bold")
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
     for name, entry in summary.controls.items():
