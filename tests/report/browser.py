@@ -122,6 +122,11 @@ class Browser:
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
         target.write_bytes(base64.b64decode(shot["data"]))
 
+    def print(self, target: Path) -> None:
+        """Write the page as PDF, as a printer would get it."""
+        printed = self.call("Page.printToPDF", printBackground=True)
+        target.write_bytes(base64.b64decode(printed["data"]))
+
     def call(self, method: str, **params: Any) -> Message:
         """Send one command; note the events that come in before its answer."""
         self._count += 1

@@ -10,6 +10,7 @@ from kingyo.report.composition import Matrix
 from kingyo.report.findings import Bar
 
 FILLS = {"bred": "@accent", "parent": "@grey", "uniform": "@grey", "control": "@grey-light"}
+OUTLINES = {"control": "@grey"}
 LONGEST_NAME = 20  # of a label beside a chart, so that a phone has room for the chart
 CELLS_WITH_TEXT = 14  # columns; beyond them numbers would overlap
 
@@ -40,7 +41,10 @@ def _bars(found: Sequence[Bar], places: Sequence[int]) -> Json:
         "x": [100 * bar.score.score for bar in found],
         "y": places,
         "width": 0.62,
-        "marker": {"color": [FILLS[bar.role] for bar in found]},
+        "marker": {
+            "color": [FILLS[bar.role] for bar in found],
+            "line": {"width": 1, "color": [OUTLINES.get(bar.role, FILLS[bar.role]) for bar in found]},
+        },
         "error_x": {
             "type": "data",
             "array": [100 * (bar.score.high - bar.score.score) for bar in found],

@@ -41,14 +41,15 @@ def render_page(found: Findings, plotly_js: str) -> str:
         found: what is to be shown.
         plotly_js: the source of plotly.js.
     """
-    theme_js = _shipped("theme.js")
+    first_js, theme_js = _shipped("first.js"), _shipped("theme.js")
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_policy(plotly_js, theme_js)),
+        element("meta", http_equiv="Content-Security-Policy", content=_policy(first_js, plotly_js, theme_js)),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", f"{found.summary.run}: {headline(found)}"),
+        element("script", own(first_js)),
         element("style", own(_shipped("style.css"))),
     )
     scripts = [element("script", own(source)) for source in (plotly_js, theme_js)]

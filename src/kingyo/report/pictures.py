@@ -19,7 +19,7 @@ from kingyo.report.findings import Findings
 from kingyo.report.history import History
 
 INK, MUTED, RULE, ACCENT = "#1c1c1e", "#63666b", "#e6e5e2", "#cf3a1d"
-FILLS = {"bred": ACCENT, "parent": "#a3a5a9", "uniform": "#a3a5a9", "control": "#d2d2d0"}
+FILLS = {"bred": ACCENT, "parent": "#8b8e93", "uniform": "#8b8e93", "control": "#cdcecf"}
 CONTROL_LINES = (("#0072b2", "--"), ("#b07400", "-."), ("#00795a", ":"))
 SIGNED = LinearSegmentedColormap.from_list("signed", ["#2f6d9e", "#f3f1ee", ACCENT])
 POSITIVE = LinearSegmentedColormap.from_list("positive", ["#f3f1ee", ACCENT])
@@ -58,7 +58,8 @@ def _bars(axes: Axes, found: Findings) -> None:
     bars = found.bars()
     for place, bar in enumerate(bars):
         score, low, high = (100 * each for each in (bar.score.score, bar.score.low, bar.score.high))
-        axes.barh(place, score, height=0.62, color=FILLS[bar.role])
+        edge = FILLS["parent"] if bar.role == "control" else FILLS[bar.role]
+        axes.barh(place, score, height=0.62, color=FILLS[bar.role], edgecolor=edge, lw=0.8)
         axes.errorbar(score, place, xerr=[[score - low], [high - score]], color=INK, capsize=2.5, lw=1.1)
         axes.text(high + 1.2, place, wording.percent(bar.score.score), va="center", fontsize=9, color=INK)
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars], color=INK)
@@ -76,7 +77,7 @@ def _progress(axes: Axes, found: Findings, main: History) -> None:
         _best(axes, control, (colour, dash, 1.5), f"{name} search, best so far", band=False)
     means = main.batches()
     if len(means) > 1:
-        axes.plot(*_columns(means), color="#a3a5a9", lw=1.3, label="mean of the batch")
+        axes.plot(*_columns(means), color="#8b8e93", lw=1.3, label="mean of the batch")
     for name, score in _lines(found).items():
         axes.axhline(score, color=MUTED, lw=0.8, ls=":")
         axes.annotate(f" {name}", (1, score), xycoords=("axes fraction", "data"), fontsize=8, color=MUTED)
