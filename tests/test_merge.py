@@ -153,18 +153,6 @@ def test_a_plan_can_be_read(folder: Path) -> None:
     assert "weight 0.5 0.5 0.5, density 0.4 0.4 0.4" in text
 
 
-def test_checkpoints_may_come_in_the_order_of_the_recipe(folder: Path) -> None:
-    models = folder / "llama" / "float32"
-    made = recipe("ties")
-    opened = [open_checkpoint(source.model, models) for source in made.sources]
-    by_order = plan(made, opened, open_checkpoint("base", models))
-    assert by_order.jobs == plan(made, open_sources(made, models)).jobs
-    with pytest.raises(ValueError, match="expected 3 checkpoints, received 2"):
-        plan(made, opened[:2])
-    with pytest.raises(KingyoError, match="expected an opened model; received 'base'"):
-        plan(made, opened)
-
-
 def test_a_seed_decides_random_merges(folder: Path) -> None:
     opened = open_sources(recipe("dare_ties"), folder / "llama" / "float32")
 
@@ -248,6 +236,19 @@ def test_models_that_are_not_opened(folder: Path) -> None:
     opened = open_sources(recipe("ties"), folder / "llama" / "float32")
     with pytest.raises(KingyoError, match="Did you mean 'source-1'"):
         plan(recipe("ties", sources=(Source(model="sorce-1"),)), opened)
+    with pytest.raises(KingyoError, match="expected an opened model; received 'base'"):
+        plan(recipe("ties"), Sources({model: opened[model] for model in MODELS}))
+
+
+def test_a_method_in_a_file_of_the_user(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from kingyo.methods.ties import Ties\n\nMINE = Ties()\n")
+    opened = open_sources(recipe("ties"), folder / "llama" / "float32")
+    with pytest.raises(KingyoError, match="no file"):
+        plan(recipe("ties", merge_method="mine.py:MINE"), opened)
+    mine = plan(recipe("ties", merge_method="mine.py:MINE"), Sources(opened, tmp_path))
+    theirs = plan(recipe("ties"), opened)
+    ours = [compute(job, opened.read) for job in mine.jobs]
+    assert all(torch.equal(a, compute(job, opened.read)) for a, job in zip(ours, theirs.jobs, strict=True))
 
 
 def test_models_of_another_shape(folder: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from kingyo.evaluate import Evaluator
 from kingyo.evolve import Event, Journey
 from kingyo.merge import Sources, plan
 from kingyo.models.language import LiveModel
+from kingyo.models.loading import require_device
 from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.store import RunStore
 from kingyo.strict import read_yaml
@@ -49,6 +50,7 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
     Raises:
         KingyoError: whatever is wrong with models, data or settings.
     """
+    require_device(config.device)
     models = open_models(config, folder)
     for each in models.by_reference.values():
         check_finite(each)
@@ -56,9 +58,10 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
     splits = make_splits(loaded.items, config.task.splits)
     build_task(config.task, splits, folder)
     planned = searches(config, folder, models)
+    sources = Sources(models.by_reference, folder)
     for search in planned:
         first = tuple(axis.first for axis in search.space.axes)
-        plan(search.space.decode(first), models.by_reference)
+        plan(search.space.decode(first), sources)
     return Prepared(
         models=models, splits=splits, duplicates=loaded.duplicates, axes=tuple(planned[0].space.axes)
     )
@@ -97,7 +100,9 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     )
     return Journey(
         store=store,
-        evaluate=Evaluator(model, Sources(models.by_reference), build_task(config.task, splits, folder)),
+        evaluate=Evaluator(
+            model, Sources(models.by_reference, folder), build_task(config.task, splits, folder)
+        ),
         baselines=baseline_recipes(config, models),
         searches=searches(config, folder, models),
         finalists=config.finalists,

@@ -28,11 +28,15 @@ class Sources(Mapping[str, Checkpoint]):
 
     Args:
         checkpoints: by the references that recipes use.
+        folder: where a recipe's ``path/to/file.py:Name`` begins; the working directory when None.
         noise_bytes: how many bytes of random numbers are kept for the next candidate.
     """
 
-    def __init__(self, checkpoints: Mapping[str, Checkpoint], noise_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self, checkpoints: Mapping[str, Checkpoint], folder: Path | None = None, noise_bytes: int = 64 << 20
+    ) -> None:
         self._checkpoints = dict(checkpoints)
+        self.folder = folder
         self.noise = NoiseCache(noise_bytes)
 
     def __getitem__(self, reference: str) -> Checkpoint:
@@ -97,34 +101,28 @@ def open_sources(recipe: Recipe, folder: Path | None = None) -> Sources:
     references = dict.fromkeys(source.model for source in recipe.sources)
     if recipe.base_model is not None:
         references[recipe.base_model] = None
-    return Sources({reference: open_checkpoint(reference, folder) for reference in references})
+    opened = {reference: open_checkpoint(reference, folder) for reference in references}
+    return Sources(opened, folder)
 
 
-def plan(
-    recipe: Recipe,
-    sources: Mapping[str, Checkpoint] | Sequence[Checkpoint],
-    base: Checkpoint | None = None,
-) -> Plan:
+def plan(recipe: Recipe, sources: Sources) -> Plan:
     """Plan a merge.
 
     Args:
         recipe: what to merge.
-        sources: the opened models by the references that the recipe uses (a ``Sources`` keeps what candidates
-            share), or in the order of its sources.
-        base: the base, when ``sources`` is a sequence.
+        sources: the opened models, by the references that the recipe uses.
 
     Raises:
         KingyoError: unknown method or parameter, a missing, misplaced or invalid value, too few or too many
             sources, or models that do not fit together: the tensor and both shapes are named.
     """
-    opened = sources if isinstance(sources, Sources) else Sources(_by_reference(recipe, sources, base))
-    method = METHODS.get(recipe.merge_method)
+    method = METHODS.get(recipe.merge_method, sources.folder)
     merged = _merged_positions(recipe, method)
     _check_parameters(recipe, method, merged)
-    references = _references(recipe, opened)
-    like = opened[recipe.base_model or recipe.sources[0].model]
+    references = _references(recipe, sources)
+    like = sources[recipe.base_model or recipe.sources[0].model]
     for reference in references:
-        check_fit(like, opened[reference])
+        check_fit(like, sources[reference])
     job_sources = tuple(recipe.sources[i].model for i in merged)
     jobs = tuple(
         TensorJob(
@@ -139,7 +137,7 @@ def plan(
         )
         for info in like.tensors.values()
     )
-    return Plan(recipe=recipe, method=method, jobs=jobs, sources=opened, like=like)
+    return Plan(recipe=recipe, method=method, jobs=jobs, sources=sources, like=like)
 
 
 def compute(job: TensorJob, read: Read, noise: NoiseCache | None = None) -> Tensor:
@@ -194,19 +192,6 @@ def to_folder(plan: Plan, out: Path, files: Mapping[str, str] | None = None) -> 
     """
     tensors = ((job.name, compute(job, plan.sources.read)) for job in plan.jobs)
     return write_checkpoint(out, tensors, like=plan.like, files=files)
-
-
-def _by_reference(
-    recipe: Recipe, sources: Mapping[str, Checkpoint] | Sequence[Checkpoint], base: Checkpoint | None
-) -> dict[str, Checkpoint]:
-    if isinstance(sources, Mapping):
-        return dict(sources)
-    if len(sources) != len(recipe.sources):
-        raise ValueError(f"sources: expected {len(recipe.sources)} checkpoints, received {len(sources)}")
-    found = {source.model: checkpoint for source, checkpoint in zip(recipe.sources, sources, strict=True)}
-    if recipe.base_model is not None and base is not None:
-        found[recipe.base_model] = base
-    return found
 
 
 def _references(recipe: Recipe, opened: Sources) -> list[str]:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from kingyo.errors import KingyoError, suggest, unknown
-from kingyo.strict import parse_settings
-
-__all__ = ["Registry", "load_from_file", "parse_settings"]
 
 T = TypeVar("T")
+
+_IN_FILE = ".py:"
 
 
 class Registry(Generic[T]):
@@ -36,6 +35,7 @@ class Registry(Generic[T]):
         self._package = package
         self._group = group
         self._found: dict[str, T] = {}
+        self._from_files: dict[str, T] = {}
         self._scanned = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -56,7 +56,7 @@ class Registry(Generic[T]):
         return sorted({*self._found, *plugins})
 
     def get(self, name: str, folder: Path | None = None) -> T:
-        """Find by name, or by ``path/to/file.py:Name`` relative to ``folder``.
+        """Find by name, or by ``path/to/file.py:Name`` relative to ``folder``; a file is run once.
 
         Raises:
             KingyoError: nobody knows the name; the nearest is suggested.
@@ -64,8 +64,11 @@ class Registry(Generic[T]):
         self._scan()
         if name in self._found:
             return self._found[name]
-        if ".py:" in name:
-            return cast(T, load_from_file(name, folder))
+        if is_in_file(name):
+            place = whole_reference(name, folder or Path.cwd())
+            if place not in self._from_files:
+                self._from_files[place] = cast(T, load_from_file(name, folder))
+            return self._from_files[place]
         for point in entry_points(group=self._group):
             if point.name == name:
                 return cast(T, point.load())
@@ -78,6 +81,16 @@ class Registry(Generic[T]):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
         self._scanned = True
+
+
+def is_in_file(name: str) -> bool:
+    """Whether a name is that of an object in a user's file: ``path/to/file.py:Name``."""
+    return _IN_FILE in name
+
+
+def whole_reference(name: str, folder: Path) -> str:
+    """A name that means the same from everywhere: with the whole path, if it is that of a user's file."""
+    return str(folder.resolve() / name) if is_in_file(name) else name
 
 
 def load_from_file(reference: str, folder: Path | None = None) -> object:

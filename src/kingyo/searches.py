@@ -114,6 +114,7 @@ def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
 def _space(config: RunConfig, models: Models, method: MergeMethod, wanted: SearchPlan) -> ParameterSpace:
     return ParameterSpace(
         method=method,
+        method_name=wanted.method,
         sources=_named(models),
         base=models.base.reference if models.base is not None else None,
         layout=models.skeleton.layout,
@@ -150,7 +151,7 @@ def _search(name: str, space: ParameterSpace, strategy: Strategy, limits: Limits
         like=None if name == MAIN else MAIN,
         description={
             "strategy": how,
-            "method": space.method.name,
+            "method": space.method_name,
             "groups": space.groups,
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
         },

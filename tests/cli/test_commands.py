@@ -113,6 +113,21 @@ def test_merge_of_a_recipe(world: World) -> None:
     assert again.returncode == 0, again.stderr
 
 
+def test_a_method_in_a_file_of_the_user(world: World) -> None:
+    code = "from kingyo.methods.linear import TaskArithmetic\n\nMINE = TaskArithmetic()\n"
+    (world.folder / "mine.py").write_text(code)
+    merge = {"method": "mine.py:MINE", "parameters": {"weight": {"from": 0, "to": 1}}}
+    config = world.config(merge=merge, budget={"candidates": 2}, controls={"random": False, "grid": False})
+    done = world.run("evolve", config, "--run", "mine")
+    assert done.returncode == 0, done.stderr
+    done = world.run("export", "mine", "model")
+    assert done.returncode == 0, done.stderr
+    done = world.run("merge", "model/recipe.yaml", "again")
+    assert done.returncode == 0, done.stderr
+    weights = [(world.folder / each / "model.safetensors").read_bytes() for each in ("model", "again")]
+    assert weights[0] == weights[1]
+
+
 def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
     done = world.run(
         "init", "mine.yaml", "--base", "base", "--source", "a", "--source", "second=b",

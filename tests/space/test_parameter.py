@@ -28,6 +28,7 @@ GROUPS = ["one", "kind", "block", "layers:3", "block+kind"]
 def space(method: str = "dare_ties", groups: str = "one", **values: float | bool | Bounds) -> ParameterSpace:
     return ParameterSpace(
         method=METHODS.get(method),
+        method_name=method,
         sources=SOURCES,
         base="models/base",
         layout=LAYOUT,

@@ -12,7 +12,17 @@ from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.errors import KingyoError
 
 _HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$")
-_WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "LICENSE*", "NOTICE*")
+_WANTED = (
+    "*.safetensors",
+    "*.json",
+    "*.jinja",
+    "*.txt",
+    "*.model",
+    "*.tiktoken",
+    "README.md",
+    "LICENSE*",
+    "NOTICE*",
+)
 
 
 def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:

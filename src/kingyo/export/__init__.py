@@ -16,8 +16,9 @@ from kingyo.evolve import MAIN
 from kingyo.export.card import Card, render_card
 from kingyo.export.origins import Origin, read_origins
 from kingyo.export.task_files import write_task
-from kingyo.merge import plan, to_folder
+from kingyo.merge import Sources, plan, to_folder
 from kingyo.recipe import Recipe
+from kingyo.registry import whole_reference
 from kingyo.searches import open_models
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import read_entry, summarize
@@ -44,7 +45,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
     config, folder = stored_config(store)
     models = open_models(config, folder)
     recipe = Recipe.from_dict(json.loads(chosen.recipe), str(store.folder))
-    planned = plan(recipe, models.by_reference)
+    planned = plan(recipe, Sources(models.by_reference, folder))
     origins = read_origins(recipe, models, folder)
     card = Card(
         title=out.resolve().name,
@@ -59,7 +60,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
     )
     files = {
         **write_task(config.task, folder, store.items()),
-        "recipe.yaml": _place(recipe, origins).to_yaml(),
+        "recipe.yaml": _place(recipe, origins, folder).to_yaml(),
         "README.md": render_card(card),
     }
     return to_folder(planned, out, files=files)
@@ -83,11 +84,12 @@ def _choose(store: RunStore, number: int | None) -> StoredTrial:
     return winner
 
 
-def _place(recipe: Recipe, origins: tuple[Origin, ...]) -> Recipe:
-    """The recipe with whole paths of local models, so that it can be merged from anywhere on this machine."""
+def _place(recipe: Recipe, origins: tuple[Origin, ...], folder: Path) -> Recipe:
+    """The recipe with whole paths of local files, so that it can be merged from anywhere on this machine."""
     places = {origin.reference: origin.place for origin in origins}
     return replace(
         recipe,
+        merge_method=whole_reference(recipe.merge_method, folder),
         base_model=None if recipe.base_model is None else places[recipe.base_model],
         sources=tuple(replace(source, model=places[source.model]) for source in recipe.sources),
     )

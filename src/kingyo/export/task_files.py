@@ -12,13 +12,13 @@ from pathlib import Path
 import yaml
 
 from kingyo.errors import KingyoError
+from kingyo.registry import is_in_file
 from kingyo.tasks import TaskSpec
 from kingyo.tasks.spec import GraderSpec
 from kingyo.types import Item, Split
 
 ITEMS = "items.jsonl"
 TASK = "task.yaml"
-CODE = ".py:"
 
 
 def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Item]]) -> dict[str, str]:
@@ -67,7 +67,7 @@ def _move_grader(grader: GraderSpec, folder: Path, code: dict[str, str]) -> Grad
 
 def _move(name: str, folder: Path, code: dict[str, str]) -> str:
     """The name of an object in a user's file, once the file lies beside the task."""
-    if CODE not in name:
+    if not is_in_file(name):
         return name
     file, _, inner = name.rpartition(":")
     source = folder / file

@@ -52,8 +52,26 @@ def load_model(path: Path, *, dtype: str | None, device: str, remote_code: bool)
         )
     model, report = cast("tuple[PreTrainedModel, Mapping[str, Collection[object]]]", loaded)
     _require_complete(path, report)
-    torch.nn.Module.to(model, torch.device(device))
+    torch.nn.Module.to(model, require_device(device))
     return model.eval().requires_grad_(False)
+
+
+def require_device(name: str) -> torch.device:
+    """Return a device that this machine has.
+
+    Raises:
+        KingyoError: torch knows no such device, or it is not here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise KingyoError(
+            "device",
+            expected="a device of this machine, such as cpu or cuda:0",
+            received=f"'{name}' ({str(error).splitlines()[0][:120]})",
+        ) from error
+    return device
 
 
 def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:

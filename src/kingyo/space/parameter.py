@@ -36,6 +36,7 @@ class ParameterSpace:
 
     Attributes:
         method: the merge method; its parameters are the candidates for axes.
+        method_name: how recipes name it: a registered name, or ``path/to/file.py:Name``.
         sources: name -> model reference, in the order of merging.
         base: model reference of the common ancestor, or None.
         layout: the groups of tensors of these models.
@@ -47,6 +48,7 @@ class ParameterSpace:
     """
 
     method: MergeMethod
+    method_name: str
     sources: Mapping[str, str]
     base: str | None
     layout: Layout
@@ -96,7 +98,7 @@ class ParameterSpace:
             raise ValueError(f"genome: expected {len(axes)} genes, received {len(genome)}")
         genes = {axis.name: gene for axis, gene in zip(axes, genome, strict=True)}
         return Recipe(
-            merge_method=self.method.name,
+            merge_method=self.method_name,
             base_model=self.base,
             sources=tuple(
                 Source(model=reference, parameters=self._parameters(genes, name))

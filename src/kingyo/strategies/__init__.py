@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Never, Protocol, cast
 
 from kingyo.errors import KingyoError
-from kingyo.registry import Registry, parse_settings
+from kingyo.registry import Registry
+from kingyo.strict import parse_settings
 from kingyo.types import Axis, Strategy
 
 __all__ = ["STRATEGIES", "StrategyFactory", "build"]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from kingyo.errors import KingyoError
-from kingyo.registry import Registry, parse_settings
+from kingyo.registry import Registry
+from kingyo.strict import parse_settings
 from kingyo.types import Item
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from kingyo.registry import whole_reference
 from kingyo.strict import parse_model, read_yaml
 
 Text = Annotated[str, Field(min_length=1)]
@@ -141,7 +142,7 @@ def load_task_spec(path: Path) -> TaskSpec:
     elif (folder / spec.data.dataset).exists():
         changes["data"] = spec.data.model_copy(update={"dataset": str(folder / spec.data.dataset)})
     if spec.kind is not None:
-        changes["kind"] = _absolute(spec.kind, folder)
+        changes["kind"] = whole_reference(spec.kind, folder)
     return spec.model_copy(update=changes)
 
 
@@ -153,9 +154,5 @@ def _absolute_graders(grader: GraderSpec | list[GraderSpec], folder: Path) -> Gr
 
 def _absolute_grader(grader: GraderSpec, folder: Path) -> GraderSpec:
     if isinstance(grader, str):
-        return _absolute(grader, folder)
-    return {_absolute(name, folder): option for name, option in grader.items()}
-
-
-def _absolute(name: str, folder: Path) -> str:
-    return str(folder / name) if ".py:" in name else name
+        return whole_reference(grader, folder)
+    return {whole_reference(name, folder): option for name, option in grader.items()}
