@@ -1,6 +1,7 @@
 # Two commands matter: `make demo` breeds a model from the shipped zoo, `make test` passes the tests.
 # Both do all set-up themselves, in a virtual environment of their own.
 
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
