@@ -5,19 +5,21 @@ The one place where a crash becomes a failure, a value with a reason. It does no
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
+from kingyo.errors import KingyoError
 from kingyo.merge import Sources, into, plan
 from kingyo.recipe import Recipe
-from kingyo.types import Evaluation, LanguageModel, Split, Task
+from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task
 
 
-class LiveModel(LanguageModel, Protocol):
-    """A language model whose weights can be re-filled in place."""
+class FillableModel(LanguageModel, Protocol):
+    """A language model whose weights can be written in place."""
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -34,7 +36,7 @@ class Evaluator:
         task: what candidates are scored on.
     """
 
-    def __init__(self, model: LiveModel, sources: Sources, task: Task) -> None:
+    def __init__(self, model: FillableModel, sources: Sources, task: Task) -> None:
         self._model = model
         self._sources = sources
         self._task = task
@@ -47,7 +49,7 @@ class Evaluator:
             into(plan(recipe, self._sources), self._model.weights)
             built = time.perf_counter()
             items = self._task.items(split)
-            scores = tuple(self._task.score(self._model, items))
+            scores = _checked(self._task.score(self._model, items), items)
         except Exception as error:  # noqa: BLE001 (a candidate that crashes is a result, not an accident)
             return Evaluation(
                 failure=_reason(error),
@@ -57,6 +59,23 @@ class Evaluator:
         return Evaluation(
             scores=scores, build_seconds=built - started, score_seconds=time.perf_counter() - built
         )
+
+
+def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemScore, ...]:
+    """What a task promises, whoever wrote it: a finite score for each item, in the order of the items."""
+    if [each.item for each in scores] != [item.id for item in items]:
+        raise KingyoError(
+            "task",
+            expected=f"one score for each of {len(items)} items, in their order",
+            received=f"{len(scores)} scores" if len(scores) != len(items) else "another order",
+            remedy="kingyo.testing.tasks holds the contract of a task.",
+        )
+    for each in scores:
+        if not math.isfinite(each.score) or not 0 <= each.score <= 1:
+            raise KingyoError(
+                f"task: score of item {each.item}", expected="a number from 0 to 1", received=str(each.score)
+            )
+    return tuple(scores)
 
 
 def _reason(error: Exception) -> str:
