@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from kingyo.strict import parse_model, read_yaml
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
 Scalar = bool | float
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+TAKEN = ("uniform", "random", "grid")
+"""What a run calls its uniform merge and its controls: no source may have the same name."""
 
 
 class _Strict(BaseModel):
@@ -49,9 +51,9 @@ class MergeConfig(_Strict):
 
 
 class SearchConfig(_Strict):
-    """Which strategy looks for the genome. A preset fills in what is not given here."""
+    """Which strategy looks for the genome. The preset fills in what is given neither here nor under merge."""
 
-    preset: str | None = None
+    preset: str = "quick"
     strategy: str | None = None
     settings: dict[str, object] = Field(default_factory=dict[str, object])
 
@@ -93,6 +95,14 @@ class RunConfig(_Strict):
     batch_size: Annotated[int, Field(gt=0)] = 128
     device: str = "cpu"
     threads: Annotated[int, Field(gt=0)] | None = None
+
+    @field_validator("sources")
+    @classmethod
+    def _distinct_names(cls, sources: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        for name, reference in sources.items():
+            if name in TAKEN or (name == "base" and reference != info.data.get("base")):
+                raise ValueError(f"another name than '{name}', by which a run calls something else")
+        return sources
 
 
 def load_config(path: Path) -> RunConfig:

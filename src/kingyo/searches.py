@@ -76,7 +76,7 @@ def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
 
 def search_plan(config: RunConfig) -> SearchPlan:
     """Lay the user's own values over the preset's."""
-    chosen = preset(config.search.preset or "quick")
+    chosen = preset(config.search.preset)
     merge = chosen.merge
     method = config.merge.method or (merge.method if merge else "task_arithmetic")
     values: dict[str, float | bool | Bounds] = {}

@@ -46,6 +46,8 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"budget": None}, "budget: expected a value; received nothing"),
         ({"sources": {}}, "sources"),
         ({"sources": {"a": "a", "b": "nowhere"}}, "nowhere"),
+        ({"sources": {"a": "a", "uniform": "b"}}, "another name than 'uniform'"),
+        ({"sources": {"a": "a", "base": "b"}}, "another name than 'base'"),
         ({"base": None}, "base_model: expected a base for task_arithmetic"),
         ({"merge": {"method": "tiees"}}, "Did you mean 'ties'?"),
         ({"merge": {"parameters": {"wieght": 1.0}}}, "Did you mean 'weight'?"),
