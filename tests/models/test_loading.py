@@ -38,6 +38,13 @@ def test_weights_are_the_checkpoint(checkpoint: Path) -> None:
         assert not tensor.requires_grad
 
 
+def test_other_safetensors_in_the_folder_are_not_the_models(tmp_path: Path) -> None:
+    folder = llama(tmp_path / "model")
+    expected = list(LiveModel.load(folder).weights)
+    save_file({"layers.0.attention.wq.weight": torch.zeros(2)}, folder / "consolidated.safetensors")
+    assert list(LiveModel.load(folder).weights) == expected
+
+
 @pytest.mark.parametrize("build", [llama, qwen2])
 def test_a_tied_head_appears_once(tmp_path: Path, build) -> None:
     folder = build(tmp_path / "model", tied=True)

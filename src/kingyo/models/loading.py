@@ -5,6 +5,7 @@ Runs no code of a checkpoint unless told to.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,13 +19,10 @@ from transformers.utils import logging as transformers_logging
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.models.text import Tokenizer
+from kingyo.recipe import DTYPES
 
-_DTYPES = ("float32", "float16", "bfloat16")
-_DERIVED = (
-    "rotary_emb.inv_freq",
-    "attn.bias",
-    "attn.masked_bias",
-)  # buffers that old checkpoints carried along
+# Buffers that old checkpoints carried along.
+_DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
 
 
 def load_model(path: Path, *, dtype: str | None, device: str, remote_code: bool) -> PreTrainedModel:
@@ -34,9 +32,9 @@ def load_model(path: Path, *, dtype: str | None, device: str, remote_code: bool)
         KingyoError: no such folder, no safetensors, a tensor is missing or of another shape.
     """
     require_checkpoint(path)
-    if dtype is not None and dtype not in _DTYPES:
+    if dtype is not None and dtype not in DTYPES:
         raise KingyoError(
-            "dtype", expected=" or ".join(_DTYPES), received=f"'{dtype}'", remedy=suggest(dtype, _DTYPES)
+            "dtype", expected=" or ".join(DTYPES), received=f"'{dtype}'", remedy=suggest(dtype, DTYPES)
         )
     with _quiet(), _readable(path):
         loaded = cast(
@@ -137,12 +135,15 @@ def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
 
 
 def checkpoint_names(path: Path) -> list[str]:
-    """List the names of all tensors in a folder's safetensors files, sorted."""
-    names: set[str] = set()
-    for file in sorted(path.glob("*.safetensors")):
-        with cast("AbstractContextManager[Mapping[str, object]]", safe_open(file, framework="pt")) as opened:
-            names.update(opened.keys())
-    return sorted(names)
+    """List the tensors of the file, else of the shards, that transformers loads, sorted.
+
+    Other safetensors in the folder (an adapter, ``consolidated.safetensors``) are not the model's.
+    """
+    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
+    if index.is_file() and not single.is_file():
+        return sorted(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+    with cast("AbstractContextManager[Mapping[str, object]]", safe_open(single, framework="pt")) as opened:
+        return sorted(opened.keys())
 
 
 def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> None:
