@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from kingyo.recipe import Dtype
 from kingyo.strict import parse_model, read_yaml
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
@@ -47,7 +48,7 @@ class MergeConfig(_Strict):
     method: str | None = None
     groups: str | None = None
     parameters: dict[str, Range | Scalar] = Field(default_factory=dict[str, "Range | Scalar"])
-    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    dtype: Dtype | None = None
 
 
 class SearchConfig(_Strict):

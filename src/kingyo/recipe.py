@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast, get_args
 
 import yaml
 
@@ -25,7 +25,8 @@ Plain = float | bool | tuple[float, ...]
 
 KEYS = ("merge_method", "base_model", "models", "parameters", "dtype", "tokenizer_source", "seed")
 LATER = ("slices", "modules", "tokenizer", "chat_template", "out_dtype")
-DTYPES = ("float32", "float16", "bfloat16")
+Dtype = Literal["float32", "float16", "bfloat16"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +165,7 @@ class Recipe:
         for key in data:
             if key in LATER:
                 raise _later(f"{where}: {key}", f"'{key}'", "Merge whole models, listed under models:.")
-            if key not in KEYS:
-                raise KingyoError(
-                    where, expected="known keys", received=f"'{key}'", remedy=suggest(str(key), KEYS)
-                )
+        _check_keys(data, KEYS, where)
         seed = data.get("seed", 0)
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise KingyoError(f"{where}: seed", expected="a whole number", received=repr(seed))
@@ -267,10 +265,7 @@ def _parse_conditional(entry: object, where: str) -> Conditional:
     if not isinstance(entry, Mapping):
         raise KingyoError(where, expected="filter and value in every entry", received=repr(entry))
     pairs = cast("Mapping[str, object]", entry)
-    for key in pairs:
-        if key not in ("filter", "value"):
-            remedy = suggest(str(key), ("filter", "value"))
-            raise KingyoError(where, expected="filter and value", received=f"'{key}'", remedy=remedy)
+    _check_keys(pairs, ("filter", "value"), where)
     chosen = pairs.get("filter")
     if not (chosen is None or isinstance(chosen, str)):
         raise KingyoError(f"{where}.filter", expected="part of a tensor's name", received=repr(chosen))
@@ -292,14 +287,18 @@ def _parse_source(entry: object, where: str) -> Source:
     if not isinstance(entry, Mapping):
         raise KingyoError(where, expected="a mapping with the key model", received=repr(entry))
     pairs = cast("Mapping[str, object]", entry)
-    for key in pairs:
-        if key not in ("model", "parameters"):
-            remedy = suggest(str(key), ("model", "parameters"))
-            raise KingyoError(where, expected="model and parameters", received=f"'{key}'", remedy=remedy)
+    _check_keys(pairs, ("model", "parameters"), where)
     model = _text(pairs, "model", where)
     if model is None:
         raise KingyoError(f"{where}.model", expected="a folder or a Hub name", received="nothing")
     return Source(model=model, parameters=_parse_values(pairs.get("parameters"), where))
+
+
+def _check_keys(data: Mapping[str, object], known: Sequence[str], where: str) -> None:
+    for key in data:
+        if key not in known:
+            remedy = suggest(str(key), known)
+            raise KingyoError(where, expected="known keys", received=f"'{key}'", remedy=remedy)
 
 
 def _text(data: Mapping[str, object], key: str, where: str) -> str | None:
