@@ -1,0 +1,92 @@
+"""Breeds the demo with several seeds and prints the table of docs/results.md, in Markdown.
+
+Runs that exist are read, not repeated; runs that were stopped go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+DEMO = Path(__file__).parent.parent / "examples" / "demo" / "run.yaml"
+SEEDS = (1, 2, 3, 4, 5)
+
+
+def main() -> None:
+    """Breed, then print one row for each seed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the run folders are or go")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    arguments = parser.parse_args()
+    rows = [row(seed, bred(arguments.runs / f"demo-seed-{seed}", seed)) for seed in arguments.seeds]
+    columns = (
+        "seed",
+        "bred",
+        "best parent",
+        "uniform",
+        "grid",
+        "random",
+        "bred − best parent",
+        "bred − uniform",
+    )
+    print_row(columns)
+    print_row(["---"] * len(columns))
+    for each in rows:
+        print_row(each)
+
+
+def bred(run: Path, seed: int) -> dict[str, Any]:
+    """Breed (or go on) and return what ``kingyo show --json`` says."""
+    command = ["evolve", str(DEMO), "--seed", str(seed), "--run", str(run)]
+    if run.exists():
+        command = ["resume", str(run)]
+    kingyo(*command, "--json")
+    return json.loads(kingyo("show", str(run), "--json"))
+
+
+def kingyo(*arguments: str) -> str:
+    """Run a command and return its standard output."""
+    code = "from kingyo.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
+
+
+def row(seed: int, shown: dict[str, Any]) -> list[str]:
+    """One line of the table, all on the test split."""
+    parents = {name: scores for name, scores in shown["baselines"].items() if name != "uniform"}
+    best = max(parents, key=lambda name: parents[name]["test"]["score"])
+    comparisons = shown["comparisons"]
+    return [
+        str(seed),
+        percent(shown["winner"]["test"]),
+        f"{best} {percent(parents[best]['test'])}",
+        percent(shown["baselines"]["uniform"]["test"]),
+        *(percent(shown["controls"][name]["test"]) for name in ("grid", "random")),
+        points(comparisons[best]),
+        points(comparisons["uniform"]),
+    ]
+
+
+def percent(value: dict[str, float]) -> str:
+    """Score with its interval, in percent."""
+    return f"{100 * value['score']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
+
+
+def points(value: dict[str, float]) -> str:
+    """Paired difference with its interval, in points."""
+    return f"{100 * value['score']:+.1f} [{100 * value['low']:+.1f}, {100 * value['high']:+.1f}]"
+
+
+def print_row(cells: list[str] | tuple[str, ...]) -> None:
+    """One Markdown row."""
+    print(f"| {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
