@@ -62,9 +62,10 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
     return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items))
 
 
-def normalised(prompt: str) -> str:
-    """The form in which prompts are compared: Unicode NFKC, white space run together."""
-    return " ".join(unicodedata.normalize("NFKC", prompt).split())
+def question(prompt: str, choices: Sequence[str]) -> str:
+    """What two items have in common that ask the same: the prompt after NFKC, white space run together."""
+    normalised = " ".join(unicodedata.normalize("NFKC", prompt).split())
+    return "\0".join([normalised, *choices])
 
 
 def stringify(value: object) -> str:
@@ -95,8 +96,8 @@ def _item(row: Row, spec: TaskSpec, template: Template) -> Item:
         raise KingyoError(row.where, expected="a prompt", received="an empty one")
     choices = _choices(row, spec)
     answer = _answer(row, spec, choices)
-    key = "\0".join([normalised(prompt), *choices])
-    identity = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    asked = question(prompt, choices).encode("utf-8", "surrogatepass")
+    identity = hashlib.sha256(asked).hexdigest()[:16]
     return Item(id=identity, prompt=prompt, answer=answer, choices=choices, fields=fields)
 
 
@@ -115,9 +116,7 @@ def _choices(row: Row, spec: TaskSpec) -> tuple[str, ...]:
     if spec.choices is None:
         return ()
     value = _column(row, spec.choices, "choices")
-    if (
-        isinstance(value, Mapping) and "text" in value
-    ):  # {text: [...], label: [...]}, as ARC and its kin have it
+    if isinstance(value, Mapping) and "text" in value:  # {text: [...], label: [...]}, as ARC has it
         value = cast("Mapping[str, object]", value)["text"]
     if isinstance(value, str):
         value = value.split("|")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import floor
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.items import normalised
+from kingyo.tasks.items import question
 from kingyo.tasks.spec import Sizes
 from kingyo.types import SPLITS, Item, Split
 
@@ -42,14 +42,14 @@ def make_splits(
 
 
 def _distinct(items: Sequence[Item]) -> list[Item]:
-    first: dict[tuple[str, ...], Item] = {}
+    first: dict[str, Item] = {}
     for item in items:
-        first.setdefault((normalised(item.prompt), *item.choices), item)
+        first.setdefault(question(item.prompt, item.choices), item)
     return list(first.values())
 
 
 def _rank(item: Item, seed: int) -> str:
-    key = "\0".join([str(seed), normalised(item.prompt), *item.choices])
+    key = f"{seed}\0{question(item.prompt, item.choices)}"
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
