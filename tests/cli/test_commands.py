@@ -136,6 +136,8 @@ def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert "fit together" in done.stdout
     assert list(yaml.safe_load((world.folder / "mine.yaml").read_text())["sources"]) == ["a", "second"]
+    written = world.folder / "mine.yaml"  # these models' context is 64 tokens
+    written.write_text(written.read_text().replace("max_new_tokens: 128", "max_new_tokens: 6"))
     done = world.run("evolve", "mine.yaml")
     assert done.returncode == 0, done.stderr
     assert world.show("runs/mine")["status"] == "finished"
