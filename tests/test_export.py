@@ -180,7 +180,7 @@ def test_card_is_one_that_the_hub_reads(exported: Path) -> None:
     assert data["license"] == "apache-2.0"
     assert data["base_model"] == ["ja", "math", "base"]
     assert data["base_model_relation"] == "merge"
-    assert data["tags"] == ["merge", "kingyo", "mergekit"]
+    assert data["tags"] == ["merge", "kingyo"]
     assert data["library_name"] == "transformers"
     assert data["language"] == ["ja", "en"]
 

@@ -85,7 +85,7 @@ def front_matter(card: Card) -> dict[str, object]:
         "pipeline_tag": "text-generation",
         "base_model": list(dict.fromkeys(origin.public_name for origin in card.origins)),
         "base_model_relation": "merge",
-        "tags": ["merge", "kingyo", "mergekit"],
+        "tags": ["merge", "kingyo"],
     }
 
 
