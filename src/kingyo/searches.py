@@ -105,10 +105,8 @@ def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
     if config.controls.random:
         strategy = build("random", space.axes, config.seed, {})
         found.append(_search("random", space, strategy, limits, "random"))
-    grid = _grid(config, models, method, wanted)
-    if config.controls.grid and grid is not None:
-        found.append(grid)
-    return found
+    grid = _grid(config, models, space, wanted) if config.controls.grid else None
+    return [*found, *([grid] if grid is not None else [])]
 
 
 def _space(config: RunConfig, models: Models, method: MergeMethod, wanted: SearchPlan) -> ParameterSpace:
@@ -125,16 +123,16 @@ def _space(config: RunConfig, models: Models, method: MergeMethod, wanted: Searc
     )
 
 
-def _grid(config: RunConfig, models: Models, method: MergeMethod, wanted: SearchPlan) -> Search | None:
+def _grid(config: RunConfig, models: Models, main: ParameterSpace, wanted: SearchPlan) -> Search | None:
     """One weight per source on a grid, everything else at its start: what people do by hand.
 
     None where even two points per source are too many.
     """
-    searched = _space(config, models, method, wanted).searched
-    main = "weight" if "weight" in searched else next(iter(searched))
-    others = {name: bounds.first for name, bounds in searched.items() if name != main}
+    searched = main.searched
+    varied = "weight" if "weight" in searched else next(iter(searched))
+    others = {name: bounds.first for name, bounds in searched.items() if name != varied}
     plain = replace(wanted, groups="one", values={**wanted.values, **others})
-    space = _space(config, models, method, plain)
+    space = _space(config, models, main.method, plain)
     for points in GRID_POINTS:
         if points ** len(space.axes) <= GRID_LIMIT:
             strategy = build("grid", space.axes, config.seed, {"points": points, "limit": GRID_LIMIT})
