@@ -147,7 +147,10 @@ def use_threads(store: RunStore) -> None:
 
 
 def open_task(path: Path) -> Task:
-    """Open a task file, the task of a run.yaml, or that of a run folder with the run's own items."""
+    """Open a task file, the task of a run.yaml, or that of a run folder with the run's own items.
+
+    For a run folder torch then computes with as many threads as the run did, see ``use_threads``.
+    """
     if path.is_dir():
         with RunStore.read(path) as store:
             use_threads(store)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
@@ -71,7 +71,7 @@ class Event:
         replayed: it was read from the store; nothing was run.
     """
 
-    kind: str
+    kind: Literal["phase", "ended"]
     search: str
     split: Split
     done: int = 0

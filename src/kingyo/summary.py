@@ -169,22 +169,24 @@ def _compare(store: RunStore, winner: Entry | None, others: Sequence[Entry]) -> 
         if theirs is None or theirs.failure is not None:
             continue
         right = [each.score for each in theirs.scores]
-        graded = all(score in (0.0, 1.0) for score in [*left, *right])
+        right_or_wrong = all(score in (0.0, 1.0) for score in [*left, *right])
         found.append(
             Comparison(
                 other=other.name,
                 difference=paired_difference(left, right, seed=STATISTICS_SEED),
-                p=mcnemar(left, right) if graded else None,
+                p=mcnemar(left, right) if right_or_wrong else None,
             )
         )
     return tuple(found)
 
 
 def fit_minus_test(entry: Entry) -> Interval | None:
-    """Say by how much the fit split overrated a model, where both splits are known.
+    """Say by how much a model did better on fit than on test, where both splits are known.
 
-    The items differ, so the two scores are independent: square-and-add (Newcombe 1998, Statistics in Medicine
-    17:873, method 10; for any two intervals Zou & Donner 2008). ``n`` is that of the smaller split.
+    The interval tells whether the draw of the items alone can explain the difference; when it lies above 0,
+    picking by fit most likely flattered it. The items differ, so the two scores are independent: square-and-add
+    (Newcombe 1998, Statistics in Medicine 17:873, method 10; for any two intervals Zou & Donner 2008). ``n``
+    is that of the smaller split.
     """
     fit, test = entry.fit, entry.test
     if fit is None or test is None:

@@ -204,7 +204,7 @@ task:
   splits: {said.splits}
 
 # How candidates are merged (`kingyo list methods`). A range is searched, a number is fixed.
-# groups: one | kind | block | layers:N gives every parameter a value per group of tensors.
+# groups: one | kind | block | block+kind | layers:N gives every parameter a value per group of tensors.
 merge:
   method: {method}
   groups: one

@@ -1,6 +1,6 @@
 """The live view of a run: what is being done, best, mean, baselines, curve, time left.
 
-On a terminal it redraws in place; elsewhere it prints a line a batch. It only listens to events.
+On a terminal it redraws in place; elsewhere it prints a line every 25 trials. It only listens to events.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from kingyo.store import RunStore
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 40
 REDRAWS_PER_SECOND = 4
+TRIALS_PER_LINE = 25
 
 
 class LiveDisplay:
@@ -116,7 +117,7 @@ class _State:
         mean = event.evaluation.mean
         if event.search == BASELINES and mean is not None:
             return f"  {event.trial.name}: {100 * mean:.1f} %"
-        if event.split == "fit" and event.done % 25 == 0:
+        if event.split == "fit" and event.done % TRIALS_PER_LINE == 0:
             best = max(self._fits.get(event.search, [0.0]), default=0.0)
             left = self._left()
             return f"  {event.done} trials, best {100 * best:.1f} %{f', {left} left' if left else ''}"

@@ -101,8 +101,8 @@ class MergeMethod(Protocol):
     """A pure function on one tensor of each source.
 
     It computes in float32 whatever the dtype of its arguments, and never changes them. ``sources`` does not
-    hold the base. Every operation is elementwise IEEE arithmetic, or a sum by ``exact_sum``, so that the
-    result has the same bits on every machine and for any number of threads.
+    hold the base. Every operation is elementwise IEEE arithmetic, or a sum by ``blocks.row_sums``, so that
+    the result has the same bits on every machine and for any number of threads.
     """
 
     @property

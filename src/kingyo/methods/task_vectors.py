@@ -59,7 +59,7 @@ class Dense:
 
     @property
     def scales(self) -> Sequence[float]:
-        """Nothing to scale."""
+        """All 1: nothing to scale."""
         return [1.0] * len(self._sources)
 
     @property

@@ -79,7 +79,7 @@ class Trimmed:
 
     @property
     def scales(self) -> Sequence[float]:
-        """Nothing to scale."""
+        """All 1: what is kept stays as it is."""
         return self._whole.scales
 
     def block(self, span: Span) -> Tensor:

@@ -175,9 +175,8 @@ class Stop:
         """Whether a stop string can end within this token: spares decoding the whole row at most steps."""
         if token not in self._can_complete:
             piece = self._text.decode([token])
-            unclear = (
-                not piece.strip() or "\ufffd" in piece
-            )  # part of a character; white space that decoders drop
+            # White space that decoders drop; a part of a character.
+            unclear = not piece.strip() or "\ufffd" in piece
             spaces = any(character.isspace() for character in self._last_characters)
             self._can_complete[token] = unclear or spaces or not self._last_characters.isdisjoint(piece)
         return self._can_complete[token]

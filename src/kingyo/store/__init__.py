@@ -172,7 +172,7 @@ class RunStore:
     # Searches and trials
 
     def add_search(self, name: str, description: Mapping[str, object]) -> None:
-        """Declare a search; its description is what it was made of (strategy, settings, axes, seed)."""
+        """Declare a search; the caller describes what it was made of, such as its strategy and axes."""
         with self._db:
             self._db.execute(
                 "INSERT INTO searches (name, position, description)"

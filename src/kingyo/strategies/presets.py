@@ -17,7 +17,7 @@ class MergeSuggestion:
 
     Attributes:
         method: name of a merge method.
-        groups: how tensors are grouped: ``one``, ``kind``, ``block`` or ``layers:N``.
+        groups: how tensors are grouped: ``one``, ``kind``, ``block``, ``block+kind`` or ``layers:N``.
         bounds: low and high of each searched parameter of the method, per source and group.
     """
 
