@@ -14,7 +14,6 @@ from kingyo.stats import (
     interval,
     mcnemar,
     paired_difference,
-    posterior_means,
     selection_bias,
     wilson,
 )
@@ -188,46 +187,6 @@ def test_selection_bias_of_a_clear_winner_is_nothing() -> None:
 def test_selection_bias_needs_a_matrix(scores: list[list[float]]) -> None:
     with pytest.raises(KingyoError, match="rows of one length"):
         selection_bias(scores)
-
-
-def test_posterior_means_put_a_proven_candidate_before_a_lucky_one() -> None:
-    crowd = [50, 55, 45, 60, 40, 52, 58, 48]
-    lucky, proven, middling = posterior_means([4, 75, *crowd], [4, 100, *([100] * len(crowd))])[:3]
-    assert middling < lucky < proven < 0.75
-
-
-def test_posterior_means_keep_the_order_on_equal_counts_and_their_mean() -> None:
-    successes = [3, 9, 5, 20, 12, 17]
-    means = posterior_means(successes, [20] * 6)
-    assert [successes[i] for i in np.argsort(means)] == sorted(successes)
-    assert np.mean(means) == pytest.approx(sum(successes) / 120)
-    assert np.ptp(means) < (20 - 3) / 20
-
-
-def test_posterior_means_of_pure_noise_are_one_number() -> None:
-    assert posterior_means([5, 5, 6, 5, 4], [10] * 5) == pytest.approx([0.5] * 5)
-
-
-@pytest.mark.parametrize(
-    ("successes", "n", "mean"), [([0, 0], [5, 9], 0), ([5, 9], [5, 9], 1), ([3], [4], 0.75)]
-)
-def test_posterior_means_at_the_edges(successes: list[float], n: list[int], mean: float) -> None:
-    assert posterior_means(successes, n) == pytest.approx([mean] * len(n))
-
-
-def test_posterior_means_are_nearer_to_the_truth_than_raw_means() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.beta(6, 4, size=(50, 40))
-    raw = rng.binomial(20, truth)
-    shrunk = np.array([posterior_means(row.tolist(), [20] * 40) for row in raw])
-    error = [float(((estimate - truth) ** 2).mean()) for estimate in (shrunk, raw / 20)]
-    assert error[0] < 0.75 * error[1]
-
-
-@pytest.mark.parametrize(("successes", "n"), [([], []), ([1], [1, 2]), ([3], [2]), ([0], [0]), ([-1], [2])])
-def test_posterior_means_refuse_impossible_counts(successes: list[float], n: list[int]) -> None:
-    with pytest.raises(KingyoError):
-        posterior_means(successes, n)
 
 
 def _table(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[int], list[int]]:

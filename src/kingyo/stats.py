@@ -164,45 +164,6 @@ def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int
     return float((seen / half - unseen / (n - half)).mean()) / math.sqrt(2)
 
 
-def posterior_means(successes: Sequence[float], n: Sequence[int]) -> list[float]:
-    """Shrink candidates' scores towards their common mean, the more the fewer items each was scored on.
-
-    Empirical Bayes: the true scores are taken as drawn from one Beta distribution, whose mean m and
-    intraclass correlation ρ = 1 / (α + β + 1) are estimated from all candidates by moments; then
-
-        E[p_i | data] = w_i s_i/n_i + (1 − w_i) m,   w_i = n_i ρ / (n_i ρ + 1 − ρ)
-
-    A lucky candidate with few items so ranks below a proven one. On equal n the order stays. Candidates that
-    share their items differ by less noise than is assumed here, so the shrinkage errs on the strong side.
-
-    Args:
-        successes: sum of the item scores of each candidate, 0 to n.
-        n: items that each was scored on, 1 or more.
-
-    Raises:
-        KingyoError: different lengths, none at all, or successes beyond n.
-    """
-    if len(successes) != len(n) or not n:
-        raise KingyoError("n", expected=f"{len(successes)} counts, at least one", received=f"{len(n)}")
-    s, count = _array("successes", successes), np.array(n, dtype=np.float64)
-    if np.any(count < 1) or np.any(s < 0) or np.any(s > count):
-        raise KingyoError(
-            "successes", expected="0 <= successes <= n and n >= 1", received=f"{successes} of {n}"
-        )
-    p, m = s / count, float(s.sum() / count.sum())
-    rho = _correlation(p, m, float((1 / count).mean()))
-    weight = count * rho / (count * rho + 1 - rho)
-    return [float(each) for each in weight * p + (1 - weight) * m]
-
-
-def _correlation(p: Array, m: float, inverse_n: float) -> float:
-    """Solve Var(p) = m (1 − m) (ρ + (1 − ρ) mean(1/n)) for ρ, kept in [0, 1]."""
-    if len(p) < 2 or inverse_n >= 1 or not 0 < m < 1:
-        return 0.0
-    spread = float(p.var(ddof=1)) / (m * (1 - m))
-    return min(1.0, max(0.0, (spread - inverse_n) / (1 - inverse_n)))
-
-
 def _wilson_bounds(p: float, n: int, z: float) -> tuple[float, float]:
     centre = p + z * z / (2 * n)
     reach = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
