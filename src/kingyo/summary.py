@@ -184,9 +184,9 @@ def fit_minus_test(entry: Entry) -> Interval | None:
     """Say by how much a model did better on fit than on test, where both splits are known.
 
     The interval tells whether the draw of the items alone can explain the difference; when it lies above 0,
-    picking by fit most likely flattered it. The items differ, so the two scores are independent: square-and-add
-    (Newcombe 1998, Statistics in Medicine 17:873, method 10; for any two intervals Zou & Donner 2008). ``n``
-    is that of the smaller split.
+    picking by fit most likely flattered it. The items differ, so the two scores are independent:
+    square-and-add (Newcombe 1998, Statistics in Medicine 17:873, method 10; for any two intervals Zou &
+    Donner 2008). ``n`` is that of the smaller split.
     """
     fit, test = entry.fit, entry.test
     if fit is None or test is None:
