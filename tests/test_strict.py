@@ -89,3 +89,26 @@ def test_yaml_that_is_missing_or_binary(tmp_path: Path) -> None:
 def test_suggest_lists_all_when_nothing_is_near() -> None:
     assert suggest("zzz", ["linear", "ties"]) == "Known: linear, ties."
     assert suggest("x", []) == "None is known here."
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sources:\n  a: x\n  a: y\n", "the key 'a' is given twice"),
+        ("name: 2024-13-45\n", "valid YAML"),
+        (f"seed: {'9' * 5000}\n", "valid YAML"),
+        ("[" * 3000, "valid YAML"),
+    ],
+    ids=["same key twice", "no such date", "too many digits", "too deep"],
+)
+def test_yaml_that_cannot_be_meant(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(KingyoError, match=says):
+        read_yaml(path)
+
+
+def test_a_merged_key_may_be_given_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("plain: &plain {a: 1, b: 2}\nown: {<<: *plain, a: 3}\n")
+    assert read_yaml(path)["own"] == {"a": 3, "b": 2}

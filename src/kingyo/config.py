@@ -6,6 +6,7 @@ nearest, and paths are relative to the file that names them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,10 @@ from kingyo.strict import parse_model, read_yaml
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
 Scalar = bool | float
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+MOST_THREADS = 1024
 TAKEN = ("uniform", "random", "grid")
 """What a run calls its uniform merge and its controls: no source may have the same name."""
 
@@ -29,14 +33,16 @@ class _Strict(BaseModel):
 class Range(_Strict):
     """Bounds of a parameter that is searched; ``start`` is where the search begins (default: the middle)."""
 
-    low: float = Field(alias="from")
-    high: float = Field(alias="to")
-    start: float | None = None
+    low: Finite = Field(alias="from")
+    high: Finite = Field(alias="to")
+    start: Finite | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
         if not self.low < self.high:
             raise ValueError(f"from ({self.low:g}) must be below to ({self.high:g})")
+        if math.isinf(self.high - self.low):
+            raise ValueError(f"from ({self.low:g}) and to ({self.high:g}) must not be so far apart")
         if self.start is not None and not self.low <= self.start <= self.high:
             raise ValueError(f"start ({self.start:g}) must lie within {self.low:g}..{self.high:g}")
         return self
@@ -62,9 +68,9 @@ class SearchConfig(_Strict):
 class Budget(_Strict):
     """How much a search may spend; the first bound that is reached ends it."""
 
-    candidates: Annotated[int, Field(gt=0)] | None = None
-    item_evaluations: Annotated[int, Field(gt=0)] | None = None
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    candidates: Count | None = None
+    item_evaluations: Count | None = None
+    minutes: Annotated[Finite, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> Budget:
@@ -84,7 +90,7 @@ class RunConfig(_Strict):
     """A whole run.yaml."""
 
     name: Annotated[str, Field(pattern=NAME)] = "run"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
     base: str | None = None
     sources: Annotated[dict[Annotated[str, Field(pattern=NAME)], str], Field(min_length=1)]
     task: TaskSpec
@@ -92,10 +98,10 @@ class RunConfig(_Strict):
     search: SearchConfig = SearchConfig()
     budget: Budget
     controls: Controls = Controls()
-    finalists: Annotated[int, Field(gt=0)] = 8
-    batch_size: Annotated[int, Field(gt=0)] = 128
+    finalists: Count = 8
+    batch_size: Count = 128
     device: str = "cpu"
-    threads: Annotated[int, Field(gt=0)] | None = None
+    threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
 
     @field_validator("sources")
     @classmethod

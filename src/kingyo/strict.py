@@ -5,7 +5,7 @@ It knows no key of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar, cast, get_args, get_origin
 
@@ -19,17 +19,33 @@ S = TypeVar("S")
 M = TypeVar("M", bound=BaseModel)
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which by itself keeps the last of equal keys and drops the others silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        """Refuse a key that is given twice; keys that `<<` brings in may be overridden."""
+        seen: set[tuple[str, object]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"the key '{key.value}' is given twice", problem_mark=key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, object]:
     """Read a YAML file that holds a mapping.
 
     Raises:
-        KingyoError: no such file, not YAML, or not a mapping.
+        KingyoError: no such file, not YAML, a key that is given twice, or not a mapping.
     """
     try:
-        loaded: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded: object = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise KingyoError(str(path), expected="a YAML file", received=error.strerror or str(error)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, bytes, digits
         problem = " ".join(str(error).split())
         raise KingyoError(str(path), expected="valid YAML", received=problem) from error
     if not isinstance(loaded, dict):
@@ -95,7 +111,9 @@ def _short(value: object, limit: int = 80) -> str:
 
 def _is_tag(part: object) -> bool:
     """Unions put the name of the member tried into pydantic's location; users did not write that."""
-    return isinstance(part, str) and (part in {"bool", "float", "int", "str", "[key]"} or part[:1].isupper())
+    return isinstance(part, str) and (
+        part in {"bool", "float", "int", "str", "[key]"} or part[:1].isupper() or "[" in part
+    )
 
 
 def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
