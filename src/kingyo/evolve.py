@@ -231,7 +231,8 @@ class Journey:
             raise KingyoError(
                 f"search '{search.name}'",
                 expected="at least one trial that can be scored on validation",
-                received="failures only",
+                received=f"failures only, the last: {judged[-1].failure}",
+                remedy="Mend the cause, and start a new run.",
             )
         winner = max(ranked, key=lambda each: each[:3])[3]
         self.store.set_winner(search.name, winner.id)
@@ -249,6 +250,7 @@ class Journey:
                 f"search '{search}'",
                 expected="at least one trial that succeeds",
                 received=_failures(self.store, search),
+                remedy="Mend the cause, or give a larger budget, and start a new run.",
             )
         return sorted(best.values(), key=lambda each: (-each[1], each[0].id))[: self.finalists]
 

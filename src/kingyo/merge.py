@@ -210,7 +210,12 @@ def _merged_positions(recipe: Recipe, method: MergeMethod) -> list[int]:
     positions = list(range(len(recipe.sources)))
     if method.needs_base:
         if recipe.base_model is None:
-            raise KingyoError("base_model", expected=f"a base for {method.name}", received="nothing")
+            raise KingyoError(
+                "base_model",
+                expected=f"a base for {method.name}",
+                received="nothing",
+                remedy="Name the models' common ancestor, or take the method linear.",
+            )
         positions = [i for i in positions if recipe.sources[i].model != recipe.base_model]
     least, most = method.min_sources, method.max_sources
     if len(positions) < least or (most is not None and len(positions) > most):
@@ -219,7 +224,10 @@ def _merged_positions(recipe: Recipe, method: MergeMethod) -> list[int]:
         )
         without = " beside the base" if method.needs_base else ""
         raise KingyoError(
-            "models", expected=f"{wanted} for {method.name}{without}", received=f"{len(positions)}"
+            "models",
+            expected=f"{wanted} for {method.name}{without}",
+            received=f"{len(positions)}",
+            remedy="Name another number of models, or take another method.",
         )
     return positions
 
@@ -307,6 +315,7 @@ def _same(job: TensorJob, tensors: Sequence[Tensor]) -> Tensor:
             job.name,
             expected="equal values in all models, since they are not floating point",
             received="values that differ",
+            remedy="Merge models of one architecture and vocabulary.",
         )
     return tensors[0]
 

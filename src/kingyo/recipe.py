@@ -171,7 +171,10 @@ class Recipe:
             raise KingyoError(f"{where}: seed", expected="a whole number", received=repr(seed))
         method = _text(data, "merge_method", where)
         if method is None:
-            raise KingyoError(f"{where}: merge_method", expected="a method's name", received="nothing")
+            remedy = "`kingyo list methods` names them."
+            raise KingyoError(
+                f"{where}: merge_method", expected="a method's name", received="nothing", remedy=remedy
+            )
         return Recipe(
             merge_method=method,
             sources=_parse_sources(data.get("models"), where),

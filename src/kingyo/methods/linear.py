@@ -43,7 +43,10 @@ class Linear:
             total = sum(weights)
             if abs(total) < _SMALLEST_SUM:
                 raise KingyoError(
-                    "weight", expected="weights with a sum to divide by", received=f"a sum of {total:g}"
+                    "weight",
+                    expected="weights with a sum to divide by",
+                    received=f"a sum of {total:g}",
+                    remedy="Change a weight, or set normalize to false.",
                 )
             weights = tuple(weight / total for weight in weights)
         vectors, shares = flatten(sources), column(weights)
