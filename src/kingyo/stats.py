@@ -132,8 +132,8 @@ def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int
     The winner's curse, measured without new evaluations: pick the best on a random half of the items, and see
     what it loses on the other half, averaged over many splits. That is the bias of a pick on n/2 items; noise
     falls as 1/√n, so the bias on all n is 1/√2 of it: about right among equals, somewhat too high where
-    candidates really differ. It is the bias of the last pick alone: a search that bred its candidates on these
-    items has used both halves already, and what it gained by that is not seen here.
+    candidates really differ. It is the bias of the last pick alone: a search that bred its candidates on
+    these items has used both halves already, and what it gained by that is not seen here.
 
     Args:
         scores: one row per candidate, one column per item.
