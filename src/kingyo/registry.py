@@ -109,7 +109,7 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # any crash of the user's file becomes one clear message
+    except (Exception, SystemExit) as error:  # any crash of the user's file becomes one clear message
         raise KingyoError(
             reference, expected="a file that imports", received=f"{type(error).__name__}: {error}"
         ) from error

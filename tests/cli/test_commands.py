@@ -26,6 +26,20 @@ def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
     assert "Baselines on fit" in done.stderr
 
 
+def test_json_is_all_that_stands_on_standard_output(world: World) -> None:
+    grader = world.folder / "grade.py"
+    text = grader.read_text().replace(
+        "def even(answer, item):", "def even(answer, item):\n    print('asked')"
+    )
+    grader.write_text(f"print('loaded')\n{text}")
+    done = world.run("evolve", world.config(budget={"candidates": 2}, controls={"random": False}), "--json")
+    assert json.loads(done.stdout)["status"] == "finished"
+    assert "loaded" in done.stderr
+    assert "asked" in done.stderr
+    done = world.run("evaluate", "a", "task.yaml", "--json")
+    assert json.loads(done.stdout)["n"] == 12
+
+
 def test_show_json_is_the_stable_interface(finished: World) -> None:
     shown = finished.show("runs/small")
     assert {

@@ -110,6 +110,7 @@ def nothing(answer, item): pass
 def nan(answer, item): return float("nan")
 def two(answer, item): return 2
 def text(answer, item): return "1"
+def leaves(answer, item): raise SystemExit(0)
 
 @dataclass(frozen=True)
 class Longer:
@@ -125,6 +126,7 @@ class TestFromAFile:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         (tmp_path / "mine.py").write_text(MINE)
+        (tmp_path / "leaves.py").write_text("import sys; sys.exit()")
         return tmp_path
 
     def test_functions_and_classes(self, folder: Path) -> None:
@@ -141,6 +143,7 @@ class TestFromAFile:
             ("nan", "nan"),
             ("two", "2"),
             ("text", "'1'"),
+            ("leaves", "SystemExit: 0"),
         ],
     )
     def test_a_wrong_verdict_names_file_function_and_item(
@@ -155,6 +158,7 @@ class TestFromAFile:
         [
             (("mine.py:hafl", None), "Did you mean 'half'"),
             (("none.py:half", None), "no file"),
+            (("leaves.py:half", None), "expected a file that imports; received SystemExit"),
             (("mine.py:half", 3), "expected no option: it is a function; received 3"),
             (("mine.py:constant", None), "expected a function; received int"),
             (("mine.py:Plain", None), "expected a function or a dataclass"),

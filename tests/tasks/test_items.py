@@ -45,6 +45,16 @@ def test_the_marks_of_other_editors_do_not_matter(tmp_path: Path) -> None:
     assert [item.prompt for item in load_items(spec(), tmp_path).items] == ["a\u2028b", "c"]
 
 
+def test_half_a_character_is_no_text(tmp_path: Path) -> None:
+    write(tmp_path, {"prompt": "1", "answer": "1"}, '{"prompt": "2", "answer": "2", "note": "\\ud83d"}')
+    refused(tmp_path, r"items.jsonl line 2: 'note': expected text; received U\+D83D")
+
+
+def test_a_field_given_twice_is_named(tmp_path: Path) -> None:
+    write(tmp_path, '{"prompt": "1", "prompt": "2", "answer": "1"}')
+    refused(tmp_path, "items.jsonl line 1.*given twice")
+
+
 def test_csv(tmp_path: Path) -> None:
     text = '\ufeffquestion,answer\r\n"one, ""two""\r\nthree",3\r\n\r\nplain,1.50\r\n'
     (tmp_path / "items.csv").write_bytes(text.encode())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,11 +51,12 @@ def evaluate(
     from kingyo.stats import interval
     from kingyo.summary import interval_json
 
-    built = open_task(task)
-    items = _items(built, split)
-    checkpoint = open_checkpoint(model)
-    live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size)
-    scores = built.score(live, items)
+    with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
+        built = open_task(task)
+        items = _items(built, split)
+        checkpoint = open_checkpoint(model)
+        live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size)
+        scores = built.score(live, items)
     result = interval([each.score for each in scores], seed=0)
     if answers is not None:
         _write_answers(answers, items, scores)

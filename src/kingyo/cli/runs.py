@@ -1,8 +1,13 @@
-"""Commands on a run: evolve, resume, show, report, export."""
+"""Commands on a run: evolve, resume, show, report, export.
+
+Standard output is for the answer alone: what a user's own code prints goes to standard error.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +50,9 @@ def evolve(
     if seed is not None:
         loaded = loaded.model_copy(update={"seed": seed})
     folder = run or Path("runs") / loaded.name
-    with begin(loaded, config.parent, folder) as store:
+    with redirect_stdout(sys.stderr):
+        begun = begin(loaded, config.parent, folder)
+    with begun as store:
         _go(store, as_json)
 
 
@@ -111,7 +118,7 @@ def _go(store: RunStore, as_json: bool) -> None:
     from kingyo.assembly import assemble
     from kingyo.cli.live import LiveDisplay
 
-    with LiveDisplay(store, quiet=as_json) as display:
+    with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=as_json) as display:
         try:
             assemble(store, display.notify).run()
         except KeyboardInterrupt:

@@ -128,7 +128,7 @@ def _asked(name: str, grader: Grader, answer: str, item: Item) -> float:
         score = cast(object, grader(answer, item))
     except KingyoError:
         raise
-    except Exception as error:  # any crash of a user's function becomes one clear message
+    except (Exception, SystemExit) as error:  # any crash of a user's function becomes one clear message
         raise KingyoError(where, expected="a score", received=f"{type(error).__name__}: {error}") from error
     if not isinstance(score, bool | int | float) or not math.isfinite(score) or not 0 <= score <= 1:
         raise KingyoError(where, expected="true, false or a number from 0 to 1", received=repr(score))

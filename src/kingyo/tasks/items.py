@@ -88,6 +88,7 @@ def stringify(value: object) -> str:
 def _item(row: Row, spec: TaskSpec, template: Template) -> Item:
     fields = {name: stringify(value) for name, value in row.columns.items()}
     prompt = template.fill(fields, row.where)
+    _require_text(prompt, fields, row.where)
     if not template.uses(fields):
         raise KingyoError(
             "prompt", expected="a {field} of the row", received="a template without any", remedy=_list(fields)
@@ -96,9 +97,18 @@ def _item(row: Row, spec: TaskSpec, template: Template) -> Item:
         raise KingyoError(row.where, expected="a prompt", received="an empty one")
     choices = _choices(row, spec)
     answer = _answer(row, spec, choices)
-    asked = question(prompt, choices).encode("utf-8", "surrogatepass")
-    identity = hashlib.sha256(asked).hexdigest()[:16]
+    identity = hashlib.sha256(question(prompt, choices).encode("utf-8")).hexdigest()[:16]
     return Item(id=identity, prompt=prompt, answer=answer, choices=choices, fields=fields)
+
+
+def _require_text(prompt: str, fields: Mapping[str, str], where: str) -> None:
+    r"""Refuse half characters: JSON can write ``\ud83d`` alone, but no file and no database can hold it."""
+    for name, text in [*fields.items(), ("prompt", prompt)]:
+        try:
+            f"{name}{text}".encode()
+        except UnicodeEncodeError as error:
+            half = f"U+{ord(error.object[error.start]):04X}, half a character"
+            raise KingyoError(f"{where}: {name!a}", expected="text", received=half) from error
 
 
 def _answer(row: Row, spec: TaskSpec, choices: Sequence[str]) -> str:

@@ -72,7 +72,7 @@ def _jsonl(text: str, name: str) -> Iterator[Row]:
             continue
         where = f"{name} line {number}"
         try:
-            columns: object = json.loads(line, parse_constant=_refuse_constant)
+            columns: object = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
         except (ValueError, RecursionError) as error:
             raise KingyoError(where, expected="one JSON object", received=str(error)) from error
         if not isinstance(columns, dict):
@@ -82,6 +82,13 @@ def _jsonl(text: str, name: str) -> Iterator[Row]:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name}, which is no JSON")
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a field that is given twice")
+    return found
 
 
 def _csv(text: str, name: str) -> Iterator[Row]:
