@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,20 @@ def test_a_search_that_only_fails_says_so(tmp_path: Path) -> None:
         pytest.raises(KingyoError, match="30 failures, the last: it crashed"),
     ):
         journey(store, Model(fails=lambda recipe: recipe.hash not in named)).run()
+
+
+def test_a_control_that_only_fails_does_not_lose_the_run(tmp_path: Path) -> None:
+    class Elsewhere(Plane):
+        def decode(self, genome: Genome) -> Recipe:
+            return weights(genome[0] + 10, genome[1])
+
+    with begun(tmp_path / "run") as store:
+        whole = journey(store, Model(fails=lambda recipe: float(recipe.sources[0].parameters["weight"]) > 5))  # type: ignore[arg-type]
+        main, control = whole.searches
+        Journey(**{**vars(whole), "searches": [main, replace(control, space=Elsewhere())]}).run()
+        assert store.status() == "finished"
+        assert store.winner("random") is None
+        assert store.winner(MAIN) is not None
 
 
 def test_another_strategy_cannot_take_a_run_over(tmp_path: Path) -> None:

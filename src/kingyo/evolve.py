@@ -120,7 +120,7 @@ class Journey:
         winners = [self._pick(search) for search in self.searches]
         self._part(BASELINES, "validation", baselines)
         for search, winner in zip(self.searches, winners, strict=True):
-            self._part(search.name, "test", [winner])
+            self._part(search.name, "test", [winner] if winner is not None else [])
         self._part(BASELINES, "test", baselines)
         self.store.set_fact("status", "finished")
 
@@ -215,8 +215,11 @@ class Journey:
             return replace(known, build_seconds=0.0, score_seconds=0.0, copied_from=twin)
         return self.evaluate(Recipe.from_dict(json.loads(trial.recipe)), split)
 
-    def _pick(self, search: Search) -> StoredTrial:
-        """The winner: of the best on fit, the best on validation; fit, then age break ties."""
+    def _pick(self, search: Search) -> StoredTrial | None:
+        """The winner: of the best on fit, the best on validation; fit, then age break ties.
+
+        None for a control that only failed. That is a finding, and no reason to lose the main search.
+        """
         chosen = self.store.winner(search.name)
         if chosen is not None:
             return chosen
@@ -227,6 +230,8 @@ class Journey:
             for evaluation, (trial, fit) in zip(judged, finalists, strict=True)
             if evaluation.mean is not None
         ]
+        if not ranked and search.name != MAIN:
+            return None
         if not ranked:
             raise KingyoError(
                 f"search '{search.name}'",
@@ -245,7 +250,7 @@ class Journey:
             fit = means.get(trial.id)
             if fit is not None:
                 best.setdefault(trial.recipe_hash, (trial, fit))
-        if not best:
+        if not best and search == MAIN:
             raise KingyoError(
                 f"search '{search}'",
                 expected="at least one trial that succeeds",

@@ -219,6 +219,6 @@ search:
 budget:
   candidates: {said.candidates}
 
-# Searches of the same cost that the winner is compared with; they double or triple the time.
-controls: {{random: true, grid: false}}
+# Searches of the same cost that the winner is compared with; each takes as long as the search.
+controls: {{random: true, grid: true}}
 """

@@ -265,5 +265,6 @@ def _selection_note(found: Findings) -> str:
     return (
         f"{said} Picking the best of {wording.counted(len(found.main.points), 'trial')} on fit alone is "
         f"expected to overrate it by {100 * found.expected_bias:.1f} points, estimated by splitting the fit "
-        "items at random again and again. A drop beyond that means that the splits differ, or chance."
+        "items at random again and again. That counts the "
+        "last pick only: the search has also adapted to these items, so a larger drop is no surprise."
     )
