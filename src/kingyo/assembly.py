@@ -15,7 +15,7 @@ from typing import cast
 import torch
 
 from kingyo import __version__
-from kingyo.checkpoints import check_finite
+from kingyo.checkpoints import check_finite, fingerprint
 from kingyo.config import RunConfig, load_config, parse_config
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
@@ -82,6 +82,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "status": "running",
         "folder": str(folder.resolve()),
         "config": config.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
         "duplicates_dropped": prepared.duplicates,
         "threads": config.threads or torch.get_num_threads(),
     }
@@ -92,7 +93,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
 def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     """Build the journey of a run folder from what it stores of itself."""
     config, folder = stored_config(store)
-    models = open_models(config, folder)
+    models = stored_models(store, config, folder)
     splits = store.items()
     use_threads(store)
     model = LiveModel.load(
@@ -122,6 +123,26 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
             remedy="Delete the folder and start again with `kingyo evolve`.",
         )
     return parse_config(cast(dict[str, object], data), str(store.folder)), Path(folder)
+
+
+def stored_models(store: RunStore, config: RunConfig, folder: Path) -> Models:
+    """Open the models of a run, and make sure that they are what they were when it began.
+
+    Raises:
+        KingyoError: one cannot be opened, or is another model now: scores of both would be mixed.
+    """
+    models = open_models(config, folder)
+    known = store.fact("models")
+    for name, checkpoint in models.by_reference.items():
+        before = cast("dict[str, object]", known).get(name) if isinstance(known, dict) else None
+        if before is not None and fingerprint(checkpoint) != before:
+            raise KingyoError(
+                f"model {name}",
+                expected="the weights, config and tokenizer that the run began with",
+                received=f"other ones in {checkpoint.path}",
+                remedy="Bring the old files back, or breed the new ones in a run of their own.",
+            )
+    return models
 
 
 def check(config: RunConfig, folder: Path) -> list[str]:

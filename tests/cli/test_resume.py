@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.cli.conftest import World, command
+from tests.models_on_disk import fine_tuned
 
 KILLS = 10
 
@@ -103,6 +104,23 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished: World, world: World
     assert world.show("runs/small")["status"] == "stopped"
     assert world.run("resume", "runs/small").returncode == 0
     assert facts(run) == facts(finished.folder / "runs" / "small")
+
+
+def test_a_model_that_has_changed_since_is_refused(world: World) -> None:
+    done = world.run("evolve", world.config(budget={"candidates": 2}, controls={"random": False}))
+    assert done.returncode == 0, done.stderr
+    old = world.folder / "b"
+    card = old / "README.md"
+    card.write_text("a card decides nothing")
+    assert world.run("resume", "runs/small").returncode == 0
+    old.rename(world.folder / "old")
+    fine_tuned(world.folder / "base", old, seed=3, scale=0.3)
+    for arguments in (("resume", "runs/small"), ("export", "runs/small", "out")):
+        done = world.run(*arguments)
+        assert done.returncode == 1
+        assert "model b: expected the weights, config and tokenizer that the run began with" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (world.folder / "out").exists()
 
 
 def test_a_finished_run_resumed_runs_nothing(finished: World) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: read lazily and checked, written atomically, and the layout that their names tell."""
 
 from kingyo.checkpoints.checkpoint import Checkpoint, check_finite
+from kingyo.checkpoints.fingerprint import fingerprint
 from kingyo.checkpoints.fit import check_fit
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
@@ -13,6 +14,7 @@ __all__ = [
     "TensorInfo",
     "check_finite",
     "check_fit",
+    "fingerprint",
     "open_checkpoint",
     "write_checkpoint",
 ]

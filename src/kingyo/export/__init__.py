@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.assembly import stored_config
+from kingyo.assembly import stored_config, stored_models
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN
 from kingyo.export.card import Card, render_card
@@ -19,7 +19,6 @@ from kingyo.export.task_files import write_task
 from kingyo.merge import Sources, plan, to_folder
 from kingyo.recipe import Recipe
 from kingyo.registry import whole_reference
-from kingyo.searches import open_models
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import read_entry, summarize
 
@@ -38,12 +37,12 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
         ``out``.
 
     Raises:
-        KingyoError: no winner yet, no such trial, a model that has moved, or ``out`` is taken or cannot be
-            written. Whatever is raised, ``out`` is as it was.
+        KingyoError: no winner yet, no such trial, a model that has moved or changed, or ``out`` is taken or
+            cannot be written. Whatever is raised, ``out`` is as it was.
     """
     chosen = _choose(store, trial)
     config, folder = stored_config(store)
-    models = open_models(config, folder)
+    models = stored_models(store, config, folder)
     recipe = Recipe.from_dict(json.loads(chosen.recipe), str(store.folder))
     planned = plan(recipe, Sources(models.by_reference, folder))
     origins = read_origins(recipe, models, folder)
