@@ -5,6 +5,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,42 @@ def trial(number: int, recipe: str = "r") -> NewTrial:
 
 def scores(*values: float) -> tuple[ItemScore, ...]:
     return tuple(ItemScore(item=f"i{n}", score=value, answer="答え") for n, value in enumerate(values))
+
+
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        (stored,) = store.add_trials("main", 0, [trial(0)])
+    with pytest.raises(KingyoError, match=r"disk is full.*stored before is safe"), filled(tmp_path) as store:
+        store.record(stored.id, "fit", Evaluation(failure="x" * 1_000_000))
+    with RunStore.read(tmp_path / "run") as store:
+        assert store.trials("main") == [stored]
+        assert store.evaluation(stored.id, "fit") is None
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[RunStore]:
+    """The run of the folder in a database that may not grow."""
+    with RunStore.open(folder / "run") as store:
+        store._db.execute("PRAGMA max_page_count = 1")  # pyright: ignore[reportPrivateUsage]
+        yield store
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_only_be_read_can_be_shown(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    (tmp_path / "run").chmod(0o500)
+    with RunStore.read(tmp_path / "run") as store:
+        assert store.items() == SPLITS
+        assert store.status() == "stopped"
+    (tmp_path / "run").chmod(0o700)
+
+
+def test_a_run_that_cannot_be_set_up_leaves_no_folder(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run")
+    store._db.execute("PRAGMA max_page_count = 1")  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(KingyoError, match="disk is full"), store:
+        store.begin({"name": "x" * 1_000_000}, {})
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_stored_comes_back_the_same(tmp_path: Path) -> None:

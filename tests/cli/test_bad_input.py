@@ -200,6 +200,18 @@ def test_two_processes_on_one_run(world: World) -> None:
         first.kill()
 
 
+def test_a_run_killed_while_it_was_set_up(world: World) -> None:
+    folder = world.folder / "runs" / "small"
+    folder.mkdir(parents=True)
+    sqlite3.connect(folder / "run.db").close()
+    (folder / "run.db").touch()
+    for name in ("show", "report", "resume"):
+        done = world.run(name, "runs/small")
+        assert done.returncode == 1, name
+        assert "stopped before its first step" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_corrupt_database(world: World) -> None:
     folder = world.folder / "runs" / "small"
     folder.mkdir(parents=True)

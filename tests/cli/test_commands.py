@@ -26,6 +26,13 @@ def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
     assert "Baselines on fit" in done.stderr
 
 
+def test_a_terminal_of_ascii_will_do(finished: World) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = finished.run("show", "runs/small", env=plain)
+    assert done.returncode == 0, done.stderr
+    assert "uniform" in done.stdout
+
+
 def test_json_is_all_that_stands_on_standard_output(world: World) -> None:
     grader = world.folder / "grade.py"
     text = grader.read_text().replace(

@@ -5,6 +5,7 @@ Nothing heavy is imported until a command needs it, so that ``kingyo --help`` an
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -45,6 +46,9 @@ for module in (init, runs, build, models, lists):
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one message and exit code 1, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None when closed
+            stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII is no reason to fail
     try:
         app()
     except KingyoError as error:

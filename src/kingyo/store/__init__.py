@@ -24,11 +24,16 @@ from kingyo.store.database import (
     MIGRATIONS,
     acquire,
     check,
+    clear_errors,
     connect,
+    connect_to_look,
     is_locked,
     migrate,
+    removed_after_error,
     require,
+    require_tables,
     schema_version,
+    unusable,
 )
 from kingyo.store.records import NewTrial, StoredTrial, Summary
 from kingyo.types import SPLITS, Evaluation, Genome, Item, ItemScore, Split, Trial
@@ -73,7 +78,7 @@ class RunStore:
             raise KingyoError(
                 str(folder), expected="a folder that can be written", received=str(error)
             ) from error
-        return cls._open(folder)
+        return cls._open(folder, is_new=True)
 
     @classmethod
     def open(cls, folder: Path) -> RunStore:
@@ -86,9 +91,12 @@ class RunStore:
         return cls._open(folder)
 
     @classmethod
-    def _open(cls, folder: Path) -> RunStore:
+    def _open(cls, folder: Path, is_new: bool = False) -> RunStore:
         with ExitStack() as stack:
             lock = stack.enter_context(acquire(folder))
+            if is_new and not (folder / DATABASE).exists():
+                stack.enter_context(removed_after_error(folder))
+            stack.enter_context(clear_errors(folder))
             connection = stack.enter_context(closing(connect(folder / DATABASE)))
             check(connection, folder)
             migrate(connection, folder)
@@ -101,10 +109,11 @@ class RunStore:
         """Open an existing run only to look at it, also while another process works on it."""
         require(folder)
         with ExitStack() as stack:
-            connection = stack.enter_context(closing(connect(folder / DATABASE)))
+            connection = stack.enter_context(closing(connect_to_look(folder)))
             check(connection, folder)
-            if schema_version(connection, folder) < len(MIGRATIONS):
+            if 0 < schema_version(connection, folder) < len(MIGRATIONS):
                 return cls.open(folder)
+            require_tables(connection, folder)
             connection.execute("PRAGMA query_only = 1")
             stack.pop_all()
         return cls(folder, connection, None)
@@ -119,19 +128,25 @@ class RunStore:
     def __enter__(self) -> RunStore:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, sqlite3.Error):
+            raise unusable(self.folder, error) from error
 
     # Facts about the run
 
     def begin(self, facts: Mapping[str, object], splits: Mapping[Split, Sequence[Item]]) -> None:
-        """Store what the run is made of, once and for all: facts and items, in one transaction."""
+        """Store what the run is made of, once and for all: facts and items, in one transaction.
+
+        Raises:
+            KingyoError: the database cannot be written; the run folder is gone again then.
+        """
         rows = [
             (item.id, split, position, _ITEM.dump_json(item).decode())
             for split, items in splits.items()
             for position, item in enumerate(items)
         ]
-        with self._db:
+        with removed_after_error(self.folder), clear_errors(self.folder), self._db:
             self._db.executemany(
                 "INSERT INTO facts VALUES (?, ?)", [(key, json.dumps(value)) for key, value in facts.items()]
             )

@@ -5,9 +5,12 @@ It knows the schema and nothing of what the rows mean.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import os
 import sqlite3
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
@@ -72,6 +75,16 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def connect_to_look(folder: Path) -> sqlite3.Connection:
+    """Open the file of a run for reading alone, also where nothing may be written (an archive, a mount)."""
+    path = folder / DATABASE
+    if os.access(folder, os.W_OK) and os.access(path, os.W_OK):
+        return connect(path)
+    log = folder / f"{DATABASE}-wal"
+    logged = log.exists() and log.stat().st_size > 0
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{'mode=ro' if logged else 'immutable=1'}", uri=True)
+
+
 def acquire(folder: Path) -> IO[str]:
     """Take the folder's lock. The kernel frees it when its process dies, however it dies."""
     try:
@@ -99,13 +112,41 @@ def acquire(folder: Path) -> IO[str]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Say whether a living process works on the run."""
-    with (folder / LOCK).open("a") as lock:
+    """Say whether a living process works on the run; a folder that may only be read will do."""
+    try:
+        lock = (folder / LOCK).open()
+    except FileNotFoundError:  # a copy of the database alone
+        return False
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True
     return False
+
+
+@contextlib.contextmanager
+def removed_after_error(folder: Path) -> Generator[None]:
+    """Take back a run folder that could not be set up; what is not the run's own stays."""
+    try:
+        yield
+    except Exception:
+        with contextlib.suppress(OSError):
+            for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK):
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
+        raise
+
+
+def require_tables(connection: sqlite3.Connection, folder: Path) -> None:
+    """Raise when the process that made the file was stopped before it had made the tables."""
+    if schema_version(connection, folder) == 0:
+        raise KingyoError(
+            str(folder),
+            expected="a run that was set up completely",
+            received="one that was stopped before its first step",
+            remedy="Delete the folder and start again with `kingyo evolve`.",
+        )
 
 
 def schema_version(connection: sqlite3.Connection, folder: Path) -> int:
@@ -135,6 +176,25 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
         raise _damaged(folder, str(error)) from error
     if verdict != "ok":
         raise _damaged(folder, str(verdict))
+
+
+@contextlib.contextmanager
+def clear_errors(folder: Path) -> Generator[None]:
+    """Turn what SQLite says of a full disk, or of a file that may not be written, into one clear message."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise unusable(folder, error) from error
+
+
+def unusable(folder: Path, error: sqlite3.Error) -> KingyoError:
+    """The database failed in the middle of the work; its transactions keep what was stored before."""
+    return KingyoError(
+        str(folder / DATABASE),
+        expected="a database that can be read and written",
+        received=str(error),
+        remedy="What was stored before is safe. Mend the cause, then go on with `kingyo resume`.",
+    )
 
 
 def _damaged(folder: Path, reason: str) -> KingyoError:
