@@ -11,7 +11,7 @@ import problems
 import texts
 
 COUNTS = {"ja-math": 1200, "en-math": 200, "sums": 200}
-SEED = 2024
+SEED = 20261125  # set after the design was finished: none of these items was looked at before
 
 
 def word_problems(language: problems.Language, n: int, seed: int) -> list[dict[str, str]]:
