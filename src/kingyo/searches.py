@@ -101,7 +101,7 @@ def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
     space = _space(config, models, method, wanted)
     limits = _limits(config.budget)
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
-    found = [_search(MAIN, space, strategy, limits, wanted.strategy)]
+    found = [_search(MAIN, space, strategy, limits, wanted.strategy, wanted.settings)]
     if config.controls.random:
         strategy = build("random", space.axes, config.seed, {})
         found.append(_search("random", space, strategy, limits, "random"))
@@ -140,7 +140,14 @@ def _grid(config: RunConfig, models: Models, main: ParameterSpace, wanted: Searc
     return None
 
 
-def _search(name: str, space: ParameterSpace, strategy: Strategy, limits: Limits, how: str) -> Search:
+def _search(
+    name: str,
+    space: ParameterSpace,
+    strategy: Strategy,
+    limits: Limits,
+    how: str,
+    settings: Mapping[str, object] | None = None,
+) -> Search:
     return Search(
         name=name,
         space=space,
@@ -151,6 +158,7 @@ def _search(name: str, space: ParameterSpace, strategy: Strategy, limits: Limits
             "strategy": how,
             "method": space.method_name,
             "groups": space.groups,
+            "settings": dict(settings or {}),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
         },
     )
