@@ -23,6 +23,7 @@ _WANTED = (
     "LICENSE*",
     "NOTICE*",
 )
+_DOUBLED = "consolidated*"  # the same weights again, in Mistral's own layout
 
 
 def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:
@@ -67,7 +68,11 @@ def _fetch(reference: str, path: Path) -> Path:
 
     name, _, revision = reference.partition("@")
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(_WANTED)))
+        return Path(
+            snapshot_download(
+                name, revision=revision or None, allow_patterns=list(_WANTED), ignore_patterns=_DOUBLED
+            )
+        )
     except (
         OSError,
         ValueError,
