@@ -23,11 +23,12 @@ from kingyo.evolve import Event, Journey
 from kingyo.merge import Sources, plan
 from kingyo.models.language import LiveModel
 from kingyo.models.loading import require_device
+from kingyo.models.reader import PromptReader
 from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.store import RunStore
 from kingyo.strict import read_yaml
 from kingyo.tasks import build_task, load_items, load_task_spec, make_splits
-from kingyo.types import Axis, Item, Split, Task
+from kingyo.types import SPLITS, Axis, Item, Split, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Prepared:
 
 
 def prepare(config: RunConfig, folder: Path) -> Prepared:
-    """Check everything that can be known before a search.
+    """Check models, data and settings: everything that can be known before a search but the prompts' lengths.
 
     Args:
         config: the run.yaml.
@@ -62,9 +63,39 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
     for search in planned:
         first = tuple(axis.first for axis in search.space.axes)
         plan(search.space.decode(first), sources)
+    if config.merge.dtype is None:
+        _check_dtypes(models)
     return Prepared(
         models=models, splits=splits, duplicates=loaded.duplicates, axes=tuple(planned[0].space.axes)
     )
+
+
+def _check_prompts(task: Task, models: Models) -> None:
+    """Read every prompt of every split now: a test item that is too long must not end a search of hours."""
+    reader = PromptReader.load(models.skeleton.path)
+    for split in SPLITS:
+        try:
+            task.score(reader, task.items(split))
+        except KingyoError:
+            raise
+        except Exception:  # noqa: BLE001 (AllRead; or a task of the user's own that needs answers)
+            continue
+
+
+def _check_dtypes(models: Models) -> None:
+    """The live model is as wide as the skeleton: it cannot hold a parent that is wider."""
+    like = models.skeleton
+    for name, checkpoint in models.sources.items():
+        for info in checkpoint.tensors.values():
+            held = like.tensors[info.name].dtype
+            wide, live = getattr(torch, info.dtype), getattr(torch, held)
+            if info.is_floating and torch.promote_types(wide, live) != live:
+                raise KingyoError(
+                    f"sources.{name}: {info.name}",
+                    expected=f"weights that fit into {held}, as {like.reference} has them",
+                    received=info.dtype,
+                    remedy="Say the dtype of all candidates: merge.dtype, such as float32.",
+                )
 
 
 def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
@@ -74,6 +105,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         KingyoError: whatever is wrong with models, data or settings; nothing has been written then.
     """
     prepared = prepare(config, folder)
+    _check_prompts(build_task(config.task, prepared.splits, folder), prepared.models)
     store = RunStore.create(run)
     facts = {
         "name": config.name,

@@ -200,6 +200,25 @@ def test_two_processes_on_one_run(world: World) -> None:
         first.kill()
 
 
+def test_an_item_that_is_too_long_is_found_before_the_search(world: World) -> None:
+    rows = (world.folder / "items.jsonl").read_text()
+    (world.folder / "items.jsonl").write_text(rows + '{"prompt": "%s", "answer": "1"}\n' % ("7 " * 99))
+    task = yaml.safe_load((world.folder / "task.yaml").read_text())
+    for split in ("fit", "validation", "test"):
+        task["splits"] = {"fit": 1, "validation": 1, "test": 1, split: 39}
+        refused(world, "evolve", world.config(task=task), says="it begins '7 7 7 7")
+
+
+def test_a_source_wider_than_the_base(world: World) -> None:
+    base = llama(world.folder / "half", dtype="bfloat16")
+    for each in ("base", "a"):
+        shutil.rmtree(world.folder / each)
+        shutil.copytree(base, world.folder / each)
+    refused(world, "evolve", "run.yaml", says="sources.b: lm_head.weight: expected weights that fit")
+    done = world.run("evolve", world.config(merge={"dtype": "float32"}, budget={"candidates": 1}))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_run_killed_while_it_was_set_up(world: World) -> None:
     folder = world.folder / "runs" / "small"
     folder.mkdir(parents=True)

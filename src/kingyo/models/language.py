@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kingyo.errors import KingyoError
 from kingyo.models.decoding import decode
 from kingyo.models.forward import Forward, require_numbers
-from kingyo.models.loading import live_weights, load_model, load_tokenizer
-from kingyo.models.text import Stop, Text, by_length
+from kingyo.models.loading import context, live_weights, load_model, load_tokenizer
+from kingyo.models.text import Stop, Text, by_length, require_room
 
 
 class LiveModel:
@@ -86,7 +85,7 @@ class LiveModel:
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens: expected at least 1; received {max_new_tokens}")
         rows = [self._text.encode(prompt) for prompt in prompts]
-        self._require_room(rows, max_new_tokens)
+        require_room(rows, max_new_tokens, context(self._model.config), prompts)
         stopper = Stop(self._text, stop)
         texts = [""] * len(rows)
         for batch in by_length(rows, self._batch_size):
@@ -108,7 +107,7 @@ class LiveModel:
         """
         split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
         rows = [head + tail for head, tail in split]
-        self._require_room(rows, 0)
+        require_room(rows, 0, context(self._model.config), [prompt for prompt, _ in pairs])
         totals = [0.0] * len(rows)
         for batch in by_length(rows, self._batch_size):
             tokens, mask = self._text.pad([rows[position] for position in batch], self._model.device)
@@ -138,18 +137,6 @@ class LiveModel:
         sums = each.double().where(counted, 0.0).sum(dim=-1)
         require_numbers(sums)
         return [float(total) for total in sums]
-
-    def _require_room(self, rows: Sequence[Sequence[int]], new: int) -> None:
-        """Refuse what does not fit the context: cutting a prompt would change the question."""
-        limit = cast("int | None", getattr(self._model.config, "max_position_embeddings", None))
-        for position, row in enumerate(rows):
-            if limit is not None and len(row) + new > limit:
-                raise KingyoError(
-                    f"prompt {position}",
-                    expected=f"at most {limit} tokens, the model's context",
-                    received=f"{len(row)} tokens and room for {new} new ones",
-                    remedy="Shorten the prompt, or lower max_new_tokens.",
-                )
 
 
 def _end_tokens(model: PreTrainedModel) -> Iterable[int]:

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from kingyo.errors import KingyoError, suggest
@@ -85,6 +85,27 @@ def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
                 path, local_files_only=True, trust_remote_code=remote_code
             ),
         )
+
+
+def load_context(path: Path) -> int | None:
+    """Read from a folder's config how many tokens the model can see; None when it names no bound.
+
+    Raises:
+        KingyoError: there is no config that transformers can read.
+    """
+    with _quiet(), _readable(path):
+        config = cast(
+            object,
+            AutoConfig.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
+                path, local_files_only=True, trust_remote_code=False
+            ),
+        )
+    return context(config)
+
+
+def context(config: object) -> int | None:
+    """How many tokens a model of this config can see."""
+    return cast("int | None", getattr(config, "max_position_embeddings", None))
 
 
 def require_checkpoint(path: Path) -> None:

@@ -182,6 +182,29 @@ class Stop:
         return self._can_complete[token]
 
 
+def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, prompts: Sequence[str]) -> None:
+    """Refuse what does not fit the context: cutting a prompt would change the question.
+
+    Args:
+        rows: the tokens of each prompt.
+        new: how many are to follow.
+        limit: the model's context; None when it names no bound.
+        prompts: their texts, for messages.
+
+    Raises:
+        KingyoError: a prompt is too long; its beginning is shown.
+    """
+    for position, row in enumerate(rows):
+        if limit is not None and len(row) + new > limit:
+            begins = f"it begins {prompts[position][:60]!r}"
+            raise KingyoError(
+                f"prompt {position}",
+                expected=f"at most {limit} tokens, the model's context",
+                received=f"{len(row)} tokens and room for {new} new ones; {begins}",
+                remedy="Shorten the prompt, or lower max_new_tokens.",
+            )
+
+
 def by_length(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
     """Yield batches of positions in ``rows``: longest first, ties in the order given."""
     order = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
