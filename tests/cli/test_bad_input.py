@@ -13,6 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from kingyo.store import RunStore
 from tests.cli.conftest import World, command
 from tests.models_on_disk import llama
 
@@ -224,11 +225,15 @@ def test_a_run_killed_while_it_was_set_up(world: World) -> None:
     folder.mkdir(parents=True)
     sqlite3.connect(folder / "run.db").close()
     (folder / "run.db").touch()
-    for name in ("show", "report", "resume"):
-        done = world.run(name, "runs/small")
-        assert done.returncode == 1, name
-        assert "stopped before its first step" in done.stderr
-        assert "Traceback" not in done.stderr
+    for has_tables in (False, True):
+        if has_tables:
+            RunStore.open(folder).close()
+        for name in ("show", "report"):
+            done = world.run(name, "runs/small")
+            assert done.returncode == 1, name
+            assert "stopped before its first step" in done.stderr
+            assert "Traceback" not in done.stderr
+    assert "stopped before its first step" in world.run("resume", "runs/small").stderr
 
 
 def test_a_corrupt_database(world: World) -> None:

@@ -26,6 +26,15 @@ def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
     assert "Baselines on fit" in done.stderr
 
 
+def test_a_folder_with_brackets_and_a_narrow_terminal(world: World) -> None:
+    config = world.config(budget={"candidates": 1}, controls={"random": False, "grid": False})
+    done = world.run("evolve", config, "--run", "runs/[/red]x", env={"COLUMNS": "40"})
+    assert done.returncode == 0, done.stderr
+    assert "Run runs/[/red]x" in done.stderr
+    assert "(runs/[/red]x)" in done.stdout
+    assert "uniform" in done.stdout.split("bred −")[0]
+
+
 def test_a_terminal_of_ascii_will_do(finished: World) -> None:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = finished.run("show", "runs/small", env=plain)

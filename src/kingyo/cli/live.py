@@ -10,6 +10,7 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -38,7 +39,9 @@ class LiveDisplay:
 
     def __enter__(self) -> LiveDisplay:
         if not self._quiet:
-            self._console.print(f"Run {self._store.folder} (stop with Ctrl-C, go on with `kingyo resume`)")
+            self._console.print(
+                f"Run {escape(str(self._store.folder))} (stop with Ctrl-C, go on with `kingyo resume`)"
+            )
         if not self._quiet and self._console.is_terminal:
             self._live = Live(
                 get_renderable=self._render,

@@ -6,6 +6,7 @@ Standard output is for the answer alone: what a user's own code prints goes to s
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -122,6 +123,7 @@ def _go(store: RunStore, as_json: bool) -> None:
         try:
             assemble(store, display.notify).run()
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not tear the way out
             display.stop()
             typer.echo(
                 f"Interrupted; all that was evaluated is stored. Go on with: kingyo resume {store.folder}",

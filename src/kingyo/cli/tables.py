@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary
+
+NARROW = 80
+"""Below so many columns intervals are broken into two lines, rather than cut."""
 
 
 def percent(value: Interval | None) -> str:
@@ -19,23 +23,23 @@ def percent(value: Interval | None) -> str:
 def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals and comparisons to standard output."""
     console = Console(highlight=False)
-    console.print(f"[bold]{summary.run}[/bold] ({summary.folder}): {summary.status}")
+    console.print(f"[bold]{summary.run}[/bold] ({escape(summary.folder)}): {summary.status}")
     console.print(
         f"{summary.trials} trials, {summary.failures} failures, "
         f"{summary.item_evaluations:,} item evaluations, {summary.seconds:,.0f} s"
     )
-    console.print(_scores(summary))
+    console.print(_scores(summary, is_narrow=console.width < NARROW))
     for comparison in summary.comparisons:
         console.print(_sentence(comparison))
     if summary.winner is not None and not summary.comparisons:
         console.print("The test split has not been read yet.")
 
 
-def _scores(summary: RunSummary) -> Table:
+def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     table = Table(title="Score in % [95 % interval]", title_justify="left")
-    table.add_column("model")
+    table.add_column("model", min_width=7)
     for split in ("fit", "validation", "test"):
-        table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=True)
+        table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
     if summary.winner is not None:
         _row(table, f"bred (trial {summary.winner.trial.trial.number})", summary.winner, style="bold")
     elif summary.leader is not None:

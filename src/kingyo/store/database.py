@@ -139,8 +139,9 @@ def removed_after_error(folder: Path) -> Generator[None]:
 
 
 def require_tables(connection: sqlite3.Connection, folder: Path) -> None:
-    """Raise when the process that made the file was stopped before it had made the tables."""
-    if schema_version(connection, folder) == 0:
+    """Raise when the process that made the file was stopped before it had filled the first tables."""
+    made = schema_version(connection, folder) > 0
+    if not made or connection.execute("SELECT COUNT(*) FROM facts").fetchone()[0] == 0:
         raise KingyoError(
             str(folder),
             expected="a run that was set up completely",
