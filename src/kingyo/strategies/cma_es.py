@@ -165,7 +165,7 @@ class _Cloud(CMA):
     def _sample_solution(self) -> NDArray[np.float64]:
         B, D = self._eigen_decomposition()  # noqa: N806  (the paper's symbols)
         z = self._rng.randn(self._n_dim)
-        return self._mean + self._sigma * ((B * D) @ (B.T @ z))
+        return self.mean + self._sigma * ((B * D) @ (B.T @ z))
 
 
 def _is_spent(cma: CMA) -> bool:
