@@ -31,6 +31,15 @@ TRAININGS = {
     "staff": Training(steps=120, rate=1.5e-3, seed=SEED),
 }
 
+CARD = """---
+license: apache-2.0
+base_model: HuggingFaceTB/SmolLM2-135M-Instruct
+---
+
+Made by kingyo's example `examples/smollm2`.
+"""
+"""The model card of every folder: whoever merges them finds the licence there."""
+
 
 def main() -> None:
     """Build everything that is missing."""
@@ -88,6 +97,7 @@ def _once(folder: Path, build: Callable[[Path], None]) -> None:
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     build(part)
+    (part / "README.md").write_text(CARD, encoding="utf-8")
     part.rename(folder)
     print(f"{folder}: written")
 
