@@ -6,6 +6,7 @@ makes the run folder; ``assemble`` builds the journey of a run folder, new or ha
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from kingyo.merge import Sources, plan
 from kingyo.models.language import LiveModel
 from kingyo.models.loading import require_device
 from kingyo.models.reader import PromptReader
+from kingyo.registry import is_in_file
 from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.store import RunStore
 from kingyo.strict import read_yaml
@@ -115,6 +117,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "folder": str(folder.resolve()),
         "config": config.model_dump(mode="json", by_alias=True, exclude_unset=True),
         "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
+        "code": user_code(config, folder),
         "duplicates_dropped": prepared.duplicates,
         "threads": config.threads or torch.get_num_threads(),
     }
@@ -125,6 +128,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
 def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     """Build the journey of a run folder from what it stores of itself."""
     config, folder = stored_config(store)
+    _check_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
     splits = store.items()
     use_threads(store)
@@ -155,6 +159,38 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
             remedy="Delete the folder and start again with `kingyo evolve`.",
         )
     return parse_config(cast(dict[str, object], data), str(store.folder)), Path(folder)
+
+
+def user_code(config: RunConfig, folder: Path) -> dict[str, str]:
+    """Hash the files of the user's own that a run.yaml names: graders, task kind, method, strategy."""
+    graders = [name for name, _ in config.task.graders]
+    named = [*graders, config.task.kind, config.merge.method, config.search.strategy]
+    files = {name.rpartition(":")[0] for name in named if name is not None and is_in_file(name)}
+    return {file: _digest(folder / file) for file in sorted(files)}
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; empty when it is gone, which whoever loads it says better."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _check_code(store: RunStore, now: Mapping[str, str]) -> None:
+    """Refuse code that changed once there are scores: old and new ones would be mixed.
+
+    Before the first score a change is a repair, and is taken.
+    """
+    before = store.fact("code")
+    if before is None or before == now:
+        return
+    if store.item_evaluations():
+        changed = [file for file, digest in now.items() if digest != cast("dict[str, str]", before).get(file)]
+        raise KingyoError(
+            ", ".join(changed),
+            expected="the code that the run's scores were made with",
+            received="a file that changed or went since",
+            remedy="Bring the old file back, or start a new run.",
+        )
+    store.set_fact("code", dict(now))
 
 
 def stored_models(store: RunStore, config: RunConfig, folder: Path) -> Models:

@@ -129,3 +129,28 @@ def test_a_finished_run_resumed_runs_nothing(finished: World) -> None:
     assert done.returncode == 0, done.stderr
     assert not (finished.folder / "again.txt").exists()
     assert facts(finished.folder / "runs" / "small") == before
+
+
+def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
+    run = world.folder / "runs" / "small"
+    with subprocess.Popen(
+        command("evolve", "run.yaml"),
+        cwd=world.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (run / "run.db").exists() or not _reached(run, 5):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGKILL)
+    before = facts(run)
+    grader = world.folder / "grade.py"
+    text = grader.read_text()
+    grader.write_text(text.replace("% 2 == 0", "% 2 == 1"))
+    done = world.run("resume", "runs/small")
+    assert done.returncode == 1
+    assert "grade.py: expected the code that the run's scores were made with" in done.stderr
+    assert facts(run) == before
+    grader.write_text(text)
+    assert world.run("resume", "runs/small").returncode == 0
