@@ -99,7 +99,7 @@ def test_task(world: World, changes: dict[str, object], says: str) -> None:
 def test_broken_lines_are_named(world: World) -> None:
     lines = (world.folder / "items.jsonl").read_text().splitlines()
     (world.folder / "items.jsonl").write_text("\n".join([*lines[:6], '{"prompt": "7 +', *lines[6:]]))
-    refused(world, "evolve", "run.yaml", says="items.jsonl, line 7")
+    refused(world, "evolve", "run.yaml", says="items.jsonl line 7")
 
 
 def test_an_empty_data_file(world: World) -> None:
