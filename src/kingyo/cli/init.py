@@ -30,6 +30,7 @@ class Answers:
     grader: str
     language: str | None
     candidates: int
+    max_new_tokens: int
     splits: str
 
 
@@ -60,6 +61,9 @@ def init(
         str | None, typer.Option("--language", help="Answers must also be in this language, such as ja.")
     ] = None,
     candidates: Annotated[int, typer.Option("--candidates", min=1, help="How many merges to try.")] = 200,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", min=1, help="The longest answer; a shorter one is cheaper.")
+    ] = 64,
 ) -> None:
     """Write a commented run.yaml for your models and your task file, and check that they fit together.
 
@@ -89,6 +93,7 @@ def init(
         grader=grader or typer.prompt("Grader (exact, number, contains, regex, choice)", default="exact"),
         language=language,
         candidates=candidates,
+        max_new_tokens=max_new_tokens,
         splits=_splits(Path(task)),
     )
     text = _yaml(said)
@@ -199,7 +204,7 @@ task:
   {asked}
   answer: {flow(said.answer)}
   grader: {flow(grader)}
-  max_new_tokens: 128
+  max_new_tokens: {said.max_new_tokens}
   stop: ["\\n\\n"]
   splits: {said.splits}
 
