@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -87,7 +88,7 @@ def init(
         base=_relative(base, folder),
         sources=_named(source, folder),
         data=_relative(task, folder) or task,
-        prompt=prompt,
+        prompt=None if prompt is None else prompt.replace("\\n", "\n"),  # shells do not
         chat=chat,
         answer=answer,
         grader=grader or typer.prompt("Grader (exact, number, contains, regex, choice)", default="exact"),
@@ -178,7 +179,9 @@ def _yaml(said: Answers) -> str:
         )
 
     grader = [said.grader, {"language": said.language}] if said.language else said.grader
-    asked = "chat: true" if said.chat else f"prompt: {flow(said.prompt or '{prompt}')}"
+    asked = (
+        "chat: true" if said.chat else f"prompt: {json.dumps(said.prompt or '{prompt}', ensure_ascii=False)}"
+    )
     sources = "\n".join(f"  {name}: {flow(reference)}" for name, reference in said.sources.items())
     base = (
         f"base: {flow(said.base)}"
