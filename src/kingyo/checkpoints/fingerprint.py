@@ -8,21 +8,10 @@ from __future__ import annotations
 import hashlib
 
 from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.writer import SPEAKING
 from kingyo.errors import KingyoError
 
-DECIDING = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "*.tiktoken",
-    "chat_template.*",
-)
+DECIDING = ("config.json", *SPEAKING)
 """The files beside the weights that decide what a model says."""
 
 

@@ -22,7 +22,7 @@ from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.header import DTYPES
 from kingyo.errors import KingyoError
 
-COPIED = (
+SPEAKING = (
     "generation_config.json",
     "tokenizer*.json",
     "tokenizer.model",
@@ -33,11 +33,10 @@ COPIED = (
     "merges.txt",
     "*.tiktoken",
     "chat_template.*",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "LICENSE*",
-    "NOTICE*",
 )
+"""The files that decide, beside weights and config, what a model says."""
+
+COPIED = (*SPEAKING, "preprocessor_config.json", "processor_config.json", "LICENSE*", "NOTICE*")
 """What a new checkpoint takes over from the one that it is like, beside its config. No code."""
 
 _FORMAT_NAME = {torch_name: name for name, (torch_name, _) in DTYPES.items()}
