@@ -28,7 +28,6 @@ def commands(document: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
 
 
-@pytest.mark.slow
 def test_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
     ran = [words for words in commands(ROOT / "README.md") if words[:1] == ["kingyo"]]
