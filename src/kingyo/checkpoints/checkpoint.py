@@ -13,14 +13,15 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from kingyo.checkpoints.header import TensorInfo, read_header
 from kingyo.checkpoints.layout import Layout
+from kingyo.checkpoints.mapping import map_tensor
 from kingyo.errors import KingyoError, suggest
 
 _CHECKED_AT_ONCE = 1 << 22
+_KEPT_BELOW = 1 << 20  # bytes; mapping a small tensor again costs more than keeping it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Checkpoint:
     path: Path
     config: Mapping[str, object]
     tensors: Mapping[str, TensorInfo]
-    _read: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
+    _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
 
     @property
     def n_parameters(self) -> int:
@@ -56,22 +57,16 @@ class Checkpoint:
         Raises:
             KingyoError: it has no such tensor.
         """
-        if name not in self._read:
-            info = self.tensors.get(name)
-            if info is None:
-                remedy = suggest(name, self.tensors)
-                raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
-            self._map_file(info.file)
-        return self._read[name]
-
-    def _map_file(self, file: Path) -> None:
-        with safe_open(file, framework="pt") as stored:  # pyright: ignore[reportUnknownVariableType]
-            for info in self.tensors.values():
-                if info.file == file:
-                    self._read[info.name] = cast(
-                        Tensor,
-                        stored.get_tensor(info.name),  # pyright: ignore[reportUnknownMemberType]
-                    )
+        if name in self._kept:
+            return self._kept[name]
+        info = self.tensors.get(name)
+        if info is None:
+            remedy = suggest(name, self.tensors)
+            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+        tensor = map_tensor(info)
+        if info.n_bytes < _KEPT_BELOW:
+            self._kept[name] = tensor
+        return tensor
 
 
 def check_finite(checkpoint: Checkpoint) -> None:

@@ -30,22 +30,29 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 }
 """The format's names of dtypes -> torch's names and bytes an element."""
 
+_WIDTHS: Mapping[str, int] = dict(DTYPES.values())
 _LONGEST = 100_000_000  # the format's own bound on headers
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """One tensor of a checkpoint: its name, shape, dtype (torch's name) and the file that holds it."""
+    """One tensor of a checkpoint: name, shape, dtype (torch's name), and in which file and byte it starts."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     file: Path
+    start: int
 
     @property
     def n_elements(self) -> int:
         """How many numbers it holds."""
         return math.prod(self.shape)
+
+    @property
+    def n_bytes(self) -> int:
+        """How many bytes they take in the file."""
+        return self.n_elements * _WIDTHS[self.dtype]
 
     @property
     def is_floating(self) -> bool:
@@ -82,7 +89,8 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
         end = spans[name][1]
     if end != size - 8 - length:
         raise _broken(file, f"{end:,} bytes of tensors", f"{size - 8 - length:,}")
-    return {name: _info(file, name, entries[name]) for name in in_order}
+    data = 8 + length
+    return {name: _info(file, name, entries[name], data + spans[name][0]) for name in in_order}
 
 
 def _parse(file: Path, raw: bytes) -> dict[str, object]:
@@ -128,10 +136,11 @@ def _sizes(value: object) -> tuple[int, ...] | None:
     return tuple(cast("list[int]", numbers))
 
 
-def _info(file: Path, name: str, entry: object) -> TensorInfo:
+def _info(file: Path, name: str, entry: object, start: int) -> TensorInfo:
     fields = cast("dict[str, object]", entry)
     shape = tuple(cast("list[int]", fields["shape"]))
-    return TensorInfo(name=name, shape=shape, dtype=DTYPES[cast(str, fields["dtype"])][0], file=file)
+    dtype = DTYPES[cast(str, fields["dtype"])][0]
+    return TensorInfo(name=name, shape=shape, dtype=dtype, file=file, start=start)
 
 
 def _broken(file: Path, expected: str, received: str) -> KingyoError:
