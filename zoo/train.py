@@ -46,7 +46,7 @@ def new_model(vocabulary: int, seed: int, hidden: int, layers: int) -> LlamaForC
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=hidden,
-        intermediate_size=hidden * 3,
+        intermediate_size=hidden * 13 // 4,
         num_hidden_layers=layers,
         num_attention_heads=hidden // 32,
         num_key_value_heads=hidden // 32,
