@@ -108,7 +108,7 @@ def facts(store: RunStore) -> tuple[object, ...]:
     """All that must not depend on how often a run was interrupted."""
     trials = store.trials()
     return (
-        [(each.search, each.trial, each.batch, each.recipe_hash) for each in trials],
+        [(each.search, each.asked, each.batch, each.recipe_hash) for each in trials],
         [
             (split, [(e.trial, e.mean, e.failure, e.copied_from) for e in store.summaries(split)])
             for split in N_ITEMS

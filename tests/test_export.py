@@ -107,7 +107,7 @@ def make_run(folder: Path, *, finished: bool = True, **changes: object) -> Path:
 def _new(number: int, genome: tuple[float, ...], recipe: Recipe, name: str | None = None) -> NewTrial:
     text = json.dumps(recipe.to_dict())
     return NewTrial(
-        trial=Trial(number=number, genome=genome), recipe=text, recipe_hash=recipe.hash, name=name
+        asked=Trial(number=number, genome=genome), recipe=text, recipe_hash=recipe.hash, name=name
     )
 
 

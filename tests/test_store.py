@@ -29,7 +29,7 @@ def begun(folder: Path) -> RunStore:
 
 def trial(number: int, recipe: str = "r") -> NewTrial:
     return NewTrial(
-        trial=Trial(number=number, genome=(0.1, 1 / 3), parents=(0,) if number else ()),
+        asked=Trial(number=number, genome=(0.1, 1 / 3), parents=(0,) if number else ()),
         recipe="{}",
         recipe_hash=recipe,
     )
@@ -86,7 +86,7 @@ def test_what_is_stored_comes_back_the_same(tmp_path: Path) -> None:
     with RunStore.read(tmp_path / "run") as store:
         assert store.items() == SPLITS
         assert store.trials("main") == stored
-        assert stored[1].trial == trial(1).trial
+        assert stored[1].asked == trial(1).asked
         first = store.evaluation(stored[0].id, "fit")
         assert first == Evaluation(scores=scores(1.0, 0.25), build_seconds=1, score_seconds=2)
         assert store.evaluation(stored[1].id, "fit") == Evaluation(failure="NaN in model.norm.weight")

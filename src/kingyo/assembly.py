@@ -7,6 +7,7 @@ makes the run folder; ``assemble`` builds the journey of a run folder, new or ha
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -115,6 +116,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "created": time.time(),
         "status": "running",
         "folder": str(folder.resolve()),
+        "folder_from_run": os.path.relpath(folder.resolve(), run.resolve()),
         "config": config.model_dump(mode="json", by_alias=True, exclude_unset=True),
         "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
         "code": user_code(config, folder),
@@ -158,7 +160,16 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
             received="one that was stopped before its first step",
             remedy="Delete the folder and start again with `kingyo evolve`.",
         )
-    return parse_config(cast(dict[str, object], data), str(store.folder)), Path(folder)
+    return parse_config(cast(dict[str, object], data), str(store.folder)), _found_again(store, Path(folder))
+
+
+def _found_again(store: RunStore, folder: Path) -> Path:
+    """Where relative paths start today: as when it began, or seen from a run folder that moved along."""
+    way = store.fact("folder_from_run")
+    if not folder.is_dir() and isinstance(way, str):
+        moved = (store.folder / way).resolve()
+        return moved if moved.is_dir() else folder
+    return folder
 
 
 def user_code(config: RunConfig, folder: Path) -> dict[str, str]:

@@ -174,8 +174,8 @@ class Journey:
         evaluation = self._evaluate(trial, "fit", done=spent.trials + 1, total=total)
         spent.add(evaluation, self.n_items["fit"])
         if evaluation.failure is not None:
-            return Outcome(trial=trial.trial, failure=evaluation.failure)
-        return Outcome(trial=trial.trial, scores=evaluation.scores)
+            return Outcome(trial=trial.asked, failure=evaluation.failure)
+        return Outcome(trial=trial.asked, scores=evaluation.scores)
 
     def _part(self, name: str, split: Split, trials: Sequence[StoredTrial]) -> list[Evaluation]:
         """Evaluate given trials on a split."""
@@ -295,7 +295,7 @@ class _Spent:
 
 def _new(trial: Trial, recipe: Recipe, name: str | None = None) -> NewTrial:
     text = json.dumps(recipe.to_dict(), ensure_ascii=False)
-    return NewTrial(trial=trial, recipe=text, recipe_hash=recipe.hash, name=name)
+    return NewTrial(asked=trial, recipe=text, recipe_hash=recipe.hash, name=name)
 
 
 def _by_batch(trials: Sequence[StoredTrial]) -> dict[int, list[StoredTrial]]:
@@ -315,7 +315,7 @@ def _total(limits: Limits, n_items: int) -> int | None:
 
 def _check_replay(search: str, asked: Sequence[Trial], stored: Sequence[StoredTrial]) -> None:
     """The law of resuming: a fresh strategy, told the stored outcomes, asks for the stored trials."""
-    if list(asked) != [each.trial for each in stored]:
+    if list(asked) != [each.asked for each in stored]:
         raise KingyoError(
             f"search '{search}'",
             expected=f"the strategy to ask for the stored batch {stored[0].batch} again",

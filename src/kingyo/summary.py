@@ -13,7 +13,7 @@ from typing import cast
 
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.stats import Interval, interval, mcnemar, paired_difference
-from kingyo.store import RunStore, StoredTrial, Summary
+from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.types import Evaluation, Genome, Split
 
 STATISTICS_SEED = 0
@@ -36,7 +36,7 @@ class Entry:
     @property
     def genome(self) -> Genome:
         """Its genes; empty for a baseline."""
-        return self.trial.trial.genome
+        return self.trial.asked.genome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class RunSummary:
         winner = None
         if self.winner is not None:
             winner = {
-                "trial": self.winner.trial.trial.number,
+                "trial": self.winner.trial.asked.number,
                 "genome": list(self.winner.genome),
                 "recipe": self.winner.recipe,
                 **_scores(self.winner),
@@ -92,11 +92,11 @@ class RunSummary:
             "failures": self.failures,
             "item_evaluations": self.item_evaluations,
             "seconds": round(self.seconds, 3),
-            "leader": self.leader and {"trial": self.leader.trial.trial.number, **_scores(self.leader)},
+            "leader": self.leader and {"trial": self.leader.trial.asked.number, **_scores(self.leader)},
             "winner": winner,
             "baselines": {name: _scores(entry) for name, entry in self.baselines.items()},
             "controls": {
-                name: {"trial": entry.trial.trial.number, **_scores(entry)}
+                name: {"trial": entry.trial.asked.number, **_scores(entry)}
                 for name, entry in self.controls.items()
             },
             "comparisons": {
@@ -201,7 +201,7 @@ def fit_minus_test(entry: Entry) -> Interval | None:
     )
 
 
-def _leader(store: RunStore, fits: Sequence[Summary]) -> Entry | None:
+def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> Entry | None:
     known = [(each.mean, -each.trial) for each in fits if each.mean is not None]
     return read_entry(store, "leader", store.trial(-max(known)[1])) if known else None
 

@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import World, command
 from tests.models_on_disk import fine_tuned
 
@@ -83,7 +85,10 @@ def _is_set_up(run: Path) -> bool:
     return bool(found)
 
 
-def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished: World, world: World) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly_and_it_says_how_to_go_on(
+    finished: World, world: World, sent: signal.Signals
+) -> None:
     run = world.folder / "runs" / "small"
     with subprocess.Popen(
         command("evolve", "run.yaml"),
@@ -96,7 +101,7 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(finished: World, world: World
         while not (run / "run.db").exists() or not _reached(run, 8):
             assert process.poll() is None
             assert time.monotonic() < deadline
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "kingyo resume runs/small" in errors
@@ -154,3 +159,23 @@ def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
     assert facts(run) == before
     grader.write_text(text)
     assert world.run("resume", "runs/small").returncode == 0
+
+
+def test_a_project_that_was_moved_goes_on(finished: World, world: World, tmp_path: Path) -> None:
+    """The run folder, models and data go along to another place, and nothing is left in the old one."""
+    config = world.config(budget={"candidates": 4})
+    with subprocess.Popen(
+        command("evolve", config), cwd=world.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (world.folder / "runs" / "small" / "run.db").exists() or not _reached(
+            world.folder / "runs" / "small", 3
+        ):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGKILL)
+    moved = World(folder=world.folder.rename(tmp_path / "elsewhere"))
+    done = moved.run("resume", "runs/small")
+    assert done.returncode == 0, done.stderr
+    assert moved.show("runs/small")["status"] == "finished"
+    assert moved.run("export", "runs/small", "out").returncode == 0

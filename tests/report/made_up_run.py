@@ -81,7 +81,7 @@ class Writer:
         self.store.add_search(BASELINES, {"what": "models to compare with"})
         names = ("base", *SOURCES, "uniform")
         new = [
-            NewTrial(trial=Trial(number=i, genome=()), recipe=_recipe(name), recipe_hash=name, name=name)
+            NewTrial(asked=Trial(number=i, genome=()), recipe=_recipe(name), recipe_hash=name, name=name)
             for i, name in enumerate(names)
         ]
         self.score(self.store.add_trials(BASELINES, 0, new), "fit")
@@ -103,7 +103,7 @@ class Writer:
             count = min(20, self.shape.trials - len(told))
             asked = [self.ask(len(told) + i, told, strategy, len(axes)) for i in range(count)]
             new = [
-                NewTrial(trial=t, recipe=_recipe(*t.genome), recipe_hash=f"{name}-{t.number}") for t in asked
+                NewTrial(asked=t, recipe=_recipe(*t.genome), recipe_hash=f"{name}-{t.number}") for t in asked
             ]
             stored = self.store.add_trials(name, batch, new)
             told += [_outcome(each, found) for each, found in self.score(stored, "fit")]
@@ -148,11 +148,11 @@ class Writer:
         if trial.name is not None:
             known = {"base": 0.04, "ja": 0.08, "math-en": 0.22, "math-sym": 0.02, "uniform": 0.41}
             return known.get(trial.name, 0.0)
-        groups = len(trial.trial.genome) // len(SOURCES)
+        groups = len(trial.asked.genome) // len(SOURCES)
         miss = 0.0
         for s, source in enumerate(SOURCES):
             for third, wanted in enumerate(TARGET.get(source, (0.0, 0.0, 0.0))):
-                gene = trial.trial.genome[s * groups + third * groups // 3]
+                gene = trial.asked.genome[s * groups + third * groups // 3]
                 miss += (gene - wanted) ** 2 / 3
         return self.shape.reach * max(0.0, 1 - miss / (len(SOURCES) * 0.9))
 
@@ -209,8 +209,8 @@ def _recipe(*genes: float | str) -> str:
 
 def _outcome(trial: StoredTrial, evaluation: Evaluation) -> Outcome:
     if evaluation.failure is not None:
-        return Outcome(trial=trial.trial, failure=evaluation.failure)
-    return Outcome(trial=trial.trial, scores=evaluation.scores)
+        return Outcome(trial=trial.asked, failure=evaluation.failure)
+    return Outcome(trial=trial.asked, scores=evaluation.scores)
 
 
 if __name__ == "__main__":

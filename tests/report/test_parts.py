@@ -76,7 +76,7 @@ def point(number: int, genome: Genome, parents: tuple[int, ...] = (), score: flo
         search="main",
         batch=0,
         name=None,
-        trial=Trial(number=number, genome=genome, parents=parents),
+        asked=Trial(number=number, genome=genome, parents=parents),
         recipe="{}",
         recipe_hash=str(number),
     )

@@ -102,8 +102,14 @@ def test_items_that_cannot_be_graded_are_named(spec: tuple[str, object], answer:
 
 MINE = """
 from dataclasses import dataclass
+import numpy as np
+import torch
 
 def half(answer, item): return 0.5
+def numpy_says(answer, item): return np.float32(answer) == np.float32(item.answer)
+def numpy_half(answer, item): return np.float32(0.5)
+def torch_half(answer, item): return torch.tensor(0.5)
+def many(answer, item): return np.zeros(2)
 def same(answer, item): return answer == item.answer
 def raises(answer, item): return 1 / 0
 def nothing(answer, item): pass
@@ -135,6 +141,13 @@ class TestFromAFile:
         assert verdict(("mine.py:Longer", 1), folder=folder)("ab", ITEM) == 1
         assert verdict(("mine.py:Longer", {"than": 2}), folder=folder)("ab", ITEM) == 0
 
+    @pytest.mark.parametrize(("name", "score"), [("numpy_says", 1), ("numpy_half", 0.5), ("torch_half", 0.5)])
+    def test_single_numbers_of_numpy_and_torch_are_numbers(
+        self, folder: Path, name: str, score: float
+    ) -> None:
+        found = verdict((f"mine.py:{name}", None), folder=folder)("3", ITEM)
+        assert (type(found), found) == (float, score)
+
     @pytest.mark.parametrize(
         ("name", "received"),
         [
@@ -142,6 +155,7 @@ class TestFromAFile:
             ("nothing", "None"),
             ("nan", "nan"),
             ("two", "2"),
+            ("many", r"array\(\[0\., 0\.\]\)"),
             ("text", "'1'"),
             ("leaves", "SystemExit: 0"),
         ],

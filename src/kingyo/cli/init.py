@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kingyo.cli.run_yaml import Answers, run_yaml
 from kingyo.errors import KingyoError
 
 ENOUGH = {"fit": 100, "validation": 150, "test": 300}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What the user said, by flags or when asked. Paths are as the run.yaml will have them."""
-
-    name: str
-    base: str | None
-    sources: Mapping[str, str]
-    data: str
-    prompt: str | None
-    chat: bool
-    answer: str
-    grader: str
-    language: str | None
-    candidates: int
-    max_new_tokens: int
-    splits: str
 
 
 def add_to(app: typer.Typer) -> None:
@@ -72,9 +53,6 @@ def init(
 
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """
-    from kingyo.assembly import check
-    from kingyo.config import load_config
-
     if out.exists():
         raise KingyoError(
             str(out), expected="a new file", received="one that exists", remedy="Give another name."
@@ -97,20 +75,32 @@ def init(
         max_new_tokens=max_new_tokens,
         splits=_splits(Path(task)),
     )
-    text = _yaml(said)
+    for finding in _write_checked(out, run_yaml(said)):
+        typer.echo(finding)
+    typer.echo(f"Wrote {out}. Next: kingyo evolve {out}")
+
+
+def _write_checked(out: Path, text: str) -> list[str]:
+    """Write the file when all that it names fits together, else nothing; return what was found."""
+    from kingyo.assembly import check
+    from kingyo.config import load_config
+
     draft = out.with_name(f".{out.name}.draft")
     try:
         draft.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise KingyoError(str(out), expected="a folder that can be written", received=str(error)) from error
+        raise KingyoError(
+            str(out),
+            expected="a folder that can be written",
+            received=str(error),
+            remedy="Name a file in another folder.",
+        ) from error
     try:
-        findings = check(load_config(draft), folder)
-        os.replace(draft, out)  # noqa: PTH105 (atomic on every system)
+        findings = check(load_config(draft), out.parent)
+        draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)
-    for finding in findings:
-        typer.echo(finding)
-    typer.echo(f"Wrote {out}. Next: kingyo evolve {out}")
+    return findings
 
 
 def _ask_base() -> str | None:
@@ -165,70 +155,3 @@ def _relative(reference: str | None, folder: Path) -> str | None:
     if reference is None or not Path(reference).exists():
         return reference
     return os.path.relpath(reference, folder)
-
-
-def _yaml(said: Answers) -> str:
-    import yaml
-
-    def flow(value: object) -> str:
-        return (
-            yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
-            .strip()
-            .removesuffix("...")
-            .strip()
-        )
-
-    grader = [said.grader, {"language": said.language}] if said.language else said.grader
-    asked = (
-        "chat: true" if said.chat else f"prompt: {json.dumps(said.prompt or '{prompt}', ensure_ascii=False)}"
-    )
-    sources = "\n".join(f"  {name}: {flow(reference)}" for name, reference in said.sources.items())
-    base = (
-        f"base: {flow(said.base)}"
-        if said.base is not None
-        else "# base: path/to/base   (most methods need it)"
-    )
-    method = "task_arithmetic" if said.base is not None else "linear"
-    return f"""\
-# What to breed. `kingyo evolve` reads this file; paths are relative to it.
-name: {said.name}
-seed: 0
-
-# The common ancestor, and the models that are merged.
-{base}
-sources:
-{sources}
-
-# The domain: items with a prompt and a right answer. Splits are made once: the search sees fit only,
-# validation picks the winner, test is read once at the end.
-task:
-  name: {said.name}
-  data: {flow(said.data)}
-  {asked}
-  answer: {flow(said.answer)}
-  grader: {flow(grader)}
-  max_new_tokens: {said.max_new_tokens}
-  stop: ["\\n\\n"]
-  splits: {said.splits}
-
-# How candidates are merged (`kingyo list methods`). A range is searched, a number is fixed.
-# groups: one | kind | block | block+kind | layers:N gives every parameter a value per group of tensors.
-merge:
-  method: {method}
-  groups: one
-  parameters:
-    weight: {{from: 0.0, to: 1.0}}
-  # Candidates live, and are exported, in this type. Most CPUs are slower in 16 bits than in float32.
-  dtype: float32
-
-# Who looks for the best (`kingyo list strategies`, `kingyo list presets`).
-search:
-  strategy: cma-es
-
-# The first bound that is reached ends the search: candidates, item_evaluations, minutes.
-budget:
-  candidates: {said.candidates}
-
-# Searches of the same cost that the winner is compared with; each takes as long as the search.
-controls: {{random: true, grid: true}}
-"""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kingyo.atomic import write_text
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -128,6 +129,6 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
         for item, each in zip(items, scores, strict=True)
     ]
     try:
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_text(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise KingyoError("--answers", expected="a file that can be written", received=str(error)) from error

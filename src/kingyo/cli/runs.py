@@ -119,11 +119,13 @@ def _go(store: RunStore, as_json: bool) -> None:
     from kingyo.assembly import assemble
     from kingyo.cli.live import LiveDisplay
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
     with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=as_json) as display:
         try:
             assemble(store, display.notify).run()
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not tear the way out
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out
             display.stop()
             typer.echo(
                 f"Interrupted; all that was evaluated is stored. Go on with: kingyo resume {store.folder}",

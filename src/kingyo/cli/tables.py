@@ -41,9 +41,9 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     for split in ("fit", "validation", "test"):
         table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
     if summary.winner is not None:
-        _row(table, f"bred (trial {summary.winner.trial.trial.number})", summary.winner, style="bold")
+        _row(table, f"bred (trial {summary.winner.trial.asked.number})", summary.winner, style="bold")
     elif summary.leader is not None:
-        _row(table, f"best so far (trial {summary.leader.trial.trial.number})", summary.leader, style="bold")
+        _row(table, f"best so far (trial {summary.leader.trial.asked.number})", summary.leader, style="bold")
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
     for name, entry in summary.controls.items():

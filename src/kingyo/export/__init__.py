@@ -67,7 +67,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
 
 def _choose(store: RunStore, number: int | None) -> StoredTrial:
     if number is not None:
-        trials = {each.trial.number: each for each in store.trials(MAIN)}
+        trials = {each.asked.number: each for each in store.trials(MAIN)}
         if number not in trials:
             known = f"a number from 0 to {max(trials)}" if trials else "a trial; the run has none yet"
             raise KingyoError("--trial", expected=known, received=str(number))

@@ -122,7 +122,7 @@ def _summary(card: Card) -> str:
     base = card.recipe.base_model
     names = ", ".join(cell(origin.name) for origin in card.origins if origin.reference != base)
     relative = "" if base is None else " relative to their base"
-    trial = f"trial {card.chosen.trial.trial.number} of the run {cell(card.summary.run)}"
+    trial = f"trial {card.chosen.trial.asked.number} of the run {cell(card.summary.run)}"
     picked = "" if card.is_winner else " It is not the one that validation picked."
     return (
         f"A merge of {names}{relative}, bred by kingyo {cell(card.version)}: an evolutionary search over "

@@ -5,11 +5,10 @@ It reads the store and writes beside it; it evaluates nothing and loads no model
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from kingyo.atomic import write_bytes
 from kingyo.errors import KingyoError
 from kingyo.report.findings import gather
 from kingyo.report.page import render_page
@@ -46,8 +45,8 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
         folder = target.parent / "pictures"
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in pictures.items():
-            _replace(folder / name, content)
-        _replace(target, page.encode())
+            write_bytes(folder / name, content)
+        write_bytes(target, page.encode())
     except OSError as error:
         raise KingyoError(
             str(target),
@@ -72,19 +71,3 @@ def require(packages: tuple[str, ...]) -> None:
             received=f"no {' and no '.join(missing)}",
             remedy="pip install 'kingyo[report]'",
         )
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """Write all or nothing: readers see the old file or the whole new one."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.chmod(0o644)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

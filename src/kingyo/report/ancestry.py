@@ -46,7 +46,7 @@ class Family:
 
 def trace(child: int, points: Mapping[int, Point]) -> Family | None:
     """Follow a trial's parents back to trials that have none; None when it has none itself."""
-    if child not in points or not points[child].trial.trial.parents:
+    if child not in points or not points[child].trial.asked.parents:
         return None
     depths: dict[int, int] = {child: 0}
     edges: list[tuple[int, int]] = []
@@ -64,12 +64,12 @@ def trace(child: int, points: Mapping[int, Point]) -> Family | None:
 
 
 def _parents(points: Mapping[int, Point], number: int) -> list[int]:
-    return [parent for parent in points[number].trial.trial.parents if parent in points and parent < number]
+    return [parent for parent in points[number].trial.asked.parents if parent in points and parent < number]
 
 
 def _inherit(child: int, points: Mapping[int, Point]) -> Inheritance:
     parents = _parents(points, child)
-    genome = points[child].trial.trial.genome
+    genome = points[child].trial.asked.genome
     carriers = [_carriers(place, gene, parents, points) for place, gene in enumerate(genome)]
     return Inheritance(
         parents=tuple(parents),
@@ -81,6 +81,6 @@ def _inherit(child: int, points: Mapping[int, Point]) -> Inheritance:
 
 def _carriers(place: int, gene: float, parents: list[int], points: Mapping[int, Point]) -> list[int]:
     def genome(number: int) -> Genome:
-        return points[number].trial.trial.genome
+        return points[number].trial.asked.genome
 
     return [parent for parent in parents if genome(parent)[place] == gene]

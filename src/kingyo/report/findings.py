@@ -103,7 +103,7 @@ def gather(store: RunStore) -> Findings:
     histories = read_histories(store)
     main = histories.pop(MAIN, None)
     child = summary.winner or _leader(store, main)
-    known = None if child is None or main is None else (child.trial.trial, main)
+    known = None if child is None or main is None else (child.trial.asked, main)
     return Findings(
         summary=summary,
         child=child,

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from kingyo.evolve import BASELINES
 from kingyo.stats import Interval
-from kingyo.store import RunStore, StoredTrial, Summary
+from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.summary import score_interval
 
 
@@ -25,7 +25,7 @@ class Point:
     @property
     def number(self) -> int:
         """The trial's number within its search."""
-        return self.trial.trial.number
+        return self.trial.asked.number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +97,8 @@ def _read_history(
     store: RunStore,
     name: str,
     description: Mapping[str, object],
-    lines: Mapping[int, Summary],
-    costs: Sequence[Summary],
+    lines: Mapping[int, EvaluationRow],
+    costs: Sequence[EvaluationRow],
 ) -> History:
     ended = [(trial, lines[trial.id]) for trial in store.trials(name) if trial.id in lines]
     points = tuple(

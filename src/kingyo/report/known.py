@@ -87,7 +87,7 @@ def _untested(found: Findings) -> list[str]:
     said: list[str] = []
     if found.child is not None:
         kind = "The winner" if found.summary.winner is not None else "The best trial so far"
-        place = f", trial {found.child.trial.trial.number},"
+        place = f", trial {found.child.trial.asked.number},"
         where = f"on {found.split} (n = {found.items[found.split]:,})"
         said.append(
             f"{kind}{place} scores {wording.score(score_on(found.child, found.split))} {where}. {CHOSEN}"

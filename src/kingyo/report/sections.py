@@ -125,7 +125,7 @@ def render_composition(found: Findings) -> Html | None:
     return section(
         "genes",
         "What it is made of",
-        claim(f"Trial {found.child.trial.trial.number}: {wording.counted(genes, 'gene')}{method}."),
+        claim(f"Trial {found.child.trial.asked.number}: {wording.counted(genes, 'gene')}{method}."),
         *parts,
     )
 
@@ -196,7 +196,7 @@ def _family(main: History, family: Family) -> Html:
 
 
 def _batch(main: History, child: Entry) -> Html:
-    number, batch = child.trial.trial.number, main.batch_of(child.trial)
+    number, batch = child.trial.asked.number, main.batch_of(child.trial)
     scores = [point.score for point in batch if point.score is not None]
     lit = {point.number: "same batch" for point in batch} | {number: BRED}
     return section(

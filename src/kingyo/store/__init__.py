@@ -35,10 +35,10 @@ from kingyo.store.database import (
     schema_version,
     unusable,
 )
-from kingyo.store.records import NewTrial, StoredTrial, Summary
+from kingyo.store.records import EvaluationRow, NewTrial, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Genome, Item, ItemScore, Split, Trial
 
-__all__ = ["DATABASE", "NewTrial", "RunStore", "StoredTrial", "Summary"]
+__all__ = ["DATABASE", "EvaluationRow", "NewTrial", "RunStore", "StoredTrial"]
 
 
 class RunStore:
@@ -217,7 +217,7 @@ class RunStore:
             self._db.executemany(
                 "INSERT INTO trials (search, number, batch, name, genome, parents, recipe, recipe_hash,"
                 " asked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(search, new.trial.number, batch, *_values(new), now) for new in trials],
+                [(search, new.asked.number, batch, *_values(new), now) for new in trials],
             )
         return [trial for trial in self.trials(search) if trial.batch == batch]
 
@@ -299,7 +299,7 @@ class RunStore:
         ).fetchone()
         return int(row[0])
 
-    def summaries(self, split: Split) -> list[Summary]:
+    def summaries(self, split: Split) -> list[EvaluationRow]:
         """Return a line for each evaluation on a split, in the order of asking, without texts."""
         rows = self._db.execute(
             "SELECT e.trial, t.search, e.failure, e.build_seconds, e.score_seconds, e.ended_at,"
@@ -319,7 +319,7 @@ class RunStore:
             "n",
             "mean",
         )
-        return [Summary(**dict(zip(names, row, strict=True))) for row in rows]
+        return [EvaluationRow(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 _TRIAL = "SELECT id, search, batch, name, number, genome, parents, recipe, recipe_hash FROM trials"
@@ -329,7 +329,7 @@ _ITEM = TypeAdapter(Item)
 
 
 def _values(new: NewTrial) -> tuple[str | None, str, str, str, str]:
-    genome, parents = json.dumps(new.trial.genome), json.dumps(new.trial.parents)
+    genome, parents = json.dumps(new.asked.genome), json.dumps(new.asked.parents)
     return new.name, genome, parents, new.recipe, new.recipe_hash
 
 
@@ -341,7 +341,7 @@ def _trial(row: tuple[int, str, int, str | None, int, str, str, str, str]) -> St
         search=row[1],
         batch=row[2],
         name=row[3],
-        trial=Trial(number=number, genome=decoded, parents=tuple(parents)),
+        asked=Trial(number=number, genome=decoded, parents=tuple(parents)),
         recipe=row[7],
         recipe_hash=row[8],
     )

@@ -15,7 +15,7 @@ class StoredTrial:
     search: str
     batch: int
     name: str | None
-    trial: Trial
+    asked: Trial
     recipe: str
     recipe_hash: str
 
@@ -24,14 +24,14 @@ class StoredTrial:
 class NewTrial:
     """A trial about to be stored."""
 
-    trial: Trial
+    asked: Trial
     recipe: str
     recipe_hash: str
     name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class EvaluationRow:
     """One evaluation in numbers: mean over n items (None for a failure) and its cost in seconds."""
 
     trial: int

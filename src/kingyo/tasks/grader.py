@@ -130,6 +130,16 @@ def _asked(name: str, grader: Grader, answer: str, item: Item) -> float:
         raise
     except (Exception, SystemExit) as error:  # any crash of a user's function becomes one clear message
         raise KingyoError(where, expected="a score", received=f"{type(error).__name__}: {error}") from error
-    if not isinstance(score, bool | int | float) or not math.isfinite(score) or not 0 <= score <= 1:
+    number = _number(score)
+    if number is None or not 0 <= number <= 1:
         raise KingyoError(where, expected="true, false or a number from 0 to 1", received=repr(score))
-    return float(score)
+    return number
+
+
+def _number(score: object) -> float | None:
+    """A plain number, or a single one of numpy or torch; None for anything else."""
+    try:
+        plain: object = score if isinstance(score, bool | int | float) else getattr(score, "item")()  # noqa: B009
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # no such method, or more than one element
+        return None
+    return float(plain) if isinstance(plain, bool | int | float) and math.isfinite(plain) else None

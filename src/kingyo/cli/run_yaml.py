@@ -1,0 +1,97 @@
+"""The commented run.yaml that ``kingyo init`` writes. Text from the user's words; it checks nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the user said, by flags or when asked. Paths are as the run.yaml will have them."""
+
+    name: str
+    base: str | None
+    sources: Mapping[str, str]
+    data: str
+    prompt: str | None
+    chat: bool
+    answer: str
+    grader: str
+    language: str | None
+    candidates: int
+    max_new_tokens: int
+    splits: str
+
+
+def run_yaml(said: Answers) -> str:
+    """Write the file: models, task, then how to merge and search."""
+    return "\n".join((_models(said), _task(said), _search(said)))
+
+
+def _models(said: Answers) -> str:
+    sources = "\n".join(f"  {name}: {_flow(reference)}" for name, reference in said.sources.items())
+    base = (
+        "# base: path/to/base   (most methods need it)" if said.base is None else f"base: {_flow(said.base)}"
+    )
+    return f"""\
+# What to breed. `kingyo evolve` reads this file; paths are relative to it.
+name: {said.name}
+seed: 0
+
+# The common ancestor, and the models that are merged.
+{base}
+sources:
+{sources}
+"""
+
+
+def _task(said: Answers) -> str:
+    prompt = json.dumps(said.prompt or "{prompt}", ensure_ascii=False)
+    return f"""\
+# The domain: items with a prompt and a right answer. Splits are made once: the search sees fit only,
+# validation picks the winner, test is read once at the end.
+task:
+  name: {said.name}
+  data: {_flow(said.data)}
+  {"chat: true" if said.chat else f"prompt: {prompt}"}
+  answer: {_flow(said.answer)}
+  grader: {_flow([said.grader, {"language": said.language}] if said.language else said.grader)}
+  max_new_tokens: {said.max_new_tokens}
+  stop: ["\\n\\n"]
+  splits: {said.splits}
+"""
+
+
+def _search(said: Answers) -> str:
+    return f"""\
+# How candidates are merged (`kingyo list methods`). A range is searched, a number is fixed.
+# groups: one | kind | block | block+kind | layers:N gives every parameter a value per group of tensors.
+merge:
+  method: {"linear" if said.base is None else "task_arithmetic"}
+  groups: one
+  parameters:
+    weight: {{from: 0.0, to: 1.0}}
+  # Candidates live, and are exported, in this type. Most CPUs are slower in 16 bits than in float32.
+  dtype: float32
+
+# Who looks for the best (`kingyo list strategies`, `kingyo list presets`).
+search:
+  strategy: cma-es
+
+# The first bound that is reached ends the search: candidates, item_evaluations, minutes.
+budget:
+  candidates: {said.candidates}
+
+# Searches of the same cost that the winner is compared with; each takes as long as the search.
+controls: {{random: true, grid: true}}
+"""
+
+
+def _flow(value: object) -> str:
+    """A value on one line of YAML."""
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.strip().removesuffix("...").strip()
