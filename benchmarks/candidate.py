@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from kingyo.checkpoints import open_checkpoint
 from kingyo.store import RunStore
 
 ROOT = Path(__file__).parent.parent
@@ -26,24 +28,41 @@ def main() -> None:
     """Run and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--candidates", type=int, default=60)
+    parser.add_argument("--method", default="task_arithmetic", help="a method on task vectors")
     arguments = parser.parse_args()
     libraries = peak_of([sys.executable, "-c", LIBRARIES])
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "run.yaml"
-        config.write_text(yaml.safe_dump(shortened(arguments.candidates)))
+        config.write_text(yaml.safe_dump(shortened(arguments.candidates, arguments.method)))
         run = Path(folder) / "run"
         code = "from kingyo.cli import main; main()"
         peak = peak_of([sys.executable, "-c", code, "evolve", str(config), "--run", str(run), "--json"])
-        print_table(run, peak, libraries)
+        print_times(run)
+    weights = weights_of(yaml.safe_load(DEMO.read_text(encoding="utf-8")))
+    print(
+        f"peak memory {peak:.0f} MB: bare libraries {libraries:.0f}, all models and a live one "
+        f"{weights:.0f}, the rest {peak - libraries - weights:.0f}"
+    )
 
 
-def shortened(candidates: int) -> dict[str, object]:
-    """The demo's run.yaml with absolute paths, a smaller budget and no controls."""
+def weights_of(values: dict[str, Any]) -> float:
+    """MB of the base and the sources as stored, and of one live model in float32."""
+    paths = [values["base"], *values["sources"].values()]
+    models = [open_checkpoint(str((DEMO.parent / path).resolve())) for path in paths]
+    stored = sum(info.n_bytes for model in models for info in model.tensors.values())
+    return (stored + 4 * models[0].n_parameters) / 2**20
+
+
+def shortened(candidates: int, method: str) -> dict[str, object]:
+    """The demo's run.yaml with absolute paths, another method, a smaller budget and no controls."""
     values = yaml.safe_load(DEMO.read_text(encoding="utf-8"))
     folder = DEMO.parent
     values["base"] = str((folder / values["base"]).resolve())
     values["sources"] = {name: str((folder / path).resolve()) for name, path in values["sources"].items()}
     values["task"]["data"] = str((folder / values["task"]["data"]).resolve())
+    values["merge"]["method"] = method
+    if method != "task_arithmetic":
+        values["merge"]["parameters"]["density"] = {"from": 0.1, "to": 1.0}
     return {**values, "budget": {"candidates": candidates}, "controls": {"random": False, "grid": False}}
 
 
@@ -57,8 +76,8 @@ def peak_of(command: list[str]) -> float:
     return usage.ru_maxrss / 1024
 
 
-def print_table(run: Path, peak: float, libraries: float) -> None:
-    """Shares of the time between the first and the last evaluation, and memory."""
+def print_times(run: Path) -> None:
+    """Shares of the time between the first and the last evaluation."""
     with RunStore.read(run) as store:
         rows = [each for each in store.summaries("fit") if each.search == "main" and each.copied_from is None]
         window = rows[-1].ended_at - rows[0].ended_at
@@ -71,7 +90,6 @@ def print_table(run: Path, peak: float, libraries: float) -> None:
     print(f"{'part':<28}{'ms a candidate':>16}{'of scoring':>12}")
     for name, seconds in (("building the weights", build), ("scoring", score), ("everything else", other)):
         print(f"{name:<28}{1000 * seconds / n:>16.1f}{seconds / score:>12.1%}")
-    print(f"peak memory {peak:.0f} MB, of which the bare libraries {libraries:.0f} MB")
 
 
 if __name__ == "__main__":
