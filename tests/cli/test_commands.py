@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -208,3 +209,18 @@ def test_list(what: str, name: str) -> None:
     rows = json.loads(done.stdout)
     assert name in [row["name"] for row in rows]
     assert all(row["doc"] for row in rows)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_message(finished: World) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command("show", finished.folder / "runs" / "small", "--json"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -54,6 +54,9 @@ def main() -> None:
     except KingyoError as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
+    except OSError as error:  # a full disk, a file that went away: the system's own words say it best
+        print(f"Error: {error}. Mend that, then run the command again.", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)  # noqa: T201
         sys.exit(130)

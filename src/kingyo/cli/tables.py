@@ -23,7 +23,7 @@ def percent(value: Interval | None) -> str:
 def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals and comparisons to standard output."""
     console = Console(highlight=False)
-    console.print(f"[bold]{summary.run}[/bold] ({escape(summary.folder)}): {summary.status}")
+    console.print(f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
     console.print(
         f"{summary.trials} trials, {summary.failures} failures, "
         f"{summary.item_evaluations:,} item evaluations, {summary.seconds:,.0f} s"
