@@ -22,8 +22,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
-TAKEN = ("uniform", "random", "grid")
-"""What a run calls its uniform merge and its controls: no source may have the same name."""
+TAKEN = ("bred", "uniform", "random", "grid")
+"""What a run calls its winner, its uniform merge and its controls: no source may have the same name."""
 
 
 class _Strict(BaseModel):

@@ -7,6 +7,7 @@ by elected signs as in TIES (dare_ties).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -47,11 +48,17 @@ _PARAMS = (
 )
 
 
-class DareLinear:
-    """θ₀ + λ Σ wᵢ mᵢδᵢ, where each entry of the mask m is 1 with probability density, then rescaled."""
+@dataclass(frozen=True, kw_only=True)
+class Dare:
+    """θ₀ + λ Σ wᵢ mᵢδᵢ, where each entry of the mask m is 1 with probability density, then rescaled.
 
-    name = "dare_linear"
-    doc = "Drop changes at random, rescale the rest, add them up (Yu 2024)."
+    Attributes:
+        elect: add only entries that agree with the elected sign.
+    """
+
+    name: str
+    doc: str
+    elect: bool
     params = _PARAMS
     needs_base = True
     min_sources = 1
@@ -63,26 +70,7 @@ class DareLinear:
     ) -> Tensor:
         """Merge; see ``MergeMethod``."""
         assert base is not None
-        return add_task_vectors(base, _dropped(sources, base, values, noise), values, elect=False)
-
-
-class DareTies:
-    """As dare_linear, but only entries that agree with the elected sign are added."""
-
-    name = "dare_ties"
-    doc = "Drop changes at random, rescale the rest, elect a sign per entry, add what agrees (Yu 2024)."
-    params = _PARAMS
-    needs_base = True
-    min_sources = 1
-    max_sources = None
-    stochastic = True
-
-    def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, noise: Noise, /
-    ) -> Tensor:
-        """Merge; see ``MergeMethod``."""
-        assert base is not None
-        return add_task_vectors(base, _dropped(sources, base, values, noise), values, elect=True)
+        return add_task_vectors(base, _dropped(sources, base, values, noise), values, elect=self.elect)
 
 
 def _dropped(sources: Sequence[Tensor], base: Tensor, values: MethodValues, noise: Noise) -> TaskVectors:
@@ -142,5 +130,16 @@ class Dropped:
         return mask
 
 
-METHODS.register(DareLinear.name)(DareLinear())
-METHODS.register(DareTies.name)(DareTies())
+for _method in (
+    Dare(
+        name="dare_linear",
+        doc="Drop changes at random, rescale the rest, add them up (Yu 2024).",
+        elect=False,
+    ),
+    Dare(
+        name="dare_ties",
+        doc="Drop changes at random, rescale the rest, elect a sign per entry, add what agrees (Yu 2024).",
+        elect=True,
+    ),
+):
+    METHODS.register(_method.name)(_method)
