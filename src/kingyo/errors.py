@@ -17,16 +17,15 @@ class KingyoError(ValueError):
         argument: what is wrong, in the user's words (a key of the YAML, a file, a flag).
         expected: what would have been right.
         received: what was found instead.
-        remedy: what to do about it.
+        remedy: what to do about it, in one sentence.
     """
 
-    def __init__(self, argument: str, *, expected: str, received: str, remedy: str = "") -> None:
+    def __init__(self, argument: str, *, expected: str, received: str, remedy: str) -> None:
         self.argument = argument
         self.expected = expected
         self.received = received
         self.remedy = remedy
-        message = f"{argument}: expected {expected}; received {received.rstrip('.')}."
-        super().__init__(f"{message} {remedy}" if remedy else message)
+        super().__init__(f"{argument}: expected {expected}; received {received.rstrip('.')}. {remedy}")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

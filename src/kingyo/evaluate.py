@@ -73,7 +73,10 @@ def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemSc
     for each in scores:
         if not math.isfinite(each.score) or not 0 <= each.score <= 1:
             raise KingyoError(
-                f"task: score of item {each.item}", expected="a number from 0 to 1", received=str(each.score)
+                f"task: score of item {each.item}",
+                expected="a number from 0 to 1",
+                received=str(each.score),
+                remedy="Let the task give 1 for right, 0 for wrong, and a share for what is partly right.",
             )
     return tuple(scores)
 

@@ -19,6 +19,8 @@ from kingyo.methods import METHODS, MergeMethod, MethodValues, Parameter
 from kingyo.methods.noise import NoiseCache, TensorNoise
 from kingyo.recipe import Recipe
 
+_LOAD_LIVE = "Load the live model from one of the models of the recipe."
+
 Read = Callable[[str, str], Tensor]
 """Model reference, tensor name -> the tensor as stored."""
 
@@ -294,12 +296,20 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
     if odd:
         side = "not in the live model" if odd[0] in planned else "not in the plan"
         raise KingyoError(
-            "weights", expected="the tensors of the plan", received=f"'{odd[0]}', which is {side}"
+            "weights",
+            expected="the tensors of the plan",
+            received=f"'{odd[0]}', which is {side}",
+            remedy=_LOAD_LIVE,
         )
     for job in plan.jobs:
         live = weights[job.name]
         if tuple(live.shape) != job.shape:
-            raise KingyoError(job.name, expected=f"{list(job.shape)}", received=f"{list(live.shape)} live")
+            raise KingyoError(
+                job.name,
+                expected=f"{list(job.shape)}",
+                received=f"{list(live.shape)} live",
+                remedy=_LOAD_LIVE,
+            )
         if torch.promote_types(getattr(torch, job.dtype), live.dtype) != live.dtype:
             raise KingyoError(
                 job.name,

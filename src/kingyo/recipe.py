@@ -27,6 +27,7 @@ KEYS = ("merge_method", "base_model", "models", "parameters", "dtype", "tokenize
 LATER = ("slices", "modules", "tokenizer", "chat_template", "out_dtype")
 Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
+_LIST_MODELS = "List the models below models:, each as `- model: path/to/model`."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ class Recipe:
         object.__setattr__(self, "sources", tuple(self.sources))
         object.__setattr__(self, "parameters", _values(self.parameters, "parameters"))
         if not self.sources:
-            raise KingyoError("models", expected="at least one model", received="none")
+            raise KingyoError("models", expected="at least one model", received="none", remedy=_LIST_MODELS)
         if self.dtype is not None and self.dtype not in DTYPES:
             remedy = suggest(self.dtype, DTYPES)
             raise KingyoError("dtype", expected="a floating dtype", received=f"'{self.dtype}'", remedy=remedy)
@@ -168,7 +169,12 @@ class Recipe:
         _check_keys(data, KEYS, where)
         seed = data.get("seed", 0)
         if isinstance(seed, bool) or not isinstance(seed, int):
-            raise KingyoError(f"{where}: seed", expected="a whole number", received=repr(seed))
+            raise KingyoError(
+                f"{where}: seed",
+                expected="a whole number",
+                received=repr(seed),
+                remedy="Write it without quotes, such as seed: 1, or leave it out.",
+            )
         method = _text(data, "merge_method", where)
         if method is None:
             remedy = "`kingyo list methods` names them."
@@ -208,7 +214,10 @@ def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) ->
         return value
     if depth is None:
         raise KingyoError(
-            parameter, expected="one value", received=f"a gradient for '{tensor}', which has no depth"
+            parameter,
+            expected="one value",
+            received=f"a gradient for '{tensor}', which has no depth",
+            remedy="Give one number in place of the list, or a filter for this tensor.",
         )
     position = depth * (len(value) - 1)
     below = min(int(position), len(value) - 2) if len(value) > 1 else 0
@@ -224,7 +233,12 @@ def _number(value: object, where: str) -> float:
         with contextlib.suppress(ValueError):
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise KingyoError(where, expected="a finite number", received=repr(value))
+        raise KingyoError(
+            where,
+            expected="a finite number",
+            received=repr(value),
+            remedy="Write a plain number, such as 0.5.",
+        )
     return float(value)
 
 
@@ -234,7 +248,12 @@ def _plain(value: object, where: str) -> Plain:
     if isinstance(value, list | tuple):
         points = cast("Sequence[object]", value)
         if not points:
-            raise KingyoError(where, expected="a gradient of at least one number", received="an empty list")
+            raise KingyoError(
+                where,
+                expected="a gradient of at least one number",
+                received="an empty list",
+                remedy="Write numbers into the list, or leave the parameter out.",
+            )
         return tuple(_number(point, where) for point in points)
     return _number(value, where)
 
@@ -253,7 +272,12 @@ def _parse_values(data: object, where: str) -> dict[str, Value]:
     if data is None:
         return {}
     if not isinstance(data, Mapping):
-        raise KingyoError(f"{where}: parameters", expected="a mapping", received=type(data).__name__)
+        raise KingyoError(
+            f"{where}: parameters",
+            expected="a mapping",
+            received=type(data).__name__,
+            remedy="Write lines of `name: value` below parameters:, or leave it out.",
+        )
     entries = cast("Mapping[str, object]", data)
     return {str(name): _parse_value(value, f"{where}: parameters.{name}") for name, value in entries.items()}
 
@@ -266,21 +290,38 @@ def _parse_value(value: object, where: str) -> Value:
 
 def _parse_conditional(entry: object, where: str) -> Conditional:
     if not isinstance(entry, Mapping):
-        raise KingyoError(where, expected="filter and value in every entry", received=repr(entry))
+        raise KingyoError(
+            where,
+            expected="filter and value in every entry",
+            received=repr(entry),
+            remedy="Write every entry as `- {filter: mlp, value: 0.5}`; the last may go without filter.",
+        )
     pairs = cast("Mapping[str, object]", entry)
     _check_keys(pairs, ("filter", "value"), where)
     chosen = pairs.get("filter")
     if not (chosen is None or isinstance(chosen, str)):
-        raise KingyoError(f"{where}.filter", expected="part of a tensor's name", received=repr(chosen))
+        raise KingyoError(
+            f"{where}.filter",
+            expected="part of a tensor's name",
+            received=repr(chosen),
+            remedy="Write text such as mlp, or '*' for every tensor.",
+        )
     if "value" not in pairs:
-        raise KingyoError(f"{where}.value", expected="a value", received="nothing")
+        raise KingyoError(
+            f"{where}.value",
+            expected="a value",
+            received="nothing",
+            remedy="Add a value, such as value: 0.5, or delete the entry.",
+        )
     return Conditional(filter=chosen, value=_plain(pairs["value"], f"{where}.value"))
 
 
 def _parse_sources(data: object, where: str) -> tuple[Source, ...]:
     if not isinstance(data, list) or not data:
         received = repr(cast("object", data))
-        raise KingyoError(f"{where}: models", expected="a list of models", received=received)
+        raise KingyoError(
+            f"{where}: models", expected="a list of models", received=received, remedy=_LIST_MODELS
+        )
     return tuple(
         _parse_source(entry, f"{where}: models[{i}]") for i, entry in enumerate(cast("list[object]", data))
     )
@@ -288,12 +329,22 @@ def _parse_sources(data: object, where: str) -> tuple[Source, ...]:
 
 def _parse_source(entry: object, where: str) -> Source:
     if not isinstance(entry, Mapping):
-        raise KingyoError(where, expected="a mapping with the key model", received=repr(entry))
+        raise KingyoError(
+            where,
+            expected="a mapping with the key model",
+            received=repr(entry),
+            remedy="Write it as `- model: path/to/model`.",
+        )
     pairs = cast("Mapping[str, object]", entry)
     _check_keys(pairs, ("model", "parameters"), where)
     model = _text(pairs, "model", where)
     if model is None:
-        raise KingyoError(f"{where}.model", expected="a folder or a Hub name", received="nothing")
+        raise KingyoError(
+            f"{where}.model",
+            expected="a folder or a Hub name",
+            received="nothing",
+            remedy="Add the line `model: path/to/model` to this entry.",
+        )
     return Source(model=model, parameters=_parse_values(pairs.get("parameters"), where))
 
 
@@ -307,7 +358,12 @@ def _check_keys(data: Mapping[str, object], known: Sequence[str], where: str) ->
 def _text(data: Mapping[str, object], key: str, where: str) -> str | None:
     value = data.get(key)
     if value is not None and not isinstance(value, str):
-        raise KingyoError(f"{where}: {key}", expected="text", received=repr(value))
+        raise KingyoError(
+            f"{where}: {key}",
+            expected="text",
+            received=repr(value),
+            remedy=f"Write one text after {key}:, in quotes if it looks like a number.",
+        )
     return value
 
 

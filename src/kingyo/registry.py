@@ -102,16 +102,29 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
     file, _, name = reference.rpartition(":")
     path = (folder or Path.cwd()) / file
     if not path.is_file():
-        raise KingyoError(reference, expected="a Python file", received=f"no file {path}")
+        raise KingyoError(
+            reference,
+            expected="a Python file",
+            received=f"no file {path}",
+            remedy=f"Correct the path; it starts at {folder or Path.cwd()}.",
+        )
     spec = importlib.util.spec_from_file_location(f"kingyo_user_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise KingyoError(reference, expected="a Python file", received=str(path))
+        raise KingyoError(
+            reference,
+            expected="a Python file",
+            received=str(path),
+            remedy="Write it as path/to/file.py:Name, with one colon.",
+        )
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # any crash of the user's file becomes one clear message
         raise KingyoError(
-            reference, expected="a file that imports", received=f"{type(error).__name__}: {error}"
+            reference,
+            expected="a file that imports",
+            received=f"{type(error).__name__}: {error}",
+            remedy="Mend the file until Python imports it, or install what it needs.",
         ) from error
     if not hasattr(module, name):
         public = [each for each in vars(module) if not each.startswith("_")]

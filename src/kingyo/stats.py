@@ -68,7 +68,10 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     """
     if not 0 <= successes <= n or n < 1:
         raise KingyoError(
-            "successes", expected="0 <= successes <= n and n >= 1", received=f"{successes} of {n}"
+            "successes",
+            expected="0 <= successes <= n and n >= 1",
+            received=f"{successes} of {n}",
+            remedy="Count the right ones among all items, of which there must be one.",
         )
     low, high = _wilson_bounds(successes / n, n, _quantile(level))
     return Interval(score=successes / n, n=n, low=low, high=high, method="wilson")
@@ -149,7 +152,10 @@ def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int
     lengths = {len(row) for row in scores}
     if len(lengths) != 1 or min(lengths) < 2:
         raise KingyoError(
-            "scores", expected="rows of one length, of 2 items or more", received=f"lengths {sorted(lengths)}"
+            "scores",
+            expected="rows of one length, of 2 items or more",
+            received=f"lengths {sorted(lengths)}",
+            remedy="Score every candidate on the same items, and on two or more.",
         )
     matrix = np.stack([_array("scores", row) for row in scores])
     n = matrix.shape[1]
@@ -223,14 +229,24 @@ def _resampled_deviations(centred: Array, seed: int) -> Iterator[Array]:
 
 def _quantile(level: float) -> float:
     if not 0 < level < 1:
-        raise KingyoError("level", expected="a confidence between 0 and 1", received=str(level))
+        raise KingyoError(
+            "level",
+            expected="a confidence between 0 and 1",
+            received=str(level),
+            remedy="Give a level such as 0.95.",
+        )
     return _NORMAL.inv_cdf((1 + level) / 2)
 
 
 def _array(name: str, values: Sequence[float]) -> Array:
     array = np.array(values, dtype=np.float64)
     if array.size == 0 or not np.all(np.isfinite(array)):
-        raise KingyoError(name, expected="one finite number or more", received=f"{list(values)[:5]}")
+        raise KingyoError(
+            name,
+            expected="one finite number or more",
+            received=f"{list(values)[:5]}",
+            remedy="Give scores of items that could be scored, and leave out the others.",
+        )
     return array
 
 

@@ -5,7 +5,7 @@ It knows no key of its own.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar, cast, get_args, get_origin
 
@@ -17,6 +17,25 @@ from kingyo.errors import KingyoError, suggest
 
 S = TypeVar("S")
 M = TypeVar("M", bound=BaseModel)
+
+_MEND = {
+    "greater_than": "Write a larger number.",
+    "less_than": "Write a smaller number.",
+    "literal_error": "Write one of these words as it stands here.",
+    "int_": "Write a whole number without quotes, such as 10.",
+    "float_": "Write a number without quotes, such as 0.5.",
+    "finite_number": "Write a number without quotes, such as 0.5.",
+    "bool_": "Write true or false without quotes.",
+    "string_type": "Put it in quotes if it is meant as text.",
+    "string_too_short": "Fill it in.",
+    "too_short": "Fill it in.",
+    "string_pattern_mismatch": "Use none but the characters that this pattern allows.",
+    "list_type": "Write it as a list: [one, two].",
+    "tuple_type": "Write it as a list: [one, two].",
+    "dict_type": "Write it as lines of `key: value`.",
+    "model_": "Write it as lines of `key: value`.",
+}
+"""What to do about a value that pydantic refuses, by how the type of its complaint begins."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -44,12 +63,24 @@ def read_yaml(path: Path) -> dict[str, object]:
     try:
         loaded: object = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
-        raise KingyoError(str(path), expected="a YAML file", received=error.strerror or str(error)) from error
+        raise KingyoError(
+            str(path),
+            expected="a YAML file",
+            received=error.strerror or str(error),
+            remedy="Name a file that exists and that you may read.",
+        ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, bytes, digits
         problem = " ".join(str(error).split())
-        raise KingyoError(str(path), expected="valid YAML", received=problem) from error
+        raise KingyoError(
+            str(path), expected="valid YAML", received=problem, remedy=_mend_yaml(error)
+        ) from error
     if not isinstance(loaded, dict):
-        raise KingyoError(str(path), expected="a mapping of keys to values", received=type(loaded).__name__)
+        raise KingyoError(
+            str(path),
+            expected="a mapping of keys to values",
+            received=type(loaded).__name__,
+            remedy="Write the file as lines of `key: value`.",
+        )
     return cast(dict[str, object], loaded)
 
 
@@ -93,15 +124,40 @@ def _clear(problem: ErrorDetails, model: type[BaseModel] | None, where: str) -> 
         return _unknown_key(f"{where}: {parent}" if parent else where, str(place[-1]), known)
     argument = f"{where}: {'.'.join(str(part) for part in place)}" if place else where
     if problem["type"] == "missing":
-        return KingyoError(argument, expected="a value", received="nothing", remedy="This key is required.")
+        return KingyoError(
+            argument, expected="a value", received="nothing", remedy="Add this key: it is required."
+        )
     message = problem["msg"].removeprefix("Value error, ")
     return KingyoError(
-        argument, expected=message[:1].lower() + message[1:], received=_short(problem["input"])
+        argument,
+        expected=message[:1].lower() + message[1:],
+        received=_short(problem["input"]),
+        remedy=_mend_value(problem, place),
     )
 
 
 def _unknown_key(where: str, key: str, known: Mapping[str, object] | set[str]) -> KingyoError:
     return KingyoError(where, expected="known keys", received=f"'{key}'", remedy=suggest(key, known))
+
+
+def _mend_yaml(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"Correct line {error.problem_mark.line + 1}, or what stands before it."
+    if isinstance(error, UnicodeDecodeError | yaml.reader.ReaderError):
+        return "Save the file as plain text in UTF-8."
+    if isinstance(error, RecursionError):
+        return "Nest the values less deeply."
+    return "Correct the value, or put it in quotes if it is a text."
+
+
+def _mend_value(problem: ErrorDetails, place: Sequence[int | str]) -> str:
+    kind = problem["type"]
+    known = next((_MEND[start] for start in _MEND if kind.startswith(start)), None)
+    if known is not None:
+        return known
+    if isinstance(problem["input"], Mapping) or not place:  # the keys below do not agree
+        return "Add or correct what is named here."
+    return f"Change the value of '{place[-1]}'."
 
 
 def _short(value: object, limit: int = 80) -> str:

@@ -130,7 +130,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
 
     def fail() -> Iterator[tuple[str, Tensor]]:
         yield next(stored(checkpoint))
-        raise KingyoError("weights", expected="finite", received="NaN")
+        raise KingyoError("weights", expected="finite", received="NaN", remedy="Leave it out.")
 
     with pytest.raises(KingyoError, match="NaN"):
         write_checkpoint(tmp_path / "out", fail(), like=checkpoint)

@@ -22,6 +22,7 @@ from kingyo.errors import KingyoError, suggest
 
 _CHECKED_AT_ONCE = 1 << 22
 _KEPT_BELOW = 1 << 20  # bytes; mapping a small tensor again costs more than keeping it
+_MEND_INDEX = "Fetch or save the model again: its index and its shards do not belong together."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,18 +117,35 @@ def read_json(file: Path, what: str) -> dict[str, object]:
     try:
         parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise KingyoError(str(file), expected=what, received=error.strerror or str(error)) from error
+        raise KingyoError(
+            str(file),
+            expected=what,
+            received=error.strerror or str(error),
+            remedy=f"Name a folder that holds {file.name}, and that you may read.",
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise KingyoError(str(file), expected=what, received=f"invalid JSON ({error})") from error
+        raise KingyoError(
+            str(file),
+            expected=what,
+            received=f"invalid JSON ({error})",
+            remedy="Correct the file, or fetch the model again.",
+        ) from error
     if not isinstance(parsed, dict):
-        raise KingyoError(str(file), expected=what, received=type(parsed).__name__)
+        raise KingyoError(
+            str(file),
+            expected=what,
+            received=type(parsed).__name__,
+            remedy="Write it as one JSON object, or fetch the model again.",
+        )
     return cast("dict[str, object]", parsed)
 
 
 def _read_shards(path: Path, index: Path) -> dict[str, TensorInfo]:
     named = read_json(index, "an index of shards").get("weight_map")
     if not isinstance(named, dict) or not named:
-        raise KingyoError(str(index), expected="a weight_map", received="none, or an empty one")
+        raise KingyoError(
+            str(index), expected="a weight_map", received="none, or an empty one", remedy=_MEND_INDEX
+        )
     weight_map = cast("dict[str, object]", named)
     files = {shard: _shard_file(path, index, shard) for shard in dict.fromkeys(weight_map.values())}
     headers = {shard: read_header(file) for shard, file in files.items()}
@@ -136,12 +154,16 @@ def _read_shards(path: Path, index: Path) -> dict[str, TensorInfo]:
         for name, info in header.items():
             if weight_map.get(name) != shard:
                 received = f"{name} in {shard}"
-                raise KingyoError(str(index), expected="every tensor of every shard", received=received)
+                raise KingyoError(
+                    str(index), expected="every tensor of every shard", received=received, remedy=_MEND_INDEX
+                )
             found[name] = info
     absent = [name for name in weight_map if name not in found]
     if absent:
         received = f"'{absent[0]}', which {weight_map[absent[0]]} does not hold"
-        raise KingyoError(str(index), expected="tensors that the shards hold", received=received)
+        raise KingyoError(
+            str(index), expected="tensors that the shards hold", received=received, remedy=_MEND_INDEX
+        )
     return found
 
 
@@ -149,10 +171,20 @@ def _shard_file(path: Path, index: Path, shard: object) -> Path:
     """The file of a shard: a plain name below the folder, never a way out of it."""
     pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
     if pure.is_absolute() or ".." in pure.parts or "\\" in str(pure) or pure.suffix != ".safetensors":
-        raise KingyoError(str(index), expected="shards inside the folder", received=repr(shard))
+        raise KingyoError(
+            str(index),
+            expected="shards inside the folder",
+            received=repr(shard),
+            remedy="Correct the index: it may name .safetensors files below its own folder only.",
+        )
     file = path / pure
     if not file.is_file():
-        raise KingyoError(str(index), expected=f"the shard {shard}", received="no such file")
+        raise KingyoError(
+            str(index),
+            expected=f"the shard {shard}",
+            received="no such file",
+            remedy="Put the shard into the folder, or fetch the model again.",
+        )
     return file
 
 
@@ -165,7 +197,12 @@ def _no_weights(path: Path) -> KingyoError:
             received=f"only pickles ({pickles[0]})",
             remedy="Pickles can run code: convert it with save_pretrained of a model you trust.",
         )
-    return KingyoError(str(path), expected="model.safetensors or its index", received="neither")
+    return KingyoError(
+        str(path),
+        expected="model.safetensors or its index",
+        received="neither",
+        remedy="Name the folder of a whole model, as save_pretrained writes it.",
+    )
 
 
 def _hide_tied_head(checkpoint: Checkpoint) -> Checkpoint:

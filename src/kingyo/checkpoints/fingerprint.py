@@ -31,6 +31,9 @@ def fingerprint(checkpoint: Checkpoint) -> str:
             whole.update(f"{file.relative_to(checkpoint.path)} {digest}\n".encode())
     except OSError as error:
         raise KingyoError(
-            checkpoint.reference, expected="files that can be read", received=str(error)
+            checkpoint.reference,
+            expected="files that can be read",
+            received=str(error),
+            remedy="Make the file readable, or fetch the model again.",
         ) from error
     return whole.hexdigest()

@@ -53,5 +53,8 @@ def _check_same_form(mine: TensorInfo, yours: TensorInfo, here: str, there: str)
         )
     if mine.is_floating != yours.is_floating:
         raise KingyoError(
-            mine.name, expected=f"{mine.dtype} as in {here}", received=f"{yours.dtype} in {there}"
+            mine.name,
+            expected=f"{mine.dtype} as in {here}",
+            received=f"{yours.dtype} in {there}",
+            remedy="Merge models in floating point, not quantised ones.",
         )

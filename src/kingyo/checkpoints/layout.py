@@ -89,7 +89,10 @@ class Layout:
         if values.keys() != groups.keys():
             received = ", ".join(sorted(values.keys() ^ groups.keys()))
             raise KingyoError(
-                "groups", expected=f"a value for each of {', '.join(groups)}", received=received
+                "groups",
+                expected=f"a value for each of {', '.join(groups)}",
+                received=received,
+                remedy="Give each of these groups one value, and no others.",
             )
         if how not in self._filters:
             self._filters[how] = tuple(_shortest_filters(groups))
@@ -134,6 +137,7 @@ class Layout:
                 "groups",
                 expected=f"at most layers:{self.n_blocks}, the number of blocks",
                 received=f"layers:{spans}",
+                remedy="Set merge.groups to block, or to fewer spans.",
             )
         block = self._block[name]
         if block is None:

@@ -37,7 +37,12 @@ def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:
         KingyoError: it is neither, cannot be fetched, or is not a sound checkpoint.
     """
     if not reference:
-        raise KingyoError("model", expected="a folder or a Hub name", received="an empty text")
+        raise KingyoError(
+            "model",
+            expected="a folder or a Hub name",
+            received="an empty text",
+            remedy="Fill in the path or the name of a model.",
+        )
     path = (folder or Path.cwd()) / Path(reference).expanduser()
     if path.is_dir():
         return read_checkpoint(reference, path)
@@ -58,7 +63,7 @@ def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:
             reference,
             expected="a folder with a checkpoint, or a name on the Hub (org/name)",
             received="neither",
-            remedy=f"There is no folder {path}.",
+            remedy=f"Correct the path: there is no folder {path}.",
         )
     return read_checkpoint(reference, _fetch(reference, path))
 
@@ -82,4 +87,5 @@ def _fetch(reference: str, path: Path) -> Path:
             reference,
             expected="a folder, or a model on the Hub that can be fetched",
             received=f"no folder {path}; {type(error).__name__}: {reason[:200]}",
+            remedy="Correct the path or the name; log in with `hf auth login` if the model is not public.",
         ) from error

@@ -42,6 +42,7 @@ COPIED = (*SPEAKING, "preprocessor_config.json", "processor_config.json", "LICEN
 _FORMAT_NAME = {torch_name: name for name, (torch_name, _) in DTYPES.items()}
 _DTYPE_KEYS = ("dtype", "torch_dtype")
 _WRITTEN_AT_ONCE = 1 << 24
+_CHOOSE = "Choose another path."
 
 
 def write_checkpoint(
@@ -181,19 +182,22 @@ class _Shards:
 
 def _check_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise KingyoError(str(out), expected="a new folder", received="a file that exists")
+        raise KingyoError(str(out), expected="a new folder", received="a file that exists", remedy=_CHOOSE)
     if out.is_dir() and any(out.iterdir()):
         raise KingyoError(
             str(out),
             expected="a new or empty folder",
             received="one with files",
-            remedy="Choose another path.",
+            remedy=_CHOOSE,
         )
 
 
 def _unwritable(out: Path, error: OSError) -> KingyoError:
     return KingyoError(
-        str(out), expected="a folder that can be written", received=error.strerror or str(error)
+        str(out),
+        expected="a folder that can be written",
+        received=error.strerror or str(error),
+        remedy="Choose a folder that you may write to, on a disk with enough free space.",
     )
 
 

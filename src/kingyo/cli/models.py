@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.atomic import write_text
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, suggest
 
 if TYPE_CHECKING:
     from kingyo.types import Item, ItemScore, Split, Task
@@ -89,7 +89,12 @@ def chat(
     from kingyo.models.language import LiveModel
 
     if prompt is not None and "{prompt}" not in prompt:
-        raise KingyoError("--prompt", expected="a template with {prompt} in it", received=repr(prompt))
+        raise KingyoError(
+            "--prompt",
+            expected="a template with {prompt} in it",
+            received=repr(prompt),
+            remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
+        )
     live = LiveModel.load(open_checkpoint(model).path, device=device)
     template = None if prompt is None else prompt.replace("\\n", "\n")
     while True:
@@ -109,7 +114,13 @@ def _items(task: Task, split: str) -> Sequence[Item]:
     if split == "all":
         return [item for each in SPLITS for item in task.items(each)]
     if split not in SPLITS:
-        raise KingyoError("--split", expected=f"one of {', '.join(SPLITS)}, all", received=f"'{split}'")
+        known = (*SPLITS, "all")
+        raise KingyoError(
+            "--split",
+            expected=f"one of {', '.join(known)}",
+            received=f"'{split}'",
+            remedy=f"{suggest(split, known)} Leave --split out to score on test.",
+        )
     chosen: Split = split
     return task.items(chosen)
 
@@ -131,4 +142,9 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
     try:
         write_text(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
-        raise KingyoError("--answers", expected="a file that can be written", received=str(error)) from error
+        raise KingyoError(
+            "--answers",
+            expected="a file that can be written",
+            received=str(error),
+            remedy="Name a file in a folder that you may write to.",
+        ) from error

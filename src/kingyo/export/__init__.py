@@ -69,8 +69,10 @@ def _choose(store: RunStore, number: int | None) -> StoredTrial:
     if number is not None:
         trials = {each.asked.number: each for each in store.trials(MAIN)}
         if number not in trials:
+            resume = f"Go on with `kingyo resume {store.folder}` first."
+            remedy = "Leave --trial out to export the winner." if trials else resume
             known = f"a number from 0 to {max(trials)}" if trials else "a trial; the run has none yet"
-            raise KingyoError("--trial", expected=known, received=str(number))
+            raise KingyoError("--trial", expected=known, received=str(number), remedy=remedy)
         return trials[number]
     winner = store.winner(MAIN)
     if winner is None:

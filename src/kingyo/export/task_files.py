@@ -74,7 +74,12 @@ def _move(name: str, folder: Path, code: dict[str, str]) -> str:
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise KingyoError(str(source), expected="the file of a grader", received=str(error)) from error
+        raise KingyoError(
+            str(source),
+            expected="the file of a grader",
+            received=str(error),
+            remedy="Put the file back into its place, saved as UTF-8.",
+        ) from error
     if code.setdefault(source.name, text) != text:
         raise KingyoError(
             "grader",

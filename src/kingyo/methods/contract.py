@@ -14,6 +14,8 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 
+_LOOK_UP = "`kingyo list methods` says what it does."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
@@ -47,11 +49,21 @@ class Parameter:
         """
         if isinstance(value, bool) != (self.kind == "bool"):
             expected = "true or false" if self.kind == "bool" else "a number"
-            raise KingyoError(f"{self.name} of {where}", expected=expected, received=repr(value))
+            raise KingyoError(
+                f"{self.name} of {where}",
+                expected=expected,
+                received=repr(value),
+                remedy=f"Correct it; {_LOOK_UP}",
+            )
         too_low = self.low is not None and value < self.low
         if too_low or (self.high is not None and value > self.high):
             bounds = f"a number {self.describe_bounds()}"
-            raise KingyoError(f"{self.name} of {where}", expected=bounds, received=f"{value:g}")
+            raise KingyoError(
+                f"{self.name} of {where}",
+                expected=bounds,
+                received=f"{value:g}",
+                remedy=f"{'Raise' if too_low else 'Lower'} it; {_LOOK_UP}",
+            )
         return value
 
     def describe_bounds(self) -> str:

@@ -44,7 +44,7 @@ class Forward:
                 type(model).__name__,
                 expected="a decoder with attention and a key-value cache",
                 received="a forward pass without them",
-                remedy="Recurrent and encoder-decoder architectures are not supported.",
+                remedy="Take another architecture: recurrent and encoder-decoder ones are not supported.",
             )
         self._model = model
         self._cache_name = named[0]
@@ -87,7 +87,7 @@ def require_numbers(values: Tensor) -> None:
             "model",
             expected="finite logits",
             received="NaN",
-            remedy="Its weights hold NaN or overflow their dtype.",
+            remedy="Leave this model out, or run it in float32: its numbers overflow, or hold NaN.",
         )
 
 

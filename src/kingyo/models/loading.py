@@ -23,6 +23,7 @@ from kingyo.recipe import DTYPES
 
 # Buffers that old checkpoints carried along.
 _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
+_TOGETHER = "Fetch or save the model again, so that its weights fit its config.json."
 
 
 def load_model(path: Path, *, dtype: str | None, device: str, remote_code: bool) -> PreTrainedModel:
@@ -68,6 +69,7 @@ def require_device(name: str) -> torch.device:
             "device",
             expected="a device of this machine, such as cpu or cuda:0",
             received=f"'{name}' ({str(error).splitlines()[0][:120]})",
+            remedy="Set the device to cpu, which every machine has.",
         ) from error
     return device
 
@@ -111,9 +113,19 @@ def context(config: object) -> int | None:
 def require_checkpoint(path: Path) -> None:
     """Refuse a folder that is not a checkpoint in safetensors, and say what it lacks."""
     if not path.is_dir():
-        raise KingyoError(str(path), expected="a checkpoint's folder", received="no such folder")
+        raise KingyoError(
+            str(path),
+            expected="a checkpoint's folder",
+            received="no such folder",
+            remedy="Correct the path, or fetch the model first.",
+        )
     if not (path / "config.json").is_file():
-        raise KingyoError(str(path), expected="a checkpoint's folder", received="no config.json in it")
+        raise KingyoError(
+            str(path),
+            expected="a checkpoint's folder",
+            received="no config.json in it",
+            remedy="Name the folder that holds config.json.",
+        )
     if not any(path.glob("*.safetensors")):
         raise KingyoError(
             str(path),
@@ -147,7 +159,7 @@ def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
                 f"{path}: {name}",
                 expected=f"a tensor of {type(model).__name__}",
                 received="none of that name",
-                remedy="transformers reshapes this architecture when loading; it cannot be filled in place.",
+                remedy="Take models of another architecture: transformers reshapes this one when loading.",
             )
         if id(tensor) not in taken:
             taken.add(id(tensor))
@@ -175,10 +187,13 @@ def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> N
             f"{path}: {missing[0]}",
             expected="every tensor of the architecture",
             received=f"{len(missing)} missing",
+            remedy=_TOGETHER,
         )
     mismatched = cast("Collection[tuple[str, object, object]]", report.get("mismatched_keys", ()))
     for name, found, wanted in sorted(mismatched, key=str):
-        raise KingyoError(f"{path}: {name}", expected=f"shape {wanted}", received=f"shape {found}")
+        raise KingyoError(
+            f"{path}: {name}", expected=f"shape {wanted}", received=f"shape {found}", remedy=_TOGETHER
+        )
 
 
 @contextmanager
@@ -206,4 +221,5 @@ def _readable(path: Path) -> Generator[None]:
             str(path),
             expected="a checkpoint that transformers can read",
             received=f"{type(error).__name__}: {first}",
+            remedy="Name a whole model, with its tokenizer, that transformers knows without further code.",
         ) from error

@@ -80,6 +80,7 @@ class Text:
                 f"prompt {text[:40]!r}",
                 expected="text in the model's vocabulary",
                 received="a text whose tokenizer knows nothing of it",
+                remedy="Write the prompt in a script that the model knows, or take another model.",
             )
         return tokens or [self._first()]
 

@@ -76,7 +76,10 @@ class RunStore:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise KingyoError(
-                str(folder), expected="a folder that can be written", received=str(error)
+                str(folder),
+                expected="a folder that can be written",
+                received=str(error),
+                remedy="Choose a folder that you may write to with --run.",
             ) from error
         return cls._open(folder, is_new=True)
 
@@ -233,7 +236,12 @@ class RunStore:
         """Return one trial by its id."""
         row = self._db.execute(f"{_TRIAL} WHERE id = ?", (trial,)).fetchone()
         if row is None:
-            raise KingyoError("trial", expected="the id of a stored trial", received=str(trial))
+            raise KingyoError(
+                "trial",
+                expected="the id of a stored trial",
+                received=str(trial),
+                remedy="Take an id that `trials` returns.",
+            )
         return _trial(row)
 
     # Evaluations

@@ -64,7 +64,12 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=30)
     except sqlite3.OperationalError as error:
-        raise KingyoError(str(path), expected="a file that can be opened", received=str(error)) from error
+        raise KingyoError(
+            str(path),
+            expected="a file that can be opened",
+            received=str(error),
+            remedy="Make the file and its folder readable and writable for you.",
+        ) from error
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -91,7 +96,10 @@ def acquire(folder: Path) -> IO[str]:
         lock = (folder / LOCK).open("a")
     except OSError as error:
         raise KingyoError(
-            str(folder), expected="a folder that can be written", received=str(error)
+            str(folder),
+            expected="a folder that can be written",
+            received=str(error),
+            remedy="Make the folder writable, or copy the run to one that is; `kingyo show` works as it is.",
         ) from error
     deadline = time.monotonic() + LOOKERS_LEAVE_WITHIN
     while True:

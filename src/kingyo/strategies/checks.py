@@ -9,11 +9,18 @@ from collections.abc import Sequence
 from kingyo.errors import KingyoError
 from kingyo.types import Axis
 
+_RANGE = "Correct the range of this axis."
 
-def require(argument: str, value: object, expected: str, *, holds: bool) -> None:
-    """Raise a KingyoError unless the condition holds."""
+
+def require(argument: str, value: object, expected: str, *, holds: bool, remedy: str | None = None) -> None:
+    """Raise a KingyoError unless the condition holds; the argument is a setting where no remedy is given."""
     if not holds:
-        raise KingyoError(argument, expected=expected, received=repr(value))
+        raise KingyoError(
+            argument,
+            expected=expected,
+            received=repr(value),
+            remedy=remedy or f"Change search.settings.{argument}.",
+        )
 
 
 def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:
@@ -22,7 +29,7 @@ def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:
     Raises:
         KingyoError: no axis, two of the same name, an axis that cannot vary, a seed below 0.
     """
-    require("seed", seed, "0 or more", holds=seed >= 0)
+    require("seed", seed, "0 or more", holds=seed >= 0, remedy="Change seed:, or leave it out.")
     if not axes:
         raise KingyoError(
             "axes",
@@ -31,7 +38,13 @@ def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:
             remedy="Give a parameter a range, so that there is something to search.",
         )
     for name, count in Counter(axis.name for axis in axes).items():
-        require(f"axis {name}", f"{count} of them", "a unique name", holds=count == 1)
+        require(
+            f"axis {name}",
+            f"{count} of them",
+            "a unique name",
+            holds=count == 1,
+            remedy="Give each axis a name of its own.",
+        )
     for axis in axes:
         check_axis(axis)
     return tuple(axes)
@@ -40,7 +53,8 @@ def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:
 def check_axis(axis: Axis) -> None:
     """Raise unless the axis can vary, its bounds suit its kind, and its start lies inside them."""
     where, bounds = f"axis {axis.name}", (axis.low, axis.high)
-    require(where, bounds, "finite bounds", holds=math.isfinite(axis.low) and math.isfinite(axis.high))
+    finite = math.isfinite(axis.low) and math.isfinite(axis.high)
+    require(where, bounds, "finite bounds", holds=finite, remedy=_RANGE)
     if axis.low >= axis.high:
         raise KingyoError(
             where,
@@ -50,11 +64,15 @@ def check_axis(axis: Axis) -> None:
         )
     if axis.kind != "float":
         whole = float(axis.low).is_integer() and float(axis.high).is_integer()
-        require(where, bounds, "whole bounds", holds=whole)
+        require(where, bounds, "whole bounds", holds=whole, remedy=_RANGE)
     if axis.kind == "binary":
-        require(where, bounds, "the bounds 0..1 of a binary axis", holds=bounds == (0, 1))
+        require(where, bounds, "the bounds 0..1 of a binary axis", holds=bounds == (0, 1), remedy=_RANGE)
     if axis.kind == "categorical":
         last = len(axis.choices) - 1
-        require(where, bounds, f"the bounds 0..{last} of its choices", holds=bounds == (0, last))
+        require(
+            where, bounds, f"the bounds 0..{last} of its choices", holds=bounds == (0, last), remedy=_RANGE
+        )
     if axis.start is not None:
-        require(where, axis.start, "a start inside the bounds", holds=axis.low <= axis.start <= axis.high)
+        inside = axis.low <= axis.start <= axis.high
+        remedy = "Move the start into the range, or leave it out for the middle."
+        require(where, axis.start, "a start inside the bounds", holds=inside, remedy=remedy)

@@ -100,6 +100,7 @@ def axis_levels(axis: Axis, settings: GridSearch.Settings) -> list[float]:
             "step",
             expected=f"at most {settings.limit} values on axis {axis.name}",
             received=f"{step} on a range of {width}",
+            remedy="Set a larger search.settings.step, or fewer search.settings.points.",
         )
     count = math.floor(width / step + 1e-9) + 1  # 0.3 / 0.1 is a little below 3
     values = [float(min(axis.high, axis.low + index * step)) for index in range(count)]

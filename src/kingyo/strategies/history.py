@@ -85,11 +85,19 @@ class History:
         where = f"outcome of trial {number}"
         if not 0 <= number < self.count:
             raise KingyoError(
-                where, expected=f"one of the {self.count} trials asked", received=f"number {number}"
+                where,
+                expected=f"one of the {self.count} trials asked",
+                received=f"number {number}",
+                remedy="Tell only trials that `ask` returned.",
             )
         asked = self._trials[number].genome
         if outcome.trial.genome != asked:
-            raise KingyoError(where, expected=f"the genome {asked}", received=str(outcome.trial.genome))
+            raise KingyoError(
+                where,
+                expected=f"the genome {asked}",
+                received=str(outcome.trial.genome),
+                remedy="Tell the trial as `ask` returned it.",
+            )
         if outcome.score is not None and not math.isfinite(outcome.score):
             raise KingyoError(
                 where,
@@ -102,4 +110,9 @@ class History:
 def check_count(n: int) -> None:
     """Raise unless n, the number of trials to ask for, is 0 or more."""
     if n < 0:
-        raise KingyoError("ask", expected="a count of 0 or more", received=str(n))
+        raise KingyoError(
+            "ask",
+            expected="a count of 0 or more",
+            received=str(n),
+            remedy="Stop asking when the budget is spent.",
+        )

@@ -35,6 +35,7 @@ class Choice:
                 f"answer of item {item.id}",
                 expected=f"one of the choices {list(item.choices)}",
                 received=repr(item.answer),
+                remedy="Name the column of the right choice with answer:, or give a choice as the answer.",
             )
 
     def best(self, item: Item, likelihoods: Sequence[float]) -> str:

@@ -71,7 +71,12 @@ class GenerateTask:
         prompts = [model.chat_prompt(item.prompt) if asking.chat else item.prompt for item in items]
         answers = model.generate(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)
         if len(answers) != len(items):
-            raise KingyoError("model", expected=f"{len(items)} answers", received=f"{len(answers)}")
+            raise KingyoError(
+                "model",
+                expected=f"{len(items)} answers",
+                received=f"{len(answers)}",
+                remedy="Let the model's generate return one text for each prompt, in their order.",
+            )
         return tuple(
             ItemScore(item=item.id, score=self._verdict(answer, item), answer=answer)
             for item, answer in zip(items, answers, strict=True)

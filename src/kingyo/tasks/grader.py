@@ -99,14 +99,27 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
     """Build one grader from its name and what the user wrote after it."""
     found = GRADERS.get(name, folder)
     if not callable(found):
-        raise KingyoError(f"grader {name}", expected="a function", received=type(found).__name__)
+        raise KingyoError(
+            f"grader {name}",
+            expected="a function",
+            received=type(found).__name__,
+            remedy="Name a function or a dataclass after the colon.",
+        )
     if not isinstance(found, type):
         if option is not None:
-            raise KingyoError(f"grader.{name}", expected="no option: it is a function", received=repr(option))
+            raise KingyoError(
+                f"grader.{name}",
+                expected="no option: it is a function",
+                received=repr(option),
+                remedy=f"Write `{name}` alone, or make it a dataclass with this option.",
+            )
         return cast(Grader, found)
     if not is_dataclass(found):
         raise KingyoError(
-            f"grader {name}", expected="a function or a dataclass", received=str(cast(object, found))
+            f"grader {name}",
+            expected="a function or a dataclass",
+            received=str(cast(object, found)),
+            remedy="Put @dataclass(frozen=True) above the class, or name a function.",
         )
     return cast(Grader, parse_settings(found, _options(found, name, option), f"grader.{name}"))
 
@@ -118,7 +131,9 @@ def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
         return cast("Mapping[str, object]", option)
     names = [field.name for field in fields(cast("type[Verdict]", kind))]
     if not names:
-        raise KingyoError(f"grader.{name}", expected="no option", received=repr(option))
+        raise KingyoError(
+            f"grader.{name}", expected="no option", received=repr(option), remedy=f"Write `{name}` alone."
+        )
     return {names[0]: option}
 
 
@@ -129,10 +144,20 @@ def _asked(name: str, grader: Grader, answer: str, item: Item) -> float:
     except KingyoError:
         raise
     except (Exception, SystemExit) as error:  # any crash of a user's function becomes one clear message
-        raise KingyoError(where, expected="a score", received=f"{type(error).__name__}: {error}") from error
+        raise KingyoError(
+            where,
+            expected="a score",
+            received=f"{type(error).__name__}: {error}",
+            remedy="Mend the grader so that it takes every text that a model may write.",
+        ) from error
     number = _number(score)
     if number is None or not 0 <= number <= 1:
-        raise KingyoError(where, expected="true, false or a number from 0 to 1", received=repr(score))
+        raise KingyoError(
+            where,
+            expected="true, false or a number from 0 to 1",
+            received=repr(score),
+            remedy="Let the grader return 1 for right, 0 for wrong, or a number between.",
+        )
     return number
 
 

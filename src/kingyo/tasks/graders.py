@@ -52,7 +52,12 @@ class Contains:
     def check(self, item: Item) -> None:
         """Refuse an empty answer: every text contains it."""
         if not item.answer:
-            raise KingyoError(f"item {item.id}", expected="an answer to look for", received="an empty one")
+            raise KingyoError(
+                f"item {item.id}",
+                expected="an answer to look for",
+                received="an empty one",
+                remedy="Name the column of the answers with answer:, or take another grader.",
+            )
 
 
 @register_grader("regex")

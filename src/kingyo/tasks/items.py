@@ -55,10 +55,16 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
                 row.where,
                 expected=f"one answer to a prompt: {known.answer!r} at {place}",
                 received=f"{item.answer!r} to the same prompt",
+                remedy="Delete the wrong one of the two rows, or let their prompts differ.",
             )
     if not items:
         source = spec.data if isinstance(spec.data, str) else spec.data.dataset
-        raise KingyoError(f"data: {source}", expected="at least one row", received="an empty file")
+        raise KingyoError(
+            f"data: {source}",
+            expected="at least one row",
+            received="an empty file",
+            remedy="Write rows into the file, or name another.",
+        )
     return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items))
 
 
@@ -94,7 +100,12 @@ def _item(row: Row, spec: TaskSpec, template: Template) -> Item:
             "prompt", expected="a {field} of the row", received="a template without any", remedy=_list(fields)
         )
     if not prompt.strip():
-        raise KingyoError(row.where, expected="a prompt", received="an empty one")
+        raise KingyoError(
+            row.where,
+            expected="a prompt",
+            received="an empty one",
+            remedy="Fill in the fields that the prompt uses, or delete this row.",
+        )
     choices = _choices(row, spec)
     answer = _answer(row, spec, choices)
     identity = hashlib.sha256(question(prompt, choices).encode("utf-8")).hexdigest()[:16]
@@ -108,7 +119,12 @@ def _require_text(prompt: str, fields: Mapping[str, str], where: str) -> None:
             f"{name}{text}".encode()
         except UnicodeEncodeError as error:
             half = f"U+{ord(error.object[error.start]):04X}, half a character"
-            raise KingyoError(f"{where}: {name!a}", expected="text", received=half) from error
+            raise KingyoError(
+                f"{where}: {name!a}",
+                expected="text",
+                received=half,
+                remedy="Write the whole character, or take it out.",
+            ) from error
 
 
 def _answer(row: Row, spec: TaskSpec, choices: Sequence[str]) -> str:
@@ -117,7 +133,12 @@ def _answer(row: Row, spec: TaskSpec, choices: Sequence[str]) -> str:
     value = _column(row, spec.answer, "answer")
     answer = stringify(value).strip() if not choices else _chosen(value, choices, row.where)
     if not answer:
-        raise KingyoError(f"{row.where}: {spec.answer}", expected="an answer", received="an empty one")
+        raise KingyoError(
+            f"{row.where}: {spec.answer}",
+            expected="an answer",
+            received="an empty one",
+            remedy="Fill it in, or delete this row.",
+        )
     return answer
 
 
@@ -138,6 +159,7 @@ def _choices(row: Row, spec: TaskSpec) -> tuple[str, ...]:
             f"{row.where}: {spec.choices}",
             expected="at least two different choices, a list or text with | between",
             received=repr(row.columns[spec.choices]),
+            remedy="Correct the choices, or delete this row.",
         )
     return choices
 
@@ -155,6 +177,7 @@ def _chosen(value: object, choices: Sequence[str], where: str) -> str:
             where,
             expected="an answer that is a choice, its number from 0 or its letter",
             received=f"{answer!r}, with the choices {list(choices)}",
+            remedy="Correct the answer, or delete this row.",
         )
     return choices[index]
 
@@ -171,7 +194,7 @@ def _column(row: Row, name: str, key: str) -> object:
 
 
 def _near(name: str, columns: Mapping[str, object]) -> str:
-    return "" if name in columns else suggest(name, columns)
+    return "Fill it in, or delete this row." if name in columns else suggest(name, columns)
 
 
 def _list(fields: Mapping[str, str]) -> str:

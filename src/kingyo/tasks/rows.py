@@ -53,7 +53,12 @@ def _read(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise KingyoError("data", expected="a file", received=f"{path}: {error.strerror}") from error
+        raise KingyoError(
+            "data",
+            expected="a file",
+            received=f"{path}: {error.strerror}",
+            remedy="Correct the path of the data, or make the file readable.",
+        ) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -74,9 +79,19 @@ def _jsonl(text: str, name: str) -> Iterator[Row]:
         try:
             columns: object = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
         except (ValueError, RecursionError) as error:
-            raise KingyoError(where, expected="one JSON object", received=str(error)) from error
+            raise KingyoError(
+                where,
+                expected="one JSON object",
+                received=str(error),
+                remedy=f"Correct line {number}, or delete it.",
+            ) from error
         if not isinstance(columns, dict):
-            raise KingyoError(where, expected="one JSON object", received=type(columns).__name__)
+            raise KingyoError(
+                where,
+                expected="one JSON object",
+                received=type(columns).__name__,
+                remedy=f'Write line {number} as {{"key": value, ...}}, or delete it.',
+            )
         yield Row(where=where, columns=cast("dict[str, object]", columns))
 
 
@@ -105,18 +120,31 @@ def _csv(text: str, name: str) -> Iterator[Row]:
                 continue
             if len(cells) != len(header):
                 raise KingyoError(
-                    where, expected=f"{len(header)} cells, as in the header", received=f"{len(cells)}"
+                    where,
+                    expected=f"{len(header)} cells, as in the header",
+                    received=f"{len(cells)}",
+                    remedy="Put cells that hold a comma in double quotes, or add the cells that lack.",
                 )
             yield Row(where=where, columns=dict(zip(header, cells, strict=True)))
     except csv.Error as error:
-        raise KingyoError(f"{name} line {line}", expected="a row of CSV", received=str(error)) from error
+        raise KingyoError(
+            f"{name} line {line}",
+            expected="a row of CSV",
+            received=str(error),
+            remedy="Close every quoted cell, and write a quote inside one twice.",
+        ) from error
 
 
 def _header(cells: Iterable[str], where: str) -> list[str]:
     names = [cell.strip() for cell in cells]
     for name in names:
         if not name or names.count(name) > 1:
-            raise KingyoError(where, expected="distinct names of columns", received=f"{names}")
+            raise KingyoError(
+                where,
+                expected="distinct names of columns",
+                received=f"{names}",
+                remedy="Give every column a name of its own in the first line.",
+            )
     return names
 
 
@@ -141,6 +169,7 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
             f"data: {source.dataset}",
             expected=f"a dataset with the split '{source.split}'",
             received=f"{type(error).__name__}: {first}",
+            remedy="Correct dataset, subset or split under data:, or fetch the dataset first.",
         ) from error
     for number, columns in enumerate(rows, start=1):
         yield Row(where=f"{source.dataset} row {number}", columns=columns)

@@ -50,7 +50,12 @@ def build_choice(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
     """Build a multiple-choice task."""
     if [name for name, _ in spec.graders] != ["choice"]:
         names = ", ".join(name for name, _ in spec.graders)
-        raise KingyoError("grader", expected="`choice` alone in a multiple-choice task", received=names)
+        raise KingyoError(
+            "grader",
+            expected="`choice` alone in a multiple-choice task",
+            received=names,
+            remedy="Write `grader: choice` alone, or set kind: generate.",
+        )
     choice = build_grader("choice", spec.graders[0][1], folder)
     if not isinstance(choice, Choice):
         raise TypeError("the registry's grader 'choice' is not Choice")
