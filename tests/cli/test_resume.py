@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,32 @@ def evaluations(run: Path) -> int:
     return int(count)
 
 
+def interrupted(
+    world: World,
+    *arguments: str | Path,
+    after: int,
+    sent: signal.Signals = signal.SIGKILL,
+    env: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """Run a command until its run holds so many evaluations, then send the signal: exit code, errors."""
+    run = world.folder / "runs" / "small"
+    with subprocess.Popen(
+        command(*arguments),
+        cwd=world.folder,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (run / "run.db").exists() or not _reached(run, after):
+            assert process.poll() is None, "it ended before it could be stopped"
+            assert time.monotonic() < deadline
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
 def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> None:
     run = world.folder / "runs" / "small"
     log = world.folder / "graded.txt"
@@ -48,18 +75,7 @@ def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> Non
     stops = sorted(dice.sample(range(total), KILLS))
     arguments: tuple[str, ...] = ("evolve", "run.yaml")
     for stop in stops:
-        with subprocess.Popen(
-            command(*arguments),
-            cwd=world.folder,
-            env={**os.environ, "GRADED": str(log)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            deadline = time.monotonic() + 120
-            while not (run / "run.db").exists() or not _reached(run, stop):
-                assert process.poll() is None, "it ended before it could be killed"
-                assert time.monotonic() < deadline
-            process.send_signal(signal.SIGKILL)
+        interrupted(world, *arguments, after=stop, env={"GRADED": str(log)})
         arguments = ("resume", "runs/small") if _is_set_up(run) else ("evolve", "run.yaml")
         if arguments[0] == "evolve" and run.exists():
             subprocess.run(["rm", "-r", str(run)], check=True)
@@ -90,20 +106,8 @@ def test_a_signal_ends_it_cleanly_and_it_says_how_to_go_on(
     finished: World, world: World, sent: signal.Signals
 ) -> None:
     run = world.folder / "runs" / "small"
-    with subprocess.Popen(
-        command("evolve", "run.yaml"),
-        cwd=world.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not (run / "run.db").exists() or not _reached(run, 8):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-        process.send_signal(sent)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    code, errors = interrupted(world, "evolve", "run.yaml", after=8, sent=sent)
+    assert code == 130
     assert "kingyo resume runs/small" in errors
     assert "Traceback" not in errors
     assert world.show("runs/small")["status"] == "stopped"
@@ -138,17 +142,7 @@ def test_a_finished_run_resumed_runs_nothing(finished: World) -> None:
 
 def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
     run = world.folder / "runs" / "small"
-    with subprocess.Popen(
-        command("evolve", "run.yaml"),
-        cwd=world.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not (run / "run.db").exists() or not _reached(run, 5):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-        process.send_signal(signal.SIGKILL)
+    interrupted(world, "evolve", "run.yaml", after=5)
     before = facts(run)
     grader = world.folder / "grade.py"
     text = grader.read_text()
@@ -161,19 +155,10 @@ def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
     assert world.run("resume", "runs/small").returncode == 0
 
 
-def test_a_project_that_was_moved_goes_on(finished: World, world: World, tmp_path: Path) -> None:
+def test_a_project_that_was_moved_goes_on(world: World, tmp_path: Path) -> None:
     """The run folder, models and data go along to another place, and nothing is left in the old one."""
     config = world.config(budget={"candidates": 4})
-    with subprocess.Popen(
-        command("evolve", config), cwd=world.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not (world.folder / "runs" / "small" / "run.db").exists() or not _reached(
-            world.folder / "runs" / "small", 3
-        ):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-        process.send_signal(signal.SIGKILL)
+    interrupted(world, "evolve", config, after=3)
     moved = World(folder=world.folder.rename(tmp_path / "elsewhere"))
     done = moved.run("resume", "runs/small")
     assert done.returncode == 0, done.stderr
