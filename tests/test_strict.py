@@ -48,9 +48,7 @@ def test_unknown_key_inside_a_union_suggests_the_nearest() -> None:
 
 
 def test_wrong_value_names_its_key() -> None:
-    with pytest.raises(
-        KingyoError, match=r"run.yaml: count: expected input should be greater than 0; received 0"
-    ):
+    with pytest.raises(KingyoError, match=r"run.yaml: count: expected a number greater than 0; received 0"):
         parse_model(Outer, {"count": 0}, "run.yaml")
 
 
@@ -112,3 +110,19 @@ def test_a_merged_key_may_be_given_again(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("plain: &plain {a: 1, b: 2}\nown: {<<: *plain, a: 3}\n")
     assert read_yaml(path)["own"] == {"a": 3, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (
+            {"weight": {"ja": "x"}},
+            r"weight\.ja: expected a mapping of keys to values or true or false or a number; received 'x'",
+        ),
+        ({"rooms": 3}, r"rooms: expected a list; received 3\. Write it as a list"),
+        ({"count": "x"}, r"count: expected a whole number; received 'x'"),
+    ],
+)
+def test_expectations_are_in_the_words_of_yaml(data: dict[str, object], says: str) -> None:
+    with pytest.raises(KingyoError, match=says):
+        parse_model(Outer, data, "run.yaml")

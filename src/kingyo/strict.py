@@ -34,8 +34,22 @@ _MEND = {
     "tuple_type": "Write it as a list: [one, two].",
     "dict_type": "Write it as lines of `key: value`.",
     "model_": "Write it as lines of `key: value`.",
+    "dataclass_": "Write it as lines of `key: value`.",
 }
 """What to do about a value that pydantic refuses, by how the type of its complaint begins."""
+
+_WORDS = {
+    "int_": "a whole number",
+    "float_": "a number",
+    "bool_": "true or false",
+    "string_type": "a text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_": "a mapping of keys to values",
+    "dataclass_": "a mapping of keys to values",
+}
+"""What it expected, in the words of those who write YAML and not Python."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -95,7 +109,7 @@ def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        raise _clear(error.errors()[0], model, where) from error
+        raise _clear(error.errors(), model, where) from error
 
 
 def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S:
@@ -113,11 +127,11 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
-        raise _clear(error.errors()[0], None, where) from error
+        raise _clear(error.errors(), None, where) from error
 
 
-def _clear(problem: ErrorDetails, model: type[BaseModel] | None, where: str) -> KingyoError:
-    place = [part for part in problem["loc"] if not _is_tag(part)]
+def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
+    problem, place = problems[0], _place(problems[0])
     if problem["type"] == "extra_forbidden" and model is not None:
         parent = ".".join(str(part) for part in place[:-1])
         known = _keys(model, problem["loc"][:-1])
@@ -127,13 +141,28 @@ def _clear(problem: ErrorDetails, model: type[BaseModel] | None, where: str) -> 
         return KingyoError(
             argument, expected="a value", received="nothing", remedy="Add this key: it is required."
         )
-    message = problem["msg"].removeprefix("Value error, ")
+    wanted = dict.fromkeys(_expected(each) for each in problems if _place(each) == place)
+    remedy = _mend_value(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
     return KingyoError(
-        argument,
-        expected=message[:1].lower() + message[1:],
-        received=_short(problem["input"]),
-        remedy=_mend_value(problem, place),
+        argument, expected=" or ".join(wanted), received=_short(problem["input"]), remedy=remedy
     )
+
+
+def _place(problem: ErrorDetails) -> list[int | str]:
+    """Where it is, by keys that the user wrote."""
+    return [part for part in problem["loc"] if not _is_tag(part)]
+
+
+def _expected(problem: ErrorDetails) -> str:
+    known = _by_kind(problem, _WORDS)
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if problem["type"].startswith(("greater_than", "less_than")):
+        message = f"a number {message}"
+    return known or message[:1].lower() + message[1:]
+
+
+def _by_kind(problem: ErrorDetails, table: Mapping[str, str]) -> str | None:
+    return next((table[start] for start in table if problem["type"].startswith(start)), None)
 
 
 def _unknown_key(where: str, key: str, known: Mapping[str, object] | set[str]) -> KingyoError:
@@ -151,8 +180,7 @@ def _mend_yaml(error: Exception) -> str:
 
 
 def _mend_value(problem: ErrorDetails, place: Sequence[int | str]) -> str:
-    kind = problem["type"]
-    known = next((_MEND[start] for start in _MEND if kind.startswith(start)), None)
+    known = _by_kind(problem, _MEND)
     if known is not None:
         return known
     if isinstance(problem["input"], Mapping) or not place:  # the keys below do not agree

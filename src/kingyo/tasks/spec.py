@@ -46,7 +46,7 @@ class DatasetSource(_Strict):
 
 
 def _tag(value: object) -> str:
-    return "str" if isinstance(value, str) else "DatasetSource"
+    return "DatasetSource" if isinstance(value, Mapping | DatasetSource) else "str"
 
 
 Data = Annotated[
