@@ -68,8 +68,16 @@ class World:
         return json.loads(done.stdout)
 
 
+RUN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make what runs in the background ignore it
+from kingyo.cli import main
+main()
+"""
+
+
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-c", "from kingyo.cli import main; main()", *(str(each) for each in arguments)]
+    return [sys.executable, "-c", RUN, *(str(each) for each in arguments)]
 
 
 @pytest.fixture(scope="session")
