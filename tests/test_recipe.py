@@ -194,3 +194,10 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(KingyoError, match=r"absent\.yaml"):
         load_recipe(tmp_path / "absent.yaml")
+
+
+def test_a_parameter_that_changes_no_result_is_left_out() -> None:
+    models = [{"model": "a"}, {"model": "b"}]
+    told = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5, "int8_mask": True}}
+    plainly = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5}}
+    assert Recipe.from_dict(told).hash == Recipe.from_dict(plainly).hash

@@ -24,6 +24,8 @@ Plain = float | bool | tuple[float, ...]
 """A number, a switch, or a gradient: numbers spread evenly over the layers, interpolated between them."""
 
 KEYS = ("merge_method", "base_model", "models", "parameters", "dtype", "tokenizer_source", "seed")
+WITHOUT_EFFECT = ("int8_mask",)
+"""Parameters in mergekit's recipes that change how much memory it needs, and no result."""
 LATER = ("slices", "modules", "tokenizer", "chat_template", "out_dtype")
 Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
@@ -279,7 +281,11 @@ def _parse_values(data: object, where: str) -> dict[str, Value]:
             remedy="Write lines of `name: value` below parameters:, or leave it out.",
         )
     entries = cast("Mapping[str, object]", data)
-    return {str(name): _parse_value(value, f"{where}: parameters.{name}") for name, value in entries.items()}
+    return {
+        str(name): _parse_value(value, f"{where}: parameters.{name}")
+        for name, value in entries.items()
+        if name not in WITHOUT_EFFECT
+    }
 
 
 def _parse_value(value: object, where: str) -> Value:
