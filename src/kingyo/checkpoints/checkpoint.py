@@ -53,7 +53,7 @@ class Checkpoint:
         return Layout(self.tensors)
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor as stored, mapped from its file. It is shared: never write to it.
+        """Return a tensor as stored; a large one is mapped from its file. It is shared: never write to it.
 
         Raises:
             KingyoError: it has no such tensor.
@@ -64,10 +64,10 @@ class Checkpoint:
         if info is None:
             remedy = suggest(name, self.tensors)
             raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
-        tensor = map_tensor(info)
-        if info.n_bytes < _KEPT_BELOW:
-            self._kept[name] = tensor
-        return tensor
+        if info.n_bytes >= _KEPT_BELOW:
+            return map_tensor(info)
+        self._kept[name] = map_tensor(info).clone()  # a mapping would keep its file open
+        return self._kept[name]
 
 
 def check_finite(checkpoint: Checkpoint) -> None:
