@@ -10,7 +10,17 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import BaseModel
 
+from kingyo.config import Budget, Controls, MergeConfig, Range, RunConfig, SearchConfig, parse_config
+from kingyo.methods import METHODS
+from kingyo.strategies import STRATEGIES
+from kingyo.strategies.presets import PRESETS
+from kingyo.tasks import GRADERS, Sizes, TaskSpec
+from kingyo.tasks.grader import build_grader
+from kingyo.tasks.spec import DatasetSource
+from kingyo.types import Item
 from tests.cli.conftest import command
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +31,18 @@ DOCUMENTS = sorted(
 )
 BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
+REFERENCE = ROOT / "docs" / "run-yaml.md"
+SECTIONS: dict[str, type[BaseModel]] = {
+    "Top level": RunConfig,
+    "task": TaskSpec,
+    "task.data": DatasetSource,
+    "task.splits": Sizes,
+    "merge": MergeConfig,
+    "Range": Range,
+    "search": SearchConfig,
+    "budget": Budget,
+    "controls": Controls,
+}
 
 
 def commands(document: Path) -> list[list[str]]:
@@ -75,3 +97,29 @@ def flags_are_known(asking: list[str], arguments: list[str]) -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     for target in LINK.findall(document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_the_reference_has_every_key_of_run_yaml(heading: str) -> None:
+    _, _, below = REFERENCE.read_text(encoding="utf-8").partition(f"# {heading}\n")
+    table = below.partition("| key | meaning | default |\n")[2].partition("\n\n")[0]
+    keys = [field.alias or name for name, field in SECTIONS[heading].model_fields.items()]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == keys
+
+
+def test_the_reference_has_every_name_that_a_key_may_have() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    for name in [*METHODS.names(), *STRATEGIES.names(), *GRADERS.names(), *PRESETS]:
+        assert f"`{name}`" in text, name
+
+
+def test_the_examples_of_the_reference_work(tmp_path: Path) -> None:
+    blocks = dict(
+        re.findall(r"^```(yaml|python)\n(.*?)^```", REFERENCE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    )
+    config = parse_config(yaml.safe_load(blocks["yaml"]), "the example")
+    assert config.task.grader == ["mine.py:grade", {"language": "de"}]
+    (tmp_path / "mine.py").write_text(blocks["python"], encoding="utf-8")
+    grade = build_grader("mine.py:grade", None, tmp_path)
+    item = Item(id="1", prompt="How heavy?", answer="5", fields={"unit": "kg"})
+    assert [grade(text, item) for text in ("5 kg", "5", "6 kg")] == [1.0, 0.5, False]
