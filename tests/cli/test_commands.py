@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kingyo.config import load_config
+from kingyo.tasks import TaskSpec
 from tests.cli.conftest import World, command
 
 
@@ -142,6 +145,10 @@ def test_merge_of_a_recipe(world: World) -> None:
     assert (world.folder / "merged" / "recipe.yaml").exists()
     again = world.run("evaluate", "merged", "task.yaml")
     assert again.returncode == 0, again.stderr
+    again = world.run("merge", "merged/recipe.yaml", "same")
+    assert again.returncode == 0, again.stderr
+    weights = [(world.folder / each / "model.safetensors").read_bytes() for each in ("merged", "same")]
+    assert weights[0] == weights[1]
 
 
 def test_a_method_in_a_file_of_the_user(world: World) -> None:
@@ -172,17 +179,137 @@ def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
     assert world.show("runs/mine")["status"] == "finished"
 
 
+def answered(world: World, *lines: str, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command("init", "asked.yaml", *flags),
+        input="".join(f"{line}\n" for line in lines),
+        cwd=world.folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def asked_task(world: World) -> TaskSpec:
+    config = load_config(world.folder / "asked.yaml")
+    assert list(config.sources) == ["a", "b"]
+    return config.task
+
+
+def quiz(world: World) -> None:
+    rows = "".join(f"{n},What is {n} + 1?,{n + 1}\n" for n in range(20))
+    (world.folder / "quiz.csv").write_text(f"id,question,solution\n{rows}")
+
+
+MODELS = ("base", "a", "b", "")
+
+
 def test_init_asks_for_what_is_not_given(world: World) -> None:
+    done = answered(world, *MODELS, "items.jsonl", "", "", "contains", "", "", "")
+    assert done.returncode == 0, done.stderr
+    task = asked_task(world)
+    assert (task.prompt, task.answer, task.grader, task.max_new_tokens) == (
+        "{prompt}",
+        "answer",
+        "contains",
+        64,
+    )
+
+
+def test_init_asks_for_the_columns_of_a_csv(world: World) -> None:
+    quiz(world)
+    done = answered(world, *MODELS, "quiz.csv", "Q: {question}\\nA:", "solution", "number", "ja", "4", "8")
+    assert done.returncode == 0, done.stderr
+    assert "id, question, solution" in done.stdout
+    task = asked_task(world)
+    assert task.prompt == "Q: {question}\nA:"
+    assert task.answer == "solution"
+    assert task.grader == ["number", {"language": "ja"}]
+    assert task.max_new_tokens == 8
+    assert load_config(world.folder / "asked.yaml").budget.candidates == 4
+
+
+def test_init_offers_fields_that_the_file_has(world: World) -> None:
+    quiz(world)
+    done = answered(world, *MODELS, "quiz.csv", "", "", "", "", "", "")
+    assert done.returncode == 0, done.stderr
+    task = asked_task(world)
+    assert (task.prompt, task.answer, task.grader) == ("{id}", "solution", "exact")
+
+
+def test_init_asks_again_for_what_cannot_work(world: World) -> None:
+    quiz(world)
+    (world.folder / "broken.jsonl").write_text('{"prompt": "1"}\n{"prompt": \n')
+    done = answered(
+        world,
+        *("base", "a", "other/a", "b", ""),
+        *("missing.csv", "broken.jsonl", "quiz.csv"),
+        *("{prompt}", "no field", "{question}"),
+        *("answer", "solution"),
+        *("junk", "regex", "choice", "none.py:even", "grade.py:evn", "grade.py:even"),
+        *("jp", ""),
+        *("many", "0", "7"),
+        "9",
+    )
+    assert done.returncode == 0, done.stderr
+    wrong = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    says = [
+        "'a' twice", "missing.csv", "broken.jsonl line 2",
+        "'prompt'", "without any", "'answer'",
+        "'junk'", "'regex'", "'choice'", "none.py", "'evn'",
+        "'jp'", "'many'", "'0'",
+    ]  # fmt: skip
+    assert len(wrong) == len(says), done.stderr
+    for line, words in zip(wrong, says, strict=True):
+        assert words in line
+    assert all("Fields: id, question, solution." in wrong[index] for index in (3, 4, 5))
+    assert asked_task(world).grader == "grade.py:even"
+
+
+def test_init_asks_for_no_more_than_flags_left_open(world: World) -> None:
+    quiz(world)
+    flags = ("--task", "quiz.csv", "--prompt", "{question}", "--answer", "reply", "--max-new-tokens", "5")
+    done = answered(world, *MODELS, "solution", "exact", "", "", flags=flags)
+    assert done.returncode == 0, done.stderr
+    assert "Prompt template" not in done.stdout
+    task = asked_task(world)
+    assert (task.prompt, task.answer, task.max_new_tokens) == ("{question}", "solution", 5)
+
+
+def test_init_with_models_and_task_asks_for_the_grader_alone(world: World) -> None:
+    flags = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jsonl")
+    done = answered(world, "junk", "contains", flags=flags)
+    assert done.returncode == 0, done.stderr
+    assert "'junk'" in done.stderr
+    assert asked_task(world).grader == "contains"
+
+
+def test_init_with_chat_wants_a_field_called_prompt(world: World) -> None:
+    quiz(world)
+    done = answered(world, *MODELS, "quiz.csv", flags=("--chat",))
+    assert done.returncode == 1
+    assert "--chat" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_init_asks_before_it_imports_anything_heavy(world: World) -> None:
+    code = (
+        "import sys; from kingyo.cli import app\n"
+        "try:\n    app(['init', 'asked.yaml'])\n"
+        "except SystemExit:\n    print(sorted({'torch', 'transformers'} & set(sys.modules)))\n"
+    )
+    lines = "".join(f"{line}\n" for line in (*MODELS, "items.jsonl", "", "", "exact", "", ""))
     done = subprocess.run(
-        command("init", "asked.yaml"),
-        input="base\na\nb\n\nitems.jsonl\ncontains\n",
+        [sys.executable, "-c", code],
+        input=lines,
         cwd=world.folder,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert (world.folder / "asked.yaml").exists()
+    assert "Longest answer" in done.stdout
+    assert done.stdout.endswith("[]\n"), done.stderr
 
 
 def test_chat_answers_each_line(world: World) -> None:

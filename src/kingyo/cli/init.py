@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kingyo.cli.ask import Flags, Said, ask_base, ask_sources, ask_task, by_default
 from kingyo.cli.run_yaml import Answers, run_yaml
 from kingyo.errors import KingyoError
 
@@ -36,20 +38,26 @@ def init(
     ] = None,
     chat: Annotated[bool, typer.Option("--chat", help="Ask through the models' chat template.")] = False,
     answer: Annotated[
-        str, typer.Option("--answer", help="The field that holds the right answer.")
-    ] = "answer",
+        str | None,
+        typer.Option("--answer", help="The field that holds the right answer.  \\[default: answer]"),
+    ] = None,
     grader: Annotated[str | None, typer.Option("--grader", help="See `kingyo list graders`.")] = None,
     language: Annotated[
         str | None, typer.Option("--language", help="Answers must also be in this language, such as ja.")
     ] = None,
-    candidates: Annotated[int, typer.Option("--candidates", min=1, help="How many merges to try.")] = 200,
+    candidates: Annotated[
+        int | None, typer.Option("--candidates", min=1, help="How many merges to try.  \\[default: 200]")
+    ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, help="The longest answer; a shorter one is cheaper.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            "--max-new-tokens", min=1, help="The longest answer; a shorter one is cheaper.  \\[default: 64]"
+        ),
+    ] = None,
 ) -> None:
     """Write a commented run.yaml for your models and your task file, and check that they fit together.
 
-    What is not given by flags is asked for.
+    What is not given by flags is asked for; with models and task given, only the grader is.
 
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """
@@ -57,27 +65,42 @@ def init(
         raise KingyoError(
             str(out), expected="a new file", received="one that exists", remedy="Give another name."
         )
-    folder = out.parent
-    base = base if base is not None or source else _ask_base()
-    source = source or _ask_sources()
-    task = task or str(typer.prompt("Task file (.jsonl or .csv with prompts and answers)"))
-    said = Answers(
-        name=_safe(out.stem),
-        base=_relative(base, folder),
-        sources=_named(source, folder),
-        data=_relative(task, folder) or task,
+    flags = Flags(
         prompt=None if prompt is None else prompt.replace("\\n", "\n"),  # shells do not
         chat=chat,
         answer=answer,
-        grader=grader or typer.prompt("Grader (exact, number, contains, regex, choice)", default="exact"),
+        grader=grader,
         language=language,
         candidates=candidates,
         max_new_tokens=max_new_tokens,
-        splits=_splits(Path(task)),
     )
-    for finding in _write_checked(out, run_yaml(said)):
+    if source and task:
+        said = by_default(flags, task, out.parent)
+    else:
+        base = base if base is not None or source else ask_base()
+        source = source or ask_sources(partial(_named, folder=out.parent))
+        said = ask_task(flags, task, out.parent)
+    for finding in _write_checked(out, run_yaml(_answers(out, base, source, said, chat))):
         typer.echo(finding)
     typer.echo(f"Wrote {out}. Next: kingyo evolve {out}")
+
+
+def _answers(out: Path, base: str | None, sources: Sequence[str], said: Said, chat: bool) -> Answers:
+    """All that the file says, with paths as it must have them."""
+    return Answers(
+        name=_safe(out.stem),
+        base=_relative(base, out.parent),
+        sources=_named(sources, out.parent),
+        data=_relative(said.task, out.parent) or said.task,
+        prompt=said.prompt,
+        chat=chat,
+        answer=said.answer,
+        grader=said.grader,
+        language=said.language,
+        candidates=said.candidates,
+        max_new_tokens=said.max_new_tokens,
+        splits=_splits(Path(said.task)),
+    )
 
 
 def _write_checked(out: Path, text: str) -> list[str]:
@@ -101,24 +124,6 @@ def _write_checked(out: Path, text: str) -> list[str]:
     finally:
         draft.unlink(missing_ok=True)
     return findings
-
-
-def _ask_base() -> str | None:
-    found = typer.prompt(
-        "Base model (folder or Hub name; empty if there is none)", default="", show_default=False
-    )
-    return found or None
-
-
-def _ask_sources() -> list[str]:
-    found: list[str] = []
-    while True:
-        hint = "; empty to go on" if len(found) > 1 else ""
-        ask = f"Model {len(found) + 1} to merge (folder or Hub name{hint})"
-        model = typer.prompt(ask, default="" if len(found) > 1 else None, show_default=False)
-        if not model:
-            return found
-        found.append(model)
 
 
 def _named(sources: Sequence[str], folder: Path) -> dict[str, str]:
