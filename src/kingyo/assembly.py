@@ -33,6 +33,9 @@ from kingyo.strict import read_yaml
 from kingyo.tasks import build_task, load_items, load_task_spec, make_splits
 from kingyo.types import SPLITS, Axis, Item, Split, Task
 
+TINY = 10_000_000
+"""Models of fewer parameters compute with one thread, unless the run.yaml says otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -121,10 +124,15 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
         "code": user_code(config, folder),
         "duplicates_dropped": prepared.duplicates,
-        "threads": config.threads or torch.get_num_threads(),
+        "threads": config.threads or _threads(prepared.models),
     }
     store.begin(facts, prepared.splits)
     return store
+
+
+def _threads(models: Models) -> int:
+    """One for a tiny model: a second gains nothing, and waits for long where another job has the core."""
+    return 1 if models.skeleton.n_parameters < TINY else torch.get_num_threads()
 
 
 def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:

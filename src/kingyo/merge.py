@@ -7,7 +7,7 @@ writes a checkpoint; both run the same jobs, so both give the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.methods import METHODS, MergeMethod, MethodValues, Parameter
 from kingyo.methods.noise import NoiseCache, TensorNoise
 from kingyo.recipe import Recipe
+from kingyo.registry import whole_reference
 
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
 
@@ -96,6 +97,21 @@ class Plan:
         lines += [f"base: {first.base}"] if first.base is not None else []
         lines += [f"seed: {first.seed}"] if self.method.stochastic else []
         return "\n".join([*lines, *(_describe(job) for job in self.jobs)])
+
+
+def rooted(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with whole paths of local files, so that it can be merged from anywhere on this machine."""
+
+    def place(reference: str) -> str:
+        path = folder / Path(reference).expanduser()
+        return str(path.resolve()) if path.is_dir() else reference
+
+    return replace(
+        recipe,
+        merge_method=whole_reference(recipe.merge_method, folder),
+        base_model=None if recipe.base_model is None else place(recipe.base_model),
+        sources=tuple(replace(source, model=place(source.model)) for source in recipe.sources),
+    )
 
 
 def open_sources(recipe: Recipe, folder: Path | None = None) -> Sources:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.config import Budget, Range, RunConfig
+from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Limits, Search
 from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
@@ -78,6 +79,9 @@ def search_plan(config: RunConfig) -> SearchPlan:
     """Lay the user's own values over the preset's."""
     chosen = preset(config.search.preset)
     merge = chosen.merge
+    if "preset" in config.search.model_fields_set:
+        _require_its_own("merge.method", config.merge.method, merge and merge.method, chosen.name)
+        _require_its_own("search.strategy", config.search.strategy, chosen.strategy, chosen.name)
     method = config.merge.method or (merge.method if merge else "task_arithmetic")
     values: dict[str, float | bool | Bounds] = {}
     if merge is not None and merge.method == method:
@@ -92,6 +96,17 @@ def search_plan(config: RunConfig) -> SearchPlan:
         groups=config.merge.groups or (merge.groups if merge else "one"),
         values=values,
     )
+
+
+def _require_its_own(key: str, given: str | None, own: str | None, preset_name: str) -> None:
+    """A run that names a preset but searches or merges otherwise would go by a name that is not its own."""
+    if given is not None and own is not None and given != own:
+        raise KingyoError(
+            key,
+            expected=f"'{own}', which belongs to the preset {preset_name}",
+            received=f"'{given}'",
+            remedy=f"Delete {key} (and its parameters or settings), or delete search.preset.",
+        )
 
 
 def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:

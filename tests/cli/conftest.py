@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +82,46 @@ main()
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-c", RUN, *(str(each) for each in arguments)]
+
+
+def interrupted(
+    world: World,
+    *arguments: str | Path,
+    after: int,
+    sent: signal.Signals = signal.SIGKILL,
+    env: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
+    """Run a command until its run holds so many evaluations, then send the signal: exit code, errors."""
+    run = world.folder / "runs" / "small"
+    with subprocess.Popen(
+        command(*arguments),
+        cwd=world.folder,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (run / "run.db").exists() or not _reached(run, after):
+            assert process.poll() is None, "it ended before it could be stopped"
+            assert time.monotonic() < deadline
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+def evaluations(run: Path) -> int:
+    with sqlite3.connect(run / "run.db", timeout=30) as connection:
+        count = connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0]
+    connection.close()
+    return int(count)
+
+
+def _reached(run: Path, stop: int) -> bool:
+    try:
+        return evaluations(run) >= stop
+    except sqlite3.OperationalError:  # the tables are being made
+        return False
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,14 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"search": {"strategy": "cmaes"}}, "Did you mean 'cma-es'?"),
         ({"search": {"settings": {"popluation": 5}}}, "Did you mean 'population'?"),
         ({"search": {"preset": "sakana"}}, "Did you mean 'sakana-ps'?"),
+        (
+            {"search": {"preset": "sakana-ps"}},
+            "merge.method: expected 'dare_ties', which belongs to the preset sakana-ps",
+        ),
+        (
+            {"search": {"preset": "textbook-ga", "strategy": "random"}},
+            "search.strategy: expected 'ga', which belongs to the preset textbook-ga",
+        ),
         ({"device": "gpu7"}, "device"),
     ],
     ids=str,

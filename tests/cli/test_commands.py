@@ -285,12 +285,12 @@ def test_init_with_models_and_task_asks_for_the_grader_alone(world: World) -> No
     assert asked_task(world).grader == "contains"
 
 
-def test_init_with_chat_wants_a_field_called_prompt(world: World) -> None:
+def test_init_with_chat_has_a_template_too(world: World) -> None:
     quiz(world)
-    done = answered(world, *MODELS, "quiz.csv", flags=("--chat",))
-    assert done.returncode == 1
-    assert "--chat" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = answered(world, *MODELS, "quiz.csv", "{question}", "", "", "", "", "", flags=("--chat",))
+    assert done.returncode == 0, done.stderr
+    task = asked_task(world)
+    assert (task.prompt, task.chat) == ("{question}", True)
 
 
 def test_init_asks_before_it_imports_anything_heavy(world: World) -> None:
@@ -322,7 +322,7 @@ def test_chat_answers_each_line(world: World) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("> ") == 3
+    assert len(done.stdout.splitlines()) == 2
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import sqlite3
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import World, command
+from tests.cli.conftest import World, evaluations, interrupted
 from tests.models_on_disk import fine_tuned
 
 KILLS = 10
@@ -32,39 +29,6 @@ def facts(run: Path) -> dict[str, list[tuple[object, ...]]]:
         found = {name: list(connection.execute(query)) for name, query in queries.items()}
     connection.close()
     return found
-
-
-def evaluations(run: Path) -> int:
-    with sqlite3.connect(run / "run.db", timeout=30) as connection:
-        count = connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0]
-    connection.close()
-    return int(count)
-
-
-def interrupted(
-    world: World,
-    *arguments: str | Path,
-    after: int,
-    sent: signal.Signals = signal.SIGKILL,
-    env: Mapping[str, str] | None = None,
-) -> tuple[int, str]:
-    """Run a command until its run holds so many evaluations, then send the signal: exit code, errors."""
-    run = world.folder / "runs" / "small"
-    with subprocess.Popen(
-        command(*arguments),
-        cwd=world.folder,
-        env={**os.environ, **(env or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not (run / "run.db").exists() or not _reached(run, after):
-            assert process.poll() is None, "it ended before it could be stopped"
-            assert time.monotonic() < deadline
-        process.send_signal(sent)
-        _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
 
 
 def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> None:
@@ -85,13 +49,6 @@ def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> Non
     graded = Counter(log.read_text().split())
     # Ten evaluations at most were in flight when they were killed.
     assert sum(graded.values()) <= len(facts(run)["scores"]) + KILLS * 16
-
-
-def _reached(run: Path, stop: int) -> bool:
-    try:
-        return evaluations(run) >= stop
-    except sqlite3.OperationalError:  # the tables are being made
-        return False
 
 
 def _is_set_up(run: Path) -> bool:

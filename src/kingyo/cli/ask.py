@@ -33,7 +33,6 @@ class Flags:
     """What was said by flags about the task and the search; None is not given."""
 
     prompt: str | None
-    chat: bool
     answer: str | None
     grader: str | None
     language: str | None
@@ -81,8 +80,8 @@ def ask_task(flags: Flags, task: str | None, folder: Path) -> Said:
         task: the file of prompts and answers, if it was given.
         folder: where a grader's own file is looked for.
     """
-    task, fields = _task_file(task, flags.chat)
-    prompt = flags.prompt if flags.chat else _prompt(flags.prompt, task, fields)
+    task, fields = _task_file(task)
+    prompt = _prompt(flags.prompt, task, fields)
     answer, items = _answer(flags.answer, task, prompt, fields)
     return Said(
         task=task,
@@ -140,15 +139,15 @@ def _until(
             given = None
 
 
-def _task_file(given: str | None, chat: bool) -> tuple[str, list[str]]:
+def _task_file(given: str | None) -> tuple[str, list[str]]:
     """The file, and the fields of its first row, which are shown."""
     question = "Task file (.jsonl or .csv with prompts and answers)"
-    task, fields = _until(question, lambda text: (text, _fields(text, chat)), given=given)
+    task, fields = _until(question, lambda text: (text, _fields(text)), given=given)
     typer.echo(f"Fields of its first row: {', '.join(fields)}")
     return task, fields
 
 
-def _fields(task: str, chat: bool) -> list[str]:
+def _fields(task: str) -> list[str]:
     """Read the whole file, so that a line that is broken is named now; return the fields of the first row."""
     from kingyo.tasks.rows import read_rows
 
@@ -160,15 +159,7 @@ def _fields(task: str, chat: bool) -> list[str]:
             received="a file without",
             remedy="Write rows into the file, or name another.",
         )
-    fields = list(rows[0].columns)
-    if chat and "prompt" not in fields:
-        raise KingyoError(
-            task,
-            expected="a field 'prompt', which --chat asks",
-            received=", ".join(fields),
-            remedy="Rename the field of the prompts, name another file, or leave out --chat.",
-        )
-    return fields
+    return list(rows[0].columns)
 
 
 def _prompt(given: str | None, task: str, fields: Sequence[str]) -> str:

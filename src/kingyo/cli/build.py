@@ -26,12 +26,12 @@ def merge(
     """
     from dataclasses import replace
 
-    from kingyo.merge import open_sources, plan, to_folder
+    from kingyo.merge import open_sources, plan, rooted, to_folder
     from kingyo.recipe import load_recipe
 
     loaded = load_recipe(recipe)
     if seed is not None:
         loaded = replace(loaded, seed=seed)
     planned = plan(loaded, open_sources(loaded, recipe.parent))
-    written = to_folder(planned, out, files={"recipe.yaml": loaded.to_yaml()})
+    written = to_folder(planned, out, files={"recipe.yaml": rooted(loaded, recipe.parent).to_yaml()})
     typer.echo(f"Wrote {written}: {len(planned.jobs)} tensors by {loaded.merge_method}.")

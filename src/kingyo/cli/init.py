@@ -67,7 +67,6 @@ def init(
         )
     flags = Flags(
         prompt=None if prompt is None else prompt.replace("\\n", "\n"),  # shells do not
-        chat=chat,
         answer=answer,
         grader=grader,
         language=language,

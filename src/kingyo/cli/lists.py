@@ -14,6 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
+OWN_GRADER = (
+    "A function of your own: def FUNCTION(answer, item), with the model's text and the item, whose right "
+    "answer is item.answer; it returns true, false or a number from 0 to 1."
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,10 @@ def _methods() -> list[Row]:
     found: list[Row] = []
     for name in METHODS.names():
         method = METHODS.get(name)
-        options = [f"{each.name} ({_shown(each.default)}): {each.doc}" for each in method.params]
+        options = [
+            f"{each.name}{'' if each.default is None else f' ({_shown(each.default)})'}: {each.doc}"
+            for each in method.params
+        ]
         found.append(Row(name=name, doc=method.doc, options=options))
     return found
 
@@ -82,7 +89,8 @@ def _strategies() -> list[Row]:
 def _graders() -> list[Row]:
     from kingyo.tasks import GRADERS
 
-    return [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
+    built_in = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
+    return [*built_in, Row(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[])]
 
 
 def _presets() -> list[Row]:

@@ -1,6 +1,7 @@
 """The live view of a run: what is being done, best, mean, baselines, curve, time left.
 
-On a terminal it redraws in place; elsewhere it prints a line every 25 trials. It only listens to events.
+On a terminal it redraws in place; elsewhere it prints a line every 25 trials or ten seconds. It only listens
+to events.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 40
 REDRAWS_PER_SECOND = 4
 TRIALS_PER_LINE = 25
+SECONDS_PER_LINE = 10
 
 
 class LiveDisplay:
@@ -80,7 +82,7 @@ class _State:
 
     def __init__(self) -> None:
         self._phase = Event(kind="phase", search="", split="fit")
-        self._started = time.monotonic()
+        self._started = self._lined = time.monotonic()
         self._fresh = 0
         self._baselines: dict[str, float] = {}
         self._fits: dict[str, list[float]] = {}
@@ -120,11 +122,16 @@ class _State:
         mean = event.evaluation.mean
         if event.search == BASELINES and mean is not None:
             return f"  {event.trial.name}: {100 * mean:.1f} %"
-        if event.split == "fit" and event.done % TRIALS_PER_LINE == 0:
+        if event.split == "fit" and self._is_due(event):
+            self._lined = time.monotonic()
             best = max(self._fits.get(event.search, [0.0]), default=0.0)
             left = self._left()
             return f"  {event.done} trials, best {100 * best:.1f} %{f', {left} left' if left else ''}"
         return ""
+
+    def _is_due(self, event: Event) -> bool:
+        late = time.monotonic() - self._lined >= SECONDS_PER_LINE
+        return late or event.done % TRIALS_PER_LINE == 0 or event.done == event.total
 
     def render(self) -> Group:
         phase = self._phase

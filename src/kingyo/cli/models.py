@@ -32,7 +32,9 @@ def evaluate(
     task: Annotated[
         Path, typer.Argument(metavar="TASK.yaml", help="A task file, a run.yaml, or a run folder.")
     ],
-    split: Annotated[str, typer.Option("--split", help="fit, validation, test, or all.")] = "test",
+    split: Annotated[
+        str | None, typer.Option("--split", help="fit, validation, test, or all.  \\[default: test]")
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 128,
     device: Device = "cpu",
     answers: Annotated[
@@ -52,6 +54,9 @@ def evaluate(
     from kingyo.stats import interval
     from kingyo.summary import interval_json
 
+    if split is None:
+        _require_tested(task)
+        split = "test"
     with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
         built = open_task(task)
         items = _items(built, split)
@@ -99,13 +104,30 @@ def chat(
     template = None if prompt is None else prompt.replace("\\n", "\n")
     while True:
         try:
-            line = input("> ").strip()
+            line = input("> " if sys.stdin.isatty() else "").strip()
         except EOFError:
             return
         if not line:
             return
         text = live.chat_prompt(line) if template is None else template.replace("{prompt}", line)
         typer.echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
+
+
+def _require_tested(task: Path) -> None:
+    """The test split of a run that is under way is not read by accident."""
+    from kingyo.store import RunStore
+
+    if not task.is_dir():
+        return
+    with RunStore.read(task) as store:
+        status = store.status()
+    if status != "finished":
+        raise KingyoError(
+            str(task),
+            expected="a finished run: its test split is read once, at the end",
+            received=f"one that is {status}",
+            remedy=f"Go on with `kingyo resume {task}`, or give --split.",
+        )
 
 
 def _items(task: Task, split: str) -> Sequence[Item]:

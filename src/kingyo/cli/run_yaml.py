@@ -25,6 +25,9 @@ class Answers:
     splits: str
 
 
+CHAT = "  chat: true    # sent as a user's message, through the models' chat template\n"
+
+
 def run_yaml(said: Answers) -> str:
     """Write the file: models, task, then how to merge and search."""
     return "\n".join((_models(said), _task(said), _search(said)))
@@ -55,11 +58,12 @@ def _task(said: Answers) -> str:
 task:
   name: {said.name}
   data: {_flow(said.data)}
-  {"chat: true" if said.chat else f"prompt: {prompt}"}
+  prompt: {prompt}
+{CHAT if said.chat else ""}\
   answer: {_flow(said.answer)}
   grader: {_flow([said.grader, {"language": said.language}] if said.language else said.grader)}
   max_new_tokens: {said.max_new_tokens}
-  stop: ["\\n\\n"]
+  stop: ["\\n\\n"]    # an answer ends before this text, or where the model ends it
   splits: {said.splits}
 """
 
@@ -76,7 +80,8 @@ merge:
   # Candidates live, and are exported, in this type. Most CPUs are slower in 16 bits than in float32.
   dtype: float32
 
-# Who looks for the best (`kingyo list strategies`, `kingyo list presets`).
+# Who looks for the best (`kingyo list strategies`). `preset: NAME` in place of `strategy:` takes published
+# settings (`kingyo list presets`); then delete merge.method and its parameters if the preset brings its own.
 search:
   strategy: cma-es
 
@@ -86,6 +91,9 @@ budget:
 
 # Searches of the same cost that the winner is compared with; each takes as long as the search.
 controls: {{random: true, grid: true}}
+
+# Threads of the CPU; by default 1 for models below 10 million parameters, else one for each core.
+# threads: 1
 """
 
 

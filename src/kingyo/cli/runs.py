@@ -32,7 +32,7 @@ def evolve(
         Path, typer.Argument(metavar="RUN.yaml", help="What to breed; `kingyo init` writes one.")
     ],
     run: Annotated[
-        Path | None, typer.Option("--run", help="The run folder to make.  [default: runs/NAME]")
+        Path | None, typer.Option("--run", help="The run folder to make.  \\[default: runs/NAME]")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides the file's seed.")] = None,
     as_json: AsJson = False,
@@ -82,7 +82,7 @@ def show(run: RunFolder, as_json: AsJson = False) -> None:
 def report(
     run: RunFolder,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The HTML file to write.  [default: RUN/report.html]")
+        Path | None, typer.Option("--out", help="The HTML file to write.  \\[default: RUN/report.html]")
     ] = None,
 ) -> None:
     """Write the report: one HTML file that needs no network, and pictures.
@@ -100,7 +100,7 @@ def export(
     run: RunFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
     trial: Annotated[
-        int | None, typer.Option("--trial", min=0, help="A trial's number.  [default: the winner]")
+        int | None, typer.Option("--trial", min=0, help="A trial's number.  \\[default: the winner]")
     ] = None,
 ) -> None:
     """Write the bred model as an ordinary Hugging Face folder with its recipe and model card.

@@ -65,8 +65,12 @@ def _n(summary: RunSummary, split: str) -> str:
 
 def _sentence(comparison: Comparison) -> str:
     difference = comparison.difference
-    p = "" if comparison.p is None else f", p = {comparison.p:.2g}"
+    p = "" if comparison.p is None else f", p {_p(comparison.p)}"
     return (
         f"bred − {comparison.other}: {100 * difference.score:+.1f} points "
         f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}], paired, n={difference.n}{p}"
     )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"

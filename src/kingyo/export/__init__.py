@@ -7,18 +7,16 @@ whoever has it can score it again. It appears whole or not at all.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from kingyo.assembly import stored_config, stored_models
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN
 from kingyo.export.card import Card, render_card
-from kingyo.export.origins import Origin, read_origins
+from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_task
-from kingyo.merge import Sources, plan, to_folder
+from kingyo.merge import Sources, plan, rooted, to_folder
 from kingyo.recipe import Recipe
-from kingyo.registry import whole_reference
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import read_entry, summarize
 
@@ -59,7 +57,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
     )
     files = {
         **write_task(config.task, folder, store.items()),
-        "recipe.yaml": _place(recipe, origins, folder).to_yaml(),
+        "recipe.yaml": rooted(recipe, folder).to_yaml(),
         "README.md": render_card(card),
     }
     return to_folder(planned, out, files=files)
@@ -83,14 +81,3 @@ def _choose(store: RunStore, number: int | None) -> StoredTrial:
             remedy=f"Go on with `kingyo resume {store.folder}`, or name a trial with --trial.",
         )
     return winner
-
-
-def _place(recipe: Recipe, origins: tuple[Origin, ...], folder: Path) -> Recipe:
-    """The recipe with whole paths of local files, so that it can be merged from anywhere on this machine."""
-    places = {origin.reference: origin.place for origin in origins}
-    return replace(
-        recipe,
-        merge_method=whole_reference(recipe.merge_method, folder),
-        base_model=None if recipe.base_model is None else places[recipe.base_model],
-        sources=tuple(replace(source, model=places[source.model]) for source in recipe.sources),
-    )

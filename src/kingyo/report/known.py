@@ -41,6 +41,10 @@ def headline(found: Findings) -> str:
     ]
     if not verdicts:
         return "The bred model is tested; there is nothing to compare it with."
+    for name in found.controls:  # what does better for the same cost belongs into the headline too
+        comparison = found.comparison(name)
+        if comparison is not None and wording.verdict(comparison) == "worse":
+            verdicts.append((f"{name} search", "worse"))
     return wording.compared("The bred model", verdicts)
 
 
