@@ -241,10 +241,11 @@ def test_init_offers_fields_that_the_file_has(world: World) -> None:
 def test_init_asks_again_for_what_cannot_work(world: World) -> None:
     quiz(world)
     (world.folder / "broken.jsonl").write_text('{"prompt": "1"}\n{"prompt": \n')
+    (world.folder / "short.jsonl").write_text('{"prompt": "1", "answer": "1"}\n' * 3)
     done = answered(
         world,
         *("base", "a", "other/a", "b", ""),
-        *("missing.csv", "broken.jsonl", "quiz.csv"),
+        *("missing.csv", "broken.jsonl", "short.jsonl", "quiz.csv"),
         *("{prompt}", "no field", "{question}"),
         *("answer", "solution"),
         *("junk", "regex", "choice", "none.py:even", "grade.py:evn", "grade.py:even"),
@@ -255,7 +256,7 @@ def test_init_asks_again_for_what_cannot_work(world: World) -> None:
     assert done.returncode == 0, done.stderr
     wrong = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
     says = [
-        "'a' twice", "missing.csv", "broken.jsonl line 2",
+        "'a' twice", "missing.csv", "broken.jsonl line 2", "at least 4 rows",
         "'prompt'", "without any", "'answer'",
         "'junk'", "'regex'", "'choice'", "none.py", "'evn'",
         "'jp'", "'many'", "'0'",
@@ -263,7 +264,7 @@ def test_init_asks_again_for_what_cannot_work(world: World) -> None:
     assert len(wrong) == len(says), done.stderr
     for line, words in zip(wrong, says, strict=True):
         assert words in line
-    assert all("Fields: id, question, solution." in wrong[index] for index in (3, 4, 5))
+    assert all("Fields: id, question, solution." in wrong[index] for index in (4, 5, 6))
     assert asked_task(world).grader == "grade.py:even"
 
 

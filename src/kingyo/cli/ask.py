@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ANSWER = "answer"
+FEWEST_ROWS = 4
 CANDIDATES = 200
 MAX_NEW_TOKENS = 64
 WITH_OPTIONS = {"choice": "`choices:`", "language": "a code", "regex": "a pattern"}
@@ -159,6 +160,13 @@ def _fields(task: str) -> list[str]:
             received="a file without",
             remedy="Write rows into the file, or name another.",
         )
+    if len(rows) < FEWEST_ROWS:
+        raise KingyoError(
+            task,
+            expected=f"at least {FEWEST_ROWS} rows, since three splits are made of them",
+            received=str(len(rows)),
+            remedy="Write more rows into the file, or name another.",
+        )
     return list(rows[0].columns)
 
 
@@ -194,11 +202,14 @@ def _naming(fields: Sequence[str]) -> Generator[None]:
     try:
         yield
     except KingyoError as error:
+        named = f"Fields: {', '.join(fields)}."
+        if named in error.remedy:
+            raise
         raise KingyoError(
             error.argument,
             expected=error.expected,
             received=error.received,
-            remedy=f"{error.remedy} Fields: {', '.join(fields)}.",
+            remedy=f"{error.remedy} {named}",
         ) from error
 
 
