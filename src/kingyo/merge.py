@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kingyo.checkpoints import Checkpoint, check_fit, open_checkpoint, write_checkpoint
+from kingyo.checkpoints import Checkpoint, check_fit, open_checkpoint, whole_path, write_checkpoint
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import METHODS, MergeMethod, MethodValues, Parameter
 from kingyo.methods.noise import NoiseCache, TensorNoise
@@ -103,8 +103,7 @@ def rooted(recipe: Recipe, folder: Path) -> Recipe:
     """The recipe with whole paths of local files, so that it can be merged from anywhere on this machine."""
 
     def place(reference: str) -> str:
-        path = folder / Path(reference).expanduser()
-        return str(path.resolve()) if path.is_dir() else reference
+        return str(whole_path(reference, folder) or reference)
 
     return replace(
         recipe,

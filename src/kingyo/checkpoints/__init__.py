@@ -5,7 +5,7 @@ from kingyo.checkpoints.fingerprint import fingerprint
 from kingyo.checkpoints.fit import check_fit
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
-from kingyo.checkpoints.locate import open_checkpoint
+from kingyo.checkpoints.locate import open_checkpoint, whole_path
 from kingyo.checkpoints.writer import write_checkpoint
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "check_fit",
     "fingerprint",
     "open_checkpoint",
+    "whole_path",
     "write_checkpoint",
 ]

@@ -26,6 +26,16 @@ _WANTED = (
 _DOUBLED = "consolidated*"  # the same weights again, in Mistral's own layout
 
 
+def whole_path(reference: str, folder: Path | None = None) -> Path | None:
+    """The whole path of a local model; None for a name on the Hub. Arguments as for ``open_checkpoint``."""
+    path = _path(reference, folder)
+    return path.resolve() if path.is_dir() else None
+
+
+def _path(reference: str, folder: Path | None) -> Path:
+    return (folder or Path.cwd()) / Path(reference).expanduser()
+
+
 def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:
     """Open a checkpoint.
 
@@ -43,7 +53,7 @@ def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:
             received="an empty text",
             remedy="Fill in the path or the name of a model.",
         )
-    path = (folder or Path.cwd()) / Path(reference).expanduser()
+    path = _path(reference, folder)
     if path.is_dir():
         return read_checkpoint(reference, path)
     if path.exists():

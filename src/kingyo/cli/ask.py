@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from kingyo.cli.run_yaml import Said
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -39,19 +40,6 @@ class Flags:
     language: str | None
     candidates: int | None
     max_new_tokens: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """The same with nothing left open. A prompt of None is the run.yaml's default."""
-
-    task: str
-    prompt: str | None
-    answer: str
-    grader: str
-    language: str | None
-    candidates: int
-    max_new_tokens: int
 
 
 def by_default(flags: Flags, task: str, folder: Path) -> Said:
@@ -183,9 +171,7 @@ def _prompt(given: str | None, task: str, fields: Sequence[str]) -> str:
     return _until("Prompt template", check, given=given, default=default)
 
 
-def _answer(
-    given: str | None, task: str, prompt: str | None, fields: Sequence[str]
-) -> tuple[str, Sequence[Item]]:
+def _answer(given: str | None, task: str, prompt: str, fields: Sequence[str]) -> tuple[str, Sequence[Item]]:
     """The field, and the items that the file then has."""
 
     def check(answer: str) -> tuple[str, Sequence[Item]]:
@@ -213,11 +199,10 @@ def _naming(fields: Sequence[str]) -> Generator[None]:
         ) from error
 
 
-def _items(task: str, prompt: str | None, answer: str | None) -> Sequence[Item]:
+def _items(task: str, prompt: str, answer: str | None) -> Sequence[Item]:
     from kingyo.tasks import load_items, parse_task_spec
 
-    values = {"data": task, "answer": answer, "grader": "exact"}
-    spec = parse_task_spec(values if prompt is None else {**values, "prompt": prompt})
+    spec = parse_task_spec({"data": task, "prompt": prompt, "answer": answer, "grader": "exact"})
     return load_items(spec, Path()).items
 
 

@@ -11,8 +11,17 @@ from typing import Annotated
 
 import typer
 
-from kingyo.cli.ask import Flags, Said, ask_base, ask_sources, ask_task, by_default
-from kingyo.cli.run_yaml import Answers, run_yaml
+from kingyo.cli.ask import (
+    ANSWER,
+    CANDIDATES,
+    MAX_NEW_TOKENS,
+    Flags,
+    ask_base,
+    ask_sources,
+    ask_task,
+    by_default,
+)
+from kingyo.cli.run_yaml import Answers, Said, run_yaml
 from kingyo.errors import KingyoError
 
 ENOUGH = {"fit": 100, "validation": 150, "test": 300}
@@ -39,19 +48,22 @@ def init(
     chat: Annotated[bool, typer.Option("--chat", help="Ask through the models' chat template.")] = False,
     answer: Annotated[
         str | None,
-        typer.Option("--answer", help="The field that holds the right answer.  \\[default: answer]"),
+        typer.Option("--answer", help=f"The field that holds the right answer.  \\[default: {ANSWER}]"),
     ] = None,
     grader: Annotated[str | None, typer.Option("--grader", help="See `kingyo list graders`.")] = None,
     language: Annotated[
         str | None, typer.Option("--language", help="Answers must also be in this language, such as ja.")
     ] = None,
     candidates: Annotated[
-        int | None, typer.Option("--candidates", min=1, help="How many merges to try.  \\[default: 200]")
+        int | None,
+        typer.Option("--candidates", min=1, help=f"How many merges to try.  \\[default: {CANDIDATES}]"),
     ] = None,
     max_new_tokens: Annotated[
         int | None,
         typer.Option(
-            "--max-new-tokens", min=1, help="The longest answer; a shorter one is cheaper.  \\[default: 64]"
+            "--max-new-tokens",
+            min=1,
+            help=f"The longest answer; a shorter one is cheaper.  \\[default: {MAX_NEW_TOKENS}]",
         ),
     ] = None,
 ) -> None:
@@ -91,14 +103,9 @@ def _answers(out: Path, base: str | None, sources: Sequence[str], said: Said, ch
         base=_relative(base, out.parent),
         sources=_named(sources, out.parent),
         data=_relative(said.task, out.parent) or said.task,
-        prompt=said.prompt,
-        chat=chat,
-        answer=said.answer,
-        grader=said.grader,
-        language=said.language,
-        candidates=said.candidates,
-        max_new_tokens=said.max_new_tokens,
         splits=_splits(Path(said.task)),
+        chat=chat,
+        said=said,
     )
 
 

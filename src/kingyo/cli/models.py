@@ -15,6 +15,7 @@ from kingyo.atomic import write_text
 from kingyo.errors import KingyoError, suggest
 
 if TYPE_CHECKING:
+    from kingyo.stats import Interval
     from kingyo.types import Item, ItemScore, Split, Task
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or a name on the Hub.")]
@@ -69,11 +70,8 @@ def evaluate(
     if as_json:
         found = {"model": model, "task": built.name, "split": split, **(interval_json(result) or {})}
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
-        return
-    typer.echo(
-        f"{model} on {built.name} ({split}): {100 * result.score:.1f} % "
-        f"[{100 * result.low:.1f}, {100 * result.high:.1f}], n={result.n}"
-    )
+    else:
+        typer.echo(f"{model} on {built.name} ({split}): {_in_words(result)}")
 
 
 def chat(
@@ -111,6 +109,10 @@ def chat(
             return
         text = live.chat_prompt(line) if template is None else template.replace("{prompt}", line)
         typer.echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
+
+
+def _in_words(result: Interval) -> str:
+    return f"{100 * result.score:.1f} % [{100 * result.low:.1f}, {100 * result.high:.1f}], n={result.n}"
 
 
 def _require_tested(task: Path) -> None:

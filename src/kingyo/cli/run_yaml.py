@@ -8,39 +8,49 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What the user said, by flags or when asked. Paths are as the run.yaml will have them."""
+class Said:
+    """What the user said of task and search, by flags or when asked. Without a prompt: the default one."""
 
-    name: str
-    base: str | None
-    sources: Mapping[str, str]
-    data: str
+    task: str
     prompt: str | None
-    chat: bool
     answer: str
     grader: str
     language: str | None
     candidates: int
     max_new_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """All that the file says. Paths are as the file must have them; ``splits`` is a line of YAML."""
+
+    name: str
+    base: str | None
+    sources: Mapping[str, str]
+    data: str
     splits: str
+    chat: bool
+    said: Said
 
 
 CHAT = "  chat: true    # sent as a user's message, through the models' chat template\n"
 
 
-def run_yaml(said: Answers) -> str:
+def run_yaml(answers: Answers) -> str:
     """Write the file: models, task, then how to merge and search."""
-    return "\n".join((_models(said), _task(said), _search(said)))
+    return "\n".join((_models(answers), _task(answers), _search(answers)))
 
 
-def _models(said: Answers) -> str:
-    sources = "\n".join(f"  {name}: {_flow(reference)}" for name, reference in said.sources.items())
+def _models(answers: Answers) -> str:
+    sources = "\n".join(f"  {name}: {_flow(reference)}" for name, reference in answers.sources.items())
     base = (
-        "# base: path/to/base   (most methods need it)" if said.base is None else f"base: {_flow(said.base)}"
+        "# base: path/to/base   (most methods need it)"
+        if answers.base is None
+        else f"base: {_flow(answers.base)}"
     )
     return f"""\
 # What to breed. `kingyo evolve` reads this file; paths are relative to it.
-name: {said.name}
+name: {answers.name}
 seed: 0
 
 # The common ancestor, and the models that are merged.
@@ -50,30 +60,31 @@ sources:
 """
 
 
-def _task(said: Answers) -> str:
+def _task(answers: Answers) -> str:
+    said = answers.said
     prompt = json.dumps(said.prompt or "{prompt}", ensure_ascii=False)
     return f"""\
 # The domain: items with a prompt and a right answer. Splits are made once: the search sees fit only,
 # validation picks the winner, test is read once at the end.
 task:
-  name: {said.name}
-  data: {_flow(said.data)}
+  name: {answers.name}
+  data: {_flow(answers.data)}
   prompt: {prompt}
-{CHAT if said.chat else ""}\
+{CHAT if answers.chat else ""}\
   answer: {_flow(said.answer)}
   grader: {_flow([said.grader, {"language": said.language}] if said.language else said.grader)}
   max_new_tokens: {said.max_new_tokens}
   stop: ["\\n\\n"]    # an answer ends before this text, or where the model ends it
-  splits: {said.splits}
+  splits: {answers.splits}
 """
 
 
-def _search(said: Answers) -> str:
+def _search(answers: Answers) -> str:
     return f"""\
 # How candidates are merged (`kingyo list methods`). A range is searched, a number is fixed.
 # groups: one | kind | block | block+kind | layers:N gives every parameter a value per group of tensors.
 merge:
-  method: {"linear" if said.base is None else "task_arithmetic"}
+  method: {"linear" if answers.base is None else "task_arithmetic"}
   groups: one
   parameters:
     weight: {{from: 0.0, to: 1.0}}
@@ -87,7 +98,7 @@ search:
 
 # The first bound that is reached ends the search: candidates, item_evaluations, minutes.
 budget:
-  candidates: {said.candidates}
+  candidates: {answers.said.candidates}
 
 # Searches of the same cost that the winner is compared with; each takes as long as the search.
 controls: {{random: true, grid: true}}

@@ -9,7 +9,7 @@ from typing import cast
 
 import yaml
 
-from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints import Checkpoint, whole_path
 from kingyo.recipe import Recipe
 from kingyo.searches import Models
 
@@ -61,14 +61,14 @@ def read_origins(recipe: Recipe, models: Models, folder: Path) -> tuple[Origin, 
 
 
 def _read_origin(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
-    is_local = (folder / Path(checkpoint.reference).expanduser()).is_dir()
+    path = whole_path(checkpoint.reference, folder)
     told = read_front_matter(checkpoint.path / "README.md")
     licence = told.get("license")
     return Origin(
         name=name,
         reference=checkpoint.reference,
-        place=str(checkpoint.path.resolve()) if is_local else checkpoint.reference,
-        is_local=is_local,
+        place=str(path or checkpoint.reference),
+        is_local=path is not None,
         licence=licence if isinstance(licence, str) else None,
         languages=_texts(told.get("language")),
     )
