@@ -1,0 +1,53 @@
+"""One job of a plan: the merge of one tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from kingyo.errors import KingyoError
+from kingyo.merge.plan import TensorJob
+from kingyo.methods.noise import NoiseCache, TensorNoise
+
+Read = Callable[[str, str], Tensor]
+"""Model reference, tensor name -> the tensor as stored."""
+
+
+def compute(job: TensorJob, read: Read, noise: NoiseCache | None = None) -> Tensor:
+    """Merge one tensor: in float32, rounded once to the dtype of the job.
+
+    Raises:
+        KingyoError: the result is NaN or infinite, or integers differ between the models.
+    """
+    tensors = [read(reference, job.name) for reference in job.sources]
+    base = read(job.base, job.name) if job.base is not None else None
+    if job.method is None:
+        return _same(job, tensors if base is None else [base, *tensors])
+    merged = job.method(tensors, base, job.values, TensorNoise(job.seed, job.name, noise))
+    rounded = merged.to(getattr(torch, job.dtype))
+    if rounded.numel() and not _is_finite(rounded):
+        raise KingyoError(
+            job.name,
+            expected="finite merged weights",
+            received=f"NaN or infinity in {job.dtype} from {', '.join(job.sources)}",
+            remedy="A source is broken, or its weight is too large.",
+        )
+    return rounded
+
+
+def _same(job: TensorJob, tensors: Sequence[Tensor]) -> Tensor:
+    if any(not torch.equal(tensors[0], tensor) for tensor in tensors[1:]):
+        raise KingyoError(
+            job.name,
+            expected="equal values in all models, since they are not floating point",
+            received="values that differ",
+            remedy="Merge models of one architecture and vocabulary.",
+        )
+    return tensors[0]
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    low, high = torch.aminmax(tensor)
+    return bool(torch.isfinite(low)) and bool(torch.isfinite(high))

@@ -1,0 +1,62 @@
+"""Where a plan goes while a search runs: into the weights of a live model, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from kingyo.errors import KingyoError
+from kingyo.merge.compute import compute
+from kingyo.merge.plan import Plan
+
+_LOAD_LIVE = "Load the live model from one of the models of the recipe."
+
+
+def into(plan: Plan, weights: Mapping[str, Tensor]) -> None:
+    """Write a merge into a live model, in place. After an error its weights are a mixture: fill it again.
+
+    Args:
+        plan: what to compute.
+        weights: the live tensors by their names in the checkpoint, in the dtype of the plan or a wider one.
+            A further name for the same memory (a tied head) is allowed.
+
+    Raises:
+        KingyoError: names, shapes or dtypes differ, or see ``compute``.
+    """
+    _check_live(plan, weights)
+    with torch.no_grad():
+        for job in plan.jobs:
+            weights[job.name].copy_(compute(job, plan.sources.read, plan.sources.noise))
+
+
+def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
+    planned = {job.name for job in plan.jobs}
+    memory = {weights[name].data_ptr() for name in planned & weights.keys()}
+    extra = [name for name in weights if name not in planned and weights[name].data_ptr() not in memory]
+    odd = sorted({*extra, *(planned - weights.keys())})
+    if odd:
+        side = "not in the live model" if odd[0] in planned else "not in the plan"
+        raise KingyoError(
+            "weights",
+            expected="the tensors of the plan",
+            received=f"'{odd[0]}', which is {side}",
+            remedy=_LOAD_LIVE,
+        )
+    for job in plan.jobs:
+        live = weights[job.name]
+        if tuple(live.shape) != job.shape:
+            raise KingyoError(
+                job.name,
+                expected=f"{list(job.shape)}",
+                received=f"{list(live.shape)} live",
+                remedy=_LOAD_LIVE,
+            )
+        if torch.promote_types(getattr(torch, job.dtype), live.dtype) != live.dtype:
+            raise KingyoError(
+                job.name,
+                expected=f"a live model that holds {job.dtype}",
+                received=str(live.dtype).removeprefix("torch."),
+                remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
+            )

@@ -1,0 +1,67 @@
+"""The opened models of a recipe, by the references that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from kingyo.checkpoints import Checkpoint, open_checkpoint, whole_path
+from kingyo.methods.noise import NoiseCache
+from kingyo.recipe import Recipe
+from kingyo.registry import whole_reference
+
+
+class Sources(Mapping[str, Checkpoint]):
+    """Opened checkpoints by reference, and what candidates of one search share: weights and random numbers.
+
+    Args:
+        checkpoints: by the references that recipes use.
+        folder: where a recipe's ``path/to/file.py:Name`` begins; the working directory when None.
+        noise_bytes: how many bytes of random numbers are kept for the next candidate.
+    """
+
+    def __init__(
+        self, checkpoints: Mapping[str, Checkpoint], folder: Path | None = None, noise_bytes: int = 64 << 20
+    ) -> None:
+        self._checkpoints = dict(checkpoints)
+        self.folder = folder
+        self.noise = NoiseCache(noise_bytes)
+
+    def __getitem__(self, reference: str) -> Checkpoint:
+        return self._checkpoints[reference]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._checkpoints)
+
+    def __len__(self) -> int:
+        return len(self._checkpoints)
+
+    def read(self, reference: str, tensor: str) -> Tensor:
+        """Return a tensor as stored; never write to it."""
+        return self._checkpoints[reference].read(tensor)
+
+
+def open_sources(recipe: Recipe, folder: Path | None = None) -> Sources:
+    """Open all models of a recipe; relative folders begin at ``folder``."""
+    references = dict.fromkeys(source.model for source in recipe.sources)
+    if recipe.base_model is not None:
+        references[recipe.base_model] = None
+    opened = {reference: open_checkpoint(reference, folder) for reference in references}
+    return Sources(opened, folder)
+
+
+def rooted(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with whole paths of local files, so that it can be merged from anywhere on this machine."""
+
+    def place(reference: str) -> str:
+        return str(whole_path(reference, folder) or reference)
+
+    return replace(
+        recipe,
+        merge_method=whole_reference(recipe.merge_method, folder),
+        base_model=None if recipe.base_model is None else place(recipe.base_model),
+        sources=tuple(replace(source, model=place(source.model)) for source in recipe.sources),
+    )
