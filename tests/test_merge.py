@@ -158,7 +158,7 @@ def test_a_seed_decides_random_merges(folder: Path) -> None:
 
     def merge(seed: int, **changes: object) -> torch.Tensor:
         job = plan(recipe("dare_ties", seed=seed, **changes), opened).jobs[0]
-        return compute(job, opened.read, opened.noise)
+        return compute(job, opened.read, opened.facts)
 
     assert torch.equal(merge(1), merge(1))
     assert not torch.equal(merge(1), merge(2))

@@ -12,15 +12,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.methods import METHODS, MethodValues
-from kingyo.methods.noise import TensorNoise
+from kingyo.kernels import whole
+from kingyo.kernels.noise import uniform
+from kingyo.methods import METHODS, MethodValues, TensorContext
 from tests.methods import definitions
 from tests.methods.definitions import Vector
 
-NOISE = TensorNoise(0, "model.layers.0.mlp.weight")
+CONTEXT = TensorContext(0, "model.layers.0.mlp.weight")
 # Steps of 1/64 are exact in float32: signs and magnitudes are equal, or not, in both arithmetics.
 entries = st.sampled_from([-1.0, 0.0, 1.0]) | st.integers(-128, 128).map(lambda i: i / 64)
 densities = st.floats(0, 1)
+
+
+def merge(method: str, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues) -> Tensor:
+    return whole(METHODS.get(method)(sources, base, values, CONTEXT))
 
 
 @st.composite
@@ -51,9 +56,9 @@ def test_linear(drawn: tuple[Tensor, list[Tensor]], normalize: bool, data: st.Da
     values = MethodValues(shared={"normalize": normalize}, per_source={"weight": weights})
     if normalize and abs(sum(weights)) < 1e-8:
         with pytest.raises(KingyoError, match="sum to divide by"):
-            METHODS.get("linear")(sources, None, values, NOISE)
+            METHODS.get("linear")(sources, None, values, CONTEXT)
         return
-    merged = METHODS.get("linear")(sources, None, values, NOISE)
+    merged = merge("linear", sources, None, values)
     assert_close(merged, definitions.linear(wide(sources), weights, normalize))
 
 
@@ -64,7 +69,7 @@ def test_task_arithmetic(
     base, sources = drawn
     weights = draw_weights(data, len(sources))
     values = MethodValues(shared={"normalize": normalize, "lambda": lam}, per_source={"weight": weights})
-    merged = METHODS.get("task_arithmetic")(sources, base, values, NOISE)
+    merged = merge("task_arithmetic", sources, base, values)
     wanted = definitions.task_arithmetic(*wide([base]), wide(sources), weights, lam, normalize)
     assert_close(merged, wanted)
 
@@ -72,7 +77,7 @@ def test_task_arithmetic(
 @given(models(least=1, most=1), st.floats(0, 1))
 def test_slerp(drawn: tuple[Tensor, list[Tensor]], t: float) -> None:
     base, sources = drawn
-    merged = METHODS.get("slerp")(sources, base, MethodValues(shared={"t": t}), NOISE)
+    merged = merge("slerp", sources, base, MethodValues(shared={"t": t}))
     first, second = wide([base, *sources])
     norms = np.linalg.norm(first) * np.linalg.norm(second)
     if norms > 0 and -1 <= first @ second / norms < -0.999:
@@ -88,7 +93,7 @@ def test_ties(drawn: tuple[Tensor, list[Tensor]], normalize: bool, data: st.Data
     values = MethodValues(
         shared={"normalize": normalize, "lambda": 1.0}, per_source={"weight": weights, "density": kept}
     )
-    merged = METHODS.get("ties")(sources, base, values, NOISE)
+    merged = merge("ties", sources, base, values)
     assert_close(merged, definitions.ties(*wide([base]), wide(sources), weights, kept, normalize))
 
 
@@ -108,8 +113,10 @@ def test_dare(
         },
         per_source={"weight": weights, "density": kept},
     )
-    merged = METHODS.get("dare_ties" if elect else "dare_linear")(sources, base, values, NOISE)
-    random = [NOISE.uniform(i, 0, base.numel()).numpy().astype(np.float64) for i in range(len(sources))]
+    merged = merge("dare_ties" if elect else "dare_linear", sources, base, values)
+    random = [
+        uniform(CONTEXT.key(i), 0, base.numel()).numpy().astype(np.float64) for i in range(len(sources))
+    ]
     thin = [
         definitions.dare(delta - wide([base])[0], numbers, float(np.float32(density)), rescale)
         for delta, numbers, density in zip(wide(sources), random, kept, strict=True)
@@ -134,14 +141,14 @@ def test_large_tensors_are_merged_as_small_ones() -> None:
     )
     deltas = [(source - base).numpy().astype(np.float64) for source in sources]
     trimmed = [definitions.trim(delta, density) for delta, density in zip(deltas, kept, strict=True)]
-    merged = METHODS.get("ties")(sources, base, values, NOISE)
+    merged = merge("ties", sources, base, values)
     wanted = wide([base])[0] + definitions.combine(trimmed, weights, False, elect=True)
     np.testing.assert_allclose(merged.numpy(), wanted, atol=1e-6)
-    random = [NOISE.uniform(i, 0, n).numpy().astype(np.float64) for i in range(2)]
+    random = [uniform(CONTEXT.key(i), 0, n).numpy().astype(np.float64) for i in range(2)]
     thin = [
         definitions.dare(d, r, np.float32(k), "norm") for d, r, k in zip(deltas, random, kept, strict=True)
     ]
-    merged = METHODS.get("dare_linear")(sources, base, values, NOISE)
+    merged = merge("dare_linear", sources, base, values)
     wanted = wide([base])[0] + definitions.combine(thin, weights, False, elect=False)
     np.testing.assert_allclose(merged.numpy(), wanted, rtol=1e-5, atol=1e-5)
 
@@ -152,7 +159,7 @@ def test_ties_keeps_exactly_k(n: int, density: float) -> None:
     values = MethodValues(
         shared={"normalize": True, "lambda": 1.0}, per_source={"weight": (1.0,), "density": (density,)}
     )
-    merged = METHODS.get("ties")([source], torch.zeros(n), values, NOISE)
+    merged = merge("ties", [source], torch.zeros(n), values)
     k = max(1, int(density * n))
     assert merged.tolist() == [1.0] * k + [0.0] * (n - k)
 
@@ -161,14 +168,12 @@ def test_dare_keeps_the_norm_and_the_paper_keeps_the_mean() -> None:
     base, source = torch.zeros(20_000), torch.randn(20_000, generator=torch.Generator().manual_seed(1))
     shared = {"normalize": False, "lambda": 1.0, "rescale": True, "rescale_by_density": False}
     per_source = {"weight": (1.0,), "density": (0.25,)}
-    merged = METHODS.get("dare_linear")(
-        [source], base, MethodValues(shared=shared, per_source=per_source), NOISE
-    )
+    merged = merge("dare_linear", [source], base, MethodValues(shared=shared, per_source=per_source))
     kept = merged != 0
     assert abs(float(kept.float().mean()) - 0.25) < 4 * (0.25 * 0.75 / 20_000) ** 0.5
     assert float(merged.abs().sum()) == pytest.approx(float(source.abs().sum()), rel=1e-5)
     paper = MethodValues(shared=shared | {"rescale_by_density": True}, per_source=per_source)
-    merged = METHODS.get("dare_linear")([source], base, paper, NOISE)
+    merged = merge("dare_linear", [source], base, paper)
     torch.testing.assert_close(merged, torch.where(kept, source / 0.25, 0.0))
 
 
@@ -180,7 +185,7 @@ def test_masks_of_low_density_lie_within_those_of_higher_density() -> None:
             shared={"normalize": False, "lambda": 1.0, "rescale": False, "rescale_by_density": False},
             per_source={"weight": (1.0,), "density": (density,)},
         )
-        kept.append(METHODS.get("dare_linear")([source], base, values, NOISE) > 0)
+        kept.append(merge("dare_linear", [source], base, values) > 0)
     assert bool((kept[0] <= kept[1]).all()) and bool((kept[1] <= kept[2]).all())
 
 
@@ -189,4 +194,4 @@ def test_a_vote_of_zero_elects_plus() -> None:
     values = MethodValues(
         shared={"normalize": True, "lambda": 1.0}, per_source={"weight": (1.0, 1.0), "density": (1.0, 1.0)}
     )
-    assert METHODS.get("ties")(sources, torch.zeros(2), values, NOISE).tolist() == [0.5, 0.25]
+    assert merge("ties", sources, torch.zeros(2), values).tolist() == [0.5, 0.25]

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
+from kingyo.kernels import whole
+from kingyo.kernels.facts import Facts
 from kingyo.merge.plan import TensorJob
-from kingyo.methods.noise import NoiseCache, TensorNoise
+from kingyo.methods import TensorContext
 
 Read = Callable[[str, str], Tensor]
 """Model reference, tensor name -> the tensor as stored."""
 
 
-def compute(job: TensorJob, read: Read, noise: NoiseCache | None = None) -> Tensor:
+def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
     """Merge one tensor: in float32, rounded once to the dtype of the job.
 
     Raises:
@@ -25,7 +27,8 @@ def compute(job: TensorJob, read: Read, noise: NoiseCache | None = None) -> Tens
     base = read(job.base, job.name) if job.base is not None else None
     if job.method is None:
         return _same(job, tensors if base is None else [base, *tensors])
-    merged = job.method(tensors, base, job.values, TensorNoise(job.seed, job.name, noise))
+    context = TensorContext(job.seed, job.name, facts, job.sources, job.base)
+    merged = whole(job.method(tensors, base, job.values, context))
     rounded = merged.to(getattr(torch, job.dtype))
     if rounded.numel() and not _is_finite(rounded):
         raise KingyoError(

@@ -28,7 +28,7 @@ def into(plan: Plan, weights: Mapping[str, Tensor]) -> None:
     _check_live(plan, weights)
     with torch.no_grad():
         for job in plan.jobs:
-            weights[job.name].copy_(compute(job, plan.sources.read, plan.sources.noise))
+            weights[job.name].copy_(compute(job, plan.sources.read, plan.sources.facts))
 
 
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:

@@ -9,26 +9,26 @@ from pathlib import Path
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint, whole_path
-from kingyo.methods.noise import NoiseCache
+from kingyo.kernels.facts import Facts
 from kingyo.recipe import Recipe
 from kingyo.registry import whole_reference
 
 
 class Sources(Mapping[str, Checkpoint]):
-    """Opened checkpoints by reference, and what candidates of one search share: weights and random numbers.
+    """Opened checkpoints by reference, and what candidates of one search share: weights and measures of them.
 
     Args:
         checkpoints: by the references that recipes use.
         folder: where a recipe's ``path/to/file.py:Name`` begins; the working directory when None.
-        noise_bytes: how many bytes of random numbers are kept for the next candidate.
+        facts_bytes: how many bytes of measures of their tensors are kept for the next candidate.
     """
 
     def __init__(
-        self, checkpoints: Mapping[str, Checkpoint], folder: Path | None = None, noise_bytes: int = 64 << 20
+        self, checkpoints: Mapping[str, Checkpoint], folder: Path | None = None, facts_bytes: int = 256 << 20
     ) -> None:
         self._checkpoints = dict(checkpoints)
         self.folder = folder
-        self.noise = NoiseCache(noise_bytes)
+        self.facts = Facts(facts_bytes)
 
     def __getitem__(self, reference: str) -> Checkpoint:
         return self._checkpoints[reference]

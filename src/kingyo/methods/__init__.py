@@ -4,9 +4,9 @@
 ``path/to/file.py:Name``.
 """
 
-from kingyo.methods.contract import MergeMethod, MethodValues, Noise, Parameter
+from kingyo.methods.contract import MergeMethod, MethodValues, Parameter, TensorContext
 from kingyo.registry import Registry
 
 METHODS: Registry[MergeMethod] = Registry("merge method", "kingyo.methods", "kingyo.methods")
 
-__all__ = ["METHODS", "MergeMethod", "MethodValues", "Noise", "Parameter"]
+__all__ = ["METHODS", "MergeMethod", "MethodValues", "Parameter", "TensorContext"]

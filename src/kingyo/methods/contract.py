@@ -6,13 +6,16 @@ nothing of recipes, files or models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from kingyo.errors import KingyoError
+from kingyo.kernels import Lazy
+from kingyo.kernels.facts import Fact
+from kingyo.kernels.noise import key_of
 
 _LOOK_UP = "`kingyo list methods` says what it does."
 
@@ -24,21 +27,23 @@ class Parameter:
     Attributes:
         name: as in recipes.
         doc: one sentence.
-        kind: number or switch.
+        kind: number, whole number or switch.
         default: None when the recipe must give it.
         low, high: what is valid, both inclusive; None is unbounded.
         search_low, search_high: where a search looks unless told otherwise; None when it is not searched.
+        search_scale: whether steps of a search are equal differences or, ``log``, equal ratios.
         per_source: whether each source may have its own value.
     """
 
     name: str
     doc: str
-    kind: Literal["float", "bool"] = "float"
+    kind: Literal["float", "int", "bool"] = "float"
     default: float | bool | None = None
     low: float | None = None
     high: float | None = None
     search_low: float | None = None
     search_high: float | None = None
+    search_scale: Literal["linear", "log"] = "linear"
     per_source: bool = False
 
     def check(self, value: float | bool, where: str) -> float | bool:
@@ -47,8 +52,9 @@ class Parameter:
         Raises:
             KingyoError: a number for a switch, a switch for a number, or out of bounds.
         """
-        if isinstance(value, bool) != (self.kind == "bool"):
-            expected = "true or false" if self.kind == "bool" else "a number"
+        whole = self.kind != "int" or (not isinstance(value, bool) and float(value).is_integer())
+        if isinstance(value, bool) != (self.kind == "bool") or not whole:
+            expected = {"bool": "true or false", "int": "a whole number", "float": "a number"}[self.kind]
             raise KingyoError(
                 f"{self.name} of {where}",
                 expected=expected,
@@ -100,12 +106,52 @@ class MethodValues:
         return self.per_source[name]
 
 
-class Noise(Protocol):
-    """Random numbers of one tensor's merge: the same for every recipe with the same seed."""
+class TensorContext:
+    """What surrounds one tensor's merge: keys of random numbers, and measures that candidates share.
 
-    def uniform(self, source: int, start: int, stop: int) -> Tensor:
-        """Numbers in [0, 1) for the elements start..stop of a source's flattened tensor, in float32."""
-        ...
+    Args:
+        seed: of the recipe.
+        tensor: the tensor's name.
+        facts: measures of earlier candidates, by name; a new one is added. None keeps nothing.
+        sources: what identifies each source's weights among the facts, in the order of the sources.
+        base: what identifies the base's weights.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        tensor: str = "",
+        facts: MutableMapping[str, Fact] | None = None,
+        sources: Sequence[str] = (),
+        base: str | None = None,
+    ) -> None:
+        self._seed = seed
+        self._tensor = tensor
+        self._facts = facts
+        self._sources = sources
+        self._base = base
+
+    def key(self, source: int) -> tuple[int, int]:
+        """The key of a source's random numbers: the same for every recipe with the same seed."""
+        return key_of(self._seed, source, self._tensor)
+
+    def recall(self, what: str, sources: Sequence[int], measure: Callable[[], Fact]) -> Fact:
+        """A measure of some sources (and the base), taken now unless it was taken before.
+
+        Args:
+            what: name of the measure, with every number that it depends on.
+            sources: positions of the sources that it depends on.
+            measure: takes it.
+        """
+        if self._facts is None:
+            return measure()
+        parts = (what, self._tensor, self._base or "", *(self._sources[i] for i in sources))
+        key = "\n".join(parts)
+        found = self._facts.get(key)
+        if found is None:
+            found = measure()
+            self._facts[key] = found
+        return found
 
 
 @runtime_checkable
@@ -113,8 +159,9 @@ class MergeMethod(Protocol):
     """A pure function on one tensor of each source.
 
     It computes in float32 whatever the dtype of its arguments, and never changes them. ``sources`` does not
-    hold the base. Every operation is elementwise IEEE arithmetic, or a sum by ``blocks.row_sums``, so that
-    the result has the same bits on every machine and for any number of threads.
+    hold the base. Every operation is elementwise IEEE arithmetic, or a sum in a fixed order
+    (``kernels.blocks``, ``kernels.measures``), so that the result has the same bits on every machine and for
+    any number of threads. Methods that need a matrix decomposition say so in ``doc``.
     """
 
     @property
@@ -153,17 +200,18 @@ class MergeMethod(Protocol):
         ...
 
     def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, noise: Noise, /
-    ) -> Tensor:
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
+    ) -> Tensor | Lazy:
         """Merge.
 
         Args:
             sources: the same tensor of each source; any shape, any floating dtype.
             base: the base's tensor, of the same shape; None when the method needs none and none is given.
             values: its parameters.
-            noise: where random numbers come from.
+            context: where keys of random numbers come from, and measures that candidates share.
 
         Returns:
-            A new float32 tensor of that shape.
+            float32 of that shape: a new tensor, or better (it is faster, and takes no memory) a ``Blend`` or
+            another ``Lazy`` result, which is computed while the arguments are still there.
         """
         ...

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
+from kingyo.kernels import Blend
+from kingyo.kernels.blend import plain_sum
 from kingyo.methods import METHODS
-from kingyo.methods.blocks import add_rows, column, flatten, rows, spans
-from kingyo.methods.contract import MethodValues, Noise, Parameter
-from kingyo.methods.task_vectors import LAMBDA, WEIGHT, Dense, add_task_vectors, taking_part
+from kingyo.methods.contract import MethodValues, Parameter, TensorContext
+from kingyo.methods.task_vectors import LAMBDA, WEIGHT, blend, normalize
 
 _SMALLEST_SUM = 1e-8
 
@@ -35,25 +35,35 @@ class Linear:
     stochastic = False
 
     def __call__(
-        self, sources: Sequence[Tensor], _base: Tensor | None, values: MethodValues, _noise: Noise, /
-    ) -> Tensor:
+        self,
+        sources: Sequence[Tensor],
+        _base: Tensor | None,
+        values: MethodValues,
+        _context: TensorContext,
+        /,
+    ) -> Blend:
         """Merge; see ``MergeMethod``."""
         weights = values.each("weight")
         if values.flag("normalize"):
-            total = sum(weights)
-            if abs(total) < _SMALLEST_SUM:
-                raise KingyoError(
-                    "weight",
-                    expected="weights with a sum to divide by",
-                    received=f"a sum of {total:g}",
-                    remedy="Change a weight, or set normalize to false.",
-                )
-            weights = tuple(weight / total for weight in weights)
-        vectors, shares = flatten(sources), column(weights)
-        out = torch.empty(sources[0].shape, dtype=torch.float32)
-        for span in spans(out.numel()):
-            out.view(-1)[span[0] : span[1]] = add_rows(rows(vectors, span).mul_(shares))
-        return out
+            weights = normalized(weights)
+        return plain_sum(sources, weights, tuple(sources[0].shape))
+
+
+def normalized(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights divided by their sum.
+
+    Raises:
+        KingyoError: it is zero.
+    """
+    total = sum(weights)
+    if abs(total) < _SMALLEST_SUM:
+        raise KingyoError(
+            "weight",
+            expected="weights with a sum to divide by",
+            received=f"a sum of {total:g}",
+            remedy="Change a weight, or set normalize to false.",
+        )
+    return tuple(weight / total for weight in weights)
 
 
 class TaskArithmetic:
@@ -61,23 +71,18 @@ class TaskArithmetic:
 
     name = "task_arithmetic"
     doc = "Weighted sum of task vectors, added to the base (Ilharco 2023)."
-    params = (
-        WEIGHT,
-        LAMBDA,
-        Parameter(name="normalize", kind="bool", default=False, doc="Divide by the sum of the weights."),
-    )
+    params = (WEIGHT, LAMBDA, normalize(False))
     needs_base = True
     min_sources = 1
     max_sources = None
     stochastic = False
 
     def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _noise: Noise, /
-    ) -> Tensor:
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
+    ) -> Blend:
         """Merge; see ``MergeMethod``."""
         assert base is not None
-        vectors = Dense([sources[i] for i in taking_part(values)], base)
-        return add_task_vectors(base, vectors, values, elect=False)
+        return blend(sources, base, values, elect=False)
 
 
 METHODS.register(Linear.name)(Linear())

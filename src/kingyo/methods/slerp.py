@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
+from kingyo.kernels import Blend
+from kingyo.kernels.blend import plain_sum
+from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
-from kingyo.methods.blocks import add_rows, column, row_sums, rows, spans
-from kingyo.methods.contract import MethodValues, Noise, Parameter
+from kingyo.methods.contract import Fact, MethodValues, Parameter, TensorContext
 
 _COLINEAR = 0.9995
 
@@ -37,16 +38,12 @@ class Slerp:
     stochastic = False
 
     def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _noise: Noise, /
-    ) -> Tensor:
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
+    ) -> Blend:
         """Merge; see ``MergeMethod``."""
         assert base is not None
-        first, second = base.reshape(-1), sources[0].reshape(-1)
-        shares = column(_shares(values.number("t"), _cosine(first, second)))
-        out = torch.empty(base.shape, dtype=torch.float32)
-        for span in spans(out.numel()):
-            out.view(-1)[span[0] : span[1]] = add_rows(rows((first, second), span).mul_(shares))
-        return out
+        cosine = _cosine(context.recall("gram with base", (0,), lambda: gram((base, sources[0]))))
+        return plain_sum((base, sources[0]), _shares(values.number("t"), cosine), tuple(base.shape))
 
 
 def _shares(t: float, cosine: float | None) -> tuple[float, float]:
@@ -57,15 +54,10 @@ def _shares(t: float, cosine: float | None) -> tuple[float, float]:
     return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)
 
 
-def _cosine(first: Tensor, second: Tensor) -> float | None:
-    """cos Ω, or None when a tensor has no direction."""
-    dot = first_square = second_square = 0.0
-    for span in spans(first.numel()):
-        a, b = rows((first, second), span).unbind(0)
-        sums = row_sums(torch.stack((a * b, a * a, b * b)))
-        dot, first_square, second_square = dot + sums[0], first_square + sums[1], second_square + sums[2]
-    norms = math.sqrt(first_square) * math.sqrt(second_square)
-    return max(-1.0, min(1.0, dot / norms)) if norms > 0 else None
+def _cosine(products: Fact) -> float | None:
+    """cos Ω from the inner products of the two tensors, or None when a tensor has no direction."""
+    norms = math.sqrt(products[0, 0]) * math.sqrt(products[1, 1])
+    return max(-1.0, min(1.0, products[0, 1] / norms)) if norms > 0 else None
 
 
 METHODS.register(Slerp.name)(Slerp())

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.methods import MergeMethod, MethodValues, Parameter
-from kingyo.methods.noise import TensorNoise
+from kingyo.kernels import whole
+from kingyo.methods import MergeMethod, MethodValues, Parameter, TensorContext
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SHAPES = ((), (1,), (0,), (3, 0), (7,), (5, 6), (2, 3, 4), (300, 257))
@@ -68,7 +68,8 @@ class MergeMethodContract:
     def merge(self, sources: Sequence[Tensor], base: Tensor | None, seed: int = 0) -> Tensor:
         """Merge with typical values."""
         used = base if self.method.needs_base else None
-        return self.method(sources, used, self.values(len(sources)), TensorNoise(seed, "contract.weight"))
+        merged = self.method(sources, used, self.values(len(sources)), TensorContext(seed, "contract.weight"))
+        return whole(merged)
 
     # what it declares
 
@@ -174,10 +175,10 @@ class MergeMethodContract:
             per_source={name: numbers[::-1] for name, numbers in values.per_source.items()},
         )
         used = base if self.method.needs_base else None
-        noise = TensorNoise(0, "contract.weight")
+        context = TensorContext(0, "contract.weight")
         there, back = (
-            self.method(sources, used, values, noise),
-            self.method(sources[::-1], used, turned, noise),
+            whole(self.method(sources, used, values, context)),
+            whole(self.method(sources[::-1], used, turned, context)),
         )
         assert torch.allclose(there, back, rtol=1e-4, atol=1e-5)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.methods.noise import NoiseCache, TensorNoise, key_of, uniform
+from kingyo.kernels.noise import key_of, uniform
 
 N = 1 << 16
 keys = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
@@ -34,7 +33,7 @@ def test_it_is_the_documented_hash(key: tuple[int, int], start: int, count: int)
 
 def test_known_values() -> None:
     """Frozen: a change here changes every DARE merge of every user."""
-    drawn = TensorNoise(42, "model.embed_tokens.weight").uniform(1, 0, 4)
+    drawn = uniform(key_of(42, 1, "model.embed_tokens.weight"), 0, 4)
     assert [round(number * 2**24) for number in drawn.tolist()] == [9132264, 15254643, 1685186, 15261918]
 
 
@@ -55,14 +54,11 @@ def test_neighbours_are_independent(key: tuple[int, int], lag: int) -> None:
 
 @given(st.integers(0, 1000), st.integers(0, 7), st.integers(0, 7))
 def test_seeds_sources_and_tensors_are_independent(seed: int, a: int, b: int) -> None:
-    here = TensorNoise(seed, "a.weight")
-    others = [
-        TensorNoise(seed + 1, "a.weight").uniform(a, 0, N),
-        TensorNoise(seed, "b.weight").uniform(a, 0, N),
-    ]
-    others += [here.uniform(b, 0, N)] if a != b else []
+    here = uniform(key_of(seed, a, "a.weight"), 0, N)
+    others = [(seed + 1, a, "a.weight"), (seed, a, "b.weight")]
+    others += [(seed, b, "a.weight")] if a != b else []
     for other in others:
-        assert abs(correlation(here.uniform(a, 0, N), other)) < 6
+        assert abs(correlation(here, uniform(key_of(*other), 0, N))) < 6
 
 
 def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -73,19 +69,9 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
 @given(st.integers(0, 5000), st.integers(0, 5000))
 def test_any_span_is_a_part_of_the_whole(a: int, b: int) -> None:
     start, stop = sorted((a, b))
-    noise = TensorNoise(3, "w", NoiseCache())
-    assert torch.equal(noise.uniform(0, 0, 5000)[start:stop], noise.uniform(0, start, stop))
+    key = key_of(3, 0, "w")
+    assert torch.equal(uniform(key, 0, 5000)[start:stop], uniform(key, start, stop))
 
 
 def test_keys_differ() -> None:
     assert len({key_of(s, i, t) for s in range(5) for i in range(5) for t in ("a", "b", "1/a")}) == 75
-
-
-@pytest.mark.parametrize("limit", [0, 4_000, 100_000])
-def test_a_cache_changes_nothing_and_keeps_its_bound(limit: int) -> None:
-    cache = NoiseCache(limit)
-    for round_ in range(2):
-        for i in range(10):
-            drawn = cache.uniform((i, 0), 0, 900)
-            assert torch.equal(drawn, uniform((i, 0), 0, 900)), f"round {round_}"
-            assert cache.n_bytes <= limit

@@ -12,7 +12,6 @@ keeps the 24 upper bits, which float32 holds exactly.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -57,51 +56,3 @@ def _mix(bits: NDArray[np.uint32], scratch: NDArray[np.uint32]) -> None:
     bits ^= np.right_shift(bits, np.uint32(15), out=scratch)
     bits *= _SECOND
     bits ^= np.right_shift(bits, np.uint32(16), out=scratch)
-
-
-class NoiseCache:
-    """Keeps drawn numbers for the next candidate; the least recently used go first.
-
-    Args:
-        max_bytes: how much it may keep.
-    """
-
-    def __init__(self, max_bytes: int = 64 << 20) -> None:
-        self._max_bytes = max_bytes
-        self.n_bytes = 0
-        self._kept: OrderedDict[tuple[tuple[int, int], int, int], Tensor] = OrderedDict()
-
-    def uniform(self, key: tuple[int, int], start: int, stop: int) -> Tensor:
-        """As ``uniform`` of this module. The tensor is shared: never write to it."""
-        entry = (key, start, stop)
-        found = self._kept.get(entry)
-        if found is not None:
-            self._kept.move_to_end(entry)
-            return found
-        drawn = uniform(key, start, stop)
-        if drawn.nbytes <= self._max_bytes:
-            self._kept[entry] = drawn
-            self.n_bytes += drawn.nbytes
-        while self.n_bytes > self._max_bytes:
-            self.n_bytes -= self._kept.popitem(last=False)[1].nbytes
-        return drawn
-
-
-class TensorNoise:
-    """The random numbers of one tensor: a ``Noise`` for a method.
-
-    Args:
-        seed: of the recipe.
-        tensor: the tensor's name.
-        cache: shared between candidates, or None.
-    """
-
-    def __init__(self, seed: int, tensor: str, cache: NoiseCache | None = None) -> None:
-        self._seed = seed
-        self._tensor = tensor
-        self._cache = cache
-
-    def uniform(self, source: int, start: int, stop: int) -> Tensor:
-        """Numbers in [0, 1) for the elements start..stop of a source's flattened tensor, in float32."""
-        key = key_of(self._seed, source, self._tensor)
-        return uniform(key, start, stop) if self._cache is None else self._cache.uniform(key, start, stop)

@@ -1,0 +1,103 @@
+"""The one pass that most merge methods end in: a weighted sum of sources, or of task vectors on a base.
+
+θ = θ₀ + λ Σᵢ fᵢ mᵢ (θᵢ - θ₀) / d: m keeps some entries, and where signs are elected (Yadav 2023) only what
+agrees with the elected one is added, and d counts what agrees. Here is the torch reference; the compiled twin
+gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kingyo.kernels.blocks import Span, add_rows, column, rows
+from kingyo.kernels.keep import Keep, Limit
+
+SMALLEST_DIVISOR = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Term:
+    """One source's part in a blend.
+
+    Attributes:
+        source: θᵢ, any shape and floating dtype.
+        factor: fᵢ, rounded to float32 when it is used.
+        share: what it counts in the divisor where it agrees with the elected sign.
+        keep: mᵢ; None keeps all entries.
+    """
+
+    source: Tensor
+    factor: float
+    share: float = 1.0
+    keep: Keep | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Blend:
+    """A weighted sum, as an inert description.
+
+    Attributes:
+        shape: of the result.
+        terms: what is added, in this order.
+        base: θ₀; None for a sum of the sources themselves.
+        scale: λ.
+        elect: keep, entry by entry, only terms with the sign of Σ fᵢmᵢδᵢ (a sum of zero elects +).
+        normalize: with ``elect``, divide by the shares that agree; a divisor below 1e-8 counts as 1.
+        spread: keep only entries whose variance over the task vectors is among the largest.
+    """
+
+    shape: tuple[int, ...]
+    terms: tuple[Term, ...]
+    base: Tensor | None = None
+    scale: float = 1.0
+    elect: bool = False
+    normalize: bool = False
+    spread: Limit | None = None
+
+    def block(self, span: Span) -> Tensor:
+        """The entries of a span in new float32 memory."""
+        start = None if self.base is None else self.base.reshape(-1)[span[0] : span[1]].float()
+        if not self.terms:
+            return torch.zeros(span[1] - span[0]) if start is None else start.clone()
+        deltas = rows([term.source.reshape(-1) for term in self.terms], span)
+        if start is not None:
+            deltas.sub_(start)
+        for row, term in zip(deltas.unbind(0), self.terms, strict=True):
+            if term.keep is not None:
+                row.mul_(term.keep.mask(row, span))
+        if self.spread is not None:
+            deltas.mul_(self.spread.holds(variance(deltas), span[0]))
+        terms = deltas.mul_(column([term.factor for term in self.terms]))
+        total = self._elected(terms) if self.elect else add_rows(terms)
+        total.mul_(self.scale)
+        return total if start is None else total.add_(start)
+
+    def _elected(self, terms: Tensor) -> Tensor:
+        sign = add_rows(terms).ge_(0.0).mul_(2.0).sub_(1.0)
+        agreeing = terms.mul_(sign).relu_()  # |fᵢδᵢ| where the sign is the elected one, else 0
+        total = add_rows(agreeing).mul_(sign)
+        if not self.normalize:
+            return total
+        shares = torch.gt(agreeing, 0.0, out=torch.empty_like(agreeing))
+        divisor = add_rows(shares.mul_(column([term.share for term in self.terms])))
+        none = torch.lt(divisor.abs(), SMALLEST_DIVISOR)
+        return total.div_(divisor.masked_fill_(none, 1.0))
+
+
+def variance(deltas: Tensor) -> Tensor:
+    """The variance of each column of a float32 matrix, n - 1 in the denominator; 0 for one row."""
+    n = deltas.shape[0]
+    if n == 1:
+        return torch.zeros_like(deltas[0])
+    mean = add_rows(deltas).mul_(1.0 / n)
+    return add_rows((deltas - mean).square_()).mul_(1.0 / (n - 1))
+
+
+def plain_sum(tensors: Sequence[Tensor], factors: Sequence[float], shape: tuple[int, ...]) -> Blend:
+    """Σ fᵢθᵢ of whole tensors."""
+    terms = (Term(source=each, factor=factor) for each, factor in zip(tensors, factors, strict=True))
+    return Blend(shape=shape, terms=tuple(terms))
