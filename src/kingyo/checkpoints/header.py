@@ -36,13 +36,23 @@ _LONGEST = 100_000_000  # the format's own bound on headers
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """One tensor of a checkpoint: name, shape, dtype (torch's name), and in which file and byte it starts."""
+    """One tensor of a checkpoint: name, shape, dtype (torch's name), and in which file and byte it starts.
+
+    One that is computed when it is read (a LoRA merged on the fly) is in no file, and ``stored_as`` is the
+    dtype that its model keeps it in: ``dtype`` is always that of what ``read`` returns.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     file: Path
     start: int
+    stored_as: str | None = None
+
+    @property
+    def stored_dtype(self) -> str:
+        """The dtype that its model keeps it in, and that a merge is rounded to unless the recipe says else."""
+        return self.stored_as or self.dtype
 
     @property
     def n_elements(self) -> int:
