@@ -181,7 +181,7 @@ def test_headers_that_are_no_header(tmp_path: Path, raw: bytes) -> None:
         ("./absent", "neither"),
         ("a/b/c", "neither"),
         ("m/config.json", "a file"),
-        ("m+lora", "LoRA, not supported yet"),
+        ("m+lora", "an adapter, or a name on the Hub"),
     ],
 )
 def test_names_of_nothing(tmp_path: Path, reference: str, message: str) -> None:

@@ -6,8 +6,10 @@ It reads files and hashes them; it knows nothing of what they mean.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.writer import SPEAKING
 from kingyo.errors import KingyoError
 
@@ -16,19 +18,18 @@ DECIDING = ("config.json", *SPEAKING)
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
-    """Hash weights, config and tokenizer. The path counts for nothing, nor do cards and licences.
+    """Hash weights, config, tokenizer and adapter. Paths count for nothing, nor do cards and licences.
 
     Raises:
         KingyoError: a file cannot be read.
     """
-    files = {info.file for info in checkpoint.tensors.values()}
-    files |= {file for pattern in DECIDING for file in checkpoint.path.glob(pattern) if file.is_file()}
+    files = _files(checkpoint)
     whole = hashlib.sha256()
     try:
-        for file in sorted(files):
-            with file.open("rb") as stream:
+        for name in sorted(files):
+            with files[name].open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            whole.update(f"{file.relative_to(checkpoint.path)} {digest}\n".encode())
+            whole.update(f"{name} {digest}\n".encode())
     except OSError as error:
         raise KingyoError(
             checkpoint.reference,
@@ -37,3 +38,12 @@ def fingerprint(checkpoint: Checkpoint) -> str:
             remedy="Make the file readable, or fetch the model again.",
         ) from error
     return whole.hexdigest()
+
+
+def _files(checkpoint: Checkpoint) -> dict[str, Path]:
+    """The files that decide what it is, by their names within it."""
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        return _files(checkpoint.model) | {f"+{file.name}": file for file in checkpoint.adapter.files}
+    files = {info.file for info in checkpoint.tensors.values()}
+    files |= {file for pattern in DECIDING for file in checkpoint.path.glob(pattern) if file.is_file()}
+    return {str(file.relative_to(checkpoint.path)): file for file in files}

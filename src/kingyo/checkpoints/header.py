@@ -51,7 +51,7 @@ class TensorInfo:
 
     @property
     def stored_dtype(self) -> str:
-        """The dtype that its model keeps it in, and that a merge is rounded to unless the recipe says else."""
+        """The dtype that its model keeps it in; a merge is rounded to it unless the recipe says else."""
         return self.stored_as or self.dtype
 
     @property

@@ -1,18 +1,19 @@
-"""From what a user writes to an opened checkpoint: a local folder, else a name on the Hub.
+"""From what a user writes to an opened checkpoint: local folders, else names on the Hub.
 
 From the Hub it takes weights in safetensors, configuration and tokenizer; no code and no pickles.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from kingyo.checkpoints.adapter import CONFIG, WEIGHTS, read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from kingyo.checkpoints.lora import adapt
+from kingyo.checkpoints.reference import HUB_NAME, is_folder, local_path, parse_reference
 from kingyo.errors import KingyoError
 
-_HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?$")
-_WANTED = (
+_MODEL = (
     "*.safetensors",
     "*.json",
     "*.jinja",
@@ -23,79 +24,88 @@ _WANTED = (
     "LICENSE*",
     "NOTICE*",
 )
+_ADAPTER = (CONFIG, WEIGHTS, "README.md", "LICENSE*", "NOTICE*")
 _DOUBLED = "consolidated*"  # the same weights again, in Mistral's own layout
 
 
 def whole_path(reference: str, folder: Path | None = None) -> Path | None:
     """The whole path of a local model; None for a name on the Hub. Arguments as for ``open_checkpoint``."""
-    path = _path(reference, folder)
-    return path.resolve() if path.is_dir() else None
-
-
-def _path(reference: str, folder: Path | None) -> Path:
-    return (folder or Path.cwd()) / Path(reference).expanduser()
+    return local_path(reference, folder).resolve() if is_folder(reference, folder) else None
 
 
 def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:
-    """Open a checkpoint.
+    """Open a checkpoint, with a LoRA merged into it as it is read if the reference names one.
 
     Args:
-        reference: a folder, relative to ``folder``; else ``org/name`` or ``org/name@revision`` on the Hub.
+        reference: ``model``, ``model@revision``, ``model+lora`` or ``model@revision+lora@revision``; both are
+            folders, relative to ``folder``, else names on the Hub (``org/name``).
         folder: where relative paths begin; the current one when None.
 
     Raises:
-        KingyoError: it is neither, cannot be fetched, or is not a sound checkpoint.
+        KingyoError: it is neither, cannot be fetched, or is not a sound checkpoint or adapter.
     """
-    if not reference:
-        raise KingyoError(
-            "model",
-            expected="a folder or a Hub name",
-            received="an empty text",
-            remedy="Fill in the path or the name of a model.",
-        )
-    path = _path(reference, folder)
-    if path.is_dir():
-        return read_checkpoint(reference, path)
-    if path.exists():
+    parsed = parse_reference(reference, folder)
+    named = str(parsed.base)
+    found = _find(parsed.model, parsed.revision, folder, is_adapter=False)
+    if parsed.lora is None:
+        return read_checkpoint(reference, found)
+    model = read_checkpoint(named, found)
+    lora = _find(parsed.lora, parsed.lora_revision, folder, is_adapter=True)
+    adapter = read_adapter(reference.removeprefix(f"{named}+"), lora)
+    return adapt(model, adapter, reference)
+
+
+def _find(name: str, revision: str | None, folder: Path | None, *, is_adapter: bool) -> Path:
+    """The folder of a model or an adapter; one on the Hub is fetched."""
+    path = local_path(name, folder)
+    reference = name if revision is None else f"{name}@{revision}"
+    if is_folder(name, folder):
+        if revision is not None:
+            raise KingyoError(
+                reference,
+                expected="a revision of a model on the Hub",
+                received=f"one of the folder {path}",
+                remedy=f"Leave '@{revision}' out: a folder is taken as it is.",
+            )
+        return path
+    if _is_file(path):
         raise KingyoError(
             reference,
             expected="a folder",
             received="a file",
-            remedy="Name the folder that holds config.json.",
+            remedy=f"Name the folder that holds {CONFIG if is_adapter else 'config.json'}.",
         )
-    if "+" in reference:
-        remedy = "Merge the adapter into its base first (peft: merge_and_unload)."
-        raise KingyoError(
-            reference, expected="a whole model", received="a LoRA, not supported yet", remedy=remedy
-        )
-    if not _HUB_NAME.match(reference):
+    if not HUB_NAME.fullmatch(name):
+        what = "an adapter" if is_adapter else "a checkpoint"
         raise KingyoError(
             reference,
-            expected="a folder with a checkpoint, or a name on the Hub (org/name)",
+            expected=f"a folder with {what}, or a name on the Hub (org/name)",
             received="neither",
             remedy=f"Correct the path: there is no folder {path}.",
         )
-    return read_checkpoint(reference, _fetch(reference, path))
+    return _fetch(name, revision, path, is_adapter=is_adapter)
 
 
-def _fetch(reference: str, path: Path) -> Path:
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no system allows
+        return False
+
+
+def _fetch(name: str, revision: str | None, path: Path, *, is_adapter: bool) -> Path:
     from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
 
-    name, _, revision = reference.partition("@")
+    wanted, what = (_ADAPTER, "an adapter") if is_adapter else (_MODEL, "a model")
     try:
         return Path(
-            snapshot_download(
-                name, revision=revision or None, allow_patterns=list(_WANTED), ignore_patterns=_DOUBLED
-            )
+            snapshot_download(name, revision=revision, allow_patterns=list(wanted), ignore_patterns=_DOUBLED)
         )
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # the Hub's errors, and those of the network below it, are OSErrors
+    except (OSError, ValueError) as error:  # the Hub's errors, and those of the network below, are OSErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise KingyoError(
-            reference,
-            expected="a folder, or a model on the Hub that can be fetched",
+            name if revision is None else f"{name}@{revision}",
+            expected=f"a folder, or {what} on the Hub that can be fetched",
             received=f"no folder {path}; {type(error).__name__}: {reason[:200]}",
-            remedy="Correct the path or the name; log in with `hf auth login` if the model is not public.",
+            remedy="Correct the path or the name; log in with `hf auth login` if it is not public.",
         ) from error

@@ -1,0 +1,145 @@
+"""How a model is named: ``model``, ``model@revision``, ``model+lora``, ``model@revision+lora@revision``.
+
+Model and LoRA are folders or names on the Hub. It looks whether folders exist and reads nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kingyo.errors import KingyoError
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_REVISION = re.compile(r"[\w./-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReference:
+    """A reference in its parts; ``str`` joins them again.
+
+    Attributes:
+        model: a folder, or a name on the Hub.
+        revision: branch, tag or commit of a model on the Hub.
+        lora: an adapter to be merged into the model: a folder, or a name on the Hub.
+        lora_revision: branch, tag or commit of an adapter on the Hub.
+    """
+
+    model: str
+    revision: str | None = None
+    lora: str | None = None
+    lora_revision: str | None = None
+
+    def __str__(self) -> str:
+        whole = _join(self.model, self.revision)
+        return whole if self.lora is None else f"{whole}+{_join(self.lora, self.lora_revision)}"
+
+    @property
+    def base(self) -> ModelReference:
+        """The model without its adapter."""
+        return ModelReference(model=self.model, revision=self.revision)
+
+
+def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
+    """Read a reference. A folder that exists wins as it is, whichever signs its name has.
+
+    Args:
+        text: what the user wrote.
+        folder: where relative paths begin; the current one when None.
+
+    Raises:
+        KingyoError: it is empty, a part of it is, or it has several ``+`` and no folder tells which is meant.
+    """
+    if not text.strip():
+        raise KingyoError(
+            "model",
+            expected="a folder or a Hub name",
+            received="an empty text",
+            remedy="Fill in the path or the name of a model.",
+        )
+    if is_folder(text, folder) or "+" not in text:
+        model, revision = _split_revision(text, folder)
+        return ModelReference(model=model, revision=revision)
+    left, right = _split_lora(text, folder)
+    (model, revision), (lora, lora_revision) = _split_revision(left, folder), _split_revision(right, folder)
+    return ModelReference(model=model, revision=revision, lora=lora, lora_revision=lora_revision)
+
+
+def whole_reference(reference: str, folder: Path) -> str:
+    """The reference with whole paths of local folders, so that it means the same from everywhere."""
+    parsed = parse_reference(reference, folder)
+    return str(
+        replace(
+            parsed,
+            model=_whole(parsed.model, folder),
+            lora=None if parsed.lora is None else _whole(parsed.lora, folder),
+        )
+    )
+
+
+def local_path(name: str, folder: Path | None = None) -> Path:
+    """Where a folder of this name would be."""
+    return (folder or Path.cwd()) / Path(name).expanduser()
+
+
+def is_folder(name: str, folder: Path | None = None) -> bool:
+    """Whether there is a folder of this name; a name that no system allows is none."""
+    try:
+        return local_path(name, folder).is_dir()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, no such user for ~
+        return False
+
+
+def _whole(name: str, folder: Path) -> str:
+    return str(local_path(name, folder).resolve()) if is_folder(name, folder) else name
+
+
+def _join(name: str, revision: str | None) -> str:
+    return name if revision is None else f"{name}@{revision}"
+
+
+def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
+    """At the plus sign; of several at the one that parts existing folders."""
+    places = [place for place, sign in enumerate(text) if sign == "+"]
+    pairs = [(text[:place], text[place + 1 :]) for place in places]
+    known = [tuple(_is_known(part, folder) for part in pair) for pair in pairs]
+    best = max(sum(each) for each in known)
+    likely = [pair for pair, each in zip(pairs, known, strict=True) if sum(each) == best]
+    if len(likely) > 1:
+        raise KingyoError(
+            text,
+            expected="one model, or model+lora",
+            received=f"{len(places)} plus signs, and no folder that tells which one is meant",
+            remedy="Correct the path, or rename the folder without '+'; one LoRA may follow a model.",
+        )
+    if not all(part.strip() for part in likely[0]):
+        raise KingyoError(
+            text,
+            expected="a model before the '+' and a LoRA behind it",
+            received="nothing on one side",
+            remedy="Write it as model+lora, or leave the '+' out.",
+        )
+    return likely[0]
+
+
+def _is_known(part: str, folder: Path | None) -> bool:
+    """Whether a part names something for sure: a folder that exists, or a well-formed Hub name."""
+    name, _ = _split_revision(part, folder) if part.strip() else ("", None)
+    return bool(name) and (is_folder(name, folder) or HUB_NAME.fullmatch(name) is not None)
+
+
+def _split_revision(text: str, folder: Path | None) -> tuple[str, str | None]:
+    """At the first ``@``, where a name on the Hub ends; folders and odd paths stay whole."""
+    name, sign, revision = text.partition("@")
+    is_hub = HUB_NAME.fullmatch(name) is not None or is_folder(name, folder)
+    if not sign or is_folder(text, folder) or not is_hub:
+        return text, None
+    if not _REVISION.fullmatch(revision):
+        raise KingyoError(
+            text,
+            expected="a branch, tag or commit behind the '@'",
+            received=f"'{revision}'",
+            remedy="Write it as org/name@revision, or leave the '@' out.",
+        )
+    return name, revision

@@ -1,0 +1,92 @@
+"""What an adapter does to one tensor: W + scale · B A, in float32 and not rounded to the model's dtype.
+
+Whoever writes the result rounds once. Which tensors of an adapter belong together is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from kingyo.checkpoints.header import TensorInfo
+from kingyo.checkpoints.mapping import map_tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """The low-rank update of a matrix, or of a convolution as a matrix: scale · B A, and DoRA's magnitudes.
+
+    Attributes:
+        a: rank × inputs.
+        b: outputs × rank.
+        scale: what the product is multiplied by.
+        is_turned: whether the model stores inputs × outputs (GPT-2's Conv1D, embeddings).
+        magnitude: DoRA's length of each row of outputs × inputs, if it is a DoRA.
+    """
+
+    a: TensorInfo
+    b: TensorInfo
+    scale: float
+    is_turned: bool
+    magnitude: TensorInfo | None = None
+
+    def apply_(self, weight: Tensor) -> None:
+        """Update a contiguous weight in place."""
+        matrix = weight.T if self.is_turned else weight.flatten(1)
+        low, high = (map_tensor(info).to(weight.dtype).flatten(1) for info in (self.a, self.b))
+        matrix.addmm_(high, low, alpha=self.scale)
+        if self.magnitude is not None:  # m (W + ΔW) / ‖W + ΔW‖ by row: eq. 5 of DoRA, arXiv:2402.09353
+            wanted = map_tensor(self.magnitude).to(weight.dtype).flatten()
+            lengths = cast("Tensor", torch.linalg.vector_norm(matrix, dim=1))  # pyright: ignore[reportUnknownMemberType]
+            matrix.mul_((wanted / lengths)[:, None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What an adapter does to one tensor, in this order.
+
+    Attributes:
+        replacement: takes the place of the model's own tensor.
+        update: is added to it.
+        shift: is added to it (a bias) times ``shift_scale``.
+    """
+
+    replacement: TensorInfo | None = None
+    update: Update | None = None
+    shift: TensorInfo | None = None
+    shift_scale: float = 1.0
+
+    def apply(self, stored: Tensor) -> Tensor:
+        """Return the changed tensor, in float32 (float64 if stored so); ``stored`` stays as it is."""
+        start = stored if self.replacement is None else map_tensor(self.replacement)
+        dtype = wide(stored.dtype)
+        if self.update is None and self.shift is None:
+            return start.to(dtype)
+        result = start.to(dtype, copy=True)
+        if self.update is not None:
+            with _one_thread():
+                self.update.apply_(result)
+        if self.shift is not None:
+            result.add_(map_tensor(self.shift).to(dtype), alpha=self.shift_scale)
+        return result
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrix products that are shared among threads differ in their last bits by the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # for this thread only, as OpenMP and MKL have it
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The dtype that weights of this dtype are changed in."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
