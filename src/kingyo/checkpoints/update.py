@@ -5,7 +5,7 @@ Whoever writes the result rounds once. Which tensors of an adapter belong togeth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -77,10 +77,13 @@ class Change:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _one_thread() -> Generator[None]:
     """Matrix products that are shared among threads differ in their last bits by the number of threads."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)  # for this thread only, as OpenMP and MKL have it
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
     try:
         yield
     finally:
