@@ -155,12 +155,20 @@ def test_it_reads_what_people_have(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("merge_metod: ties", "merge_method"),
-        ("merge_method: ties\nslices: []", "slices.*not supported yet"),
-        ("merge_method: ties\ntokenizer: {source: union}", "tokenizer.*not supported yet"),
+        ("merge_method: ties\nmodels: [{model: a}]\ntokenizer: union", "tokenizer: expected a mapping"),
         (
-            "merge_method: ties\nmodels: [{model: a}]\ntokenizer_source: union",
-            "tokenizer_source.*not supported",
+            "merge_method: ties\nmodels: [{model: a}]\ntokenizer_source: base\ntokenizer: {source: base}",
+            "tokenizer_source or tokenizer; received both",
         ),
+        ("merge_method: ties\nmodels: [{model: a}]\nchat_template: 3", "chat_template: expected text"),
+        ("merge_method: ties\nmodels: [{model: a}]\nresize: pad", "Did you mean 'pad-vocab'"),
+        (
+            "merge_method: ties\nmodels: [{model: a}]\nparts: {vision: keep}",
+            "parts.vision: expected merge or",
+        ),
+        ("merge_method: ties\nmodels: [{model: a}]\nparts: {vision: 1}", "parts.vision: expected merge or"),
+        ("merge_method: ties\nmodels: [{model: a}]\nparts: base", "parts: expected a mapping"),
+        ("merge_method: ties\nmodels: [{model: a}]\nout_dtype: int8", "out_dtype: expected a floating dtype"),
         ("models: [{model: a}]", "merge_method: expected a method's name"),
         ("merge_method: ties", "models: expected a list"),
         ("merge_method: ties\nmodels: []", "models: expected a list"),
@@ -169,7 +177,12 @@ def test_it_reads_what_people_have(tmp_path: Path) -> None:
         ("merge_method: ties\nmodels: [{model: a, weight: 1}]", "'weight'"),
         ("merge_method: ties\nmodels: [{model: a, paramters: {}}]", "Did you mean 'parameters'"),
         ("merge_method: ties\nmodels: [{model: a, parameters: 3}]", "parameters: expected a mapping"),
-        ("merge_method: ties\nmodels: [{model: a, parameters: {weight: much}}]", "weight.*finite number"),
+        (
+            "merge_method: ties\nmodels: [{model: a, parameters: {weight: {}}}]",
+            "weight.value: expected a value",
+        ),
+        ("merge_method: ties\nmodels: [{model: a, parameters: {weight: }}]", "weight.*finite number"),
+        ("merge_method: ties\nmodels: [{model: a, parameters: {weight: [1, true]}}]", "values of one kind"),
         ("merge_method: ties\nmodels: [{model: a, parameters: {weight: .nan}}]", "weight.*finite number"),
         ("merge_method: ties\nmodels: [{model: a, parameters: {weight: []}}]", "weight.*gradient"),
         (

@@ -1,0 +1,187 @@
+"""Several recipes in one file, of which later steps merge what earlier ones make (mergekit-multi's format).
+
+It knows no file but the recipe's own, and nothing of how merges are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from kingyo.errors import KingyoError
+from kingyo.recipe.checks import mapping, short
+from kingyo.recipe.one import Recipe
+from kingyo.strict import read_yaml, read_yaml_documents
+
+_NAME_IT = "Give it a name: of its own; one recipe, the last step, may go without."
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedRecipe:
+    """A recipe, and the name by which others of its book use what it makes; the final one may lack it."""
+
+    name: str | None
+    recipe: Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeBook:
+    """Recipes of which some merge what others make.
+
+    Attributes:
+        steps: in an order in which each follows those that it needs; otherwise as they were given.
+
+    Raises:
+        KingyoError: none, two of one name, several without a name, or a circle.
+    """
+
+    steps: tuple[NamedRecipe, ...]
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise KingyoError(
+                "recipes", expected="at least one recipe", received="none", remedy="Write one into the file."
+            )
+        names = [step.name for step in self.steps]
+        for name in names:
+            if names.count(name) > 1:
+                received = "several without one" if name is None else f"two called '{name}'"
+                raise KingyoError(
+                    "name", expected="one name for each recipe", received=received, remedy=_NAME_IT
+                )
+        object.__setattr__(self, "steps", tuple(_in_order(self.steps)))
+
+    @property
+    def outputs(self) -> tuple[NamedRecipe, ...]:
+        """What the book is for: the recipe without a name; without one, all that no other needs."""
+        nameless = tuple(step for step in self.steps if step.name is None)
+        needed = {reference for step in self.steps for reference in step.recipe.references}
+        return nameless or tuple(step for step in self.steps if step.name not in needed)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that it names and does not make itself."""
+        made = {step.name for step in self.steps}
+        named = dict.fromkeys(reference for step in self.steps for reference in step.recipe.references)
+        return tuple(reference for reference in named if reference not in made)
+
+    def to_yaml(self) -> str:
+        """The book as YAML of several documents, as mergekit-multi reads it."""
+        return yaml.safe_dump_all([_dump(step) for step in self.steps], sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe from a YAML file.
+
+    Raises:
+        KingyoError: the file cannot be read, or see ``Recipe.from_dict``.
+    """
+    return Recipe.from_dict(read_yaml(path), str(path))
+
+
+def load_recipes(path: Path) -> RecipeBook:
+    """Read a YAML file of one or several recipes.
+
+    Several are documents parted by ``---``, or one list below ``models:``; each has a ``name:``, by which
+    others use what it makes as a model; one, the final step, may go without.
+
+    Raises:
+        KingyoError: the file cannot be read, or see ``Recipe.from_dict`` and ``RecipeBook``.
+    """
+    documents = read_yaml_documents(path)
+    if len(documents) == 1 and "merge_method" not in documents[0] and "models" in documents[0]:
+        documents = _nested(documents[0], str(path)) or documents
+    several = len(documents) > 1
+    steps = tuple(
+        _read_step(document, f"{path}: recipe {i + 1}" if several else str(path))
+        for i, document in enumerate(documents)
+    )
+    try:
+        return RecipeBook(steps=steps)
+    except KingyoError as error:
+        raise KingyoError(
+            f"{path}: {error.argument}",
+            expected=error.expected,
+            received=error.received,
+            remedy=error.remedy,
+        ) from error
+
+
+def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, object]]:
+    """The recipes of ``models: [{name: …, merge_method: …}, …]`` or ``models: {name: {merge_method: …}}``."""
+    listed = document["models"]
+    if isinstance(listed, Mapping):
+        named = cast("Mapping[str, object]", listed)
+        remedy = "Write a recipe below each name, or list models as `- model: path/to/model`."
+        entries: Sequence[Mapping[str, object]] = [
+            {"name": str(name), **mapping(entry, f"{where}: models.{name}", remedy)}
+            for name, entry in named.items()
+        ]
+    elif isinstance(listed, list):
+        items = cast("list[object]", listed)
+        entries = [cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)]
+        if len(entries) != len(items):
+            return []
+    else:
+        return []
+    if not any("merge_method" in entry for entry in entries):
+        return []
+    for key in document:
+        if key != "models":
+            raise KingyoError(
+                where,
+                expected="nothing but models: beside a list of recipes",
+                received=f"'{key}'",
+                remedy="Move it into each recipe that it is meant for.",
+            )
+    return list(entries)
+
+
+def _read_step(document: Mapping[str, object], where: str) -> NamedRecipe:
+    name = document.get("name")
+    if name is not None and (not isinstance(name, str) or not name.strip()):
+        raise KingyoError(
+            f"{where}: name",
+            expected="a text",
+            received=short(name),
+            remedy="Write one word, in quotes if it looks like a number.",
+        )
+    rest = {key: value for key, value in document.items() if key != "name"}
+    return NamedRecipe(name=name, recipe=Recipe.from_dict(rest, where))
+
+
+def _dump(step: NamedRecipe) -> dict[str, object]:
+    named: dict[str, object] = {} if step.name is None else {"name": step.name}
+    return named | step.recipe.to_dict()
+
+
+def _in_order(steps: Sequence[NamedRecipe]) -> Iterator[NamedRecipe]:
+    """Each behind those that it needs; otherwise as they stand."""
+    by_name = {step.name: step for step in steps if step.name is not None}
+    done: set[int] = set()
+
+    def visit(step: NamedRecipe, above: tuple[str, ...]) -> Iterator[NamedRecipe]:
+        if id(step) in done:
+            return
+        name = step.name
+        if name is not None and name in above:
+            circle = " → ".join((*above[above.index(name) :], name))
+            raise KingyoError(
+                "models",
+                expected="recipes that merge what earlier ones make",
+                received=f"a circle: {circle}",
+                remedy="Rename one of them, or correct the model that it names.",
+            )
+        for reference in step.recipe.references:
+            if reference in by_name:
+                yield from visit(by_name[reference], above if name is None else (*above, name))
+        if id(step) not in done:
+            done.add(id(step))
+            yield step
+
+    for step in steps:
+        yield from visit(step, ())

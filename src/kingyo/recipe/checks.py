@@ -1,0 +1,82 @@
+"""What every part of a recipe's reading needs: known keys, texts, mappings and lists, or one clear error.
+
+It knows no key of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import cast
+
+from kingyo.errors import KingyoError, suggest
+
+
+def mapping(value: object, where: str, remedy: str) -> Mapping[str, object]:
+    """The value as a mapping.
+
+    Raises:
+        KingyoError: it is none.
+    """
+    if not isinstance(value, Mapping):
+        raise KingyoError(where, expected="a mapping", received=short(value), remedy=remedy)
+    return cast("Mapping[str, object]", value)
+
+
+def items(value: object, where: str, what: str, remedy: str) -> Sequence[object]:
+    """The value as a list that is not empty.
+
+    Raises:
+        KingyoError: it is none, or empty.
+    """
+    if not isinstance(value, list | tuple) or not value:
+        raise KingyoError(
+            where, expected=f"a list of {what}", received=short(cast("object", value)), remedy=remedy
+        )
+    return cast("Sequence[object]", value)
+
+
+def check_keys(data: Mapping[str, object], known: Sequence[str], where: str) -> None:
+    """Refuse keys that nobody knows; the nearest known one is suggested.
+
+    Raises:
+        KingyoError: such a key.
+    """
+    for key in data:
+        if key not in known:
+            remedy = suggest(str(key), known)
+            raise KingyoError(where, expected="known keys", received=f"'{key}'", remedy=remedy)
+
+
+def text(data: Mapping[str, object], key: str, where: str) -> str | None:
+    """The text under a key, or None.
+
+    Raises:
+        KingyoError: something else than text.
+    """
+    value = data.get(key)
+    if value is not None and not isinstance(value, str):
+        raise KingyoError(
+            f"{where}: {key}",
+            expected="text",
+            received=short(value),
+            remedy=f"Write one text after {key}:, in quotes if it looks like a number.",
+        )
+    return value
+
+
+def check_word(value: str | None, known: Collection[str], key: str, what: str) -> None:
+    """Refuse a word that is none of these; None is fine.
+
+    Raises:
+        KingyoError: another word; the nearest is suggested.
+    """
+    if value is not None and value not in known:
+        raise KingyoError(key, expected=what, received=f"'{value}'", remedy=suggest(value, known))
+
+
+def short(value: object, limit: int = 80) -> str:
+    """A value as messages show it."""
+    if value is None:
+        return "nothing"
+    shown = repr(value)
+    return shown if len(shown) <= limit else f"{shown[:limit]}…"

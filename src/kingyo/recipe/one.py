@@ -1,0 +1,251 @@
+"""A recipe: the inert description of one merge. Its hash is its identity.
+
+It knows no merge method, no tensor and no file.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, cast, get_args
+
+import yaml
+
+from kingyo.errors import KingyoError
+from kingyo.recipe.checks import check_keys, check_word, mapping, short, text
+from kingyo.recipe.pieces import Module, Slice, Source, check_one_of, dump_contents, references
+from kingyo.recipe.reading import parse_modules, parse_reference, parse_slices, parse_sources
+from kingyo.recipe.values import Value, Word, canonical, dump_values, look_up, parse_values
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
+Resize = Literal["pad-vocab", "truncate", "base"]
+RESIZE: tuple[str, ...] = get_args(Resize)
+PartUse = Literal["merge", "base"]
+PART_USES: tuple[str, ...] = get_args(PartUse)
+
+CONTENTS = ("models", "slices", "modules")
+KEYS = (
+    "merge_method",
+    "base_model",
+    *CONTENTS,
+    "parameters",
+    "dtype",
+    "out_dtype",
+    "tokenizer_source",
+    "tokenizer",
+    "chat_template",
+    "resize",
+    "parts",
+    "seed",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Which models, which layers of them, which method, which parameters.
+
+    Attributes:
+        merge_method: name of a registered method.
+        sources: whole models, in order; random methods draw by position.
+        slices: in place of ``sources``: the layers of the output, slice by slice.
+        modules: in place of both: the parts of models that have several stacks of layers, by name.
+        base_model: reference of the common ancestor, when the method needs one or the output should take
+            its configuration, tokenizer and dtype.
+        parameters: for all; those of a module, a slice, a source come first, the last before the others.
+        dtype: of the merged weights; None keeps the dtype of the base, else of the first source.
+        out_dtype: the same, and comes first. (All is computed in float32 and rounded once.)
+        tokenizer_source: whose tokenizer goes into the output: ``base``, ``union`` or a model; None is base.
+        tokenizer: in place of it: source, tokens and padding in detail. The vocabulary room reads it.
+        chat_template: for the output: ``auto``, the name of a template, or a template.
+        resize: what to do about sizes that differ; None is an error.
+        parts: part of the model -> whether it is merged or taken from the base; all are merged by default.
+        seed: of random methods.
+    """
+
+    merge_method: str
+    sources: tuple[Source, ...] = ()
+    slices: tuple[Slice, ...] = ()
+    modules: Mapping[str, Module] = field(default_factory=dict[str, Module])
+    base_model: str | None = None
+    parameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    dtype: str | None = None
+    out_dtype: str | None = None
+    tokenizer_source: str | None = None
+    tokenizer: Mapping[str, object] | None = None
+    chat_template: str | None = None
+    resize: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("sources", tuple(self.sources)),
+            ("slices", tuple(self.slices)),
+            ("modules", dict(self.modules)),
+            ("parameters", canonical(self.parameters, "parameters")),
+            ("tokenizer", copy.deepcopy(self.tokenizer)),
+            ("parts", dict(self.parts)),
+        ):
+            object.__setattr__(self, name, value)
+        check_one_of(self.sources, self.slices, tuple(self.modules))
+        check_word(self.dtype, DTYPES, "dtype", "a floating dtype")
+        check_word(self.out_dtype, DTYPES, "out_dtype", "a floating dtype")
+        check_word(self.resize, RESIZE, "resize", "a way to resize")
+        for part, use in self.parts.items():
+            check_word(use, PART_USES, f"parts.{part}", "merge or base")
+        self._check_tokenizer()
+
+    def __hash__(self) -> int:
+        return int(self.hash[:15], 16)
+
+    @cached_property
+    def hash(self) -> str:
+        """The recipe's identity: SHA-256 of its canonical JSON, in hexadecimal."""
+        canonical_json = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical_json.encode()).hexdigest()
+
+    @property
+    def result_dtype(self) -> str | None:
+        """The dtype of the output's floating weights; None keeps that of the models."""
+        return self.out_dtype or self.dtype
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """All models that it names, each once; the base, if it has one of its own, comes last."""
+        named = dict.fromkeys(references(self.sources, self.slices, self.modules))
+        if self.base_model is not None:
+            named.setdefault(self.base_model)
+        return tuple(named)
+
+    def value_of(self, parameter: str, source: int | None, tensor: str, depth: float | None) -> Word | None:
+        """Resolve a parameter for one tensor of whole models; the source's own value comes first.
+
+        Args:
+            parameter: its name.
+            source: position among ``sources``, or None for the recipe's own value.
+            tensor, depth: see ``look_up``.
+
+        Returns:
+            The value, or None when nobody gives one.
+        """
+        own = () if source is None else (self.sources[source].parameters,)
+        return look_up((*own, self.parameters), parameter, tensor, depth)
+
+    def to_dict(self) -> dict[str, object]:
+        """The recipe as the mapping that its YAML holds; ``from_dict`` reads it back equal."""
+        found: dict[str, object] = {"merge_method": self.merge_method}
+        if self.base_model is not None:
+            found["base_model"] = self.base_model
+        found |= dump_contents(self.sources, self.slices)
+        if self.modules:
+            found["modules"] = {name: module.to_dict() for name, module in self.modules.items()}
+        if self.parameters:
+            found["parameters"] = dump_values(self.parameters)
+        for key in ("dtype", "out_dtype", "tokenizer_source", "tokenizer", "chat_template", "resize"):
+            if getattr(self, key) is not None:
+                found[key] = copy.deepcopy(getattr(self, key))
+        if self.parts:
+            found["parts"] = dict(self.parts)
+        if self.seed:
+            found["seed"] = self.seed
+        return found
+
+    def to_yaml(self) -> str:
+        """The recipe as YAML; mergekit reads it where it has the method, and ignores the keys of ours."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, object], where: str = "recipe") -> Recipe:
+        """Read the mapping of a YAML recipe strictly.
+
+        Args:
+            data: what the YAML holds.
+            where: the file, for messages.
+
+        Raises:
+            KingyoError: an unknown key (the nearest is suggested), or a value that is not sound.
+        """
+        check_keys(data, KEYS, where)
+        method = text(data, "merge_method", where)
+        if not method:
+            remedy = "`kingyo list methods` names them."
+            raise KingyoError(
+                f"{where}: merge_method", expected="a method's name", received="nothing", remedy=remedy
+            )
+        _check_contents(data, where)
+        return Recipe(
+            merge_method=method,
+            sources=() if _lists(data) != "models" else parse_sources(data.get("models"), where),
+            slices=() if _lists(data) != "slices" else parse_slices(data["slices"], where),
+            modules={} if _lists(data) != "modules" else parse_modules(data["modules"], where),
+            base_model=parse_reference(data.get("base_model"), f"{where}: base_model"),
+            parameters=parse_values(data.get("parameters"), where),
+            dtype=text(data, "dtype", where),
+            out_dtype=text(data, "out_dtype", where),
+            tokenizer_source=text(data, "tokenizer_source", where),
+            tokenizer=_parse_tokenizer(data.get("tokenizer"), where),
+            chat_template=text(data, "chat_template", where),
+            resize=text(data, "resize", where),
+            parts=_parse_parts(data.get("parts"), where),
+            seed=_parse_seed(data.get("seed", 0), where),
+        )
+
+    def _check_tokenizer(self) -> None:
+        if self.tokenizer_source is not None and self.tokenizer is not None:
+            raise KingyoError(
+                "tokenizer",
+                expected="tokenizer_source or tokenizer",
+                received="both",
+                remedy="Keep tokenizer, with source: in it.",
+            )
+
+
+def _lists(data: Mapping[str, object]) -> str:
+    return next((key for key in CONTENTS if key in data), "models")
+
+
+def _check_contents(data: Mapping[str, object], where: str) -> None:
+    present = [key for key in CONTENTS if key in data]
+    if len(present) > 1:
+        raise KingyoError(
+            where,
+            expected="exactly one of models, slices and modules",
+            received=" and ".join(present),
+            remedy="Keep one of them.",
+        )
+
+
+def _parse_tokenizer(data: object, where: str) -> Mapping[str, object] | None:
+    if data is None:
+        return None
+    remedy = "Write it as lines below tokenizer:, such as source: union; or write tokenizer_source: union."
+    return mapping(data, f"{where}: tokenizer", remedy)
+
+
+def _parse_parts(data: object, where: str) -> dict[str, str]:
+    if data is None:
+        return {}
+    remedy = "Write it as parts: {language: merge, vision: base}."
+    parts = mapping(data, f"{where}: parts", remedy)
+    for part, use in parts.items():
+        if not isinstance(use, str):
+            raise KingyoError(
+                f"{where}: parts.{part}", expected="merge or base", received=short(use), remedy=remedy
+            )
+    return {str(part): cast("str", use) for part, use in parts.items()}
+
+
+def _parse_seed(value: object, where: str) -> int:
+    if type(value) is not int:
+        raise KingyoError(
+            f"{where}: seed",
+            expected="a whole number",
+            received=short(value),
+            remedy="Write it without quotes, such as seed: 1, or leave it out.",
+        )
+    return value

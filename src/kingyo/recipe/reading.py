@@ -1,0 +1,177 @@
+"""Reading the models, slices and modules of a recipe, strictly.
+
+It knows the keys of mergekit's YAML, and no file. Errors name the place: ``slices[0].sources[1]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from kingyo.errors import KingyoError
+from kingyo.recipe.checks import check_keys, items, mapping, short, text
+from kingyo.recipe.pieces import LIST_MODELS, LIST_SLICES, Module, Slice, SliceSource, Source
+from kingyo.recipe.values import parse_values
+
+_IGNORED = {"residual_weight": "Leave it out: mergekit reads it and lets it change nothing."}
+_NAME_MODULES = "Write it as lines of `name of a part:`, each with models: or slices: below."
+
+
+def parse_sources(data: object, where: str) -> tuple[Source, ...]:
+    """Read the list below ``models:``.
+
+    Raises:
+        KingyoError: it is none, is empty, or an entry is not sound.
+    """
+    entries = items(data, f"{where}: models", "models", LIST_MODELS)
+    return tuple(_parse_source(entry, f"{where}: models[{i}]") for i, entry in enumerate(entries))
+
+
+def parse_slices(data: object, where: str) -> tuple[Slice, ...]:
+    """Read the list below ``slices:``.
+
+    Raises:
+        KingyoError: it is none, is empty, or an entry is not sound.
+    """
+    entries = items(data, f"{where}: slices", "slices", LIST_SLICES)
+    return tuple(_parse_slice(entry, f"{where}: slices[{i}]") for i, entry in enumerate(entries))
+
+
+def parse_modules(data: object, where: str) -> dict[str, Module]:
+    """Read the mapping below ``modules:``.
+
+    Raises:
+        KingyoError: it is none, is empty, or an entry is not sound.
+    """
+    entries = mapping(data, f"{where}: modules", _NAME_MODULES)
+    if not entries:
+        raise KingyoError(
+            f"{where}: modules", expected="at least one part", received="none", remedy=_NAME_MODULES
+        )
+    return {str(name): _parse_module(entry, f"{where}: modules.{name}") for name, entry in entries.items()}
+
+
+def parse_reference(value: object, where: str) -> str | None:
+    """Read the name of a model: a text, or mergekit's mapping of its parts, which becomes that text.
+
+    Raises:
+        KingyoError: neither.
+    """
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[str, object]", value)
+        check_keys(parts, ("model", "lora"), where)
+        model, lora = (_parse_path(parts.get(key), f"{where}.{key}") for key in ("model", "lora"))
+        if model is None:
+            raise _no_model(f"{where}.model")
+        return model if lora is None else f"{model}+{lora}"
+    if value is not None and not isinstance(value, str):
+        raise KingyoError(
+            where,
+            expected="text",
+            received=short(value),
+            remedy="Write one text, in quotes if it looks like a number.",
+        )
+    return value or None
+
+
+def _parse_path(value: object, where: str) -> str | None:
+    """``path`` or ``path@revision`` from its parts."""
+    if not isinstance(value, Mapping):
+        return parse_reference(value, where)
+    parts = cast("Mapping[str, object]", value)
+    check_keys(parts, ("path", "revision"), where)
+    path, revision = text(parts, "path", where), text(parts, "revision", where)
+    if not path:
+        raise _no_model(f"{where}.path")
+    return path if not revision else f"{path}@{revision}"
+
+
+def _parse_source(entry: object, where: str) -> Source:
+    pairs = mapping(entry, where, "Write it as `- model: path/to/model`.")
+    check_keys(pairs, ("model", "parameters"), where)
+    return Source(model=_model(pairs, where), parameters=parse_values(pairs.get("parameters"), where))
+
+
+def _parse_slice(entry: object, where: str) -> Slice:
+    pairs = mapping(entry, where, LIST_SLICES)
+    _check_keys(pairs, ("sources", "base_model", "parameters"), where)
+    sources = items(pairs.get("sources"), f"{where}.sources", "sources", LIST_SLICES)
+    try:
+        return Slice(
+            sources=tuple(
+                _parse_slice_source(source, f"{where}.sources[{i}]") for i, source in enumerate(sources)
+            ),
+            base_model=parse_reference(pairs.get("base_model"), f"{where}.base_model"),
+            parameters=parse_values(pairs.get("parameters"), where),
+        )
+    except KingyoError as error:
+        raise _placed(error, where) from error
+
+
+def _parse_slice_source(entry: object, where: str) -> SliceSource:
+    pairs = mapping(entry, where, "Write it as `- {model: path/to/model, layer_range: [0, 8]}`.")
+    check_keys(pairs, ("model", "layer_range", "parameters"), where)
+    model, parameters = _model(pairs, where), parse_values(pairs.get("parameters"), where)
+    layers = _layers(pairs.get("layer_range"), f"{where}.layer_range")
+    try:
+        return SliceSource(model=model, layers=layers, parameters=parameters)
+    except KingyoError as error:
+        raise _placed(error, where) from error
+
+
+def _parse_module(entry: object, where: str) -> Module:
+    pairs = mapping(entry, where, _NAME_MODULES)
+    check_keys(pairs, ("models", "slices", "parameters"), where)
+    try:
+        return Module(
+            sources=parse_sources(pairs["models"], where) if "models" in pairs else (),
+            slices=parse_slices(pairs["slices"], where) if "slices" in pairs else (),
+            parameters=parse_values(pairs.get("parameters"), where),
+        )
+    except KingyoError as error:
+        raise _placed(error, where) from error
+
+
+def _layers(value: object, where: str) -> tuple[int, int]:
+    numbers = cast("list[object]", value) if isinstance(value, list | tuple) else []
+    if len(numbers) != 2 or not all(type(number) is int for number in numbers):
+        raise KingyoError(
+            where,
+            expected="two whole numbers: the first layer and the one behind the last",
+            received=short(cast("object", value)),
+            remedy="Write it as layer_range: [0, 8], which takes layers 0 to 7.",
+        )
+    first, end = cast("list[int]", numbers)
+    return first, end
+
+
+def _model(pairs: Mapping[str, object], where: str) -> str:
+    model = parse_reference(pairs.get("model"), f"{where}.model")
+    if model is None:
+        raise _no_model(f"{where}.model")
+    return model
+
+
+def _no_model(where: str) -> KingyoError:
+    return KingyoError(
+        where,
+        expected="a folder or a Hub name",
+        received="nothing",
+        remedy="Add the line `model: path/to/model` to this entry.",
+    )
+
+
+def _check_keys(pairs: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
+    for key, remedy in _IGNORED.items():
+        if key in pairs:
+            raise KingyoError(where, expected="keys that do something", received=f"'{key}'", remedy=remedy)
+    check_keys(pairs, known, where)
+
+
+def _placed(error: KingyoError, where: str) -> KingyoError:
+    """The error with its place in the file, unless it has one."""
+    if error.argument.startswith(where):
+        return error
+    return KingyoError(
+        f"{where}: {error.argument}", expected=error.expected, received=error.received, remedy=error.remedy
+    )

@@ -1,0 +1,218 @@
+"""The values of a recipe's parameters: constants, gradients over the layers, and filters on tensor names.
+
+It knows no parameter by name, and no level of a recipe but the order in which they are asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from kingyo.errors import KingyoError
+from kingyo.recipe.checks import check_keys, mapping, short
+
+Word = float | bool | str
+"""One value: a number, a switch, or the name of a choice."""
+
+Plain = Word | tuple[float, ...] | tuple[bool, ...] | tuple[str, ...]
+"""A value, or a gradient of them over the layers: numbers are interpolated, the others change in steps."""
+
+WITHOUT_EFFECT = ("int8_mask",)
+"""Parameters in mergekit's recipes that change how much memory it needs, and no result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditional:
+    """A value for the tensors whose name contains ``filter``; None and ``"*"`` match every name."""
+
+    filter: str | None
+    value: Plain
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", _plain(self.value, f"filter {self.filter}"))
+
+    def matches(self, tensor: str) -> bool:
+        """Whether it speaks about this tensor."""
+        return self.filter is None or self.filter == "*" or self.filter in tensor
+
+
+Value = Plain | tuple[Conditional, ...]
+Values = Mapping[str, Value]
+"""Parameters by name."""
+
+
+def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float | None) -> Word | None:
+    """Resolve a parameter for one tensor: the first level that says something about it decides.
+
+    Args:
+        levels: parameters, the most specific first.
+        parameter: its name.
+        tensor: name of the tensor, which filters look at.
+        depth: where the tensor sits, 0 (first layer) to 1 (last), for gradients.
+
+    Returns:
+        The value, or None when nobody gives one.
+
+    Raises:
+        KingyoError: a gradient for a tensor without depth.
+    """
+    for level in levels:
+        value = level.get(parameter)
+        if value is not None:
+            plain = _first_match(value, tensor)
+            if plain is not None:
+                return _at_depth(plain, depth, parameter, tensor)
+    return None
+
+
+def canonical(values: Values, where: str) -> dict[str, Value]:
+    """A private copy in canonical types: whole numbers become floats, lists tuples.
+
+    Raises:
+        KingyoError: a value that is none.
+    """
+    return {
+        name: cast("tuple[Conditional, ...]", tuple(value))
+        if isinstance(value, tuple) and value and all(isinstance(each, Conditional) for each in value)
+        else _plain(value, f"{where}: {name}")
+        for name, value in values.items()
+    }
+
+
+def parse_values(data: object, where: str) -> dict[str, Value]:
+    """Read the mapping below ``parameters:``; nothing is no parameters.
+
+    Raises:
+        KingyoError: it is no mapping, or a value is none.
+    """
+    if data is None:
+        return {}
+    remedy = "Write lines of `name: value` below parameters:, or leave it out."
+    return {
+        str(name): _parse_value(value, f"{where}: parameters.{name}")
+        for name, value in mapping(data, f"{where}: parameters", remedy).items()
+        if name not in WITHOUT_EFFECT
+    }
+
+
+def dump_values(values: Values) -> dict[str, object]:
+    """The mapping that ``parse_values`` reads back equal."""
+    return {name: _dump(value) for name, value in values.items()}
+
+
+def _first_match(value: Value, tensor: str) -> Plain | None:
+    if isinstance(value, tuple) and value and isinstance(value[0], Conditional):
+        conditionals = cast("tuple[Conditional, ...]", value)
+        return next((each.value for each in conditionals if each.matches(tensor)), None)
+    return cast("Plain", value)
+
+
+def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) -> Word:
+    """A gradient's value: its points lie evenly over [0, 1], numbers on straight lines between."""
+    if not isinstance(value, tuple):
+        return value
+    if depth is None:
+        raise KingyoError(
+            parameter,
+            expected="one value",
+            received=f"a gradient for '{tensor}', which has no depth",
+            remedy="Give one number in place of the list, or a filter for this tensor.",
+        )
+    position = depth * (len(value) - 1)
+    below = min(int(position), len(value) - 1)
+    low, high = value[below], value[min(below + 1, len(value) - 1)]
+    if below == position or isinstance(low, bool | str) or isinstance(high, bool | str):
+        return low
+    share = position - below
+    return (1 - share) * low + share * high
+
+
+def _plain(value: object, where: str) -> Plain:
+    if not isinstance(value, list | tuple):
+        return _word(value, where)
+    points = tuple(_word(point, where) for point in cast("Sequence[object]", value))
+    kinds = {type(point) for point in points}
+    if len(kinds) != 1:
+        raise KingyoError(
+            where,
+            expected="a gradient of at least one number, or of values of one kind",
+            received=short(cast("object", value)) if points else "an empty list",
+            remedy="Write numbers into the list, or leave the parameter out.",
+        )
+    return cast("tuple[float, ...]", points)
+
+
+def _word(value: object, where: str) -> Word:
+    """A finite float, a switch or a word. YAML 1.1 reads ``1e-5`` (no dot) as text: that is a number here."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if isinstance(value, str) and value.strip():
+        return value
+    if not isinstance(value, int | float) or not _is_finite(value):
+        raise KingyoError(
+            where,
+            expected="a finite number, true or false, or a word",
+            received=short(value),
+            remedy="Write a plain number, such as 0.5.",
+        )
+    return float(value)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
+def _parse_value(value: object, where: str) -> Value:
+    if isinstance(value, Mapping):
+        return (_parse_conditional(cast("object", value), where),)
+    if isinstance(value, list) and any(isinstance(each, Mapping) for each in cast("list[object]", value)):
+        return tuple(_parse_conditional(each, where) for each in cast("list[object]", value))
+    return _plain(cast("object", value), where)
+
+
+def _parse_conditional(entry: object, where: str) -> Conditional:
+    if not isinstance(entry, Mapping):
+        raise KingyoError(
+            where,
+            expected="filter and value in every entry",
+            received=short(entry),
+            remedy="Write every entry as `- {filter: mlp, value: 0.5}`; the last may go without filter.",
+        )
+    pairs = cast("Mapping[str, object]", entry)
+    check_keys(pairs, ("filter", "value"), where)
+    chosen = pairs.get("filter")
+    if not (chosen is None or isinstance(chosen, str)):
+        raise KingyoError(
+            f"{where}.filter",
+            expected="part of a tensor's name",
+            received=short(chosen),
+            remedy="Write text such as mlp, or '*' for every tensor.",
+        )
+    if "value" not in pairs:
+        raise KingyoError(
+            f"{where}.value",
+            expected="a value",
+            received="nothing",
+            remedy="Add a value, such as value: 0.5, or delete the entry.",
+        )
+    return Conditional(filter=chosen, value=_plain(pairs["value"], f"{where}.value"))
+
+
+def _dump(value: Value) -> object:
+    if not isinstance(value, tuple):
+        return value
+    return [
+        ({"filter": each.filter} if each.filter is not None else {}) | {"value": _dump(each.value)}
+        if isinstance(each, Conditional)
+        else each
+        for each in value
+    ]
