@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS, read_adapter
-from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint, read_json
 from kingyo.checkpoints.lora import adapt
 from kingyo.checkpoints.reference import HUB_NAME, is_folder, local_path, parse_reference
 from kingyo.errors import KingyoError
@@ -47,12 +47,24 @@ def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:
     parsed = parse_reference(reference, folder)
     named = str(parsed.base)
     found = _find(parsed.model, parsed.revision, folder, is_adapter=False)
+    _check_whole(reference, found)
     if parsed.lora is None:
         return read_checkpoint(reference, found)
     model = read_checkpoint(named, found)
     lora = _find(parsed.lora, parsed.lora_revision, folder, is_adapter=True)
     adapter = read_adapter(reference.removeprefix(f"{named}+"), lora)
     return adapt(model, adapter, reference)
+
+
+def _check_whole(reference: str, path: Path) -> None:
+    if (path / CONFIG).is_file() and not (path / "config.json").is_file():
+        named = read_json(path / CONFIG, "an adapter in peft's format").get("base_model_name_or_path")
+        raise KingyoError(
+            reference,
+            expected="a whole model",
+            received="an adapter",
+            remedy=f"Name it behind its model, as {named or 'model'}+{reference}.",
+        )
 
 
 def _find(name: str, revision: str | None, folder: Path | None, *, is_adapter: bool) -> Path:

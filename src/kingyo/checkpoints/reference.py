@@ -80,14 +80,18 @@ def whole_reference(reference: str, folder: Path) -> str:
 
 def local_path(name: str, folder: Path | None = None) -> Path:
     """Where a folder of this name would be."""
-    return (folder or Path.cwd()) / Path(name).expanduser()
+    try:
+        place = Path(name).expanduser()
+    except RuntimeError:  # ~ of a user that there is not
+        place = Path(name)
+    return (folder or Path.cwd()) / place
 
 
 def is_folder(name: str, folder: Path | None = None) -> bool:
     """Whether there is a folder of this name; a name that no system allows is none."""
     try:
         return local_path(name, folder).is_dir()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, no such user for ~
+    except (OSError, ValueError):  # too long, a NUL
         return False
 
 
