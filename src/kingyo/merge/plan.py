@@ -8,7 +8,7 @@ from kingyo.checkpoints import Checkpoint, check_fit
 from kingyo.errors import KingyoError, suggest
 from kingyo.merge.sources import Sources
 from kingyo.merge.values import check_parameters, resolve
-from kingyo.methods import METHODS, MergeMethod, MethodValues
+from kingyo.methods import METHODS, MergeMethod, MethodValues, takes_base
 from kingyo.recipe import Recipe
 
 
@@ -78,7 +78,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         TensorJob(
             name=info.name,
             shape=info.shape,
-            dtype=(recipe.dtype or info.dtype) if info.is_floating else info.dtype,
+            dtype=(recipe.dtype or info.stored_dtype) if info.is_floating else info.dtype,
             method=method if info.is_floating else None,
             sources=job_sources,
             base=recipe.base_model,
@@ -104,21 +104,22 @@ def _references(recipe: Recipe, opened: Sources) -> list[str]:
 def _merged_positions(recipe: Recipe, method: MergeMethod) -> list[int]:
     """Which of the recipe's sources are merged: all, but the base of a method on task vectors."""
     positions = list(range(len(recipe.sources)))
-    if method.needs_base:
-        if recipe.base_model is None:
-            raise KingyoError(
-                "base_model",
-                expected=f"a base for {method.name}",
-                received="nothing",
-                remedy="Name the models' common ancestor, or take the method linear.",
-            )
+    if method.needs_base and recipe.base_model is None:
+        raise KingyoError(
+            "base_model",
+            expected=f"a base for {method.name}",
+            received="nothing",
+            remedy="Name the models' common ancestor, or take the method linear.",
+        )
+    on_base = takes_base(method) and recipe.base_model is not None
+    if on_base:
         positions = [i for i in positions if recipe.sources[i].model != recipe.base_model]
     least, most = method.min_sources, method.max_sources
     if len(positions) < least or (most is not None and len(positions) > most):
         wanted = (
             f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
         )
-        without = " beside the base" if method.needs_base else ""
+        without = " beside the base" if on_base else ""
         raise KingyoError(
             "models",
             expected=f"{wanted} for {method.name}{without}",

@@ -4,9 +4,26 @@
 ``path/to/file.py:Name``.
 """
 
-from kingyo.methods.contract import MergeMethod, MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import (
+    Guide,
+    MergeMethod,
+    MethodValues,
+    Parameter,
+    TensorContext,
+    guide_of,
+    takes_base,
+)
 from kingyo.registry import Registry
 
 METHODS: Registry[MergeMethod] = Registry("merge method", "kingyo.methods", "kingyo.methods")
 
-__all__ = ["METHODS", "MergeMethod", "MethodValues", "Parameter", "TensorContext"]
+__all__ = [
+    "METHODS",
+    "Guide",
+    "MergeMethod",
+    "MethodValues",
+    "Parameter",
+    "TensorContext",
+    "guide_of",
+    "takes_base",
+]

@@ -154,6 +154,21 @@ class TensorContext:
         return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Guide:
+    """What the page of methods says of one, beside what it declares.
+
+    Attributes:
+        when: when to choose it; one or two sentences.
+        source: who says so: authors, year, title, where.
+        differs: where its results are not those of mergekit 0.1.5, and why; one or two sentences each.
+    """
+
+    when: str
+    source: str
+    differs: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class MergeMethod(Protocol):
     """A pure function on one tensor of each source.
@@ -162,6 +177,9 @@ class MergeMethod(Protocol):
     hold the base. Every operation is elementwise IEEE arithmetic, or a sum in a fixed order
     (``kernels.blocks``, ``kernels.measures``), so that the result has the same bits on every machine and for
     any number of threads. Methods that need a matrix decomposition say so in ``doc``.
+
+    Beside what stands here a method may declare ``takes_base: bool`` and ``guide: Guide``: see the functions
+    ``takes_base`` and ``guide_of``, which know what holds when it does not.
     """
 
     @property
@@ -215,3 +233,14 @@ class MergeMethod(Protocol):
             another ``Lazy`` result, which is computed while the arguments are still there.
         """
         ...
+
+
+def takes_base(method: MergeMethod) -> bool:
+    """Whether it merges task vectors when there is a base: what it says, else whether it needs one."""
+    return bool(getattr(method, "takes_base", method.needs_base))
+
+
+def guide_of(method: MergeMethod) -> Guide | None:
+    """What it says to those who choose, if it says so."""
+    guide = getattr(method, "guide", None)
+    return guide if isinstance(guide, Guide) else None
