@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.reference import ModelReference, parse_reference, whole_reference
+from kingyo.checkpoints.reference import ModelReference, parse_reference, whole_model
 from kingyo.errors import KingyoError
 from tests.models_on_disk import llama
 
@@ -103,16 +103,16 @@ def test_what_is_no_reference(text: str, message: str) -> None:
         parse_reference(text)
 
 
-def test_whole_references(tmp_path: Path) -> None:
+def test_whole_models(tmp_path: Path) -> None:
     for name in ("m", "lora", "odd+name"):
         (tmp_path / name).mkdir()
-    assert whole_reference("m", tmp_path) == f"{tmp_path}/m"
-    assert whole_reference("m+lora", tmp_path) == f"{tmp_path}/m+{tmp_path}/lora"
-    assert whole_reference("org/name@v1+lora", tmp_path) == f"org/name@v1+{tmp_path}/lora"
-    assert whole_reference("odd+name+org/lora@v1", tmp_path) == f"{tmp_path}/odd+name+org/lora@v1"
+    assert whole_model("m", tmp_path) == f"{tmp_path}/m"
+    assert whole_model("m+lora", tmp_path) == f"{tmp_path}/m+{tmp_path}/lora"
+    assert whole_model("org/name@v1+lora", tmp_path) == f"org/name@v1+{tmp_path}/lora"
+    assert whole_model("odd+name+org/lora@v1", tmp_path) == f"{tmp_path}/odd+name+org/lora@v1"
     for reference in ("m+lora", "odd+name+lora"):
-        whole = whole_reference(reference, tmp_path)
-        assert whole_reference(whole, tmp_path / "m") == whole
+        whole = whole_model(reference, tmp_path)
+        assert whole_model(whole, tmp_path / "m") == whole
 
 
 @pytest.mark.parametrize(

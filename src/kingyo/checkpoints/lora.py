@@ -45,6 +45,12 @@ class AdaptedCheckpoint(Checkpoint):
         stored = self.model.read(name)
         return self.changes[name].apply(stored) if name in self.changes else stored
 
+    def into(self, weights: Mapping[str, Tensor]) -> None:
+        """Write what the adapter changes into a live model that was loaded from ``path``, in place."""
+        with torch.no_grad():
+            for name in self.changes:
+                weights[name].copy_(self.read(name))
+
 
 def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpoint:
     """Merge an adapter into a model, tensor by tensor as they are read.

@@ -66,7 +66,7 @@ def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
     return ModelReference(model=model, revision=revision, lora=lora, lora_revision=lora_revision)
 
 
-def whole_reference(reference: str, folder: Path) -> str:
+def whole_model(reference: str, folder: Path) -> str:
     """The reference with whole paths of local folders, so that it means the same from everywhere."""
     parsed = parse_reference(reference, folder)
     return str(

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from kingyo.stats import Interval
     from kingyo.types import Item, ItemScore, Split, Task
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, or a name on the Hub.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A folder, or a name on the Hub; model+lora adds a LoRA.")
+]
 Device = Annotated[str, typer.Option("--device", help="Where the model runs, such as cpu or cuda.")]
 
 
@@ -51,6 +53,7 @@ def evaluate(
     """
     from kingyo.assembly import open_task
     from kingyo.checkpoints import open_checkpoint
+    from kingyo.checkpoints.lora import AdaptedCheckpoint
     from kingyo.models.language import LiveModel
     from kingyo.stats import interval
     from kingyo.summary import interval_json
@@ -63,6 +66,8 @@ def evaluate(
         items = _items(built, split)
         checkpoint = open_checkpoint(model)
         live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size)
+        if isinstance(checkpoint, AdaptedCheckpoint):
+            checkpoint.into(live.weights)
         scores = built.score(live, items)
     result = interval([each.score for each in scores], seed=0)
     if answers is not None:
@@ -89,6 +94,7 @@ def chat(
     Example: `kingyo chat my-model --prompt "{prompt}\\n"`
     """
     from kingyo.checkpoints import open_checkpoint
+    from kingyo.checkpoints.lora import AdaptedCheckpoint
     from kingyo.models.language import LiveModel
 
     if prompt is not None and "{prompt}" not in prompt:
@@ -98,7 +104,10 @@ def chat(
             received=repr(prompt),
             remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
         )
-    live = LiveModel.load(open_checkpoint(model).path, device=device)
+    checkpoint = open_checkpoint(model)
+    live = LiveModel.load(checkpoint.path, device=device)
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        checkpoint.into(live.weights)
     template = None if prompt is None else prompt.replace("\\n", "\n")
     while True:
         try:

@@ -9,7 +9,8 @@ from typing import cast
 
 import yaml
 
-from kingyo.checkpoints import Checkpoint, whole_path
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.reference import parse_reference, whole_model
 from kingyo.recipe import Recipe
 from kingyo.searches import Models
 
@@ -23,8 +24,7 @@ class Origin:
     Attributes:
         name: in the run.yaml.
         reference: as the recipe names it.
-        place: a whole path, or a name on the Hub.
-        is_local: whether it is a folder on this machine.
+        place: its reference with whole paths of folders.
         licence: as its card says; None when it says nothing, or has no card.
         languages: of its card.
     """
@@ -32,14 +32,15 @@ class Origin:
     name: str
     reference: str
     place: str
-    is_local: bool
     licence: str | None
     languages: tuple[str, ...]
 
     @property
     def public_name(self) -> str:
         """How a card may name it: by its name on the Hub; a folder by its last part, not by its path."""
-        return Path(self.place).name if self.is_local else self.place.partition("@")[0]
+        parsed = parse_reference(self.place)
+        parts = [Path(part) for part in (parsed.model, parsed.lora) if part is not None]
+        return "+".join(part.name if part.is_absolute() else str(part) for part in parts)
 
 
 def read_origins(recipe: Recipe, models: Models, folder: Path) -> tuple[Origin, ...]:
@@ -61,14 +62,12 @@ def read_origins(recipe: Recipe, models: Models, folder: Path) -> tuple[Origin, 
 
 
 def _read_origin(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
-    path = whole_path(checkpoint.reference, folder)
     told = read_front_matter(checkpoint.path / "README.md")
     licence = told.get("license")
     return Origin(
         name=name,
         reference=checkpoint.reference,
-        place=str(path or checkpoint.reference),
-        is_local=path is not None,
+        place=whole_model(checkpoint.reference, folder),
         licence=licence if isinstance(licence, str) else None,
         languages=_texts(told.get("language")),
     )

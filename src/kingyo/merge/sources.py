@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint, whole_path
+from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.checkpoints.reference import whole_model
 from kingyo.kernels.facts import Facts
 from kingyo.recipe import Recipe
 from kingyo.registry import whole_reference
@@ -57,7 +58,7 @@ def rooted(recipe: Recipe, folder: Path) -> Recipe:
     """The recipe with whole paths of local files, so that it can be merged from anywhere on this machine."""
 
     def place(reference: str) -> str:
-        return str(whole_path(reference, folder) or reference)
+        return whole_model(reference, folder)
 
     return replace(
         recipe,
