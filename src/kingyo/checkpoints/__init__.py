@@ -4,18 +4,21 @@ from kingyo.checkpoints.checkpoint import Checkpoint, check_finite
 from kingyo.checkpoints.fingerprint import fingerprint
 from kingyo.checkpoints.fit import check_fit
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.layout import Layout
+from kingyo.checkpoints.layout import Layout, Stack
 from kingyo.checkpoints.locate import open_checkpoint, whole_path
+from kingyo.checkpoints.selection import select
 from kingyo.checkpoints.writer import write_checkpoint
 
 __all__ = [
     "Checkpoint",
     "Layout",
+    "Stack",
     "TensorInfo",
     "check_finite",
     "check_fit",
     "fingerprint",
     "open_checkpoint",
+    "select",
     "whole_path",
     "write_checkpoint",
 ]

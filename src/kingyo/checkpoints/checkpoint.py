@@ -5,24 +5,27 @@ It reads safetensors only, executes nothing that a checkpoint brings along, and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from kingyo.checkpoints.header import TensorInfo, read_header
+from kingyo.checkpoints.files import read_config, read_json, read_weights
+from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.mapping import map_tensor
+from kingyo.checkpoints.quantised import refuse_quantised
+from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
+
+__all__ = ["Checkpoint", "check_finite", "read_checkpoint", "read_json"]
 
 _CHECKED_AT_ONCE = 1 << 22
 _KEPT_BELOW = 1 << 20  # bytes; mapping a small tensor again costs more than keeping it
-_MEND_INDEX = "Fetch or save the model again: its index and its shards do not belong together."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +37,16 @@ class Checkpoint:
         path: its folder.
         config: its ``config.json``.
         tensors: what it holds, by name; a stored copy of tied weights is not counted.
+        copies: stored copies of tied weights -> the tensor that they are copies of.
+        stem: how the names of its files with weights begin: ``model``, or ``diffusion_pytorch_model``.
     """
 
     reference: str
     path: Path
     config: Mapping[str, object]
     tensors: Mapping[str, TensorInfo]
+    copies: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    stem: str = "model"
     _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
 
     @property
@@ -50,24 +57,51 @@ class Checkpoint:
     @cached_property
     def layout(self) -> Layout:
         """Where each tensor sits in the model."""
-        return Layout(self.tensors)
+        return Layout(self.tensors, self.config)
+
+    @cached_property
+    def runs_code(self) -> bool:
+        """Whether it brings Python code that transformers runs when told to trust it (``auto_map``)."""
+        tokenizer = self.path / "tokenizer_config.json"
+        told = read_json(tokenizer, "a tokenizer's config") if tokenizer.is_file() else {}
+        return any("auto_map" in level for level in (told, *_levels(self.config)))
+
+    def home(self, name: str) -> str | None:
+        """The tensor that holds the weights of a name: its own, or the one that it is tied to.
+
+        The head of a tied model is its embedding, whether the file holds a copy of it or not.
+
+        Returns:
+            The name of one of ``tensors``; None when it has no such weights.
+        """
+        if name in self.tensors:
+            return name
+        return self.copies.get(name) or stand_in(self, name)
 
     def read(self, name: str) -> Tensor:
         """Return a tensor as stored; a large one is mapped from its file. It is shared: never write to it.
 
         Raises:
-            KingyoError: it has no such tensor.
+            KingyoError: it has no such tensor, and none that is tied to it.
         """
         if name in self._kept:
             return self._kept[name]
-        info = self.tensors.get(name)
-        if info is None:
+        home = self.home(name)
+        if home is None:
             remedy = suggest(name, self.tensors)
             raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+        if home != name:
+            return self.read(home)
+        info = self.tensors[name]
         if info.n_bytes >= _KEPT_BELOW:
             return map_tensor(info)
         self._kept[name] = map_tensor(info).clone()  # a mapping would keep its file open
         return self._kept[name]
+
+
+def _levels(config: Mapping[str, object]) -> list[Mapping[str, object]]:
+    inner = [cast("Mapping[str, object]", value) for value in config.values() if isinstance(value, dict)]
+    return [config, *inner]
 
 
 def check_finite(checkpoint: Checkpoint) -> None:
@@ -93,144 +127,12 @@ def read_checkpoint(reference: str, path: Path) -> Checkpoint:
     """Open the checkpoint in a folder: check its config, its index and every header.
 
     Raises:
-        KingyoError: no safetensors, no config, or files that contradict one another.
+        KingyoError: no safetensors, no config, files that contradict one another, or a quantised model.
     """
-    config = read_json(path / "config.json", "a model's config.json")
-    index = path / "model.safetensors.index.json"
-    single = path / "model.safetensors"
-    if single.is_file():  # first, as in transformers, should both be there
-        tensors = read_header(single)
-    elif index.is_file():
-        tensors = _read_shards(path, index)
-    else:
-        raise _no_weights(path)
-    checkpoint = Checkpoint(reference=reference, path=path, config=config, tensors=tensors)
-    return _hide_tied_head(checkpoint)
-
-
-def read_json(file: Path, what: str) -> dict[str, object]:
-    """Read a JSON file that holds a mapping.
-
-    Raises:
-        KingyoError: it is missing, not JSON, or not a mapping.
-    """
-    try:
-        parsed: object = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise KingyoError(
-            str(file),
-            expected=what,
-            received=error.strerror or str(error),
-            remedy=f"Name a folder that holds {file.name}, and that you may read.",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise KingyoError(
-            str(file),
-            expected=what,
-            received=f"invalid JSON ({error})",
-            remedy="Correct the file, or fetch the model again.",
-        ) from error
-    if not isinstance(parsed, dict):
-        raise KingyoError(
-            str(file),
-            expected=what,
-            received=type(parsed).__name__,
-            remedy="Write it as one JSON object, or fetch the model again.",
-        )
-    return cast("dict[str, object]", parsed)
-
-
-def _read_shards(path: Path, index: Path) -> dict[str, TensorInfo]:
-    named = read_json(index, "an index of shards").get("weight_map")
-    if not isinstance(named, dict) or not named:
-        raise KingyoError(
-            str(index), expected="a weight_map", received="none, or an empty one", remedy=_MEND_INDEX
-        )
-    weight_map = cast("dict[str, object]", named)
-    files = {shard: _shard_file(path, index, shard) for shard in dict.fromkeys(weight_map.values())}
-    headers = {shard: read_header(file) for shard, file in files.items()}
-    found: dict[str, TensorInfo] = {}
-    for shard, header in headers.items():
-        for name, info in header.items():
-            if weight_map.get(name) != shard:
-                received = f"{name} in {shard}"
-                raise KingyoError(
-                    str(index), expected="every tensor of every shard", received=received, remedy=_MEND_INDEX
-                )
-            found[name] = info
-    absent = [name for name in weight_map if name not in found]
-    if absent:
-        received = f"'{absent[0]}', which {weight_map[absent[0]]} does not hold"
-        raise KingyoError(
-            str(index), expected="tensors that the shards hold", received=received, remedy=_MEND_INDEX
-        )
-    return found
-
-
-def _shard_file(path: Path, index: Path, shard: object) -> Path:
-    """The file of a shard: a plain name below the folder, never a way out of it."""
-    pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
-    if pure.is_absolute() or ".." in pure.parts or "\\" in str(pure) or pure.suffix != ".safetensors":
-        raise KingyoError(
-            str(index),
-            expected="shards inside the folder",
-            received=repr(shard),
-            remedy="Correct the index: it may name .safetensors files below its own folder only.",
-        )
-    file = path / pure
-    if not file.is_file():
-        raise KingyoError(
-            str(index),
-            expected=f"the shard {shard}",
-            received="no such file",
-            remedy="Put the shard into the folder, or fetch the model again.",
-        )
-    return file
-
-
-def _no_weights(path: Path) -> KingyoError:
-    pickles = [file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in path.glob(pattern)]
-    if pickles:
-        return KingyoError(
-            str(path),
-            expected="weights in safetensors",
-            received=f"only pickles ({pickles[0]})",
-            remedy="Pickles can run code: convert it with save_pretrained of a model you trust.",
-        )
-    return KingyoError(
-        str(path),
-        expected="model.safetensors or its index",
-        received="neither",
-        remedy="Name the folder of a whole model, as save_pretrained writes it.",
-    )
-
-
-def _hide_tied_head(checkpoint: Checkpoint) -> Checkpoint:
-    """Leave out a stored copy of tied weights: the config says that it is the embedding."""
-    if not _is_tied(checkpoint.config):
-        return checkpoint
-    tensors = dict(checkpoint.tensors)
-    layout = checkpoint.layout
-    embeddings = [name for name in tensors if layout.kind(name) == "embedding"]
-    for head in [name for name in tensors if layout.kind(name) == "head" and name.endswith("weight")]:
-        twins = [name for name in embeddings if tensors[name].shape == tensors[head].shape]
-        if not twins:
-            continue
-        if not any(torch.equal(checkpoint.read(head), checkpoint.read(name)) for name in twins):
-            raise KingyoError(
-                f"{checkpoint.reference}: {head}",
-                expected=f"the same weights as {twins[0]}, since the config ties them",
-                received="other weights",
-                remedy="Set tie_word_embeddings to false in config.json if they are not tied.",
-            )
-        del tensors[head]
-    return Checkpoint(
-        reference=checkpoint.reference, path=checkpoint.path, config=checkpoint.config, tensors=tensors
-    )
-
-
-def _is_tied(config: Mapping[str, object]) -> bool:
-    inner = config.get("text_config")
-    levels = [config, cast("Mapping[str, object]", inner)] if isinstance(inner, dict) else [config]
-    stated = [level["tie_word_embeddings"] for level in levels if "tie_word_embeddings" in level]
-    return bool(stated) and stated[0] is True
+    config = read_config(path)
+    stem, tensors = read_weights(path)
+    refuse_quantised(reference, config, tensors)
+    whole = Checkpoint(reference=reference, path=path, config=config, tensors=tensors, stem=stem)
+    copies = find_copies(whole)
+    kept = {name: info for name, info in tensors.items() if name not in copies}
+    return replace(whole, tensors=kept, copies=copies, _kept={}) if copies else whole

@@ -1,27 +1,22 @@
-"""Where each tensor sits in a model, inferred from the names of its tensors alone.
+"""Where each tensor sits in a model, inferred from the names of its tensors and its config.
 
-There is no table of architectures: blocks are the longest numbered list among the names, kinds follow from
+There is no table of architectures: blocks are the numbered lists among the names, kinds and parts follow from
 the words of a name. It reads no file and no weight.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping
 
+from kingyo.checkpoints.filters import shortest_filters
+from kingyo.checkpoints.kinds import KINDS, Kind, find_kind, is_after
+from kingyo.checkpoints.parts import find_parts, rank
+from kingyo.checkpoints.stacks import Stack, find_stacks, name_stacks, stack_rank
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import Conditional
 
-Kind = Literal["attention", "mlp", "norm", "embedding", "head", "other"]
-KINDS: tuple[Kind, ...] = ("embedding", "attention", "mlp", "norm", "head", "other")
-
-_ATTENTION = re.compile(r"attn|attention")
-_MLP = re.compile(r"mlp|ffn|feed_?forward|moe|expert|dense_?relu|^fc\d?$|^w[123]$|^(gate|up|down)_proj$")
-_NORM = re.compile(r"norm|^ln(_|\d|$)")
-_EMBEDDING = re.compile(r"emb|^w[tp]e$")
-_HEAD = re.compile(r"head|embed_out|^output$|^score$|classifier")
+__all__ = ["KINDS", "Kind", "Layout", "Stack"]
 
 
 class Layout:
@@ -29,37 +24,88 @@ class Layout:
 
     Args:
         names: the names of its tensors.
+        config: its ``config.json``, which tells parts apart where names do not.
+
+    Attributes:
+        stacks: its stacks of blocks, from input to output.
+        main: the stack whose blocks are *the* layers: the language model's, else the largest; None without
+            any numbered list.
+        parts: its parts and their tensors, from input to output: ``language``, ``vision``, ``audio``,
+            ``projector``; ``encoder``, ``decoder``, ``shared``; ``unet``; ``model``; ``other``.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], config: Mapping[str, object] | None = None) -> None:
         self.names = tuple(names)
-        self._stack = _main_stack(self.names)
-        self._block = {name: self._find_block(name) for name in self.names}
-        self._kind: dict[str, Kind] = {name: _find_kind(name, self._block[name]) for name in self.names}
-        indices = sorted({block for block in self._block.values() if block is not None})
-        self._place = {block: place for place, block in enumerate(indices)}
+        found = find_stacks(self.names)
+        inside = {name for stack in found for names in stack.blocks.values() for name in names}
+        outer = [name for name in self.names if name not in inside]
+        placed, outer_parts = find_parts(found, outer, config or {})
+        self.stacks = tuple(sorted(name_stacks(placed), key=_stack_order))
+        self.main = _main_stack(self.stacks)
+        self._where = {
+            name: (stack, number, place)
+            for stack in self.stacks
+            for place, (number, names) in enumerate(stack.blocks.items())
+            for name in names
+        }
+        self._kind: dict[str, Kind] = {name: self._find_kind(name) for name in self.names}
+        self._after = {name for name in outer if is_after(name)}
+        part = {**outer_parts, **{name: where[0].part for name, where in self._where.items()}}
+        self.parts: Mapping[str, tuple[str, ...]] = {
+            key: tuple(name for name in self.names if part[name] == key)
+            for key in sorted(set(part.values()), key=lambda key: (rank(key), key))
+        }
+        self._part = part
         self._groups: dict[str, dict[str, tuple[str, ...]]] = {}
         self._filters: dict[str, tuple[tuple[str | None, str], ...]] = {}
 
     @property
     def n_blocks(self) -> int:
         """How many blocks (layers) the main stack has."""
-        return len(self._place)
+        return 0 if self.main is None else len(self.main.blocks)
+
+    def stack(self, name: str) -> Stack | None:
+        """The stack that a tensor is in, or None outside of all blocks."""
+        where = self._where.get(name)
+        return None if where is None else where[0]
 
     def block(self, name: str) -> int | None:
-        """The index of a tensor's block, or None outside the main stack."""
-        return self._block[name]
+        """The number of a tensor's block in its stack, or None outside of all blocks."""
+        where = self._where.get(name)
+        return None if where is None else where[1]
 
     def kind(self, name: str) -> Kind:
-        """What a tensor is part of."""
+        """What a tensor is part of: attention (or whatever mixes tokens in its place), mlp, norm, …"""
         return self._kind[name]
 
+    def part(self, name: str) -> str:
+        """The part of the model that a tensor belongs to; see ``parts``."""
+        return self._part[name]
+
     def depth(self, name: str) -> float:
-        """Where a tensor sits, from 0 (embeddings, first block) to 1 (last block, final norm, head)."""
-        block = self._block[name]
-        if block is None:
-            return 1.0 if self._is_after(name) else 0.0
-        return self._place[block] / max(1, self.n_blocks - 1)
+        """Where a tensor sits in its stack or part: 0 (embeddings, first block) to 1 (last block, head)."""
+        where = self._where.get(name)
+        if where is None:
+            return 1.0 if name in self._after else 0.0
+        stack, _, place = where
+        return place / max(1, len(stack.blocks) - 1)
+
+    def rename(self, name: str, block: int) -> str:
+        """The name of the same tensor in another block of the main stack; there need not be such a block.
+
+        Raises:
+            KingyoError: the tensor is in no block of the main stack.
+        """
+        stack = self.stack(name)
+        if stack is None or stack is not self.main or not stack.is_numbered:
+            where = "none" if self.main is None else self.main.prefix
+            raise KingyoError(
+                name,
+                expected=f"a tensor of the blocks that are moved ({where})",
+                received="a tensor outside of them",
+                remedy="Move blocks of the main stack only; all else stays as it is in one model.",
+            )
+        return f"{stack.prefix}.{block}.{stack.rest(name)}"
 
     def groups(self, how: str) -> Mapping[str, tuple[str, ...]]:
         """Split the tensors into named groups; every tensor is in exactly one.
@@ -68,6 +114,7 @@ class Layout:
             how: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
                 norms with the mlp); or ``layers:N``, N spans of blocks, embeddings with the first and head
                 with the last. By block, tensors before the blocks are ``embedding``, those after ``head``.
+                Where there are several stacks or parts, names begin with the stack's or the part's.
 
         Raises:
             KingyoError: an unknown way, or more spans than blocks.
@@ -95,41 +142,56 @@ class Layout:
                 remedy="Give each of these groups one value, and no others.",
             )
         if how not in self._filters:
-            self._filters[how] = tuple(_shortest_filters(groups))
+            self._filters[how] = tuple(shortest_filters(groups))
         return tuple(
             Conditional(filter=filter_, value=values[group]) for filter_, group in self._filters[how]
         )
 
-    def _find_block(self, name: str) -> int | None:
-        found = _numbered(name)
-        return found[1] if found is not None and found[0] == self._stack else None
+    def _find_kind(self, name: str) -> Kind:
+        stack = self.stack(name)
+        if stack is None:
+            return find_kind(name, in_block=False)
+        rest = stack.rest(name)
+        return find_kind(rest if "." in rest else name, in_block=True)
 
-    def _is_after(self, name: str) -> bool:
-        return self._kind[name] in ("head", "norm")
-
-    def _order(self, name: str) -> tuple[int, int, bool, str]:
+    def _order(self, name: str) -> tuple[int, str, int, tuple[int, str], int, bool, str]:
         """From input to output; in a block attention comes first."""
-        block = self._block[name]
-        if block is not None:
-            return 1, self._place[block], self._kind[name] != "attention", name
-        return (2 if self._is_after(name) else 0), 0, False, name
+        part = self._part[name]
+        where = self._where.get(name)
+        if where is None:
+            return rank(part), part, (2 if name in self._after else 0), (0, ""), 0, False, name
+        stack, _, place = where
+        return rank(part), part, 1, _inner_order(stack), place, self._kind[name] != "attention", name
 
     def _group(self, name: str, how: str) -> str:
-        spans = re.fullmatch(r"layers:([1-9]\d*)", how)
+        spans = re.fullmatch(r"layers:([1-9][0-9]{0,8})", how)
         if how == "one":
             return "all"
         if how == "kind":
-            return self._kind[name]
+            return f"{self._of_part(name)}{self._kind[name]}"
         if spans is not None:
             return self._span(name, int(spans[1]))
         if how not in ("block", "block+kind"):
             raise unknown("groups", how, ("one", "kind", "block", "block+kind", "layers:N"))
-        block = self._block[name]
-        if block is None:
-            return "head" if self._is_after(name) else "embedding"
+        where = self._where.get(name)
+        if where is None:
+            return self._outer_group(name)
+        group = f"{self._of_stack(where[0])}block.{where[1]}"
         if how == "block":
-            return f"block.{block}"
-        return f"block.{block}.{'attention' if self._kind[name] == 'attention' else 'mlp'}"
+            return group
+        return f"{group}.{'attention' if self._kind[name] == 'attention' else 'mlp'}"
+
+    def _of_part(self, name: str) -> str:
+        return f"{self._part[name]}." if len(self.parts) > 1 else ""
+
+    def _of_stack(self, stack: Stack) -> str:
+        return f"{stack.name}." if len(self.stacks) > 1 else ""
+
+    def _outer_group(self, name: str) -> str:
+        part = self._part[name]
+        if len(self.parts) > 1 and not any(stack.part == part for stack in self.stacks):
+            return part
+        return f"{self._of_part(name)}{'head' if name in self._after else 'embedding'}"
 
     def _span(self, name: str, spans: int) -> str:
         if spans > max(1, self.n_blocks):
@@ -139,90 +201,30 @@ class Layout:
                 received=f"layers:{spans}",
                 remedy="Set merge.groups to block, or to fewer spans.",
             )
-        block = self._block[name]
-        if block is None:
-            return f"layers.{spans - 1 if self._is_after(name) else 0}"
-        return f"layers.{self._place[block] * spans // self.n_blocks}"
+        where = self._where.get(name)
+        if where is not None:
+            stack, _, place = where
+        else:
+            own = [stack for stack in self.stacks if stack.part == self._part[name]]
+            if not own:
+                return self._outer_group(name) if self.stacks else "layers.0"
+            stack = own[-1] if name in self._after else own[0]
+            place = len(stack.blocks) - 1 if name in self._after else 0
+        return f"{self._of_stack(stack)}layers.{place * spans // len(stack.blocks)}"
 
 
-def _numbered(name: str) -> tuple[str, int] | None:
-    """The first numbered list in a name: what comes before the number, and the number."""
-    found = re.match(r"(.*?)\.(\d+)\.", name)
-    return (found[1], int(found[2])) if found else None
+def _main_stack(stacks: Iterable[Stack]) -> Stack | None:
+    """The language model's largest stack, else the largest; of equals the first by name."""
+
+    def key(stack: Stack) -> tuple[bool, int, str]:
+        return stack.part != "language", -stack.n_tensors, stack.prefix
+
+    return min(stacks, key=key, default=None)
 
 
-def _main_stack(names: Iterable[str]) -> str | None:
-    """The numbered list that holds the most tensors; of equals the first by name."""
-    counts = Counter(found[0] for name in names if (found := _numbered(name)) is not None)
-    return min(counts, key=lambda stack: (-counts[stack], stack)) if counts else None
+def _stack_order(stack: Stack) -> tuple[int, str, int, str]:
+    return rank(stack.part), stack.part, *_inner_order(stack)
 
 
-def _find_kind(name: str, block: int | None) -> Kind:
-    modules = [part.lower() for part in name.split(".") if part not in ("weight", "bias")]
-    if block is None:
-        return _outer_kind(modules)
-    parents, leaf = modules[:-1], modules[-1]
-    if any(_ATTENTION.search(parent) for parent in parents):
-        return "attention"
-    if any(_MLP.search(parent) for parent in parents):
-        return "mlp"
-    if _NORM.search(leaf):
-        return "norm"
-    if _ATTENTION.search(leaf):
-        return "attention"
-    return "mlp" if _MLP.search(leaf) else "other"
-
-
-def _outer_kind(modules: list[str]) -> Kind:
-    if any(_HEAD.search(module) for module in modules):
-        return "head"
-    if any(_EMBEDDING.search(module) for module in modules):
-        return "embedding"
-    return "norm" if modules and _NORM.search(modules[-1]) else "other"
-
-
-def _shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
-    """Cover each group by few, short parts of names that match nothing of the groups still to come."""
-    owner = {name: group for group, names in groups.items() for name in names}
-    left = set(owner)
-    for group in groups:
-        if all(owner[name] == group for name in left):
-            yield None, group
-            return
-        foreign = [name for name, its in owner.items() if its != group]
-        while open_ := [name for name in groups[group] if name in left]:
-            later = [name for name in foreign if name in left]
-            best = next((part for part in _best_parts(open_) if _is_sound(part, later, foreign)), open_[0])
-            longer = [name for name in later if best in name]
-            if longer:  # a name within a longer name: that one goes first, by its whole name
-                best = max(longer, key=len)
-            yield best, owner[next(name for name in left if best in name)]
-            left = {name for name in left if best not in name}
-
-
-def _is_sound(part: str, later: list[str], foreign: list[str]) -> bool:
-    """A part with a number may match what earlier filters took; one without must be its group's alone."""
-    numbered = any(word.isdigit() for word in part.split("."))
-    return not any(part in name for name in (later if numbered else foreign))
-
-
-def _best_parts(names: list[str]) -> list[str]:
-    """Parts of names that may stand in a filter: those that match most names first, short before long."""
-    parts = {part for name in names for part in _parts(name)}
-    return sorted(parts, key=lambda part: (-sum(part in name for name in names), len(part), part))
-
-
-def _parts(name: str) -> Iterator[str]:
-    """Whole words of a name; a number only behind its list's name, and closed by a dot."""
-    words = name.split(".")
-    for start in range(len(words)):
-        for end in range(start + 1, len(words) + 1):
-            part = ".".join(words[start:end])
-            dotted = f".{part}" if start else part
-            closed = "." if end < len(words) else ""
-            if words[end - 1].isdigit():
-                if end - start > 1 and not words[start].isdigit():
-                    yield from (f"{part}{closed}", f"{dotted}{closed}")
-            elif not words[start].isdigit():
-                yield from (part, dotted, f"{part}{closed}", f"{dotted}{closed}")
-    yield name
+def _inner_order(stack: Stack) -> tuple[int, str]:
+    return stack_rank(stack), stack.prefix

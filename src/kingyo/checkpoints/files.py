@@ -1,0 +1,214 @@
+"""The files of a checkpoint's folder: which of them hold its weights, and one clear error when none do.
+
+It knows what transformers and diffusers name their files; what is in them is checked elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+from kingyo.checkpoints.header import TensorInfo, read_header
+from kingyo.errors import KingyoError
+
+STEMS = ("model", "diffusion_pytorch_model")
+"""How files with weights begin: those of transformers, those of diffusers."""
+
+_LONGEST = 100_000_000  # bytes of a config or an index
+_MEND_INDEX = "Fetch or save the model again: its index and its shards do not belong together."
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def read_json(file: Path, what: str) -> dict[str, object]:
+    """Read a JSON file that holds a mapping.
+
+    Raises:
+        KingyoError: it is missing, not JSON, or not a mapping.
+    """
+    try:
+        length = file.stat().st_size
+        parsed: object = json.loads(file.read_text(encoding="utf-8")) if length <= _LONGEST else None
+    except OSError as error:
+        raise KingyoError(
+            str(file),
+            expected=what,
+            received=error.strerror or str(error),
+            remedy=f"Name a folder that holds {file.name}, and that you may read.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise KingyoError(
+            str(file),
+            expected=what,
+            received=f"invalid JSON ({error})",
+            remedy="Correct the file, or fetch the model again.",
+        ) from error
+    if length > _LONGEST:
+        raise KingyoError(
+            str(file),
+            expected=what,
+            received=f"{length:,} bytes",
+            remedy="No such file is that long: fetch the model again.",
+        )
+    if not isinstance(parsed, dict):
+        raise KingyoError(
+            str(file),
+            expected=what,
+            received=type(parsed).__name__,
+            remedy="Write it as one JSON object, or fetch the model again.",
+        )
+    return cast("dict[str, object]", parsed)
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """Read the config.json of a checkpoint's folder.
+
+    Raises:
+        KingyoError: there is none, or it is broken. A pipeline of diffusers, an adapter and a GGUF are named.
+    """
+    if not (path / "config.json").is_file():
+        if (path / "model_index.json").is_file():
+            raise _pipeline(path)
+        if (path / "adapter_config.json").is_file():
+            raise KingyoError(
+                str(path),
+                expected="a whole model",
+                received="a LoRA (adapter_config.json)",
+                remedy="Name it behind its model: model+lora.",
+            )
+        if (gguf := next(path.glob("*.gguf"), None)) is not None:
+            raise _gguf(path, gguf)
+    return read_json(path / "config.json", "a model's config.json")
+
+
+def read_weights(path: Path) -> tuple[str, dict[str, TensorInfo]]:
+    """Read the headers of a folder's weights.
+
+    Returns:
+        The stem of its files' names, and its tensors in the order of their data.
+
+    Raises:
+        KingyoError: there are none, or files that contradict one another.
+    """
+    for stem in STEMS:
+        single, index = path / f"{stem}.safetensors", path / f"{stem}.safetensors.index.json"
+        if single.is_file():  # first, as in transformers, should both be there
+            return stem, _require_tensors(read_header(single), single)
+        if index.is_file():
+            return stem, _require_tensors(_read_shards(path, index), index)
+    raise _no_weights(path)
+
+
+def _require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
+    if not tensors:
+        raise KingyoError(
+            str(file),
+            expected="a model's tensors",
+            received="none: the model is empty",
+            remedy="Save or fetch the model again.",
+        )
+    return tensors
+
+
+def _read_shards(path: Path, index: Path) -> dict[str, TensorInfo]:
+    named = read_json(index, "an index of shards").get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise KingyoError(
+            str(index), expected="a weight_map", received="none, or an empty one", remedy=_MEND_INDEX
+        )
+    weight_map = cast("dict[str, object]", named)
+    files = {name: _shard_file(path, index, shard) for name, shard in weight_map.items()}
+    found: dict[str, TensorInfo] = {}
+    for file in dict.fromkeys(files.values()):
+        for name, info in read_header(file).items():
+            if files.get(name) != file:
+                raise KingyoError(
+                    str(index),
+                    expected="every tensor of every shard",
+                    received=f"{name} in {file.relative_to(path)}",
+                    remedy=_MEND_INDEX,
+                )
+            found[name] = info
+    absent = [name for name in weight_map if name not in found]
+    if absent:
+        received = f"'{absent[0]}', which {weight_map[absent[0]]} does not hold"
+        raise KingyoError(
+            str(index), expected="tensors that the shards hold", received=received, remedy=_MEND_INDEX
+        )
+    return found
+
+
+def _shard_file(path: Path, index: Path, shard: object) -> Path:
+    """The file of a shard: a plain name below the folder, never a way out of it.
+
+    The file itself may be a link to elsewhere: the Hub's cache is made of such links.
+    """
+    pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
+    if pure.is_absolute() or ".." in pure.parts or "\\" in str(pure) or pure.suffix != ".safetensors":
+        raise KingyoError(
+            str(index),
+            expected="shards inside the folder",
+            received=f"{shard!r:.200}",
+            remedy="Correct the index: it may name .safetensors files below its own folder only.",
+        )
+    file = path / pure
+    try:
+        is_there = file.is_file()
+    except (OSError, ValueError):  # a name that no system allows
+        is_there = False
+    if not is_there:
+        raise KingyoError(
+            str(index),
+            expected=f"the shard {shard!r:.200}",
+            received="no such file",
+            remedy="Put the shard into the folder, or fetch the model again.",
+        )
+    return file
+
+
+def _no_weights(path: Path) -> KingyoError:
+    pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
+    others = sorted(file.name for file in path.glob("*.safetensors"))
+    gguf = next(path.glob("*.gguf"), None)
+    if others:
+        return KingyoError(
+            str(path),
+            expected="model.safetensors or its index",
+            received=f"other weights ({others[0]})",
+            remedy=f"Rename {others[0]} to model.safetensors if these are the weights you mean.",
+        )
+    if pickles:
+        return KingyoError(
+            str(path),
+            expected="weights in safetensors",
+            received=f"only pickles ({pickles[0]})",
+            remedy="Pickles can run code: convert it with save_pretrained of a model you trust.",
+        )
+    if gguf is not None:
+        return _gguf(path, gguf)
+    return KingyoError(
+        str(path),
+        expected="model.safetensors or its index",
+        received="neither",
+        remedy="Name the folder of a whole model, as save_pretrained writes it.",
+    )
+
+
+def _gguf(path: Path, file: Path) -> KingyoError:
+    return KingyoError(
+        str(path),
+        expected="weights in safetensors",
+        received=f"a GGUF ({file.name})",
+        remedy="Name the model that the GGUF was made from: its weights are whole, a GGUF's mostly rounded.",
+    )
+
+
+def _pipeline(path: Path) -> KingyoError:
+    ends = tuple(f"{stem}.safetensors{end}" for stem in STEMS for end in ("", ".index.json"))
+    stages = sorted({file.parent.name for end in ends for file in path.glob(f"*/{end}")})
+    return KingyoError(
+        str(path),
+        expected="one model",
+        received=f"a pipeline of diffusers: {', '.join(stages) or 'without weights in safetensors'}",
+        remedy=f"Name the folder of one of its models, such as {path / (stages or ['unet'])[0]}.",
+    )

@@ -1,0 +1,63 @@
+"""Whether a checkpoint is quantised. Its numbers are codes then, and an average of codes means nothing.
+
+It looks at the config, names and dtypes; it reads no weight.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from kingyo.checkpoints.header import TensorInfo
+from kingyo.errors import KingyoError
+
+_CODES = re.compile(
+    r"\.(qweight|qzeros|g_idx|SCB|absmax|quant_map|nested_absmax|weight_format|weight_packed|weight_scale"
+    r"|weight_scale_inv|weight_shape)$|\.quant_state\.|_(blocks|scales)$"
+)
+_WHOLE = "Name the model as it was before it was quantised, or dequantise it (transformers: dequantize())."
+
+
+def refuse_quantised(reference: str, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]) -> None:
+    """Check that the weights of a checkpoint are numbers that can be merged.
+
+    Raises:
+        KingyoError: they are quantised: by bitsandbytes, GPTQ, AWQ, fp8 with scales, …
+    """
+    for level in (config, *_inner(config)):
+        stated = level.get("quantization_config")
+        if stated:
+            raise KingyoError(
+                f"{reference}: config.json",
+                expected="weights that can be merged",
+                received=f"a quantised model ({_method(stated)})",
+                remedy=_WHOLE,
+            )
+    for name, info in tensors.items():
+        if _CODES.search(name) and not (info.is_floating and name.endswith(("_blocks", "_scales"))):
+            raise _quantised(reference, name, info)
+        if name.endswith("weight") and not info.is_floating and len(info.shape) > 1:
+            raise _quantised(reference, name, info)
+
+
+def _quantised(reference: str, name: str, info: TensorInfo) -> KingyoError:
+    return KingyoError(
+        f"{reference}: {name}",
+        expected="weights that can be merged",
+        received=f"a quantised model ({info.dtype})",
+        remedy=_WHOLE,
+    )
+
+
+def _inner(config: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    for key, value in config.items():
+        if key.endswith("_config") and isinstance(value, dict):
+            yield cast("Mapping[str, object]", value)
+
+
+def _method(stated: object) -> str:
+    if not isinstance(stated, dict):
+        return f"{stated!r:.80}"
+    settings = cast("Mapping[str, object]", stated)
+    return str(settings.get("quant_method") or settings.get("quant_type") or "quantization_config")[:80]

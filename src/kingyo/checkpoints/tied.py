@@ -1,0 +1,120 @@
+"""Tied weights: tensors that a model holds once and uses under several names, the head as the embedding.
+
+transformers stores them once, and ties them again when it loads what was stored. Whether they are tied stands
+in the config; where that is silent, in transformers' defaults. Some checkpoints store a copy all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from kingyo.checkpoints.defaults import default_of
+from kingyo.checkpoints.kinds import find_kind, is_output, is_vocabulary
+from kingyo.errors import KingyoError
+
+if TYPE_CHECKING:
+    from kingyo.checkpoints.checkpoint import Checkpoint
+
+KEY = "tie_word_embeddings"
+_SPEAKING = ("language", "decoder", "shared", "encoder")
+
+
+def is_tied(config: Mapping[str, object]) -> bool | None:
+    """What a config says of head and embedding; None when it says nothing."""
+    levels = [config, *(cast("Mapping[str, object]", inner) for inner in _texts(config))]
+    stated = [level[KEY] for level in levels if KEY in level]
+    return stated[0] is True if stated else None
+
+
+def untie(config: Mapping[str, object]) -> dict[str, object]:
+    """The config of the same model with a head of its own."""
+    changed = dict(config)
+    for key in ("text_config", "llm_config"):
+        inner = config.get(key)
+        if isinstance(inner, dict) and KEY in inner:
+            changed[key] = {**cast("dict[str, object]", inner), KEY: False}
+    return {**changed, KEY: False}
+
+
+def find_embedding(model: Checkpoint) -> str | None:
+    """The embedding of tokens: the tensor that others are tied to."""
+    found = [
+        name
+        for name in _vocabulary(model)
+        if model.layout.kind(name) == "embedding" and len(model.tensors[name].shape) == 2
+    ]
+    return min(found, key=lambda name: ("shared" not in name, name.count("."), name), default=None)
+
+
+def find_copies(model: Checkpoint) -> dict[str, str]:
+    """Find tensors that are stored a second time: a tied head, the embeddings of an encoder and its decoder.
+
+    Returns:
+        The copy -> the tensor that it is a copy of.
+
+    Raises:
+        KingyoError: the config ties a head that is stored with weights of its own.
+    """
+    copies = dict(_biases(model))
+    embedding = find_embedding(model)
+    if embedding is None:
+        return copies
+    shape = model.tensors[embedding].shape
+    alike = [name for name in _vocabulary(model) if name != embedding and model.tensors[name].shape == shape]
+    equal = [name for name in alike if torch.equal(model.read(name), model.read(embedding))]
+    heads = [name for name in alike if model.layout.kind(name) == "head"]
+    if heads and is_tied(model.config) is True and not any(name in equal for name in heads):
+        raise KingyoError(
+            f"{model.reference}: {heads[0]}",
+            expected=f"the same weights as {embedding}, since the config ties them",
+            received="other weights",
+            remedy=f"Set {KEY} to false in config.json if they are not tied.",
+        )
+    return copies | {name: embedding for name in equal if name not in heads or _ties(model)}
+
+
+def stand_in(model: Checkpoint, name: str) -> str | None:
+    """The tensor that stands for one that is not stored since it is tied; None when none does."""
+    is_head = is_output(name)
+    is_embedding = is_vocabulary(name) and find_kind(name, in_block=False) == "embedding"
+    if not (is_head or is_embedding) or any(word.isdigit() for word in name.split(".")):
+        return None
+    found = find_embedding(model)
+    if found is None and is_embedding:  # stored by the name of the head alone
+        found = next((each for each in _vocabulary(model) if is_output(each)), None)
+    return found if found is not None and _ties(model) else None
+
+
+def _vocabulary(model: Checkpoint) -> list[str]:
+    """Tensors that may have one row per token."""
+    layout = model.layout
+    return [
+        name
+        for name in model.tensors
+        if layout.stack(name) is None and layout.part(name) in _SPEAKING and is_vocabulary(name)
+    ]
+
+
+def _ties(model: Checkpoint) -> bool:
+    stated = is_tied(model.config)
+    return default_of(model.config, KEY) is True if stated is None else stated
+
+
+def _biases(model: Checkpoint) -> Iterator[tuple[str, str]]:
+    """A head's bias that is stored as its parent's as well: ``predictions.decoder.bias``, as in BERT."""
+    for name, info in model.tensors.items():
+        above = f"{name.removesuffix('.bias').rpartition('.')[0]}.bias"
+        if model.layout.kind(name) != "head" or not name.endswith(".bias") or above not in model.tensors:
+            continue
+        same = model.tensors[above].shape == info.shape and torch.equal(model.read(name), model.read(above))
+        if same and _ties(model):
+            yield name, above
+
+
+def _texts(config: Mapping[str, object]) -> Iterator[object]:
+    for key in ("text_config", "llm_config"):
+        if isinstance(config.get(key), dict):
+            yield config[key]
