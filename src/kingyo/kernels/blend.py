@@ -7,6 +7,7 @@ gives the same bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ class Blend:
         base: θ₀; None for a sum of the sources themselves.
         scale: λ.
         elect: keep, entry by entry, only terms with the sign of Σ fᵢmᵢδᵢ (a sum of zero elects +).
+        equal_votes: elect by Σ mᵢδᵢ instead, without the factors.
         normalize: with ``elect``, divide by the shares that agree; a divisor below 1e-8 counts as 1.
         spread: keep only entries whose variance over the task vectors is among the largest.
     """
@@ -55,30 +57,43 @@ class Blend:
     base: Tensor | None = None
     scale: float = 1.0
     elect: bool = False
+    equal_votes: bool = False
     normalize: bool = False
     spread: Limit | None = None
+
+    @property
+    def n_elements(self) -> int:
+        """How many numbers the result has."""
+        return math.prod(self.shape)
+
+    def rows(self, span: Span) -> Tensor:
+        """What enters the sum of each source before its factor: mᵢδᵢ, new memory, one row each."""
+        deltas = rows([term.source.reshape(-1) for term in self.terms], span)
+        if self.base is not None:
+            deltas.sub_(self.base.reshape(-1)[span[0] : span[1]])
+        for row, term in zip(deltas.unbind(0), self.terms, strict=True):
+            if term.keep is not None:
+                row.mul_(term.keep.mask(row, span))
+        if self.spread is not None:
+            deltas.mul_(self.spread.holds(variance(deltas), span[0]))
+        return deltas
 
     def block(self, span: Span) -> Tensor:
         """The entries of a span in new float32 memory."""
         start = None if self.base is None else self.base.reshape(-1)[span[0] : span[1]].float()
         if not self.terms:
             return torch.zeros(span[1] - span[0]) if start is None else start.clone()
-        deltas = rows([term.source.reshape(-1) for term in self.terms], span)
-        if start is not None:
-            deltas.sub_(start)
-        for row, term in zip(deltas.unbind(0), self.terms, strict=True):
-            if term.keep is not None:
-                row.mul_(term.keep.mask(row, span))
-        if self.spread is not None:
-            deltas.mul_(self.spread.holds(variance(deltas), span[0]))
+        deltas = self.rows(span)
+        votes = add_rows(deltas) if self.equal_votes else None
         terms = deltas.mul_(column([term.factor for term in self.terms]))
-        total = self._elected(terms) if self.elect else add_rows(terms)
+        total = self._elected(terms, votes) if self.elect else add_rows(terms)
         total.mul_(self.scale)
         return total if start is None else total.add_(start)
 
-    def _elected(self, terms: Tensor) -> Tensor:
-        sign = add_rows(terms).ge_(0.0).mul_(2.0).sub_(1.0)
-        agreeing = terms.mul_(sign).relu_()  # |fᵢδᵢ| where the sign is the elected one, else 0
+    def _elected(self, terms: Tensor, votes: Tensor | None) -> Tensor:
+        sign = (add_rows(terms) if votes is None else votes).ge_(0.0).mul_(2.0).sub_(1.0)
+        agreeing = terms.mul_(sign)
+        agreeing.masked_fill_(agreeing <= 0.0, 0.0)  # |fᵢδᵢ| where the sign is the elected one, else 0
         total = add_rows(agreeing).mul_(sign)
         if not self.normalize:
             return total

@@ -1,22 +1,31 @@
 """What is measured of task vectors before they are blended: sums, products, and the largest entries.
 
-A function here is the reference in torch and numpy. Every sum has a fixed order (``blocks.block_sums``) and
-is in float64, so that a measure has the same bits wherever it is taken.
+Measures have the same bits wherever they are taken: every sum has a fixed order and is in float64.
+``reference`` defines them; here the compiled passes take them where those run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kingyo.kernels.blend import variance
-from kingyo.kernels.blocks import Span, block_sums, rows, spans
+from kingyo.kernels import reference
+from kingyo.kernels.blend import Blend, Term
+from kingyo.kernels.blocks import BLOCK, Span
 from kingyo.kernels.keep import Keep, Limit
+from kingyo.kernels.packed import cuts, pack
+from kingyo.kernels.passes import by_spans, is_compiled
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+_SHIFT = 15
+"""Sizes are counted by their upper 17 bits less the sign: 65,536 bins, 256 of each power of two."""
+_CHUNK = 1 << 12
 
 
 def gram(tensors: Sequence[Tensor], base: Tensor | None = None) -> Floats:
@@ -27,23 +36,15 @@ def gram(tensors: Sequence[Tensor], base: Tensor | None = None) -> Floats:
     """
     n = len(tensors)
     first, second = np.triu_indices(n)
-    total = np.zeros(len(first))
-    for _, deltas in _blocks(tensors, base):
-        wide = deltas.double().numpy()
-        total = total + block_sums(wide[first] * wide[second])
     products = np.zeros((n, n))
+    total = _sums(_blend(tensors, base), "g", len(first))
     products[first, second] = products[second, first] = total
     return products
 
 
 def magnitude(source: Tensor, base: Tensor, keep: Keep | None = None) -> float:
     """Σ m|θ - θ₀|, of all entries or of those that are kept."""
-    total = np.zeros(1)
-    for span, deltas in _blocks([source], base):
-        if keep is not None:
-            deltas.mul_(keep.mask(deltas[0], span))
-        total = total + block_sums(deltas.abs_().double().numpy())
-    return float(total[0])
+    return float(_sums(_blend([source], base, keep=keep), "a", 1)[0])
 
 
 def energies(sources: Sequence[Tensor], base: Tensor, spread: Limit | None) -> Floats:
@@ -52,27 +53,38 @@ def energies(sources: Sequence[Tensor], base: Tensor, spread: Limit | None) -> F
     Returns:
         float64, shape (n,).
     """
-    total = np.zeros(len(sources))
-    for span, deltas in _blocks(sources, base):
-        if spread is not None:
-            deltas.mul_(spread.holds(variance(deltas), span[0]))
-        wide = deltas.double().numpy()
-        total = total + block_sums(wide * wide)
-    return total
+    return _sums(_blend(sources, base, spread=spread), "2", len(sources))
 
 
-def largest(source: Tensor, base: Tensor, count: int) -> Limit:
+def largest(source: Tensor, base: Tensor, count: int, counts: Counts | None = None) -> Limit:
     """The ``count`` entries of θ - θ₀ that are largest by magnitude; of equal ones the first.
 
     Args:
+        source, base: θ and θ₀.
         count: from 0 to the number of entries.
+        counts: ``size_counts`` of the same, if they are known: they save one of two passes.
     """
-    return _limit(lambda: _gather([source], base, lambda deltas: deltas[0].abs_()), source.numel(), count)
+    return _limit(_blend([source], base), "", count, counts)
 
 
-def most_varied(sources: Sequence[Tensor], base: Tensor, count: int) -> Limit:
+def most_varied(sources: Sequence[Tensor], base: Tensor, count: int, counts: Counts | None = None) -> Limit:
     """The ``count`` entries whose variance over θᵢ - θ₀ is largest; of equal ones the first."""
-    return _limit(lambda: _gather(sources, base, variance), base.numel(), count)
+    return _limit(_blend(sources, base), "v", count, counts)
+
+
+def size_counts(sources: Sequence[Tensor], base: Tensor) -> Counts:
+    """How many entries have each size, by its upper bits, from the first to the last bin that is not empty.
+
+    The size is the magnitude of one source's task vector, or the variance over those of several.
+
+    Returns:
+        int64: index of the first bin, then counts.
+    """
+    blend, what = _blend(sources, base), "v" if len(sources) > 1 else ""
+    if _is_compiled(blend):
+        return _cropped(_counts(blend, what))
+    bins = reference.sizes(blend, what).view(np.uint32) >> np.uint32(_SHIFT)
+    return _cropped(np.bincount(bins, minlength=1))
 
 
 def row_ranks(source: Tensor, base: Tensor) -> NDArray[np.int32]:
@@ -82,43 +94,115 @@ def row_ranks(source: Tensor, base: Tensor) -> NDArray[np.int32]:
     Returns:
         int32, flat.
     """
-    length = max(1, source[0].numel() if source.dim() > 1 else source.numel())
-    per_block = max(1, (1 << 18) // length) * length
-    ranks = np.empty(source.numel(), dtype=np.int32)
-    vectors = [source.reshape(-1)], base.reshape(-1)
-    for start, stop in spans(source.numel(), per_block):
-        deltas = rows(vectors[0], (start, stop))[0].sub_(vectors[1][start:stop]).abs_()
-        order = np.argsort(deltas.numpy().reshape(-1, length), axis=1, kind="stable")
-        table = ranks[start:stop].reshape(-1, length)
-        np.put_along_axis(table, order, np.arange(length, dtype=np.int32)[None, :], axis=1)
-    return ranks
+    length = source[0].numel() if source.dim() > 1 and len(source) else source.numel()
+    blend = _blend([source], base)
+    if not _is_compiled(blend):
+        return reference.row_ranks(source, base, length)
+    from kingyo.kernels import fused
+
+    found = np.empty(source.numel(), dtype=np.int32)
+
+    def sort(span: Span) -> None:
+        scratch = np.empty((4, length), dtype=np.uint32)
+        for packed, (start, stop) in pack(blend, span, torch.float32):
+            there = packed.into(scratch.ctypes.data)
+            fused.ranks(*there.arguments, start, stop, length, scratch, found)
+
+    by_spans(source.numel(), sort, align=length)
+    return found
 
 
-def _blocks(tensors: Sequence[Tensor], base: Tensor | None) -> Iterator[tuple[Span, Tensor]]:
-    """Differences from the base (or the tensors themselves) in new float32 memory, one row each."""
-    vectors = [tensor.reshape(-1) for tensor in tensors]
-    start = None if base is None else base.reshape(-1)
-    for span in spans(vectors[0].numel()):
-        block = rows(vectors, span)
-        yield span, block if start is None else block.sub_(start[span[0] : span[1]])
+def _is_compiled(blend: Blend) -> bool:
+    tensors = [term.source for term in blend.terms]
+    return blend.n_elements > 0 and is_compiled([*tensors, *([] if blend.base is None else [blend.base])])
 
 
-def _gather(
-    tensors: Sequence[Tensor], base: Tensor, measure: Callable[[Tensor], Tensor]
-) -> NDArray[np.float32]:
-    parts = [measure(deltas).numpy() for _, deltas in _blocks(tensors, base)]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+def _blend(
+    tensors: Sequence[Tensor], base: Tensor | None, *, keep: Keep | None = None, spread: Limit | None = None
+) -> Blend:
+    terms = tuple(Term(source=tensor, factor=1.0, keep=keep) for tensor in tensors)
+    return Blend(shape=tuple(tensors[0].shape), terms=terms, base=base, spread=spread)
 
 
-def _limit(sizes: Callable[[], NDArray[np.float32]], n: int, count: int) -> Limit:
-    """The value and the index that separate the ``count`` largest of n numbers ≥ 0 from the rest."""
+def _sums(blend: Blend, what: str, n_sums: int) -> Floats:
+    """Sums of blocks, added in order."""
+    if not _is_compiled(blend):
+        return np.zeros(n_sums) + reference.sums(blend, what)
+    blocks = np.zeros((-(-blend.n_elements // BLOCK), n_sums))
+    by_spans(blend.n_elements, lambda span: _add_blocks(blend, what, span, blocks))
+    total = np.zeros(n_sums)
+    for block in blocks:
+        total = total + block
+    return total
+
+
+def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats) -> None:
+    """The sums of the blocks of a span. Where a limit ends within a block, the reference does that block."""
+    from kingyo.kernels import fused
+
+    split = sorted({cut // BLOCK * BLOCK for cut in cuts(blend) if span[0] < cut < span[1] and cut % BLOCK})
+    start = span[0]
+    for odd in [*split, span[1]]:
+        for packed, (first, last) in pack(blend, (start, odd), torch.float32, what):
+            fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)])
+        start = min(odd + BLOCK, span[1])
+        if odd < span[1]:
+            blocks[odd // BLOCK] = reference.sums_of_block(blend, (odd, start), what)
+
+
+def _counts(blend: Blend, switches: str) -> Counts:
+    from kingyo.kernels import fused
+
+    def count(span: Span) -> Counts:
+        found, scratch = np.zeros(1 << (31 - _SHIFT), dtype=np.int64), np.empty(_CHUNK, dtype=np.float32)
+        for packed, (start, stop) in pack(blend, span, torch.float32, switches):
+            there = packed.into(scratch.ctypes.data)
+            fused.histogram(*there.arguments, start, stop, np.uint32(_SHIFT), found, scratch)
+        return found
+
+    parts = by_spans(blend.n_elements, count)
+    return np.sum(parts, axis=0) if parts else np.zeros(1, dtype=np.int64)
+
+
+def _cropped(counts: Counts) -> Counts:
+    used = np.flatnonzero(counts)
+    first, last = (int(used[0]), int(used[-1])) if used.size else (0, 0)
+    return np.concatenate([np.array([first]), counts[first : last + 1]])
+
+
+def _limit(blend: Blend, switches: str, count: int, counts: Counts | None) -> Limit:
+    n = blend.n_elements
     if count >= n:
         return Limit(least=0.0, before=n)
     if count <= 0:
         return Limit(least=float("inf"), before=0)
-    numbers = sizes()
-    upper = np.partition(numbers, n - count)[n - count :]
-    least = upper[0]
-    equals = np.flatnonzero(numbers == least)
-    above = int(np.count_nonzero(upper > least))
-    return Limit(least=float(least), before=int(equals[count - above - 1]) + 1)
+    if not _is_compiled(blend):
+        return reference.limit(blend, switches, count)
+    if counts is None:
+        counts = _cropped(_counts(blend, switches))
+    above = np.cumsum(counts[:0:-1])  # from the largest bin down
+    place = int(np.searchsorted(above, count))
+    wanted = int(counts[0]) + counts.size - 2 - place
+    left = count - (int(above[place - 1]) if place else 0)
+    bits, places = _collected(blend, switches, wanted, int(counts[counts.size - 1 - place]))
+    return reference.limit_among(bits.view(np.float32), places, left)
+
+
+def _collected(
+    blend: Blend, switches: str, wanted: int, n_wanted: int
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Bits and places of the sizes of one bin, in order."""
+    from kingyo.kernels import fused
+
+    def collect(span: Span) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        scratch = np.empty(_CHUNK, dtype=np.float32)
+        most = min(n_wanted, span[1] - span[0])
+        bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
+        found, bin_ = 0, (np.uint32(_SHIFT), np.uint32(wanted))
+        for packed, part in pack(blend, span, torch.float32, switches):
+            there = packed.into(scratch.ctypes.data)
+            found += fused.collect(*there.arguments, *part, *bin_, scratch, bits[found:], places[found:])
+        return bits[:found], places[:found]
+
+    parts = by_spans(blend.n_elements, collect)
+    return np.concatenate([bits for bits, _ in parts]), np.concatenate([places for _, places in parts])

@@ -1,0 +1,61 @@
+# The types of the compiled functions, which numba's decorator hides.
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Addresses = NDArray[np.uint64]
+_Floats = NDArray[np.float32]
+_Keys = NDArray[np.uint32]
+_Integers = NDArray[np.int64]
+
+def blend(
+    text: str, addresses: _Addresses, numbers: _Floats, keys: _Keys, start: int, stop: int, /
+) -> int: ...
+def sums(
+    text: str,
+    addresses: _Addresses,
+    numbers: _Floats,
+    keys: _Keys,
+    start: int,
+    stop: int,
+    found: NDArray[np.float64],
+    /,
+) -> None: ...
+def histogram(
+    text: str,
+    addresses: _Addresses,
+    numbers: _Floats,
+    keys: _Keys,
+    start: int,
+    stop: int,
+    shift: np.uint32,
+    counts: _Integers,
+    scratch: _Floats,
+    /,
+) -> None: ...
+def collect(
+    text: str,
+    addresses: _Addresses,
+    numbers: _Floats,
+    keys: _Keys,
+    start: int,
+    stop: int,
+    shift: np.uint32,
+    wanted: np.uint32,
+    scratch: _Floats,
+    found: NDArray[np.uint32],
+    places: _Integers,
+    /,
+) -> int: ...
+def ranks(
+    text: str,
+    addresses: _Addresses,
+    numbers: _Floats,
+    keys: _Keys,
+    start: int,
+    stop: int,
+    length: int,
+    scratch: NDArray[np.uint32],
+    found: NDArray[np.int32],
+    /,
+) -> None: ...

@@ -1,0 +1,190 @@
+"""Numbers side by side: arithmetic on vectors, written as on one number, that becomes vector instructions.
+
+The compiled passes are written with it once, for any number of sources and any dtypes; LLVM (through numba)
+makes machine code of it. It knows no merging.
+"""
+
+# pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from llvmlite import ir
+
+FLOAT, HALF, DOUBLE = ir.FloatType(), ir.HalfType(), ir.DoubleType()
+I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+STORED = {"b": I16, "h": HALF, "f": FLOAT}
+"""Letters of dtypes: bfloat16, float16, float32."""
+
+INFINITE = 0x7F800000
+_SIZE = 0x7FFFFFFF
+_NAN = 0x7FC0
+
+
+class Lanes(NamedTuple):
+    """As many numbers as the vector type says; ``builder`` receives the instructions."""
+
+    builder: ir.IRBuilder
+    value: ir.Value
+
+    @property
+    def width(self) -> int:
+        """How many numbers these are."""
+        return self.value.type.count
+
+    def __add__(self, other: Lanes | float) -> Lanes:
+        return self._with(self.builder.fadd, other)
+
+    def __sub__(self, other: Lanes | float) -> Lanes:
+        return self._with(self.builder.fsub, other)
+
+    def __mul__(self, other: Lanes | float) -> Lanes:
+        return self._with(self.builder.fmul, other)
+
+    def __truediv__(self, other: Lanes | float) -> Lanes:
+        return self._with(self.builder.fdiv, other)
+
+    def __lt__(self, other: Lanes | float) -> Lanes:
+        return self._compare("<", other)
+
+    def __le__(self, other: Lanes | float) -> Lanes:
+        return self._compare("<=", other)
+
+    def __gt__(self, other: Lanes | float) -> Lanes:
+        return self._compare(">", other)
+
+    def __ge__(self, other: Lanes | float) -> Lanes:
+        return self._compare(">=", other)
+
+    def pick(self, yes: Lanes | float, no: Lanes | float) -> Lanes:
+        """``yes`` where these truths hold, else ``no``; floats."""
+        kind = ir.VectorType(FLOAT, self.width)
+        chosen = (each.value if isinstance(each, Lanes) else constant(kind, each) for each in (yes, no))
+        return Lanes(self.builder, self.builder.select(self.value, *chosen))
+
+    def size(self) -> Lanes:
+        """Magnitudes."""
+        return self.bits().masked(_SIZE).as_floats()
+
+    def wide(self) -> Lanes:
+        """As float64."""
+        kind = ir.VectorType(DOUBLE, self.width)
+        return Lanes(self.builder, self.builder.fpext(self.value, kind))
+
+    def bits(self) -> Lanes:
+        """The bits of float32 as 32-bit integers."""
+        return Lanes(self.builder, self.builder.bitcast(self.value, ir.VectorType(I32, self.width)))
+
+    def as_floats(self) -> Lanes:
+        """32-bit integers as the float32 of those bits."""
+        return Lanes(self.builder, self.builder.bitcast(self.value, ir.VectorType(FLOAT, self.width)))
+
+    def to_floats(self) -> Lanes:
+        """Signed 32-bit integers as the nearest float32."""
+        return Lanes(self.builder, self.builder.sitofp(self.value, ir.VectorType(FLOAT, self.width)))
+
+    def masked(self, bits: int) -> Lanes:
+        """Integers, bitwise and."""
+        return self._with(self.builder.and_, bits)
+
+    def xor(self, other: Lanes) -> Lanes:
+        """Integers, bitwise exclusive or."""
+        return self._with(self.builder.xor, other)
+
+    def right(self, bits: int) -> Lanes:
+        """Unsigned integers, shifted right."""
+        return self._with(self.builder.lshr, bits)
+
+    def plus(self, other: Lanes | int) -> Lanes:
+        """Integers, added modulo 2^32."""
+        return self._with(self.builder.add, other)
+
+    def times(self, factor: int) -> Lanes:
+        """Integers, multiplied modulo 2^32."""
+        return self._with(self.builder.mul, factor)
+
+    def larger(self, other: Lanes) -> Lanes:
+        """The larger of two unsigned integers each."""
+        above = self.builder.icmp_unsigned(">", self.value, other.value)
+        return Lanes(self.builder, self.builder.select(above, self.value, other.value))
+
+    def _with(self, operation, other: Lanes | float) -> Lanes:
+        value = other.value if isinstance(other, Lanes) else constant(self.value.type, other)
+        return Lanes(self.builder, operation(self.value, value))
+
+    def _compare(self, how: str, other: Lanes | float) -> Lanes:
+        value = other.value if isinstance(other, Lanes) else constant(self.value.type, other)
+        return Lanes(self.builder, self.builder.fcmp_ordered(how, self.value, value))
+
+
+def constant(kind: ir.VectorType, number: float) -> ir.Constant:
+    """The same number in every lane."""
+    return ir.Constant(kind, [number] * kind.count)
+
+
+def everywhere(builder: ir.IRBuilder, scalar: ir.Value, width: int) -> Lanes:
+    """A scalar in every lane."""
+    kind = ir.VectorType(scalar.type, width)
+    nothing = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(nothing, scalar, ir.Constant(I32, 0))
+    return Lanes(builder, builder.shuffle_vector(first, nothing, constant(ir.VectorType(I32, width), 0)))
+
+
+def indices(builder: ir.IRBuilder, first: ir.Value, width: int) -> Lanes:
+    """first, first + 1, … modulo 2^32."""
+    steps = Lanes(builder, ir.Constant(ir.VectorType(I32, width), list(range(width))))
+    return everywhere(builder, builder.trunc(first, I32), width).plus(steps)
+
+
+def load(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, dtype: str, width: int) -> Lanes:
+    """Numbers from memory, as float32; ``address`` is an integer, ``index`` counts elements."""
+    raw = builder.load(_pointer(builder, address, index, STORED[dtype], width))
+    raw.align = 1
+    if dtype == "b":
+        bits = builder.zext(raw, ir.VectorType(I32, width))
+        return Lanes(builder, builder.shl(bits, constant(bits.type, 16))).as_floats()
+    if dtype == "h":
+        return Lanes(builder, builder.fpext(raw, ir.VectorType(FLOAT, width)))
+    return Lanes(builder, raw)
+
+
+def load_integers(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, width: int) -> Lanes:
+    """32-bit integers from memory."""
+    raw = builder.load(_pointer(builder, address, index, I32, width))
+    raw.align = 1
+    return Lanes(builder, raw)
+
+
+def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str) -> None:
+    """Numbers to memory, rounded to the dtype: to nearest, of two equally near ones to the even."""
+    builder, width = numbers.builder, numbers.width
+    value = numbers.value
+    if dtype == "b":
+        value = _to_bfloat16(numbers)
+    elif dtype == "h":
+        value = builder.fptrunc(value, ir.VectorType(HALF, width))
+    builder.store(value, _pointer(builder, address, index, STORED[dtype], width)).align = 1
+
+
+def total(items: Sequence[Lanes]) -> Lanes:
+    """The sum, added in order."""
+    found = items[0]
+    for item in items[1:]:
+        found = found + item
+    return found
+
+
+def _to_bfloat16(numbers: Lanes) -> ir.Value:
+    builder, bits = numbers.builder, numbers.bits()
+    rounded = bits.plus(bits.right(16).masked(1).plus(0x7FFF)).right(16)
+    size = bits.masked(_SIZE)
+    nan = builder.icmp_unsigned(">", size.value, constant(size.value.type, INFINITE))
+    safe = builder.select(nan, constant(size.value.type, _NAN), rounded.value)
+    return builder.trunc(safe, ir.VectorType(I16, numbers.width))
+
+
+def _pointer(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, kind: ir.Type, width: int):
+    first = builder.gep(builder.inttoptr(address, kind.as_pointer()), [index])
+    return builder.bitcast(first, ir.VectorType(kind, width).as_pointer())

@@ -1,0 +1,131 @@
+"""From a blend to the arguments of a compiled pass; and whether it can be compiled at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kingyo.kernels.blend import Blend, Term
+from kingyo.kernels.blocks import Span
+from kingyo.kernels.keep import Band, Chance, Keep, Limit, RankedChance
+
+_LETTERS = {torch.bfloat16: "b", torch.float16: "h", torch.float32: "f"}
+_LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
+"""Bits of the first float32 that each dtype rounds to infinity."""
+MOST_SOURCES = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Packed:
+    """The arguments of one compiled pass; see ``fused``.
+
+    Attributes:
+        text: its description.
+        addresses, numbers, keys: its arguments.
+        held: tensors that must live while it runs.
+    """
+
+    text: str
+    addresses: NDArray[np.uint64]
+    numbers: NDArray[np.float32]
+    keys: NDArray[np.uint32]
+    held: tuple[Tensor, ...] = field(repr=False)
+
+    def into(self, address: int) -> Packed:
+        """The same pass with another output; ``address`` is that of element 0."""
+        addresses = self.addresses.copy()
+        addresses[1] = address % 2**64
+        return replace(self, addresses=addresses)
+
+    @property
+    def arguments(self) -> tuple[str, NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32]]:
+        """What a function of ``fused`` takes first."""
+        return self.text, self.addresses, self.numbers, self.keys
+
+
+def can_be_packed(tensors: Sequence[Tensor]) -> bool:
+    """Whether a compiled pass can read these tensors."""
+    return len(tensors) <= MOST_SOURCES + 1 and all(
+        tensor.device.type == "cpu" and tensor.dtype in _LETTERS for tensor in tensors
+    )
+
+
+def overflows(worst: int, dtype: torch.dtype) -> bool:
+    """Whether the bits of the largest magnitude are NaN, infinite, or become so in a dtype."""
+    return worst >= _LARGEST_FINITE[_LETTERS[dtype]]
+
+
+def pack(blend: Blend, span: Span, out: torch.dtype, switches: str = "") -> Iterator[tuple[Packed, Span]]:
+    """Split a span of a blend into passes: a limit's comparison changes where its last equal entry is."""
+    edges = sorted({span[0], span[1], *(cut for cut in cuts(blend) if span[0] < cut < span[1])})
+    for start, stop in pairwise(edges):
+        yield _pack(blend, start, out, switches), (start, stop)
+
+
+def cuts(blend: Blend) -> Iterator[int]:
+    """The indices behind the last equal entry that a limit keeps."""
+    for term in blend.terms:
+        if isinstance(term.keep, Band):
+            yield from (limit.before for limit in (term.keep.low, term.keep.high) if limit is not None)
+    if blend.spread is not None:
+        yield blend.spread.before
+
+
+def _pack(blend: Blend, start: int, out: torch.dtype, switches: str) -> Packed:
+    sources = [term.source.reshape(-1) for term in blend.terms]
+    base = None if blend.base is None else blend.base.reshape(-1)
+    kept = [_kept(term, start) for term in blend.terms]
+    ranks = [term.keep.ranks if isinstance(term.keep, RankedChance) else None for term in blend.terms]
+    addresses = [0 if base is None else base.data_ptr(), 0, *(source.data_ptr() for source in sources)]
+    addresses += [0 if table is None else table.data_ptr() for table in ranks]
+    numbers = [blend.scale, 0.0 if blend.spread is None else least(blend.spread, start)]
+    for term, (_, first, second) in zip(blend.terms, kept, strict=True):
+        numbers += [term.factor, term.share, first, second]
+    switches += "e" if blend.elect else ""
+    switches += "q" if blend.elect and blend.equal_votes else ""
+    switches += "n" if blend.elect and blend.normalize else ""
+    switches += "s" if blend.spread is not None else ""
+    parts = (
+        "".join(_LETTERS[source.dtype] for source in sources),
+        "-" if base is None else _LETTERS[base.dtype],
+        _LETTERS[out],
+        "".join(letter for letter, _, _ in kept),
+        switches,
+    )
+    return Packed(
+        text="/".join(parts),
+        addresses=np.array(addresses, dtype=np.uint64),
+        numbers=np.array(numbers, dtype=np.float32),
+        keys=np.array([word for term in blend.terms for word in _key(term.keep)], dtype=np.uint32),
+        held=(*sources, *([] if base is None else [base]), *(each for each in ranks if each is not None)),
+    )
+
+
+def least(limit: Limit, start: int) -> float:
+    """The least value that is kept from an index on."""
+    if start < limit.before:
+        return limit.least
+    return float(np.nextafter(np.float32(limit.least), np.float32(np.inf)))
+
+
+def _kept(term: Term, start: int) -> tuple[str, float, float]:
+    keep = term.keep
+    if keep is None:
+        return ".", 0.0, 0.0
+    if isinstance(keep, Band):
+        low = 0.0 if keep.low is None else least(keep.low, start)
+        return ("l", low, 0.0) if keep.high is None else ("m", low, least(keep.high, start))
+    if isinstance(keep, Chance):
+        return "c", keep.density, 0.0
+    assert isinstance(keep, RankedChance)
+    return ("R" if keep.inverse else "r"), keep.least, keep.step
+
+
+def _key(keep: Keep | None) -> tuple[int, int]:
+    return keep.key if isinstance(keep, Chance | RankedChance) else (0, 0)

@@ -1,0 +1,124 @@
+"""Where passes over tensors run: compiled or as the reference, and by how many threads.
+
+Neither changes a bit of any result. ``running`` sets both for the passes below it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from kingyo.kernels.blend import Blend
+from kingyo.kernels.blocks import BLOCK, Span, spans
+from kingyo.kernels.lazy import Lazy
+from kingyo.kernels.packed import can_be_packed, overflows, pack
+
+T = TypeVar("T")
+_SHARE = 16 * BLOCK
+"""The least number of elements that is worth another thread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How passes run.
+
+    Attributes:
+        compiled: by compiled code where that is possible.
+        pool: threads that share the spans of a large tensor; None is the caller alone.
+        threads: how many.
+    """
+
+    compiled: bool = False
+    pool: ThreadPoolExecutor | None = None
+    threads: int = 1
+
+
+_ALONE = Running()
+_running = ContextVar("running", default=_ALONE)
+
+
+@cache
+def has_compiler() -> bool:
+    """Whether numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+@contextmanager
+def running(*, compiled: bool, threads: int = 1) -> Generator[Running]:
+    """Set how the passes of a block run.
+
+    Args:
+        compiled: by compiled code where that is possible (it needs numba, and a moment to load).
+        threads: how many share a large tensor; torch's own threads are left alone.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="kingyo-pass") if threads > 1 else None
+    chosen = Running(compiled=compiled and has_compiler(), pool=pool, threads=threads)
+    token = _running.set(chosen)
+    try:
+        yield chosen
+    finally:
+        _running.reset(token)
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+
+def is_compiled(tensors: Sequence[Tensor]) -> bool:
+    """Whether a pass over these tensors runs compiled here."""
+    return _running.get().compiled and can_be_packed(tensors)
+
+
+def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
+    """Do work on the spans of n elements, one for each thread, that begin at multiples of ``align``."""
+    here = _running.get()
+    parts = max(1, min(here.threads, n // _SHARE))
+    size = max(align, -(-n // (parts * align)) * align)
+    todo = list(spans(n, size))
+    if here.pool is None or len(todo) == 1:
+        return [work(span) for span in todo]
+    return list(here.pool.map(work, todo))
+
+
+def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:
+    """Compute a span of a result into its place, rounded to the place's dtype.
+
+    Args:
+        result: of a merge method.
+        span: which elements.
+        out: a contiguous vector of as many.
+
+    Returns:
+        Whether all are finite.
+    """
+    if isinstance(result, Blend) and _can_fuse(result, out):
+        return _write_fused(result, span, out)
+    finite = True
+    for start, stop in spans(span[1] - span[0]):
+        first, last = span[0] + start, span[0] + stop
+        block = result.reshape(-1)[first:last] if isinstance(result, Tensor) else result.block((first, last))
+        out[start:stop].copy_(block)
+        finite = finite and bool(torch.isfinite(out[start:stop]).all())
+    return finite
+
+
+def _can_fuse(blend: Blend, out: Tensor) -> bool:
+    tensors = [term.source for term in blend.terms] + ([] if blend.base is None else [blend.base])
+    return bool(blend.terms) and is_compiled([*tensors, out])
+
+
+def _write_fused(blend: Blend, span: Span, out: Tensor) -> bool:
+    from kingyo.kernels import fused
+
+    worst = 0
+    first = out.data_ptr() - span[0] * out.element_size()
+    for packed, (start, stop) in pack(blend, span, out.dtype):
+        worst = max(worst, int(fused.blend(*packed.into(first).arguments, start, stop)))
+    return not overflows(worst, out.dtype)

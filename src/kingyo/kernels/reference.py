@@ -1,0 +1,76 @@
+"""The measures of ``measures``, in torch and numpy: what the compiled ones must equal, bit for bit.
+
+Every sum has a fixed order (``blocks.block_sums``) and is in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kingyo.kernels.blend import Blend, variance
+from kingyo.kernels.blocks import Span, block_sums, rows, spans
+from kingyo.kernels.keep import Limit
+
+Floats = NDArray[np.float64]
+
+
+def sums(blend: Blend, what: str) -> Floats:
+    """Sums over a blend's rows: products of all pairs (``g``), squares (``2``) or magnitudes (``a``)."""
+    total = np.zeros(1)
+    for span in spans(blend.n_elements):
+        total = total + sums_of_block(blend, span, what)
+    return total
+
+
+def sums_of_block(blend: Blend, span: Span, what: str) -> Floats:
+    """The same of one block; the sums of blocks are added in order."""
+    wide = blend.rows(span).double().numpy()
+    if what == "g":
+        first, second = np.triu_indices(len(wide))
+        return block_sums(wide[first] * wide[second])
+    return block_sums(wide * wide if what == "2" else np.abs(wide))
+
+
+def sizes(blend: Blend, what: str) -> NDArray[np.float32]:
+    """Magnitudes of a blend's one row, or the variance over its rows (``v``), of all entries."""
+    parts = [_sizes(blend.rows(span), what).numpy() for span in spans(blend.n_elements)]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.float32)
+
+
+def _sizes(deltas: Tensor, what: str) -> Tensor:
+    return variance(deltas) if what == "v" else deltas[0].abs_()
+
+
+def limit(blend: Blend, what: str, count: int) -> Limit:
+    """The ``count`` largest entries, from 1 to one less than all."""
+    numbers = sizes(blend, what)
+    return limit_among(numbers, np.arange(numbers.size), count)
+
+
+def limit_among(numbers: NDArray[np.float32], places: NDArray[np.int64], count: int) -> Limit:
+    """The limit of the ``count`` largest of some numbers, of which the places ascend."""
+    upper = np.partition(numbers, numbers.size - count)[numbers.size - count :]
+    least = upper[0]
+    equals = places[numbers == least]
+    above = int(np.count_nonzero(upper > least))
+    return Limit(least=float(least), before=int(equals[count - above - 1]) + 1)
+
+
+def row_ranks(source: Tensor, base: Tensor, length: int) -> NDArray[np.int32]:
+    """The rank of each entry's magnitude within its row of ``length``, equal ones in order."""
+    ranks = np.empty(source.numel(), dtype=np.int32)
+    for (start, stop), deltas in _blocks_of_rows(source, base, length):
+        order = np.argsort(deltas.numpy().reshape(-1, length), axis=1, kind="stable")
+        table = ranks[start:stop].reshape(-1, length)
+        np.put_along_axis(table, order, np.arange(length, dtype=np.int32)[None, :], axis=1)
+    return ranks
+
+
+def _blocks_of_rows(source: Tensor, base: Tensor, length: int) -> Iterator[tuple[Span, Tensor]]:
+    vector, start = source.reshape(-1), base.reshape(-1)
+    for span in spans(vector.numel(), max(1, (1 << 18) // max(1, length)) * max(1, length)):
+        yield span, rows([vector], span)[0].sub_(start[span[0] : span[1]]).abs_()

@@ -1,0 +1,179 @@
+"""The compiled passes against the reference: the same bits, for any blend, dtype, length and thread."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kingyo.kernels import Band, Blend, Chance, Keep, Limit, RankedChance, Term, whole
+from kingyo.kernels.measures import (
+    energies,
+    gram,
+    largest,
+    magnitude,
+    most_varied,
+    row_ranks,
+    size_counts,
+)
+from kingyo.kernels.passes import has_compiler, running, write
+
+pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled")
+
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+lengths = st.sampled_from([1, 2, 15, 16, 17, 31, 33, 100, 1000, 32768, 32769, 70_000])
+few = settings(max_examples=40, deadline=None)
+
+
+def same_bits(got: Tensor, wanted: Tensor) -> bool:
+    integers = torch.int32 if got.dtype == torch.float32 else torch.int16
+    return torch.equal(got.view(integers), wanted.view(integers))
+
+
+def make(seed: int, n: int, count: int, dtypes: list[torch.dtype]) -> tuple[list[Tensor], Tensor]:
+    """A base and sources near it, with equal entries and zeros among them."""
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.randn(n, generator=generator).mul_(0.02)
+    base[torch.rand(n, generator=generator) < 0.05] = 0.0
+    sources = []
+    for dtype in dtypes[:count]:
+        delta = torch.randint(-20, 21, (n,), generator=generator) * 0.001
+        sources.append((base + delta).to(dtype))
+    return sources, base.to(dtypes[-1])
+
+
+@st.composite
+def keeps(draw: st.DrawFn, n: int) -> Keep | None:
+    kind = draw(st.sampled_from(["all", "low", "band", "chance", "ranked", "inverse"]))
+    key = (draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 2**32 - 1)))
+    if kind == "all":
+        return None
+    limits = [
+        Limit(least=draw(st.sampled_from([0.0, 0.004, 0.01, 0.5])), before=draw(st.integers(0, n)))
+        for _ in range(2)
+    ]
+    if kind == "low":
+        return Band(low=limits[0])
+    if kind == "band":
+        return Band(low=draw(st.sampled_from([None, limits[0]])), high=limits[1])
+    if kind == "chance":
+        return Chance(key=key, density=draw(st.floats(0, 1)))
+    ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous()
+    return RankedChance(
+        key=key, ranks=ranks, least=draw(st.floats(0, 0.5)), step=0.5 / n, inverse=kind == "inverse"
+    )
+
+
+@st.composite
+def blends(draw: st.DrawFn) -> Blend:
+    n, count = draw(lengths), draw(st.integers(1, 3))
+    dtypes = draw(st.lists(st.sampled_from(DTYPES), min_size=count + 1, max_size=count + 1))
+    sources, base = make(draw(st.integers(0, 5)), n, count, dtypes)
+    numbers = st.floats(-2, 2, width=32)
+    terms = tuple(
+        Term(source=source, factor=draw(numbers), share=draw(numbers), keep=draw(keeps(n)))
+        for source in sources
+    )
+    spread = Limit(least=draw(st.sampled_from([0.0, 1e-4])), before=draw(st.integers(0, n)))
+    return Blend(
+        shape=(n,),
+        terms=terms,
+        base=draw(st.sampled_from([base, None])),
+        scale=draw(numbers),
+        elect=draw(st.booleans()),
+        equal_votes=draw(st.booleans()),
+        normalize=draw(st.booleans()),
+        spread=draw(st.sampled_from([None, spread])),
+    )
+
+
+@few
+@given(blends(), st.sampled_from(DTYPES), st.data())
+def test_blend(blend: Blend, dtype: torch.dtype, data: st.DataObject) -> None:
+    n = blend.n_elements
+    start, stop = sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n))))
+    wanted = whole(blend)[start:stop].to(dtype)
+    got = torch.empty(stop - start, dtype=dtype)
+    with running(compiled=True):
+        finite = write(blend, (start, stop), got)
+    assert same_bits(got, wanted)
+    assert finite == bool(torch.isfinite(wanted).all())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("elect", [False, True])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 3e38])
+def test_what_is_not_finite_is_found(dtype: torch.dtype, elect: bool, bad: float) -> None:
+    sources, base = make(0, 100, 2, [torch.float32] * 3)
+    sources[1][37] = bad
+    terms = tuple(Term(source=source, factor=1.0) for source in sources)
+    blend = Blend(shape=(100,), terms=terms, base=base, elect=elect, normalize=elect)
+    wanted, got = whole(blend).to(dtype), torch.empty(100, dtype=dtype)
+    with running(compiled=True):
+        finite = write(blend, (0, 100), got)
+    assert finite == bool(torch.isfinite(wanted).all())
+    assert torch.equal(torch.isnan(got), torch.isnan(wanted))
+    assert torch.equal(got[~torch.isnan(got)], wanted[~torch.isnan(wanted)])
+
+
+@few
+@given(lengths, st.integers(1, 2), st.sampled_from(DTYPES), st.integers(0, 3), st.data())
+def test_measures(n: int, count: int, dtype: torch.dtype, seed: int, data: st.DataObject) -> None:
+    sources, base = make(seed, n, count, [dtype] * (count + 1))
+    kept = data.draw(keeps(n))
+    spread = Limit(least=1e-4, before=data.draw(st.integers(0, n)))
+    k = data.draw(st.integers(0, n))
+
+    def measure() -> list[object]:
+        return [
+            gram(sources).tolist(),
+            gram(sources, base).tolist(),
+            magnitude(sources[0], base, kept),
+            energies(sources, base, spread).tolist(),
+            energies(sources, base, None).tolist(),
+            largest(sources[0], base, k),
+            most_varied(sources, base, k),
+            size_counts(sources, base).tolist(),
+            row_ranks(sources[0], base).tolist(),
+        ]
+
+    wanted = measure()
+    for threads in (1, 2):
+        with running(compiled=True, threads=threads):
+            assert measure() == wanted
+
+
+@few
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
+def test_ranks_of_rows(n_rows: int, width: int, seed: int) -> None:
+    (source,), base = make(seed, n_rows * width, 1, [torch.bfloat16] * 2)
+    source, base = source.view(n_rows, width), base.view(n_rows, width)
+    wanted = row_ranks(source, base)
+    sizes = (source.float() - base.float()).abs().numpy()
+    order = np.argsort(sizes, axis=1, kind="stable")
+    assert np.array_equal(np.take_along_axis(wanted.reshape(n_rows, width), order, 1)[0], np.arange(width))
+    with running(compiled=True):
+        assert np.array_equal(row_ranks(source, base), wanted)
+
+
+def test_many_threads_give_the_same_bits() -> None:
+    n = 3_000_001
+    sources, base = make(1, n, 2, [torch.bfloat16] * 3)
+    with running(compiled=True):
+        alone = gram(sources, base), largest(sources[0], base, n // 3), magnitude(sources[1], base)
+    with running(compiled=True, threads=3):
+        together = gram(sources, base), largest(sources[0], base, n // 3), magnitude(sources[1], base)
+    assert np.array_equal(alone[0], together[0]) and alone[1:] == together[1:]
+
+
+def test_numpy_adds_an_outer_axis_in_order() -> None:
+    """What ``block_sums`` relies on."""
+    generator = np.random.default_rng(0)
+    numbers = generator.standard_normal((3, 1024, 32)) * 10.0 ** generator.integers(-8, 8, (3, 1024, 32))
+    wanted = numbers[:, 0].copy()
+    for row in range(1, 1024):
+        wanted = wanted + numbers[:, row]
+    assert np.array_equal(np.add.reduce(numbers, axis=1), wanted)
