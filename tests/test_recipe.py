@@ -163,10 +163,13 @@ def test_it_reads_what_people_have(tmp_path: Path) -> None:
         ("merge_method: ties\nmodels: [{model: a}]\nchat_template: 3", "chat_template: expected text"),
         ("merge_method: ties\nmodels: [{model: a}]\nresize: pad", "Did you mean 'pad-vocab'"),
         (
-            "merge_method: ties\nmodels: [{model: a}]\nparts: {vision: keep}",
-            "parts.vision: expected merge or",
+            'merge_method: ties\nmodels: [{model: a}]\nparts: {vision: ""}',
+            "parts.vision: expected merge, base or",
         ),
-        ("merge_method: ties\nmodels: [{model: a}]\nparts: {vision: 1}", "parts.vision: expected merge or"),
+        (
+            "merge_method: ties\nmodels: [{model: a}]\nparts: {vision: 1}",
+            "parts.vision: expected merge, base or",
+        ),
         ("merge_method: ties\nmodels: [{model: a}]\nparts: base", "parts: expected a mapping"),
         ("merge_method: ties\nmodels: [{model: a}]\nout_dtype: int8", "out_dtype: expected a floating dtype"),
         ("models: [{model: a}]", "merge_method: expected a method's name"),

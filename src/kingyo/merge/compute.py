@@ -23,11 +23,13 @@ def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
     Raises:
         KingyoError: the result is NaN or infinite, or integers differ between the models.
     """
-    tensors = [read(reference, job.name) for reference in job.sources]
-    base = read(job.base, job.name) if job.base is not None else None
+    tensors = [read(each.reference, each.tensor) for each in job.inputs]
+    base = read(job.base.reference, job.base.tensor) if job.base is not None else None
     if job.method is None:
-        return _same(job, tensors if base is None else [base, *tensors])
-    context = TensorContext(job.seed, job.name, facts, job.sources, job.base)
+        same = _same(job, tensors if base is None else [base, *tensors])
+        return same.to(getattr(torch, job.dtype))
+    identities = tuple(each.identity(job.name) for each in job.inputs)
+    context = TensorContext(job.seed, job.name, facts, identities, job.base and job.base.identity(job.name))
     merged = whole(job.method(tensors, base, job.values, context))
     rounded = merged.to(getattr(torch, job.dtype))
     if rounded.numel() and not _is_finite(rounded):

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from kingyo.checkpoints import Checkpoint, check_fit
+from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.errors import KingyoError, suggest
+from kingyo.merge.coverage import Coverage
+from kingyo.merge.layer_config import with_layers
+from kingyo.merge.layers import LayerTensor, TensorInput, layer_tensors
+from kingyo.merge.pieces import Piece, Region, regions
 from kingyo.merge.sources import Sources
-from kingyo.merge.values import check_parameters, resolve
-from kingyo.methods import METHODS, MergeMethod, MethodValues, takes_base
+from kingyo.merge.values import resolve
+from kingyo.methods import METHODS, MergeMethod, MethodValues
 from kingyo.recipe import Recipe
+
+__all__ = ["Plan", "TensorInput", "TensorJob", "plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +26,9 @@ class TensorJob:
     Attributes:
         name, shape: of the tensor.
         dtype: of the result (torch's name).
-        method: None for tensors that are not floating point: they must be equal and are copied.
-        sources: references of the merged models, without the base.
-        base: reference of the base, or None.
+        method: None for tensors that are taken as they are: all inputs must be equal.
+        inputs: what is merged, without the base.
+        base: the base's tensor, or None.
         values: the method's parameters.
         seed: of random methods.
     """
@@ -30,15 +37,25 @@ class TensorJob:
     shape: tuple[int, ...]
     dtype: str
     method: MergeMethod | None
-    sources: tuple[str, ...]
-    base: str | None
+    inputs: tuple[TensorInput, ...]
+    base: TensorInput | None
     values: MethodValues
     seed: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """References of the merged models, without the base."""
+        return tuple(each.reference for each in self.inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What computing a recipe will do. Nothing is computed yet."""
+    """What computing a recipe will do. Nothing is computed yet.
+
+    Attributes:
+        like: what the output is like: config, tokenizer and folder of the base, else of the first model.
+            Where layers are sliced, its config and tensors are those of the output.
+    """
 
     recipe: Recipe
     method: MergeMethod
@@ -47,11 +64,11 @@ class Plan:
     like: Checkpoint
 
     def describe(self) -> str:
-        """The plan as text: one line for each tensor with its shape, dtype and values."""
-        first = self.jobs[0]
-        lines = [f"{self.method.name} of {len(first.sources)}: {', '.join(first.sources)}"]
-        lines += [f"base: {first.base}"] if first.base is not None else []
-        lines += [f"seed: {first.seed}"] if self.method.stochastic else []
+        """The plan as text: what is merged, then a line for each tensor with its shape, dtype and values."""
+        found = regions(self.recipe, self.method)
+        lines = [f"{self.method.name} of {line}" for region in found for line in _describe_region(region)]
+        lines += [f"base: {self.recipe.base_model}"] if self.recipe.base_model is not None else []
+        lines += [f"seed: {self.recipe.seed}"] if self.method.stochastic else []
         return "\n".join([*lines, *(_describe(job) for job in self.jobs)])
 
 
@@ -67,72 +84,131 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
             sources, or models that do not fit together: the tensor and both shapes are named.
     """
     method = METHODS.get(recipe.merge_method, sources.folder)
-    merged = _merged_positions(recipe, method)
-    check_parameters(recipe, method, merged)
-    references = _references(recipe, sources)
-    like = sources[recipe.base_model or recipe.sources[0].model]
-    for reference in references:
-        check_fit(like, sources[reference])
-    job_sources = tuple(recipe.sources[i].model for i in merged)
-    jobs = tuple(
-        TensorJob(
-            name=info.name,
+    found = regions(recipe, method)
+    _check_opened(recipe, sources)
+    _check_supported(recipe)
+    like = sources[recipe.base_model or recipe.references[0]]
+    coverage = Coverage(recipe, found, like, sources)
+    maker = _Maker(recipe, method, sources, coverage)
+    jobs = tuple(maker.jobs(like))
+    return Plan(recipe=recipe, method=method, jobs=jobs, sources=sources, like=maker.output(like, jobs))
+
+
+class _Maker:
+    """Makes the jobs of a plan, in the order of the model that the output is like."""
+
+    def __init__(self, recipe: Recipe, method: MergeMethod, sources: Sources, coverage: Coverage) -> None:
+        self._recipe = recipe
+        self._method = method
+        self._sources = sources
+        self._coverage = coverage
+        self._infos: dict[str, TensorInfo] = {}
+        self._layers: dict[str, list[tuple[str, int]]] = {}
+
+    def jobs(self, like: Checkpoint) -> Iterator[TensorJob]:
+        """One job for each tensor of the output."""
+        layout, coverage = like.layout, self._coverage
+        for info in like.tensors.values():
+            if info.name in coverage.taken:
+                inputs = (TensorInput(reference=coverage.taken[info.name], tensor=info.name),)
+                yield self._job(LayerTensor(name=info.name, info=info, inputs=inputs), None)
+                continue
+            region = coverage.region[info.name]
+            if not region.is_sliced:
+                yield self._merge(info, region.pieces[0], layout.depth(info.name))
+            elif layout.stack(info.name) is not coverage.stack[region.name]:
+                depth = layout.depth(info.name)
+                yield self._merge(info, region.pieces[-1 if depth > 0 else 0], depth)
+            elif region.name not in self._layers:
+                yield from self._slices(region)
+
+    def output(self, like: Checkpoint, jobs: tuple[TensorJob, ...]) -> Checkpoint:
+        """What the output is like: the model itself, unless layers are sliced."""
+        if not self._layers:
+            return like
+        config = like.config
+        for name, picked in self._layers.items():
+            config = with_layers(config, self._coverage.stack[name], picked, self._sources)
+        tensors = {job.name: replace(self._infos[job.name], name=job.name) for job in jobs}
+        return Checkpoint(reference=like.reference, path=like.path, config=config, tensors=tensors)
+
+    def _merge(self, info: TensorInfo, piece: Piece, depth: float) -> TensorJob:
+        inputs = tuple(TensorInput(reference=each.reference, tensor=info.name) for each in piece.merged)
+        base = piece.base and TensorInput(reference=piece.base.reference, tensor=info.name)
+        return self._job(LayerTensor(name=info.name, info=info, inputs=inputs, base=base, depth=depth), piece)
+
+    def _slices(self, region: Region) -> Iterator[TensorJob]:
+        picked = self._layers[region.name] = []
+        stack = self._coverage.stack[region.name]
+        for piece in region.pieces:
+            assert piece.n_layers is not None
+            for tensor in layer_tensors(piece, stack.prefix, len(picked), self._sources):
+                yield self._job(tensor, piece)
+            lead = piece.entries[0]
+            picked += [(lead.reference, lead.start + k) for k in range(piece.n_layers)]
+
+    def _job(self, tensor: LayerTensor, piece: Piece | None) -> TensorJob:
+        info = self._infos[tensor.name] = tensor.info
+        method = self._method if piece is not None and info.is_floating else None
+        stored = self._recipe.result_dtype or info.stored_dtype
+        return TensorJob(
+            name=tensor.name,
             shape=info.shape,
-            dtype=(recipe.dtype or info.stored_dtype) if info.is_floating else info.dtype,
-            method=method if info.is_floating else None,
-            sources=job_sources,
-            base=recipe.base_model,
-            values=resolve(recipe, method, merged, info.name, like.layout.depth(info.name)),
-            seed=recipe.seed,
+            dtype=stored if info.is_floating else info.dtype,
+            method=method,
+            inputs=tensor.inputs,
+            base=tensor.base,
+            values=MethodValues()
+            if method is None or piece is None
+            else resolve(piece, method, tensor.name, tensor.depth),
+            seed=self._recipe.seed,
         )
-        for info in like.tensors.values()
-    )
-    return Plan(recipe=recipe, method=method, jobs=jobs, sources=sources, like=like)
 
 
-def _references(recipe: Recipe, opened: Sources) -> list[str]:
-    wanted = [source.model for source in recipe.sources]
-    if recipe.base_model is not None:
-        wanted.append(recipe.base_model)
-    for reference in wanted:
+def _check_opened(recipe: Recipe, opened: Sources) -> None:
+    for reference in recipe.references:
         if reference not in opened:
             remedy = suggest(reference, opened)
             raise KingyoError("model", expected="an opened model", received=f"'{reference}'", remedy=remedy)
-    return wanted
 
 
-def _merged_positions(recipe: Recipe, method: MergeMethod) -> list[int]:
-    """Which of the recipe's sources are merged: all, but the base of a method on task vectors."""
-    positions = list(range(len(recipe.sources)))
-    if method.needs_base and recipe.base_model is None:
-        raise KingyoError(
-            "base_model",
-            expected=f"a base for {method.name}",
-            received="nothing",
-            remedy="Name the models' common ancestor, or take the method linear.",
-        )
-    on_base = takes_base(method) and recipe.base_model is not None
-    if on_base:
-        positions = [i for i in positions if recipe.sources[i].model != recipe.base_model]
-    least, most = method.min_sources, method.max_sources
-    if len(positions) < least or (most is not None and len(positions) > most):
-        wanted = (
-            f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
-        )
-        without = " beside the base" if on_base else ""
-        raise KingyoError(
-            "models",
-            expected=f"{wanted} for {method.name}{without}",
-            received=f"{len(positions)}",
-            remedy="Name another number of models, or take another method.",
-        )
-    return positions
+def _check_supported(recipe: Recipe) -> None:
+    later = {
+        "tokenizer_source": recipe.tokenizer_source if recipe.tokenizer_source != "base" else None,
+        "tokenizer": recipe.tokenizer,
+        "chat_template": recipe.chat_template,
+        "resize": recipe.resize,
+    }
+    for key, value in later.items():
+        if value is not None:
+            raise KingyoError(
+                key,
+                expected="a key that is supported",
+                received=f"{value!r}, not supported yet",
+                remedy="Leave it out.",
+            )
+
+
+def _describe_region(region: Region) -> Iterator[str]:
+    made = 0
+    for piece in region.pieces:
+        names = ", ".join(entry.reference for entry in piece.merged)
+        if piece.n_layers is None:
+            part = f" ({region.name})" if region.name else ""
+            yield f"{len(piece.merged)}: {names}{part}"
+            continue
+        ranges = ", ".join(f"{each.reference} from {each.start}" for each in piece.entries)
+        yield f"{len(piece.merged)}, layers {made} to {made + piece.n_layers - 1}: {ranges}"
+        made += piece.n_layers
 
 
 def _describe(job: TensorJob) -> str:
+    start = f"  {job.name} {list(job.shape)} {job.dtype}: "
     if job.method is None:
-        return f"  {job.name} {list(job.shape)} {job.dtype}: copied"
+        return f"{start}copied"
     parts = [f"{name} {value:g}" for name, value in job.values.shared.items()]
     for name, numbers in job.values.per_source.items():
         parts.append(f"{name} {' '.join(f'{number:g}' for number in numbers)}")
-    return f"  {job.name} {list(job.shape)} {job.dtype}: {', '.join(parts)}"
+    moved = [f"{each.reference} {each.tensor}" for each in job.inputs if each.tensor != job.name]
+    parts += [f"from {', '.join(moved)}"] if moved else []
+    return f"{start}{', '.join(parts)}"

@@ -47,10 +47,7 @@ class Sources(Mapping[str, Checkpoint]):
 
 def open_sources(recipe: Recipe, folder: Path | None = None) -> Sources:
     """Open all models of a recipe; relative folders begin at ``folder``."""
-    references = dict.fromkeys(source.model for source in recipe.sources)
-    if recipe.base_model is not None:
-        references[recipe.base_model] = None
-    opened = {reference: open_checkpoint(reference, folder) for reference in references}
+    opened = {reference: open_checkpoint(reference, folder) for reference in recipe.references}
     return Sources(opened, folder)
 
 

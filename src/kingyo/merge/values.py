@@ -1,58 +1,40 @@
-"""The numbers of one tensor's merge: a recipe's parameters, resolved and checked against the method's."""
+"""The numbers of one tensor's merge: a piece's parameters, resolved and checked against the method's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError
+from kingyo.merge.pieces import Piece
 from kingyo.methods import MergeMethod, MethodValues, Parameter
-from kingyo.recipe import Recipe
+from kingyo.recipe import Word, look_up
 
 
-def check_parameters(recipe: Recipe, method: MergeMethod, merged: Sequence[int]) -> None:
-    """Refuse parameters that the method does not know, or that stand where they have no meaning."""
-    known = {parameter.name: parameter for parameter in method.params}
-    levels = [("parameters", recipe.parameters), *((each.model, each.parameters) for each in recipe.sources)]
-    for i, (where, values) in enumerate(levels):
-        for name in values:
-            if name not in known:
-                raise KingyoError(
-                    where,
-                    expected=f"parameters of {method.name}",
-                    received=f"'{name}'",
-                    remedy=suggest(name, known),
-                )
-            if i > 0 and not known[name].per_source:
-                remedy = "Give it under parameters: of the recipe."
-                raise KingyoError(where, expected="its own values", received=f"'{name}'", remedy=remedy)
-            if i > 0 and i - 1 not in merged:
-                raise KingyoError(
-                    where,
-                    expected="no parameters for the base, which has no task vector",
-                    received=f"'{name}'",
-                    remedy="Leave it out.",
-                )
+def resolve(piece: Piece, method: MergeMethod, tensor: str, depth: float) -> MethodValues:
+    """The values for one tensor.
 
+    Args:
+        piece: whose parameters they are.
+        method: what they are for.
+        tensor: its name in the output, which filters look at.
+        depth: where it sits in the model or the slice, 0 (first layer) to 1 (last), for gradients.
 
-def resolve(
-    recipe: Recipe, method: MergeMethod, merged: Sequence[int], tensor: str, depth: float
-) -> MethodValues:
-    """The values for one tensor; ``merged`` are the positions of the sources without the base."""
+    Raises:
+        KingyoError: a value is missing, of the wrong kind, or out of bounds.
+    """
     shared: dict[str, float | bool] = {}
     per_source: dict[str, tuple[float, ...]] = {}
     for parameter in method.params:
+        name = parameter.name
         if not parameter.per_source:
-            value = recipe.value_of(parameter.name, None, tensor, depth)
-            shared[parameter.name] = _valid(parameter, value, tensor)
+            shared[name] = _valid(parameter, look_up(piece.levels, name, tensor, depth), tensor)
             continue
-        per_source[parameter.name] = tuple(
-            _valid(parameter, recipe.value_of(parameter.name, i, tensor, depth), recipe.sources[i].model)
-            for i in merged
+        per_source[name] = tuple(
+            _valid(parameter, look_up((entry.own, *piece.levels), name, tensor, depth), entry.reference)
+            for entry in piece.merged
         )
     return MethodValues(shared=shared, per_source=per_source)
 
 
-def _valid(parameter: Parameter, value: float | bool | None, where: str) -> float | bool:
+def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
     if value is None:
         value = parameter.default
     if value is None:
@@ -62,4 +44,13 @@ def _valid(parameter: Parameter, value: float | bool | None, where: str) -> floa
             received="nothing",
             remedy="Give it under parameters: of the model or of the recipe.",
         )
+    if isinstance(value, str):
+        raise KingyoError(
+            f"{parameter.name} of {where}",
+            expected="true or false" if parameter.kind == "bool" else "a number",
+            received=f"'{value}'",
+            remedy="Correct it; `kingyo list methods` says what it does.",
+        )
+    if parameter.kind == "bool" and value in (0, 1):  # as people write it: normalize: 1
+        value = bool(value)
     return parameter.check(value, where)

@@ -25,8 +25,8 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 Resize = Literal["pad-vocab", "truncate", "base"]
 RESIZE: tuple[str, ...] = get_args(Resize)
-PartUse = Literal["merge", "base"]
-PART_USES: tuple[str, ...] = get_args(PartUse)
+MERGE, BASE = "merge", "base"
+"""What may happen to a part of the model, beside being taken from a model that is named."""
 
 CONTENTS = ("models", "slices", "modules")
 KEYS = (
@@ -63,7 +63,8 @@ class Recipe:
         tokenizer: in place of it: source, tokens and padding in detail. The vocabulary room reads it.
         chat_template: for the output: ``auto``, the name of a template, or a template.
         resize: what to do about sizes that differ; None is an error.
-        parts: part of the model -> whether it is merged or taken from the base; all are merged by default.
+        parts: part of the model -> ``merge``, ``base`` (it is taken from there) or the reference of the model
+            from which it is taken. If some part is named to be merged, those not named are the base's.
         seed: of random methods.
     """
 
@@ -96,8 +97,6 @@ class Recipe:
         check_word(self.dtype, DTYPES, "dtype", "a floating dtype")
         check_word(self.out_dtype, DTYPES, "out_dtype", "a floating dtype")
         check_word(self.resize, RESIZE, "resize", "a way to resize")
-        for part, use in self.parts.items():
-            check_word(use, PART_USES, f"parts.{part}", "merge or base")
         self._check_tokenizer()
 
     def __hash__(self) -> int:
@@ -118,6 +117,7 @@ class Recipe:
     def references(self) -> tuple[str, ...]:
         """All models that it names, each once; the base, if it has one of its own, comes last."""
         named = dict.fromkeys(references(self.sources, self.slices, self.modules))
+        named |= dict.fromkeys(use for use in self.parts.values() if use not in (MERGE, BASE))
         if self.base_model is not None:
             named.setdefault(self.base_model)
         return tuple(named)
@@ -233,9 +233,12 @@ def _parse_parts(data: object, where: str) -> dict[str, str]:
     remedy = "Write it as parts: {language: merge, vision: base}."
     parts = mapping(data, f"{where}: parts", remedy)
     for part, use in parts.items():
-        if not isinstance(use, str):
+        if not isinstance(use, str) or not use:
             raise KingyoError(
-                f"{where}: parts.{part}", expected="merge or base", received=short(use), remedy=remedy
+                f"{where}: parts.{part}",
+                expected="merge, base or a model",
+                received=short(use),
+                remedy=remedy,
             )
     return {str(part): cast("str", use) for part, use in parts.items()}
 
