@@ -30,6 +30,7 @@ FLOORS: dict[str, float] = {
     "strategies": 1,
     "store": 1,
     "stats": 1,
+    "vocabulary": 1,
     "testing": 1,
     "space": 2.0,
     "merge": 2.0,

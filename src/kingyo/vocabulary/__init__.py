@@ -1,0 +1,42 @@
+"""The output's vocabulary: tokenizers of several models brought together, and tensors put into its order.
+
+It changes no weight but by moving rows, and knows no merge method.
+"""
+
+from kingyo.vocabulary.build import Vocabulary, build_vocabulary
+from kingyo.vocabulary.choice import ModelToken, TokenEntry, TokenizerChoice, Zero, parse_tokenizer
+from kingyo.vocabulary.compare import Finding, check_tokens, compare
+from kingyo.vocabulary.files import stored_files, with_template
+from kingyo.vocabulary.models import Models
+from kingyo.vocabulary.reads import AlignedReads, Reader
+from kingyo.vocabulary.rows import Fetch, Fill, RowMap
+from kingyo.vocabulary.stored import TOKENIZER_FILES, StoredTokenizer, read_tokenizer
+from kingyo.vocabulary.templates import KNOWN, find_markers, read_template, resolve_template
+
+__all__ = [
+    "KNOWN",
+    "TOKENIZER_FILES",
+    "AlignedReads",
+    "Fetch",
+    "Fill",
+    "Finding",
+    "ModelToken",
+    "Models",
+    "Reader",
+    "RowMap",
+    "StoredTokenizer",
+    "TokenEntry",
+    "TokenizerChoice",
+    "Vocabulary",
+    "Zero",
+    "build_vocabulary",
+    "check_tokens",
+    "compare",
+    "find_markers",
+    "parse_tokenizer",
+    "read_template",
+    "read_tokenizer",
+    "resolve_template",
+    "stored_files",
+    "with_template",
+]

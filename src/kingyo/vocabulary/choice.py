@@ -1,0 +1,237 @@
+"""What a recipe says about the output's tokenizer, as strict data; mergekit's keys, and no others.
+
+It knows no file and no tensor: model references are text here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, cast
+
+from kingyo.errors import KingyoError, suggest
+
+UNION: Final = "union"
+BASE: Final = "base"
+
+_KEYS = ("source", "tokens", "pad_to_multiple_of")
+_ENTRY_KEYS = ("source", "force")
+_KINDS = ("zero", "model_token")
+_MODEL_TOKEN_KEYS = ("kind", "model", "token", "token_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zero:
+    """A row of zeros."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelToken:
+    """A model's row of a token, or of an id; of the token itself when neither is given.
+
+    Attributes:
+        model: reference of the model; it need not be merged.
+        token, token_id: one of them at most.
+    """
+
+    model: str
+    token: str | None = None
+    token_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenEntry:
+    """What to do about one token.
+
+    Attributes:
+        source: its row in models that lack it; None leaves that to the rule for all tokens.
+        force: give this row to the models that have the token, too.
+    """
+
+    source: Zero | ModelToken | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerChoice:
+    """Which vocabulary the output has, and where rows come from that a model lacks.
+
+    Attributes:
+        source: ``union``, ``base``, or the reference of the model whose tokenizer is taken.
+        tokens: exceptions, by token; a token that the vocabulary lacks is added to it.
+        pad_to_multiple_of: rows are rounded up to a multiple of this. None: as many as there are tokens, but
+            no fewer than the model had whose tokenizer the output's begins with.
+    """
+
+    source: str = UNION
+    tokens: Mapping[str, TokenEntry] = field(default_factory=dict[str, TokenEntry])
+    pad_to_multiple_of: int | None = None
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The models that it names, each once; some of them may not be merged."""
+        named = [] if self.source in (UNION, BASE) else [self.source]
+        named += [e.source.model for e in self.tokens.values() if isinstance(e.source, ModelToken)]
+        return tuple(dict.fromkeys(named))
+
+    def renamed(self, place: Callable[[str], str]) -> TokenizerChoice:
+        """The same choice with every model reference replaced by ``place(reference)``."""
+        tokens = {
+            token: replace(entry, source=replace(entry.source, model=place(entry.source.model)))
+            if isinstance(entry.source, ModelToken)
+            else entry
+            for token, entry in self.tokens.items()
+        }
+        source = self.source if self.source in (UNION, BASE) else place(self.source)
+        return replace(self, source=source, tokens=tokens)
+
+    def to_dict(self) -> dict[str, object]:
+        """The mapping that YAML holds below ``tokenizer:``; ``from_dict`` reads it back equal."""
+        found: dict[str, object] = {"source": self.source}
+        if self.tokens:
+            found["tokens"] = {token: _dump_entry(entry) for token, entry in self.tokens.items()}
+        if self.pad_to_multiple_of is not None:
+            found["pad_to_multiple_of"] = self.pad_to_multiple_of
+        return found
+
+    @staticmethod
+    def from_dict(data: object, where: str = "tokenizer") -> TokenizerChoice:
+        """See ``parse_tokenizer``."""
+        return parse_tokenizer(data, where)
+
+
+def parse_tokenizer(data: object, where: str = "tokenizer") -> TokenizerChoice:
+    """Read what stands after ``tokenizer:`` (a mapping) or ``tokenizer_source:`` (a text), strictly.
+
+    Args:
+        data: what the YAML holds.
+        where: the file and key, for messages.
+
+    Raises:
+        KingyoError: an unknown key (the nearest is suggested), or a value of the wrong type.
+    """
+    if isinstance(data, str):
+        return TokenizerChoice(source=_text(data, where))
+    pairs = _mapping(data, _KEYS, where, "Write union, base or a model, or lines such as `source: union`.")
+    source = pairs.get("source")
+    tokens = pairs.get("tokens")
+    return TokenizerChoice(
+        source=UNION if source is None else _text(source, f"{where}.source"),
+        tokens={} if tokens is None else _parse_tokens(tokens, f"{where}.tokens"),
+        pad_to_multiple_of=_multiple(pairs.get("pad_to_multiple_of"), f"{where}.pad_to_multiple_of"),
+    )
+
+
+def _parse_tokens(data: object, where: str) -> dict[str, TokenEntry]:
+    pairs = _mapping(data, None, where, "Write one line for each token, such as `<|im_start|>: {...}`.")
+    return {token: _parse_entry(entry, f"{where}: '{token}'") for token, entry in pairs.items()}
+
+
+def _parse_entry(data: object, where: str) -> TokenEntry:
+    if data is None:
+        return TokenEntry()
+    pairs = _mapping(data, _ENTRY_KEYS, where, "Write `source:` below it, with a model or {kind: zero}.")
+    force = pairs.get("force", False)
+    if not isinstance(force, bool):
+        remedy = "Write true or false without quotes."
+        raise KingyoError(f"{where}: force", expected="true or false", received=repr(force), remedy=remedy)
+    source = pairs.get("source")
+    if force and source is None:
+        raise KingyoError(
+            where,
+            expected="a source to force",
+            received="force without source",
+            remedy="Add `source:` with a model or {kind: zero}, or delete force.",
+        )
+    return TokenEntry(
+        source=None if source is None else _parse_source(source, f"{where}: source"), force=force
+    )
+
+
+def _parse_source(data: object, where: str) -> Zero | ModelToken:
+    if isinstance(data, str):
+        return ModelToken(model=_text(data, where))
+    pairs = _mapping(data, _MODEL_TOKEN_KEYS, where, "Write a model, or {kind: zero}.")
+    kind = pairs.get("kind")
+    if kind not in _KINDS:
+        remedy = (
+            suggest(kind, _KINDS) if isinstance(kind, str) else "Write `kind: zero` or `kind: model_token`."
+        )
+        raise KingyoError(f"{where}: kind", expected=" or ".join(_KINDS), received=repr(kind), remedy=remedy)
+    if kind == "zero":
+        _mapping(pairs, ("kind",), where, "Leave {kind: zero} alone.")
+        return Zero()
+    model, token, token_id = (pairs.get(key) for key in _MODEL_TOKEN_KEYS[1:])
+    if model is None or (token is None) == (token_id is None):
+        raise KingyoError(
+            where,
+            expected="a model, and one of token and token_id",
+            received=", ".join(f"{key} {value!r}" for key, value in pairs.items()),
+            remedy="Write it as {kind: model_token, model: path/to/model, token: <token>}.",
+        )
+    if token_id is not None and (isinstance(token_id, bool) or not isinstance(token_id, int) or token_id < 0):
+        remedy = "Write the id as a whole number from 0 on."
+        raise KingyoError(f"{where}: token_id", expected="an id", received=repr(token_id), remedy=remedy)
+    return ModelToken(
+        model=_text(model, f"{where}: model"),
+        token=None if token is None else _text(token, f"{where}: token"),
+        token_id=token_id,
+    )
+
+
+def _mapping(data: object, known: Sequence[str] | None, where: str, remedy: str) -> dict[str, object]:
+    """The pairs of a mapping whose keys are text, and known if ``known`` says so."""
+    if not isinstance(data, Mapping):
+        raise KingyoError(where, expected="a mapping", received=repr(data), remedy=remedy)
+    pairs = cast("Mapping[object, object]", data)
+    for key in pairs:
+        if not isinstance(key, str):
+            raise KingyoError(
+                where,
+                expected="keys that are text",
+                received=repr(key),
+                remedy=f"Put it in quotes: '{key}'.",
+            )
+        if known is not None and key not in known:
+            raise KingyoError(where, expected="known keys", received=f"'{key}'", remedy=suggest(key, known))
+    return cast("dict[str, object]", dict(pairs))
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise KingyoError(
+            where,
+            expected="text",
+            received=repr(value),
+            remedy="Write one text here, in quotes if it looks like a number.",
+        )
+    return value
+
+
+def _multiple(value: object, where: str) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise KingyoError(
+            where,
+            expected="a whole number from 1 on",
+            received=repr(value),
+            remedy="Write a number such as 64, or leave it out.",
+        )
+    return value
+
+
+def _dump_entry(entry: TokenEntry) -> dict[str, object]:
+    found: dict[str, object] = {}
+    if isinstance(entry.source, Zero):
+        found["source"] = {"kind": "zero"}
+    elif entry.source is not None:
+        found["source"] = _dump_model_token(entry.source)
+    if entry.force:
+        found["force"] = True
+    return found
+
+
+def _dump_model_token(source: ModelToken) -> object:
+    if source.token is None and source.token_id is None:
+        return source.model
+    chosen = {"token": source.token} if source.token is not None else {"token_id": source.token_id}
+    return {"kind": "model_token", "model": source.model, **chosen}

@@ -1,0 +1,226 @@
+"""What is known of the models' tokenizers before anything is merged: the same, or where they part.
+
+The dangerous case is silent: vocabularies of equal size whose ids mean other tokens merge without complaint
+into a model that says nonsense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kingyo.errors import KingyoError
+from kingyo.vocabulary.files import stored_files
+from kingyo.vocabulary.stored import NAMED, StoredTokenizer, read_tokenizer
+
+_UNITE = "Say how to bring them together: `tokenizer_source: union` (or base, or a model)."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing about the models' tokenizers that a user should know.
+
+    Attributes:
+        level: ``error`` ends the merge, ``warning`` is likely to hurt, ``note`` is for information.
+        argument, expected, received, remedy: as in ``KingyoError``.
+    """
+
+    level: Literal["error", "warning", "note"]
+    argument: str
+    expected: str
+    received: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.error}"
+
+    @property
+    def error(self) -> KingyoError:
+        """It as an error to raise."""
+        return KingyoError(self.argument, expected=self.expected, received=self.received, remedy=self.remedy)
+
+
+def compare(
+    folders: Mapping[str, Path], rows: Mapping[str, int] | None = None, *, is_aligned: bool = False
+) -> tuple[Finding, ...]:
+    """Compare the tokenizers of all models with that of the first.
+
+    Args:
+        folders: of the models by reference; the base first, if there is one.
+        rows: how many rows the embedding of each has; None skips what follows from it.
+        is_aligned: whether the recipe says how vocabularies are brought together, so that they may differ.
+
+    Returns:
+        Errors first, then warnings, then notes.
+    """
+    references = list(folders)
+    first = references[0]
+    findings: list[Finding] = []
+    for other in references[1:]:
+        findings += _compare_folders(first, other, folders, is_aligned=is_aligned)
+    for reference in references if rows is not None else ():
+        findings += _beyond(reference, folders[reference], (rows or {})[reference])
+    order = ("error", "warning", "note")
+    return tuple(sorted(findings, key=lambda each: order.index(each.level)))
+
+
+def check_tokens(folders: Mapping[str, Path]) -> None:
+    """Check that ids mean the same tokens in all models, for merges that align nothing.
+
+    Raises:
+        KingyoError: they do not; the first token that differs is named.
+    """
+    for finding in compare(folders):
+        if finding.level == "error":
+            raise finding.error
+
+
+def _compare_folders(
+    first: str, other: str, folders: Mapping[str, Path], *, is_aligned: bool
+) -> Iterator[Finding]:
+    files = stored_files(folders[first]), stored_files(folders[other])
+    pair = f"the tokenizers of {first} and {other}"
+    essential = [{name: held[name] for name in held if _is_essential(name)} for held in files]
+    if essential[0] == essential[1]:
+        same = "the same files" if essential[0] else "none in either"
+        yield Finding(
+            level="note",
+            argument=pair,
+            expected="one vocabulary",
+            received=same,
+            remedy="Nothing is to be done." if essential[0] else "Put a tokenizer into the output yourself.",
+        )
+        if "tokenizer.json" not in files[0]:
+            return
+    lacking = [name for name, held in zip((first, other), files, strict=True) if "tokenizer.json" not in held]
+    if lacking:
+        yield _unreadable(pair, lacking[0], is_aligned=is_aligned)
+        return
+    yield from _compare_tokenizers(
+        read_tokenizer(first, folders[first]), read_tokenizer(other, folders[other]), is_aligned=is_aligned
+    )
+
+
+def _is_essential(name: str) -> bool:
+    """Whether a file decides which id a text becomes."""
+    return name not in ("tokenizer_config.json", "special_tokens_map.json") and "chat_template" not in name
+
+
+def _unreadable(pair: str, lacking: str, *, is_aligned: bool) -> Finding:
+    return Finding(
+        level="error" if is_aligned else "warning",
+        argument=pair,
+        expected="tokenizer.json in both, to compare their tokens",
+        received=f"none in {lacking}",
+        remedy=f"Load the tokenizer of {lacking} with transformers and save it: that writes tokenizer.json.",
+    )
+
+
+def _compare_tokenizers(
+    first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool
+) -> Iterator[Finding]:
+    yield from _moved(first, other, is_aligned=is_aligned)
+    yield from _renamed(first, other, is_aligned=is_aligned)
+    yield from _sizes(first, other, is_aligned=is_aligned)
+    yield from _roles(first, other)
+    yield from _cuts(first, other)
+    yield from _templates(first, other)
+
+
+def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Finding]:
+    """Tokens that both have, with other ids."""
+    moved = [(row, token) for token, row in first.tokens.items() if other.tokens.get(token, row) != row]
+    if moved:
+        row, token = min(moved)
+        yield Finding(
+            level="note" if is_aligned else "error",
+            argument=f"the vocabularies of {first.reference} and {other.reference}",
+            expected=f"one id for each token: {row} for '{token}' as in {first.reference}",
+            received=f"{other.tokens[token]} in {other.reference}, and {len(moved)} such tokens in all",
+            remedy="They are brought together by text." if is_aligned else _UNITE,
+        )
+
+
+def _renamed(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Finding]:
+    """Ids that both have, with tokens that only one of them has."""
+    renamed = [
+        (row, token, other.by_id[row])
+        for row, token in sorted(first.by_id.items())
+        if token not in other.tokens and row in other.by_id and other.by_id[row] not in first.tokens
+    ]
+    if renamed:
+        row, mine, yours = renamed[0]
+        yield Finding(
+            level="note" if is_aligned else "warning",
+            argument=f"the vocabularies of {first.reference} and {other.reference}",
+            expected=f"one token for each id: '{mine}' for {row} as in {first.reference}",
+            received=f"'{yours}' in {other.reference}, and {len(renamed)} such ids in all",
+            remedy="They are kept apart." if is_aligned else _UNITE,
+        )
+
+
+def _sizes(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Finding]:
+    for here, there in ((first, other), (other, first)):
+        only = sorted(here.tokens.keys() - there.tokens.keys(), key=lambda token: here.tokens[token])
+        if only:
+            yield Finding(
+                level="note" if is_aligned else "warning",
+                argument=f"the vocabularies of {first.reference} and {other.reference}",
+                expected="the same tokens",
+                received=f"'{only[0]}' in {here.reference} alone, and {len(only)} such tokens in all",
+                remedy="Their rows follow the rule for missing tokens." if is_aligned else _UNITE,
+            )
+
+
+def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
+    for role in NAMED:
+        mine, yours = first.named.get(role), other.named.get(role)
+        if mine != yours:
+            yield Finding(
+                level="warning" if role in ("bos_token", "eos_token") else "note",
+                argument=role,
+                expected=f"{mine!r} as in {first.reference}",
+                received=f"{yours!r} in {other.reference}",
+                remedy="Choose whose tokenizer the output has with tokenizer_source.",
+            )
+
+
+def _cuts(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
+    for part in ("normalizer", "pre_tokenizer", "post_processor"):
+        if first.data.get(part) != other.data.get(part):
+            yield Finding(
+                level="note",
+                argument=f"{part} in tokenizer.json",
+                expected=f"one way to cut text, as in {first.reference}",
+                received=f"another in {other.reference}",
+                remedy="The output cuts text as one of them: choose it with tokenizer_source.",
+            )
+
+
+def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
+    if first.template != other.template:
+        yield Finding(
+            level="note",
+            argument="chat_template",
+            expected=f"one template, as in {first.reference}",
+            received=f"{'none' if other.template is None else 'another'} in {other.reference}",
+            remedy="Say which one with `chat_template: auto`, a known name, or Jinja.",
+        )
+
+
+def _beyond(reference: str, folder: Path, size: int) -> Iterator[Finding]:
+    """Tokens that a model's embedding has no row for."""
+    if not (folder / "tokenizer.json").is_file():
+        return
+    stored = read_tokenizer(reference, folder)
+    beyond = sorted((row, token) for token, row in stored.tokens.items() if row >= size)
+    if beyond:
+        yield Finding(
+            level="warning",
+            argument=f"the vocabulary of {reference}",
+            expected=f"ids below {size}, the rows of its embedding",
+            received=f"{beyond[0][0]} for '{beyond[0][1]}', and {len(beyond)} such tokens in all",
+            remedy="They count as tokens that this model lacks.",
+        )

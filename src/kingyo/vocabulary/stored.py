@@ -1,0 +1,246 @@
+"""A tokenizer as it lies in a model's folder: every token with its id, and the JSON that cuts text into them.
+
+It reads ``tokenizer.json``, which the tokenizers library checks; other forms are refused with a remedy. It
+executes nothing that a folder brings along.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import cast
+
+from tokenizers import Tokenizer
+
+from kingyo.errors import KingyoError
+from kingyo.vocabulary.templates import read_template
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "*.tiktoken",
+    "tekken.json",
+    "chat_template.*",
+)
+"""The files that make a tokenizer; patterns. Those of two tokenizers must not be mixed in one folder."""
+
+KINDS = ("BPE", "Unigram", "WordPiece", "WordLevel")
+NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+"""The tokens that have a role, by their keys in ``tokenizer_config.json``."""
+
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+_MORE_NAMED = ("additional_special_tokens", "extra_special_tokens")
+_FETCH = "Correct the file, or fetch the model again."
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTokenizer:
+    """A tokenizer that was read.
+
+    Attributes:
+        reference: what the user calls its model.
+        folder: where it was.
+        data: its ``tokenizer.json``; shared, never to be changed.
+        config: its ``tokenizer_config.json``, empty when there is none.
+        tokens: every token and its id, added ones included; in the order of ids.
+        added: the tokens that are found in text before it is cut, and their flags.
+        named: the tokens that have a role, such as ``bos_token``.
+        template: its chat template.
+    """
+
+    reference: str
+    folder: Path
+    data: Mapping[str, object]
+    config: Mapping[str, object]
+    tokens: Mapping[str, int]
+    added: Mapping[str, Mapping[str, bool]]
+    named: Mapping[str, str]
+    template: str | None
+
+    @property
+    def model(self) -> Mapping[str, object]:
+        """The part of ``tokenizer.json`` that holds vocabulary and merges."""
+        return cast("Mapping[str, object]", self.data["model"])
+
+    @property
+    def kind(self) -> str:
+        """How it cuts words into tokens: one of ``KINDS``."""
+        return _kind(self.model)
+
+    @cached_property
+    def spelling(self) -> tuple[str, ...]:
+        """How its pieces are written: the kind, the sign for a space, and marks of a word's parts.
+
+        Pieces mean the same in tokenizers that spell alike, and in no others.
+        """
+        parts = [self.data.get(key) for key in ("normalizer", "pre_tokenizer", "decoder")]
+        rules = json.dumps(parts, ensure_ascii=False)
+        space = "Ġ" if '"ByteLevel"' in rules else "▁" if "▁" in rules else " "
+        marks = [self.model.get(key) or "" for key in ("continuing_subword_prefix", "end_of_word_suffix")]
+        return (self.kind, space, *map(str, marks))
+
+    @cached_property
+    def by_id(self) -> Mapping[int, str]:
+        """The token of each id that has one."""
+        return {row: token for token, row in self.tokens.items()}
+
+    def can_write(self, token: str) -> bool:
+        """Whether the token's own text, alone, is cut into just this token."""
+        backend = _backend(self.folder / "tokenizer.json")
+        return list(backend.encode(token, add_special_tokens=False).tokens) == [token]
+
+
+def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
+    """Read a folder's tokenizer.
+
+    Raises:
+        KingyoError: no tokenizer.json, or one that the tokenizers library cannot read.
+    """
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise _no_json(reference, folder)
+    data = _read_json(file)
+    model = data.get("model")
+    if not isinstance(model, dict) or _kind(cast("Mapping[str, object]", model)) not in KINDS:
+        received = "no model" if not isinstance(model, dict) else _kind(cast("Mapping[str, object]", model))
+        raise KingyoError(
+            str(file), expected=f"a model of {', '.join(KINDS)}", received=received, remedy=_FETCH
+        )
+    config = _read_optional(folder / "tokenizer_config.json")
+    legacy = _read_optional(folder / "special_tokens_map.json")
+    tokens: dict[str, int] = dict(_backend(file).get_vocab(with_added_tokens=True))
+    added: dict[str, Mapping[str, bool]] = {
+        _content(entry): _flags(entry) for entry in _entries(data.get("added_tokens"))
+    }
+    for token, row, flags in _declared_elsewhere(folder, config, legacy):
+        if token not in tokens:
+            free = max(tokens.values(), default=-1) + 1
+            tokens[token] = free if row is None or row < free else row
+            added[token] = flags
+    return StoredTokenizer(
+        reference=reference,
+        folder=folder,
+        data=data,
+        config=config,
+        tokens=dict(sorted(tokens.items(), key=lambda pair: pair[1])),
+        added=added,
+        named=_named(config) or _named(legacy),
+        template=read_template(folder),
+    )
+
+
+def _no_json(reference: str, folder: Path) -> KingyoError:
+    old = [file.name for pattern in TOKENIZER_FILES[4:-1] for file in sorted(folder.glob(pattern))]
+    received = f"only {', '.join(old)}" if old else "no tokenizer at all"
+    convert = (
+        f'Convert it: python -c "from transformers import AutoTokenizer as T; '
+        f"T.from_pretrained('{folder}').save_pretrained('{folder}')\" (needs sentencepiece or tiktoken)."
+    )
+    return KingyoError(
+        reference,
+        expected=f"tokenizer.json in {folder}",
+        received=received,
+        remedy=convert if old else "Put the model's tokenizer files into its folder.",
+    )
+
+
+def _kind(model: Mapping[str, object]) -> str:
+    """The model's type; older files do not name it."""
+    named = model.get("type")
+    if named is not None:
+        return str(named)
+    if "merges" in model:
+        return "BPE"
+    if isinstance(model.get("vocab"), list):
+        return "Unigram"
+    return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
+
+
+def _declared_elsewhere(
+    folder: Path, config: Mapping[str, object], legacy: Mapping[str, object]
+) -> Iterator[tuple[str, int | None, Mapping[str, bool]]]:
+    """Tokens that transformers adds to those of tokenizer.json: (token, its id if given, flags)."""
+    decoder = config.get("added_tokens_decoder")
+    if isinstance(decoder, dict):
+        numbered = cast("dict[str, object]", decoder)
+        for row in sorted(numbered, key=int):
+            yield _content(numbered[row]), int(row), _flags(numbered[row])
+    older = _read_optional(folder / "added_tokens.json")
+    for token in sorted(older, key=lambda each: cast("int", older[each])):
+        yield token, cast("int", older[token]), _flags({})
+    for source in (config, legacy):
+        listed = [source[key] for key in NAMED if source.get(key) is not None]
+        for key in _MORE_NAMED:
+            more = source.get(key)
+            listed += list(cast("dict[str, object]", more).values()) if isinstance(more, dict) else []
+            listed += cast("list[object]", more) if isinstance(more, list) else []
+        for entry in listed:
+            yield _content(entry), None, {**_flags(entry), "special": True}
+
+
+def _named(config: Mapping[str, object]) -> dict[str, str]:
+    return {key: _content(config[key]) for key in NAMED if config.get(key) is not None}
+
+
+def _entries(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _content(entry: object) -> str:
+    """The text of a token, which JSON holds bare or in a mapping."""
+    return str(cast("Mapping[str, object]", entry)["content"]) if isinstance(entry, Mapping) else str(entry)
+
+
+def _flags(entry: object) -> dict[str, bool]:
+    pairs: Mapping[str, object] = cast("Mapping[str, object]", entry) if isinstance(entry, Mapping) else {}
+    return {flag: bool(pairs.get(flag, False)) for flag in _FLAGS}
+
+
+def _read_optional(file: Path) -> Mapping[str, object]:
+    return _read_json(file) if file.is_file() else {}
+
+
+def _read_json(file: Path) -> Mapping[str, object]:
+    state = file.stat()
+    return _parse_json(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=32)
+def _parse_json(file: Path, _changed: int, _size: int) -> Mapping[str, object]:
+    """Parse once; the time of change and the size tell a new file of the same name."""
+    try:
+        parsed: object = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise KingyoError(str(file), expected="JSON", received=str(error), remedy=_FETCH) from error
+    if not isinstance(parsed, dict):
+        raise KingyoError(str(file), expected="a JSON object", received=type(parsed).__name__, remedy=_FETCH)
+    return cast("dict[str, object]", parsed)
+
+
+def _backend(file: Path) -> Tokenizer:
+    state = file.stat()
+    return _load_backend(file, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def _load_backend(file: Path, _changed: int, _size: int) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:
+        raise KingyoError(
+            str(file),
+            expected="a tokenizer that the tokenizers library reads",
+            received=str(error),
+            remedy=_FETCH,
+        ) from error
