@@ -5,6 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+MERGEKIT := .mergekit-venv
 USER_STAMP := $(VENV)/.installed-user
 DEV_STAMP := $(VENV)/.installed-dev
 RUN ?= runs/demo
@@ -13,7 +14,7 @@ PYTEST := --numprocesses auto --dist loadscope
 test test-all: export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all lint bench zoo clean help
+.PHONY: demo test test-all mergekit-venv lint bench zoo clean help
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -39,8 +40,17 @@ demo: $(USER_STAMP) ## breed a model from the shipped zoo, write its report, exp
 test: $(DEV_STAMP) ## run the tests (minutes)
 	$(BIN)/python -m pytest $(PYTEST)
 
-test-all: $(DEV_STAMP) ## run the slow tests as well
+test-all: $(DEV_STAMP) ## run the slow tests as well, and those against mergekit where it is installed
 	$(BIN)/python -m pytest $(PYTEST) -m ''
+
+# mergekit is what the oracle tests and the benchmark compare with, in a virtual environment of its own.
+mergekit-venv: $(MERGEKIT)/.installed ## install mergekit 0.1.5 beside us, for test-all and bench
+
+$(MERGEKIT)/.installed:
+	$(PYTHON) -m venv $(MERGEKIT)
+	echo '*' > $(MERGEKIT)/.gitignore
+	$(MERGEKIT)/bin/python -m pip install --quiet --disable-pip-version-check 'mergekit==0.1.5'
+	@touch $@
 
 lint: $(DEV_STAMP) ## check format, lint and types
 	$(BIN)/ruff format --check .
@@ -49,9 +59,10 @@ lint: $(DEV_STAMP) ## check format, lint and types
 
 bench: $(DEV_STAMP) ## run the benchmarks
 	$(BIN)/python benchmarks/candidate.py
+	$(BIN)/python benchmarks/merge.py
 
 zoo: $(USER_STAMP) ## rebuild the zoo (about half an hour)
 	$(BIN)/python zoo/build.py --out zoo
 
-clean: ## remove the virtual environment
-	rm -rf $(VENV)
+clean: ## remove the virtual environments
+	rm -rf $(VENV) $(MERGEKIT)

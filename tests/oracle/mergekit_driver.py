@@ -1,8 +1,9 @@
 """Runs merges with mergekit, in mergekit's own virtual environment: the black box of the oracle tests.
 
-It must not know kingyo. It reads JSON lines from stdin, each a job ``{"recipe": YAML text, "out": folder,
-"seed": int, "options": {...}}``, and answers each with one JSON line: ``{"error": null}`` or the error's text.
-The start of a process costs seconds, so one process serves many merges.
+It must not know kingyo. It reads JSON lines from stdin, each a job ``{"tool": "yaml" | "multi",
+"recipe": text, "out": folder, "seed": int, "options": {...}}``, and answers each with one JSON line:
+``{"error": null}`` or the error's text. A start costs seconds, so one
+process serves many merges.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -19,6 +21,8 @@ import torch
 import yaml
 from mergekit.config import MergeConfiguration
 from mergekit.merge import MergeOptions, run_merge
+
+OPTIONS = {"copy_tokenizer": True, "write_model_card": False, "quiet": True}
 
 
 def main() -> None:
@@ -35,14 +39,27 @@ def main() -> None:
 
 def run(job: dict[str, object]) -> str | None:
     """Do one merge; return the error's text, or None."""
-    options = {"copy_tokenizer": False, "write_model_card": False, "quiet": True}
     try:
+        if job.get("tool") == "multi":
+            run_steps(str(job["recipe"]), Path(str(job["out"])))
+            return None
         recipe = MergeConfiguration.model_validate(yaml.safe_load(str(job["recipe"])))
-        chosen = MergeOptions(**(options | {"random_seed": job.get("seed")} | dict(job.get("options") or {})))
-        run_merge(recipe, str(job["out"]), chosen)
-    except Exception as error:
+        options = OPTIONS | {"random_seed": job.get("seed")} | dict(job.get("options") or {})
+        run_merge(recipe, str(job["out"]), MergeOptions(**options))
+    except Exception as error:  # noqa: BLE001  (whatever it is, the test shall see it)
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def run_steps(text: str, out: Path) -> None:
+    """A file of several documents goes through the command line of mergekit-multi."""
+    from mergekit.scripts.multimerge import main as mergekit_multi
+
+    file = out.with_suffix(".yaml")
+    file.write_text(text)
+    steps = out.with_name(out.name + "-steps")
+    arguments = [str(file), "--out-path", str(out), "--intermediate-dir", str(steps), "--quiet"]
+    mergekit_multi(arguments, standalone_mode=False)
 
 
 if __name__ == "__main__":
