@@ -33,6 +33,7 @@ FLOORS: dict[str, float] = {
     "vocabulary": 1,
     "testing": 1,
     "space": 2.0,
+    "compare": 2.0,
     "merge": 2.0,
     "evaluate": 2.1,
     "config": 3.0,

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from kingyo import __version__
-from kingyo.cli import build, init, lists, models, runs
+from kingyo.cli import build, diff, init, lists, models, runs
 from kingyo.errors import KingyoError
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ def kingyo(
     """Breed new models out of existing ones: evolutionary model merging with the evidence for it."""
 
 
-for module in (init, runs, build, models, lists):
+for module in (init, runs, build, diff, models, lists):
     module.add_to(app)
 
 

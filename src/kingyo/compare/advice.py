@@ -1,0 +1,183 @@
+"""What the numbers of a comparison say about merging, in plain sentences; each follows from thresholds here.
+
+For scale: numbers drawn independently have a cosine of 0, and opposite signs in half of all places; of a
+normal distribution the largest tenth holds 44 % of the energy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from kingyo.compare.measures import Comparison, Measures
+
+RELATED = 0.95
+"""From this cosine of weights on, two models are plainly of one ancestor: fine-tunes are beyond 0.99."""
+
+UNRELATED = 0.5
+"""Below it they plainly are not: models that were trained apart are near 0."""
+
+FAR = 0.7
+"""‖δ‖ / ‖base‖ from which on a base is no ancestor: models that were trained apart are near √2."""
+
+ORTHOGONAL = 0.2
+ALIKE = 0.6
+CONFLICT = 0.25
+UNEQUAL = 3.0
+CONCENTRATED = 0.6
+
+Pair = tuple[int, int]
+Classes = tuple[tuple[float, float, str], ...]
+"""From this cosine, up to that one: what follows."""
+
+_WEIGHTS: Classes = (
+    (
+        RELATED,
+        math.inf,
+        "are plainly of one ancestor: linear and slerp can work. Name it with --base to see whether what "
+        "they learnt agrees.",
+    ),
+    (
+        UNRELATED,
+        RELATED,
+        "are far apart: a merge may lose much of both. If they have a common ancestor, name it with --base.",
+    ),
+    (
+        -math.inf,
+        UNRELATED,
+        "show no common ancestor: a merge of their weights will most likely fail.",
+    ),
+)
+_TASK_VECTORS: Classes = (
+    (
+        -ORTHOGONAL,
+        ORTHOGONAL,
+        "nearly orthogonal: what each learnt can be added, as task_arithmetic, ties and dare_ties do.",
+    ),
+    (
+        ORTHOGONAL,
+        ALIKE,
+        "partly the same: keep the sum of their weights near 1, or let ties drop what is small.",
+    ),
+    (
+        ALIKE,
+        math.inf,
+        "much the same: average them (linear, model_stock), since adding them would overshoot.",
+    ),
+    (
+        -math.inf,
+        -ORTHOGONAL,
+        "against one another: each undoes the other, so expect to lose some of both.",
+    ),
+)
+
+
+def letter(position: int) -> str:
+    """How a model is called in tables and sentences: A, B, …, Z, A1, B1, …"""
+    return chr(ord("A") + position % 26) + ("" if position < 26 else str(position // 26))
+
+
+def advise(found: Comparison) -> tuple[str, ...]:
+    """Say what follows for a merge."""
+    total = found.total
+    if not found.models or total.numbers == 0:
+        return ()
+    return tuple(_on_task_vectors(total) if total.has_base else _on_weights(_matrices(found)))
+
+
+def _on_weights(sums: Measures) -> Iterator[str]:
+    """Without a base only the weights themselves tell whether there is a common ancestor."""
+    for pairs, follows in _classify({pair: sums.cosine(*pair) for pair in sums.pairs()}, _WEIGHTS):
+        yield f"{_named(pairs)} (cosine of weights {_span(pairs.values())}) {follows}"
+
+
+def _on_task_vectors(sums: Measures) -> Iterator[str]:
+    moved = [i for i in range(sums.n_models) if sums.delta_norm(i) > 0]
+    for i in range(sums.n_models):
+        change = sums.change(i)
+        if i not in moved:
+            yield f"{letter(i)} is its base, number for number: it has nothing to add."
+        elif change is not None and change >= FAR:
+            yield (
+                f"{letter(i)} is {_percents([change])} of its base's norm away from it, as models are that "
+                "were trained apart: methods on task vectors will most likely fail. Is this its base?"
+            )
+    yield from _on_directions(sums)
+    yield from _on_signs(sums)
+    yield from _on_sizes(sums, moved)
+    yield from _on_energy(sums, moved)
+
+
+def _on_directions(sums: Measures) -> Iterator[str]:
+    for pairs, follows in _classify({pair: sums.delta_cosine(*pair) for pair in sums.pairs()}, _TASK_VECTORS):
+        yield f"The task vectors of {_named(pairs)} (cosine {_span(pairs.values())}) are {follows}"
+
+
+def _on_signs(sums: Measures) -> Iterator[str]:
+    shares = {pair: sums.weighted_conflict(*pair) for pair in sums.pairs()}
+    known = {pair: share for pair, share in shares.items() if share is not None}
+    strong = {pair: share for pair, share in known.items() if share >= CONFLICT}
+    if strong:
+        yield (
+            f"Signs of {_named(strong)} conflict in {_percents(strong.values())} by magnitude (50 % is "
+            "chance): ties, which elects a sign for each number, may keep more than a plain sum."
+        )
+    elif known:
+        yield f"Signs conflict in {_percents(known.values())} by magnitude: a plain sum cancels little."
+
+
+def _on_sizes(sums: Measures, moved: Sequence[int]) -> Iterator[str]:
+    if len(moved) < 2:
+        return
+    large = max(moved, key=sums.delta_norm)
+    small = min(moved, key=sums.delta_norm)
+    ratio = sums.delta_norm(large) / sums.delta_norm(small)
+    if ratio >= UNEQUAL:
+        yield (
+            f"The task vector of {letter(large)} is {ratio:.3g} times as long as that of {letter(small)}: at "
+            f"equal weights {letter(large)} prevails, so give {letter(small)} a larger one."
+        )
+
+
+def _on_energy(sums: Measures, moved: Sequence[int]) -> Iterator[str]:
+    held = {i: sums.top_energy(i, 0.1) or 0.0 for i in moved}
+    dense = {i: share for i, share in held.items() if share >= CONCENTRATED}
+    if dense:
+        names = ", ".join(letter(i) for i in dense)
+        yield (
+            f"A tenth of the numbers holds {_percents(dense.values())} of the task vector of {names}: "
+            "trimming small ones (ties, breadcrumbs, density 0.1 to 0.3) loses little there."
+        )
+
+
+def _matrices(found: Comparison) -> Measures:
+    """Attention and MLP alone, where there are any: norms and embeddings are alike in all models."""
+    chosen = [kind for kind in ("attention", "mlp") if kind in found.kinds]
+    if not chosen:
+        return found.total
+    first, *rest = (found.kinds[kind] for kind in chosen)
+    return sum(rest, start=first)
+
+
+def _classify(
+    cosines: Mapping[Pair, float | None], classes: Classes
+) -> Iterator[tuple[dict[Pair, float], str]]:
+    """The pairs of each class that has any, and what follows for them."""
+    for low, high, follows in classes:
+        inside = {pair: value for pair, value in cosines.items() if value is not None and low <= value < high}
+        if inside:
+            yield inside, follows
+
+
+def _named(pairs: Collection[Pair]) -> str:
+    return ", ".join(f"{letter(i)} and {letter(j)}" for i, j in pairs)
+
+
+def _span(values: Collection[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _percents(values: Collection[float]) -> str:
+    low, high = f"{min(values):.0%}", f"{max(values):.0%}"
+    return (low if low == high else f"{low} to {high}").replace("%", " %")
