@@ -243,7 +243,7 @@ class TestRefusals:
     def test_another_kind(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", makers.large("word_level"))
         two = llama(tmp_path / "two", makers.large("word_piece"))
-        with pytest.raises(KingyoError, match="WordLevel .* WordPiece"):
+        with pytest.raises(KingyoError, match=r"WordLevel .* WordPiece"):
             build_vocabulary(UNION, models_of(one, two, base=0))
 
     def test_no_tokenizer_json(self, tmp_path: Path) -> None:
@@ -258,5 +258,5 @@ class TestRefusals:
     def test_a_broken_file(self, content: str, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         (one / "tokenizer.json").write_text(content)
-        with pytest.raises(KingyoError, match="tokenizer.json"):
+        with pytest.raises(KingyoError, match=r"tokenizer\.json"):
             build_vocabulary(UNION, models_of(one))

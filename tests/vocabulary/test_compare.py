@@ -1,0 +1,136 @@
+"""What can be known of tokenizers before anything is merged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.vocabulary import Finding, check_tokens, compare
+from tests.vocabulary.makers import large, llama, small, words
+
+
+def levels(findings: tuple[Finding, ...]) -> list[str]:
+    return [each.level for each in findings]
+
+
+def folders(*paths: Path) -> dict[str, Path]:
+    return {path.name: path for path in paths}
+
+
+class TestTheSame:
+    def test_the_same_files(self, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a"))
+        two = llama(tmp_path / "two", words("a"))
+        found = compare(folders(one, two), {"one": 4, "two": 4})
+        assert levels(found) == ["note"]
+        assert "the same files" in str(found[0])
+        check_tokens(folders(one, two))
+
+    def test_without_any_tokenizer(self, tmp_path: Path) -> None:
+        """As models of images have none."""
+        found = compare({"one": tmp_path, "two": tmp_path}, {"one": 4, "two": 4})
+        assert levels(found) == ["note"]
+        check_tokens({"one": tmp_path, "two": tmp_path})
+
+    def test_old_forms_are_compared_as_bytes(self, tmp_path: Path) -> None:
+        one, two = tmp_path / "one", tmp_path / "two"
+        for folder in (one, two):
+            folder.mkdir()
+            (folder / "tokenizer.model").write_bytes(b"pieces")
+        assert levels(compare(folders(one, two))) == ["note"]
+        (two / "tokenizer.model").write_bytes(b"others")
+        assert levels(compare(folders(one, two))) == ["warning"]
+        found = compare(folders(one, two), is_aligned=True)
+        assert levels(found) == ["error"]
+        assert "writes tokenizer.json" in str(found[0])
+
+    def test_written_otherwise(self, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a"))
+        two = shutil.copytree(one, tmp_path / "two")
+        data = json.loads((two / "tokenizer.json").read_text())
+        (two / "tokenizer.json").write_text(json.dumps(data))
+        assert compare(folders(one, two)) == ()
+
+
+class TestOtherIds:
+    """The same size, other tokens: merged by position this says nonsense."""
+
+    @pytest.fixture
+    def pair(self, tmp_path: Path) -> dict[str, Path]:
+        return folders(
+            llama(tmp_path / "one", words("a", "b", "c")), llama(tmp_path / "two", words("b", "a", "c"))
+        )
+
+    def test_is_an_error_that_names_the_first_token_and_the_remedy(self, pair: dict[str, Path]) -> None:
+        with pytest.raises(KingyoError) as error:
+            check_tokens(pair)
+        assert str(error.value) == (
+            "the vocabularies of one and two: expected one id for each token: 3 for 'a' as in one; received 4 "
+            "in two, and 2 such tokens in all. Say how to bring them together: `tokenizer_source: union` (or "
+            "base, or a model)."
+        )
+
+    def test_is_a_note_when_the_recipe_says_how(self, pair: dict[str, Path]) -> None:
+        assert levels(compare(pair, is_aligned=True)) == ["note"]
+
+    @pytest.mark.parametrize("kind", ["byte_bpe", "unigram", "word_piece"])
+    def test_for_other_kinds(self, kind: str, tmp_path: Path) -> None:
+        pair = folders(llama(tmp_path / "small", small(kind)), llama(tmp_path / "large", large(kind)))
+        with pytest.raises(KingyoError, match="one id for each token"):
+            check_tokens(pair)
+
+
+class TestOtherTokens:
+    def test_a_renamed_token(self, tmp_path: Path) -> None:
+        """As fine-tuned models rename reserved tokens."""
+        pair = folders(
+            llama(tmp_path / "one", words("a", "<|reserved|>")),
+            llama(tmp_path / "two", words("a", "<|im_end|>")),
+        )
+        found = [each for each in compare(pair) if "one token for each id" in each.expected]
+        assert levels(tuple(found)) == ["warning"]
+        assert "'<|reserved|>' for 4 as in one; received '<|im_end|>' in two" in str(found[0])
+        check_tokens(pair)
+
+    def test_more_tokens(self, tmp_path: Path) -> None:
+        pair = folders(llama(tmp_path / "one", words("a")), llama(tmp_path / "two", words("a", "b", "c")))
+        (found,) = compare(pair)
+        assert found.level == "warning"
+        assert "'b' in two alone, and 2 such tokens in all" in str(found)
+        assert "tokenizer_source: union" in found.remedy
+
+    def test_beyond_the_embedding(self, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a"), added=["<g>", "<h>"], rows=5)
+        found = compare(folders(one), {"one": 5})
+        assert levels(found) == ["warning"]
+        assert "5 for '<h>'" in str(found[0])
+
+
+class TestOtherHabits:
+    def test_roles(self, tmp_path: Path) -> None:
+        pair = folders(
+            llama(tmp_path / "one", words("a", "<end>")),
+            llama(tmp_path / "two", words("a", "<end>"), named={"eos_token": "<end>", "pad_token": "<unk>"}),
+        )
+        found = {each.argument: each.level for each in compare(pair)}
+        assert found["eos_token"] == "warning"
+        assert found["pad_token"] == "note"
+
+    def test_ways_to_cut_and_templates(self, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a"), template="A")
+        two = llama(tmp_path / "two", words("a"), template="B")
+        data = json.loads((two / "tokenizer.json").read_text())
+        data["normalizer"] = {"type": "Lowercase"}
+        (two / "tokenizer.json").write_text(json.dumps(data))
+        found = {each.argument for each in compare(folders(one, two))}
+        assert found == {"normalizer in tokenizer.json", "chat_template"}
+
+    def test_errors_come_first(self, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a", "b"), template="A")
+        two = llama(tmp_path / "two", words("b", "a"), template="B")
+        three = llama(tmp_path / "three", words("a", "b", "c"))
+        assert levels(compare(folders(one, three, two))) == ["error", "warning", "note", "note"]

@@ -1,0 +1,231 @@
+"""Against the real mergekit: embeddings and heads of linear merges, token by token.
+
+mergekit orders the tokens of a union at random, so rows are compared by their tokens. Where the two differ on
+purpose, a test says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from kingyo.vocabulary import AlignedReads, TokenizerChoice, Vocabulary, build_vocabulary, parse_tokenizer
+from tests.oracle.peer import ABSENT, Peer, PeerError, find_python, read_tensors
+from tests.vocabulary.makers import (
+    EMBEDDING,
+    HEAD,
+    Folders,
+    deutsch,
+    fish,
+    large,
+    llama,
+    load_tokenizer,
+    models_of,
+    small,
+    weights,
+    words,
+)
+
+pytestmark = pytest.mark.oracle
+SHARES = {"one": 1.0, "two": 2.0, "three": 4.0}
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    """mergekit; tests skip where it is not installed."""
+    python = find_python()
+    if python is None:
+        pytest.skip(ABSENT)
+    with Peer(python, tmp_path_factory.mktemp("peer")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Models that share some tokens, in other orders."""
+    folder = tmp_path_factory.mktemp("models")
+    return [
+        llama(folder / "one", words("a", "b", "c", "d"), seed=1),
+        llama(folder / "two", words("a", "b", "c", "d", "e"), seed=2, added=["<|im_start|>", "<|im_end|>"]),
+        llama(folder / "three", words("d", "c", "e", "f", "a"), seed=3, added=["<|x|>"]),
+    ]
+
+
+def theirs(peer: Peer, folders: list[Path], tokenizer: object, key: str = "tokenizer") -> Path:
+    """mergekit's output of the linear merge."""
+    entries = [{"model": str(each), "parameters": {"weight": SHARES[each.name]}} for each in folders]
+    return peer.folder(
+        {
+            "merge_method": "linear",
+            "base_model": str(folders[0]),
+            "models": entries,
+            "dtype": "float32",
+            key: tokenizer,
+        }
+    )
+
+
+def ours(folders: list[Path], choice: TokenizerChoice) -> tuple[Vocabulary, dict[str, Tensor]]:
+    """The same merge by hand."""
+    built = build_vocabulary(choice, models_of(*folders, base=0))
+    reads = AlignedReads(built, Folders(*folders), (EMBEDDING, HEAD))
+    total = sum(SHARES[each.name] for each in folders)
+    merged = {
+        tensor: sum(SHARES[each.name] / total * reads.read(each.name, tensor).double() for each in folders)
+        for tensor in (EMBEDDING, HEAD)
+    }
+    return built, merged
+
+
+def check_parity(out: Path, built: Vocabulary, merged: dict[str, Tensor]) -> None:
+    """Every token of theirs has our rows, and the other way round."""
+    vocab = load_tokenizer(out).get_vocab()
+    assert vocab.keys() == built.tokens.keys()
+    found = read_tensors(out)
+    mine, yours = (torch.tensor([held[token] for token in vocab]) for held in (built.tokens, vocab))
+    for tensor in (EMBEDDING, HEAD):
+        torch.testing.assert_close(
+            merged[tensor][mine], found[tensor][yours].double(), atol=1e-6, rtol=0, msg=tensor
+        )
+
+
+@pytest.mark.parametrize("source", ["union", "base", "three", "two"])
+def test_whose_tokens(source: str, peer: Peer, three: list[Path]) -> None:
+    named = source if source in ("union", "base") else str(three[0].parent / source)
+    out = theirs(peer, three, named, "tokenizer_source")
+    built, merged = ours(three, parse_tokenizer(source))
+    check_parity(out, built, merged)
+    assert read_tensors(out)[EMBEDDING].shape[0] == built.n_rows
+    assert json.loads((out / "config.json").read_text())["vocab_size"] == built.n_rows
+
+
+LISTED = {
+    "a model": {"<|im_start|>": {"source": "three:<|x|>"}, "e": {"source": "three"}},
+    "a model, forced": {"a": {"source": "two", "force": True}, "d": {"source": "three", "force": True}},
+    "zero": {"<|im_start|>": {"source": {"kind": "zero"}}},
+    "zero, forced": {"b": {"source": {"kind": "zero"}, "force": True}},
+    "another token": {"c": {"source": "two:b", "force": True}, "f": {"source": "two:<|im_end|>"}},
+    "new tokens": {"<new>": {"source": "two:a"}, "<empty>": {"source": {"kind": "zero"}}},
+    "an id": {"<new>": {"source": "three:#4"}},
+}
+"""Token entries; ``model:token`` and ``model:#id`` are short for model_token."""
+
+
+def spelled(entries: dict[str, dict[str, object]], folder: Path | None) -> dict[str, object]:
+    """Entries in full, with models as references: their names for us, their folders for mergekit."""
+
+    def source(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        model, _, token = value.partition(":")
+        reference = model if folder is None else str(folder / model)
+        if not token:
+            return reference
+        chosen = {"token_id": int(token[1:])} if token.startswith("#") else {"token": token}
+        return {"kind": "model_token", "model": reference, **chosen}
+
+    return {token: {**entry, "source": source(entry["source"])} for token, entry in entries.items()}
+
+
+@pytest.mark.parametrize("case", LISTED)
+def test_listed_tokens(case: str, peer: Peer, three: list[Path]) -> None:
+    entries = LISTED[case]
+    folder = three[0].parent
+    out = theirs(peer, three, {"source": "union", "tokens": spelled(entries, folder)})
+    choice = parse_tokenizer({"source": "union", "tokens": spelled(entries, None)})
+    check_parity(out, *ours(three, choice))
+
+
+@pytest.mark.parametrize("multiple", [8, 16])
+def test_padding(multiple: int, peer: Peer, three: list[Path]) -> None:
+    block = {"source": "union", "pad_to_multiple_of": multiple}
+    out = theirs(peer, three, block)
+    built, merged = ours(three, parse_tokenizer(block))
+    check_parity(out, built, merged)
+    found = read_tensors(out)
+    assert found[EMBEDDING].shape[0] == built.n_rows == 16
+    n_tokens = len(built.tokens)
+    for tensor in (EMBEDDING, HEAD):
+        torch.testing.assert_close(
+            merged[tensor][n_tokens:], found[tensor][n_tokens:].double(), atol=1e-6, rtol=0
+        )
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "metaspace_bpe", "unigram", "word_piece"])
+@pytest.mark.parametrize("pair", [(small, large), (fish, deutsch)], ids=["extension", "others"])
+def test_kinds(kind: str, pair: tuple[object, object], peer: Peer, tmp_path: Path) -> None:
+    """Tokens and their rows agree; how text is cut does not, see below."""
+    one, two = (make(kind) for make in pair)  # type: ignore[operator]
+    folders = [
+        llama(tmp_path / "one", one, seed=1),
+        llama(tmp_path / "two", two, seed=2, added=["<|im_start|>"]),
+    ]
+    out = theirs(peer, folders, "union", "tokenizer_source")
+    check_parity(out, *ours(folders, TokenizerChoice()))
+
+
+class TestDifferencesOnPurpose:
+    def test_ids_of_the_base_stay_in_both_but_others_come_in_the_order_of_the_recipe(
+        self, peer: Peer, three: list[Path]
+    ) -> None:
+        out = theirs(peer, three, "union", "tokenizer_source")
+        built, _ = ours(three, TokenizerChoice())
+        base = load_tokenizer(three[0]).get_vocab()
+        assert base.items() <= load_tokenizer(out).get_vocab().items()
+        assert base.items() <= built.tokens.items()
+        assert list(built.tokens)[len(base) :] == ["e", "<|im_start|>", "<|im_end|>", "f", "<|x|>"]
+
+    def test_rows_without_a_token_stay(self, peer: Peer, tmp_path: Path) -> None:
+        """mergekit cuts them off (its issue 425); a multiple of 1 does so here."""
+        folders = [
+            llama(tmp_path / name, words("a"), seed=i, rows=8) for i, name in enumerate(["one", "two"])
+        ]
+        out = theirs(peer, folders, "base", "tokenizer_source")
+        assert read_tensors(out)[EMBEDDING].shape[0] == 4
+        built, merged = ours(folders, TokenizerChoice(source="base"))
+        assert built.n_rows == 8
+        check_parity(out, built, merged)
+        same, _ = ours(folders, TokenizerChoice(source="base", pad_to_multiple_of=1))
+        assert same.n_rows == 4
+
+    def test_tokens_are_pieces_again_and_not_found_inside_words(self, peer: Peer, tmp_path: Path) -> None:
+        """mergekit makes pieces of others added tokens, whose text then does not come back."""
+        folders = [
+            llama(tmp_path / "one", fish("unigram"), seed=1),
+            llama(tmp_path / "two", deutsch("unigram"), seed=2),
+        ]
+        out = theirs(peer, folders, "union", "tokenizer_source")
+        tokenizer = load_tokenizer(out)
+        text = "die karpfen im alten gartenteich"
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) != text
+
+    def test_ids_in_the_config_follow_the_tokenizer(self, peer: Peer, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a", "b"))
+        two = llama(tmp_path / "two", words("<end>", "a"), named={"eos_token": "<end>"})
+        out = theirs(peer, [one, two], str(two), "tokenizer_source")
+        assert json.loads((out / "config.json").read_text())["eos_token_id"] == 2
+        built, _ = ours([one, two], TokenizerChoice(source="two"))
+        config = json.loads((one / "config.json").read_text())
+        assert built.config_updates(config, "one")["eos_token_id"] == built.tokens["<end>"]
+
+    def test_tokens_that_nobody_has_are_an_error_and_no_zeros(self, peer: Peer, three: list[Path]) -> None:
+        one, two, other = three
+        out = theirs(peer, [one, two], str(other), "tokenizer_source")
+        row = load_tokenizer(out).get_vocab()["f"]
+        assert not read_tensors(out)[EMBEDDING][row].any()  # ours: see TestWhoseTokens
+
+    def test_a_new_token_on_the_tokenizer_of_the_base(self, peer: Peer, three: list[Path]) -> None:
+        """Its documentation promises it; it fails with a KeyError."""
+        entries: dict[str, dict[str, object]] = {"<|x|>": {"source": "three"}}
+        folder = three[0].parent
+        with pytest.raises(PeerError):
+            theirs(peer, three, {"source": "base", "tokens": spelled(entries, folder)})
+        choice = parse_tokenizer({"source": "base", "tokens": spelled(entries, None)})
+        built, merged = ours(three, choice)
+        row = weights(three[2])[EMBEDDING][load_tokenizer(three[2]).get_vocab()["<|x|>"]]
+        torch.testing.assert_close(merged[EMBEDDING][built.tokens["<|x|>"]], row.double())

@@ -1,0 +1,328 @@
+"""Rows put into output order, by the rule for missing tokens and its exceptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kingyo.errors import KingyoError
+from kingyo.vocabulary import (
+    AlignedReads,
+    Fill,
+    ModelToken,
+    RowMap,
+    TokenEntry,
+    TokenizerChoice,
+    Vocabulary,
+    Zero,
+    build_vocabulary,
+)
+from tests.vocabulary.makers import EMBEDDING, HEAD, Folders, llama, models_of, weights, words
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Path:
+    return llama(tmp_path / "one", words("a", "b", "c"), seed=1)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    return llama(tmp_path / "two", words("c", "d", "a"), seed=2, added=["<x>"])
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    return llama(tmp_path / "three", words("d", "e"), seed=3, added=["<x>"])
+
+
+def row(folder: Path, token: str, vocabulary: Vocabulary, tensor: str = EMBEDDING) -> Tensor:
+    """A model's own row of a token."""
+    return weights(folder)[tensor][vocabulary.models.stored[folder.name].tokens[token]]
+
+
+class Aligned:
+    """The aligned tensors of models, by token."""
+
+    def __init__(self, vocabulary: Vocabulary, *folders: Path) -> None:
+        self.vocabulary = vocabulary
+        self.reads = AlignedReads(vocabulary, Folders(*folders), (EMBEDDING, HEAD))
+
+    def __call__(self, folder: Path, token: str, tensor: str = EMBEDDING) -> Tensor:
+        return self.reads.read(folder.name, tensor)[self.vocabulary.tokens[token]]
+
+
+@pytest.mark.parametrize("tensor", [EMBEDDING, HEAD])
+class TestTheRule:
+    def test_own_base_only_and_mean(self, one: Path, two: Path, three: Path, tensor: str) -> None:
+        built = build_vocabulary(TokenizerChoice(), models_of(one, two, three, base=0))
+        aligned = Aligned(built, one, two, three)
+        assert list(built.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "c", "d", "<x>", "e"]
+        for folder, tokens in ((one, "abc"), (two, ["c", "d", "a", "<x>"]), (three, ["d", "e", "<x>"])):
+            for token in tokens:
+                assert torch.equal(aligned(folder, token, tensor), row(folder, token, built, tensor))
+        assert torch.equal(aligned(three, "a", tensor), row(one, "a", built, tensor))  # the base's
+        assert torch.equal(aligned(two, "e", tensor), row(three, "e", built, tensor))  # the only one
+        both = (row(two, "d", built, tensor) + row(three, "d", built, tensor)) / 2
+        torch.testing.assert_close(aligned(one, "d", tensor), both)
+
+    def test_without_a_base(self, one: Path, two: Path, three: Path, tensor: str) -> None:
+        built = build_vocabulary(TokenizerChoice(), models_of(two, one, three))
+        aligned = Aligned(built, one, two, three)
+        assert list(built.tokens)[:7] == ["<unk>", "<s>", "</s>", "c", "d", "a", "<x>"]
+        both = (row(one, "a", built, tensor) + row(two, "a", built, tensor)) / 2
+        torch.testing.assert_close(aligned(three, "a", tensor), both)
+
+
+class TestWhoseTokens:
+    def test_base(self, one: Path, two: Path) -> None:
+        built = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=1))
+        assert built.n_rows == 7
+        assert built.map.is_identity("two")
+        assert built.files["tokenizer.json"] == (two / "tokenizer.json").read_bytes()
+        aligned = Aligned(built, one, two)
+        assert torch.equal(aligned(one, "a"), row(one, "a", built))
+        assert torch.equal(aligned(one, "d"), row(two, "d", built))
+
+    def test_base_without_one_is_the_first(self, one: Path, two: Path) -> None:
+        assert build_vocabulary(TokenizerChoice(source="base"), models_of(two, one)).start.reference == "two"
+
+    def test_a_model(self, one: Path, two: Path) -> None:
+        built = build_vocabulary(TokenizerChoice(source="two"), models_of(one, two, base=0))
+        assert built.tokens == built.models.stored["two"].tokens
+
+    def test_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
+        models = models_of(one, two, base=0, others=[three])
+        with pytest.raises(KingyoError, match=r"vocabulary of three: .*'e', which none has.*kind: zero"):
+            build_vocabulary(TokenizerChoice(source="three"), models)
+        choice = TokenizerChoice(source="three", tokens={"e": TokenEntry(source=Zero())})
+        built = build_vocabulary(choice, models)
+        assert list(built.tokens) == ["<unk>", "<s>", "</s>", "d", "e", "<x>"]
+        assert not Aligned(built, one, two)(one, "e").any()
+
+    def test_an_unknown_model(self, one: Path, two: Path) -> None:
+        with pytest.raises(KingyoError, match="'ones'. Did you mean 'one'"):
+            build_vocabulary(TokenizerChoice(source="ones"), models_of(one, two))
+
+
+class TestListedTokens:
+    def built(self, tokens: dict[str, TokenEntry], *folders: Path, source: str = "union") -> Vocabulary:
+        choice = TokenizerChoice(source=source, tokens=tokens)
+        return build_vocabulary(choice, models_of(*folders, base=0))
+
+    def test_a_model_gives_its_row_to_those_that_lack_the_token(
+        self, one: Path, two: Path, three: Path
+    ) -> None:
+        tokens = {"d": TokenEntry(source=ModelToken(model="three"))}
+        built = self.built(tokens, one, two, three)
+        aligned = Aligned(built, one, two, three)
+        assert torch.equal(aligned(one, "d"), row(three, "d", built))
+        assert torch.equal(aligned(two, "d"), row(two, "d", built))
+
+    def test_or_to_all(self, one: Path, two: Path, three: Path) -> None:
+        tokens = {"d": TokenEntry(source=ModelToken(model="three"), force=True)}
+        built = self.built(tokens, one, two, three)
+        aligned = Aligned(built, one, two, three)
+        for folder in (one, two, three):
+            assert torch.equal(aligned(folder, "d"), row(three, "d", built))
+
+    def test_zero(self, one: Path, two: Path) -> None:
+        tokens = {"d": TokenEntry(source=Zero()), "a": TokenEntry(source=Zero(), force=True)}
+        built = self.built(tokens, one, two)
+        aligned = Aligned(built, one, two)
+        assert not aligned(one, "d").any()
+        assert torch.equal(aligned(two, "d"), row(two, "d", built))
+        assert not aligned(one, "a").any()
+        assert not aligned(two, "a").any()
+
+    def test_another_token_or_id(self, one: Path, two: Path) -> None:
+        tokens = {
+            "<new>": TokenEntry(source=ModelToken(model="two", token="<x>")),
+            "<id>": TokenEntry(source=ModelToken(model="one", token_id=4)),
+        }
+        built = self.built(tokens, one, two, source="base")
+        assert list(built.tokens)[-2:] == ["<new>", "<id>"]
+        aligned = Aligned(built, one, two)
+        for folder in (one, two):
+            assert torch.equal(aligned(folder, "<new>"), row(two, "<x>", built))
+            assert torch.equal(aligned(folder, "<id>"), row(one, "b", built))
+
+    def test_of_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
+        choice = TokenizerChoice(tokens={"<new>": TokenEntry(source=ModelToken(model="three", token="e"))})
+        built = build_vocabulary(choice, models_of(one, two, base=0, others=[three]))
+        reads = AlignedReads(built, Folders(one, two, three), (EMBEDDING,))
+        found = reads.read("one", EMBEDDING)[built.tokens["<new>"]]
+        assert torch.equal(found, row(three, "e", built))
+
+    def test_a_token_of_the_others_added_to_the_base(self, one: Path, two: Path) -> None:
+        built = self.built({"<x>": TokenEntry()}, one, two, source="base")
+        assert list(built.tokens)[-1] == "<x>"
+        assert torch.equal(Aligned(built, one, two)(one, "<x>"), row(two, "<x>", built))
+
+    @pytest.mark.parametrize(
+        ("tokens", "message"),
+        [
+            ({"<new>": TokenEntry()}, "'<new>', which none has"),
+            ({"<new>": TokenEntry(source=ModelToken(model="two"))}, "a token of two; received '<new>'"),
+            (
+                {"<new>": TokenEntry(source=ModelToken(model="two", token="<y>"))},
+                "received '<y>'. Did you mean '<x>'",
+            ),
+            ({"<new>": TokenEntry(source=ModelToken(model="two", token_id=7))}, "an id below 7"),
+            ({"<new>": TokenEntry(source=ModelToken(model="tow", token="a"))}, "Did you mean 'two'"),
+        ],
+    )
+    def test_refuses(self, tokens: dict[str, TokenEntry], message: str, one: Path, two: Path) -> None:
+        with pytest.raises(KingyoError, match=message):
+            self.built(tokens, one, two)
+
+
+class TestSizes:
+    def test_rows_without_tokens_stay(self, tmp_path: Path) -> None:
+        """As in Qwen, whose embedding is larger than its vocabulary: the same models are not touched."""
+        one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
+        two = llama(tmp_path / "two", words("a"), rows=8, seed=2)
+        for source in ("union", "base", "two"):
+            built = build_vocabulary(TokenizerChoice(source=source), models_of(one, two, base=0))
+            assert built.map.is_identity("one")
+            assert built.map.is_identity("two")
+            reader = Folders(one, two)
+            read = AlignedReads(built, reader, (EMBEDDING,)).read("two", EMBEDDING)
+            assert read is reader.read("two", EMBEDDING)
+
+    def test_those_that_a_model_lacks_are_the_starts(self, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
+        two = llama(tmp_path / "two", words("a", "b"), seed=2)
+        built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
+        assert built.tokens["b"] == 4
+        assert built.n_rows == 8
+        aligned = AlignedReads(built, Folders(one, two), (EMBEDDING,)).read("two", EMBEDDING)
+        assert torch.equal(aligned[5:], weights(one)[EMBEDDING][5:])
+        assert torch.equal(aligned[4], weights(two)[EMBEDDING][4])
+
+    def test_padding_is_the_mean(self, one: Path, two: Path) -> None:
+        choice = TokenizerChoice(pad_to_multiple_of=8)
+        built = build_vocabulary(choice, models_of(one, two, base=0))
+        assert len(built.tokens) == built.n_rows == 8
+        choice = TokenizerChoice(pad_to_multiple_of=5)
+        built = build_vocabulary(choice, models_of(one, two, base=0))
+        assert built.n_rows == 10
+        for name in ("one", "two"):
+            aligned = AlignedReads(built, Folders(one, two), (EMBEDDING,)).read(name, EMBEDDING)
+            torch.testing.assert_close(aligned[8], aligned[:8].mean(0))
+            torch.testing.assert_close(aligned[9], aligned[:8].mean(0))
+
+    def test_a_multiple_of_one_drops_rows_without_tokens(self, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a"), rows=8)
+        built = build_vocabulary(TokenizerChoice(pad_to_multiple_of=1), models_of(one))
+        assert built.n_rows == 4
+        assert built.config_updates({"vocab_size": 8}, "one") == {"vocab_size": 4}
+
+
+class TestReads:
+    def test_shapes_need_no_weight(self, one: Path, two: Path) -> None:
+        built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
+        reader = Folders(one, two)
+        reads = AlignedReads(built, reader, (EMBEDDING, HEAD))
+        assert reads.shape("one", EMBEDDING) == (8, 16)
+        assert reads.shape("one", "model.norm.weight") == (16,)
+        assert reader.asked == []
+        assert reads.read("one", HEAD).shape == (8, 16)
+        assert reads.read("one", "model.norm.weight") is reader.read("one", "model.norm.weight")
+
+    def test_models_are_read_only_where_rows_are_taken(self, one: Path, two: Path, three: Path) -> None:
+        built = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, three, base=0))
+        reader = Folders(one, two, three)
+        AlignedReads(built, reader, (EMBEDDING,)).read("two", EMBEDDING)
+        assert reader.asked == [("two", EMBEDDING), ("one", EMBEDDING)]
+
+    def test_kept_for_the_next_reading_while_there_is_room(self, one: Path, two: Path) -> None:
+        built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
+        reads = AlignedReads(built, Folders(one, two), (EMBEDDING, HEAD), keep_bytes=8 * 16 * 4)
+        assert reads.read("one", EMBEDDING) is reads.read("one", EMBEDDING)
+        assert reads.read("one", HEAD) is not reads.read("one", HEAD)
+
+    def test_sources_are_not_written_to(self, one: Path, two: Path) -> None:
+        built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
+        reader = Folders(one, two)
+        before = {name: reader.read(name, EMBEDDING).clone() for name in ("one", "two")}
+        for name in ("one", "two"):
+            AlignedReads(built, reader, (EMBEDDING,)).read(name, EMBEDDING)
+        assert all(torch.equal(before[name], reader.read(name, EMBEDDING)) for name in before)
+
+    def test_describe(self, one: Path, two: Path) -> None:
+        built = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=0))
+        assert built.describe() == [
+            "vocabulary: 6 tokens in 6 rows, cut as by one",
+            "  one: as stored",
+            "  two: 5 own rows, 1 taken, 2 left out",
+        ]
+
+
+def index(*rows: int) -> Tensor:
+    return torch.tensor(rows, dtype=torch.int64)
+
+
+class TestRowMap:
+    def test_dtypes_are_kept_and_means_rounded_once(self) -> None:
+        values = torch.tensor([[1.0], [1 + 2**-7], [3.0]], dtype=torch.bfloat16)
+        mapped = RowMap(
+            n_rows=2,
+            own={"a": index(0, -1)},
+            sizes={"a": 1, "b": 3, "c": 3},
+            fills=(Fill(rows=index(1), sources=(("b", index(0)), ("c", index(1)))),),
+        )
+        found = mapped.remap("a", "t", values[:1], lambda _: values)
+        assert found.dtype == torch.bfloat16
+        assert found[1] == torch.tensor(1 + 2**-8).to(torch.bfloat16)
+
+    def test_another_dtype_promotes(self) -> None:
+        mapped = RowMap(
+            n_rows=2,
+            own={"a": index(0, -1)},
+            sizes={"a": 1, "b": 1},
+            fills=(Fill(rows=index(1), sources=(("b", index(0)),)),),
+        )
+        found = mapped.remap(
+            "a", "t", torch.ones(1, 2, dtype=torch.bfloat16), lambda _: torch.full((1, 2), 0.1)
+        )
+        assert found.dtype == torch.float32
+        assert found[1, 0] == torch.tensor(0.1)
+
+    def test_one_axis(self) -> None:
+        """A bias of the head has a number for each token."""
+        mapped = RowMap(n_rows=3, own={"a": index(1, 0, -1)}, sizes={"a": 2}, padding=index(2))
+        assert mapped.remap("a", "bias", torch.tensor([1.0, 3.0]), lambda _: torch.empty(0)).tolist() == [
+            3,
+            1,
+            2,
+        ]
+
+    def test_other_sizes_are_errors(self) -> None:
+        fill = Fill(rows=index(1), sources=(("b", index(0)),))
+        mapped = RowMap(n_rows=2, own={"a": index(0, -1)}, sizes={"a": 1, "b": 1}, fills=(fill,))
+        with pytest.raises(KingyoError, match=r"a: t: expected 1 rows.*\[2, 2\]"):
+            mapped.remap("a", "t", torch.ones(2, 2), lambda _: torch.ones(1, 2))
+        with pytest.raises(KingyoError, match=r"b: t: expected 1 rows.*\[3, 2\]"):
+            mapped.remap("a", "t", torch.ones(1, 2), lambda _: torch.ones(3, 2))
+        with pytest.raises(KingyoError, match=r"t: expected rows of one shape: \[2\]; received \[3\] in b"):
+            mapped.remap("a", "t", torch.ones(1, 2), lambda _: torch.ones(1, 3))
+        with pytest.raises(KingyoError, match="shape \\[\\]"):
+            mapped.remap("a", "t", torch.tensor(1.0), lambda _: torch.ones(1, 3))
+
+    @given(st.data())
+    def test_every_row_is_where_it_belongs(self, data: st.DataObject) -> None:
+        n_rows = data.draw(st.integers(1, 12))
+        size = data.draw(st.integers(1, 12))
+        own = [data.draw(st.integers(-1, size - 1)) for _ in range(n_rows)]
+        lost = [i for i, each in enumerate(own) if each < 0]
+        theirs = [data.draw(st.integers(0, 4)) for _ in lost]
+        fills = (Fill(rows=index(*lost), sources=(("b", index(*theirs)),)),)
+        mapped = RowMap(n_rows=n_rows, own={"a": index(*own)}, sizes={"a": size, "b": 5}, fills=fills)
+        rows, other = torch.arange(size).float(), 100 + torch.arange(5).float()
+        wanted = [float(other[theirs[lost.index(i)]] if i in lost else rows[own[i]]) for i in range(n_rows)]
+        assert mapped.remap("a", "t", rows, lambda _: other).tolist() == wanted
