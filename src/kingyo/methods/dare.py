@@ -13,8 +13,8 @@ from torch import Tensor
 
 from kingyo.kernels import Blend, Chance, Keep
 from kingyo.methods import METHODS
-from kingyo.methods.contract import MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescaling
+from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, RESCALE, WEIGHT, blend, normalize, rescaling
 
 _LEAST = 1e-12
 _PARAMS = (
@@ -22,12 +22,7 @@ _PARAMS = (
     DENSITY,
     LAMBDA,
     normalize(False),
-    Parameter(
-        name="rescale",
-        kind="bool",
-        default=True,
-        doc="Scale what is kept so that the sum of magnitudes stays what it was.",
-    ),
+    RESCALE,
     Parameter(
         name="rescale_by_density",
         kind="bool",
@@ -48,6 +43,7 @@ class Dare:
     name: str
     doc: str
     elect: bool
+    guide: Guide
     params = _PARAMS
     needs_base = True
     min_sources = 1
@@ -74,16 +70,36 @@ class Dare:
         return blend(sources, base, values, elect=self.elect, keep=drop)
 
 
+_SOURCE = (
+    'Yu et al. 2024, "Language models are super Mario: Absorbing abilities from homologous models as a free '
+    'lunch" (arXiv 2311.03099)'
+)
+_DIFFERS = (
+    "Draws are a hash of seed, source, tensor and entry: the same on every machine, and a lower density "
+    "keeps a part of what a higher one keeps. Kept fraction and norms are mergekit's, the draws are not.",
+    "rescale_by_density is not in mergekit: the paper's 1/density in place of the ratio of magnitudes.",
+)
+
 for _method in (
     Dare(
         name="dare_linear",
         doc="Drop changes at random, rescale the rest, add them up (Yu 2024).",
         elect=False,
+        guide=Guide(
+            when="Fine-tunes with many small changes, of which most are redundant: low densities still work.",
+            source=_SOURCE,
+            differs=_DIFFERS,
+        ),
     ),
     Dare(
         name="dare_ties",
         doc="Drop changes at random, rescale the rest, elect a sign per entry, add what agrees (Yu 2024).",
         elect=True,
+        guide=Guide(
+            when="As dare_linear, where sources also pull entries in opposite directions.",
+            source=f"{_SOURCE}, with the election of Yadav et al. 2023 (arXiv 2306.01708)",
+            differs=_DIFFERS,
+        ),
     ),
 ):
     METHODS.register(_method.name)(_method)

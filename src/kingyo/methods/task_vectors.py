@@ -19,6 +19,14 @@ WEIGHT = Parameter(
     search_high=1.0,
     per_source=True,
 )
+EQUAL_WEIGHT = Parameter(
+    name="weight",
+    doc="How much of this source.",
+    default=1.0,
+    search_low=0.0,
+    search_high=1.5,
+    per_source=True,
+)
 DENSITY = Parameter(
     name="density",
     doc="Which part of the task vector's entries is kept.",
@@ -30,6 +38,13 @@ DENSITY = Parameter(
     per_source=True,
 )
 LAMBDA = Parameter(name="lambda", doc="Scales the merged task vector.", default=1.0)
+
+RESCALE = Parameter(
+    name="rescale",
+    kind="bool",
+    default=True,
+    doc="Scale what is kept so that the sum of magnitudes stays what it was.",
+)
 
 _SMALLEST_DIVISOR = 1e-8
 

@@ -1,0 +1,117 @@
+"""Arcee Fusion: take from the source the entries whose changes stand out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kingyo.kernels import Elementwise
+from kingyo.kernels.blocks import Span, row_sums, spans
+from kingyo.kernels.differences import differences
+from kingyo.kernels.select import order_statistics
+from kingyo.methods import METHODS
+from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+
+_AT_ONCE = 1 << 18
+_FLOOR = 1e-8
+_ONE_THREAD = 1 << 14
+
+
+class ArceeFusion:
+    """θ₁ where |δ| · KL(row) reaches q₂ + 1.5 (q₃ - q₁), else θ₀.
+
+    KL is the divergence of softmax(θ₁) from softmax(θ₀) over the row: the entries that share all indices but
+    the last; a vector is one row. q₁, q₂, q₃ are the quartiles of |δ| · KL over the tensor: the entry at
+    place floor(q · (n - 1)) of the sorted ones.
+    """
+
+    name = "arcee_fusion"
+    doc = (
+        "The source's entries where size of change times divergence of the row stands out, else the base's "
+        "(Arcee 2025). Exponentials: other bits on another kind of processor are possible."
+    )
+    params = (
+        Parameter(
+            name="exact",
+            kind="bool",
+            default=False,
+            doc="Divergences in float64 and as they are defined; false has mergekit's rounding.",
+        ),
+    )
+    needs_base = True
+    min_sources = 1
+    max_sources = 1
+    stochastic = False
+    guide = Guide(
+        when="One fine-tune of the base, of which you want only the changes that stand out.",
+        source="Arcee AI 2025, release notes of mergekit v0.1",
+        differs=(
+            "exact is not in mergekit, whose divergences are of float32 numbers to which 1e-8 was added: "
+            "where a row changes little they are rounding noise.",
+        ),
+    )
+
+    def __call__(
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
+    ) -> Elementwise:
+        """Merge; see ``MergeMethod``."""
+        assert base is not None
+        source, exact = sources[0], values.flag("exact")
+        kind = "exact divergence" if exact else "divergence"
+        found = context.recall(kind, (0,), lambda: divergences(source, base, exact=exact))
+        divergence = torch.as_tensor(np.asarray(found, dtype=np.float32))
+        length = base.shape[-1] if base.dim() else 1
+        read = differences(sources, base)
+
+        def importance(span: Span) -> Tensor:
+            return read(span)[0].abs_().mul_(divergence[torch.arange(*span) // max(1, length)])
+
+        quartiles = context.recall(f"quartiles by {kind}", (0,), lambda: _quartiles(importance, base.numel()))
+        low, middle, high = (float(each) for each in quartiles)
+        threshold = float(np.float32(middle + 1.5 * (high - low)))
+        ours, theirs = base.reshape(-1), source.reshape(-1)
+
+        def compute(span: Span) -> Tensor:
+            small = importance(span) < threshold  # not of NaN, which must not vanish
+            return torch.where(small, ours[span[0] : span[1]].float(), theirs[span[0] : span[1]].float())
+
+        return Elementwise(shape=tuple(base.shape), compute=compute)
+
+
+def divergences(source: Tensor, base: Tensor, *, exact: bool) -> NDArray[np.float64]:
+    """Σ p ln(p/q) of each row, with p = softmax(source) and q = softmax(base).
+
+    Args:
+        source, base: tensors of one shape.
+        exact: in float64; else terms are in float32, and 1e-8 is added to p and q.
+    """
+    n = source.numel()
+    length = source.shape[-1] if source.dim() else 1
+    found = np.zeros(n // max(1, length))
+    flat = source.reshape(-1), base.reshape(-1)
+    for start, stop in spans(n, max(1, _AT_ONCE // max(1, length)) * length if n else 1):
+        x, y = (each[start:stop].reshape(-1, length).float() for each in flat)
+        if exact:
+            log_p, log_q = x.double().log_softmax(-1), y.double().log_softmax(-1)
+            terms = log_p.exp() * (log_p - log_q)
+        else:
+            p, q = (each.softmax(-1).add_(_FLOOR) for each in (x, y))
+            terms = p * (p / q).log()
+        # mergekit's order of summation, but for a long single row, where torch's depends on the threads
+        is_split = len(terms) == 1 and terms.numel() >= _ONE_THREAD
+        found[start // length : stop // length] = row_sums(terms) if is_split else terms.sum(-1).numpy()
+    return found
+
+
+def _quartiles(importance: Callable[[Span], Tensor], n: int) -> NDArray[np.float64]:
+    if n == 0:
+        return np.zeros(3)
+    ranks = [quarter * (n - 1) // 4 for quarter in (1, 2, 3)]
+    return np.array(order_statistics(lambda span: importance(span).numpy(), n, ranks))
+
+
+METHODS.register(ArceeFusion.name)(ArceeFusion())

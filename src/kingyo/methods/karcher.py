@@ -1,0 +1,107 @@
+"""The Karcher mean: the point of the sphere with the least sum of squared angles to all sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from kingyo.kernels import Blend
+from kingyo.kernels.blend import plain_sum
+from kingyo.kernels.measures import gram
+from kingyo.methods import METHODS
+from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+
+Matrix = Sequence[Sequence[float]]
+_CANCELLED = 1e-8
+
+
+class Karcher:
+    """m · mean |θᵢ|, where m is the Karcher mean of the directions θᵢ / |θᵢ|.
+
+    From the normalised mean, m moves to exp_m(T) along the mean T of the logarithms log_m, until |T| < tol or
+    max_iter steps are done. All points stay in the span of the sources, so that their inner products are all
+    that is needed. A zero tensor has no direction, but counts in the mean length; directions that cancel have
+    no mean, and the plain mean is taken.
+    """
+
+    name = "karcher"
+    doc = "Riemannian centre of the sources on the sphere, times their mean length; all count the same."
+    params = (
+        Parameter(
+            name="max_iter", kind="int", default=10, low=0, doc="At most so many steps towards the mean."
+        ),
+        Parameter(
+            name="tol", default=1e-5, low=0.0, doc="A step shorter than this (in radians) is the last one."
+        ),
+    )
+    needs_base = False
+    min_sources = 1
+    max_sources = None
+    stochastic = False
+    guide = Guide(
+        when="Sources of equal standing that lie far apart, such as independent fine-tunes without a base.",
+        source='Karcher 1977, "Riemannian center of mass and mollifier smoothing" (CPAM)',
+        differs=(
+            "Products are in float64, so directions that cancel are recognised: the result is their plain "
+            "mean. mergekit goes where rounding errors point.",
+        ),
+    )
+
+    def __call__(
+        self, sources: Sequence[Tensor], _base: Tensor | None, values: MethodValues, context: TensorContext, /
+    ) -> Blend:
+        """Merge; see ``MergeMethod``."""
+        n = len(sources)
+        products = context.recall("gram of the tensors", range(n), lambda: gram(sources))
+        norms = [math.sqrt(products[i, i]) for i in range(n)]
+        known = [i for i in range(n) if norms[i] > 0]
+        cosines = [[float(products[i, j]) / norms[i] / norms[j] for j in known] for i in known]
+        centre = _centre(cosines, int(values.number("max_iter")), values.number("tol"))
+        factors = [1 / n] * n
+        if centre is not None:
+            mean = math.fsum(norms) / n
+            for i, share in zip(known, centre, strict=True):
+                factors[i] = mean * share / norms[i]
+        return plain_sum(sources, factors, tuple(sources[0].shape))
+
+
+def _centre(cosines: Matrix, max_iter: int, tol: float) -> list[float] | None:
+    """Coefficients of the centre in directions with these inner products; None where they cancel."""
+    n = len(cosines)
+    length = _norm([1 / n] * n, cosines) if n else 0.0
+    if length < _CANCELLED:
+        return None
+    m = [1 / n / length] * n
+    for _ in range(max_iter):
+        step = _mean_logarithm(m, cosines)
+        size = _norm(step, cosines)
+        if size < tol or size == 0:
+            break
+        moved = [math.cos(size) * a + math.sin(size) / size * b for a, b in zip(m, step, strict=True)]
+        length = _norm(moved, cosines)
+        m = [a / length for a in moved]
+    return m
+
+
+def _mean_logarithm(m: Sequence[float], cosines: Matrix) -> list[float]:
+    """mean_i log_m(xᵢ) = mean_i (xᵢ - cos Ωᵢ m) Ωᵢ / sin Ωᵢ, where Ωᵢ is the angle between xᵢ and m."""
+    n = len(cosines)
+    step = [0.0] * n
+    along = 0.0
+    for i, row in enumerate(cosines):
+        cos = max(-1.0, min(1.0, math.fsum(a * b for a, b in zip(m, row, strict=True))))
+        sin = math.sqrt(1 - cos * cos)
+        stretch = math.acos(cos) / sin / n if sin > 0 else 1 / n
+        step[i] = stretch
+        along += stretch * cos
+    return [own - along * a for own, a in zip(step, m, strict=True)]
+
+
+def _norm(x: Sequence[float], cosines: Matrix) -> float:
+    squares = (a * b * cos for a, row in zip(x, cosines, strict=True) for b, cos in zip(x, row, strict=True))
+    return math.sqrt(max(0.0, math.fsum(squares)))
+
+
+METHODS.register(Karcher.name)(Karcher())

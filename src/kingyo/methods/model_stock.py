@@ -1,0 +1,81 @@
+"""Model stock: how far to go from the base to the mean of the sources, from the angles between task vectors.
+
+Jang et al. 2024, "Model Stock: All we need is just a few fine-tuned models" (arXiv 2403.19522).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from kingyo.kernels import Blend, Lazy, Term
+from kingyo.kernels.lines import LineBlend, line_grams
+from kingyo.kernels.measures import gram
+from kingyo.methods import METHODS
+from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.sphere import cosine
+
+_SMALLEST_DIVISOR = 1e-8
+
+
+class ModelStock:
+    """t · mean θᵢ + (1 - t) θ₀ with t = N cos / (1 + (N-1) cos), cos the mean over pairs of δᵢ, δⱼ.
+
+    t is not clamped. A pair with a task vector of zero has cos = 0; where the divisor is zero, as between two
+    opposite task vectors, t is 0. Filter-wise, each row (entries that share all indices but the last) has its
+    own t; vectors are one row.
+    """
+
+    name = "model_stock"
+    doc = (
+        "From the base towards the mean of the sources, the further the more task vectors agree (Jang 2024)."
+    )
+    params = (
+        Parameter(
+            name="filter_wise", kind="bool", default=False, doc="A ratio for each row, not for each tensor."
+        ),
+    )
+    needs_base = True
+    min_sources = 2
+    max_sources = None
+    stochastic = False
+    guide = Guide(
+        when="Two or more fine-tunes of one base on the same task, and no wish to tune any weight.",
+        source='Jang et al. 2024, "Model stock: All we need is just a few fine-tuned models" '
+        "(arXiv 2403.19522)",
+    )
+
+    def __call__(
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
+    ) -> Lazy:
+        """Merge; see ``MergeMethod``."""
+        assert base is not None
+        n, shape = len(sources), tuple(base.shape)
+        if not values.flag("filter_wise") or len(shape) < 2:
+            products = context.recall("gram", range(n), lambda: gram(sources, base))
+            share = _ratio(products) / n
+            return Blend(
+                shape=shape, terms=tuple(Term(source=each, factor=share) for each in sources), base=base
+            )
+        products = context.recall("gram, by row", range(n), lambda: line_grams(sources, base, "row"))
+        ratios = [_ratio(products[:, :, i]) / n for i in range(products.shape[2])]
+        factors = torch.tensor([ratios], dtype=torch.float32).expand(n, -1)
+        return LineBlend(shape=shape, sources=tuple(sources), factors=factors, line="row", base=base)
+
+
+def _ratio(products: Fact) -> float:
+    """t, from the inner products of the task vectors, shape (N, N)."""
+    n = products.shape[0]
+    angles = [
+        cosine(float(products[i, i]), float(products[j, j]), float(products[i, j])) or 0.0
+        for i, j in combinations(range(n), 2)
+    ]
+    cos = sum(angles) / len(angles)
+    divisor = 1 + (n - 1) * cos
+    return n * cos / divisor if abs(divisor) >= _SMALLEST_DIVISOR else 0.0
+
+
+METHODS.register(ModelStock.name)(ModelStock())

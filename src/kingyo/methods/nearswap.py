@@ -1,0 +1,60 @@
+"""NearSwap: take from the source what is near to the base, and little of what is far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from kingyo.kernels import Elementwise
+from kingyo.kernels.blocks import Span
+from kingyo.kernels.differences import differences
+from kingyo.methods import METHODS
+from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+
+
+class NearSwap:
+    """θ₀ + min(1, t/|δ|) δ: a change up to t is taken whole, a larger one is cut to t."""
+
+    name = "nearswap"
+    doc = "Add the source's changes to the base, cut to a size of t (alchemonaut 2024)."
+    params = (
+        Parameter(
+            name="t",
+            doc="The largest change of an entry.",
+            low=0.0,
+            search_low=1e-5,
+            search_high=1e-1,
+            search_scale="log",
+        ),
+    )
+    needs_base = True
+    min_sources = 1
+    max_sources = 1
+    stochastic = False
+    guide = Guide(
+        when="You want a touch of another model without any entry moving far.",
+        source="alchemonaut 2024, model card of QuartetAnemoi-70B-t0.0001 (Hugging Face)",
+        differs=("A negative t is an error; mergekit returns the base.",),
+    )
+
+    def __call__(
+        self,
+        sources: Sequence[Tensor],
+        base: Tensor | None,
+        values: MethodValues,
+        _context: TensorContext,
+        /,
+    ) -> Elementwise:
+        """Merge; see ``MergeMethod``."""
+        assert base is not None
+        t = values.number("t")
+        start, read = base.reshape(-1), differences(sources, base)
+
+        def compute(span: Span) -> Tensor:
+            return read(span)[0].clamp_(-t, t).add_(start[span[0] : span[1]])
+
+        return Elementwise(shape=tuple(base.shape), compute=compute)
+
+
+METHODS.register(NearSwap.name)(NearSwap())

@@ -1,0 +1,51 @@
+"""One source as it is, for models that are put together from the layers of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from kingyo.kernels import Blend
+from kingyo.kernels.blend import plain_sum
+from kingyo.methods import METHODS
+from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+
+
+class Passthrough:
+    """scale · θ₁."""
+
+    name = "passthrough"
+    doc = "The one source as it is, or scaled; with slices, layers of several models one after the other."
+    params = (
+        Parameter(
+            name="scale",
+            default=1.0,
+            doc="The factor of the tensor; 0 switches off a layer's output where it is a projection.",
+            search_low=0.0,
+            search_high=1.0,
+            per_source=True,
+        ),
+    )
+    needs_base = False
+    min_sources = 1
+    max_sources = 1
+    stochastic = False
+    guide = Guide(
+        when="You stack layers of one or several models with slices, or scale some tensors of one model.",
+        source="Community practice (frankenmerging); the name is mergekit's",
+    )
+
+    def __call__(
+        self,
+        sources: Sequence[Tensor],
+        _base: Tensor | None,
+        values: MethodValues,
+        _context: TensorContext,
+        /,
+    ) -> Blend:
+        """Merge; see ``MergeMethod``."""
+        return plain_sum(sources, values.each("scale"), tuple(sources[0].shape))
+
+
+METHODS.register(Passthrough.name)(Passthrough())

@@ -1,0 +1,118 @@
+"""RAM: average changes that sources share, keep those that are one source's own.
+
+Yuan et al. 2026, "Behavior knowledge merge in reinforced agentic models" (arXiv 2601.13572).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kingyo.kernels import Elementwise
+from kingyo.kernels.blocks import Span, add_rows, column
+from kingyo.kernels.differences import activity, differences
+from kingyo.methods import METHODS
+from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+
+_EPSILON = Parameter(
+    name="epsilon", doc="A change larger than this is one, a smaller one is noise.", default=1e-5, low=0.0
+)
+_R = Parameter(
+    name="r",
+    doc="How strongly changes of one source alone are scaled up.",
+    default=0.1,
+    low=0.0,
+    search_low=0.0,
+    search_high=1.0,
+)
+_ALPHA = Parameter(
+    name="alpha",
+    doc="The most that the ratio of shared to unique changes counts.",
+    default=0.2,
+    low=0.0,
+    search_low=0.0,
+    search_high=2.0,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ram:
+    """θ₀ + Σ gᵢ aᵢδᵢ / c, where aᵢ says which entries source i changes (|δᵢ| > epsilon), and c = Σ aᵢ.
+
+    gᵢ = 1 + r · min(alpha, sᵢ/uᵢ) where c = 1, else 1; sᵢ of the tensor's entries source i changes together
+    with others, uᵢ alone. Without rescaling gᵢ = 1.
+
+    Attributes:
+        rescale: whether changes of one source alone are scaled up.
+    """
+
+    name: str
+    doc: str
+    rescale: bool
+    params: tuple[Parameter, ...]
+    guide: Guide
+    needs_base = True
+    min_sources = 1
+    max_sources = None
+    stochastic = False
+
+    def __call__(
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
+    ) -> Elementwise:
+        """Merge; see ``MergeMethod``."""
+        assert base is not None
+        epsilon = values.number("epsilon")
+        start, read = base.reshape(-1), differences(sources, base)
+        alone = column(self._gains(sources, base, values, context)) if self.rescale else None
+
+        def compute(span: Span) -> Tensor:
+            deltas = read(span)
+            active = deltas.abs().gt_(epsilon)  # 1 or 0
+            count = add_rows(active)
+            deltas.mul_(active)
+            if alone is not None:
+                deltas.mul_(torch.where(count == 1, alone, 1.0))
+            return add_rows(deltas).div_(count.clamp_(min=1.0)).add_(start[span[0] : span[1]])
+
+        return Elementwise(shape=tuple(base.shape), compute=compute)
+
+    def _gains(
+        self, sources: Sequence[Tensor], base: Tensor, values: MethodValues, context: TensorContext
+    ) -> list[float]:
+        epsilon, alpha = values.number("epsilon"), values.number("alpha")
+        counts = context.recall(
+            f"activity above {epsilon!r}", range(len(sources)), lambda: activity(sources, base, epsilon)
+        )
+        return [
+            1 + values.number("r") * min(alpha, int(shared) / max(1, int(unique)))
+            for shared, unique in zip(counts[0], counts[1], strict=True)
+        ]
+
+
+_SOURCE = 'Yuan et al. 2026, "Behavior knowledge merge in reinforced agentic models" (arXiv 2601.13572)'
+for _method in (
+    Ram(
+        name="ram",
+        doc="Average the changes that several sources make to an entry, keep those of one alone (Yuan 2026).",
+        rescale=False,
+        params=(_EPSILON,),
+        guide=Guide(
+            when="Agents trained by reinforcement learning: their changes are sparse, and overlap little.",
+            source=_SOURCE,
+        ),
+    ),
+    Ram(
+        name="ramplus_tl",
+        doc="As ram, and scale up what one source changes alone, by how much it shares (Yuan 2026).",
+        rescale=True,
+        params=(_R, _ALPHA, _EPSILON),
+        guide=Guide(
+            when="As ram, where the merged model lost some of what its sources could do.",
+            source=f"{_SOURCE}; ratios tensor by tensor",
+        ),
+    ),
+):
+    METHODS.register(_method.name)(_method)

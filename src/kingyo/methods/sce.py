@@ -1,0 +1,102 @@
+"""SCE: select the entries that vary most between sources, calculate weights, erase what disagrees.
+
+Wan et al. 2024, "FuseChat: Knowledge fusion of chat models" (arXiv 2408.07990), section 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from kingyo.kernels import Elementwise, Limit
+from kingyo.kernels.blend import SMALLEST_DIVISOR, variance
+from kingyo.kernels.blocks import Span, add_rows, column
+from kingyo.kernels.differences import differences, varied
+from kingyo.kernels.measures import energies, most_varied
+from kingyo.methods import METHODS
+from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.task_vectors import kept_count
+
+
+class Sce:
+    """θ₀ + Σ wᵢ aᵢδᵢ / Σ wᵢ aᵢ, with wᵢ = |δᵢ|² / Σ |δⱼ|² of the selected entries of the tensor.
+
+    Select: of the v entries that are not equal in all sources, the max(1, int(select_topk · v)) with the
+    largest variance over the task vectors; all where select_topk is 1, or none varies. Erase: aᵢ is 1 where
+    δᵢ has the sign of Σ δⱼ (a sum of zero has +), else 0. A divisor below 1e-8 counts as 1.
+    """
+
+    name = "sce"
+    doc = "Select what varies most, weigh sources by their squared changes, erase what disagrees (Wan 2024)."
+    params = (
+        Parameter(
+            name="select_topk",
+            doc="Which part of the entries that vary between sources is merged.",
+            default=1.0,
+            low=0.0,
+            high=1.0,
+            search_low=0.05,
+            search_high=1.0,
+        ),
+    )
+    needs_base = True
+    min_sources = 1
+    max_sources = None
+    stochastic = False
+    guide = Guide(
+        when="Many chat models of one base, and no wish to tune a weight for each.",
+        source='Wan et al. 2024, "FuseChat: Knowledge fusion of chat models" (arXiv 2408.07990)',
+        differs=(
+            "At least one entry is selected, and all where none varies (one source, or equal ones); mergekit "
+            "gives the base there.",
+        ),
+    )
+
+    def __call__(
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
+    ) -> Elementwise:
+        """Merge; see ``MergeMethod``."""
+        assert base is not None
+        spread = _selected(sources, base, values.number("select_topk"), context)
+        which = "all" if spread is None else f"{spread.least!r} {spread.before}"
+        found = context.recall(
+            f"energies of {which}", range(len(sources)), lambda: energies(sources, base, spread)
+        )
+        total = float(sum(float(each) for each in found)) or 1.0
+        shares = column([float(each) / total for each in found])
+        start, read = base.reshape(-1), differences(sources, base)
+
+        def compute(span: Span) -> Tensor:
+            deltas = read(span)
+            if spread is not None:
+                deltas.mul_(spread.holds(variance(deltas), span[0]))
+            sign = add_rows(deltas).ge_(0.0).mul_(2.0).sub_(1.0)
+            counts = (deltas * sign).gt_(0.0).mul_(shares)  # wᵢ where the sign is the elected one, else 0
+            divisor = add_rows(counts)
+            divisor.masked_fill_(divisor < SMALLEST_DIVISOR, 1.0)
+            return add_rows(deltas.mul_(counts)).div_(divisor).add_(start[span[0] : span[1]])
+
+        return Elementwise(shape=tuple(base.shape), compute=compute)
+
+
+def _selected(sources: Sequence[Tensor], base: Tensor, topk: float, context: TensorContext) -> Limit | None:
+    """What separates the entries that vary most from the rest; None for all."""
+    if topk >= 1.0:
+        return None
+    every = range(len(sources))
+    n = int(context.recall("varied", every, lambda: np.array([varied(sources)]))[0])
+    if n == 0:
+        return None
+    count = kept_count(n, topk)
+
+    def measure() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        limit = most_varied(sources, base, count)
+        return np.array([limit.least, limit.before], dtype=np.float64)
+
+    found = context.recall(f"most varied {count}", every, measure)
+    return Limit(least=float(found[0]), before=int(found[1]))
+
+
+METHODS.register(Sce.name)(Sce())

@@ -1,0 +1,130 @@
+"""What methods on singular values have in common: which tensors are matrices, and how large ones are merged.
+
+Matrices with far more rows than columns (embeddings) are replaced by small ones with the same inner products:
+D = [δ₁ … δₙ] = Q R with orthonormal Q; R is merged, and Q R = D (R⁻¹ …) is computed row by row. So no
+copy of a large matrix is made, nor its decomposition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from kingyo.kernels import Blend, Lazy, Term, whole
+from kingyo.kernels.products import RowProduct, gram_of_columns, side_by_side
+from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
+from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
+
+RANK = 1e-5
+"""A singular value below this part of the largest is rounding noise: its direction takes no part."""
+
+Core = Callable[[Sequence[Tensor], MethodValues], Tensor]
+"""Task vectors as float64 matrices, parameters -> the merged matrix."""
+
+SPECTRAL = Parameter(
+    name="spectral",
+    kind="bool",
+    default=True,
+    doc="Merge matrices by singular values; false (for embeddings: give it a filter) averages them.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectral:
+    """θ₀ + λ M, where M is made of the singular vectors of the task vectors, as matrices.
+
+    Tensors that are not matrices, and matrices with fewer rows or columns than sources (or 2), are averaged:
+    θ₀ + λ Σ wᵢδᵢ / n.
+
+    Attributes:
+        core: makes M.
+    """
+
+    name: str
+    doc: str
+    core: Core
+    guide: Guide
+    params: tuple[Parameter, ...] = (EQUAL_WEIGHT, LAMBDA, SPECTRAL)
+    needs_base = True
+    min_sources = 1
+    max_sources = None
+    stochastic = False
+
+    def __call__(
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
+    ) -> Tensor | Lazy:
+        """Merge; see ``MergeMethod``."""
+        assert base is not None
+        n, scale = len(sources), values.number("lambda")
+        if base.dim() == 2 and min(base.shape) >= max(2, n) and values.flag("spectral"):
+            merged = _merge(sources, base, lambda deltas: self.core(deltas, values).mul_(scale))
+            if merged is not None:
+                return merged
+        terms = tuple(
+            Term(source=each, factor=weight / n)
+            for each, weight in zip(sources, values.each("weight"), strict=True)
+        )
+        return Blend(shape=tuple(base.shape), terms=terms, base=base, scale=scale)
+
+
+def decompose(matrix: Tensor, largest: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """U, the singular values and V of a matrix, without those below ``RANK`` · largest (else its own)."""
+    u, values, vh = cast(
+        "tuple[Tensor, Tensor, Tensor]",
+        torch.linalg.svd(matrix, full_matrices=False),  # pyright: ignore[reportUnknownMemberType]
+    )
+    if largest is None:
+        largest = float(values[0]) if len(values) else 0.0
+    kept = values > RANK * largest
+    return u[:, kept], values[kept], vh[kept].t()
+
+
+def nearest_orthogonal(columns: Tensor) -> Tensor:
+    """The matrix with orthonormal columns that is nearest: P Qᵀ of P D Qᵀ (orthogonal Procrustes).
+
+    Directions in which the columns do not reach (below ``RANK``) stay empty.
+    """
+    p, _, q = decompose(columns)
+    return p @ q.t()
+
+
+def _merge(
+    sources: Sequence[Tensor], base: Tensor, core: Callable[[Sequence[Tensor]], Tensor]
+) -> Tensor | Lazy | None:
+    """Merge matrices; None where they are not finite."""
+    rows, columns = base.shape
+    if columns > rows:
+        turned = _merge([each.t() for each in sources], base.t(), lambda deltas: core(_turn(deltas)).t())
+        return None if turned is None else whole(turned).t().contiguous()
+    if rows > 2 * len(sources) * columns:
+        return _merge_tall(sources, base, core)
+    deltas = side_by_side(sources, base, (0, rows))
+    if not bool(torch.isfinite(deltas).all()):
+        return None
+    return core(deltas.chunk(len(sources), dim=1)).float().add_(base)
+
+
+def _turn(deltas: Sequence[Tensor]) -> list[Tensor]:
+    return [delta.t() for delta in deltas]
+
+
+def _merge_tall(
+    sources: Sequence[Tensor], base: Tensor, core: Callable[[Sequence[Tensor]], Tensor]
+) -> Lazy | None:
+    gram = gram_of_columns(sources, base)
+    if not bool(torch.isfinite(gram).all()):
+        return None
+    squares, vectors = cast(  # D = Q R with R = E Vᵀ of DᵀD = V E² Vᵀ
+        "tuple[Tensor, Tensor]",
+        torch.linalg.eigh(gram),  # pyright: ignore[reportUnknownMemberType]
+    )
+    kept = squares > RANK**2 * float(squares[-1].clamp(min=0.0))
+    lengths, vectors = squares[kept].sqrt(), vectors[:, kept]
+    small = torch.zeros(max(len(lengths), base.shape[1]), len(gram), dtype=torch.float64)  # as many rows as
+    small[: len(lengths)] = lengths[:, None] * vectors.t()  # columns, whatever the rank: some methods count
+    merged = core(small.chunk(len(sources), dim=1))
+    return RowProduct(sources, base, vectors @ (merged[: len(lengths)] / lengths[:, None]))
