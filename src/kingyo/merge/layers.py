@@ -45,14 +45,48 @@ class LayerTensor:
     depth: float = 0.0
 
 
+class Forms:
+    """The shapes of tensors that layers of a model have: whatever is stacked must be among them.
+
+    Args:
+        like: the model.
+        stack: its layers.
+    """
+
+    def __init__(self, like: Checkpoint, stack: Stack) -> None:
+        self.prefix = stack.prefix
+        self._reference = like.reference
+        self._known: dict[str, set[tuple[int, ...]]] = {}
+        for names in stack.blocks.values():
+            for name in names:
+                self._known.setdefault(stack.rest(name), set()).add(like.tensors[name].shape)
+
+    def check(self, infos: Mapping[str, TensorInfo], layer: str) -> None:
+        """Refuse a layer with a tensor that no layer of the model has, or of another shape.
+
+        Raises:
+            KingyoError: there is one.
+        """
+        for rest, info in infos.items():
+            shapes = self._known.get(rest, set[tuple[int, ...]]())
+            if info.shape not in shapes:
+                wanted = " or ".join(str(list(shape)) for shape in sorted(shapes)) or "none of this name"
+                raise KingyoError(
+                    info.name,
+                    expected=f"layers that fit {self._reference}, whose {rest} is {wanted}",
+                    received=f"{list(info.shape)} in {layer}",
+                    remedy="Take slices of models of one architecture and size.",
+                )
+
+
 def layer_tensors(
-    piece: Piece, prefix: str, first: int, opened: Mapping[str, Checkpoint]
+    piece: Piece, forms: Forms, first: int, opened: Mapping[str, Checkpoint]
 ) -> Iterator[LayerTensor]:
     """The tensors of a slice.
 
     Args:
         piece: the slice.
-        prefix: of the stack's tensors.
+        forms: of the layers of the model that the output is like.
         first: number of its first layer in the output.
         opened: the models.
 
@@ -60,7 +94,7 @@ def layer_tensors(
         KingyoError: a model lacks the stack or the layers, or layers differ in their tensors or shapes.
     """
     assert piece.n_layers is not None
-    stacks = {entry.reference: _stack(opened[entry.reference], prefix) for entry in piece.entries}
+    stacks = {entry.reference: _stack(opened[entry.reference], forms.prefix) for entry in piece.entries}
     for entry in piece.entries:
         _check_range(entry, piece, len(stacks[entry.reference].blocks))
     for k in range(piece.n_layers):
@@ -68,13 +102,14 @@ def layer_tensors(
         lead = layers[0]
         for other in layers[1:]:
             lead.check_like(other, piece.where)
+        forms.check(lead.infos, f"layer {lead.number} of {lead.reference}")
         depth = k / (piece.n_layers - 1) if piece.n_layers > 1 else 1.0
         for rest, info in lead.infos.items():
             inputs = tuple(
                 TensorInput(reference=each.reference, tensor=each.infos[rest].name) for each in layers
             )
             yield LayerTensor(
-                name=f"{prefix}.{first + k}.{rest}",
+                name=f"{forms.prefix}.{first + k}.{rest}",
                 info=info,
                 inputs=inputs if piece.base is None else inputs[1:],
                 base=None if piece.base is None else inputs[0],

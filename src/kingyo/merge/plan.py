@@ -9,7 +9,7 @@ from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.errors import KingyoError, suggest
 from kingyo.merge.coverage import Coverage
 from kingyo.merge.layer_config import with_layers
-from kingyo.merge.layers import LayerTensor, TensorInput, layer_tensors
+from kingyo.merge.layers import Forms, LayerTensor, TensorInput, layer_tensors
 from kingyo.merge.pieces import Piece, Region, regions
 from kingyo.merge.sources import Sources
 from kingyo.merge.values import resolve
@@ -120,7 +120,7 @@ class _Maker:
                 depth = layout.depth(info.name)
                 yield self._merge(info, region.pieces[-1 if depth > 0 else 0], depth)
             elif region.name not in self._layers:
-                yield from self._slices(region)
+                yield from self._slices(region, Forms(like, coverage.stack[region.name]))
 
     def output(self, like: Checkpoint, jobs: tuple[TensorJob, ...]) -> Checkpoint:
         """What the output is like: the model itself, unless layers are sliced."""
@@ -137,12 +137,11 @@ class _Maker:
         base = piece.base and TensorInput(reference=piece.base.reference, tensor=info.name)
         return self._job(LayerTensor(name=info.name, info=info, inputs=inputs, base=base, depth=depth), piece)
 
-    def _slices(self, region: Region) -> Iterator[TensorJob]:
+    def _slices(self, region: Region, forms: Forms) -> Iterator[TensorJob]:
         picked = self._layers[region.name] = []
-        stack = self._coverage.stack[region.name]
         for piece in region.pieces:
             assert piece.n_layers is not None
-            for tensor in layer_tensors(piece, stack.prefix, len(picked), self._sources):
+            for tensor in layer_tensors(piece, forms, len(picked), self._sources):
                 yield self._job(tensor, piece)
             lead = piece.entries[0]
             picked += [(lead.reference, lead.start + k) for k in range(piece.n_layers)]

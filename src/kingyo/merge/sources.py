@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.reference import whole_model
+from kingyo.errors import KingyoError, suggest
 from kingyo.kernels.facts import Facts
-from kingyo.recipe import Recipe
+from kingyo.recipe import Recipe, RecipeBook, renamed
 from kingyo.registry import whole_reference
 
 
@@ -45,21 +46,55 @@ class Sources(Mapping[str, Checkpoint]):
         return self._checkpoints[reference].read(tensor)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlannedCheckpoint(Checkpoint):
+    """A checkpoint that is not there yet: the result of another merge, computed tensor by tensor when read.
+
+    Each tensor is rounded to the dtype that it would be stored in, so that what is made of it has the bits of
+    two merges, one after the other.
+
+    Attributes:
+        make: computes one of its tensors.
+    """
+
+    make: Callable[[str], Tensor] = field(repr=False)
+
+    def read(self, name: str) -> Tensor:
+        """Compute a tensor.
+
+        Raises:
+            KingyoError: it has no such tensor, or see ``compute``.
+        """
+        if name not in self.tensors:
+            remedy = suggest(name, self.tensors)
+            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+        return self.make(name)
+
+
 def open_sources(recipe: Recipe, folder: Path | None = None) -> Sources:
     """Open all models of a recipe; relative folders begin at ``folder``."""
     opened = {reference: open_checkpoint(reference, folder) for reference in recipe.references}
     return Sources(opened, folder)
 
 
-def rooted(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with whole paths of local files, so that it can be merged from anywhere on this machine."""
+def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:
+    """The recipe with whole paths of local files, so that it can be merged from anywhere on this machine.
+
+    Args:
+        recipe: as it was written.
+        folder: where its relative paths begin.
+        names: references that are no paths but names of other recipes.
+    """
 
     def place(reference: str) -> str:
-        return whole_model(reference, folder)
+        return reference if reference in names else whole_model(reference, folder)
 
-    return replace(
-        recipe,
-        merge_method=whole_reference(recipe.merge_method, folder),
-        base_model=None if recipe.base_model is None else place(recipe.base_model),
-        sources=tuple(replace(source, model=place(source.model)) for source in recipe.sources),
+    return replace(renamed(recipe, place), merge_method=whole_reference(recipe.merge_method, folder))
+
+
+def rooted_book(book: RecipeBook, folder: Path) -> RecipeBook:
+    """The recipes with whole paths of local files; see ``rooted``."""
+    names = [step.name for step in book.steps if step.name is not None]
+    return RecipeBook(
+        steps=tuple(replace(step, recipe=rooted(step.recipe, folder, names)) for step in book.steps)
     )

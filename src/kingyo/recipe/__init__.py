@@ -3,6 +3,7 @@
 from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes
 from kingyo.recipe.one import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
 from kingyo.recipe.pieces import Module, Slice, SliceSource, Source
+from kingyo.recipe.renamed import renamed
 from kingyo.recipe.values import Conditional, Plain, Value, Values, Word, look_up
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "load_recipe",
     "load_recipes",
     "look_up",
+    "renamed",
 ]

@@ -1,0 +1,89 @@
+"""Merges of merges: recipes of which some merge what others make, without a weight on disk between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from kingyo.checkpoints import Checkpoint, TensorInfo, open_checkpoint
+from kingyo.errors import KingyoError, suggest
+from kingyo.merge.compute import compute
+from kingyo.merge.plan import Plan, plan
+from kingyo.merge.sources import PlannedCheckpoint, Sources
+from kingyo.recipe import Recipe, RecipeBook
+
+
+def plan_book(book: RecipeBook, folder: Path | None = None) -> dict[str | None, Plan]:
+    """Plan what a book of recipes is for.
+
+    Args:
+        book: the recipes.
+        folder: where relative paths begin; the current one when None.
+
+    Returns:
+        The plans of ``book.outputs`` by name; what they need of other recipes is computed as they read it.
+
+    Raises:
+        KingyoError: a model that cannot be opened, or see ``plan``; the recipe is named if it has a name.
+    """
+    names = [step.name for step in book.steps if step.name is not None]
+    opened: dict[str, Checkpoint] = {reference: _open(reference, folder, names) for reference in book.models}
+    plans: dict[str | None, Plan] = {}
+    for step in book.steps:
+        found = _plan(step.name, step.recipe, Sources(opened, folder))
+        plans[step.name] = found
+        if step.name is not None:
+            opened[step.name] = planned_checkpoint(step.name, found)
+    return {step.name: plans[step.name] for step in book.outputs}
+
+
+def planned_checkpoint(name: str, planned: Plan) -> PlannedCheckpoint:
+    """The result of a plan as a model that others can be merged with, under this name."""
+    jobs = {job.name: job for job in planned.jobs}
+
+    def make(tensor: str) -> Tensor:
+        return compute(jobs[tensor], planned.sources.read)
+
+    return PlannedCheckpoint(
+        reference=name,
+        path=planned.like.path,
+        config=planned.like.config,
+        tensors={
+            job.name: TensorInfo(
+                name=job.name, shape=job.shape, dtype=job.dtype, file=planned.like.path, start=0
+            )
+            for job in planned.jobs
+        },
+        make=make,
+    )
+
+
+def _open(reference: str, folder: Path | None, names: list[str]) -> Checkpoint:
+    """Open a model; a reference that is near the name of a recipe may be meant for it."""
+    try:
+        return open_checkpoint(reference, folder)
+    except KingyoError as error:
+        near = suggest(reference, names)
+        if not near.startswith("Did you mean"):
+            raise
+        raise KingyoError(
+            error.argument,
+            expected=f"{error.expected}, or the name of another recipe",
+            received=error.received,
+            remedy=f"{near} {error.remedy}",
+        ) from error
+
+
+def _plan(name: str | None, recipe: Recipe, sources: Sources) -> Plan:
+    try:
+        return plan(recipe, sources)
+    except KingyoError as error:
+        if name is None:
+            raise
+        raise KingyoError(
+            f"{name}: {error.argument}",
+            expected=error.expected,
+            received=error.received,
+            remedy=error.remedy,
+        ) from error
