@@ -59,7 +59,7 @@ class RecipeBook:
     def outputs(self) -> tuple[NamedRecipe, ...]:
         """What the book is for: the recipe without a name; without one, all that no other needs."""
         nameless = tuple(step for step in self.steps if step.name is None)
-        needed = {reference for step in self.steps for reference in step.recipe.references}
+        needed = {reference for step in self.steps for reference in _mentions(step.recipe)}
         return nameless or tuple(step for step in self.steps if step.name not in needed)
 
     @property
@@ -159,6 +159,22 @@ def _dump(step: NamedRecipe) -> dict[str, object]:
     return named | step.recipe.to_dict()
 
 
+def _mentions(recipe: Recipe) -> Iterator[str]:
+    """The models that it names, and every text of its tokenizer, some of which are models."""
+    yield from recipe.references
+    yield from _texts((recipe.tokenizer_source, recipe.tokenizer))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(tuple(cast("Mapping[object, object]", value).values()))
+    elif isinstance(value, list | tuple):
+        for each in cast("Sequence[object]", value):
+            yield from _texts(each)
+
+
 def _in_order(steps: Sequence[NamedRecipe]) -> Iterator[NamedRecipe]:
     """Each behind those that it needs; otherwise as they stand."""
     by_name = {step.name: step for step in steps if step.name is not None}
@@ -176,7 +192,7 @@ def _in_order(steps: Sequence[NamedRecipe]) -> Iterator[NamedRecipe]:
                 received=f"a circle: {circle}",
                 remedy="Rename one of them, or correct the model that it names.",
             )
-        for reference in step.recipe.references:
+        for reference in _mentions(step.recipe):
             if reference in by_name:
                 yield from visit(by_name[reference], above if name is None else (*above, name))
         if id(step) not in done:

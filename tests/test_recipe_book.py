@@ -1,0 +1,146 @@
+"""Several recipes in one file: their order, their names, and mistakes with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.recipe import NamedRecipe, Recipe, RecipeBook, Source, load_recipes
+
+MULTI = """
+name: first-merge
+merge_method: linear
+models:
+  - model: org/one
+  - model: org/two
+parameters:
+  weight: 0.5
+---
+name: second-merge
+merge_method: slerp
+base_model: first-merge  # an earlier one
+models:
+  - model: org/three
+parameters:
+  t: 0.5
+---
+# the last has no name
+merge_method: dare_ties
+base_model: org/one
+models:
+  - model: second-merge
+    parameters: {density: 0.6, weight: 0.5}
+"""
+
+
+def read(folder: Path, text: str) -> RecipeBook:
+    file = folder / "book.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load_recipes(file)
+
+
+def test_it_reads_what_mergekit_multi_reads(tmp_path: Path) -> None:
+    book = read(tmp_path, MULTI)
+    assert [step.name for step in book.steps] == ["first-merge", "second-merge", None]
+    assert [step.recipe.merge_method for step in book.outputs] == ["dare_ties"]
+    assert book.models == ("org/one", "org/two", "org/three")
+    assert read(tmp_path, book.to_yaml()) == book
+
+
+def test_steps_follow_what_they_need(tmp_path: Path) -> None:
+    documents = MULTI.split("---")
+    book = read(tmp_path, "---".join([documents[2], documents[1], documents[0], "\n"]))
+    assert [step.name for step in book.steps] == ["first-merge", "second-merge", None]
+
+
+@given(st.data())
+def test_any_order_of_any_chain(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 6))
+    needs = {i: data.draw(st.sets(st.integers(0, i - 1))) if i else set[int]() for i in range(n)}
+    steps = [
+        NamedRecipe(
+            name=f"step{i}",
+            recipe=Recipe(
+                merge_method="linear",
+                sources=(Source(model="model"), *(Source(model=f"step{each}") for each in sorted(needs[i]))),
+            ),
+        )
+        for i in range(n)
+    ]
+    book = RecipeBook(steps=tuple(data.draw(st.permutations(steps))))
+    place = {step.name: i for i, step in enumerate(book.steps)}
+    assert len(place) == n
+    assert all(place[f"step{each}"] < place[f"step{i}"] for i in range(n) for each in needs[i])
+    assert {step.name for step in book.outputs} == {
+        f"step{i}" for i in range(n) if not any(i in needs[each] for each in needs)
+    }
+
+
+def test_a_tokenizer_may_be_that_of_another_step(tmp_path: Path) -> None:
+    last = "merge_method: linear\nmodels: [{model: a}]\ntokenizer_source: other"
+    book = read(tmp_path, f"{last}\n---\nname: other\nmerge_method: linear\nmodels: [{{model: b}}]")
+    assert [step.name for step in book.steps] == ["other", None]
+
+
+def test_one_recipe_is_a_book_of_one(tmp_path: Path) -> None:
+    one = "merge_method: linear\nmodels: [{model: a}]"
+    book = read(tmp_path, one)
+    assert (
+        book.outputs == book.steps == (NamedRecipe(name=None, recipe=Recipe.from_dict(yaml.safe_load(one))),)
+    )
+    named = read(tmp_path, f"name: alone\n{one}")
+    assert [step.name for step in named.outputs] == ["alone"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "models:\n- {name: one, merge_method: linear, models: [{model: a}]}\n"
+        "- {merge_method: linear, models: [{model: one}]}",
+        "models:\n  one: {merge_method: linear, models: [{model: a}]}\n"
+        "  two: {merge_method: linear, models: [{model: one}]}",
+    ],
+)
+def test_recipes_below_models(tmp_path: Path, text: str) -> None:
+    book = read(tmp_path, text)
+    assert [step.recipe.sources[0].model for step in book.steps] == ["a", "one"]
+
+
+RECIPE = "merge_method: linear\nmodels: [{model: MODEL}]\n"
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        (["name: a\n", "name: a\n"], "name: expected one name for each recipe; received two called 'a'"),
+        (["", ""], "expected one name for each recipe; received several without one"),
+        (["name: 3\n"], "name: expected a text; received 3"),
+        (["name: ' '\n"], "name: expected a text"),
+        (["name: MODEL\n"], "a circle: MODEL → MODEL"),
+        (["name: a\n", "nam: b\n"], r"recipe 2: expected known keys; received 'nam'"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, documents: list[str], message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        read(tmp_path, "---\n".join(document + RECIPE for document in documents))
+
+
+def test_a_circle_is_named(tmp_path: Path) -> None:
+    documents = [f"name: {name}\n{RECIPE.replace('MODEL', needs)}" for name, needs in ("ab", "bc", "ca")]
+    with pytest.raises(KingyoError, match=r"book\.yaml: models: .* received a circle: a → b → c → a"):
+        read(tmp_path, "---\n".join(documents))
+
+
+def test_a_list_of_recipes_stands_alone(tmp_path: Path) -> None:
+    text = "dtype: float16\nmodels:\n- {name: one, merge_method: linear, models: [{model: a}]}"
+    with pytest.raises(KingyoError, match="nothing but models: beside a list of recipes; received 'dtype'"):
+        read(tmp_path, text)
+    with pytest.raises(KingyoError, match="merge_method: expected a method's name"):
+        read(tmp_path, "models: [{model: a}]")
+    with pytest.raises(KingyoError, match="expected a mapping"):
+        read(tmp_path, "")
