@@ -69,9 +69,9 @@ class TestOtherIds:
         with pytest.raises(KingyoError) as error:
             check_tokens(pair)
         assert str(error.value) == (
-            "the vocabularies of one and two: expected one id for each token: 3 for 'a' as in one; received 4 "
-            "in two, and 2 such tokens in all. Say how to bring them together: `tokenizer_source: union` (or "
-            "base, or a model)."
+            "the vocabularies of one and two: expected one id for each token: 3 for 'a' as in one; received "
+            "4 in two, and 2 such tokens in all. Say how to bring them together: `tokenizer_source: union` "
+            "(or base, or a model)."
         )
 
     def test_is_a_note_when_the_recipe_says_how(self, pair: dict[str, Path]) -> None:

@@ -229,6 +229,12 @@ class TestTemplates:
         built = build_vocabulary(TokenizerChoice(source="base"), models_of(*folders), chat_template="auto")
         assert load_tokenizer(write_files(built, tmp_path / "out")).chat_template == "B"
 
+    def test_what_it_writes_should_be_tokens(self, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a"), added=["<|im_start|>"])
+        built = build_vocabulary(TokenizerChoice(), models_of(one), chat_template="chatml")
+        assert built.unknown_markers == ("<|im_end|>",)
+        assert build_vocabulary(TokenizerChoice(), models_of(one)).unknown_markers == ()
+
     def test_auto_without_any(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         built = build_vocabulary(TokenizerChoice(), models_of(one), chat_template="auto")

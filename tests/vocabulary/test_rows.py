@@ -105,7 +105,7 @@ class TestWhoseTokens:
         assert not Aligned(built, one, two)(one, "e").any()
 
     def test_an_unknown_model(self, one: Path, two: Path) -> None:
-        with pytest.raises(KingyoError, match="'ones'. Did you mean 'one'"):
+        with pytest.raises(KingyoError, match=r"'ones'\. Did you mean 'one'"):
             build_vocabulary(TokenizerChoice(source="ones"), models_of(one, two))
 
 

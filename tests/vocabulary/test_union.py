@@ -232,6 +232,33 @@ class TestOddTokenizers:
         loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
         assert loaded.get_vocab() == vocabulary.tokens == {**load_tokenizer(late).get_vocab(), "b": 6}
 
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_base_alone_gets_back_what_another_has(self, kind: str, tmp_path: Path) -> None:
+        """Its last pieces have no row of its own; one of its added tokens has none anywhere."""
+        n_tokens = len(makers.large(kind).get_vocab())
+        ghost = llama(tmp_path / "ghost", makers.large(kind), added=["<g1>", "<g2>"], rows=n_tokens - 2)
+        other = llama(tmp_path / "other", makers.large(kind), added=["<x>", "<g2>"])
+        choice = TokenizerChoice(source="base")
+        vocabulary = build_vocabulary(choice, models_of(ghost, other, base=0))
+        whole = load_tokenizer(ghost).get_vocab()
+        assert vocabulary.tokens.keys() == whole.keys() - {"<g1>"}
+        assert vocabulary.n_rows == n_tokens + 1
+        loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
+        assert loaded.get_vocab() == vocabulary.tokens
+        for text in TEXTS:
+            assert cut(loaded, text) == cut(load_tokenizer(ghost), text)
+
+    def test_a_word_that_was_added_does_not_become_a_piece_of_words(self, tmp_path: Path) -> None:
+        """Pieces are tried on parts of words, added tokens are not."""
+        kind = "word_piece"
+        added = [AddedToken("pondfish", single_word=True)]
+        plain = llama(tmp_path / "plain", makers.large(kind), added=added)
+        chat = llama(tmp_path / "chat", makers.large(kind), added=[*added, START])
+        vocabulary = build_vocabulary(UNION, models_of(plain, chat, base=0))
+        loaded = load_tokenizer(write_files(vocabulary, tmp_path / "out"))
+        for text in ("pondfish", "pondfishing", "a pondfish swim"):
+            assert cut(loaded, text) == cut(load_tokenizer(plain), text)
+
 
 class TestRefusals:
     def test_pieces_that_are_written_otherwise(self, tmp_path: Path) -> None:

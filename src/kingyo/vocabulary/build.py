@@ -19,7 +19,7 @@ from kingyo.vocabulary.models import Models
 from kingyo.vocabulary.places import place_rows
 from kingyo.vocabulary.rows import Fetch, RowMap
 from kingyo.vocabulary.stored import StoredTokenizer
-from kingyo.vocabulary.templates import resolve_template
+from kingyo.vocabulary.templates import find_markers, resolve_template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,11 @@ class Vocabulary:
     def n_rows(self) -> int:
         """How many rows the output's embedding has."""
         return self.map.n_rows
+
+    @property
+    def unknown_markers(self) -> tuple[str, ...]:
+        """Control tokens that the chat template writes and that are no tokens: they are cut like any text."""
+        return tuple(each for each in find_markers(self.template or "") if each not in self.tokens)
 
     def remap(self, model: str, tensor: str, rows: Tensor, fetch: Fetch) -> Tensor:
         """Put a model's tensor into output order; see ``RowMap.remap``."""

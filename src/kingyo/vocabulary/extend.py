@@ -53,23 +53,45 @@ def extend(
     tokens = {**keep, **{each.token: each.row for each in additions}}
     added = {token: flags for token, flags in stored.added.items() if token in keep}
     added.update({each.token: each.flags for each in additions if each.flags is not None})
-    model = dict(stored.model)
-    if stored.kind == "Unigram":
-        scores = {each.token: each.score for each in additions if each.score is not None}
-        model["vocab"], tokens = _scored(stored, tokens, scores)
-    else:
-        model["vocab"] = dict(sorted(tokens.items(), key=lambda pair: pair[1]))
-    if stored.kind == "BPE":
-        model["merges"] = [list(pair) for pair in _all_merges(stored, tokens, merges)]
-    model.setdefault("type", stored.kind)
     entries = [{"id": tokens[token], "content": token, **flags} for token, flags in added.items()]
-    data = {
-        **stored.data,
-        "added_tokens": sorted(entries, key=lambda entry: cast("int", entry["id"])),
-        "model": model,
-    }
-    _check(data, tokens, stored)
-    return data
+    rest = {**stored.data, "added_tokens": sorted(entries, key=lambda entry: cast("int", entry["id"]))}
+    own = stored.pieces
+    pieces = {token: row for token, row in tokens.items() if token not in added or token in own}
+    scores = {**scores_of(stored), **{e.token: e.score for e in additions if e.score is not None}}
+    more = {"merges": [*_all_merges(stored, tokens, merges)]} if stored.kind == "BPE" else {}
+    problem = ""
+    for chosen in (pieces, tokens):
+        model, wanted = _model(stored, chosen, tokens, scores)
+        data: dict[str, object] = {**rest, "model": {**model, **more}}
+        problem = _find_problem(data, wanted)
+        if not problem:
+            return data
+    raise KingyoError(
+        f"the tokenizer of {stored.reference} with more tokens",
+        expected="one that the tokenizers library reads",
+        received=problem,
+        remedy="Take `tokenizer_source: base`, or mend that tokenizer: load and save it with transformers.",
+    )
+
+
+def _model(
+    stored: StoredTokenizer, pieces: Mapping[str, int], tokens: Mapping[str, int], scores: Mapping[str, float]
+) -> tuple[dict[str, object], Mapping[str, int]]:
+    """The model with these pieces, and all tokens that the tokenizer then has.
+
+    The library numbers the tokens that are found in text after all pieces, whatever their entries say. So
+    where pieces come after such tokens, those must be pieces as well: then their ids hold. A list of scored
+    pieces has no holes: ids without a token get a piece, too.
+    """
+    model = {**stored.model, "type": stored.kind}
+    if stored.kind != "Unigram":
+        model["vocab"] = dict(sorted(pieces.items(), key=lambda pair: pair[1]))
+        return model, tokens
+    lowest = min(scores.values(), default=0.0)
+    by_id = {row: token for token, row in pieces.items()}
+    whole = {by_id.get(row, f"<unused-{row}>"): row for row in range(max(by_id, default=-1) + 1)}
+    model["vocab"] = [[token, scores.get(token, lowest)] for token in whole]
+    return model, {**whole, **tokens}
 
 
 def merges_of(stored: StoredTokenizer) -> Iterator[Merge]:
@@ -98,36 +120,13 @@ def _all_merges(stored: StoredTokenizer, tokens: Mapping[str, int], more: Sequen
             yield pair
 
 
-def _scored(
-    stored: StoredTokenizer, tokens: Mapping[str, int], new: Mapping[str, float]
-) -> tuple[list[list[object]], dict[str, int]]:
-    """The list of (piece, score) by id, and all tokens: a list has no holes, so these get a piece, too.
-
-    Tokens that are found before the text is cut have no score of their own: the lowest will do.
-    """
-    known = {**scores_of(stored), **new}
-    lowest = min(known.values(), default=0.0)
-    by_id = {row: token for token, row in tokens.items()}
-    size = max(by_id, default=-1) + 1
-    whole = {by_id.get(row, f"<unused-{row}>"): row for row in range(size)}
-    return [[token, known.get(token, lowest)] for token in whole], whole
-
-
-def _check(data: Mapping[str, object], tokens: Mapping[str, int], stored: StoredTokenizer) -> None:
-    """Let the library that will read it count: every token must have the id that its row has."""
+def _find_problem(data: Mapping[str, object], tokens: Mapping[str, int]) -> str:
+    """Let the library that will read it count: empty when every token has the id that its row has."""
     try:
         found = Tokenizer.from_str(json.dumps(data, ensure_ascii=False)).get_vocab(with_added_tokens=True)
-    except Exception as error:
-        raise _refused(stored, str(error)) from error
-    if found != tokens:
-        wrong = min((t for t in tokens.keys() | found.keys() if tokens.get(t) != found.get(t)), key=repr)
-        raise _refused(stored, f"{wrong!r} with the id {found.get(wrong)} in place of {tokens.get(wrong)}")
-
-
-def _refused(stored: StoredTokenizer, received: str) -> KingyoError:
-    return KingyoError(
-        f"the tokenizer of {stored.reference} with more tokens",
-        expected="one that the tokenizers library reads",
-        received=received,
-        remedy="Take `tokenizer_source: base`, or mend that tokenizer: load and save it with transformers.",
-    )
+    except Exception as error:  # noqa: BLE001 - the library raises bare Exception
+        return str(error)
+    if found == tokens:
+        return ""
+    wrong = min((t for t in tokens.keys() | found.keys() if tokens.get(t) != found.get(t)), key=repr)
+    return f"{wrong!r} with the id {found.get(wrong)} in place of {tokens.get(wrong)}"

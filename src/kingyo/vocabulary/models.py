@@ -27,6 +27,11 @@ class Models:
     base: str | None = None
     others: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
+    def __post_init__(self) -> None:
+        missing = [each for each in (*self.folders, self.base) if each is not None and each not in self.rows]
+        if missing or not self.folders or (self.base is not None and self.base not in self.folders):
+            raise ValueError(f"folders and rows of every model, the base among them; without: {missing}")
+
     @property
     def first(self) -> str:
         """The base, else the first model: what ``base`` means, and where a union begins."""

@@ -77,8 +77,8 @@ class RowMap:
         self._check_size(model, tensor, rows)
         if self.is_identity(model):
             return rows
-        own = self.own[model].to(rows.device)
-        out = torch.index_select(rows, 0, own.clamp(min=0))
+        own = self.own[model]
+        out = torch.index_select(rows, 0, own.clamp(min=0).to(rows.device))
         for fill in self.fills:
             wanted = own[fill.rows] < 0
             if not bool(wanted.any()):
@@ -113,7 +113,7 @@ class RowMap:
 
     def _collect(self, fill: Fill, wanted: Tensor, tensor: str, like: Tensor, read: Fetch) -> Tensor:
         if not fill.sources:
-            return torch.zeros((int(wanted.sum()), *like.shape[1:]), dtype=like.dtype)
+            return like.new_zeros((int(wanted.sum()), *like.shape[1:]))
         parts: list[Tensor] = []
         for model, theirs in fill.sources:
             held = read(model)

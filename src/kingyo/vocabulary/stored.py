@@ -7,7 +7,7 @@ executes nothing that a folder brings along.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -77,6 +77,14 @@ class StoredTokenizer:
     def kind(self) -> str:
         """How it cuts words into tokens: one of ``KINDS``."""
         return _kind(self.model)
+
+    @property
+    def pieces(self) -> Collection[str]:
+        """The tokens that words are cut into."""
+        vocab = self.model["vocab"]
+        if isinstance(vocab, list):
+            return {piece for piece, _ in cast("list[tuple[str, float]]", vocab)}
+        return cast("dict[str, int]", vocab)
 
     @cached_property
     def spelling(self) -> tuple[str, ...]:
