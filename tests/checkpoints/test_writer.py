@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,9 +20,34 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint, write_checkpoint
+from kingyo.checkpoints import Checkpoint, CheckpointWriter, open_checkpoint
+from kingyo.checkpoints.shards import OutTensor
 from kingyo.errors import KingyoError
 from tests.models_on_disk import FAMILIES, llama
+
+
+def write_checkpoint(
+    out: Path,
+    tensors: Iterable[tuple[str, Tensor]],
+    *,
+    like: Checkpoint,
+    max_shard_bytes: int = 10**9,
+    **more: Any,
+) -> Path:
+    """Write whole tensors, one after the other."""
+    weights = dict(tensors)
+    forms = [
+        OutTensor(name=name, shape=tuple(each.shape), dtype=str(each.dtype).removeprefix("torch."))
+        for name, each in weights.items()
+    ]
+    with CheckpointWriter(out, forms, max_shard_bytes=max_shard_bytes) as writer:
+        for i, shard in enumerate(writer.shards):
+            if not writer.is_finished(i):
+                writer.begin(i)
+                for name in shard.starts:
+                    writer.write(name, 0, weights[name].contiguous().view(-1))
+                writer.finish(i)
+        return writer.complete(like=like, **more)
 
 
 def stored(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:

@@ -7,10 +7,11 @@ from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout, Stack
 from kingyo.checkpoints.locate import open_checkpoint, whole_path
 from kingyo.checkpoints.selection import select
-from kingyo.checkpoints.writer import write_checkpoint
+from kingyo.checkpoints.writer import CheckpointWriter
 
 __all__ = [
     "Checkpoint",
+    "CheckpointWriter",
     "Layout",
     "Stack",
     "TensorInfo",
@@ -20,5 +21,4 @@ __all__ = [
     "open_checkpoint",
     "select",
     "whole_path",
-    "write_checkpoint",
 ]

@@ -6,11 +6,11 @@ Nothing here checks its arguments: ``packed`` does.
 
 The text has five parts, as in ``bb/b/b/c./en``: dtypes of the sources (``b`` bfloat16, ``h`` float16, ``f``
 float32); of the base, or ``-``; of the output; what is kept of each source (``.`` all, ``l`` the largest,
-``m`` those but for the very largest, ``c`` by chance, ``r`` and ``R`` by chance and rank); and switches (``e``
-elect, ``q`` by equal votes, ``n`` normalize, ``s`` only what varies most).
+``m`` those but for the very largest, ``c`` by chance, ``r`` and ``R`` by chance and rank); and switches
+(``e`` elect, ``q`` by equal votes, ``n`` normalize, ``s`` only what varies most).
 """
 
-# pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false, reportPrivateImportUsage=false
 
 from __future__ import annotations
 
@@ -232,7 +232,9 @@ def _sums(_context, text, addresses, numbers, keys, start, stop, lanes):
 
         def body(step: Pass, index: ir.Value) -> None:
             found, _ = rows(step, index)
-            lane = builder.srem(builder.sub(index, arguments[4]), ir.Constant(I64, LANES))
+            lane = ir.Constant(I64, 0)
+            if step.width == 1:
+                lane = builder.srem(builder.sub(index, arguments[4]), ir.Constant(I64, LANES))
             for k, number in enumerate(_summed(step.switches, found)):
                 place = builder.gep(into, [builder.add(lane, ir.Constant(I64, k * LANES))])
                 place = builder.bitcast(place, ir.VectorType(DOUBLE, step.width).as_pointer())
@@ -306,11 +308,16 @@ def collect(text, addresses, numbers, keys, start, stop, shift, wanted, scratch,
         last = min(first + scratch.size, stop)
         own[1] = addresses[1] - np.uint64(4 * first)
         _sizes(text, own, numbers, keys, first, last)
-        for i in range(last - first):
-            if bits[i] >> shift == wanted:
-                found[n_found] = bits[i]
-                places[n_found] = first + i
-                n_found += 1
+        for group in range(0, last - first, LANES):
+            part = bits[group : min(group + LANES, last - first)]
+            hits = 0
+            for i in range(part.size):
+                hits += np.int32(np.uint32(part[i] >> shift) == wanted)
+            for i in range(part.size if hits else 0):
+                if part[i] >> shift == wanted:
+                    found[n_found] = part[i]
+                    places[n_found] = first + group + i
+                    n_found += 1
     return n_found
 
 

@@ -8,13 +8,29 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import whole
+from kingyo.kernels import Lazy
 from kingyo.kernels.facts import Facts
+from kingyo.kernels.passes import write
 from kingyo.merge.plan import TensorJob
 from kingyo.methods import TensorContext
 
 Read = Callable[[str, str], Tensor]
 """Model reference, tensor name -> the tensor as stored."""
+
+
+def result(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor | Lazy:
+    """What a job comes to, before it is rounded; most is computed when it is written.
+
+    Raises:
+        KingyoError: integers differ between the models.
+    """
+    tensors = [read(each.reference, each.tensor) for each in job.inputs]
+    base = read(job.base.reference, job.base.tensor) if job.base is not None else None
+    if job.method is None:
+        return _same(job, tensors if base is None else [base, *tensors])
+    identities = tuple(each.identity(job.name) for each in job.inputs)
+    context = TensorContext(job.seed, job.name, facts, identities, job.base and job.base.identity(job.name))
+    return job.method(tensors, base, job.values, context)
 
 
 def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
@@ -23,23 +39,30 @@ def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
     Raises:
         KingyoError: the result is NaN or infinite, or integers differ between the models.
     """
-    tensors = [read(each.reference, each.tensor) for each in job.inputs]
-    base = read(job.base.reference, job.base.tensor) if job.base is not None else None
-    if job.method is None:
-        same = _same(job, tensors if base is None else [base, *tensors])
-        return same.to(getattr(torch, job.dtype))
-    identities = tuple(each.identity(job.name) for each in job.inputs)
-    context = TensorContext(job.seed, job.name, facts, identities, job.base and job.base.identity(job.name))
-    merged = whole(job.method(tensors, base, job.values, context))
-    rounded = merged.to(getattr(torch, job.dtype))
-    if rounded.numel() and not _is_finite(rounded):
-        raise KingyoError(
-            job.name,
-            expected="finite merged weights",
-            received=f"NaN or infinity in {job.dtype} from {', '.join(job.sources)}",
-            remedy="A source is broken, or its weight is too large.",
-        )
-    return rounded
+    out = torch.empty(job.shape, dtype=getattr(torch, job.dtype))
+    n = out.numel()
+    if n and not write(result(job, read, facts), (0, n), out.view(-1)):
+        raise not_finite(job, read)
+    return out
+
+
+def not_finite(job: TensorJob, read: Read) -> KingyoError:
+    """What to say of a result with NaN or infinity in it: which model is broken, if one is."""
+    inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
+    for each in inputs:
+        if not bool(torch.isfinite(read(each.reference, each.tensor)).all()):
+            return KingyoError(
+                f"{each.reference}: {each.tensor}",
+                expected="finite weights",
+                received="NaN or infinity",
+                remedy="Leave this model out, fetch it again, or say --allow-nonfinite to go on.",
+            )
+    return KingyoError(
+        job.name,
+        expected=f"merged weights that {job.dtype} can hold",
+        received="NaN or infinity",
+        remedy="Make the weights (or lambda) smaller, or set out_dtype: float32.",
+    )
 
 
 def _same(job: TensorJob, tensors: Sequence[Tensor]) -> Tensor:
@@ -51,8 +74,3 @@ def _same(job: TensorJob, tensors: Sequence[Tensor]) -> Tensor:
             remedy="Merge models of one architecture and vocabulary.",
         )
     return tensors[0]
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    low, high = torch.aminmax(tensor)
-    return bool(torch.isfinite(low)) and bool(torch.isfinite(high))

@@ -8,27 +8,52 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.merge.compute import compute
-from kingyo.merge.plan import Plan
+from kingyo.kernels.blocks import Span
+from kingyo.merge.execute import How, execute
+from kingyo.merge.plan import Plan, TensorJob
 
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
 
 
-def into(plan: Plan, weights: Mapping[str, Tensor]) -> None:
+def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> None:
     """Write a merge into a live model, in place. After an error its weights are a mixture: fill it again.
 
     Args:
         plan: what to compute.
         weights: the live tensors by their names in the checkpoint, in the dtype of the plan or a wider one.
             A further name for the same memory (a tied head) is allowed.
+        how: threads and the like.
 
     Raises:
         KingyoError: names, shapes or dtypes differ, or see ``compute``.
     """
     _check_live(plan, weights)
-    with torch.no_grad():
-        for job in plan.jobs:
-            weights[job.name].copy_(compute(job, plan.sources.read, plan.sources.facts))
+    execute(plan.jobs, plan.sources.read, _Live(weights), plan.sources.facts, how)
+
+
+class _Live:
+    """Live tensors as a sink: filled in place where their memory allows it."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = weights
+
+    def place(self, job: TensorJob, span: Span) -> Tensor:
+        live = self._part(job, span)
+        dtype = getattr(torch, job.dtype)
+        if live.dtype == dtype and live.device.type == "cpu":
+            return live
+        return torch.empty(span[1] - span[0], dtype=dtype)
+
+    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
+        live = self._part(job, span)
+        if live.data_ptr() != numbers.data_ptr():
+            live.copy_(numbers)
+
+    def end(self, job: TensorJob) -> None:
+        pass
+
+    def _part(self, job: TensorJob, span: Span) -> Tensor:
+        return self._weights[job.name].detach().view(-1)[span[0] : span[1]]
 
 
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
@@ -52,6 +77,13 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
                 expected=f"{list(job.shape)}",
                 received=f"{list(live.shape)} live",
                 remedy=_LOAD_LIVE,
+            )
+        if not live.is_contiguous():
+            raise KingyoError(
+                job.name,
+                expected="a live tensor in one piece of memory",
+                received="a view with gaps, or turned",
+                remedy="Call contiguous() on it, or load the model again.",
             )
         if torch.promote_types(getattr(torch, job.dtype), live.dtype) != live.dtype:
             raise KingyoError(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.errors import KingyoError, suggest
+from kingyo.merge.alignment import align, template_files
 from kingyo.merge.coverage import Coverage
 from kingyo.merge.layer_config import with_layers
 from kingyo.merge.layers import Forms, LayerTensor, TensorInput, layer_tensors
 from kingyo.merge.pieces import Piece, Region, regions
-from kingyo.merge.sources import Sources
+from kingyo.merge.sources import Sources, all_references
 from kingyo.merge.values import resolve
 from kingyo.methods import METHODS, MergeMethod, MethodValues
 from kingyo.recipe import Recipe
+from kingyo.vocabulary import Vocabulary
 
 __all__ = ["Plan", "TensorInput", "TensorJob", "plan"]
 
@@ -54,7 +56,10 @@ class Plan:
 
     Attributes:
         like: what the output is like: config, tokenizer and folder of the base, else of the first model.
-            Where layers are sliced, its config and tensors are those of the output.
+            Where layers are sliced or vocabularies united, its config and tensors are those of the output.
+        vocabulary: what the output's tokens are and where their rows come from; None: as in ``like``.
+        tokenizer_files: the output's, by name, and its generation config if token ids change; None: those of
+            ``like``. None of ``TOKENIZER_FILES`` of ``like`` goes with them.
     """
 
     recipe: Recipe
@@ -62,6 +67,8 @@ class Plan:
     jobs: tuple[TensorJob, ...]
     sources: Sources
     like: Checkpoint
+    vocabulary: Vocabulary | None = None
+    tokenizer_files: Mapping[str, bytes] | None = None
 
     def describe(self) -> str:
         """The plan as text: what is merged, then a line for each tensor with its shape, dtype and values."""
@@ -69,6 +76,7 @@ class Plan:
         lines = [f"{self.method.name} of {line}" for region in found for line in _describe_region(region)]
         lines += [f"base: {self.recipe.base_model}"] if self.recipe.base_model is not None else []
         lines += [f"seed: {self.recipe.seed}"] if self.method.stochastic else []
+        lines += self.vocabulary.describe() if self.vocabulary is not None else []
         return "\n".join([*lines, *(_describe(job) for job in self.jobs)])
 
 
@@ -87,11 +95,26 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     found = regions(recipe, method)
     _check_opened(recipe, sources)
     _check_supported(recipe)
-    like = sources[recipe.base_model or recipe.references[0]]
-    coverage = Coverage(recipe, found, like, sources)
-    maker = _Maker(recipe, method, sources, coverage)
+    alignment = align(recipe, sources)
+    used = sources if alignment is None else alignment.sources
+    like = used[recipe.base_model or recipe.references[0]]
+    coverage = Coverage(recipe, found, like, used)
+    maker = _Maker(recipe, method, used, coverage)
     jobs = tuple(maker.jobs(like))
-    return Plan(recipe=recipe, method=method, jobs=jobs, sources=sources, like=maker.output(like, jobs))
+    output, files = maker.output(like, jobs), None
+    if alignment is not None:
+        output, files = replace(output, config=alignment.config(output)), alignment.files(like)
+    elif recipe.chat_template is not None:
+        files = template_files(recipe, like, sources)
+    return Plan(
+        recipe=recipe,
+        method=method,
+        jobs=jobs,
+        sources=used,
+        like=output,
+        vocabulary=None if alignment is None else alignment.vocabulary,
+        tokenizer_files=files,
+    )
 
 
 class _Maker:
@@ -165,27 +188,20 @@ class _Maker:
 
 
 def _check_opened(recipe: Recipe, opened: Sources) -> None:
-    for reference in recipe.references:
+    for reference in all_references(recipe):
         if reference not in opened:
             remedy = suggest(reference, opened)
             raise KingyoError("model", expected="an opened model", received=f"'{reference}'", remedy=remedy)
 
 
 def _check_supported(recipe: Recipe) -> None:
-    later = {
-        "tokenizer_source": recipe.tokenizer_source if recipe.tokenizer_source != "base" else None,
-        "tokenizer": recipe.tokenizer,
-        "chat_template": recipe.chat_template,
-        "resize": recipe.resize,
-    }
-    for key, value in later.items():
-        if value is not None:
-            raise KingyoError(
-                key,
-                expected="a key that is supported",
-                received=f"{value!r}, not supported yet",
-                remedy="Leave it out.",
-            )
+    if recipe.resize is not None:
+        raise KingyoError(
+            "resize",
+            expected="a key that is supported",
+            received=f"{recipe.resize!r}, not supported yet",
+            remedy="Leave it out.",
+        )
 
 
 def _describe_region(region: Region) -> Iterator[str]:

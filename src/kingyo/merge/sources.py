@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -14,6 +15,10 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.kernels.facts import Facts
 from kingyo.recipe import Recipe, RecipeBook, renamed
 from kingyo.registry import whole_reference
+from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
+
+if TYPE_CHECKING:
+    from kingyo.merge.alignment import Alignment
 
 
 class Sources(Mapping[str, Checkpoint]):
@@ -31,6 +36,7 @@ class Sources(Mapping[str, Checkpoint]):
         self._checkpoints = dict(checkpoints)
         self.folder = folder
         self.facts = Facts(facts_bytes)
+        self.aligned: dict[str, Alignment] = {}
 
     def __getitem__(self, reference: str) -> Checkpoint:
         return self._checkpoints[reference]
@@ -73,8 +79,31 @@ class PlannedCheckpoint(Checkpoint):
 
 def open_sources(recipe: Recipe, folder: Path | None = None) -> Sources:
     """Open all models of a recipe; relative folders begin at ``folder``."""
-    opened = {reference: open_checkpoint(reference, folder) for reference in recipe.references}
+    opened = {reference: open_checkpoint(reference, folder) for reference in all_references(recipe)}
     return Sources(opened, folder)
+
+
+def tokenizer_choice(recipe: Recipe) -> TokenizerChoice | None:
+    """What a recipe says of the output's tokenizer; None when it says nothing, and the base's is kept.
+
+    Raises:
+        KingyoError: a key or a value that is not sound.
+    """
+    if recipe.tokenizer is not None:
+        return parse_tokenizer(recipe.tokenizer)
+    if recipe.tokenizer_source is not None:
+        return parse_tokenizer(recipe.tokenizer_source, "tokenizer_source")
+    return None
+
+
+def all_references(recipe: Recipe) -> tuple[str, ...]:
+    """The models that a recipe names, also those that only its tokenizer names.
+
+    Raises:
+        KingyoError: see ``tokenizer_choice``.
+    """
+    choice = tokenizer_choice(recipe)
+    return tuple(dict.fromkeys((*recipe.references, *(choice.references if choice else ()))))
 
 
 def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:
@@ -89,7 +118,14 @@ def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:
     def place(reference: str) -> str:
         return reference if reference in names else whole_model(reference, folder)
 
-    return replace(renamed(recipe, place), merge_method=whole_reference(recipe.merge_method, folder))
+    choice = tokenizer_choice(recipe)
+    moved = choice.renamed(place) if choice is not None else None
+    return replace(
+        renamed(recipe, place),
+        merge_method=whole_reference(recipe.merge_method, folder),
+        tokenizer_source=moved.source if moved is not None and recipe.tokenizer is None else None,
+        tokenizer=moved.to_dict() if moved is not None and recipe.tokenizer is not None else None,
+    )
 
 
 def rooted_book(book: RecipeBook, folder: Path) -> RecipeBook:

@@ -1,0 +1,138 @@
+"""Running the jobs of a plan on all cores: large tensors by spans, small ones side by side.
+
+It knows no files and no models: a sink says where numbers go. Neither the order of work nor the number of
+threads changes a bit.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from kingyo.kernels.blocks import Span, spans
+from kingyo.kernels.facts import Facts
+from kingyo.kernels.passes import Running, by_spans, running, write
+from kingyo.merge.compute import Read, not_finite, result
+from kingyo.merge.plan import TensorJob
+
+_LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
+_COMPILE_FROM = 1 << 22  # elements in all; below, loading the compiled code takes longer than the merge
+_PART = 1 << 20  # elements that a thread computes before it hands them over
+
+
+class Sink(Protocol):
+    """Where results go; several threads use it."""
+
+    def place(self, job: TensorJob, span: Span) -> Tensor:
+        """A contiguous vector in the job's dtype for the elements of a span."""
+        ...
+
+    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
+        """Take the vector that ``place`` gave, now filled."""
+        ...
+
+    def end(self, job: TensorJob) -> None:
+        """A job is done; called in the order of the jobs."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How jobs run.
+
+    Attributes:
+        threads: how many; as many as torch uses when None.
+        compiled: by compiled code; where it pays when None.
+        nonfinite: whether results may be NaN or infinite.
+    """
+
+    threads: int | None = None
+    compiled: bool | None = None
+    nonfinite: bool = False
+
+
+def execute(
+    jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None = None, how: How | None = None
+) -> None:
+    """Run jobs.
+
+    Raises:
+        KingyoError: see ``compute``; jobs before it are done, those after it are not.
+    """
+    chosen = how or How()
+    threads = chosen.threads or torch.get_num_threads()
+    with torch.no_grad(), running(compiled=_compiles(jobs, chosen), threads=threads) as here:
+        for group in _groups(jobs):
+            if len(group) == 1:
+                _run(group[0], read, sink, facts, chosen)
+            else:
+                _side_by_side(group, here, lambda job: _run(job, read, sink, facts, chosen))
+            for job in group:
+                sink.end(job)
+
+
+def _compiles(jobs: Sequence[TensorJob], how: How) -> bool:
+    if how.compiled is not None:
+        return how.compiled
+    return "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM
+
+
+def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:
+    def alone(job: TensorJob) -> None:
+        with running(compiled=here.compiled):
+            run(job)
+
+    if here.pool is None:
+        for job in jobs:
+            run(job)
+        return
+    for _ in here.pool.map(alone, jobs):
+        pass
+
+
+def _groups(jobs: Sequence[TensorJob]) -> Iterator[list[TensorJob]]:
+    """Runs of small tensors, and large ones alone."""
+    group: list[TensorJob] = []
+    for job in jobs:
+        if _size(job) >= _LARGE:
+            if group:
+                yield group
+            yield [job]
+            group = []
+            continue
+        group.append(job)
+        if sum(map(_size, group)) >= 2 * _LARGE:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _size(job: TensorJob) -> int:
+    size = 1
+    for length in job.shape:
+        size *= length
+    return size
+
+
+def _run(job: TensorJob, read: Read, sink: Sink, facts: Facts | None, how: How) -> None:
+    merged = result(job, read, facts)
+
+    def fill(span: Span) -> bool:
+        finite = True
+        for start, stop in spans(span[1] - span[0], _PART):
+            part = span[0] + start, span[0] + stop
+            place = sink.place(job, part)
+            finite = write(merged, part, place) and finite
+            if not finite and not how.nonfinite:
+                break
+            sink.take(job, part, place)
+        return finite
+
+    if not all(by_spans(_size(job), fill)) and not how.nonfinite:
+        raise not_finite(job, read)
