@@ -1,0 +1,348 @@
+"""The recipe language against mergekit: the same YAML gives the same tensors, names and sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.models_on_disk import fine_tuned
+from tests.oracle.peer import Ours, Peer, PeerError, RecipeDict, difference, read_tensors
+from tests.oracle.world import World, write_llama
+from tests.vocabulary.makers import llama, words
+
+pytestmark = pytest.mark.oracle
+
+TOLERANCE = 1e-5
+NULL = [{"filter": "o_proj", "value": 0.0}, {"filter": "down_proj", "value": 0.0}, {"value": 1.0}]
+SELF_ATTENTION = [{"filter": "self_attn", "value": [0, 0.5, 0.3, 0.7, 1]}, {"value": 0.4}]
+
+
+class Write:
+    """Short ways to write recipes of a world's models."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def part(self, model: str, first: int, last: int, **parameters: object) -> dict[str, object]:
+        """A source of a slice."""
+        found: dict[str, object] = {"model": self._world.path(model), "layer_range": [first, last]}
+        return found | ({"parameters": parameters} if parameters else {})
+
+    def slices(self, method: str, *slices: object, **others: object) -> dict[str, object]:
+        """Slices are lists of sources, or whole mappings."""
+        written = [each if isinstance(each, Mapping) else {"sources": each} for each in slices]
+        return {"merge_method": method, "dtype": "float32", "slices": written, **others}
+
+    def models(self, method: str, names: Sequence[str], **others: object) -> dict[str, object]:
+        """Whole models."""
+        found = [{"model": self._world.path(name)} for name in names]
+        return {"merge_method": method, "dtype": "float32", "models": found, **others}
+
+    def path(self, model: str) -> str:
+        """A model's reference."""
+        return self._world.path(model)
+
+    def base(self) -> dict[str, object]:
+        """The key for the base."""
+        return {"base_model": self._world.path("base")}
+
+
+@pytest.fixture
+def write(world: World) -> Write:
+    return Write(world)
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("tied")
+    base = write_llama(folder / "base", seed=0, tied=True)
+    for i in range(2):
+        fine_tuned(base, folder / f"s{i}", seed=i + 1)
+    return World(folder=folder)
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
+    return write_lora(tmp_path_factory.mktemp("lora") / "adapter", world, seed=5)
+
+
+@pytest.fixture(scope="module")
+def speakers(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("speakers")
+    llama(folder / "base", words("a", "b", "c", "d"), seed=1)
+    llama(folder / "s0", words("a", "b", "c", "d", "e"), seed=2, added=["<|im_start|>"])
+    llama(folder / "s1", words("d", "c", "f", "a"), seed=3)
+    return World(folder=folder)
+
+
+def sliced(write: Write, name: str) -> dict[str, object]:
+    """Recipes with slices, by what they show."""
+    part, base = write.part, write.base()
+    ties = {"parameters": {"weight": 0.5, "density": 0.3}}
+    return {
+        "frankenmerge": write.slices("passthrough", [part("s0", 0, 2)], [part("s1", 1, 3)]),
+        "frankenmerge of one": write.slices("passthrough", [part("s0", 0, 3)], [part("s0", 1, 2)]),
+        "frankenmerge with a base": write.slices(
+            "passthrough", [part("s0", 0, 2)], [part("s1", 1, 3)], **base
+        ),
+        "fewer layers": write.slices("passthrough", [part("s0", 0, 1)], [part("s0", 2, 3)]),
+        "other order": write.slices("passthrough", [part("s0", 2, 3)], [part("s1", 0, 2)]),
+        "null layers": write.slices(
+            "passthrough", [part("s0", 0, 2)], [part("s0", 1, 2, scale=NULL)], [part("s0", 2, 3)]
+        ),
+        "other ranges": write.slices(
+            "linear", [part("s0", 0, 2), part("s1", 1, 3)], parameters={"weight": 1.0}
+        ),
+        "precedence": write.slices(
+            "linear",
+            {"sources": [part("s0", 0, 1, weight=3.0), part("s1", 0, 1)], "parameters": {"weight": 0.5}},
+            {"sources": [part("s0", 1, 2), part("s1", 1, 2, weight=2.0)], "parameters": {"weight": 0.7}},
+            [part("s0", 2, 3, weight=0.2), part("s1", 2, 3)],
+            parameters={"weight": 1.0},
+        ),
+        "filters of source and output names": write.slices(
+            "linear",
+            [part("s0", 1, 2, weight=[{"filter": "layers.1", "value": 3}, {"value": 1}]), part("s1", 1, 2)],
+            [part("s0", 0, 2), part("s1", 0, 2)],
+            parameters={"weight": [{"filter": "layers.0", "value": 5}, {"value": 1}]},
+        ),
+        "filters of shared values see the output": write.slices(
+            "slerp",
+            [part("base", 0, 1), part("s0", 0, 1)],
+            [part("base", 0, 1), part("s0", 0, 1)],
+            [part("base", 1, 2), part("s0", 1, 2)],
+            parameters={"t": [{"filter": "layers.1", "value": 0.9}, {"value": 0.2}]},
+            **base,
+        ),
+        "classic slerp": write.slices(
+            "slerp", [part("base", 0, 3), part("s0", 0, 3)], parameters={"t": SELF_ATTENTION}, **base
+        ),
+        "t of a slice": write.slices(
+            "slerp",
+            {"sources": [part("base", 0, 2), part("s0", 0, 2)], "parameters": {"t": 0.2}},
+            [part("base", 2, 3), part("s0", 2, 3)],
+            parameters={"t": 0.9},
+            **base,
+        ),
+        "task vectors": write.slices(
+            "ties",
+            {"sources": [part("base", 0, 2), part("s0", 0, 2, density=0.8), part("s1", 0, 2)], **ties},
+            {"sources": [part("s2", 1, 3), part("s0", 1, 3, weight=-0.2), part("base", 1, 3)], **ties},
+            **base,
+        ),
+        "one module": {
+            "merge_method": "passthrough",
+            "dtype": "float32",
+            "modules": {"default": {"slices": [{"sources": [part("s0", 0, 2)]}]}},
+        },
+        "models of a module": {
+            "merge_method": "linear",
+            "dtype": "float32",
+            "parameters": {"weight": 1.0},
+            "modules": {"default": {"models": [{"model": write.path(name)} for name in ("s0", "s1")]}},
+        },
+    }[name]
+
+
+SLICED = (
+    "frankenmerge",
+    "frankenmerge of one",
+    "frankenmerge with a base",
+    "fewer layers",
+    "other order",
+    "null layers",
+    "other ranges",
+    "precedence",
+    "filters of source and output names",
+    "filters of shared values see the output",
+    "classic slerp",
+    "t of a slice",
+    "task vectors",
+    "one module",
+    "models of a module",
+)
+
+
+@pytest.mark.parametrize("name", SLICED)
+def test_slices_and_modules(name: str, peer: Peer, ours: Ours, write: Write) -> None:
+    recipe = sliced(write, name)
+    skip = ("model.norm.weight", "lm_head.weight") if name == "classic slerp" else ()
+    check(ours.folder(recipe), peer.folder(recipe), skip=skip)
+
+
+def test_gradients_run_over_each_slice(peer: Peer, ours: Ours, write: Write) -> None:
+    """Layers take the same values; what comes after them has the last value here, there the first."""
+    part = write.part
+    recipe = write.slices(
+        "passthrough", [part("s0", 0, 2)], [part("s0", 0, 3)], parameters={"scale": [1.0, 2.0]}
+    )
+    check(ours.folder(recipe), peer.folder(recipe), skip=("model.norm.weight", "lm_head.weight"))
+
+
+def check(ours: Path, theirs: Path, *, skip: Sequence[str] = (), tolerance: float = TOLERANCE) -> None:
+    """The same tensors and sizes; both load in transformers."""
+    mine, yours = read_tensors(ours), read_tensors(theirs)
+    assert mine.keys() == yours.keys()
+    for name, tensor in yours.items():
+        assert mine[name].dtype == tensor.dtype, name
+        assert name in skip or difference(mine[name], tensor) <= tolerance, name
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (ours, theirs)]
+    for key in ("num_hidden_layers", "vocab_size", "dtype", "tie_word_embeddings", "architectures"):
+        assert configs[0].get(key) == configs[1].get(key), key
+    loaded = AutoModelForCausalLM.from_pretrained(ours, dtype="auto").state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in mine.items())
+
+
+class TestDtypes:
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            {"dtype": "bfloat16"},
+            {"dtype": "float16"},
+            {"dtype": "float32", "out_dtype": "bfloat16"},
+            {"dtype": "bfloat16", "out_dtype": "float32"},
+            {"out_dtype": "float16"},
+            {},
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("models", ["world", "half_world"])
+    def test_of_the_output(
+        self, keys: dict[str, str], models: str, peer: Peer, ours: Ours, request: pytest.FixtureRequest
+    ) -> None:
+        """The same dtype; ours is computed in float32, so numbers agree as well as theirs are exact."""
+        write = Write(request.getfixturevalue(models))
+        recipe = write.models("linear", ["s0", "s1"], parameters={"weight": 1.0})
+        del recipe["dtype"]
+        recipe |= keys
+        exact = "float32" in keys.values() or (not keys and models == "world")
+        low = "bfloat16" in keys.values() or (models == "half_world" and keys.get("dtype") != "float32")
+        tolerance = 2**-7 if low else TOLERANCE if exact else 2**-10
+        check(ours.folder(recipe), peer.folder(recipe), tolerance=tolerance)
+
+
+class TestTied:
+    @pytest.mark.parametrize("method", ["linear", "ties"])
+    def test_whole_models(self, method: str, tied: World, peer: Peer, ours: Ours) -> None:
+        recipe = Write(tied).models(method, ["s0", "s1"], parameters={"weight": 0.5})
+        recipe |= Write(tied).base() if method == "ties" else {}
+        check(ours.folder(recipe), peer.folder(recipe))
+
+    def test_slices(self, tied: World, peer: Peer, ours: Ours) -> None:
+        write = Write(tied)
+        recipe = write.slices("passthrough", [write.part("s0", 0, 2)], [write.part("s1", 1, 3)])
+        check(ours.folder(recipe), peer.folder(recipe))
+
+
+class TestSeveralRecipes:
+    def test_the_last_takes_the_results_of_the_others(self, peer: Peer, ours: Ours, write: Write) -> None:
+        first = {"name": "soup", **write.models("linear", ["s0", "s1"], parameters={"weight": 1.0})}
+        second = {
+            "name": "deep",
+            "merge_method": "passthrough",
+            "dtype": "float32",
+            "slices": [
+                {"sources": [{"model": "soup", "layer_range": [0, 2]}]},
+                {"sources": [write.part("s2", 1, 3)]},
+            ],
+        }
+        last = {
+            "merge_method": "slerp",
+            "dtype": "float32",
+            "base_model": "soup",
+            "models": [{"model": "soup"}, {"model": write.path("s2")}],
+            "parameters": {"t": 0.3},
+        }
+        recipes = [first, second, last]
+        check(ours.folder(*recipes), peer.folder(*recipes, tool="multi"))
+
+
+class TestLora:
+    @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
+    def test_on_a_model(
+        self, method: str, adapter: Path, peer: Peer, ours: Ours, write: Write, tmp_path: Path
+    ) -> None:
+        recipe = write.models(method, ["s0", "s1"], parameters={"weight": 0.5})
+        recipe |= write.base() if method == "task_arithmetic" else {}
+        recipe["models"][0]["model"] += f"+{adapter}"  # type: ignore[index]
+        theirs = peer.folder(recipe, lora_merge_cache=str(tmp_path / "cache"))
+        check(ours.folder(recipe), theirs)
+
+
+def write_lora(folder: Path, world: World, *, seed: int) -> Path:
+    """An adapter as PEFT writes it, for attention and MLP of every layer."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = ("q_proj", "v_proj", "down_proj")
+    tensors: dict[str, Tensor] = {}
+    for name, weight in world.tensors["s0"].items():
+        if any(f".{target}." in name for target in targets):
+            stem = f"base_model.model.{name.removesuffix('.weight')}"
+            shapes = {"lora_A": (4, weight.shape[1]), "lora_B": (weight.shape[0], 4)}
+            for key, shape in shapes.items():
+                tensors[f"{stem}.{key}.weight"] = 0.1 * torch.randn(shape, generator=generator)
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": world.path("s0"),
+        "r": 4,
+        "lora_alpha": 6,
+        "lora_dropout": 0.0,
+        "target_modules": list(targets),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+class TestTokenizers:
+    """Rows of the same tokens; ``tests/vocabulary/test_oracle.py`` goes into the details."""
+
+    @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
+    @pytest.mark.parametrize("source", ["union", "base", "s1"])
+    def test_rows(self, method: str, source: str, speakers: World, peer: Peer, ours: Ours) -> None:
+        write = Write(speakers)
+        recipe = write.models(method, ["base", "s0", "s1"], parameters={"weight": 0.5}, **write.base())
+        recipe["tokenizer_source"] = speakers.path(source) if source == "s1" else source
+        folders = ours.folder(recipe), peer.folder(recipe)
+        vocabularies = [AutoTokenizer.from_pretrained(folder).get_vocab() for folder in folders]
+        assert vocabularies[0].keys() == vocabularies[1].keys()
+        mine, yours = (read_tensors(folder) for folder in folders)
+        assert mine.keys() == yours.keys()
+        for name, tensor in yours.items():
+            if name in ("model.embed_tokens.weight", "lm_head.weight"):
+                rows = [[held[token] for token in vocabularies[0]] for held in vocabularies]
+                assert difference(mine[name][rows[0]], tensor[rows[1]]) <= TOLERANCE, name
+            else:
+                assert difference(mine[name], tensor) <= TOLERANCE, name
+
+
+BAD: dict[str, tuple[Mapping[str, object], Sequence[str]]] = {
+    "two ways to say what": ({"slices": [{"sources": [{"model": "x", "layer_range": [0, 1]}]}]}, ["slices"]),
+    "unknown method": ({"merge_method": "tie"}, ["ties"]),
+    "no base": ({"merge_method": "ties"}, ["base_model"]),
+    "no weight": ({"parameters": {}}, ["weight"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_mergekit_refuses_is_refused(name: str, peer: Peer, ours: Ours, write: Write) -> None:
+    from kingyo.errors import KingyoError
+
+    changes, words = BAD[name]
+    recipe: RecipeDict = {**write.models("linear", ["s0", "s1"], parameters={"weight": 1.0}), **changes}
+    with pytest.raises(PeerError):
+        peer.folder(recipe)
+    with pytest.raises(KingyoError) as caught:
+        ours.folder(recipe)
+    assert all(word in str(caught.value) for word in words)
