@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.columns import Columns
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from kingyo.compare import Comparison, Measures
 
 LEAST_FOR_PROGRESS = 20_000_000  # numbers; a smaller model is done before a bar could be read
+
+LEGEND = (
+    "opposed: of the numbers that both have changed, those with opposite signs (50 % is chance); by size: "
+    "the same, weighted by |δδ|; top 10 %: what the largest tenth of each tensor holds of ‖δ‖² (44 % if "
+    "it is normal)."
+)
 
 Cells = Callable[["Measures"], list[str]]
 
@@ -53,8 +61,12 @@ def diff(
     draw = None if picture is None else drawer(picture)
     opened = [open_checkpoint(model) for model in models]
     ancestor = None if base is None else open_checkpoint(base)
-    with _progress(opened[0].n_parameters) as done:
-        found = compare(opened, ancestor, done)
+    try:
+        with _progress(opened[0].n_parameters) as done:
+            found = compare(opened, ancestor, done)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; nothing was written.", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         typer.echo(json.dumps(to_record(found), ensure_ascii=False, indent=2))
     else:
@@ -100,25 +112,27 @@ def _print(found: Comparison) -> None:
         console.print(f"[bold]δ[/bold] = what each adds to its base, {escape(found.base)}", soft_wrap=True)
         console.print(_models(found))
     if len(found.models) > 2:
-        for title, cells in _matrices(found).items():
-            console.print(_matrix(title, cells))
-    head, cells = _columns(found)
-    console.print(_groups("kind", head, {**found.kinds, "all": found.total}, cells))
-    console.print(_groups("layer", head, found.layers, cells))
+        matrices = [_matrix(title, cells) for title, cells in _matrices(found).items()]
+        console.print(Columns(matrices, padding=(0, 3)))
+    console.print(_groups(found, "kind", {**found.kinds, "all": found.total}))
+    console.print(_groups(found, "layer", found.layers))
+    if found.base is not None:
+        console.print(LEGEND, style="dim", soft_wrap=True)
     for line in (*found.notes, *advise(found)):
         console.print(escape(line), soft_wrap=True)
 
 
 def _models(found: Comparison) -> Table:
     """What each model adds to its base, over all tensors."""
-    from kingyo.compare import letter
+    from kingyo.compare import TOP, letter
 
     total = found.total
-    table = _table("Task vectors", "", "‖δ‖", "of ‖base‖", "unchanged", "largest 10 %", "largest 1 %")
+    energy = [f"top {share:.0%}".replace("%", " %") for share in TOP]
+    table = _table("Task vectors", "", "‖δ‖", "of ‖base‖", "unchanged", *energy)
     for i in range(len(found.models)):
-        held = (total.top_energy(i, share) for share in (0.1, 0.01))
-        values = [_share(total.change(i)), _share(total.unchanged(i)), *(_share(each) for each in held)]
-        table.add_row(letter(i), f"{total.delta_norm(i):.4g}", *values)
+        held = [total.top_share(i, which) for which in (0, 1)]
+        shares = [total.change(i), total.unchanged(i), *held]
+        table.add_row(letter(i), f"{total.delta_norm(i):.4g}", *(_share(each) for each in shares))
     return table
 
 
@@ -128,19 +142,18 @@ def _columns(found: Comparison) -> tuple[list[str], Cells]:
 
     n = len(found.models)
     names = [letter(i) for i in range(n)]
-    mean = "" if n == 2 else "mean "
     if found.base is not None:
-        head = [*(f"‖δ{name}‖/‖base‖" for name in names)]
-        head += [f"{mean}cosine", f"{mean}opposed", "by size"] if n > 1 else ["unchanged", "largest 10 %"]
-        return head, _with_base
+        head = [f"‖δ{name}‖" for name in names]
+        more = ["cosine", "opposed", "by size"] if n > 1 else ["unchanged", "top 10 %"]
+        return [*head, *more], _with_base
     head = [f"‖{name}‖" for name in names]
-    return [*head, "‖A − B‖" if n == 2 else "mean gap", "relative", f"{mean}cosine", "equal"], _without_base
+    return [*head, "‖A − B‖" if n == 2 else "gap", "relative", "cosine", "equal"], _without_base
 
 
 def _with_base(sums: Measures) -> list[str]:
     changes = [_share(sums.change(i)) for i in range(sums.n_models)]
     if sums.n_models == 1:
-        return [*changes, _share(sums.unchanged(0)), _share(sums.top_energy(0, 0.1))]
+        return [*changes, _share(sums.unchanged(0)), _share(sums.top_share(0))]
     return [
         *changes,
         _number(_mean(sums, sums.delta_cosine)),
@@ -164,10 +177,13 @@ def _mean(sums: Measures, value: Callable[[int, int], float | None]) -> float | 
     return sum(known) / len(known) if known else None
 
 
-def _groups(what: str, head: Sequence[str], groups: Mapping[str, Measures], cells: Cells) -> Table:
-    table = _table(f"By {what}", what, "numbers", *head)
+def _groups(found: Comparison, what: str, groups: Mapping[str, Measures]) -> Table:
+    head, cells = _columns(found)
+    scale = "" if found.base is None else ", ‖δ‖ as a share of ‖base‖"
+    means = "" if len(found.models) < 3 else "; of pairs the mean"
+    table = _table(f"By {what}{scale}{means}", what, "numbers", *head)
     for name, sums in groups.items():
-        table.add_row(name.removeprefix("block."), f"{sums.numbers:,}", *cells(sums))
+        table.add_row(name.removeprefix("block."), _count(sums.numbers), *cells(sums))
     return table
 
 
@@ -175,13 +191,13 @@ def _matrices(found: Comparison) -> dict[str, list[list[str]]]:
     """Pair by pair over all tensors: title -> rows of cells."""
     total = found.total
     shown: dict[str, Callable[[int, int], str]] = {
-        "Difference, of the norm of the row's": lambda i, j: _share(total.relative(j, i)),
+        "‖row − column‖/‖row‖": lambda i, j: _share(total.relative(j, i)),
         "Cosine of weights": lambda i, j: _number(total.cosine(i, j)),
     }
     if found.base is not None:
         shown["Cosine of task vectors"] = lambda i, j: _number(total.delta_cosine(i, j))
         shown["Opposite signs"] = lambda i, j: _share(total.conflict(i, j))
-        shown["Opposite signs, by size"] = lambda i, j: _share(total.weighted_conflict(i, j))
+        shown["Opposite, by size"] = lambda i, j: _share(total.weighted_conflict(i, j))
     places = range(len(found.models))
     return {
         title: [["" if i == j else cell(i, j) for j in places] for i in places]
@@ -200,18 +216,25 @@ def _matrix(title: str, cells: Sequence[Sequence[str]]) -> Table:
 
 
 def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column(first)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
     for name in others:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
 def _share(value: float | None) -> str:
-    """In percent, with three digits that tell something."""
+    """In percent, with two digits at least that tell something."""
     if value is None:
         return "–"
-    return f"{100 * value:.1f} %" if value >= 0.1 or value == 0 else f"{100 * value:.2g} %"
+    return f"{100 * value:.1f} %" if value >= 0.01 or value == 0 else f"{100 * value:.2g} %"
+
+
+def _count(numbers: int) -> str:
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if numbers >= size:
+            return f"{numbers / size:.3g} {unit}"
+    return str(numbers)
 
 
 def _number(value: float | None) -> str:

@@ -88,7 +88,7 @@ def advise(found: Comparison) -> tuple[str, ...]:
 def _on_weights(sums: Measures) -> Iterator[str]:
     """Without a base only the weights themselves tell whether there is a common ancestor."""
     for pairs, follows in _classify({pair: sums.cosine(*pair) for pair in sums.pairs()}, _WEIGHTS):
-        yield f"{_named(pairs)} (cosine of weights {_span(pairs.values())}) {follows}"
+        yield f"{_named(pairs)} (cosine of weights {_span(pairs.values(), digits=4)}) {follows}"
 
 
 def _on_task_vectors(sums: Measures) -> Iterator[str]:
@@ -140,13 +140,13 @@ def _on_sizes(sums: Measures, moved: Sequence[int]) -> Iterator[str]:
 
 
 def _on_energy(sums: Measures, moved: Sequence[int]) -> Iterator[str]:
-    held = {i: sums.top_energy(i, 0.1) or 0.0 for i in moved}
+    held = {i: sums.top_share(i) or 0.0 for i in moved}
     dense = {i: share for i, share in held.items() if share >= CONCENTRATED}
     if dense:
         names = ", ".join(letter(i) for i in dense)
         yield (
-            f"A tenth of the numbers holds {_percents(dense.values())} of the task vector of {names}: "
-            "trimming small ones (ties, breadcrumbs, density 0.1 to 0.3) loses little there."
+            f"The largest tenth of each tensor holds {_percents(dense.values())} of ‖δ‖² of {names}: "
+            "trimming the rest (ties or breadcrumbs, density 0.1 to 0.3) loses little there."
         )
 
 
@@ -170,11 +170,13 @@ def _classify(
 
 
 def _named(pairs: Collection[Pair]) -> str:
+    if len(pairs) > 3:
+        return f"{len(pairs)} pairs"
     return ", ".join(f"{letter(i)} and {letter(j)}" for i, j in pairs)
 
 
-def _span(values: Collection[float]) -> str:
-    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+def _span(values: Collection[float], digits: int = 2) -> str:
+    low, high = (f"{round(each, digits) + 0.0:.{digits}f}" for each in (min(values), max(values)))  # no -0.00
     return low if low == high else f"{low} to {high}"
 
 

@@ -41,7 +41,7 @@ def charts(found: Comparison) -> tuple[Chart, ...]:
         )
     own = (
         _of_models("‖task vector‖ / ‖base‖", found, Measures.change),
-        _of_models("energy of the largest 10 %", found, lambda sums, i: sums.top_energy(i, 0.1)),
+        _of_models("energy of the largest 10 %", found, Measures.top_share),
     )
     shared = (
         _of_pairs("cosine of task vectors", found, Measures.delta_cosine),

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-BINS = 2048
-"""Of |δ|: sign-free float32 bits without the last 20; eight bins between a power of two and the next."""
+TOP = (0.1, 0.01)
+"""Shares of the numbers of a tensor, the largest |δ| first, whose part of ‖δ‖² is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,7 @@ class Measures:
         delta_sizes: Σ |δ_i δ_j|.
         opposed: how many have opposite signs.
         shared: how many have changed in both.
-        counts: how many |δ_i| fall into each bin.
-        energies: Σ δ_i² of each bin.
+        top: Σ δ_i² over the largest numbers of each tensor, for each share of ``TOP``.
     """
 
     numbers: int
@@ -45,8 +44,7 @@ class Measures:
     delta_sizes: Floats
     opposed: Counts
     shared: Counts
-    counts: Counts
-    energies: Floats
+    top: Floats
 
     @classmethod
     def zeros(cls, models: int, *, has_base: bool, numbers: int = 0) -> Self:
@@ -61,8 +59,7 @@ class Measures:
             delta_sizes=np.zeros((deltas, deltas)),
             opposed=np.zeros((deltas, deltas), dtype=np.int64),
             shared=np.zeros((deltas, deltas), dtype=np.int64),
-            counts=np.zeros((deltas, BINS), dtype=np.int64),
-            energies=np.zeros((deltas, BINS)),
+            top=np.zeros((deltas, len(TOP))),
         )
 
     def __add__(self, other: Measures) -> Measures:
@@ -75,8 +72,7 @@ class Measures:
             delta_sizes=self.delta_sizes + other.delta_sizes,
             opposed=self.opposed + other.opposed,
             shared=self.shared + other.shared,
-            counts=self.counts + other.counts,
-            energies=self.energies + other.energies,
+            top=self.top + other.top,
         )
 
     @property
@@ -134,13 +130,9 @@ class Measures:
         share = _ratio(float(self.delta_products[i, j]), float(self.delta_sizes[i, j]))
         return None if share is None else (1 - share) / 2
 
-    def top_energy(self, i: int, share: float) -> float | None:
-        """How much of ‖δ‖² the largest numbers hold, this share of all; the last bin is split evenly."""
-        counts, energies = self.counts[i, ::-1], self.energies[i, ::-1]
-        before = np.concatenate([np.zeros(1), np.cumsum(counts)[:-1]])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            taken = np.clip((share * self.numbers - before) / counts, 0.0, 1.0)
-        return _ratio(float(np.sum(energies[counts > 0] * taken[counts > 0])), float(np.sum(energies)))
+    def top_share(self, i: int, which: int = 0) -> float | None:
+        """How much of ‖δ‖² the largest numbers of each tensor hold, those of ``TOP[which]``."""
+        return _ratio(float(self.top[i, which]), float(self.delta_products[i, i]))
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """All pairs of models."""

@@ -41,8 +41,8 @@ def _model(sums: Measures, i: int) -> Json:
             "change": sums.change(i),
             "cosine_with_base": sums.cosine(i, -1),
             "unchanged": sums.unchanged(i),
-            "energy_of_top_10_percent": sums.top_energy(i, 0.1),
-            "energy_of_top_1_percent": sums.top_energy(i, 0.01),
+            "energy_of_top_10_percent": sums.top_share(i, 0),
+            "energy_of_top_1_percent": sums.top_share(i, 1),
         }
     return found
 

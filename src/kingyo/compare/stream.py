@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, check_fit
-from kingyo.compare.measures import BINS, Comparison, Group, Measures
+from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.compare.measures import TOP, Comparison, Counts, Floats, Group, Measures
 from kingyo.errors import KingyoError
 
+_BINS = 2048  # of |δ|: the bits of a float32 but its sign and its last 20; eight between powers of two
 _BITS_WITHIN_A_BIN = 20
 _AT_ONCE = 1 << 15  # numbers of each model: few enough for a processor's cache, and for one thread
 
@@ -45,12 +47,13 @@ def compare(
         check_fit(everyone[0], other)
     layout, infos = everyone[0].layout, everyone[0].tensors
     groups: dict[tuple[str, str], Measures] = {}
-    differing: list[str] = []
+    notes = [note for each in everyone if isinstance(each, AdaptedCheckpoint) for note in each.notes]
     for layer, names in layout.groups("block").items():
         for name in names:
             tensors = [each.read(name) for each in everyone]
             if not infos[name].is_floating:
-                differing += [] if all(torch.equal(tensors[0], each) for each in tensors) else [name]
+                if any(not torch.equal(tensors[0], each) for each in tensors[1:]):
+                    notes.append(f"{name} holds no floating-point numbers, and differs.")
                 continue
             key = (layer, layout.kind(name))
             measured = _measure(tensors, done, has_base=base is not None)
@@ -60,46 +63,70 @@ def compare(
         models=tuple(each.reference for each in models),
         base=None if base is None else base.reference,
         groups=tuple(Group(layer=layer, kind=kind, measures=each) for (layer, kind), each in groups.items()),
-        notes=tuple(f"{name} holds no floating-point numbers, and differs." for name in differing),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
 def _measure(tensors: Sequence[Tensor], done: Callable[[int], None], *, has_base: bool) -> Measures:
+    """The sums over one tensor."""
     flat = [tensor.flatten() for tensor in tensors]
-    total = Measures.zeros(len(flat) - has_base, has_base=has_base)
+    n_models = len(flat) - has_base
+    total = Measures.zeros(n_models, has_base=has_base)
+    sizes = [_Sizes() for _ in range(n_models if has_base else 0)]
     for start in range(0, len(flat[0]), _AT_ONCE):
         rows = torch.stack([each[start : start + _AT_ONCE].double() for each in flat])
-        total = total + _measure_rows(rows, has_base=has_base)
-        done(rows.shape[1])
+        span = Measures.zeros(n_models, has_base=has_base, numbers=rows.shape[1])
+        _fill_weights(rows, span)
+        if has_base:
+            deltas = rows[:-1] - rows[-1]
+            _fill_deltas(deltas, span)
+            for each, delta in zip(sizes, deltas, strict=True):
+                each.count(delta)
+        total = total + span
+        done(span.numbers)
+    for i, each in enumerate(sizes):
+        total.top[i] = [each.top(share) for share in TOP]
     return total
 
 
-def _measure_rows(rows: Tensor, *, has_base: bool) -> Measures:
-    """The sums over a span of numbers; one row is one model's."""
-    n = rows.shape[1]
-    found = Measures.zeros(len(rows) - has_base, has_base=has_base, numbers=n)
+def _fill_weights(rows: Tensor, found: Measures) -> None:
+    """Fill in the sums over weights; one row is one model's."""
     found.products[:] = (rows @ rows.T).numpy()
     for i, j in combinations(range(len(rows)), 2):
         gap = rows[i] - rows[j]
         found.gaps[i, j] = found.gaps[j, i] = float(gap @ gap)
-        found.equal[i, j] = found.equal[j, i] = n - np.count_nonzero(gap.numpy())
-    if has_base:
-        _measure_deltas(rows[:-1] - rows[-1], found)
-    return found
+        found.equal[i, j] = found.equal[j, i] = found.numbers - np.count_nonzero(gap.numpy())
 
 
-def _measure_deltas(deltas: Tensor, found: Measures) -> None:
+def _fill_deltas(deltas: Tensor, found: Measures) -> None:
     """Fill in the sums over task vectors."""
     found.delta_products[:] = (deltas @ deltas.T).numpy()
-    for i, delta in enumerate(deltas):
-        bins = delta.float().abs().view(torch.int32) >> _BITS_WITHIN_A_BIN
-        found.counts[i] = torch.bincount(bins, minlength=BINS).numpy()
-        found.energies[i] = torch.bincount(bins, weights=delta * delta, minlength=BINS).numpy()
     for i, j in combinations(range(len(deltas)), 2):
         product = (deltas[i] * deltas[j]).numpy()
         found.opposed[i, j] = found.opposed[j, i] = np.count_nonzero(product < 0)
         found.shared[i, j] = found.shared[j, i] = np.count_nonzero(product)
         found.delta_sizes[i, j] = found.delta_sizes[j, i] = np.abs(product).sum()
+
+
+class _Sizes:
+    """How large the numbers of one task vector are, in bins: no number is kept, none is sorted."""
+
+    def __init__(self) -> None:
+        self._counts: Counts = np.zeros(_BINS, dtype=np.int64)
+        self._energies: Floats = np.zeros(_BINS)
+
+    def count(self, delta: Tensor) -> None:
+        bins = delta.float().abs().view(torch.int32) >> _BITS_WITHIN_A_BIN
+        self._counts += torch.bincount(bins, minlength=_BINS).numpy()
+        self._energies += torch.bincount(bins, weights=delta * delta, minlength=_BINS).numpy()
+
+    def top(self, share: float) -> float:
+        """Σ δ² over this share of the numbers, the largest ones; the bin at the edge is taken in part."""
+        filled = self._counts > 0
+        counts, energies = self._counts[filled][::-1], self._energies[filled][::-1]
+        before = np.cumsum(counts) - counts
+        taken = np.clip((share * counts.sum() - before) / counts, 0.0, 1.0)
+        return float(energies @ taken)
 
 
 def _check_finite(name: str, measured: Measures, models: Sequence[Checkpoint]) -> None:

@@ -1,0 +1,147 @@
+"""`kingyo diff` as its users call it: tables, JSON, pictures, errors, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from kingyo.compare import picture
+from kingyo.errors import KingyoError
+from tests.cli.conftest import World, command
+from tests.models_on_disk import llama
+
+
+def test_two_models(world: World) -> None:
+    done = world.run("diff", "a", "b")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["A", "=", "a"] in lines
+    assert ["layer", "numbers", "‖A‖", "‖B‖", "‖A", "−", "B‖", "relative", "cosine", "equal"] in lines
+    assert {line[0] for line in lines if line} >= {
+        "embedding",
+        "attention",
+        "mlp",
+        "norm",
+        "all",
+        "0",
+        "1",
+        "2",
+    }
+    assert "A and B (cosine of weights" in done.stdout
+    assert done.stderr == ""
+
+
+def test_two_models_and_their_base(world: World) -> None:
+    done = world.run("diff", "a", "b", "--base", "base")
+    assert done.returncode == 0, done.stderr
+    assert "kind numbers ‖δA‖ ‖δB‖ cosine opposed by size" in " ".join(done.stdout.split())
+    assert "nearly orthogonal" in done.stdout
+    assert "Opposite signs" not in done.stdout
+
+
+def test_three_models_are_compared_pair_by_pair(world: World) -> None:
+    llama(world.folder / "c", seed=5)
+    done = world.run("diff", "a", "b", "c", "--base", "base")
+    assert done.returncode == 0, done.stderr
+    for title in ("Cosine of weights", "Cosine of task vectors", "Opposite signs", "Opposite, by size"):
+        assert title in done.stdout
+    assert "of its base's norm away" in done.stdout
+
+
+def test_one_model_and_its_base(world: World) -> None:
+    done = world.run("diff", "a", "--base", "base")
+    assert done.returncode == 0, done.stderr
+    assert "unchanged top 10 %" in " ".join(done.stdout.split())
+
+
+def test_json_is_all_that_stands_on_standard_output(world: World) -> None:
+    done = world.run("diff", "a", "b", "--base", "base", "--json", "--picture", "out.png")
+    found = json.loads(done.stdout)
+    assert found["models"] == {"A": "a", "B": "b"}
+    assert set(found) == {"models", "base", "total", "kinds", "layers", "groups", "notes", "advice"}
+    assert set(found["layers"]) == {"embedding", "block.0", "block.1", "block.2", "head"}
+    assert abs(found["total"]["pairs"]["A-B"]["delta_cosine"]) < 0.1
+    assert found["total"]["models"]["A"]["change"] > 0
+    groups = {(group["layer"], group["kind"]) for group in found["groups"]}
+    assert ("block.1", "attention") in groups
+    assert "out.png" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("a", "b"), ("a", "b", "base"), ("a", "b", "--base", "base"), ("a", "--base", "base")]
+)
+def test_pictures(world: World, arguments: tuple[str, ...]) -> None:
+    (world.folder / "<b>&").symlink_to(world.folder / "b")
+    names = ["<b>&" if each == "b" else each for each in arguments]
+    for file, start in (("pictures/of.png", b"\x89PNG"), ("of.HTML", b"<!doctype html>")):
+        done = world.run("diff", *names, "--picture", file)
+        assert done.returncode == 0, done.stderr
+        assert (world.folder / file).read_bytes().startswith(start)
+    page = (world.folder / "of.HTML").read_text()
+    assert "<b>&" not in page.replace(page[page.index("<script>") : page.index("</script>")], "")
+    assert 'src="http' not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a",), "models: expected two models or more, or one and its base; received 1"),
+        (("a", "absent"), "absent: expected a folder with a checkpoint"),
+        (("a", "b", "--base", "absent"), "absent: expected a folder with a checkpoint"),
+        (("a", "small"), "expected models with the same tensors"),
+        (("a", "narrow"), "expected one shape in all models"),
+        (("a", "b", "--picture", "out.jpg"), "--picture: expected a file that ends in .png or .html"),
+        (("a", "b", "--picture", "a/config.json/out.png"), "--picture: expected a file that can be written"),
+    ],
+)
+def test_mistakes_are_one_message(world: World, arguments: tuple[str, ...], message: str) -> None:
+    llama(world.folder / "small", layers=2)
+    llama(world.folder / "narrow", hidden=8)
+    done = world.run("diff", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_draws_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture, "find_spec", lambda _: None)
+    for name, package in (("out.png", "matplotlib"), ("out.html", "plotly")):
+        with pytest.raises(KingyoError, match=rf"expected {package} to be installed.*kingyo\[report\]"):
+            picture.drawer(Path(name))
+
+
+def test_ctrl_c_ends_it_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    """Two models of 1.6 billion zeros, which take no room on disk: half a minute to compare."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+        entry = {"dtype": "BF16", "shape": [1600, 1_000_000], "data_offsets": [0, 3_200_000_000]}
+        header = json.dumps({"weight": entry}).encode()
+        with (tmp_path / name / "model.safetensors").open("wb") as stream:
+            stream.write(struct.pack("<Q", len(header)) + header)
+            stream.truncate(8 + len(header) + 3_200_000_000)
+    with subprocess.Popen(
+        command("diff", "a", "b", "--picture", "out.png"),
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 60
+        maps = Path(f"/proc/{process.pid}/maps")
+        while "model.safetensors" not in maps.read_text():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=20)
+    assert (process.returncode, out, errors) == (130, "", "Interrupted; nothing was written.\n")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b"]

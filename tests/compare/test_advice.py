@@ -1,0 +1,77 @@
+"""What is advised follows from the numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from kingyo.compare import advise, compare, letter
+from tests.compare.worlds import NAMES, noise, plus, times, write
+
+BASE = noise(0)
+ONE, TWO, THREE = noise(1, 0.02), noise(2, 0.02), noise(3, 0.02)
+FEW = {name: torch.where(torch.arange(4000) < 200, 30.0, 1.0) * tensor for name, tensor in ONE.items()}
+
+
+def said(folder: Path, *models: dict[str, Tensor], has_base: bool = True) -> str:
+    opened = [write(folder / letter(i), model) for i, model in enumerate(models)]
+    return "\n".join(advise(compare(opened, write(folder / "base", BASE) if has_base else None)))
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        (
+            [plus(BASE, ONE), plus(BASE, TWO)],
+            r"A and B \(cosine -?0\.0\d\) are nearly orthogonal.*task_arithmetic",
+        ),
+        ([plus(BASE, ONE), plus(BASE, TWO)], r"conflict in (49|50|51) % by magnitude"),
+        (
+            [plus(BASE, ONE), plus(BASE, ONE, times(TWO, 0.5))],
+            r"cosine 0\.(89|90)\) are much the same: average them",
+        ),
+        ([plus(BASE, ONE), plus(BASE, ONE, times(TWO, 0.5))], "a plain sum cancels little"),
+        ([plus(BASE, ONE), plus(BASE, ONE, times(TWO, 2.0))], r"cosine 0\.4\d\) are partly the same"),
+        ([plus(BASE, ONE), plus(BASE, times(ONE, -1.0), TWO)], "against one another"),
+        (
+            [plus(BASE, ONE), plus(BASE, times(TWO, 5.0))],
+            "B is (4.9|5).* times as long as that of A: .* give A a larger",
+        ),
+        ([plus(BASE, FEW)], r"holds \d\d % of ‖δ‖² of A: trimming"),
+        ([BASE, plus(BASE, ONE)], "A is its base, number for number"),
+        ([noise(9)], r"A is 14\d % of its base's norm away .* Is this its base\?"),
+        (
+            [plus(BASE, ONE), plus(BASE, TWO), plus(BASE, THREE), plus(BASE, ONE, times(TWO, 0.1))],
+            r"(?s)of 5 pairs \(cosine -0.0\d to 0\.1\d\) are nearly.*of A and D \(cosine 1\.00\) are much",
+        ),
+    ],
+)
+def test_with_a_base(tmp_path: Path, models: list[dict[str, Tensor]], expected: str) -> None:
+    assert re.search(expected, said(tmp_path, *models))
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ([plus(BASE, ONE), plus(BASE, TWO)], "plainly of one ancestor: linear and slerp can work"),
+        ([plus(BASE, times(ONE, 30.0)), plus(BASE, times(TWO, 20.0))], "are far apart"),
+        ([BASE, noise(9)], "show no common ancestor: a merge of their weights will most likely fail"),
+    ],
+)
+def test_without_a_base(tmp_path: Path, models: list[dict[str, Tensor]], expected: str) -> None:
+    assert expected in said(tmp_path, *models, has_base=False)
+
+
+def test_norms_that_all_models_share_do_not_make_them_relatives(tmp_path: Path) -> None:
+    """Norms are near one in any model: of these two nothing but norms is alike."""
+    shared = {NAMES[-1]: torch.full((4000,), 50.0)}
+    text = said(tmp_path, noise(1) | shared, noise(2) | shared, has_base=False)
+    assert "show no common ancestor" in text
+
+
+def test_letters() -> None:
+    assert [letter(i) for i in (0, 1, 25, 26, 27, 52)] == ["A", "B", "Z", "A1", "B1", "A2"]
