@@ -10,10 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from kingyo.kernels import Elementwise, Limit
-from kingyo.kernels.blend import SMALLEST_DIVISOR, variance
-from kingyo.kernels.blocks import Span, add_rows, column
-from kingyo.kernels.differences import differences, varied
+from kingyo.kernels import Blend, Limit, Term
+from kingyo.kernels.differences import varied
 from kingyo.kernels.measures import energies, most_varied
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -56,7 +54,7 @@ class Sce:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Elementwise:
+    ) -> Blend:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         spread = _selected(sources, base, values.number("select_topk"), context)
@@ -65,20 +63,19 @@ class Sce:
             f"energies of {which}", range(len(sources)), lambda: energies(sources, base, spread)
         )
         total = float(sum(float(each) for each in found)) or 1.0
-        shares = column([float(each) / total for each in found])
-        start, read = base.reshape(-1), differences(sources, base)
-
-        def compute(span: Span) -> Tensor:
-            deltas = read(span)
-            if spread is not None:
-                deltas.mul_(spread.holds(variance(deltas), span[0]))
-            sign = add_rows(deltas).ge_(0.0).mul_(2.0).sub_(1.0)
-            counts = (deltas * sign).gt_(0.0).mul_(shares)  # wᵢ where the sign is the elected one, else 0
-            divisor = add_rows(counts)
-            divisor.masked_fill_(divisor < SMALLEST_DIVISOR, 1.0)
-            return add_rows(deltas.mul_(counts)).div_(divisor).add_(start[span[0] : span[1]])
-
-        return Elementwise(shape=tuple(base.shape), compute=compute)
+        shares = [float(each) / total for each in found]
+        terms = (
+            Term(source=each, factor=share, share=share) for each, share in zip(sources, shares, strict=True)
+        )
+        return Blend(
+            shape=tuple(base.shape),
+            terms=tuple(terms),
+            base=base,
+            elect=True,
+            equal_votes=True,
+            normalize=True,
+            spread=spread,
+        )
 
 
 def _selected(sources: Sequence[Tensor], base: Tensor, topk: float, context: TensorContext) -> Limit | None:
