@@ -35,6 +35,13 @@ def mixtral(n: int) -> list[str]:
     return ["model.embed_tokens.weight", *blocks, "model.norm.weight", "lm_head.weight"]
 
 
+def many_experts(n: int) -> list[str]:
+    experts = [f"mlp.experts.{e}.{w}" for e in range(12) for w in ("gate_proj", "down_proj")]
+    inner = ["self_attn.q_proj", "mlp.gate", *experts, "input_layernorm"]
+    blocks = [f"model.layers.{i}.{name}.weight" for i in range(n) for name in inner]
+    return ["model.embed_tokens.weight", *blocks, "model.norm.weight"]
+
+
 def neox(n: int) -> list[str]:
     inner = ["attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "input_layernorm"]
     blocks = [f"gpt_neox.layers.{i}.{name}.weight" for i in range(n) for name in inner]
@@ -52,7 +59,7 @@ def with_tower(n: int) -> list[str]:
     return [*tower, "projector.0.weight", *(f"language.{name}" for name in llama(n))]
 
 
-MODELS: tuple[Callable[[int], list[str]], ...] = (llama, gpt2, mixtral, neox, opt, with_tower)
+MODELS: tuple[Callable[[int], list[str]], ...] = (llama, gpt2, mixtral, many_experts, neox, opt, with_tower)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +131,14 @@ def test_filters_are_short_and_plain() -> None:
         "layers.1.",
     ]
     assert len(filters) == len(values)
+
+
+def test_filters_of_thousands_of_experts_are_few() -> None:
+    names = [name.replace("experts.", f"experts.{e}") for name in many_experts(12) for e in range(20)]
+    layout = Layout(dict.fromkeys(names))
+    values = {group: float(i) for i, group in enumerate(layout.groups("block+kind"))}
+    assert len(layout.names) > 5000
+    assert len(layout.conditionals("block+kind", values)) == len(values)
 
 
 @st.composite

@@ -6,6 +6,7 @@ from kingyo.checkpoints.fit import check_fit
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout, Stack
 from kingyo.checkpoints.locate import open_checkpoint, whole_path
+from kingyo.checkpoints.relayered import with_layers
 from kingyo.checkpoints.selection import select
 from kingyo.checkpoints.writer import CheckpointWriter
 
@@ -21,4 +22,5 @@ __all__ = [
     "open_checkpoint",
     "select",
     "whole_path",
+    "with_layers",
 ]

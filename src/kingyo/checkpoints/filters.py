@@ -5,11 +5,66 @@ It knows nothing of models: names are words with dots between them.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
+_ANY = "\N{BULLET}"  # stands for the number of an expert
+_LATER_NUMBERS = re.compile(r"(?<=[.])[0-9]+(?=[.])")
+_MANY = 8
 
-def shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
-    """Cover each group by few, short parts of names that match nothing of the groups still to come."""
+
+def shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> list[tuple[str | None, str]]:
+    """Cover each group by few, short parts of names.
+
+    Returns:
+        Part of a name, group: the first part that a name holds is its group's. None matches every name.
+    """
+    few = _without_experts(groups)
+    if few is not None:
+        found = list(_cover(few))
+        if all(part is None or _ANY not in part for part, _ in found) and _is_right(found, groups):
+            return found
+    return list(_cover(groups))
+
+
+def _without_experts(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]] | None:
+    """The same groups with one name for all experts of a block; None without long lists within blocks.
+
+    Thousands of experts would take minutes, and their numbers make no good filters.
+    """
+    forms = {name: _form(name) for names in groups.values() for name in names}
+    sizes = Counter(forms.values())
+    owners: dict[str, set[str]] = {}
+    for group, names in groups.items():
+        for name in names:
+            owners.setdefault(forms[name], set()).add(group)
+    many = {form for form, size in sizes.items() if size >= _MANY and len(owners[form]) == 1}
+    if not many:
+        return None
+    return {
+        group: tuple(dict.fromkeys(forms[name] if forms[name] in many else name for name in names))
+        for group, names in groups.items()
+    }
+
+
+def _form(name: str) -> str:
+    """A name without its numbers, but the first."""
+    first = _LATER_NUMBERS.search(name)
+    if first is None:
+        return name
+    return name[: first.end()] + _LATER_NUMBERS.sub(_ANY, name[first.end() :])
+
+
+def _is_right(found: list[tuple[str | None, str]], groups: Mapping[str, tuple[str, ...]]) -> bool:
+    def resolve(name: str) -> str:
+        return next(group for part, group in found if part is None or part in name)
+
+    return all(resolve(name) == group for group, names in groups.items() for name in names)
+
+
+def _cover(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
+    """Cover each group by parts that match nothing of the groups still to come."""
     owner = {name: group for group, names in groups.items() for name in names}
     left = set(owner)
     for group in groups:

@@ -1,0 +1,182 @@
+"""The config of a model whose layers were chosen anew: from others, twice, in another order.
+
+Where layers are of several kinds (sliding attention, dense before sparse), each keeps its own. Some configs
+have no way to say so (every second layer, the first three): that is an error, and not another model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import cast
+
+from kingyo.checkpoints.defaults import build, complete
+from kingyo.checkpoints.layers import Config, Level, find_levels
+from kingyo.errors import KingyoError
+
+Chosen = int | tuple[Config, int]
+"""A layer of the model itself, or of the model of another config."""
+
+_PLACES = re.compile(r"_only_layers$|_layer_ids$|_idxs?$|_indices$|^moe_layers$|^cross_attention_layers$")
+_BY_LAYER = re.compile(r"layer|block|pattern|_types$")
+_OF_OTHERS = re.compile(r"^(mtp|vision|audio|image|visual)_|^_?out_|feature|deepstack|architectures")
+_FIRST = re.compile(r"first_k_dense_replace|num_dense_layers")
+_LAST = re.compile(r"num_kv_shared_layers")
+_EVERY = re.compile(r"decoder_sparse_step|moe_layer_freq|(\w+_)?layer_(interval|step|period)")
+_EVERY_LISTED = re.compile(r"_?sliding_window_pattern|full_attention_interval|no_rope_layer_interval")
+"""Those that transformers writes out as a list with one entry per layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layer:
+    """A layer: its number, and the level of its model's config that speaks of it."""
+
+    level: Level
+    number: int
+
+    def entry(self, key: str) -> object:
+        """What a list with one entry per layer says of it; None when its model has no such list."""
+        value = self.level.stated.get(key)
+        return value[self.number] if _is_by_layer(key, value, self.level.n) else None  # pyright: ignore
+
+
+def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language") -> dict[str, object]:
+    """The config of the same model with other layers.
+
+    Args:
+        config: of the model that gives all else.
+        chosen: for each layer of the new model, the layer that it was: a number, or another model's config
+            and a number.
+        part: whose layers they are; see ``Layout.parts``.
+
+    Raises:
+        KingyoError: it states no number of layers, a layer is not there, or it has no way to say of which
+            kinds the chosen layers are.
+    """
+    levels = find_levels(config, part)
+    layers = [_layer(config, each, part) for each in chosen]
+    if not layers:
+        remedy = "Choose layers for the new model."
+        raise KingyoError("slices", expected="at least one layer", received="none", remedy=remedy)
+    changed = deepcopy(dict(config))
+    for level in levels:
+        inner = _inside(changed, level.path)
+        wanted = _wanted(level, layers)
+        inner.update(level.sides)
+        inner.update(dict.fromkeys(level.keys, len(layers)))
+        inner.update({key: value for key, value in wanted.items() if key in inner})
+        made = _inside(dict(complete(changed)), level.path)
+        inner.update({key: value for key, value in wanted.items() if key in made and made[key] != value})
+    _check_readable(changed)
+    return changed
+
+
+def _layer(config: Config, chosen: Chosen, part: str) -> _Layer:
+    source, number = (config, chosen) if isinstance(chosen, int) else chosen
+    level = find_levels(source, part)[-1]
+    if not 0 <= number < level.n:
+        raise KingyoError(
+            "slices",
+            expected=f"a layer from 0 to {level.n - 1}",
+            received=str(number),
+            remedy=f"The model has {level.n} layers, and the first is 0.",
+        )
+    return _Layer(level=level, number=number)
+
+
+def _wanted(level: Level, layers: Sequence[_Layer]) -> dict[str, object]:
+    """What the keys that speak of single layers must say of the chosen ones."""
+    found: dict[str, object] = {}
+    for key, value in level.stated.items():
+        if _OF_OTHERS.search(key) or key in level.keys:
+            continue
+        if _PLACES.search(key) and _are_places(value, level.n):
+            found[key] = [place for place, layer in enumerate(layers) if layer.number in _places(layer, key)]
+        elif _is_by_layer(key, value, level.n):
+            entries = [layer.entry(key) for layer in layers]
+            found[key] = "".join(cast("list[str]", entries)) if isinstance(value, str) else entries
+        elif (runs := _runs(value, level.n)) is not None:
+            kinds = [
+                (_runs(layer.level.stated.get(key), layer.level.n) or runs)[layer.number] for layer in layers
+            ]
+            found[key] = [[kinds, 1]]
+        elif isinstance(value, int) and not isinstance(value, bool):
+            found.update(_counted(key, value, level, layers))
+    return found
+
+
+def _counted(key: str, value: int, level: Level, layers: Sequence[_Layer]) -> dict[str, object]:
+    """Keys that speak of layers by counting: the first, the last, every so many."""
+    if _FIRST.fullmatch(key):
+        are_first = [layer.number < cast("int", layer.level.stated.get(key, 0)) for layer in layers]
+        if are_first != sorted(are_first, reverse=True):
+            raise _unsayable(key, f"the first {value} layers before all others")
+        return {key: sum(are_first)}
+    if _LAST.fullmatch(key) and value > 0:
+        are_last = [layer.number >= layer.level.n - value for layer in layers]
+        if are_last != [place >= len(layers) - value for place in range(len(layers))]:
+            raise _unsayable(key, f"the last {value} layers, all of them, after all others")
+    is_listed = any(_is_by_layer(each, listed, level.n) for each, listed in level.stated.items())
+    is_pattern = _EVERY.fullmatch(key) or (_EVERY_LISTED.fullmatch(key) and not is_listed)
+    if value > 1 and is_pattern and any((layer.number - i) % value for i, layer in enumerate(layers)):
+        raise _unsayable(key, f"layers that keep their places in a pattern of every {value}")
+    return {}
+
+
+def _unsayable(key: str, expected: str) -> KingyoError:
+    return KingyoError(
+        f"{key} in config.json",
+        expected=expected,
+        received="another order of layers, which it cannot express",
+        remedy="Choose slices that keep that order.",
+    )
+
+
+def _check_readable(config: Config) -> None:
+    try:
+        build(config)
+    except Exception as error:  # whatever transformers refuses it with
+        raise KingyoError(
+            "config.json",
+            expected="a config that transformers reads with the chosen layers",
+            received=f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}",
+            remedy="Choose other slices: this architecture does not allow these.",
+        ) from error
+
+
+def _inside(config: dict[str, object], path: tuple[str, ...]) -> dict[str, object]:
+    for key in path:
+        config = cast("dict[str, object]", config.get(key) or {})
+    return config
+
+
+def _is_by_layer(key: str, value: object, n: int) -> bool:
+    is_list = isinstance(value, list | tuple) or (isinstance(value, str) and "pattern" in key)
+    return is_list and len(cast("Sequence[object]", value)) == n and bool(_BY_LAYER.search(key))
+
+
+def _are_places(value: object, n: int) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    return all(isinstance(each, int) and 0 <= each < n for each in cast("Sequence[object]", value))
+
+
+def _places(layer: _Layer, key: str) -> Sequence[object]:
+    value = layer.level.stated.get(key)
+    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+
+
+def _runs(value: object, n: int) -> list[object] | None:
+    """Kinds of layers written as runs, ``[[["global", "local"], 6]]``, one by one; None for anything else."""
+    if not isinstance(value, list) or not value:
+        return None
+    runs = cast("list[object]", value)
+    found: list[object] = []
+    for run in runs:
+        pair = cast("list[object]", run) if isinstance(run, list) else []
+        if len(pair) != 2 or not isinstance(pair[0], list) or not isinstance(pair[1], int):
+            return None
+        found += cast("list[object]", pair[0]) * pair[1]
+    return found if len(found) == n else None

@@ -1,0 +1,192 @@
+"""Configs of models whose layers were chosen anew: transformers must build what the chosen layers need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+import transformers
+
+from kingyo.checkpoints.layers import layer_keys
+from kingyo.checkpoints.relayered import with_layers
+from kingyo.errors import KingyoError
+from tests.checkpoints.architectures import ARCHITECTURES, build
+
+Config = dict[str, Any]
+WAYS: tuple[Sequence[int], ...] = ((0, 2), (0, 1, 2, 1, 2), (2, 1, 0))
+
+KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "llama": ("language", ("num_hidden_layers",)),
+    "gpt2": ("language", ("n_layer",)),
+    "mpt": ("language", ("n_layers",)),
+    "gemma3": ("language", ("text_config.num_hidden_layers",)),
+    "qwen2_vl": ("language", ("text_config.num_hidden_layers",)),
+    "clip": ("vision", ("vision_config.num_hidden_layers",)),
+    "t5": ("decoder", ("num_decoder_layers",)),
+    "bart": ("encoder", ("encoder_layers",)),
+    "whisper": ("decoder", ("decoder_layers",)),
+    "bert": ("language", ("num_hidden_layers",)),
+}
+MAIN = (
+    "llama",
+    "gpt2",
+    "opt",
+    "mpt",
+    "bloom",
+    "mamba",
+    "gemma2",
+    "gpt_oss",
+    "qwen3_next",
+    "mixtral",
+    "llava",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("layers")
+
+
+def config_of(name: str, folder: Path) -> Config:
+    if not (folder / name).exists():
+        build(name, folder / name)
+    return cast("Config", json.loads((folder / name / "config.json").read_text()))
+
+
+def built_from(config: Mapping[str, Any]) -> Any:
+    """The model that transformers makes of a config, without weights."""
+    read = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
+    with torch.device("meta"):
+        return getattr(transformers, config["architectures"][0])(read)
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_where_the_number_of_layers_stands(folder: Path, name: str) -> None:
+    part, keys = KEYS[name]
+    assert layer_keys(config_of(name, folder), part) == keys
+
+
+@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("chosen", WAYS)
+def test_transformers_builds_the_chosen_layers(folder: Path, name: str, chosen: Sequence[int]) -> None:
+    config = config_of(name, folder)
+    before = json.dumps(config)
+    wanted = built_from(config).state_dict()
+    changed = built_from(with_layers(config, chosen)).state_dict()
+    assert json.dumps(config) == before
+    from kingyo.checkpoints import Layout
+
+    old, new = Layout(wanted), Layout(changed)
+    assert new.main is not None and old.main is not None
+    assert list(new.main.blocks) == list(range(len(chosen)))
+    for place, source in enumerate(chosen):
+        assert {new.rename(each, 0): changed[each].shape for each in new.main.blocks[place]} == {
+            old.rename(each, 0): wanted[each].shape for each in old.main.blocks[source]
+        }
+    outside = {each: tensor.shape for each, tensor in wanted.items() if old.stack(each) is not old.main}
+    assert outside == {each: t.shape for each, t in changed.items() if new.stack(each) is not new.main}
+
+
+def test_kinds_of_layers_follow_their_layers(folder: Path) -> None:
+    config = config_of("gemma2", folder)
+    assert config["layer_types"] == ["sliding_attention", "full_attention", "sliding_attention"]
+    assert with_layers(config, [1, 2])["layer_types"] == ["full_attention", "sliding_attention"]
+    silent = {
+        key: value for key, value in config.items() if key != "layer_types"
+    }  # as older versions wrote it
+    assert with_layers(silent, [1, 2])["layer_types"] == ["full_attention", "sliding_attention"]
+    assert "layer_types" not in with_layers(silent, [0, 1])  # transformers makes the same of its silence
+
+
+def test_layers_of_several_models(folder: Path) -> None:
+    config = config_of("gemma2", folder)
+    other = {**config, "layer_types": ["full_attention"] * 3}
+    mixed = with_layers(config, [0, (other, 0), (config, 1), (other, 2)])
+    assert mixed["layer_types"] == ["sliding_attention", *["full_attention"] * 3]
+    assert mixed["num_hidden_layers"] == 4
+
+
+def test_lists_of_places_follow_their_layers() -> None:
+    config = {**_qwen_moe(6), "mlp_only_layers": [0, 3]}
+    assert with_layers(config, [3, 1, 0, 3])["mlp_only_layers"] == [0, 2, 3]
+
+
+def test_flags_and_patterns_by_layer_follow_their_layers() -> None:
+    config = {
+        "num_layers": 3,
+        "no_rope_layers": [1, 0, 1],
+        "hybrid_override_pattern": "M-*",
+        "eos_token_id": [1, 2, 3],
+    }
+    assert with_layers(config, [2, 1]) == {
+        "num_layers": 2,
+        "no_rope_layers": [1, 0],
+        "hybrid_override_pattern": "*-",
+        "eos_token_id": [1, 2, 3],
+    }
+
+
+def test_runs_of_kinds_are_written_out() -> None:
+    config = {"num_layers": 4, "attention_types": [[["global", "local"], 2]]}
+    assert with_layers(config, [1, 3, 2])["attention_types"] == [[["local", "local", "global"], 1]]
+
+
+def test_first_dense_layers_are_counted_again(folder: Path) -> None:
+    config = config_of("deepseek_v3", folder)
+    assert config["first_k_dense_replace"] == 1
+    assert with_layers(config, [0, 0, 1, 2])["first_k_dense_replace"] == 2
+    assert with_layers(config, [1, 2])["first_k_dense_replace"] == 0
+    with pytest.raises(KingyoError, match=r"first_k_dense_replace in config\.json"):
+        with_layers(config, [1, 0, 2])
+
+
+def test_periods_must_go_on(folder: Path) -> None:
+    config = config_of("jamba", folder)
+    assert with_layers(config, [0, 1, 2, 1])["num_hidden_layers"] == 4
+    with pytest.raises(KingyoError, match=r"(attn|expert)_layer_period in config\.json.*every 2"):
+        with_layers(config, [1, 2])
+    with pytest.raises(KingyoError, match="decoder_sparse_step"):
+        with_layers({**_qwen_moe(4), "decoder_sparse_step": 2}, [1, 2])
+
+
+def test_the_other_side_stays(folder: Path) -> None:
+    config = {key: value for key, value in config_of("t5", folder).items() if key != "num_decoder_layers"}
+    changed = with_layers(config, [0, 1], "encoder")
+    assert (changed["num_layers"], changed["num_decoder_layers"]) == (2, 3)
+    changed = with_layers(config, [0, 1], "decoder")
+    assert (changed["num_layers"], changed["num_decoder_layers"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "chosen", "message"),
+    [
+        ({"num_layers": 2}, [], "at least one layer"),
+        ({"num_layers": 2}, [0, 2], "a layer from 0 to 1; received 2"),
+        ({"num_layers": 2}, [-1], "a layer from 0 to 1; received -1"),
+        ({"hidden_size": 2}, [0], "number of layers"),
+    ],
+)
+def test_what_cannot_be(config: Config, chosen: Sequence[int], message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        with_layers(config, chosen)
+
+
+def test_every_architecture_states_its_layers(folder: Path) -> None:
+    seq2seq = {"t5", "t5_gated", "bart", "whisper"}
+    skipped = {"unet", "vae", "sd3", "flux"}
+    for name in ARCHITECTURES.keys() - skipped:
+        part = "decoder" if name in seq2seq else "vision" if name == "vit" else "language"
+        assert len(layer_keys(config_of(name, folder), part)) == 1, name
+
+
+def _qwen_moe(layers: int) -> Config:
+    return {
+        "model_type": "qwen3_moe",
+        "num_hidden_layers": layers,
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+    }
