@@ -105,6 +105,7 @@ PLAIN = (
     Case(method="ties", name="thin", shared={"weight": 1.0, "density": 0.01}),
     Case(method="ties", name="mixed", each=MIXED, shared={"lambda": 0.6}),
     Case(method="ties", name="raw", each=MIXED, shared={"normalize": False}),
+    Case(method="ties", name="rescaled", each=MIXED, shared={"rescale": True}),
     *(
         Case(method=method, name=name, shared=shared, each=WEIGHTS)
         for method in ("dare_linear", "dare_ties", "della", "della_linear")
@@ -122,6 +123,7 @@ PLAIN = (
             ("mixed", {"lambda": 0.6}, CRUMBS),
             ("normalized", {"normalize": True}, CRUMBS),
             ("all-top", {"weight": 0.5, "density": 0.7, "gamma": 0.5}, ()),
+            ("rescaled", {"rescale": True}, CRUMBS),
         )
     ),
     Case(method="sce"),
@@ -150,6 +152,8 @@ ONE_FILTER = [{"filter": "q_proj", "value": 0.1}]
 GRADIENT = [0.1, 0.9]
 
 VARIED = (
+    Case(method="ties", name="int8", shared={"weight": 1, "density": 0.4, "int8_mask": True}),
+    Case(method="task_arithmetic", name="no-effect", shared={"weight": 1, "density": 0.4, "rescale": True}),
     Case(
         method="linear",
         name="gradient",

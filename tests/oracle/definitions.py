@@ -87,18 +87,18 @@ def task_arithmetic(base: Vector | None, sources: Sequence[Vector], shared: Shar
 
 def ties(base: Vector | None, sources: Sequence[Vector], shared: Shared, each: Each) -> Vector:
     thin = [
-        _kept(delta, 0, max(1, int(density * delta.size)))
+        _rescaled(_kept(delta, 0, max(1, int(density * delta.size))), delta, shared)
         for delta, density in zip(_deltas(base, sources), _values(each, "density", sources, 1.0), strict=True)
     ]
     return _combined(base, thin, shared, each, elect=True, normalize=True)
 
 
 def breadcrumbs(base: Vector | None, sources: Sequence[Vector], shared: Shared, each: Each) -> Vector:
-    return _combined(base, _crumbs(base, sources, each), shared, each, elect=False, normalize=False)
+    return _combined(base, _crumbs(base, sources, shared, each), shared, each, elect=False, normalize=False)
 
 
 def breadcrumbs_ties(base: Vector | None, sources: Sequence[Vector], shared: Shared, each: Each) -> Vector:
-    return _combined(base, _crumbs(base, sources, each), shared, each, elect=True, normalize=False)
+    return _combined(base, _crumbs(base, sources, shared, each), shared, each, elect=True, normalize=False)
 
 
 def undropped(elect: bool, normalize: bool) -> Definition:
@@ -245,14 +245,21 @@ def _kept(vector: Vector, skip: int, count: int) -> Vector:
     return kept.reshape(vector.shape)
 
 
-def _crumbs(base: Vector | None, sources: Sequence[Vector], each: Each) -> list[Vector]:
+def _crumbs(base: Vector | None, sources: Sequence[Vector], shared: Shared, each: Each) -> list[Vector]:
     densities = _values(each, "density", sources, 1.0)
     gammas = _values(each, "gamma", sources, 0.01)
     found: list[Vector] = []
     for delta, density, gamma in zip(_deltas(base, sources), densities, gammas, strict=True):
         kept = int(density * delta.size)
-        found.append(_kept(delta, min(int(gamma * delta.size), delta.size - kept), kept))
+        thin = _kept(delta, min(int(gamma * delta.size), delta.size - kept), kept)
+        found.append(_rescaled(thin, delta, shared))
     return found
+
+
+def _rescaled(thin: Vector, whole: Vector, shared: Shared) -> Vector:
+    """With the sum of magnitudes that it had before."""
+    left = np.abs(thin).sum()
+    return thin * (np.abs(whole).sum() / left) if shared.get("rescale", False) and left > 0 else thin
 
 
 def _combined(
