@@ -39,6 +39,8 @@ from kingyo.kernels.lanes import (
 WIDTH = 16
 LANES = 32
 BLOCK = 1 << 15
+SHIFT = np.uint32(15)
+"""Sizes are counted by their upper 17 bits less the sign: 65,536 bins, 256 of each power of two."""
 SHARED, PER_SOURCE = 2, 4
 """How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
 
@@ -224,6 +226,30 @@ def _sizes(_context, text, addresses, numbers, keys, start, stop):
 
 
 @intrinsic(prefer_literal=True)
+def _matches(_context, text, addresses, numbers, keys, start, stop, wanted, matches):
+    """As ``_sizes``; and of each 16 one bit: whether its upper bits are ``wanted``."""
+
+    def generate(context, builder, signature, arguments):
+        start, wanted = arguments[4], arguments[6]
+        into = context.make_array(signature.args[7])(context, builder, arguments[7]).data
+
+        def body(step: Pass, index: ir.Value) -> None:
+            found, _ = rows(step, index)
+            size = variance(found) if "v" in step.switches else found[0].size()
+            store(size, step.address(1), index, "f")
+            if step.width == WIDTH:
+                bins = size.bits().right(int(SHIFT))
+                same = builder.icmp_unsigned("==", bins.value, everywhere(builder, wanted, WIDTH).value)
+                group = builder.sdiv(builder.sub(index, start), ir.Constant(I64, WIDTH))
+                builder.store(builder.bitcast(same, ir.IntType(WIDTH)), builder.gep(into, [group]))
+
+        _each_step(context, builder, signature, arguments, body, WIDTH)
+        return context.get_dummy_value()
+
+    return types.void(text, addresses, numbers, keys, start, stop, wanted, matches), generate
+
+
+@intrinsic(prefer_literal=True)
 def _sums(_context, text, addresses, numbers, keys, start, stop, lanes):
     """Add to lanes (float64, (sums, 32)): products of all pairs with ``g``, squares with ``2``, or sizes."""
 
@@ -284,7 +310,7 @@ def sums(text, addresses, numbers, keys, start, stop, found):
 
 
 @compiled
-def histogram(text, addresses, numbers, keys, start, stop, shift, counts, scratch):
+def histogram(text, addresses, numbers, keys, start, stop, counts, scratch):
     """Count sizes by their upper bits; address 1 is that of ``scratch`` (float32), less ``start``."""
     literally(text)
     bits = scratch.view(np.uint32)
@@ -294,29 +320,29 @@ def histogram(text, addresses, numbers, keys, start, stop, shift, counts, scratc
         own[1] = addresses[1] - np.uint64(4 * first)
         _sizes(text, own, numbers, keys, first, last)
         for i in range(last - first):
-            counts[bits[i] >> shift] += 1
+            counts[bits[i] >> SHIFT] += 1
 
 
 @compiled
-def collect(text, addresses, numbers, keys, start, stop, shift, wanted, scratch, found, places):
+def collect(text, addresses, numbers, keys, start, stop, wanted, scratch, found, places):
     """Bits and indices of the sizes whose upper bits are ``wanted``, in order; returns how many."""
     literally(text)
     bits = scratch.view(np.uint32)
+    matches = np.empty(scratch.size // WIDTH, np.uint16)
     own = addresses.copy()
     n_found = 0
     for first in range(start, stop, scratch.size):
         last = min(first + scratch.size, stop)
         own[1] = addresses[1] - np.uint64(4 * first)
-        _sizes(text, own, numbers, keys, first, last)
-        for group in range(0, last - first, LANES):
-            part = bits[group : min(group + LANES, last - first)]
-            hits = 0
-            for i in range(part.size):
-                hits += np.int32(np.uint32(part[i] >> shift) == wanted)
-            for i in range(part.size if hits else 0):
-                if part[i] >> shift == wanted:
-                    found[n_found] = part[i]
-                    places[n_found] = first + group + i
+        _matches(text, own, numbers, keys, first, last, wanted, matches)
+        groups = (last - first) // WIDTH
+        for group in range(groups + 1):
+            if group < groups and matches[group] == 0:
+                continue
+            for i in range(WIDTH * group, min(WIDTH * (group + 1), last - first)):
+                if bits[i] >> SHIFT == wanted:
+                    found[n_found] = bits[i]
+                    places[n_found] = first + i
                     n_found += 1
     return n_found
 

@@ -8,6 +8,8 @@ _Floats = NDArray[np.float32]
 _Keys = NDArray[np.uint32]
 _Integers = NDArray[np.int64]
 
+SHIFT: np.uint32
+
 def blend(
     text: str, addresses: _Addresses, numbers: _Floats, keys: _Keys, start: int, stop: int, /
 ) -> int: ...
@@ -28,7 +30,6 @@ def histogram(
     keys: _Keys,
     start: int,
     stop: int,
-    shift: np.uint32,
     counts: _Integers,
     scratch: _Floats,
     /,
@@ -40,7 +41,6 @@ def collect(
     keys: _Keys,
     start: int,
     stop: int,
-    shift: np.uint32,
     wanted: np.uint32,
     scratch: _Floats,
     found: NDArray[np.uint32],

@@ -6,7 +6,7 @@ Measures have the same bits wherever they are taken: every sum has a fixed order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -23,8 +23,7 @@ from kingyo.kernels.passes import by_spans, is_compiled
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-_SHIFT = 15
-"""Sizes are counted by their upper 17 bits less the sign: 65,536 bins, 256 of each power of two."""
+_SHIFT = 15  # as in ``fused``, which is not imported where nothing is compiled
 _CHUNK = 1 << 12
 
 
@@ -56,18 +55,20 @@ def energies(sources: Sequence[Tensor], base: Tensor, spread: Limit | None) -> F
     return _sums(_blend(sources, base, spread=spread), "2", len(sources))
 
 
-def largest(source: Tensor, base: Tensor, count: int, counts: Counts | None = None) -> Limit:
+def largest(source: Tensor, base: Tensor, count: int, counts: Callable[[], Counts] | None = None) -> Limit:
     """The ``count`` entries of θ - θ₀ that are largest by magnitude; of equal ones the first.
 
     Args:
         source, base: θ and θ₀.
         count: from 0 to the number of entries.
-        counts: ``size_counts`` of the same, if they are known: they save one of two passes.
+        counts: where ``size_counts`` of the same are kept, if they are: they save one of two passes.
     """
     return _limit(_blend([source], base), "", count, counts)
 
 
-def most_varied(sources: Sequence[Tensor], base: Tensor, count: int, counts: Counts | None = None) -> Limit:
+def most_varied(
+    sources: Sequence[Tensor], base: Tensor, count: int, counts: Callable[[], Counts] | None = None
+) -> Limit:
     """The ``count`` entries whose variance over θᵢ - θ₀ is largest; of equal ones the first."""
     return _limit(_blend(sources, base), "v", count, counts)
 
@@ -157,7 +158,7 @@ def _counts(blend: Blend, switches: str) -> Counts:
         found, scratch = np.zeros(1 << (31 - _SHIFT), dtype=np.int64), np.empty(_CHUNK, dtype=np.float32)
         for packed, (start, stop) in pack(blend, span, torch.float32, switches):
             there = packed.into(scratch.ctypes.data)
-            fused.histogram(*there.arguments, start, stop, np.uint32(_SHIFT), found, scratch)
+            fused.histogram(*there.arguments, start, stop, found, scratch)
         return found
 
     parts = by_spans(blend.n_elements, count)
@@ -170,7 +171,7 @@ def _cropped(counts: Counts) -> Counts:
     return np.concatenate([np.array([first]), counts[first : last + 1]])
 
 
-def _limit(blend: Blend, switches: str, count: int, counts: Counts | None) -> Limit:
+def _limit(blend: Blend, switches: str, count: int, known: Callable[[], Counts] | None) -> Limit:
     n = blend.n_elements
     if count >= n:
         return Limit(least=0.0, before=n)
@@ -178,8 +179,7 @@ def _limit(blend: Blend, switches: str, count: int, counts: Counts | None) -> Li
         return Limit(least=float("inf"), before=0)
     if not _is_compiled(blend):
         return reference.limit(blend, switches, count)
-    if counts is None:
-        counts = _cropped(_counts(blend, switches))
+    counts = _cropped(_counts(blend, switches)) if known is None else known()
     above = np.cumsum(counts[:0:-1])  # from the largest bin down
     place = int(np.searchsorted(above, count))
     wanted = int(counts[0]) + counts.size - 2 - place
@@ -198,10 +198,10 @@ def _collected(
         scratch = np.empty(_CHUNK, dtype=np.float32)
         most = min(n_wanted, span[1] - span[0])
         bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
-        found, bin_ = 0, (np.uint32(_SHIFT), np.uint32(wanted))
+        found, bin_ = 0, np.uint32(wanted)
         for packed, part in pack(blend, span, torch.float32, switches):
             there = packed.into(scratch.ctypes.data)
-            found += fused.collect(*there.arguments, *part, *bin_, scratch, bits[found:], places[found:])
+            found += fused.collect(*there.arguments, *part, bin_, scratch, bits[found:], places[found:])
         return bits[:found], places[:found]
 
     parts = by_spans(blend.n_elements, collect)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from kingyo.kernels import Blend, Keep, Limit, Term
-from kingyo.kernels.measures import largest, magnitude
+from kingyo.kernels.measures import Counts, largest, magnitude, size_counts
 from kingyo.methods.contract import MethodValues, Parameter, TensorContext
 
 WEIGHT = Parameter(
@@ -109,8 +109,12 @@ def largest_entries(
 ) -> Limit:
     """The limit of a source's ``count`` largest entries; asked again, it is remembered."""
 
+    def counts() -> Counts:
+        found = context.recall("sizes", (source,), lambda: size_counts([sources[source]], base))
+        return cast("Counts", found)
+
     def measure() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        limit = largest(sources[source], base, count)
+        limit = largest(sources[source], base, count, counts)
         return np.array([limit.least, limit.before], dtype=np.float64)
 
     found = cast("Sequence[float]", context.recall(f"largest {count}", (source,), measure))
