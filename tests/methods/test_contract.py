@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kingyo.methods import METHODS
 from kingyo.testing.methods import MergeMethodContract
 
-
-class TestLinear(MergeMethodContract):
-    method = METHODS.get("linear")
-
-
-class TestTaskArithmetic(MergeMethodContract):
-    method = METHODS.get("task_arithmetic")
+ABSOLUTE = {"nearswap", "ram", "ramplus_tl", "arcee_fusion"}
+"""Methods with a threshold, or an exponential: results do not scale with the weights."""
+SPECTRAL = {"tsv", "iso_c", "iso_cts"}
+"""Methods on matrix decompositions: bits may depend on the number of threads."""
 
 
-class TestSlerp(MergeMethodContract):
-    method = METHODS.get("slerp")
+def contract(name: str) -> type[MergeMethodContract]:
+    fields: dict[str, object] = {
+        "method": METHODS.get(name),
+        "scales": name not in ABSOLUTE,
+        "same_bits": name not in SPECTRAL,
+        "keeps_equal": name != "passthrough",  # its typical scale is not 1
+    }
+    return type(f"Test{name.title().replace('_', '')}", (MergeMethodContract,), fields)
 
 
-class TestTies(MergeMethodContract):
-    method = METHODS.get("ties")
+for _name in METHODS.names():
+    _kind = contract(_name)
+    globals()[_kind.__name__] = _kind
 
 
-class TestDareLinear(MergeMethodContract):
-    method = METHODS.get("dare_linear")
-
-
-class TestDareTies(MergeMethodContract):
-    method = METHODS.get("dare_ties")
-
-
-def test_every_method_is_held_to_the_contract() -> None:
-    held = {kind.method.name for kind in MergeMethodContract.__subclasses__() if hasattr(kind, "method")}
-    assert set(METHODS.names()) <= held
+@pytest.mark.parametrize("name", METHODS.names())
+def test_names_are_those_of_recipes(name: str) -> None:
+    assert METHODS.get(name).name == name

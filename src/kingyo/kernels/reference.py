@@ -52,11 +52,13 @@ def limit(blend: Blend, what: str, count: int) -> Limit:
 
 
 def limit_among(numbers: NDArray[np.float32], places: NDArray[np.int64], count: int) -> Limit:
-    """The limit of the ``count`` largest of some numbers, of which the places ascend."""
+    """The limit of the ``count`` largest of some numbers, of which the places ascend; NaN is the largest."""
     upper = np.partition(numbers, numbers.size - count)[numbers.size - count :]
     least = upper[0]
+    if np.isnan(least):
+        return Limit(least=float("inf"), before=0)
     equals = places[numbers == least]
-    above = int(np.count_nonzero(upper > least))
+    above = int(np.count_nonzero(~(upper <= least)))
     return Limit(least=float(least), before=int(equals[count - above - 1]) + 1)
 
 

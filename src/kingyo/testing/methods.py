@@ -9,17 +9,19 @@ need nothing but ``assert``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import whole
-from kingyo.methods import MergeMethod, MethodValues, Parameter, TensorContext
+from kingyo.kernels import Lazy, whole
+from kingyo.methods import MergeMethod, MethodValues, Parameter, TensorContext, takes_base
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-SHAPES = ((), (1,), (0,), (3, 0), (7,), (5, 6), (2, 3, 4), (300, 257))
+SHAPES = ((), (1,), (0,), (3, 0), (0, 4), (7,), (5, 6), (1, 6), (6, 1), (2, 3, 4), (5, 1, 1), (300, 257))
 
 
 class MergeMethodContract:
@@ -30,11 +32,16 @@ class MergeMethodContract:
         n_sources: how many sources the tests merge; by default three, or as many as the method takes.
         any_order: whether the order of sources does not matter beyond rounding; true by default for methods
             of two sources or more that draw no random numbers.
-        keeps_base: whether sources that equal the base give the base; true by default for methods that need
-            a base.
+        keeps_equal: whether sources that all equal the base (or one another, without a base) give just that.
+        scales: whether sources and base that are four times as large give a result four times as large.
+        same_bits: whether results have the same bits for any number of threads; false for methods on matrix
+            decompositions, whose results then differ by rounding alone.
     """
 
     method: MergeMethod
+    keeps_equal: bool = True
+    scales: bool = True
+    same_bits: bool = True
 
     @property
     def n_sources(self) -> int:
@@ -48,9 +55,9 @@ class MergeMethodContract:
         return not self.method.stochastic and self.n_sources > 1
 
     @property
-    def keeps_base(self) -> bool:
-        """Whether sources that equal the base give the base."""
-        return self.method.needs_base
+    def with_base(self) -> tuple[bool, ...]:
+        """Whether the tests give a base: both ways where it is optional."""
+        return (True,) if self.method.needs_base else (False, True) if takes_base(self.method) else (False,)
 
     def values(self, n: int) -> MethodValues:
         """Values that are typical: the middle of what is searched, else the default; unequal for sources."""
@@ -65,11 +72,23 @@ class MergeMethodContract:
                 shared[parameter.name] = _typical(parameter, 0.0)
         return MethodValues(shared=shared, per_source=per_source)
 
+    def result(
+        self, sources: Sequence[Tensor], base: Tensor | None, context: TensorContext | None = None
+    ) -> Tensor | Lazy:
+        """Merge with typical values, as the method describes it."""
+        context = context or TensorContext(0, "contract.weight")
+        return self.method(sources, base, self.values(len(sources)), context)
+
     def merge(self, sources: Sequence[Tensor], base: Tensor | None, seed: int = 0) -> Tensor:
-        """Merge with typical values."""
-        used = base if self.method.needs_base else None
-        merged = self.method(sources, used, self.values(len(sources)), TensorContext(seed, "contract.weight"))
-        return whole(merged)
+        """Merge with typical values, all of it."""
+        return whole(self.result(sources, base, TensorContext(seed, "contract.weight")))
+
+    def worlds(
+        self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
+    ) -> list[tuple[list[Tensor], Tensor | None]]:
+        """Sources and base of this shape, without and with the base where it is optional."""
+        sources, base = tensors(self.n_sources, shape, dtype)
+        return [(sources, base if given else None) for given in self.with_base]
 
     # what it declares
 
@@ -79,11 +98,13 @@ class MergeMethodContract:
         assert self.method.name and self.method.doc
         most = self.method.max_sources
         assert self.method.min_sources >= 1 and (most is None or most >= self.method.min_sources)
+        assert takes_base(self.method) or not self.method.needs_base, "it needs a base that it does not take"
 
     def test_parameters_are_declared_once(self) -> None:
-        """Names are distinct."""
+        """Names are distinct, and each says what it does."""
         names = [parameter.name for parameter in self.method.params]
         assert len(names) == len(set(names)), f"declared twice: {names}"
+        assert all(parameter.doc for parameter in self.method.params)
 
     def test_defaults_and_search_bounds_are_valid(self) -> None:
         """What it declares passes its own check."""
@@ -94,6 +115,8 @@ class MergeMethodContract:
             low, high = parameter.search_low, parameter.search_high
             assert (low is None) == (high is None), f"{parameter.name}: half a range"
             assert low is None or high is None or low < high, f"{parameter.name}: an empty range"
+            assert low is None or parameter.kind != "bool", f"{parameter.name}: a range of a switch"
+            assert low is None or parameter.search_scale == "linear" or low > 0, f"{parameter.name}: log of 0"
 
     def test_values_out_of_bounds_are_errors(self) -> None:
         """A value outside validity raises, and so does one of the wrong kind."""
@@ -101,6 +124,7 @@ class MergeMethodContract:
             wrong: list[float | bool] = [0.5 if parameter.kind == "bool" else True]
             wrong += [parameter.low - 1.0] if parameter.low is not None else []
             wrong += [parameter.high + 1.0] if parameter.high is not None else []
+            wrong += [1.5] if parameter.kind == "int" else []
             for value in wrong:
                 try:
                     parameter.check(value, "the contract")
@@ -114,73 +138,140 @@ class MergeMethodContract:
         """Any shape and floating dtype goes in, float32 of that shape comes out, finite."""
         for shape in SHAPES:
             for dtype in DTYPES:
-                sources, base = tensors(self.n_sources, shape, dtype)
-                merged = self.merge(sources, base)
-                assert merged.dtype == torch.float32, f"{dtype} {shape} gives {merged.dtype}"
-                assert merged.shape == torch.Size(shape), f"{shape} gives {tuple(merged.shape)}"
-                assert bool(torch.isfinite(merged).all()), f"{dtype} {shape} gives NaN or infinity"
+                for sources, base in self.worlds(shape, dtype):
+                    merged = self.merge(sources, base)
+                    assert merged.dtype == torch.float32, f"{dtype} {shape} gives {merged.dtype}"
+                    assert merged.shape == torch.Size(shape), f"{shape} gives {tuple(merged.shape)}"
+                    assert bool(torch.isfinite(merged).all()), f"{dtype} {shape} gives NaN or infinity"
+
+    def test_dtypes_differ_by_their_rounding_alone(self) -> None:
+        """It computes in float32: half-precision tensors give what the same numbers in float32 give."""
+        for dtype in (torch.float16, torch.bfloat16):
+            for sources, base in self.worlds((40, 33), dtype):
+                wide = [source.float() for source in sources], base if base is None else base.float()
+                assert torch.equal(self.merge(sources, base), self.merge(*wide)), f"{dtype}"
 
     def test_zeros_give_finite_numbers(self) -> None:
         """Tensors of zeros, which have no direction and no length, are no special case."""
-        zeros = torch.zeros(5, 3)
-        for sources, base in (([zeros] * self.n_sources, zeros), ([zeros + 1] * self.n_sources, zeros)):
+        zeros = torch.zeros(5, 4)
+        for sources in ([zeros] * self.n_sources, [zeros + 1] * self.n_sources):
+            for given in self.with_base:
+                assert bool(torch.isfinite(self.merge(sources, zeros if given else None)).all())
+
+    def test_unchanged_sources_are_fine(self) -> None:
+        """A source that equals the base, in a tensor or in a row, gives finite numbers."""
+        for sources, base in self.worlds((6, 5)):
+            if base is None:
+                continue
+            unchanged = [base.clone(), *sources[1:]]
+            assert bool(torch.isfinite(self.merge(unchanged, base)).all())
+            for source in sources:
+                source[2] = base[2]
             assert bool(torch.isfinite(self.merge(sources, base)).all())
+
+    def test_nan_does_not_vanish(self) -> None:
+        """NaN in a source shows in the result, where whoever writes it finds it; or it is a clear error."""
+        for sources, base in self.worlds((6, 5)):
+            sources[0][1, 2] = math.nan
+            try:
+                merged = self.merge(sources, base)
+            except KingyoError:
+                continue
+            assert not bool(torch.isfinite(merged).all())
 
     def test_arguments_are_untouched(self) -> None:
         """It never writes to a source or the base, nor returns their memory."""
         for dtype in DTYPES:
-            sources, base = tensors(self.n_sources, (9, 11), dtype)
-            before = [tensor.clone() for tensor in (*sources, base)]
-            self.merge(sources, base).add_(1)
-            for tensor, copy in zip((*sources, base), before, strict=True):
-                assert torch.equal(tensor, copy), f"it changed an argument ({dtype})"
+            for sources, base in self.worlds((9, 11), dtype):
+                given = [*sources, *([] if base is None else [base])]
+                before = [tensor.clone() for tensor in given]
+                self.merge(sources, base).add_(1)
+                for tensor, copy in zip(given, before, strict=True):
+                    assert torch.equal(tensor, copy), f"it changed an argument ({dtype})"
 
     def test_it_is_deterministic(self) -> None:
         """The same arguments give the same bits, for any number of threads; views count as their values."""
-        sources, base = tensors(self.n_sources, (300, 301), torch.float32)
-        first = self.merge(sources, base)
-        threads = torch.get_num_threads()
-        try:
-            for count in (1, 2, 3):
-                torch.set_num_threads(count)
-                assert torch.equal(first, self.merge(sources, base)), f"other bits with {count} threads"
-        finally:
-            torch.set_num_threads(threads)
-        views = [tensor.t().contiguous().t() for tensor in sources]
-        assert torch.equal(first, self.merge(views, base)), "other bits for views"
+        for sources, base in self.worlds((300, 301)):
+            first = self.merge(sources, base)
+            assert torch.equal(first, self.merge(sources, base)), "other bits, called again"
+            threads = torch.get_num_threads()
+            try:
+                for count in (1, 2, 3):
+                    torch.set_num_threads(count)
+                    assert self._same(first, self.merge(sources, base)), f"other bits with {count} threads"
+            finally:
+                torch.set_num_threads(threads)
+            views = [tensor.t().contiguous().t() for tensor in sources]
+            assert self._same(first, self.merge(views, base)), "other bits for views"
+
+    def test_spans_give_the_bits_of_the_whole(self) -> None:
+        """A lazy result may be asked for any spans, in any order."""
+        for shape in ((37, 29), (2001, 5), (5, 2001), (70_001,)):
+            for sources, base in self.worlds(shape):
+                result = self.result(sources, base)
+                if isinstance(result, Tensor):
+                    continue
+                n = math.prod(shape)
+                cuts = [0, 1, n // 7, n // 7 + 32, n // 2 + 1, n - 3, n]
+                merged = torch.empty(n)
+                for start, stop in reversed(list(pairwise(cuts))):
+                    merged[start:stop] = result.block((start, stop))
+                assert torch.equal(merged.reshape(shape), whole(result)), f"{shape}"
+
+    def test_measures_that_are_known_change_nothing(self) -> None:
+        """A second merge, which finds measures of the first, gives the same bits."""
+        for sources, base in self.worlds((30, 31)):
+            names = [f"source-{i}" for i in range(len(sources))]
+            context = TensorContext(0, "contract.weight", {}, names, "base")
+            first = whole(self.result(sources, base, context))
+            assert torch.equal(first, whole(self.result(sources, base, context)))
+            assert torch.equal(first, self.merge(sources, base))
 
     def test_only_random_methods_depend_on_the_seed(self) -> None:
-        """A seed changes the result if and only if the method says that it is stochastic."""
-        sources, base = tensors(self.n_sources, (40, 40), torch.float32)
-        same = torch.equal(self.merge(sources, base, seed=1), self.merge(sources, base, seed=2))
-        assert same != self.method.stochastic
+        """A seed (or name of the tensor) changes the result if and only if the method is stochastic."""
+        for sources, base in self.worlds((40, 40)):
+            first = self.merge(sources, base, seed=1)
+            assert torch.equal(first, self.merge(sources, base, seed=2)) != self.method.stochastic
+            other = whole(self.result(sources, base, TensorContext(1, "other.weight")))
+            assert torch.equal(first, other) != self.method.stochastic
 
-    def test_sources_like_the_base_give_the_base(self) -> None:
-        """No task vector, no change."""
-        if not self.keeps_base:
+    # what it means
+
+    def test_equal_sources_give_just_that(self) -> None:
+        """No task vector, no change; a mean of equal tensors is that tensor."""
+        if not self.keeps_equal:
             return
-        _, base = tensors(self.n_sources, (8, 9), torch.float32)
-        merged = self.merge([base.clone() for _ in range(self.n_sources)], base)
-        assert torch.allclose(merged, base, rtol=1e-6, atol=0)
+        for shape in ((8, 9), (7,), ()):
+            for sources, base in self.worlds(shape):
+                wanted = base if base is not None else sources[0]
+                merged = self.merge([wanted.clone() for _ in sources], base)
+                assert torch.allclose(merged, wanted, rtol=1e-6, atol=0)
+
+    def test_scale(self) -> None:
+        """Weights that are four times as large merge to four times as much."""
+        if not self.scales:
+            return
+        for sources, base in self.worlds((20, 21)):
+            large = self.merge([4 * source for source in sources], None if base is None else 4 * base)
+            assert _close(large, 4 * self.merge(sources, base))
 
     def test_order_of_sources(self) -> None:
         """Sources and their values in another order give the same, but for rounding."""
         if not self.any_order:
             return
-        n = self.n_sources
-        sources, base = tensors(n, (20, 20), torch.float32)
-        values = self.values(n)
-        turned = MethodValues(
-            shared=values.shared,
-            per_source={name: numbers[::-1] for name, numbers in values.per_source.items()},
-        )
-        used = base if self.method.needs_base else None
-        context = TensorContext(0, "contract.weight")
-        there, back = (
-            whole(self.method(sources, used, values, context)),
-            whole(self.method(sources[::-1], used, turned, context)),
-        )
-        assert torch.allclose(there, back, rtol=1e-4, atol=1e-5)
+        for sources, base in self.worlds((20, 20)):
+            values = self.values(len(sources))
+            turned = MethodValues(
+                shared=values.shared,
+                per_source={name: numbers[::-1] for name, numbers in values.per_source.items()},
+            )
+            context = TensorContext(0, "contract.weight")
+            there = whole(self.method(sources, base, values, context))
+            back = whole(self.method(sources[::-1], base, turned, context))
+            assert torch.allclose(there, back, rtol=1e-4, atol=1e-5)
+
+    def _same(self, one: Tensor, other: Tensor) -> bool:
+        return torch.equal(one, other) if self.same_bits else _close(one, other)
 
 
 def tensors(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
@@ -191,8 +282,13 @@ def tensors(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[list[Te
     return [source.to(dtype) for source in sources], base.to(dtype)
 
 
+def _close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def _typical(parameter: Parameter, place: float) -> float:
     low, high = parameter.search_low, parameter.search_high
     if low is not None and high is not None:
-        return low + (high - low) * (0.5 + 0.4 * place)
+        middle = low + (high - low) * (0.5 + 0.4 * place)
+        return round(middle) if parameter.kind == "int" else middle
     return 1.0 if parameter.default is None else float(parameter.default)
