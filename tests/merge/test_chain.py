@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from kingyo.checkpoints import open_checkpoint
 from kingyo.errors import KingyoError
 from kingyo.merge import compute, open_sources, plan, plan_book, rooted_book, to_folder
+from kingyo.merge.folder import Output, identity
 from kingyo.recipe import RecipeBook, load_recipe, load_recipes
 from tests.models_on_disk import fine_tuned, llama
 
@@ -98,6 +100,25 @@ def test_errors_name_the_recipe(deep: Path) -> None:
         KingyoError, match="absent: expected a folder with a checkpoint, or a name on the Hub"
     ):
         plan_book(book(deep, "name: first" + FIRST, SECOND.replace("NAME", "absent")), deep)
+
+
+def test_a_rerun_of_another_chain_keeps_nothing(deep: Path) -> None:
+    def made(first: str) -> str:
+        return identity(
+            plan_book(book(deep, "name: first" + first, SECOND.replace("NAME", "first")), deep)[None]
+        )
+
+    assert made(FIRST) == made(FIRST) != made(FIRST.replace("0.3", "0.4"))
+    os.utime(deep / "ja" / "model.safetensors", (0, 0))
+    before = made(FIRST)
+    os.utime(deep / "ja" / "model.safetensors", (1, 1))
+    assert made(FIRST) != before
+
+
+def test_no_model_is_overwritten_from_afar(deep: Path) -> None:
+    planned = plan_book(book(deep, "name: first" + FIRST, SECOND.replace("NAME", "first")), deep)[None]
+    with pytest.raises(KingyoError, match=r"expected a folder that is no source.* en\."):
+        to_folder(planned, deep / "en", output=Output(force=True))
 
 
 def test_a_rooted_book_keeps_its_names(deep: Path, tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ def test_layers_of_another_kind(opened: Sources, tmp_path: Path) -> None:
         plan(made, found)
     bert = Sources({"bert": open_checkpoint(str(build("bert", tmp_path / "bert"))), **opened})
     made = recipe("linear", piece(("ja", 0, 1)), piece(("bert", 0, 1)), piece(("ja", 0, 1)))
-    with pytest.raises(KingyoError, match=r"model_type in config\.json"):
+    with pytest.raises(KingyoError, match=r"in config\.json: expected .* as in ja"):
         plan(made, bert)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.kinds import is_vocabulary
 from kingyo.errors import KingyoError
-from kingyo.merge.sources import Sources, tokenizer_choice
+from kingyo.merge.sources import DerivedCheckpoint, Sources, tokenizer_choice
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import (
     AlignedReads,
@@ -35,7 +35,7 @@ _KEPT = 256 << 20  # bytes of aligned embeddings that are kept for the next cand
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignedCheckpoint(Checkpoint):
+class AlignedCheckpoint(DerivedCheckpoint):
     """A checkpoint whose embedding and head have the rows of the output's vocabulary.
 
     Attributes:
@@ -150,6 +150,8 @@ def _align(recipe: Recipe, choice: TokenizerChoice, sources: Sources) -> Alignme
             path=model.path,
             config=model.config,
             tensors={**model.tensors, **infos},
+            made_of=tuple(named.values()),
+            made_by=f"{reference} of {json.dumps(choice.to_dict())}",
             model=model,
             reads=reads,
         )

@@ -55,6 +55,8 @@ def planned_checkpoint(name: str, planned: Plan) -> PlannedCheckpoint:
             )
             for job in planned.jobs
         },
+        made_of=tuple(planned.sources.values()),
+        made_by=planned.recipe.hash,
         make=make,
     )
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from kingyo.checkpoints import Checkpoint, TensorInfo
+from kingyo.checkpoints import Checkpoint, TensorInfo, with_layers
 from kingyo.errors import KingyoError, suggest
 from kingyo.merge.alignment import align, template_files
 from kingyo.merge.coverage import Coverage
-from kingyo.merge.layer_config import with_layers
 from kingyo.merge.layers import Forms, LayerTensor, TensorInput, layer_tensors
 from kingyo.merge.pieces import Piece, Region, regions
 from kingyo.merge.sources import Sources, all_references
@@ -151,7 +150,8 @@ class _Maker:
             return like
         config = like.config
         for name, picked in self._layers.items():
-            config = with_layers(config, self._coverage.stack[name], picked, self._sources)
+            chosen = [(self._sources[reference].config, number) for reference, number in picked]
+            config = with_layers(config, chosen, self._coverage.stack[name].part)
         tensors = {job.name: replace(self._infos[job.name], name=job.name) for job in jobs}
         return Checkpoint(reference=like.reference, path=like.path, config=config, tensors=tensors)
 

@@ -53,7 +53,20 @@ class Sources(Mapping[str, Checkpoint]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlannedCheckpoint(Checkpoint):
+class DerivedCheckpoint(Checkpoint):
+    """A checkpoint that lies on no disk: its tensors are computed from others as they are read.
+
+    Attributes:
+        made_of: the others.
+        made_by: what tells it from all else that could be made of them.
+    """
+
+    made_of: tuple[Checkpoint, ...] = field(repr=False)
+    made_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCheckpoint(DerivedCheckpoint):
     """A checkpoint that is not there yet: the result of another merge, computed tensor by tensor when read.
 
     Each tensor is rounded to the dtype that it would be stored in, so that what is made of it has the bits of
@@ -104,6 +117,23 @@ def all_references(recipe: Recipe) -> tuple[str, ...]:
     """
     choice = tokenizer_choice(recipe)
     return tuple(dict.fromkeys((*recipe.references, *(choice.references if choice else ()))))
+
+
+def on_disk(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
+    """The checkpoints on disk that one is made of: itself, unless it is derived from others."""
+    if isinstance(checkpoint, DerivedCheckpoint):
+        for each in checkpoint.made_of:
+            yield from on_disk(each)
+    else:
+        yield checkpoint
+
+
+def stamp(checkpoint: Checkpoint) -> object:
+    """What its weights depend on, as plain data: sizes and times of files, and how they are put together."""
+    if isinstance(checkpoint, DerivedCheckpoint):
+        return [checkpoint.made_by, [stamp(each) for each in checkpoint.made_of]]
+    files = sorted({info.file for info in checkpoint.tensors.values()} | {checkpoint.path / "tokenizer.json"})
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
 
 
 def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:
