@@ -9,8 +9,8 @@ import hashlib
 from pathlib import Path
 
 from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.companions import SPEAKING
 from kingyo.checkpoints.lora import AdaptedCheckpoint
-from kingyo.checkpoints.writer import SPEAKING
 from kingyo.errors import KingyoError
 
 DECIDING = ("config.json", *SPEAKING)

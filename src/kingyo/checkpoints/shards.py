@@ -6,6 +6,7 @@ part of any tensor at its place.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,9 +41,20 @@ class Shard:
     starts: Mapping[str, int]
     n_bytes: int
 
+    @property
+    def digest(self) -> str:
+        """What tells it from a shard of other tensors."""
+        return hashlib.sha256(self.header).hexdigest()
 
-def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int) -> tuple[Shard, ...]:
-    """Split tensors, in order, into shards of at most so many bytes; a larger tensor has one of its own."""
+
+def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "model") -> tuple[Shard, ...]:
+    """Split tensors, in order, into shards of at most so many bytes; a larger tensor has one of its own.
+
+    Args:
+        tensors: of the output.
+        max_shard_bytes: of tensors; headers come on top.
+        stem: how the names of the files begin.
+    """
     groups: list[list[OutTensor]] = []
     filled = 0
     for tensor in tensors:
@@ -53,15 +65,15 @@ def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int) -> tuple[Shard, 
         filled += tensor.n_bytes
     count = len(groups)
     names = (
-        ["model.safetensors"]
+        [f"{stem}.safetensors"]
         if count == 1
-        else [f"model-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+        else [f"{stem}-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
     )
     return tuple(_shard(name, group) for name, group in zip(names, groups, strict=True))
 
 
 def index_of(shards: Iterable[Shard]) -> dict[str, object]:
-    """The content of ``model.safetensors.index.json``."""
+    """The content of the index of shards, such as ``model.safetensors.index.json``."""
     found = tuple(shards)
     total = sum(shard.n_bytes - len(shard.header) for shard in found)
     weight_map = {name: shard.file for shard in found for name in shard.starts}

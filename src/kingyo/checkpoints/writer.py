@@ -7,46 +7,27 @@ rerun of the same merge keeps it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
 from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.companions import config_of, copy_companions, write_json
+from kingyo.checkpoints.partial import PartialFolder, unwritable
 from kingyo.checkpoints.shards import OutTensor, index_of, lay_out
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-SPEAKING = (
-    "generation_config.json",
-    "tokenizer*.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "*.tiktoken",
-    "chat_template.*",
-)
-"""The files that decide, beside weights and config, what a model says."""
-
-COPIED = (*SPEAKING, "preprocessor_config.json", "processor_config.json", "LICENSE*", "NOTICE*")
-"""What a new checkpoint takes over from the one that it is like, beside its config. No code."""
-
 MAX_SHARD_BYTES = 5_000_000_000
-_DTYPE_KEYS = ("dtype", "torch_dtype")
-_IDENTITY = "identity.json"
-_LOCK = "lock"
 
 
 class CheckpointWriter:
@@ -58,7 +39,8 @@ class CheckpointWriter:
         identity: what the content depends on; finished shards of an interrupted write with the same identity,
             tensors and shard size are kept.
         max_shard_bytes: where a new shard begins.
-        force: replace what ``out`` holds, once the new one is complete.
+        force: replace the model that ``out`` holds, once the new one is complete.
+        stem: how the names of its files with weights begin.
 
     Raises:
         KingyoError: ``out`` is taken or cannot be written, the disk is too full, or another process writes
@@ -73,30 +55,32 @@ class CheckpointWriter:
         identity: str = "",
         max_shard_bytes: int = MAX_SHARD_BYTES,
         force: bool = False,
+        stem: str = "model",
     ) -> None:
         self.out = out
-        self.shards = lay_out(tensors, max_shard_bytes)
+        self.shards = lay_out(tensors, max_shard_bytes, stem)
+        self._stem = stem
         self._dtypes = {tensor.dtype: 0 for tensor in tensors}
         for tensor in tensors:
             self._dtypes[tensor.dtype] += tensor.n_bytes
         self._place = {
             name: (i, start) for i, shard in enumerate(self.shards) for name, start in shard.starts.items()
         }
-        self._identity = {"identity": identity, "shards": [shard.n_bytes for shard in self.shards]}
+        headers = [shard.digest for shard in self.shards]
+        self._identity = json.dumps({"identity": identity, "shards": headers})
         self._files: dict[int, int] = {}
-        self._lock: IO[bytes] | None = None
-        self._partial = out.parent / f".{out.name}.partial"
-        check_free(out, force=force)
+        self._partial = PartialFolder(out, force=force)
 
     def __enter__(self) -> CheckpointWriter:
         try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            self._partial.mkdir(exist_ok=True)
-            self._take_lock()
-            self._keep_or_clear()
+            self._partial.take(self._identity, {shard.file for shard in self.shards})
             self._check_room()
         except OSError as error:
+            self._partial.release(keep=False)
             raise unwritable(self.out, error) from error
+        except BaseException:
+            self._partial.release(keep=False)
+            raise
         return self
 
     def __exit__(
@@ -104,11 +88,8 @@ class CheckpointWriter:
     ) -> None:
         for descriptor in self._files.values():
             os.close(descriptor)
-        interrupted = kind is not None and not issubclass(kind, Exception)
-        if not (interrupted and self.n_finished):
-            shutil.rmtree(self._partial, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
+        is_interrupted = kind is not None and not issubclass(kind, Exception)
+        self._partial.release(keep=is_interrupted and self.n_finished > 0)
 
     @property
     def n_finished(self) -> int:
@@ -117,7 +98,7 @@ class CheckpointWriter:
 
     def is_finished(self, shard: int) -> bool:
         """Whether a shard is complete, be it from an earlier try."""
-        return (self._partial / self.shards[shard].file).is_file()
+        return (self._partial.content / self.shards[shard].file).is_file()
 
     def shard_of(self, name: str) -> int:
         """The shard that a tensor belongs to."""
@@ -144,7 +125,7 @@ class CheckpointWriter:
 
     def begin(self, shard: int) -> None:
         """Open a shard and write its header."""
-        path = self._partial / f"{self.shards[shard].file}.part"
+        path = self._partial.content / f"{self.shards[shard].file}.part"
         try:
             self._files[shard] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
             os.pwrite(self._files[shard], self.shards[shard].header, 0)
@@ -156,31 +137,41 @@ class CheckpointWriter:
         file = self.shards[shard].file
         descriptor = self._files.pop(shard)
         try:
-            os.ftruncate(descriptor, self.shards[shard].n_bytes)
-            os.fsync(descriptor)
-            os.close(descriptor)
-            (self._partial / f"{file}.part").rename(self._partial / file)
+            try:
+                os.ftruncate(descriptor, self.shards[shard].n_bytes)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            (self._partial.content / f"{file}.part").rename(self._partial.content / file)
         except OSError as error:
             raise unwritable(self.out, error) from error
 
-    def complete(self, *, like: Checkpoint, files: Mapping[str, str | bytes] | None = None) -> Path:
+    def complete(
+        self,
+        *,
+        like: Checkpoint,
+        files: Mapping[str, str | bytes] | None = None,
+        without: Collection[str] = (),
+        more: Collection[str] = (),
+    ) -> Path:
         """Add all other files and give the folder its name.
 
         Args:
             like: whose config, tokenizer and licence files are taken over.
             files: further files, name -> content; they replace files of the same name.
+            without: patterns of names that are not taken over.
+            more: patterns of further files that are.
         """
+        folder = self._partial.content
         try:
             if len(self.shards) > 1:
-                _write_json(self._partial / "model.safetensors.index.json", index_of(self.shards))
-            _copy_companions(self._partial, like, self._main_dtype)
+                write_json(folder / f"{self._stem}.safetensors.index.json", index_of(self.shards))
+            copy_companions(folder, like, without, more)
+            write_json(folder / "config.json", config_of(like, self._main_dtype))
             for name, content in (files or {}).items():
                 data = content.encode() if isinstance(content, str) else content
-                (self._partial / name).write_bytes(data)
-            for extra in (_IDENTITY, _LOCK):
-                (self._partial / extra).unlink(missing_ok=True)
-            _flush(self._partial)
-            _replace(self._partial, self.out)
+                (folder / name).write_bytes(data)
+            self._partial.publish()
         except OSError as error:
             raise unwritable(self.out, error) from error
         return self.out
@@ -190,109 +181,22 @@ class CheckpointWriter:
         floating = {dtype: size for dtype, size in self._dtypes.items() if "float" in dtype}
         return max(floating, key=lambda dtype: floating[dtype]) if floating else None
 
-    def _take_lock(self) -> None:
-        self._lock = (self._partial / _LOCK).open("wb")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise KingyoError(
-                str(self.out),
-                expected="a folder that nobody else is writing",
-                received="one that another kingyo is writing now",
-                remedy="Wait for it, or choose another folder.",
-            ) from error
-
-    def _keep_or_clear(self) -> None:
-        """Keep what an interrupted write of the same content finished; delete everything else."""
-        identity = self._partial / _IDENTITY
-        text = json.dumps(self._identity)
-        same = identity.is_file() and identity.read_text(encoding="utf-8") == text
-        kept = {shard.file for shard in self.shards} if same else set[str]()
-        for file in self._partial.iterdir():
-            if file.name not in (*kept, _LOCK):
-                file.unlink()
-        identity.write_text(text, encoding="utf-8")
-
     def _check_room(self) -> None:
         needed = sum(shard.n_bytes for i, shard in enumerate(self.shards) if not self.is_finished(i))
-        free = shutil.disk_usage(self._partial).free
+        free = shutil.disk_usage(self._partial.content).free
         if needed > free:
-            raise KingyoError(
-                str(self.out),
-                expected=f"{needed / 1e9:.2f} GB of free disk space",
-                received=f"{free / 1e9:.2f} GB",
-                remedy="Free some space, or choose a folder on another disk.",
-            )
+            raise no_room(self.out, needed, free)
 
 
-def check_free(out: Path, *, force: bool = False) -> None:
-    """Refuse a target that holds something, unless it may be replaced.
-
-    Raises:
-        KingyoError: it does.
-    """
-    if out.exists() and not out.is_dir():
-        remedy = "Choose another path."
-        raise KingyoError(str(out), expected="a new folder", received="a file that exists", remedy=remedy)
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise KingyoError(
-            str(out),
-            expected="a new or empty folder",
-            received="one with files",
-            remedy="Choose another path, or say --force to replace what it holds.",
-        )
-
-
-def unwritable(out: Path, error: OSError) -> KingyoError:
-    """What to say when the system refuses to write."""
+def no_room(out: Path, needed: int, free: int) -> KingyoError:
+    """What to say of a disk that is too full."""
     return KingyoError(
         str(out),
-        expected="a folder that can be written",
-        received=error.strerror or str(error),
-        remedy="Choose a folder that you may write to, on a disk with enough free space.",
+        expected=f"{_size(needed)} of free disk space",
+        received=_size(free),
+        remedy="Free some space, or choose a folder on another disk.",
     )
 
 
-def _replace(partial: Path, out: Path) -> None:
-    """Give the new folder its name; what was there goes when the new one is in its place."""
-    partial.chmod(0o755)
-    old = out.parent / f".{out.name}.old"
-    shutil.rmtree(old, ignore_errors=True)
-    if out.is_dir() and any(out.iterdir()):
-        out.rename(old)
-    partial.rename(out)
-    _flush_folder(out.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _copy_companions(folder: Path, like: Checkpoint, dtype: str | None) -> None:
-    for pattern in COPIED:
-        for file in like.path.glob(pattern):
-            if file.is_file():
-                shutil.copyfile(file, folder / file.name)
-    config = dict(like.config)
-    if dtype is not None:
-        present = [key for key in _DTYPE_KEYS if key in config]
-        config.update(dict.fromkeys(present or ("torch_dtype",), dtype))
-    _write_json(folder / "config.json", config)
-
-
-def _write_json(file: Path, content: Mapping[str, object]) -> None:
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _flush(folder: Path) -> None:
-    """Force the folder's files, then its listing, to disk."""
-    for file in folder.iterdir():
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.2f} MB"

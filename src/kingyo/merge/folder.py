@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import local
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from kingyo import __version__
+from kingyo.checkpoints.companions import CODE
+from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
 from kingyo.errors import KingyoError
 from kingyo.kernels.blocks import Span
 from kingyo.merge.execute import How, execute
 from kingyo.merge.plan import Plan, TensorJob
+from kingyo.merge.sources import on_disk, stamp
+from kingyo.registry import is_in_file, whole_reference
+from kingyo.vocabulary import TOKENIZER_FILES
 
-Progress = Callable[[int], None]
-"""Called with the bytes of weights that were written since the last call, from several threads."""
+
+class Watch(Protocol):
+    """Whoever shows how a checkpoint is written."""
+
+    def start(self, shards: Sequence[int], finished: int) -> None:
+        """It begins: bytes of weights in each shard; how many bytes an earlier try has finished."""
+        ...
+
+    def wrote(self, n_bytes: int) -> None:
+        """So many bytes of weights more are written; several threads call it."""
+        ...
+
+    def finish(self, shard: int) -> None:
+        """A shard is complete, now or from an earlier try."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +49,15 @@ class Output:
 
     Attributes:
         max_shard_bytes: where a new file of weights begins.
-        force: replace what the folder holds.
-        progress: is told of bytes written, those of an earlier try included.
+        force: replace the model that the folder holds.
+        copy_code: copy the Python files of the model that the output is like; they are never run.
+        watch: is told of progress.
     """
 
     max_shard_bytes: int = MAX_SHARD_BYTES
     force: bool = False
-    progress: Progress | None = None
+    copy_code: bool = False
+    watch: Watch | None = None
 
 
 def to_folder(
@@ -60,46 +81,68 @@ def to_folder(
     Raises:
         KingyoError: ``out`` is one of the sources; or see ``compute`` and ``CheckpointWriter``.
     """
-    _check_no_source(plan, out)
-    tensors = [OutTensor(name=job.name, shape=job.shape, dtype=job.dtype) for job in plan.jobs]
-    asked = output or Output()
-    progress = asked.progress
+    check_no_source(plan, out)
+    asked, own = output or Output(), plan.tokenizer_files
     writer = CheckpointWriter(
         out,
-        tensors,
+        out_tensors(plan),
         identity=identity(plan),
         max_shard_bytes=asked.max_shard_bytes,
         force=asked.force,
+        stem=plan.like.stem,
     )
     with writer:
-        sizes = {tensor.name: tensor.n_bytes for tensor in tensors}
-        for shard, jobs in _by_shard(plan, writer):
-            if writer.is_finished(shard):
-                if progress is not None:
-                    progress(sum(sizes[job.name] for job in jobs))
-                continue
+        _write_shards(plan, writer, how, asked.watch)
+        return writer.complete(
+            like=plan.like,
+            files={**(own or {}), **(files or {})},
+            without=() if own is None else TOKENIZER_FILES,
+            more=CODE if asked.copy_code else (),
+        )
+
+
+def out_tensors(plan: Plan) -> list[OutTensor]:
+    """What will be written."""
+    return [OutTensor(name=job.name, shape=job.shape, dtype=job.dtype) for job in plan.jobs]
+
+
+def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: Watch | None) -> None:
+    if watch is not None:
+        sizes = [shard.n_bytes - len(shard.header) for shard in writer.shards]
+        watch.start(sizes, sum(size for i, size in enumerate(sizes) if writer.is_finished(i)))
+    for shard, jobs in _by_shard(plan, writer):
+        if not writer.is_finished(shard):
             writer.begin(shard)
-            execute(jobs, plan.sources.read, _File(writer, progress), plan.sources.facts, how)
+            execute(jobs, plan.sources.read, _File(writer, watch), plan.sources.facts, how)
             writer.finish(shard)
-        return writer.complete(like=plan.like, files=files)
+        if watch is not None:
+            watch.finish(shard)
 
 
 def identity(plan: Plan) -> str:
     """What a merge's weights depend on: recipe, sizes and times of the sources' files, and this version."""
     used = {each for job in plan.jobs for each in job.sources}
     used |= {job.base.reference for job in plan.jobs if job.base is not None}
-    files = {info.file for reference in used for info in plan.sources[reference].tensors.values()}
-    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files)]
-    text = json.dumps([__version__, plan.recipe.hash, stamps])
+    stamps = [stamp(plan.sources[reference]) for reference in sorted(used)]
+    text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _own_code(plan: Plan) -> str | None:
+    """The user's file that holds the method, if one does."""
+    method = plan.recipe.merge_method
+    if not is_in_file(method):
+        return None
+    file = Path(whole_reference(method, plan.sources.folder or Path.cwd()).rpartition(":")[0])
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 class _File:
     """A writer as a sink: a thread fills the same memory again and again."""
 
-    def __init__(self, writer: CheckpointWriter, progress: Progress | None) -> None:
+    def __init__(self, writer: CheckpointWriter, watch: Watch | None) -> None:
         self._writer = writer
-        self._progress = progress
+        self._watch = watch
         self._memory = local()
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
@@ -113,8 +156,8 @@ class _File:
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
         """See ``Sink``."""
         self._writer.write(job.name, span[0], numbers)
-        if self._progress is not None:
-            self._progress(numbers.numel() * numbers.element_size())
+        if self._watch is not None:
+            self._watch.wrote(numbers.numel() * numbers.element_size())
 
     def end(self, job: TensorJob) -> None:
         """See ``Sink``."""
@@ -127,13 +170,21 @@ def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[
     yield from sorted(jobs.items())
 
 
-def _check_no_source(plan: Plan, out: Path) -> None:
+def check_no_source(plan: Plan, out: Path) -> None:
+    """Refuse to write over a source, around one, or into one.
+
+    Raises:
+        KingyoError: ``out`` does.
+    """
     target = out.resolve()
-    for reference, source in plan.sources.items():
-        if target == source.path.resolve() or source.path.resolve().is_relative_to(target):
+    for model in (each for source in plan.sources.values() for each in on_disk(source)):
+        folders = [model.path.resolve()]
+        if isinstance(model, AdaptedCheckpoint):
+            folders.append(model.adapter.path.resolve())
+        if any(target.is_relative_to(each) or each.is_relative_to(target) for each in folders):
             raise KingyoError(
                 str(out),
-                expected="a folder that is no source",
-                received=f"the folder of {reference}",
+                expected="a folder that is no source, and neither in one nor around one",
+                received=f"one that shares files with {model.reference}",
                 remedy="Choose another folder: a merge never writes to its sources.",
             )
