@@ -1,7 +1,8 @@
 """What a recipe's YAML means for one tensor, written a second time, as plainly as can be.
 
 Precedence: slice source, then slice, then module, then recipe; of whole models the model, then module, then
-recipe. A level speaks when one of its filters matches; the first that does. A list is a gradient over the
+recipe. A level speaks when one of its filters matches; the first that does. Filters look at the name that the
+source has the tensor by. A list is a gradient over the
 layers of the slice (of the model, without slices): 0 is the first, 1 the last, a single layer is the last;
 tensors before the layers follow the first slice at 0, those behind them the last slice at 1.
 """
@@ -36,19 +37,19 @@ def value(recipe: Yaml, parameter: str, source: int, tensor: str, n_layers: int)
     else:
         chosen, number, count = _slice(module["slices"], tensor, int(layer[1]) if layer else None)
         levels = [chosen["sources"][source], chosen, module, recipe]
+        if number is not None:
+            own = chosen["sources"][source]["layer_range"][0] + number
+            tensor = re.sub(r"layers\.\d+\.", f"layers.{own}.", tensor)
     if number is None:
         depth = 1.0 if tensor in AFTER else 0.0
     else:
         depth = number / (count - 1) if count > 1 else 1.0
     for level in levels:
         found = _speaks(level.get("parameters", {}).get(parameter), tensor)
+        if isinstance(found, list) and len(found) > 1:
+            return float(np.interp(depth, np.linspace(0, 1, len(found)), found))
         if found is not None:
-            points = found if isinstance(found, list) else [found]
-            return (
-                float(np.interp(depth, np.linspace(0, 1, len(points)), points))
-                if len(points) > 1
-                else points[0]
-            )
+            return found[0] if isinstance(found, list) else found
     return None
 
 

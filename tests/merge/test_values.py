@@ -102,3 +102,20 @@ def test_a_switch_may_be_written_as_a_number(opened: Sources) -> None:
     word = Recipe.from_dict(data | {"parameters": {"weight": 1, "normalize": "often"}})
     with pytest.raises(KingyoError, match=r"normalize of .*: expected true or false; received 'often'"):
         plan(word, opened)
+
+
+def test_filters_of_shared_values_look_at_the_output(opened: Sources) -> None:
+    later = {"sources": [{"model": "ja", "layer_range": [2, 4]}]}
+    switches = [
+        {"filter": "layers.0.", "value": False},
+        {"filter": "layers.3.", "value": True},
+        {"value": False},
+    ]
+    data = {
+        "merge_method": "linear",
+        "slices": [later, later],
+        "parameters": {"weight": 1, "normalize": switches},
+    }
+    jobs = {job.name: job for job in plan(Recipe.from_dict(data), opened).jobs}
+    flags = [jobs[f"model.layers.{i}.mlp.up_proj.weight"].values.flag("normalize") for i in range(4)]
+    assert flags == [False, False, False, True]

@@ -180,9 +180,7 @@ class _Maker:
             method=method,
             inputs=tensor.inputs,
             base=tensor.base,
-            values=MethodValues()
-            if method is None or piece is None
-            else resolve(piece, method, tensor.name, tensor.depth),
+            values=MethodValues() if method is None or piece is None else resolve(piece, method, tensor),
             seed=self._recipe.seed,
         )
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from kingyo.errors import KingyoError
+from kingyo.merge.layers import LayerTensor
 from kingyo.merge.pieces import Piece
 from kingyo.methods import MergeMethod, MethodValues, Parameter
 from kingyo.recipe import Word, look_up
 
 
-def resolve(piece: Piece, method: MergeMethod, tensor: str, depth: float) -> MethodValues:
+def resolve(piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodValues:
     """The values for one tensor.
+
+    Filters look at its name: for a value of a source at the name that the source has it by (they differ where
+    slices move layers, as in mergekit), for a shared value at its name in the output.
 
     Args:
         piece: whose parameters they are.
         method: what they are for.
-        tensor: its name in the output, which filters look at.
-        depth: where it sits in the model or the slice, 0 (first layer) to 1 (last), for gradients.
+        tensor: names of the tensor, and its depth, for gradients.
 
     Raises:
         KingyoError: a value is missing, of the wrong kind, or out of bounds.
@@ -25,11 +28,16 @@ def resolve(piece: Piece, method: MergeMethod, tensor: str, depth: float) -> Met
     for parameter in method.params:
         name = parameter.name
         if not parameter.per_source:
-            shared[name] = _valid(parameter, look_up(piece.levels, name, tensor, depth), tensor)
+            value = look_up(piece.levels, name, tensor.name, tensor.depth)
+            shared[name] = _valid(parameter, value, tensor.name)
             continue
         per_source[name] = tuple(
-            _valid(parameter, look_up((entry.own, *piece.levels), name, tensor, depth), entry.reference)
-            for entry in piece.merged
+            _valid(
+                parameter,
+                look_up((entry.own, *piece.levels), name, read.tensor, tensor.depth),
+                entry.reference,
+            )
+            for entry, read in zip(piece.merged, tensor.inputs, strict=True)
         )
     return MethodValues(shared=shared, per_source=per_source)
 
