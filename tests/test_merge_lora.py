@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.merge import into, open_sources, plan, rooted, to_folder
+from kingyo.merge.sources import stamp
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe, Source
 from tests.models_on_disk import fine_tuned, llama
@@ -68,6 +69,16 @@ def test_live_and_on_disk_are_the_same_bits(tmp_path: Path) -> None:
     assert all(
         torch.equal(live[name], tensor) for name, tensor in load_file(out / "model.safetensors").items()
     )
+
+
+def test_a_stamp_knows_the_adapter(tmp_path: Path) -> None:
+    """A merge that was interrupted goes on only with the adapter that it began with."""
+    family_with_lora(tmp_path)
+    before = stamp(open_checkpoint("m+lora", tmp_path))
+    assert stamp(open_checkpoint("m+lora", tmp_path)) == before != stamp(open_checkpoint("m", tmp_path))
+    file = tmp_path / "lora" / "adapter_config.json"
+    file.write_text(file.read_text().replace('"lora_alpha": 1', '"lora_alpha": 12'))
+    assert stamp(open_checkpoint("m+lora", tmp_path)) != before
 
 
 def test_a_recipe_with_a_lora_can_be_moved(tmp_path: Path) -> None:

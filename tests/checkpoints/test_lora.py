@@ -298,6 +298,15 @@ def write_pair(folder: Path, model: dict[str, Tensor], adapter: dict[str, Tensor
     (folder / "lora/adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank}))
 
 
+def test_a_head_that_is_tied_reads_as_the_changed_embedding(tmp_path: Path) -> None:
+    qwen2(tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=["embed_tokens"])
+    checkpoint = opened(tmp_path)
+    assert torch.equal(checkpoint.read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight"))
+    change(tmp_path / "m", lambda all_: {**all_, "lm_head.weight": all_["model.embed_tokens.weight"].clone()})
+    assert torch.equal(opened(tmp_path).read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight"))
+
+
 PROBE = """
 import resource, sys
 from kingyo.checkpoints import open_checkpoint

@@ -40,10 +40,11 @@ class AdaptedCheckpoint(Checkpoint):
         """Return a tensor with the adapter merged into it; never write to it.
 
         Raises:
-            KingyoError: it has no such tensor.
+            KingyoError: it has no such tensor, and none that is tied to it.
         """
         stored = self.model.read(name)
-        return self.changes[name].apply(stored) if name in self.changes else stored
+        change = self.changes.get(self.home(name) or name)
+        return stored if change is None else change.apply(stored)
 
     def into(self, weights: Mapping[str, Tensor]) -> None:
         """Write what the adapter changes into a live model that was loaded from ``path``, in place."""
@@ -72,6 +73,8 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
             name: _computed(info, adapter) if name in changes else info
             for name, info in model.tensors.items()
         },
+        copies=model.copies,
+        stem=model.stem,
         model=model,
         adapter=adapter,
         changes=changes,

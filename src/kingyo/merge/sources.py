@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.reference import whole_model
 from kingyo.errors import KingyoError, suggest
 from kingyo.kernels.facts import Facts
@@ -132,7 +133,13 @@ def stamp(checkpoint: Checkpoint) -> object:
     """What its weights depend on, as plain data: sizes and times of files, and how they are put together."""
     if isinstance(checkpoint, DerivedCheckpoint):
         return [checkpoint.made_by, [stamp(each) for each in checkpoint.made_of]]
-    files = sorted({info.file for info in checkpoint.tensors.values()} | {checkpoint.path / "tokenizer.json"})
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        return [stamp(checkpoint.model), _stamps(checkpoint.adapter.files)]
+    files = {info.file for info in checkpoint.tensors.values()} | {checkpoint.path / "tokenizer.json"}
+    return _stamps(sorted(files))
+
+
+def _stamps(files: Iterable[Path]) -> list[object]:
     return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
 
 
