@@ -20,9 +20,8 @@ from kingyo.config import parse_config
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.export import export
-from kingyo.export.card import cell, fence
-from kingyo.export.origins import read_front_matter
 from kingyo.export.task_files import write_task
+from kingyo.lineage import cell, fence, read_front_matter
 from kingyo.merge import into, open_sources, plan
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe, load_recipe

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
 
 from kingyo.config import RunConfig
-from kingyo.export.origins import Origin
+from kingyo.lineage import Origin, base_models, bullets, cell, fence, front_licence, models_section, table
 from kingyo.recipe import Recipe
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary
@@ -65,7 +65,7 @@ def render_card(card: Card) -> str:
     parts = [
         f"---\n{head}---\n\n# {cell(card.title)}\n\n{_summary(card)}",
         f"## Scores\n\n{_scores(card)}",
-        f"## Models that went in\n\n{_origins(card)}",
+        f"## Models that went in\n\n{models_section(card.origins)}",
         f"## Recipe\n\n{_recipe(card)}",
         f"## How it was bred\n\n{_history(card)}",
         f"## Use\n\n{_use(card)}",
@@ -79,36 +79,14 @@ def front_matter(card: Card) -> dict[str, object]:
     """Return what the Hub reads."""
     languages = _languages(card)
     return {
-        **_licence(card.origins),
+        **front_licence(card.origins),
         **({"language": languages} if languages else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "base_model": list(dict.fromkeys(origin.public_name for origin in card.origins)),
+        "base_model": base_models(card.origins),
         "base_model_relation": "merge",
         "tags": ["merge", "kingyo"],
     }
-
-
-def cell(text: str) -> str:
-    """Make text safe within Markdown, tables too: no markup, no pipes, one line."""
-    plain = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", plain)
-
-
-def fence(text: str, language: str) -> str:
-    """Put text into a fence that nothing in it can end."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    ticks = "`" * max(3, longest + 1)
-    return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
-
-
-def _licence(origins: Sequence[Origin]) -> dict[str, object]:
-    """One licence when all sources have the same; else the card lists them, and none is claimed."""
-    found = {origin.licence for origin in origins}
-    licence = next(iter(found)) if len(found) == 1 else "other"
-    if licence == "other":
-        return {"license": "other", "license_name": "those-of-the-merged-models"}
-    return {"license": licence or "unknown"}
 
 
 def _languages(card: Card) -> list[str]:
@@ -137,7 +115,7 @@ def _scores(card: Card) -> str:
         _row(f"{cell(name)} search, same cost", each, _against(card, name))
         for name, each in card.summary.controls.items()
     ]
-    lines = _table(("model", *SPLITS, "this model minus it, on test"), rows)
+    lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
     read = (
         "Mean item scores in % with 95 % intervals, and n. The search chose by fit, validation picked the "
         "winner; "
@@ -171,16 +149,6 @@ def _difference(comparison: Comparison) -> str:
     return f"{100 * found.score:+.1f} {bounds}{p}".replace("<", "\\<")
 
 
-def _origins(card: Card) -> str:
-    rows = [
-        (cell(origin.name), cell(origin.public_name), cell(origin.licence or "not stated in its card"))
-        for origin in card.origins
-    ]
-    table = _table(("name", "model", "licence"), rows)
-    note = "The licence of a merge follows from those of its sources: check that they allow your use."
-    return f"{table}\n\n{note}"
-
-
 def _recipe(card: Card) -> str:
     text = card.recipe.to_yaml()
     note = "`recipe.yaml` holds it with the paths of the machine on which it was exported."
@@ -192,7 +160,7 @@ def _history(card: Card) -> str:
     budget = config.budget.model_dump(exclude_none=True)
     spent = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in budget.items())
     sizes = {each.n for each in (card.chosen.fit,) if each}
-    return _bullets(
+    return bullets(
         (
             f"search: {cell(str(card.search.get('strategy')))} over {cell(str(card.search.get('method')))}, "
             f"groups {cell(str(card.search.get('groups')))}, seed {config.seed}",
@@ -224,12 +192,3 @@ def _use(card: Card) -> str:
         "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"
     )
     return fence(code, "python")
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,21 @@
+"""Where a merged model comes from: its models, what their cards say of licences, words for its own card."""
+
+from kingyo.lineage.licences import check_licences, front_licence, strictest
+from kingyo.lineage.markdown import bullets, cell, fence, table
+from kingyo.lineage.origins import Origin, describe, read_front_matter
+from kingyo.lineage.sections import base_models, models_section
+
+__all__ = [
+    "Origin",
+    "base_models",
+    "bullets",
+    "cell",
+    "check_licences",
+    "describe",
+    "fence",
+    "front_licence",
+    "models_section",
+    "read_front_matter",
+    "strictest",
+    "table",
+]

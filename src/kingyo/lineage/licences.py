@@ -1,0 +1,125 @@
+"""What licences ask of a merge: none, some or all of it. An aid to reading them, and no legal advice.
+
+It knows licences by the Hub's identifiers, as model cards state them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from kingyo.lineage.origins import Origin
+from kingyo.vocabulary import Finding
+
+UNKNOWN = "not stated in its card"
+
+_KINDS = (
+    ("no derivatives", re.compile(r"cc-by(-nc)?-nd\b.*|.*no-?deriv.*")),
+    ("non-commercial", re.compile(r"cc-by-nc\b.*|.*non-?commercial.*|.*research.*|apple-amlr|cdla-.*nc.*")),
+    ("share-alike", re.compile(r"cc-by-sa\b.*|a?gpl\b.*|odbl|gfdl|eupl.*|osl.*|cc-by-nc-sa\b.*")),
+    ("terms of its own", re.compile(r".*rail.*|llama.*|gemma.*|.*community.*")),
+    ("file by file", re.compile(r"mpl.*|epl.*|lgpl.*|ms-pl|cddl.*")),
+    (
+        "notice",
+        re.compile(r"apache.*|cc-by\b.*|bsd.*|mit.*|isc|afl.*|bsl.*|ecl.*|zlib|artistic.*|odc-by|ncsa"),
+    ),
+    ("none", re.compile(r"cc0.*|unlicense|wtfpl|pddl")),
+)
+"""What licences ask for, the strictest first; the first that matches says what kind a licence is."""
+
+
+def kind_of(licence: str | None) -> str | None:
+    """What a licence asks for, as one of the words above; None when it is not known here, or not stated."""
+    stated = (licence or "unknown").strip().lower()
+    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(stated)), None)
+
+
+def strictest(origins: Sequence[Origin]) -> tuple[str, ...]:
+    """The licences, of those that are known, that ask for most; several when they ask for the same."""
+    order = [kind for kind, _ in _KINDS]
+    ranked = [(order.index(kind), licence) for licence in _stated(origins) if (kind := kind_of(licence))]
+    best = min((rank for rank, _ in ranked), default=None)
+    return tuple(dict.fromkeys(licence for rank, licence in ranked if rank == best))
+
+
+def front_licence(origins: Sequence[Origin]) -> dict[str, object]:
+    """What the Hub reads: a licence when all have the same; else the card lists them, and none is claimed."""
+    found = {licence for origin in origins for _, licence in origin.licences}
+    if len(found) > 1:
+        return {"license": "other", "license_name": "those-of-the-merged-models"}
+    licence, named = origins[0].licence, origins[0].licence_name
+    if licence == "other":
+        return {"license": "other", "license_name": named or "those-of-the-merged-models"}
+    return {"license": licence or "unknown"}
+
+
+def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> Iterator[Finding]:
+    """Say which licences forbid to merge, which contradict one another, and of which nothing is known.
+
+    Args:
+        origins: the models that are merged.
+        is_allowed: whether the user takes responsibility: what forbids is a warning then.
+    """
+    stated = dict.fromkeys(pair for origin in origins for pair in origin.licences)
+    kinds = {name: kind_of(licence) for name, licence in stated}
+    for name, licence in stated:
+        if kinds[name] == "no derivatives":
+            yield _forbidden(name, str(licence), is_allowed=is_allowed)
+        elif licence is None or kinds[name] is None:
+            yield _unknown(name, licence)
+    yield from _mixed(stated, "non-commercial", "The whole may be used for nothing commercial.")
+    yield from _mixed(
+        {pair: None for pair in stated if kind_of(pair[1]) in ("share-alike", "non-commercial")},
+        "share-alike",
+        "Share-alike asks that the whole be under its own licence: check whether both can hold.",
+    )
+    own = dict.fromkeys(licence for _, licence in stated if kind_of(licence) == "terms of its own")
+    if len(own) > 1:
+        yield Finding(
+            level="warning",
+            argument="licences",
+            expected="one set of terms",
+            received=" and ".join(str(each) for each in own),
+            remedy="All of them hold for the whole: check that they allow your use.",
+        )
+
+
+def _stated(origins: Sequence[Origin]) -> Iterator[str]:
+    for origin in origins:
+        yield from (licence for _, licence in origin.licences if licence is not None)
+
+
+def _mixed(stated: dict[tuple[str, str | None], None], kind: str, remedy: str) -> Iterator[Finding]:
+    """Licences of a kind, beside others."""
+    strict = [pair for pair in stated if kind_of(pair[1]) == kind]
+    others = [pair for pair in stated if pair[1] not in {licence for _, licence in strict}]
+    if strict and others:
+        (one, asks), (other, permits) = strict[0], others[0]
+        yield Finding(
+            level="warning",
+            argument="licences",
+            expected="licences that ask for the same",
+            received=f"{asks} of {one} beside {permits or 'none stated'} of {other}",
+            remedy=remedy,
+        )
+
+
+def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Finding:
+    remedy = "Leave it out, ask its authors, or say --ignore-licences and keep the result to yourself."
+    return Finding(
+        level="warning" if is_allowed else "error",
+        argument=f"the licence of {name}",
+        expected="one that allows derivatives, since a merge is one",
+        received=licence,
+        remedy="Do not pass the result on." if is_allowed else remedy,
+    )
+
+
+def _unknown(name: str, licence: str | None) -> Finding:
+    return Finding(
+        level="note",
+        argument=f"the licence of {name}",
+        expected="one that is known here",
+        received=UNKNOWN if licence is None else licence,
+        remedy="Read what its authors say before you pass the result on.",
+    )

@@ -1,0 +1,30 @@
+"""Text of strangers within Markdown: it can break out of no cell, no fence and no list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+
+def cell(text: str) -> str:
+    """Make text safe within Markdown, tables too: no markup, no pipes, one line."""
+    plain = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", plain)
+
+
+def fence(text: str, language: str) -> str:
+    """Put text into a fence that nothing in it can end."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

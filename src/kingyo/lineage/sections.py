@@ -1,0 +1,46 @@
+"""What the card of a merged model says of the models that went in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kingyo.lineage.licences import UNKNOWN, kind_of, strictest
+from kingyo.lineage.markdown import cell, table
+from kingyo.lineage.origins import Origin
+
+
+def base_models(origins: Sequence[Origin]) -> list[str]:
+    """The models and LoRAs that went in, as the Hub reads them."""
+    return list(dict.fromkeys(name for origin in origins for name in origin.public_names))
+
+
+def models_section(origins: Sequence[Origin], first: str = "name") -> str:
+    """A table of the models that went in, and what their licences ask for.
+
+    Args:
+        origins: the models.
+        first: what their names are.
+    """
+    has_versions = any(origin.commit for origin in origins)
+    head = (first, "model", *(("version",) if has_versions else ()), "licence")
+    rows = [
+        (
+            cell(origin.name),
+            cell(origin.public_name),
+            *((f"`{origin.commit[:12]}`" if origin.commit else "",) if has_versions else ()),
+            cell("; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)),
+        )
+        for origin in origins
+    ]
+    return f"{table(head, rows)}\n\n{_licences(origins)}"
+
+
+def _licences(origins: Sequence[Origin]) -> str:
+    note = "The licence of a merge follows from those of its sources: check that they allow your use."
+    found = strictest(origins)
+    silent = any(kind_of(licence) is None for origin in origins for _, licence in origin.licences)
+    if not found:
+        return note
+    names = " and ".join(f"**{cell(licence)}**" for licence in found)
+    said = f"The strictest {'of those that are known ' if silent else ''}is {names}."
+    return f"{said} {note}"

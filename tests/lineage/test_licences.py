@@ -1,0 +1,117 @@
+"""What is said of licences: which asks for most, which forbid a merge, which contradict one another."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.lineage import Origin, check_licences, front_licence, models_section, strictest
+from kingyo.lineage.licences import kind_of
+
+
+def origins(*licences: str | None) -> list[Origin]:
+    return [
+        Origin(name=f"m{i}", reference=f"m{i}", place=f"org/m{i}", licence=licence, languages=())
+        for i, licence in enumerate(licences)
+    ]
+
+
+def levels(*licences: str | None, is_allowed: bool = False) -> list[tuple[str, str]]:
+    return [
+        (found.level, found.received) for found in check_licences(origins(*licences), is_allowed=is_allowed)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("licence", "kind"),
+    [
+        ("cc-by-nd-4.0", "no derivatives"),
+        ("cc-by-nc-nd-3.0", "no derivatives"),
+        ("cc-by-nc-4.0", "non-commercial"),
+        ("cc-by-nc-sa-4.0", "non-commercial"),
+        ("apple-amlr", "non-commercial"),
+        ("mistral-ai-research-licence", "non-commercial"),
+        ("cc-by-sa-4.0", "share-alike"),
+        ("gpl-3.0", "share-alike"),
+        ("agpl-3.0", "share-alike"),
+        ("lgpl-3.0", "file by file"),
+        ("creativeml-openrail-m", "terms of its own"),
+        ("llama3.1", "terms of its own"),
+        ("gemma", "terms of its own"),
+        ("tongyi-qianwen-community", "terms of its own"),
+        ("Apache-2.0", "notice"),
+        ("mit", "notice"),
+        ("cc-by-4.0", "notice"),
+        ("cc0-1.0", "none"),
+        ("other", None),
+        ("unknown", None),
+        ("my-own", None),
+        (None, None),
+    ],
+)
+def test_kinds(licence: str | None, kind: str | None) -> None:
+    assert kind_of(licence) == kind
+
+
+@pytest.mark.parametrize(
+    ("licences", "found"),
+    [
+        (("mit", "cc-by-nc-4.0", "gpl-3.0"), ("cc-by-nc-4.0",)),
+        (("mit", "apache-2.0", "mit"), ("mit", "apache-2.0")),
+        (("cc0-1.0", None, "my-own"), ("cc0-1.0",)),
+        ((None,), ()),
+    ],
+)
+def test_the_strictest(licences: tuple[str | None, ...], found: tuple[str, ...]) -> None:
+    assert strictest(origins(*licences)) == found
+
+
+def test_licences_that_forbid_merges() -> None:
+    assert levels("mit", "cc-by-nd-4.0") == [("error", "cc-by-nd-4.0")]
+    assert levels("mit", "cc-by-nd-4.0", is_allowed=True) == [("warning", "cc-by-nd-4.0")]
+
+
+def test_licences_that_do_not_ask_for_the_same() -> None:
+    assert levels("apache-2.0", "apache-2.0", "mit", "cc-by-4.0") == []
+    assert levels("cc-by-nc-4.0", "cc-by-nc-4.0") == []
+    assert levels("cc-by-nc-4.0", "mit") == [("warning", "cc-by-nc-4.0 of org/m0 beside mit of org/m1")]
+    assert len(levels("gpl-3.0", "cc-by-nc-4.0")) == 2
+    assert levels("gpl-3.0", "mit") == []
+    assert levels("llama3", "gemma") == [("warning", "llama3 and gemma")]
+    assert levels("llama3", "llama3", "mit") == []
+
+
+def test_a_licence_that_nobody_knows() -> None:
+    assert levels(None, "my-own") == [("note", "not stated in its card"), ("note", "my-own")]
+
+
+def test_a_lora_has_a_licence_of_its_own() -> None:
+    (model,) = origins("mit")
+    both = Origin(
+        name="x", reference="x", place="org/m+org/l", licence="mit", languages=(), lora_licence="cc-by-nd-4.0"
+    )
+    assert [found.argument for found in check_licences([model, both])] == ["the licence of org/l"]
+    assert front_licence([both])["license"] == "other"
+    assert "| mit; LoRA: cc-by-nd-4.0 |" in models_section([both])
+
+
+def test_one_that_the_hub_has_no_word_for() -> None:
+    named = Origin(name="x", reference="x", place="org/m", licence="other", licence_name="qwen", languages=())
+    assert front_licence([named, named]) == {"license": "other", "license_name": "qwen"}
+    assert front_licence(origins("other"))["license_name"] == "those-of-the-merged-models"
+
+
+def test_the_section_says_which_is_strictest_and_what_is_unknown() -> None:
+    text = models_section(origins("mit", None, "cc-by-nc-4.0"))
+    assert "The strictest of those that are known is **cc-by-nc-4.0**." in text
+    assert "| m1 | org/m1 | not stated in its card |" in text
+    assert "The strictest is **mit**." in models_section(origins("mit"))
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=30)), min_size=1, max_size=4))
+def test_any_text_is_taken(licences: list[str | None]) -> None:
+    found = origins(*licences)
+    assert all(str(each) for each in check_licences(found))
+    lines = models_section(found).splitlines()
+    assert all(line.count("|") - line.count("\\|") == 4 for line in lines[: len(licences) + 2])
