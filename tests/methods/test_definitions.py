@@ -1,8 +1,6 @@
-"""Every method against its definition in float64, on small vectors of any kind."""
+"""Weighted sums, slerp, TIES and DARE against their definitions in float64, on small vectors of any kind."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,41 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import whole
 from kingyo.kernels.noise import uniform
-from kingyo.methods import METHODS, MethodValues, TensorContext
+from kingyo.methods import METHODS, MethodValues
 from tests.methods import definitions
-from tests.methods.definitions import Vector
-
-CONTEXT = TensorContext(0, "model.layers.0.mlp.weight")
-# Steps of 1/64 are exact in float32: signs and magnitudes are equal, or not, in both arithmetics.
-entries = st.sampled_from([-1.0, 0.0, 1.0]) | st.integers(-128, 128).map(lambda i: i / 64)
-densities = st.floats(0, 1)
-
-
-def merge(method: str, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues) -> Tensor:
-    return whole(METHODS.get(method)(sources, base, values, CONTEXT))
-
-
-@st.composite
-def models(draw: st.DrawFn, least: int = 2, most: int = 4) -> tuple[Tensor, list[Tensor]]:
-    n = draw(st.integers(1, 24))
-    count = draw(st.integers(least, most))
-    vectors = [torch.tensor(draw(st.lists(entries, min_size=n, max_size=n))) for _ in range(count + 1)]
-    return vectors[0], vectors[1:]
-
-
-def wide(tensors: Sequence[Tensor]) -> list[Vector]:
-    return [tensor.numpy().astype(np.float64) for tensor in tensors]
-
-
-def draw_weights(data: st.DataObject, n: int) -> tuple[float, ...]:
-    steps = st.sampled_from([-0.5, 0.0, 0.25, 0.5, 1.0, 1.5])
-    return tuple(data.draw(st.lists(steps, min_size=n, max_size=n)))
-
-
-def assert_close(got: Tensor, wanted: Vector) -> None:
-    np.testing.assert_allclose(got.numpy(), wanted, rtol=2e-5, atol=2e-5)
+from tests.methods.drawn import CONTEXT, assert_close, densities, draw_weights, merge, models, wide
 
 
 @given(models(), st.booleans(), st.data())

@@ -1,0 +1,117 @@
+"""Methods that decide entry by entry, or by angles of task vectors, against their definitions in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kingyo.errors import KingyoError
+from kingyo.kernels.select import order_statistics
+from tests.methods import definitions
+from tests.methods.drawn import assert_close, draw_weights, models, run, shapes, wide
+
+
+@given(models(1, 1), st.sampled_from([0.0, 1 / 64, 0.5, 3.0]))
+def test_nearswap(drawn: tuple[Tensor, list[Tensor]], t: float) -> None:
+    base, sources = drawn
+    assert_close(run("nearswap", sources, base, t=t), definitions.nearswap(*wide([base, *sources]), t))
+
+
+@given(models(1, 1, shapes), st.sampled_from([0.0, 0.7, 1.0, -2.0]))
+def test_passthrough(drawn: tuple[Tensor, list[Tensor]], scale: float) -> None:
+    _, sources = drawn
+    assert_close(run("passthrough", sources, None, scale=scale), scale * wide(sources)[0])
+    assert torch.equal(run("passthrough", sources, None), sources[0])
+
+
+@given(models(2, 4, shapes), st.booleans())
+def test_model_stock(drawn: tuple[Tensor, list[Tensor]], filter_wise: bool) -> None:
+    base, sources = drawn
+    merged = run("model_stock", sources, base, filter_wise=filter_wise)
+    assert bool(torch.isfinite(merged).all())
+    first, *others = wide([base, *sources])
+    deltas = [other - first for other in others]
+    lines = list(np.ndindex(first.shape[:-1])) if filter_wise and first.ndim > 1 else [()]
+    for line in lines:
+        t = definitions.model_stock_ratio([delta[line] for delta in deltas])
+        if t is not None:
+            wanted = t * np.mean([other[line] for other in others], axis=0) + (1 - t) * first[line]
+            assert_close(merged[line], wanted, 1e-4)
+
+
+def test_opposite_task_vectors_leave_the_base() -> None:
+    base, delta = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -0.25])
+    assert torch.equal(run("model_stock", [base + delta, base - delta], base), base)
+
+
+@given(models(1, 4), st.sampled_from([0.0, 1e-5, 0.3]), st.sampled_from([0.0, 0.1, 2.0]))
+def test_ram(drawn: tuple[Tensor, list[Tensor]], epsilon: float, r: float) -> None:
+    base, sources = drawn
+    first, *others = wide([base, *sources])
+    assert_close(run("ram", sources, base, epsilon=epsilon), definitions.ram(first, others, epsilon))
+    merged = run("ramplus_tl", sources, base, epsilon=epsilon, r=r, alpha=0.7)
+    assert_close(merged, definitions.ram(first, others, epsilon, r, 0.7))
+
+
+@given(models(1, 4), st.sampled_from([0.0, 0.4, 1.5]), st.sampled_from([0.5, 1.0]), st.data())
+def test_consensus(drawn: tuple[Tensor, list[Tensor]], limit: float, lam: float, data: st.DataObject) -> None:
+    base, sources = drawn
+    weights = draw_weights(data, len(sources))
+    agreement = data.draw(st.integers(0, len(sources)))
+    limits = [limit * (i + 1) / 2 for i in range(len(sources))]
+    given_ = {"weight": weights, "tall_lambda": limits, "agreement": agreement, "lambda": lam}
+    merged = run("consensus", sources, base, **given_)
+    first, *others = wide([base, *sources])
+    total = sum(w * (o - first) for w, o in zip(weights, others, strict=True))
+    margins = [
+        np.abs(np.abs(o - first) - each * np.abs(total - (o - first)))
+        for o, each in zip(others, limits, strict=True)
+    ]
+    decided = np.min([np.where(margin == 0, 1.0, margin) for margin in margins], axis=0) > 1e-6
+    wanted = definitions.consensus(first, others, weights, limits, agreement, lam)
+    assert_close(merged[torch.from_numpy(decided)], wanted[decided])
+
+
+def test_consensus_keeps_what_matters_to_two() -> None:
+    """Selfish entries (of one source) and catastrophic ones (of none) go back to the base."""
+    sources = [torch.tensor([1.0, 3.0, 0.0, 1.0]), torch.tensor([1.2, 0.0, 0.0, -1.0])]
+    merged = run("consensus", sources, torch.zeros(4), tall_lambda=0.6)
+    assert merged.tolist() == pytest.approx([2.2, 0.0, 0.0, 0.0])
+
+
+def test_consensus_of_more_than_there_are() -> None:
+    with pytest.raises(KingyoError, match="at most 1, the number of sources"):
+        run("consensus", [torch.ones(3)], torch.zeros(3))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@given(models(1, 1, shapes))
+def test_arcee_fusion(exact: bool, drawn: tuple[Tensor, list[Tensor]]) -> None:
+    base, sources = drawn
+    first, source = wide([base, *sources])
+    merged = run("arcee_fusion", sources, base, exact=exact).numpy()
+    importance = definitions.arcee_importance(first, source)
+    threshold = definitions.arcee_threshold(importance)
+    clear = np.abs(importance - threshold) > 1e-4 * importance.max()
+    wanted = np.where(importance >= threshold, source, first)
+    np.testing.assert_array_equal(merged[clear], wanted[clear])
+    assert np.all((merged == first) | (merged == source))
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=60), st.data())
+def test_order_statistics(numbers: list[float], data: st.DataObject) -> None:
+    array = np.array(numbers, dtype=np.float32)
+    ranks = data.draw(st.lists(st.integers(0, len(numbers) - 1), min_size=1, max_size=4))
+    found = order_statistics(lambda span: array[span[0] : span[1]], len(numbers), ranks)
+    assert found == [float(np.sort(array)[rank]) for rank in ranks]
+
+
+def test_order_statistics_of_several_blocks() -> None:
+    array = np.random.default_rng(0).normal(size=700_001).astype(np.float32)
+    ranks = [0, 1, 350_000, 699_999, 700_000]
+    found = order_statistics(lambda span: array[span[0] : span[1]], len(array), ranks)
+    assert found == [float(np.sort(array)[rank]) for rank in ranks]

@@ -1,0 +1,101 @@
+"""Interpolation on spheres against its definitions in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kingyo.errors import KingyoError
+from tests.methods import definitions
+from tests.methods.definitions import Vector
+from tests.methods.drawn import assert_close, draw_weights, models, run, shapes, wide
+
+
+@pytest.mark.parametrize("line", ["whole", "row", "column"])
+@given(models(2, 2, shapes), st.booleans(), st.data())
+def test_nuslerp(line: str, drawn: tuple[Tensor, list[Tensor]], on_base: bool, data: st.DataObject) -> None:
+    base, sources = drawn
+    weights = draw_weights(data, 2)
+    switches = {"nuslerp_flatten": line == "whole", "nuslerp_row_wise": line == "column"}
+    if sum(weights) == 0:
+        with pytest.raises(KingyoError, match="sum to divide by"):
+            run("nuslerp", sources, None, weight=weights, **switches)
+        return
+    first, *others = wide([base, *sources])
+    merged = run("nuslerp", sources, base if on_base else None, weight=weights, **switches)
+    wanted = definitions.nuslerp(first if on_base else None, others, weights, line)
+    deltas = [other - first if on_base else other for other in others]
+    known = ~opposite(*deltas, line)
+    np.testing.assert_allclose(merged.numpy()[known], wanted[known], rtol=1e-4, atol=1e-4)
+
+
+def opposite(a: Vector, b: Vector, line: str) -> np.ndarray:
+    """Where two lines are opposite: either branch is as good, and sin Ω is near zero."""
+    axis = None if line == "whole" or a.ndim < 2 else -1 if line == "row" else 0
+    norms = np.sqrt((a * a).sum(axis, keepdims=True) * (b * b).sum(axis, keepdims=True))
+    return np.broadcast_to((a * b).sum(axis, keepdims=True) < -0.999 * norms, a.shape)
+
+
+@pytest.mark.parametrize("angle", [1e-9, 1e-7, 1e-5, 1e-3, 0.1, 1.0, 3.0])
+def test_nuslerp_at_any_angle(angle: float) -> None:
+    """Small angles lose no digits: slerp goes over into the straight line."""
+    a = torch.tensor([1.0, 0.0])
+    b = torch.tensor([math.cos(angle), math.sin(angle)])
+    merged = run("nuslerp", [a, b], None, weight=[0.75, 0.25])
+    assert_close(merged, np.array([math.cos(angle / 4), math.sin(angle / 4)]), 1e-6)
+
+
+@given(models(1, 4), st.booleans(), st.booleans(), st.data())
+def test_multislerp(
+    drawn: tuple[Tensor, list[Tensor]], on_base: bool, normalize: bool, data: st.DataObject
+) -> None:
+    base, sources = drawn
+    weights = draw_weights(data, len(sources))
+    if normalize and abs(sum(weights)) < 1e-8:
+        return
+    first, *others = wide([base, *sources])
+    wanted = definitions.multislerp(first if on_base else None, others, weights, normalize)
+    merged = run(
+        "multislerp", sources, base if on_base else None, weight=weights, normalize_weights=normalize
+    )
+    assert bool(torch.isfinite(merged).all())
+    if wanted is not None:
+        assert_close(merged, wanted, 1e-4)
+
+
+def test_directions_that_cancel_give_the_weighted_sum() -> None:
+    a = torch.tensor([3.0, -4.0, 12.0])
+    for method, weights in (("multislerp", {"weight": 1.0}), ("karcher", {})):
+        merged = run(method, [a, -2 * a], None, **weights)
+        assert_close(merged, -0.5 * a.numpy(), 1e-6)
+
+
+@given(models(1, 4), st.sampled_from([0, 1, 2, 10, 30]), st.sampled_from([0.0, 1e-5, 0.1]))
+def test_karcher(drawn: tuple[Tensor, list[Tensor]], max_iter: int, tol: float) -> None:
+    _, sources = drawn
+    wanted = definitions.karcher(wide(sources), max_iter, tol)
+    merged = run("karcher", sources, None, max_iter=max_iter, tol=tol)
+    assert bool(torch.isfinite(merged).all())
+    if wanted is not None and not near_opposite(wide(sources)):
+        assert_close(merged, wanted, 1e-3)
+
+
+def near_opposite(vectors: list[Vector]) -> bool:
+    """Whether a logarithm is ill-conditioned: a source is nearly opposite to where the mean may be."""
+    units = [vector / np.linalg.norm(vector) for vector in vectors if np.linalg.norm(vector) > 0]
+    mean = np.mean(units, axis=0)
+    return bool(min(float(unit @ mean / np.linalg.norm(mean)) for unit in units) < -0.5)
+
+
+def test_the_karcher_mean_of_points_on_a_circle() -> None:
+    """There it is the mean angle; the normalised mean vector is not."""
+    angles = [0.0, 0.3, 1.2]
+    sources = [2 * torch.tensor([math.cos(angle), math.sin(angle), 0.0]) for angle in angles]
+    merged = run("karcher", sources, None, max_iter=100, tol=1e-12)
+    assert_close(merged, 2 * np.array([math.cos(0.5), math.sin(0.5), 0.0]), 1e-6)

@@ -1,0 +1,115 @@
+"""Methods that keep some entries of task vectors, against their definitions in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from kingyo.kernels.noise import uniform
+from tests.methods import definitions
+from tests.methods.drawn import CONTEXT, assert_close, densities, draw_weights, models, run, shapes, wide
+
+
+@given(models(), st.booleans(), st.booleans(), st.data())
+def test_breadcrumbs(
+    drawn: tuple[Tensor, list[Tensor]], elect: bool, normalize: bool, data: st.DataObject
+) -> None:
+    base, sources = drawn
+    weights = draw_weights(data, len(sources))
+    kept = [data.draw(densities) for _ in sources]
+    gamma = [data.draw(st.floats(0, 0.5)) for _ in sources]
+    merged = run(
+        "breadcrumbs_ties" if elect else "breadcrumbs",
+        sources,
+        base,
+        weight=weights,
+        density=kept,
+        gamma=gamma,
+        normalize=normalize,
+    )
+    first, *others = wide([base, *sources])
+    thin = [
+        definitions.breadcrumbs(other - first, d, g) for other, d, g in zip(others, kept, gamma, strict=True)
+    ]
+    combined = definitions.combine(thin, weights, normalize and elect, elect)
+    if normalize and not elect and abs(sum(weights)) >= 1e-8:
+        combined = combined / sum(weights)
+    assert_close(merged, first + combined)
+
+
+def test_breadcrumbs_drop_the_largest_and_the_smallest() -> None:
+    source = torch.arange(1.0, 101.0)
+    merged = run("breadcrumbs", [source], torch.zeros(100), weight=1.0, density=0.5, gamma=0.1)
+    assert merged.nonzero().flatten().tolist() == list(range(40, 90))
+
+
+@pytest.mark.parametrize("rescale", ["norm", "chance", "none"])
+@given(models(1, 1, shapes), st.floats(0.05, 1), st.floats(0, 0.5))
+def test_della(rescale: str, drawn: tuple[Tensor, list[Tensor]], density: float, epsilon: float) -> None:
+    base, sources = drawn
+    merged = run(
+        "della_linear",
+        sources,
+        base,
+        weight=1.0,
+        density=density,
+        epsilon=epsilon,
+        rescale=rescale != "none",
+        rescale_by_density=rescale == "chance",
+    )
+    first, source = wide([base, *sources])
+    delta = source - first
+    random = uniform(CONTEXT.key(0), 0, base.numel()).numpy().astype(np.float64).reshape(delta.shape)
+    chances = definitions.della_chances(delta, density, epsilon)
+    if np.any(np.abs(random - chances) < 1e-6):
+        return  # a draw that only rounding decides
+    thin = np.where((random < chances) | (density >= 1), delta, 0.0)
+    if rescale == "chance" and density < 1:
+        thin = thin / np.maximum(chances, 1e-12)
+    if rescale == "norm" and np.abs(thin).sum() > 0:
+        thin = thin * (np.abs(delta).sum() / np.abs(thin).sum())
+    assert_close(merged, first + thin, 1e-4)
+
+
+def test_della_keeps_large_entries_more_often() -> None:
+    generator = torch.Generator().manual_seed(0)
+    source = torch.randn(4000, 11, generator=generator)
+    merged = run("della_linear", [source], torch.zeros_like(source), weight=1.0, density=0.4, epsilon=0.3)
+    kept = (merged != 0).gather(1, source.abs().argsort(1)).float().mean(0)
+    wanted = torch.linspace(0.1, 0.7, 11)
+    torch.testing.assert_close(kept, wanted, atol=0.03, rtol=0)
+    assert float(merged.abs().sum()) == pytest.approx(float(source.abs().sum()), rel=1e-5)
+
+
+def test_della_with_the_elected_sign_is_normalised() -> None:
+    """With density 1 nothing is left to chance, and della is ties."""
+    generator = torch.Generator().manual_seed(0)
+    base, *sources = torch.randn(4, 50, generator=generator)
+    weights = [0.5, 0.3, 0.9]
+    merged = run("della", sources, base, weight=weights, density=1.0)
+    torch.testing.assert_close(merged, run("ties", sources, base, weight=weights, density=1.0))
+
+
+@pytest.mark.parametrize("method", ["dare_linear", "dare_ties", "della", "della_linear"])
+def test_densities_at_their_ends(method: str) -> None:
+    base, source = torch.zeros(64, 8), torch.ones(64, 8)
+    assert run(method, [source], base, weight=1.0, density=1.0).tolist() == source.tolist()
+    assert not run(method, [source], base, weight=1.0, density=0.0).any()
+
+
+@given(st.sampled_from([1, 2, 4]), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), st.data())
+def test_sce(count: int, topk: float, data: st.DataObject) -> None:
+    base, sources = data.draw(models(count, count))  # of 1, 2 or 4 numbers the mean is exact
+    merged = run("sce", sources, base, select_topk=topk)
+    first, *others = wide([base, *sources])
+    assert_close(merged, definitions.sce(first, others, topk))
+
+
+def test_sce_where_no_entry_varies_keeps_what_all_agree_on() -> None:
+    source = torch.tensor([1.0, -2.0, 3.0])
+    merged = run("sce", [source, source, source], torch.zeros(3), select_topk=0.3)
+    torch.testing.assert_close(merged, source)
