@@ -98,15 +98,18 @@ def draw_page(found: Comparison) -> bytes:
     embedded = json.dumps(drawn).replace("<", "\\u003c")  # a name of a model must not end the script
     said = "".join(f"<p>{html.escape(each)}</p>" for each in (_title(found), *found.notes, *advise(found)))
     page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>kingyo diff</title>
-<style>body {{ font: 15px system-ui, sans-serif; color: {INK}; max-width: 70rem; margin: 2rem auto; }}</style>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>kingyo diff</title>
+<style>
+body {{ font: 15px system-ui, sans-serif; color: {INK}; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
+</style>
 <script>{get_plotlyjs()}</script></head>
 <body>{said}<div id="charts"></div>
 <script>
 for (const figure of {embedded}) {{
   const place = document.createElement("div");
   document.getElementById("charts").append(place);
-  Plotly.newPlot(place, figure.data, figure.layout, {{responsive: true, displaylogo: false}});
+  Plotly.newPlot(place, figure.data, figure.layout, {{responsive: true, displayModeBar: false}});
 }}
 </script></body></html>
 """
@@ -123,11 +126,11 @@ def _figure(chart: Chart, found: Comparison) -> dict[str, object]:
         data.append({**look, **line, "x": layers(found), "y": series.by_layer})
         data.append({**look, **bars, "x": list(found.kinds), "y": series.by_kind})
     layout = {
-        "title": {"text": chart.title, "font": {"size": 15}},
+        "title": {"text": chart.title, "font": {"size": 15}, "x": 0.01},
         "height": 320,
         "showlegend": True,
-        "xaxis": {"domain": [0, 0.66], "type": "category", "title": {"text": "layer"}},
-        "xaxis2": {"domain": [0.74, 1], "type": "category"},
+        "xaxis": {"domain": [0, 0.66], "type": "category", "title": {"text": "layer", "standoff": 4}},
+        "xaxis2": {"domain": [0.74, 1], "type": "category", "anchor": "y2"},
         "yaxis2": {"anchor": "x2"},
         "plot_bgcolor": "#ffffff",
         "margin": {"t": 48, "b": 48},
