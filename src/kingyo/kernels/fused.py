@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from llvmlite import ir
-from numba import literally, njit, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -45,6 +45,31 @@ SHARED, PER_SOURCE = 2, 4
 """How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
+
+_TEXT_FIRST = (types.uint64[::1], types.float32[::1], types.uint32[::1], types.int64, types.int64)
+"""What follows the description in every function: addresses, numbers, keys, start and stop."""
+
+
+class Described:
+    """A function of which every description has machine code of its own.
+
+    Args:
+        function: in the subset of Python that numba compiles; its first argument is the description.
+        more: the types of its arguments behind start and stop.
+    """
+
+    def __init__(self, function, *more) -> None:
+        self._compiled = compiled(function)
+        self._types = (*_TEXT_FIRST, *more)
+        self._entries = {}
+
+    def __call__(self, text: str, *arguments):
+        entry = self._entries.get(text)
+        if entry is None:
+            signature = (types.literal(text), *self._types)
+            self._compiled.compile(signature)
+            entry = self._entries[text] = self._compiled.get_overload(signature)
+        return entry(text, *arguments)
 
 
 @dataclass
@@ -283,17 +308,13 @@ def _summed(switches: str, found: list[Lanes]) -> list[Lanes]:
     return [row.size().wide() for row in found]
 
 
-@compiled
-def blend(text, addresses, numbers, keys, start, stop):
+def _blend_span(text, addresses, numbers, keys, start, stop):
     """Write the span start..stop of a blend; see ``_blend``."""
-    literally(text)
     return _blend(text, addresses, numbers, keys, start, stop)
 
 
-@compiled
-def sums(text, addresses, numbers, keys, start, stop, found):
+def _sums_span(text, addresses, numbers, keys, start, stop, found):
     """Sums of each block of a span that begins with a block; ``found`` is float64, (blocks, sums)."""
-    literally(text)
     n_sums = found.shape[1]
     lanes = np.empty((n_sums, LANES))
     for first in range(start, stop, BLOCK):
@@ -309,10 +330,8 @@ def sums(text, addresses, numbers, keys, start, stop, found):
             found[(first - start) // BLOCK, k] = lanes[k, 0]
 
 
-@compiled
-def histogram(text, addresses, numbers, keys, start, stop, counts, scratch):
+def _histogram_span(text, addresses, numbers, keys, start, stop, counts, scratch):
     """Count sizes by their upper bits; address 1 is that of ``scratch`` (float32), less ``start``."""
-    literally(text)
     bits = scratch.view(np.uint32)
     own = addresses.copy()
     for first in range(start, stop, scratch.size):
@@ -323,10 +342,8 @@ def histogram(text, addresses, numbers, keys, start, stop, counts, scratch):
             counts[bits[i] >> SHIFT] += 1
 
 
-@compiled
-def collect(text, addresses, numbers, keys, start, stop, wanted, scratch, found, places):
+def _collect_span(text, addresses, numbers, keys, start, stop, wanted, scratch, found, places):
     """Bits and indices of the sizes whose upper bits are ``wanted``, in order; returns how many."""
-    literally(text)
     bits = scratch.view(np.uint32)
     matches = np.empty(scratch.size // WIDTH, np.uint16)
     own = addresses.copy()
@@ -347,10 +364,8 @@ def collect(text, addresses, numbers, keys, start, stop, wanted, scratch, found,
     return n_found
 
 
-@compiled
-def ranks(text, addresses, numbers, keys, start, stop, length, scratch, found):
+def _ranks_span(text, addresses, numbers, keys, start, stop, length, scratch, found):
     """Ranks of sizes within rows of ``length``, by sorting bytes; ``scratch`` is uint32, (5, length)."""
-    literally(text)
     own = addresses.copy()
     counts = np.empty(256, np.int64)
     for first in range(start, stop, length):
@@ -385,3 +400,10 @@ def _sorted(scratch, counts, length):
         sizes, other_sizes = other_sizes, sizes
         order, other_order = other_order, order
     return sizes, order
+
+
+blend = Described(_blend_span)
+sums = Described(_sums_span, types.float64[:, ::1])
+histogram = Described(_histogram_span, types.int64[::1], types.float32[::1])
+collect = Described(_collect_span, types.uint32, types.float32[::1], types.uint32[::1], types.int64[::1])
+ranks = Described(_ranks_span, types.int64, types.uint32[:, ::1], types.int32[::1])
