@@ -59,6 +59,7 @@ def test_with_a_base(tmp_path: Path, models: list[dict[str, Tensor]], expected: 
     [
         ([plus(BASE, ONE), plus(BASE, TWO)], "plainly of one ancestor: linear and slerp can work"),
         ([plus(BASE, times(ONE, 30.0)), plus(BASE, times(TWO, 20.0))], "are far apart"),
+        ([BASE, BASE], "A and B are the same, number for number"),
         ([BASE, noise(9)], "show no common ancestor: a merge of their weights will most likely fail"),
     ],
 )

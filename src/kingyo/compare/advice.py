@@ -87,7 +87,12 @@ def advise(found: Comparison) -> tuple[str, ...]:
 
 def _on_weights(sums: Measures) -> Iterator[str]:
     """Without a base only the weights themselves tell whether there is a common ancestor."""
-    for pairs, follows in _classify({pair: sums.cosine(*pair) for pair in sums.pairs()}, _WEIGHTS):
+    same = [pair for pair in sums.pairs() if sums.gaps[pair] == 0]
+    if same:
+        yield f"{_named(same)} are the same, number for number: there is nothing to merge."
+    for pairs, follows in _classify(
+        {pair: sums.cosine(*pair) for pair in sums.pairs() if pair not in same}, _WEIGHTS
+    ):
         yield f"{_named(pairs)} (cosine of weights {_span(pairs.values(), digits=4)}) {follows}"
 
 

@@ -101,7 +101,8 @@ def draw_page(found: Comparison) -> bytes:
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>kingyo diff</title>
 <style>
-body {{ font: 15px system-ui, sans-serif; color: {INK}; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
+body {{ font: 15px system-ui, sans-serif; color: {INK}; max-width: 70rem; margin: 2rem auto; }}
+body {{ padding: 0 1rem; }}
 </style>
 <script>{get_plotlyjs()}</script></head>
 <body>{said}<div id="charts"></div>
