@@ -2,7 +2,7 @@
 
 from kingyo.checkpoints.checkpoint import Checkpoint, check_finite
 from kingyo.checkpoints.fingerprint import fingerprint
-from kingyo.checkpoints.fit import check_fit
+from kingyo.checkpoints.fit import Fit, check_fit, fit
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout, Stack
 from kingyo.checkpoints.locate import open_checkpoint, whole_path
@@ -13,12 +13,14 @@ from kingyo.checkpoints.writer import CheckpointWriter
 __all__ = [
     "Checkpoint",
     "CheckpointWriter",
+    "Fit",
     "Layout",
     "Stack",
     "TensorInfo",
     "check_finite",
     "check_fit",
     "fingerprint",
+    "fit",
     "open_checkpoint",
     "select",
     "whole_path",

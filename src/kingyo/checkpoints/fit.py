@@ -1,16 +1,50 @@
-"""Whether two checkpoints can be merged: the same tensors, the same shapes, read by the same model.
+"""Whether checkpoints can be merged: the same tensors, the same shapes, read by the same model.
 
-It looks at names, shapes and configs; it reads no weight.
+What differs is an error, or is resolved as the recipe says. It looks at names, shapes and configs, and reads
+no weight.
 """
 
 from __future__ import annotations
 
-from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.header import TensorInfo
-from kingyo.errors import KingyoError
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-_SAME_CONFIG = ("model_type", "num_attention_heads", "num_key_value_heads", "head_dim", "n_head")
-"""Keys that change what weights of the same shapes mean."""
+from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.fitted import Piece, View, fitted, joined, whole
+from kingyo.checkpoints.header import TensorInfo
+from kingyo.checkpoints.kinds import is_output, is_vocabulary
+from kingyo.checkpoints.meaning import compare
+from kingyo.checkpoints.names import lacking, match_names
+from kingyo.checkpoints.tied import untied
+from kingyo.checkpoints.vocabulary import with_rows
+from kingyo.errors import KingyoError, suggest
+
+RESIZE = ("pad-vocab", "truncate", "base")
+"""What may be done about sizes that differ.
+
+- ``pad-vocab``: the largest vocabulary. Rows that a model lacks are the base's, else those of the first model
+  that has them, so that only models that know a token have a say in it.
+- ``truncate``: the smallest vocabulary. Rows behind it are cut off.
+- ``base``: tensors whose sizes differ are the base's, unmerged.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Models that can be merged tensor by tensor.
+
+    Attributes:
+        like: the model that the merge is like, as agreed: its ``tensors`` and ``config`` are the merge's.
+        models: all models by reference, ``like`` first; each reads the tensors to be merged by the names and
+            in the shapes of ``like``.
+        unmerged: tensors that are taken from ``like`` as they are, since their sizes differ.
+        warnings: what bends the merge and does not break it, as sentences.
+    """
+
+    like: Checkpoint
+    models: Mapping[str, Checkpoint]
+    unmerged: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
 
 
 def check_fit(like: Checkpoint, other: Checkpoint) -> None:
@@ -24,37 +58,194 @@ def check_fit(like: Checkpoint, other: Checkpoint) -> None:
     here, there = like.tensors, other.tensors
     if here.keys() != there.keys():
         name = min(here.keys() ^ there.keys())
-        owner, lacking = (like, other) if name in here else (other, like)
-        raise KingyoError(
-            f"{like.reference} and {other.reference}",
-            expected="models with the same tensors",
-            received=f"'{name}' in {owner.reference} but not in {lacking.reference}",
-            remedy="Merge models of one architecture.",
-        )
+        owner, lacks = (like, other) if name in here else (other, like)
+        raise lacking(name, owner, lacks, like)
     for name, info in here.items():
-        _check_same_form(info, there[name], like.reference, other.reference)
-    for key in _SAME_CONFIG:
-        if like.config.get(key) != other.config.get(key):
-            raise KingyoError(
-                f"{key} in config.json",
-                expected=f"{like.config.get(key)!r} as in {like.reference}",
-                received=f"{other.config.get(key)!r} in {other.reference}",
-                remedy="Merge models of one architecture.",
-            )
+        if info.shape != there[name].shape:
+            raise _misfit(name, [(like, info), (other, there[name])], like)
+        _check_floating(name, (like, info), (other, there[name]))
+    compare(like, other)
 
 
-def _check_same_form(mine: TensorInfo, yours: TensorInfo, here: str, there: str) -> None:
-    if mine.shape != yours.shape:
-        raise KingyoError(
-            mine.name,
-            expected=f"one shape in all models: {list(mine.shape)} as in {here}",
-            received=f"{list(yours.shape)} in {there}",
-            remedy="Merge models of one architecture and vocabulary.",
+def fit(
+    like: Checkpoint,
+    others: Sequence[Checkpoint],
+    *,
+    resize: str | None = None,
+    only: Collection[str] | None = None,
+) -> Fit:
+    """Agree on the tensors of a merge.
+
+    Names may differ by a prefix, and a language model fits the language part of a model that sees. Where one
+    model ties its head to its embedding and another does not, the embedding is the head of the former, and
+    the merge is untied.
+
+    Args:
+        like: whose names, config and tokenizer the merge has: the base, else the first source.
+        others: the other models.
+        resize: one of ``RESIZE``; None makes sizes that differ an error.
+        only: the tensors that are merged; all when None. Others need not be in the other models.
+
+    Raises:
+        KingyoError: tensors are missing, sizes differ, or weights mean something else; both sides are named.
+    """
+    if resize is not None and resize not in RESIZE:
+        remedy = suggest(resize, RESIZE)
+        raise KingyoError("resize", expected="a known name", received=f"'{resize}'", remedy=remedy)
+    distinct = list({id(other): other for other in others if other is not like}.values())
+    if all(_is_alike(like, other) for other in distinct):
+        noted = [note for other in distinct for note in compare(like, other)]
+        models = {model.reference: model for model in (like, *distinct)}
+        return Fit(like=like, models=models, warnings=tuple(dict.fromkeys(noted)))
+    return _Fitting(like, distinct, resize, only).run()
+
+
+class _Fitting:
+    """One agreement in the making: for each tensor and model, where its weights are."""
+
+    def __init__(
+        self, like: Checkpoint, others: Sequence[Checkpoint], resize: str | None, only: Collection[str] | None
+    ) -> None:
+        self._like = like
+        self._models = [like, *others]
+        self._resize = resize
+        self._only = only
+        self._homes: list[dict[str, str]] = [{}, *(match_names(like, other, only) for other in others)]
+        self._unmerged: set[str] = set()
+        self._rows: dict[str, tuple[int, int]] = {}  # vocabulary tensor -> its rows in like, and as agreed
+
+    def run(self) -> Fit:
+        merged = dict.fromkeys(self._like.tensors if self._only is None else self._only)
+        extra = {name: None for homes in self._homes for name in homes if name not in merged}
+        self._complete([*merged, *extra])
+        views: list[dict[str, View]] = [{} for _ in self._models]
+        for name in (*merged, *extra):
+            for own, view in zip(views, self._views(name), strict=True):
+                own[name] = view
+        noted = [note for other in self._models[1:] for note in compare(self._like, other)]
+        config, told = self._config((*merged, *extra))
+        rest = {name: whole(self._like, name, name) for name in self._like.tensors if name not in merged}
+        in_order = {name: views[0].get(name) or rest[name] for name in (*self._like.tensors, *extra)}
+        like = fitted(self._like, in_order, config)
+        models = [like]
+        models += [fitted(m, v, m.config) for m, v in zip(self._models[1:], views[1:], strict=True)]
+        return Fit(
+            like=like,
+            models={model.reference: model for model in models},
+            unmerged=frozenset(self._unmerged),
+            warnings=tuple(dict.fromkeys([*told, *noted])),
         )
-    if mine.is_floating != yours.is_floating:
+
+    def _complete(self, names: Iterable[str]) -> None:
+        """Find the weights of every tensor in every model: ties stand for what is not stored."""
+        for name in names:
+            for model, homes in zip(self._models, self._homes, strict=True):
+                if name in homes:
+                    continue
+                home = model.home(name)
+                if home is None:
+                    owner = next(
+                        m for m, known in zip(self._models, self._homes, strict=True) if name in known
+                    )
+                    raise lacking(name, owner, model, self._like)
+                homes[name] = home
+
+    def _views(self, name: str) -> list[View]:
+        """How each model reads a tensor."""
+        stored = [(m, m.tensors[homes[name]]) for m, homes in zip(self._models, self._homes, strict=True)]
+        for each in stored[1:]:
+            _check_floating(name, stored[0], each)
+        if len({info.shape for _, info in stored}) == 1:
+            return [whole(model, name, info.name) for model, info in stored]
+        if self._resize == "base":
+            self._unmerged.add(name)
+            own = whole(self._like, name, stored[0][1].name)
+            return [own] * len(stored)
+        axis = self._axis(name, [info.shape for _, info in stored])
+        if self._resize is None or axis is None:
+            raise _misfit(name, stored, self._like)
+        sizes = [info.shape[axis] for _, info in stored]
+        rows = max(sizes) if self._resize == "pad-vocab" else min(sizes)
+        self._rows[name] = sizes[0], rows
+        return [_resized(name, at, stored, rows, axis) for at in range(len(stored))]
+
+    def _axis(self, name: str, shapes: Sequence[tuple[int, ...]]) -> int | None:
+        """Where tokens are counted: the one axis in which a vocabulary's shapes differ."""
+        if self._like.layout.stack(name) is not None or not is_vocabulary(name):
+            return None
+        if len({len(shape) for shape in shapes}) > 1:
+            return None
+        axes = [i for i, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1]
+        counted = 0 if name.endswith("weight") else len(shapes[0]) - 1
+        return counted if axes == [counted] else None
+
+    def _config(self, names: Iterable[str]) -> tuple[Mapping[str, object], list[str]]:
+        """The config of the merge, and what it says that not all of the models' do."""
+        config, told = self._like.config, list[str]()
+        for name in names:
+            tied = [
+                model.reference
+                for model, homes in zip(self._models, self._homes, strict=True)
+                if is_output(name) and not is_output(homes[name])
+            ]
+            if tied and len(tied) < len(self._models):
+                config = untied(self._like, config)
+                told.append(
+                    f"{', '.join(tied)}: its head is its embedding; the merge is untied, as the others are."
+                )
+        sizes = set(self._rows.values())
+        for before, now in sorted(sizes):
+            config = with_rows(config, before, now)
+            does = "padded to" if self._resize == "pad-vocab" else "cut to"
+            told.append(f"{', '.join(name for name in self._rows)}: {does} {now} rows.")
+        return config, told
+
+
+def _is_alike(like: Checkpoint, other: Checkpoint) -> bool:
+    """Whether two models have the same tensors in the same shapes, the common case."""
+    if like.tensors.keys() != other.tensors.keys():
+        return False
+    pairs = [(info, other.tensors[name]) for name, info in like.tensors.items()]
+    return all(mine.shape == its.shape and mine.is_floating == its.is_floating for mine, its in pairs)
+
+
+def _resized(
+    name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int, axis: int
+) -> View:
+    """A vocabulary's tensor with so many rows: its own first, then those of the base, then of the others."""
+    model, info = stored[at]
+    end = min(rows, info.shape[axis])
+    pieces = [Piece(model=model, name=info.name, start=0, end=end)]
+    for donor, its in stored:
+        if its.shape[axis] > end:
+            until = min(rows, its.shape[axis])
+            if end < until:
+                pieces.append(Piece(model=donor, name=its.name, start=end, end=until))
+                end = until
+    shape = tuple(rows if i == axis else size for i, size in enumerate(info.shape))
+    return joined(model, replace(info, name=name, shape=shape), tuple(pieces), axis)
+
+
+def _check_floating(
+    name: str, one: tuple[Checkpoint, TensorInfo], other: tuple[Checkpoint, TensorInfo]
+) -> None:
+    if one[1].is_floating != other[1].is_floating:
         raise KingyoError(
-            mine.name,
-            expected=f"{mine.dtype} as in {here}",
-            received=f"{yours.dtype} in {there}",
+            name,
+            expected=f"{one[1].dtype} as in {one[0].reference}",
+            received=f"{other[1].dtype} in {other[0].reference}",
             remedy="Merge models in floating point, not quantised ones.",
         )
+
+
+def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], like: Checkpoint) -> KingyoError:
+    first, info = stored[0]
+    other, its = next((m, i) for m, i in stored if i.shape != info.shape)
+    counts_tokens = like.layout.stack(name) is None and is_vocabulary(name)
+    ways = " or ".join(RESIZE if counts_tokens else RESIZE[-1:])
+    return KingyoError(
+        name,
+        expected=f"one shape in all models: {list(info.shape)} as in {first.reference}",
+        received=f"{list(its.shape)} in {other.reference}",
+        remedy=f"Merge models of one architecture and vocabulary, or say resize: {ways}.",
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from kingyo.checkpoints.defaults import default_of
+from kingyo.checkpoints.defaults import complete, default_of
 from kingyo.checkpoints.kinds import find_kind, is_output, is_vocabulary
 from kingyo.errors import KingyoError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kingyo.checkpoints.checkpoint import Checkpoint
 
 KEY = "tie_word_embeddings"
+_INNER = ("text_config", "llm_config")
 _SPEAKING = ("language", "decoder", "shared", "encoder")
 
 
@@ -29,14 +30,28 @@ def is_tied(config: Mapping[str, object]) -> bool | None:
     return stated[0] is True if stated else None
 
 
-def untie(config: Mapping[str, object]) -> dict[str, object]:
-    """The config of the same model with a head of its own."""
+def untied(model: Checkpoint, config: Mapping[str, object]) -> dict[str, object]:
+    """The config of a merge that is like a model, but has a head of its own.
+
+    Raises:
+        KingyoError: in this architecture that would change more than the tie.
+    """
     changed = dict(config)
-    for key in ("text_config", "llm_config"):
+    for key in _INNER:
         inner = config.get(key)
         if isinstance(inner, dict) and KEY in inner:
             changed[key] = {**cast("dict[str, object]", inner), KEY: False}
-    return {**changed, KEY: False}
+    changed[KEY] = False
+    before, after = complete(config), complete(changed)
+    other = [key for key in after if key not in (KEY, *_INNER) and after[key] != before.get(key)]
+    if other:
+        raise KingyoError(
+            f"{KEY} in config.json",
+            expected="models that all tie their heads to their embeddings, or none of which does",
+            received=f"{model.reference} beside others: untying it would change {other[0]} as well",
+            remedy="Merge models that agree on it.",
+        )
+    return changed
 
 
 def find_embedding(model: Checkpoint) -> str | None:
@@ -78,6 +93,11 @@ def find_copies(model: Checkpoint) -> dict[str, str]:
 
 def stand_in(model: Checkpoint, name: str) -> str | None:
     """The tensor that stands for one that is not stored since it is tied; None when none does."""
+    if name.endswith(".bias"):
+        above = _above(name)
+        return (
+            above if above in model.tensors and model.layout.kind(above) == "head" and _ties(model) else None
+        )
     is_head = is_output(name)
     is_embedding = is_vocabulary(name) and find_kind(name, in_block=False) == "embedding"
     if not (is_head or is_embedding) or any(word.isdigit() for word in name.split(".")):
@@ -106,7 +126,7 @@ def _ties(model: Checkpoint) -> bool:
 def _biases(model: Checkpoint) -> Iterator[tuple[str, str]]:
     """A head's bias that is stored as its parent's as well: ``predictions.decoder.bias``, as in BERT."""
     for name, info in model.tensors.items():
-        above = f"{name.removesuffix('.bias').rpartition('.')[0]}.bias"
+        above = _above(name)
         if model.layout.kind(name) != "head" or not name.endswith(".bias") or above not in model.tensors:
             continue
         same = model.tensors[above].shape == info.shape and torch.equal(model.read(name), model.read(above))
@@ -114,7 +134,12 @@ def _biases(model: Checkpoint) -> Iterator[tuple[str, str]]:
             yield name, above
 
 
+def _above(bias: str) -> str:
+    """The bias of the module that holds a bias's module."""
+    return f"{bias.removesuffix('.bias').rpartition('.')[0]}.bias"
+
+
 def _texts(config: Mapping[str, object]) -> Iterator[object]:
-    for key in ("text_config", "llm_config"):
+    for key in _INNER:
         if isinstance(config.get(key), dict):
             yield config[key]

@@ -1,0 +1,96 @@
+"""What configs say about weights of the same shapes: whether they mean the same in two models.
+
+Another number of heads makes other functions of the same matrices; another rope_theta, nearly the same ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.defaults import complete
+from kingyo.errors import KingyoError
+
+Config = Mapping[str, object]
+
+_BREAKS = re.compile(
+    r"model_type|_class_name|(\w+_)?n?_?heads?|(\w+_)?head_dim|d_kv"
+    r"|(\w+_)?(act|act_fn|activation|activation_function)|feed_forward_proj"
+)
+_HARMLESS = re.compile(
+    r"_\w+|(torch_)?dtype|transformers_version|architectures|auto_map|\w*vocab_size|\w*_token_(id|index|ids)s?"
+    r"|bos_token|eos_token|\w*(dropout|pdrop|layerdrop|drop)\w*|\w*drop_path\w*|\w*initializer\w*|init_\w+|\w+_init"
+    r"|max_position_embeddings|n_positions|n_ctx|max_(length|new_tokens|source_positions|target_positions)"
+    r"|(id2label|label2id)(\.\w+)?|problem_type|finetuning_task|task_specific_params(\.\w+)*|pretraining_tp"
+    r"|tie_word_embeddings|use_cache|output_\w+|return_dict\w*|gradient_checkpointing|attn_implementation"
+    r"|router_\w+_coef\w*|quantization_config|summary_\w+|chunk_size_feed_forward|pruned_heads|torchscript"
+    r"|use_bfloat16|temperature|top_[kp]|do_sample|num_beams|repetition_penalty|forced_\w+|sample_size|name"
+)
+_TEXTS = ("text_config", "llm_config", "language_config")
+
+
+def compare(like: Checkpoint, other: Checkpoint) -> list[str]:
+    """Compare what the configs of two models with the same tensors say of their weights.
+
+    Returns:
+        Differences that bend a merge and do not break it (rope_theta, norms' eps, …), as sentences.
+
+    Raises:
+        KingyoError: heads, their size, an activation or the type of the model differ.
+    """
+    mine, yours, is_cross = _levels(like, other)
+    here, there = dict(_flat(mine)), dict(_flat(yours))
+    keys = _different(here, there)
+    if any(
+        key not in here or key not in there for key in keys
+    ):  # one is silent: its defaults may be the same
+        here, there = dict(_flat(complete(mine))), dict(_flat(complete(yours)))
+        keys = _different(here, there)
+    noted: list[str] = []
+    for key in keys:
+        last = key.rpartition(".")[2]
+        said = f"{here.get(key)!r} in {like.reference}", f"{there.get(key)!r} in {other.reference}"
+        is_told = here.get(key) is not None and there.get(key) is not None
+        if _BREAKS.fullmatch(last) and is_told and not (is_cross and last == "model_type"):
+            raise KingyoError(
+                f"{key} in config.json",
+                expected=f"{here.get(key)!r} as in {like.reference}",
+                received=said[1],
+                remedy="Merge models of one architecture.",
+            )
+        noted.append(f"{key} in config.json is {said[0]} and {said[1]}; the merge takes the former.")
+    return noted
+
+
+def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:
+    """The levels to compare: whole configs, or those of language models when only one of both is more."""
+    is_cross = (len(like.layout.parts) > 1) != (len(other.layout.parts) > 1)
+    if not is_cross:
+        return like.config, other.config, False
+    return _speaking(like.config), _speaking(other.config), True
+
+
+def _speaking(config: Config) -> Config:
+    inner = next((config[key] for key in _TEXTS if isinstance(config.get(key), Mapping)), None)
+    if inner is not None:
+        return cast("Config", inner)
+    return {key: value for key, value in config.items() if not key.endswith("_config")}
+
+
+def _flat(config: Config, path: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(cast("Config", value), f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _different(here: Config, there: Config) -> list[str]:
+    return [
+        key
+        for key in sorted({*here, *there})
+        if here.get(key) != there.get(key)
+        if not any(_HARMLESS.fullmatch(word) for word in (key, key.rpartition(".")[2]))
+    ]
