@@ -1,0 +1,25 @@
+"""Commands on a model take model+lora, and answer with the adapter merged in."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from safetensors.torch import save_file
+
+from tests.cli.conftest import World
+
+
+def test_evaluate_hears_the_adapter(world: World) -> None:
+    lora = world.folder / "lora"
+    lora.mkdir()
+    head = torch.zeros(64, 16)
+    save_file({"base_model.model.lm_head.weight": head}, lora / "adapter_model.safetensors")
+    (lora / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 1}))
+    done = world.run("evaluate", "base+lora", "task.yaml", "--answers", "answers.jsonl")
+    assert done.returncode == 0, done.stderr
+    answers = [
+        json.loads(line)["answer"] for line in (world.folder / "answers.jsonl").read_text().splitlines()
+    ]
+    assert set(answers) == {""}  # a head of zeros says the first token, padding, for ever
+    assert "base+lora on even" in done.stdout
