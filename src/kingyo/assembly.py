@@ -22,6 +22,7 @@ from kingyo.config import RunConfig, load_config, parse_config
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
 from kingyo.evolve import Event, Journey
+from kingyo.kernels.facts import Facts
 from kingyo.merge import Sources, plan
 from kingyo.models.language import LiveModel
 from kingyo.models.loading import require_device
@@ -148,7 +149,9 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     return Journey(
         store=store,
         evaluate=Evaluator(
-            model, Sources(models.by_reference, folder), build_task(config.task, splits, folder)
+            model,
+            Sources(models.by_reference, folder, Facts(file=store.folder / "facts.sqlite")),
+            build_task(config.task, splits, folder),
         ),
         baselines=baseline_recipes(config, models),
         searches=searches(config, folder, models),

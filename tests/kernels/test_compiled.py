@@ -61,7 +61,8 @@ def keeps(draw: st.DrawFn, n: int) -> Keep | None:
         return Band(low=draw(st.sampled_from([None, limits[0]])), high=limits[1])
     if kind == "chance":
         return Chance(key=key, density=draw(st.floats(0, 1)))
-    ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous()
+    kind = draw(st.sampled_from([torch.int32, torch.uint16] if n < 65536 else [torch.int32]))
+    ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous().to(kind)
     return RankedChance(
         key=key, ranks=ranks, least=draw(st.floats(0, 0.5)), step=0.5 / n, inverse=kind == "inverse"
     )

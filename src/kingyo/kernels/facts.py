@@ -1,44 +1,58 @@
-"""Measures of tensors, kept for the next candidate: the least recently used go first."""
+"""Measures of tensors, kept for the next candidate, and for the next process beside the run.
+
+In memory the least recently used go first. On disk is a cache: it may be deleted at any time.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, MutableMapping
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
-Fact = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.uint32]
+Fact = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.uint32] | NDArray[np.uint16]
+
+PASSING = "passing "
+"""Names that begin so are of numbers that few candidates share: they are not kept on disk."""
+_LARGEST_ON_DISK = 1 << 20  # bytes; what is larger is measured again sooner than it is read
+_COMMIT_EVERY = 64
 
 
 class Facts(MutableMapping[str, Fact]):
     """A mapping that forgets; several threads may use it.
 
     Args:
-        max_bytes: how much it may keep.
+        max_bytes: how much it may keep in memory.
+        file: where small facts are kept for other processes; None keeps nothing on disk.
     """
 
-    def __init__(self, max_bytes: int = 256 << 20) -> None:
+    def __init__(self, max_bytes: int = 1 << 30, file: Path | None = None) -> None:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, Fact] = OrderedDict()
         self._lock = Lock()
+        self._disk = None if file is None else _Disk(file)
         self.n_bytes = 0
 
     def __getitem__(self, name: str) -> Fact:
         with self._lock:
-            self._kept.move_to_end(name)
-            return self._kept[name]
+            if name in self._kept:
+                self._kept.move_to_end(name)
+                return self._kept[name]
+            found = None if self._disk is None else self._disk.read(name)
+            if found is None:
+                raise KeyError(name)
+            self._keep(name, found)
+            return found
 
     def __setitem__(self, name: str, fact: Fact) -> None:
-        if fact.nbytes > self._max_bytes:
-            return
         with self._lock:
-            old = self._kept.pop(name, None)
-            self._kept[name] = fact
-            self.n_bytes += fact.nbytes - (old.nbytes if old is not None else 0)
-            while self.n_bytes > self._max_bytes:
-                self.n_bytes -= self._kept.popitem(last=False)[1].nbytes
+            self._keep(name, fact)
+            if self._disk is not None and fact.nbytes <= _LARGEST_ON_DISK and not name.startswith(PASSING):
+                self._disk.write(name, fact)
 
     def __delitem__(self, name: str) -> None:
         with self._lock:
@@ -49,3 +63,75 @@ class Facts(MutableMapping[str, Fact]):
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def flush(self) -> None:
+        """Make what was written to disk last."""
+        with self._lock:
+            if self._disk is not None:
+                self._disk.commit()
+
+    def _keep(self, name: str, fact: Fact) -> None:
+        if fact.nbytes > self._max_bytes:
+            return
+        old = self._kept.pop(name, None)
+        self._kept[name] = fact
+        self.n_bytes += fact.nbytes - (old.nbytes if old is not None else 0)
+        while self.n_bytes > self._max_bytes:
+            self.n_bytes -= self._kept.popitem(last=False)[1].nbytes
+
+
+class _Disk:
+    """Facts in a SQLite file. Whatever is wrong with it, it is only a cache: then nothing is kept."""
+
+    def __init__(self, file: Path) -> None:
+        self._uncommitted = 0
+        self._db: sqlite3.Connection | None = None
+        try:
+            self._db = sqlite3.connect(file, check_same_thread=False, timeout=1.0)
+            self._db.execute("PRAGMA synchronous = OFF")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, dtype TEXT, shape TEXT, data BLOB)"
+            )
+            self._db.commit()
+        except sqlite3.Error:
+            self._give_up()
+
+    def read(self, name: str) -> Fact | None:
+        if self._db is None:
+            return None
+        try:
+            row = self._db.execute("SELECT dtype, shape, data FROM fact WHERE name = ?", (name,)).fetchone()
+        except sqlite3.Error:
+            self._give_up()
+            return None
+        if row is None:
+            return None
+        shape = tuple(int(length) for length in str(row[1]).split())
+        return np.frombuffer(row[2], dtype=row[0]).reshape(shape)
+
+    def write(self, name: str, fact: Fact) -> None:
+        if self._db is None:
+            return
+        shape = " ".join(str(length) for length in fact.shape)
+        row = (name, fact.dtype.str, shape, np.ascontiguousarray(fact).tobytes())
+        try:
+            self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?)", row)
+            self._uncommitted += 1
+            if self._uncommitted >= _COMMIT_EVERY:
+                self.commit()
+        except sqlite3.Error:
+            self._give_up()
+
+    def commit(self) -> None:
+        if self._db is None or not self._uncommitted:
+            return
+        try:
+            self._db.commit()
+            self._uncommitted = 0
+        except sqlite3.Error:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._db = None

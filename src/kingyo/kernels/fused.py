@@ -6,8 +6,9 @@ Nothing here checks its arguments: ``packed`` does.
 
 The text has five parts, as in ``bb/b/b/c./en``: dtypes of the sources (``b`` bfloat16, ``h`` float16, ``f``
 float32); of the base, or ``-``; of the output; what is kept of each source (``.`` all, ``l`` the largest,
-``m`` those but for the very largest, ``c`` by chance, ``r`` and ``R`` by chance and rank); and switches
-(``e`` elect, ``q`` by equal votes, ``n`` normalize, ``s`` only what varies most).
+``m`` those but for the very largest, ``c`` by chance, ``r`` by chance and a rank of 16 bits, ``t`` of 32 bits,
+``R`` and ``T`` the same over the chance); and switches (``e`` elect, ``q`` by equal votes, ``n`` normalize,
+``s`` only what varies most).
 """
 
 # pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false, reportPrivateImportUsage=false
@@ -24,6 +25,7 @@ from numba.extending import intrinsic
 
 from kingyo.kernels.lanes import (
     DOUBLE,
+    I16,
     I32,
     I64,
     Lanes,
@@ -136,11 +138,12 @@ def mask(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
         return (delta.size() >= first).pick(1.0, 0.0) - (delta.size() >= second).pick(1.0, 0.0)
     if kind == "c":
         return (chance(step, source, index) < first * 2.0**24).pick(1.0, 0.0)
-    ranks = load_integers(step.builder, step.address(2 + len(step.sources) + source), index, step.width)
+    table = step.address(2 + len(step.sources) + source)
+    ranks = load_integers(step.builder, table, index, I16 if kind in "rR" else I32, step.width)
     likely = ranks.to_floats() * second + first
     kept = (chance(step, source, index) * 2.0**-24 < likely).pick(1.0, 0.0)
     smallest = float(np.float32(1e-12))
-    return kept / (likely < smallest).pick(smallest, likely) if kind == "R" else kept
+    return kept / (likely < smallest).pick(smallest, likely) if kind in "RT" else kept
 
 
 def variance(deltas: list[Lanes]) -> Lanes:
@@ -406,4 +409,5 @@ blend = Described(_blend_span)
 sums = Described(_sums_span, types.float64[:, ::1])
 histogram = Described(_histogram_span, types.int64[::1], types.float32[::1])
 collect = Described(_collect_span, types.uint32, types.float32[::1], types.uint32[::1], types.int64[::1])
-ranks = Described(_ranks_span, types.int64, types.uint32[:, ::1], types.int32[::1])
+ranks = Described(_ranks_span, types.int64, types.uint32[:, ::1], types.uint16[::1])
+long_ranks = Described(_ranks_span, types.int64, types.uint32[:, ::1], types.int32[::1])

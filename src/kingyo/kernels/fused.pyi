@@ -56,6 +56,8 @@ def ranks(
     stop: int,
     length: int,
     scratch: NDArray[np.uint32],
-    found: NDArray[np.int32],
+    found: NDArray[np.uint16] | NDArray[np.int32],
     /,
 ) -> None: ...
+
+long_ranks = ranks

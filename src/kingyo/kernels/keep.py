@@ -89,7 +89,7 @@ class RankedChance:
 
     Attributes:
         key: of the random numbers.
-        ranks: the rank of each entry, int32, flat.
+        ranks: the rank of each entry, uint16 or int32, flat.
         least: probability of rank 0.
         step: what one rank adds.
         inverse: scale what is kept by one over its probability.
@@ -103,7 +103,7 @@ class RankedChance:
 
     def mask(self, delta: Tensor, span: Span) -> Tensor:
         """See ``Keep``; with ``inverse``, 1/p in place of 1."""
-        chance = self.ranks[span[0] : span[1]].float().mul_(float(np.float32(self.step)))
+        chance = self.ranks[span[0] : span[1]].int().float().mul_(float(np.float32(self.step)))
         chance.add_(float(np.float32(self.least)))
         kept = torch.lt(uniform(self.key, *span), chance, out=torch.empty_like(delta))
         return kept.div_(chance.clamp_(min=1e-12)) if self.inverse else kept

@@ -150,11 +150,13 @@ def load(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, dtype: str, 
     return Lanes(builder, raw)
 
 
-def load_integers(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, width: int) -> Lanes:
-    """32-bit integers from memory."""
-    raw = builder.load(_pointer(builder, address, index, I32, width))
+def load_integers(
+    builder: ir.IRBuilder, address: ir.Value, index: ir.Value, kind: ir.IntType, width: int
+) -> Lanes:
+    """Unsigned 16-bit or signed 32-bit integers from memory, as 32-bit ones."""
+    raw = builder.load(_pointer(builder, address, index, kind, width))
     raw.align = 1
-    return Lanes(builder, raw)
+    return Lanes(builder, builder.zext(raw, ir.VectorType(I32, width)) if kind.width == 16 else raw)
 
 
 def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str) -> None:

@@ -22,6 +22,7 @@ from kingyo.kernels.passes import by_spans, is_compiled
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Ranks = reference.Ranks
 
 _SHIFT = 15  # as in ``fused``, which is not imported where nothing is compiled
 _CHUNK = 1 << 12
@@ -88,12 +89,12 @@ def size_counts(sources: Sequence[Tensor], base: Tensor) -> Counts:
     return _cropped(np.bincount(bins, minlength=1))
 
 
-def row_ranks(source: Tensor, base: Tensor) -> NDArray[np.int32]:
+def row_ranks(source: Tensor, base: Tensor) -> Ranks:
     """The rank of each entry's magnitude within its row, from 0 for the smallest; of equal ones the first is
     lower. A vector is one row; further dimensions belong to the row.
 
     Returns:
-        int32, flat.
+        uint16, or int32 where rows are longer than 65,536; flat.
     """
     length = source[0].numel() if source.dim() > 1 and len(source) else source.numel()
     blend = _blend([source], base)
@@ -101,13 +102,14 @@ def row_ranks(source: Tensor, base: Tensor) -> NDArray[np.int32]:
         return reference.row_ranks(source, base, length)
     from kingyo.kernels import fused
 
-    found = np.empty(source.numel(), dtype=np.int32)
+    found = reference.empty_ranks(source.numel(), length)
+    sorted_into = fused.ranks if found.dtype == np.uint16 else fused.long_ranks
 
     def sort(span: Span) -> None:
         scratch = np.empty((4, length), dtype=np.uint32)
         for packed, (start, stop) in pack(blend, span, torch.float32):
             there = packed.into(scratch.ctypes.data)
-            fused.ranks(*there.arguments, start, stop, length, scratch, found)
+            sorted_into(*there.arguments, start, stop, length, scratch, found)
 
     by_spans(source.numel(), sort, align=length)
     return found

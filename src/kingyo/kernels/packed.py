@@ -124,7 +124,8 @@ def _kept(term: Term, start: int) -> tuple[str, float, float]:
     if isinstance(keep, Chance):
         return "c", keep.density, 0.0
     assert isinstance(keep, RankedChance)
-    return ("R" if keep.inverse else "r"), keep.least, keep.step
+    letter = "r" if keep.ranks.dtype == torch.uint16 else "t"
+    return (letter.upper() if keep.inverse else letter), keep.least, keep.step
 
 
 def _key(keep: Keep | None) -> tuple[int, int]:

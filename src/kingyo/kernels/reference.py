@@ -16,6 +16,7 @@ from kingyo.kernels.blocks import Span, block_sums, rows, spans
 from kingyo.kernels.keep import Limit
 
 Floats = NDArray[np.float64]
+Ranks = NDArray[np.uint16] | NDArray[np.int32]
 
 
 def sums(blend: Blend, what: str) -> Floats:
@@ -62,14 +63,19 @@ def limit_among(numbers: NDArray[np.float32], places: NDArray[np.int64], count: 
     return Limit(least=float(least), before=int(equals[count - above - 1]) + 1)
 
 
-def row_ranks(source: Tensor, base: Tensor, length: int) -> NDArray[np.int32]:
+def row_ranks(source: Tensor, base: Tensor, length: int) -> Ranks:
     """The rank of each entry's magnitude within its row of ``length``, equal ones in order."""
-    ranks = np.empty(source.numel(), dtype=np.int32)
+    ranks = empty_ranks(source.numel(), length)
     for (start, stop), deltas in _blocks_of_rows(source, base, length):
         order = np.argsort(deltas.numpy().reshape(-1, length), axis=1, kind="stable")
         table = ranks[start:stop].reshape(-1, length)
-        np.put_along_axis(table, order, np.arange(length, dtype=np.int32)[None, :], axis=1)
+        np.put_along_axis(table, order, np.arange(length, dtype=ranks.dtype)[None, :], axis=1)
     return ranks
+
+
+def empty_ranks(n: int, length: int) -> Ranks:
+    """Memory for n ranks within rows of ``length``."""
+    return np.empty(n, dtype=np.uint16) if length <= 1 << 16 else np.empty(n, dtype=np.int32)
 
 
 def _blocks_of_rows(source: Tensor, base: Tensor, length: int) -> Iterator[tuple[Span, Tensor]]:

@@ -29,6 +29,7 @@ def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> N
     """
     _check_live(plan, weights)
     execute(plan.jobs, plan.sources.read, _Live(weights), plan.sources.facts, how)
+    plan.sources.facts.flush()
 
 
 class _Live:

@@ -139,7 +139,8 @@ class TensorContext:
         """A measure of some sources (and the base), taken now unless it was taken before.
 
         Args:
-            what: name of the measure, with every number that it depends on.
+            what: name of the measure, with every number that it depends on; beginning with ``facts.PASSING``
+                if few candidates will ask for the same.
             sources: positions of the sources that it depends on.
             measure: takes it.
         """
@@ -161,11 +162,13 @@ class Guide:
     Attributes:
         when: when to choose it; one or two sentences.
         source: who says so: authors, year, title, where.
+        how: what it computes, where the docstring of its class does not say it.
         differs: where its results are not those of mergekit 0.1.5, and why; one or two sentences each.
     """
 
     when: str
     source: str
+    how: str = ""
     differs: tuple[str, ...] = ()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kingyo.kernels import Blend, Limit, Term
 from kingyo.kernels.differences import varied
+from kingyo.kernels.facts import PASSING
 from kingyo.kernels.measures import energies, most_varied
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -60,7 +61,7 @@ class Sce:
         spread = _selected(sources, base, values.number("select_topk"), context)
         which = "all" if spread is None else f"{spread.least!r} {spread.before}"
         found = context.recall(
-            f"energies of {which}", range(len(sources)), lambda: energies(sources, base, spread)
+            f"{PASSING}energies of {which}", range(len(sources)), lambda: energies(sources, base, spread)
         )
         total = float(sum(float(each) for each in found)) or 1.0
         shares = [float(each) / total for each in found]
@@ -92,7 +93,7 @@ def _selected(sources: Sequence[Tensor], base: Tensor, topk: float, context: Ten
         limit = most_varied(sources, base, count)
         return np.array([limit.least, limit.before], dtype=np.float64)
 
-    found = context.recall(f"most varied {count}", every, measure)
+    found = context.recall(f"{PASSING}most varied {count}", every, measure)
     return Limit(least=float(found[0]), before=int(found[1]))
 
 

@@ -9,12 +9,13 @@ import numpy as np
 from torch import Tensor
 
 from kingyo.kernels import Blend, Keep, Limit, Term
+from kingyo.kernels.facts import PASSING
 from kingyo.kernels.measures import Counts, largest, magnitude, size_counts
 from kingyo.methods.contract import MethodValues, Parameter, TensorContext
 
 WEIGHT = Parameter(
     name="weight",
-    doc="How much of this source; required.",
+    doc="How much of this source.",
     search_low=0.0,
     search_high=1.0,
     per_source=True,
@@ -117,7 +118,7 @@ def largest_entries(
         limit = largest(sources[source], base, count, counts)
         return np.array([limit.least, limit.before], dtype=np.float64)
 
-    found = cast("Sequence[float]", context.recall(f"largest {count}", (source,), measure))
+    found = cast("Sequence[float]", context.recall(f"{PASSING}largest {count}", (source,), measure))
     return Limit(least=float(found[0]), before=int(found[1]))
 
 

@@ -1,0 +1,64 @@
+"""Facts: kept within bounds, given back as they were, from memory or from a file that may be broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.kernels.facts import PASSING, Facts
+
+KINDS = (np.float64, np.int64, np.int32, np.uint32, np.uint16)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=40), st.integers(0, 800))
+def test_it_keeps_its_bound(writes: list[tuple[int, int]], limit: int) -> None:
+    facts = Facts(limit)
+    for name, length in writes:
+        facts[str(name)] = np.full(length, name, dtype=np.float64)
+        assert facts.n_bytes == sum(facts[each].nbytes for each in facts) <= limit
+    for name in list(facts):
+        assert set(facts[name].tolist()) <= {float(name)}
+        del facts[name]
+    assert facts.n_bytes == 0 and len(facts) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(0,), (7,), (3, 4)])
+def test_another_process_finds_them(tmp_path: Path, kind: type, shape: tuple[int, ...]) -> None:
+    written = Facts(file=tmp_path / "facts.sqlite")
+    fact = np.arange(np.prod(shape)).astype(kind).reshape(shape)
+    written["a\nb"] = fact
+    written[f"{PASSING}limit"] = fact
+    written.flush()
+    read = Facts(file=tmp_path / "facts.sqlite")
+    assert read["a\nb"].dtype == fact.dtype and np.array_equal(read["a\nb"], fact)
+    assert read.get(f"{PASSING}limit") is None and read.get("other") is None
+
+
+def test_what_is_large_stays_in_memory(tmp_path: Path) -> None:
+    written = Facts(file=tmp_path / "facts.sqlite")
+    written["ranks"] = np.zeros(1 << 20, dtype=np.int32)
+    written.flush()
+    assert written.get("ranks") is not None
+    assert Facts(file=tmp_path / "facts.sqlite").get("ranks") is None
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but text", b""])
+def test_a_broken_file_costs_nothing_but_itself(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "facts.sqlite"
+    file.write_bytes(content)
+    facts = Facts(file=file)
+    facts["a"] = np.ones(3)
+    facts.flush()
+    assert np.array_equal(facts["a"], np.ones(3))
+
+
+def test_a_folder_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
+    facts = Facts(file=tmp_path / "gone" / "facts.sqlite")
+    facts["a"] = np.ones(3)
+    facts.flush()
+    assert np.array_equal(facts["a"], np.ones(3))
