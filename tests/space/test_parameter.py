@@ -88,6 +88,22 @@ def test_deterministic_methods_carry_no_seed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "values", "message"),
+    [
+        ("karcher", {"max_iter": Bounds(low=1, high=2.5)}, "a whole number"),
+        ("nearswap", {"t": Bounds(low=0, high=1)}, "a range above 0"),
+        ("arcee_fusion", {}, "Take another method"),
+        ("karcher", {}, "Give one of max_iter, tol a range"),
+    ],
+)
+def test_what_cannot_be_searched_in_other_scales(
+    method: str, values: dict[str, Bounds], message: str
+) -> None:
+    with pytest.raises(KingyoError, match=message):
+        space(method, **values)
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"wieght": Bounds(low=0, high=1)}, "Did you mean 'weight'"),
@@ -99,6 +115,24 @@ def test_deterministic_methods_carry_no_seed() -> None:
 def test_what_cannot_be_searched_is_said(values: dict[str, float | bool | Bounds], message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         space(**values)
+
+
+def test_powers_of_ten_are_searched_evenly() -> None:
+    found = space("nearswap", groups="kind")
+    (axis, *_) = found.axes
+    assert (axis.name, axis.low, axis.high) == ("log10 t/embedding", -5, -1)
+    assert axis.first == pytest.approx(-3)
+    recipe = found.decode((-2.0,) * len(found.axes))
+    assert recipe.value_of("t", None, TENSORS[0], 0.0) == pytest.approx(0.01)
+    assert found.searched["t"].first == pytest.approx(1e-3)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_whole_numbers_are_searched_as_such() -> None:
+    found = space("karcher", max_iter=Bounds(low=1, high=10))
+    (axis,) = found.axes
+    assert (axis.kind, axis.low, axis.high, axis.first) == ("int", 1, 10, 5)
+    assert found.decode((7.0,)).parameters == {"max_iter": 7.0}
 
 
 def test_a_genome_of_the_wrong_length_is_refused() -> None:

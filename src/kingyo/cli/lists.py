@@ -11,7 +11,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from kingyo.errors import KingyoError
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 OWN_GRADER = (
@@ -46,37 +49,69 @@ def add_to(app: typer.Typer) -> None:
 def show_list(
     what: Annotated[What, typer.Argument(help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the page docs/methods.md (methods only).")
+    ] = False,
 ) -> None:
     """List merge methods, strategies, graders or presets, with their options.
 
     Example: `kingyo list methods`
     """
-    rows = {
+    if as_markdown:
+        typer.echo(_page(what), nl=False)
+        return
+    if as_json:
+        typer.echo(json.dumps(_as_data(what), ensure_ascii=False, indent=2))
+        return
+    table = Table("name", "what", "options", show_lines=True)
+    for row in _rows(what):
+        table.add_row(row.name, escape(row.doc), escape("\n".join(row.options)))
+    Console().print(table)
+
+
+def _rows(what: What) -> list[Row]:
+    return {
         What.methods: _methods,
         What.strategies: _strategies,
         What.graders: _graders,
         What.presets: _presets,
     }[what]()
-    if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], ensure_ascii=False, indent=2))
-        return
-    table = Table("name", "what", "options", show_lines=True)
-    for row in rows:
-        table.add_row(row.name, row.doc, "\n".join(row.options))
-    Console().print(table)
+
+
+def _as_data(what: What) -> list[dict[str, object]]:
+    if what is not What.methods:
+        return [dataclasses.asdict(row) for row in _rows(what)]
+    from kingyo.methods.catalogue import describe, ordered
+
+    return [describe(name) for name in ordered()]
+
+
+def _page(what: What) -> str:
+    from kingyo.methods.catalogue import page
+
+    if what is not What.methods:
+        raise KingyoError(
+            "--markdown",
+            expected="methods, which have a page",
+            received=what.value,
+            remedy="Leave the flag out, or take --json.",
+        )
+    return page()
 
 
 def _methods() -> list[Row]:
     from kingyo.methods import METHODS
+    from kingyo.methods.catalogue import default, inputs, kind, ordered, searched
 
     found: list[Row] = []
-    for name in METHODS.names():
+    for name in ordered():
         method = METHODS.get(name)
         options = [
-            f"{each.name}{'' if each.default is None else f' ({_shown(each.default)})'}: {each.doc}"
+            f"{each.name} ({default(each)}; {kind(each)}{', per source' if each.per_source else ''}"
+            f"{'' if each.search_low is None else f'; searched {searched(each)}'}): {each.doc}"
             for each in method.params
         ]
-        found.append(Row(name=name, doc=method.doc, options=options))
+        found.append(Row(name=name, doc=f"{method.doc} Merges {inputs(method)}.", options=options))
     return found
 
 

@@ -30,8 +30,6 @@ _GAMMA = Parameter(
     default=0.01,
     low=0.0,
     high=1.0,
-    search_low=0.0,
-    search_high=0.05,
     per_source=True,
 )
 

@@ -50,7 +50,7 @@ class Consensus:
         LAMBDA,
     )
     needs_base = True
-    min_sources = 1
+    min_sources = 2
     max_sources = None
     stochastic = False
     guide = Guide(

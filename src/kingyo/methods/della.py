@@ -25,8 +25,6 @@ _EPSILON = Parameter(
     default=0.15,
     low=0.0,
     high=0.5,
-    search_low=0.0,
-    search_high=0.3,
     per_source=True,
 )
 _BY_CHANCE = Parameter(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
-from kingyo.methods.spectral import SPECTRAL, Spectral, decompose, nearest_orthogonal
+from kingyo.methods.spectral import SPECTRAL, Spectral, decompose, described, nearest_orthogonal
 from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
 
 
@@ -24,10 +24,10 @@ def isotropic(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
 
 
 def isotropic_with_tasks(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
-    """σ̄ U* V*ᵀ of the common directions, and those that tasks have outside of their span.
+    """σ̄ U′ V′ᵀ of the common directions, and those that tasks have outside of their span.
 
     The k = round(common · r) leading directions of Σ wᵢδᵢ are common (r = min(rows, columns)); each task adds
-    the (r - k) // n leading ones of wᵢδᵢ less its part in the common span. U* and V* are the nearest matrices
+    the (r - k) // n leading ones of wᵢδᵢ less its part in the common span. U′ and V′ are the nearest matrices
     with orthonormal columns, σ̄ is the mean of all singular values.
     """
     r = min(deltas[0].shape)
@@ -76,6 +76,7 @@ for _method in (
             when="Several fine-tunes on different tasks, of which a plain sum favours the loudest. "
             "Tune lambda.",
             source=_SOURCE,
+            how=described(isotropic),
             differs=_DIFFERS,
         ),
     ),
@@ -101,6 +102,7 @@ for _method in (
         guide=Guide(
             when="As iso_c, with many tasks: what only one of them needs has room of its own.",
             source=_SOURCE,
+            how=described(isotropic_with_tasks),
             differs=_DIFFERS,
         ),
     ),

@@ -14,7 +14,7 @@ from kingyo.errors import KingyoError
 from kingyo.kernels import Blend
 from kingyo.kernels.blend import plain_sum
 from kingyo.methods import METHODS
-from kingyo.methods.contract import MethodValues, Parameter, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import LAMBDA, WEIGHT, blend, normalize
 
 _SMALLEST_SUM = 1e-8
@@ -33,6 +33,14 @@ class Linear:
     min_sources = 1
     max_sources = None
     stochastic = False
+    guide = Guide(
+        when="Checkpoints of one training run, or fine-tunes near to one another; the baseline of all.",
+        source='Wortsman et al. 2022, "Model soups: Averaging weights of multiple fine-tuned models improves '
+        'accuracy without increasing inference time" (arXiv 2203.05482)',
+        differs=(
+            "Weights that sum to zero are an error unless normalize is false; mergekit writes infinities.",
+        ),
+    )
 
     def __call__(
         self,
@@ -76,6 +84,10 @@ class TaskArithmetic:
     min_sources = 1
     max_sources = None
     stochastic = False
+    guide = Guide(
+        when="Fine-tunes of one base on different tasks; the first to try, and the fastest to search.",
+        source='Ilharco et al. 2023, "Editing models with task arithmetic" (arXiv 2212.04089)',
+    )
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /

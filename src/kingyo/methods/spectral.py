@@ -7,6 +7,7 @@ copy of a large matrix is made, nor its decomposition.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -35,7 +36,7 @@ SPECTRAL = Parameter(
 
 @dataclass(frozen=True, kw_only=True)
 class Spectral:
-    """θ₀ + λ M, where M is made of the singular vectors of the task vectors, as matrices.
+    """θ₀ + λ M, where M is made of the singular vectors of the n task vectors, as matrices.
 
     Tensors that are not matrices, and matrices with fewer rows or columns than sources (or 2), are averaged:
     θ₀ + λ Σ wᵢδᵢ / n.
@@ -69,6 +70,11 @@ class Spectral:
             for each, weight in zip(sources, values.each("weight"), strict=True)
         )
         return Blend(shape=tuple(base.shape), terms=terms, base=base, scale=scale)
+
+
+def described(core: Core) -> str:
+    """What a method with this core computes, in the words of both docstrings."""
+    return f"{inspect.getdoc(Spectral)}".replace("\n\nTensors", f"\n\nM = {inspect.getdoc(core)}\n\nTensors")
 
 
 def decompose(matrix: Tensor, largest: float | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kingyo.kernels import Band, Blend, Keep
 from kingyo.methods import METHODS
-from kingyo.methods.contract import MethodValues, TensorContext
+from kingyo.methods.contract import Guide, MethodValues, TensorContext
 from kingyo.methods.task_vectors import (
     DENSITY,
     LAMBDA,
@@ -37,6 +37,12 @@ class Ties:
     min_sources = 1
     max_sources = None
     stochastic = False
+    guide = Guide(
+        when="Fine-tunes of one base on different tasks, of which a plain sum loses some: signs conflict.",
+        source='Yadav et al. 2023, "TIES-Merging: Resolving interference when merging models" '
+        "(arXiv 2306.01708)",
+        differs=("Of equal magnitudes the first entries are kept; which ones mergekit keeps is left open.",),
+    )
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

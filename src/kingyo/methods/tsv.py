@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues
-from kingyo.methods.spectral import Spectral, decompose, nearest_orthogonal
+from kingyo.methods.spectral import Spectral, decompose, described, nearest_orthogonal
 
 
 def task_singular_vectors(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
@@ -40,10 +40,11 @@ TSV = Spectral(
     "singular value decompositions: other bits on another machine are possible.",
     core=task_singular_vectors,
     guide=Guide(
-        when="Several fine-tunes on different tasks, and merges without a search: best or second of current "
-        "benchmarks. It takes minutes for a model of 0.5B: not for a search.",
+        when="Several fine-tunes on different tasks, and no search: its authors report better merges than by "
+        "TIES or consensus, untuned.",
         source='Gargiulo et al. 2025, "Task singular vectors: Reducing task interference in model merging" '
         "(arXiv 2412.00081)",
+        how=described(task_singular_vectors),
         differs=(
             "Not in mergekit. Weights per source are ours; with 1 for each it is the paper's.",
             "Directions with singular values below 1e-5 of the largest take no part; the authors' code lets "

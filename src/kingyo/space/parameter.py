@@ -6,8 +6,9 @@ A genome decodes to a recipe that mergekit can read where it has the method: val
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints.layout import Layout
 from kingyo.errors import KingyoError, suggest
@@ -69,16 +70,22 @@ class ParameterSpace:
                 )
             _check_value(known[name], value)
         if not self.axes:
+            numbers = [name for name, parameter in known.items() if parameter.kind != "bool"]
             raise KingyoError(
                 "merge.parameters",
                 expected="at least one parameter that is searched",
                 received="fixed values only",
-                remedy=f"Give one of {', '.join(known)} a range: {{from: 0, to: 1}}.",
+                remedy=f"Give one of {', '.join(numbers)} a range: {{from: 0, to: 1}}."
+                if numbers
+                else f"Take another method: {self.method.name} has no number to search.",
             )
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """One axis per searched parameter, source and group; named ``weight/ja/block.3``."""
+        """One axis per searched parameter, source and group; named ``weight/ja/block.3``.
+
+        Axes of parameters with a logarithmic scale are in powers of ten, and named ``log10 t/block.3``.
+        """
         return tuple(axis for parameter in self.method.params for axis in self._axes_of(parameter))
 
     @property
@@ -112,22 +119,24 @@ class ParameterSpace:
     def _bounds(self, parameter: Parameter) -> Bounds | None:
         value = self.values.get(parameter.name)
         if isinstance(value, Bounds):
-            return value
+            return _with_start(value, parameter)
         if value is not None or parameter.search_low is None or parameter.search_high is None:
             return None
-        return Bounds(low=parameter.search_low, high=parameter.search_high)
+        return _with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
 
     def _axes_of(self, parameter: Parameter) -> list[Axis]:
         bounds = self._bounds(parameter)
         if bounds is None:
             return []
         owners = list(self.sources) if parameter.per_source else [None]
+        scale = math.log10 if parameter.search_scale == "log" else float
         return [
             Axis(
-                name=_axis_name(parameter.name, owner, group),
-                low=bounds.low,
-                high=bounds.high,
-                start=bounds.start,
+                name=_axis_name(parameter, owner, group),
+                low=scale(bounds.low),
+                high=scale(bounds.high),
+                kind="int" if parameter.kind == "int" else "float",
+                start=None if bounds.start is None else scale(bounds.start),
             )
             for owner in owners
             for group in self.layout.groups(self.groups)
@@ -141,12 +150,14 @@ class ParameterSpace:
                 if owner is None and fixed is not None and not isinstance(fixed, Bounds):
                     found[parameter.name] = fixed
             elif parameter.per_source == (owner is not None):
-                found[parameter.name] = self._grouped(genes, parameter.name, owner)
+                found[parameter.name] = self._grouped(genes, parameter, owner)
         return found
 
-    def _grouped(self, genes: Mapping[str, float], parameter: str, owner: str | None) -> Value:
+    def _grouped(self, genes: Mapping[str, float], parameter: Parameter, owner: str | None) -> Value:
         groups = list(self.layout.groups(self.groups))
         values = {group: genes[_axis_name(parameter, owner, group)] for group in groups}
+        if parameter.search_scale == "log":
+            values = {group: 10.0**gene for group, gene in values.items()}
         if len(groups) == 1:
             return values[groups[0]]
         return self.layout.conditionals(self.groups, values)
@@ -167,10 +178,30 @@ def parent_recipe(reference: str, dtype: str | None) -> Recipe:
     )
 
 
-def _axis_name(parameter: str, owner: str | None, group: str) -> str:
-    return "/".join(part for part in (parameter, owner, group) if part is not None)
+def _axis_name(parameter: Parameter, owner: str | None, group: str) -> str:
+    name = f"log10 {parameter.name}" if parameter.search_scale == "log" else parameter.name
+    return "/".join(part for part in (name, owner, group) if part is not None)
+
+
+def _with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
+    """The middle, where none is given: on a logarithmic scale, or the whole number below."""
+    if bounds.start is not None or (parameter.kind != "int" and parameter.search_scale != "log"):
+        return bounds
+    if parameter.search_scale == "log":
+        return replace(bounds, start=math.sqrt(bounds.low * bounds.high))
+    return replace(bounds, start=float(math.floor(bounds.first)))
 
 
 def _check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
-    for each in (value.low, value.high) if isinstance(value, Bounds) else (value,):
+    if not isinstance(value, Bounds):
+        parameter.check(value, "merge.parameters")
+        return
+    for each in (value.low, value.high, *([] if value.start is None else [value.start])):
         parameter.check(each, "merge.parameters")
+    if parameter.search_scale == "log" and value.low <= 0:
+        raise KingyoError(
+            f"{parameter.name} of merge.parameters",
+            expected="a range above 0, since it is searched in powers of ten",
+            received=f"from {value.low:g}",
+            remedy="Raise from, such as to 1e-6.",
+        )

@@ -1,0 +1,48 @@
+"""What is said of the methods is what they declare; docs/methods.md is up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kingyo.methods import METHODS, guide_of
+from kingyo.methods.catalogue import default, describe, inputs, kind, ordered, page, searched
+
+PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
+
+
+def test_the_page_is_up_to_date() -> None:
+    remedy = "run: kingyo list methods --markdown > docs/methods.md"
+    assert PAGE.read_text(encoding="utf-8") == page(), remedy
+
+
+def test_every_method_is_listed_once() -> None:
+    assert sorted(ordered()) == METHODS.names()
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_method_says_when_to_choose_it_and_who_says_so(name: str) -> None:
+    guide = guide_of(METHODS.get(name))
+    assert guide is not None and guide.when and guide.source
+    assert f"\n## {name}\n" in page()
+    described = describe(name)
+    assert described["source"] == guide.source
+    parameters = described["parameters"]
+    assert isinstance(parameters, list)
+    assert [each["name"] for each in parameters] == [each.name for each in METHODS.get(name).params]
+
+
+def test_words() -> None:
+    told = {name: inputs(METHODS.get(name)) for name in ("slerp", "ties", "nuslerp", "karcher")}
+    assert told == {
+        "slerp": "a base and 1 source",
+        "ties": "a base and 1 or more sources",
+        "nuslerp": "2 sources, a base if you like",
+        "karcher": "1 or more sources",
+    }
+    parameters = {each.name: each for name in METHODS.names() for each in METHODS.get(name).params}
+    assert kind(parameters["density"]) == "number from 0 to 1"
+    assert kind(parameters["max_iter"]) == "whole number of at least 0"
+    assert default(parameters["rescale"]) == "true"
+    assert searched(METHODS.get("nearswap").params[0]) == "1e-05 to 0.1, in powers of ten"
