@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -10,8 +12,24 @@ from kingyo.checkpoints import Checkpoint, TensorInfo, open_checkpoint
 from kingyo.errors import KingyoError, suggest
 from kingyo.merge.compute import compute
 from kingyo.merge.plan import Plan, plan
-from kingyo.merge.sources import PlannedCheckpoint, Sources
+from kingyo.merge.sources import PlannedCheckpoint, Sources, all_references
 from kingyo.recipe import Recipe, RecipeBook
+
+Refuse = Callable[[str | None, KingyoError], None]
+"""Told of a model that cannot be opened (None), or of a recipe (its name) that cannot be planned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSteps:
+    """What is known of a book of recipes.
+
+    Attributes:
+        models: those that could be opened, and what recipes with names make.
+        plans: of the recipes that could be planned, by name.
+    """
+
+    models: Mapping[str, Checkpoint]
+    plans: Mapping[str | None, Plan]
 
 
 def plan_book(book: RecipeBook, folder: Path | None = None) -> dict[str | None, Plan]:
@@ -27,15 +45,55 @@ def plan_book(book: RecipeBook, folder: Path | None = None) -> dict[str | None, 
     Raises:
         KingyoError: a model that cannot be opened, or see ``plan``; the recipe is named if it has a name.
     """
+
+    def refuse(_: str | None, error: KingyoError) -> None:
+        raise error
+
+    found = plan_steps(book, folder, refuse)
+    return {step.name: found.plans[step.name] for step in book.outputs}
+
+
+def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse) -> PlannedSteps:
+    """Plan every recipe of a book; see ``plan_book``.
+
+    Args:
+        book: the recipes.
+        folder: where relative paths begin; the current one when None.
+        refuse: is told what is wrong; if it returns, what does not depend on that is planned all the same.
+    """
     names = [step.name for step in book.steps if step.name is not None]
-    opened: dict[str, Checkpoint] = {reference: _open(reference, folder, names) for reference in book.models}
+    opened: dict[str, Checkpoint] = {}
     plans: dict[str | None, Plan] = {}
+    for reference in _needed(book, names, refuse):
+        try:
+            opened[reference] = _open(reference, folder, names)
+        except KingyoError as error:
+            refuse(None, error)
     for step in book.steps:
-        found = _plan(step.name, step.recipe, Sources(opened, folder))
-        plans[step.name] = found
+        if not all(reference in opened for reference in _references(step.recipe, refuse)):
+            continue
+        try:
+            found = plans[step.name] = _plan(step.name, step.recipe, Sources(opened, folder))
+        except KingyoError as error:
+            refuse(step.name, error)
+            continue
         if step.name is not None:
             opened[step.name] = planned_checkpoint(step.name, found)
-    return {step.name: plans[step.name] for step in book.outputs}
+    return PlannedSteps(models=opened, plans=plans)
+
+
+def _needed(book: RecipeBook, names: Sequence[str], refuse: Refuse) -> list[str]:
+    """The models that the recipes name and that none of them makes, each once."""
+    named = dict.fromkeys(each for step in book.steps for each in _references(step.recipe, refuse))
+    return [reference for reference in named if reference not in names]
+
+
+def _references(recipe: Recipe, refuse: Refuse) -> tuple[str, ...]:
+    try:
+        return all_references(recipe)
+    except KingyoError as error:
+        refuse(None, error)
+        return recipe.references
 
 
 def planned_checkpoint(name: str, planned: Plan) -> PlannedCheckpoint:

@@ -29,10 +29,10 @@ def resolve(piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodVal
         name = parameter.name
         if not parameter.per_source:
             value = look_up(piece.levels, name, tensor.name, tensor.depth)
-            shared[name] = _valid(parameter, value, tensor.name)
+            shared[name] = valid(parameter, value, tensor.name)
             continue
         per_source[name] = tuple(
-            _valid(
+            valid(
                 parameter,
                 look_up((entry.own, *piece.levels), name, read.tensor, tensor.depth),
                 entry.reference,
@@ -42,7 +42,12 @@ def resolve(piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodVal
     return MethodValues(shared=shared, per_source=per_source)
 
 
-def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
+def valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
+    """A parameter's value; None is its default.
+
+    Raises:
+        KingyoError: it has none, or the value is of the wrong kind or out of bounds.
+    """
     if value is None:
         value = parameter.default
     if value is None:
