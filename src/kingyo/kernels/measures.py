@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -107,9 +106,8 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
 
     def sort(span: Span) -> None:
         scratch = np.empty((4, length), dtype=np.uint32)
-        for packed, (start, stop) in pack(blend, span, torch.float32):
-            there = packed.into(scratch.ctypes.data)
-            sorted_into(*there.arguments, start, stop, length, scratch, found)
+        for packed, (start, stop) in pack(blend, span, scratch.ctypes.data):
+            sorted_into(*packed.arguments, start, stop, length, scratch, found)
 
     by_spans(source.numel(), sort, align=length)
     return found
@@ -146,7 +144,7 @@ def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats) -> None:
     split = sorted({cut // BLOCK * BLOCK for cut in cuts(blend) if span[0] < cut < span[1] and cut % BLOCK})
     start = span[0]
     for odd in [*split, span[1]]:
-        for packed, (first, last) in pack(blend, (start, odd), torch.float32, what):
+        for packed, (first, last) in pack(blend, (start, odd), switches=what):
             fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)])
         start = min(odd + BLOCK, span[1])
         if odd < span[1]:
@@ -158,9 +156,8 @@ def _counts(blend: Blend, switches: str) -> Counts:
 
     def count(span: Span) -> Counts:
         found, scratch = np.zeros(1 << (31 - _SHIFT), dtype=np.int64), np.empty(_CHUNK, dtype=np.float32)
-        for packed, (start, stop) in pack(blend, span, torch.float32, switches):
-            there = packed.into(scratch.ctypes.data)
-            fused.histogram(*there.arguments, start, stop, found, scratch)
+        for packed, (start, stop) in pack(blend, span, scratch.ctypes.data, switches=switches):
+            fused.histogram(*packed.arguments, start, stop, found, scratch)
         return found
 
     parts = by_spans(blend.n_elements, count)
@@ -201,9 +198,8 @@ def _collected(
         most = min(n_wanted, span[1] - span[0])
         bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
         found, bin_ = 0, np.uint32(wanted)
-        for packed, part in pack(blend, span, torch.float32, switches):
-            there = packed.into(scratch.ctypes.data)
-            found += fused.collect(*there.arguments, *part, bin_, scratch, bits[found:], places[found:])
+        for packed, part in pack(blend, span, scratch.ctypes.data, switches=switches):
+            found += fused.collect(*packed.arguments, *part, bin_, scratch, bits[found:], places[found:])
         return bits[:found], places[:found]
 
     parts = by_spans(blend.n_elements, collect)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -37,12 +37,6 @@ class Packed:
     keys: NDArray[np.uint32]
     held: tuple[Tensor, ...] = field(repr=False)
 
-    def into(self, address: int) -> Packed:
-        """The same pass with another output; ``address`` is that of element 0."""
-        addresses = self.addresses.copy()
-        addresses[1] = address % 2**64
-        return replace(self, addresses=addresses)
-
     @property
     def arguments(self) -> tuple[str, NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32]]:
         """What a function of ``fused`` takes first."""
@@ -61,11 +55,21 @@ def overflows(worst: int, dtype: torch.dtype) -> bool:
     return worst >= _LARGEST_FINITE[_LETTERS[dtype]]
 
 
-def pack(blend: Blend, span: Span, out: torch.dtype, switches: str = "") -> Iterator[tuple[Packed, Span]]:
-    """Split a span of a blend into passes: a limit's comparison changes where its last equal entry is."""
+def pack(
+    blend: Blend, span: Span, address: int = 0, out: torch.dtype = torch.float32, switches: str = ""
+) -> Iterator[tuple[Packed, Span]]:
+    """Split a span of a blend into passes: a limit's comparison changes where its last equal entry is.
+
+    Args:
+        blend: what to compute or to measure.
+        span: which elements.
+        address: where element 0 of the output is, or would be.
+        out: the output's dtype.
+        switches: further ones, see ``fused``.
+    """
     edges = sorted({span[0], span[1], *(cut for cut in cuts(blend) if span[0] < cut < span[1])})
     for start, stop in pairwise(edges):
-        yield _pack(blend, start, out, switches), (start, stop)
+        yield _pack(blend, start, address, _LETTERS[out], switches), (start, stop)
 
 
 def cuts(blend: Blend) -> Iterator[int]:
@@ -77,12 +81,16 @@ def cuts(blend: Blend) -> Iterator[int]:
         yield blend.spread.before
 
 
-def _pack(blend: Blend, start: int, out: torch.dtype, switches: str) -> Packed:
+def _pack(blend: Blend, start: int, address: int, out: str, switches: str) -> Packed:
     sources = [term.source.reshape(-1) for term in blend.terms]
     base = None if blend.base is None else blend.base.reshape(-1)
     kept = [_kept(term, start) for term in blend.terms]
     ranks = [term.keep.ranks if isinstance(term.keep, RankedChance) else None for term in blend.terms]
-    addresses = [0 if base is None else base.data_ptr(), 0, *(source.data_ptr() for source in sources)]
+    addresses = [
+        0 if base is None else base.data_ptr(),
+        address % 2**64,
+        *(source.data_ptr() for source in sources),
+    ]
     addresses += [0 if table is None else table.data_ptr() for table in ranks]
     numbers = [blend.scale, 0.0 if blend.spread is None else least(blend.spread, start)]
     for term, (_, first, second) in zip(blend.terms, kept, strict=True):
@@ -94,7 +102,7 @@ def _pack(blend: Blend, start: int, out: torch.dtype, switches: str) -> Packed:
     parts = (
         "".join(_LETTERS[source.dtype] for source in sources),
         "-" if base is None else _LETTERS[base.dtype],
-        _LETTERS[out],
+        out,
         "".join(letter for letter, _, _ in kept),
         switches,
     )

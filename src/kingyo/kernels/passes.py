@@ -119,6 +119,6 @@ def _write_fused(blend: Blend, span: Span, out: Tensor) -> bool:
 
     worst = 0
     first = out.data_ptr() - span[0] * out.element_size()
-    for packed, (start, stop) in pack(blend, span, out.dtype):
-        worst = max(worst, int(fused.blend(*packed.into(first).arguments, start, stop)))
+    for packed, (start, stop) in pack(blend, span, first, out.dtype):
+        worst = max(worst, fused.blend(*packed.arguments, start, stop))
     return not overflows(worst, out.dtype)

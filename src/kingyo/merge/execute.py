@@ -6,6 +6,7 @@ threads changes a bit.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -98,26 +99,23 @@ def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[Tenso
 def _groups(jobs: Sequence[TensorJob]) -> Iterator[list[TensorJob]]:
     """Runs of small tensors, and large ones alone."""
     group: list[TensorJob] = []
+    filled = 0
     for job in jobs:
-        if _size(job) >= _LARGE:
-            if group:
-                yield group
-            yield [job]
-            group = []
-            continue
-        group.append(job)
-        if sum(map(_size, group)) >= 2 * _LARGE:
+        size = _size(job)
+        if group and (size >= _LARGE or filled >= 2 * _LARGE):
             yield group
-            group = []
+            group, filled = [], 0
+        group.append(job)
+        filled += size
+        if size >= _LARGE:
+            yield group
+            group, filled = [], 0
     if group:
         yield group
 
 
 def _size(job: TensorJob) -> int:
-    size = 1
-    for length in job.shape:
-        size *= length
-    return size
+    return math.prod(job.shape)
 
 
 def _run(job: TensorJob, read: Read, sink: Sink, facts: Facts | None, how: How) -> None:

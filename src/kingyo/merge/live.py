@@ -39,22 +39,19 @@ class _Live:
         self._weights = weights
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
-        live = self._part(job, span)
+        live = self._weights[job.name]
         dtype = getattr(torch, job.dtype)
         if live.dtype == dtype and live.device.type == "cpu":
-            return live
+            return live.detach().view(-1)[span[0] : span[1]]
         return torch.empty(span[1] - span[0], dtype=dtype)
 
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
-        live = self._part(job, span)
-        if live.data_ptr() != numbers.data_ptr():
-            live.copy_(numbers)
+        live = self._weights[job.name]
+        if live.dtype != numbers.dtype or live.device != numbers.device:
+            live.detach().view(-1)[span[0] : span[1]].copy_(numbers)
 
     def end(self, job: TensorJob) -> None:
         pass
-
-    def _part(self, job: TensorJob, span: Span) -> Tensor:
-        return self._weights[job.name].detach().view(-1)[span[0] : span[1]]
 
 
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
