@@ -1,0 +1,191 @@
+"""The results beside the bars that they must pass, as text or as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+Row = Mapping[str, float]
+Results = dict[str, Row]
+_SIMPLE = ("linear", "slerp", "task_arithmetic", "model_stock")
+_DENSE = ("linear", "task_arithmetic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of the table. ``passed`` is None where there is no bar."""
+
+    what: str
+    ours: str
+    theirs: str = ""
+    ratio: str = ""
+    bar: str = ""
+    passed: bool | None = None
+
+    def cells(self) -> tuple[str, ...]:
+        """As text."""
+        verdict = "" if self.passed is None else "yes" if self.passed else "NO"
+        return self.what, self.ours, self.theirs, self.ratio, self.bar, verdict
+
+
+HEAD = ("what", "kingyo", "mergekit", "ratio", "bar", "passed")
+
+
+def render(results: Mapping[str, Row], machine: Mapping[str, str], *, markdown: bool) -> str:
+    """All sections that were measured."""
+    sections = {
+        "Files to files: wall time (processor time of all threads)": _times(results),
+        "Files to files: peak memory in MiB (owned + pages of files = as the kernel counts it)": _memory(
+            results
+        ),
+        "A candidate in memory, ns per parameter": _candidates(results),
+        "Two threads in memory": _threads(results),
+        "Start-up: wall time (processor time of all threads)": _startup(results),
+    }
+    parts = [_machine(machine, markdown=markdown)]
+    for title, lines in sections.items():
+        found = list(lines)
+        if found:
+            parts.append(_section(title, [line.cells() for line in found], markdown=markdown))
+    return "\n\n".join(parts)
+
+
+def _times(results: Mapping[str, Row]) -> Iterator[Line]:
+    for method in _methods(results, "files"):
+        rows = [results[f"files/{method}/{tool}"] for tool in ("kingyo", "mergekit")]
+        ours, theirs = (row["seconds"] for row in rows)
+        bar = 4 if method in _SIMPLE else 10
+        yield Line(
+            what=method,
+            ours=_seconds(rows[0]),
+            theirs=_seconds(rows[1]),
+            ratio=f"{theirs / ours:.1f}×",
+            bar=f"≥ {bar}×",
+            passed=theirs / ours >= bar,
+        )
+    linear = results.get("files/linear/kingyo", {}).get("seconds")
+    for kind in ("written", "on disk"):
+        row = results.get(f"limit/{kind}")
+        if row is not None:
+            share = linear / row["seconds"] if linear else None
+            yield Line(
+                what=f"linear against reading all and writing once ({kind}: {row['seconds']:.2f} s)",
+                ours=f"{linear:.2f} s" if linear else "",
+                ratio=f"{share:.2f}×" if share else "",
+                bar="≤ 1.5×",
+                passed=share <= 1.5 if share else None,
+            )
+
+
+def _memory(results: Mapping[str, Row]) -> Iterator[Line]:
+    for method in _methods(results, "files"):
+        ours, theirs = (results[f"files/{method}/{tool}"] for tool in ("kingyo", "mergekit"))
+        yield Line(
+            what=method,
+            ours=_kinds(ours),
+            theirs=_kinds(theirs),
+            ratio="; owned ".join(f"{ours[kind] / theirs[kind]:.0%}" for kind in ("resident", "anonymous")),
+            bar="≤ 60 %",
+            passed=ours["resident"] <= 0.6 * theirs["resident"],
+        )
+        yield Line(
+            what=f"{method}: owned memory",
+            ours=f"{ours['anonymous']:.0f}",
+            bar="≤ 1536",
+            passed=ours["anonymous"] <= 1536,
+        )
+    one, many = (results.get(f"shards/{n}/kingyo") for n in (1, 8))
+    if one is not None and many is not None:
+        yield Line(
+            what="linear from 8 shards a model, against 1",
+            ours=f"{_kinds(many)} against {_kinds(one)}",
+            ratio=f"{many['resident'] / one['resident']:.2f}×",
+            bar="≤ 1.05×",
+            passed=many["resident"] <= 1.05 * one["resident"],
+        )
+
+
+def _candidates(results: Mapping[str, Row]) -> Iterator[Line]:
+    copy = results.get("memory/memcpy/kingyo")
+    if copy is None:
+        return
+    yield Line(what="copying the weights", ours=f"{copy['1']:.2f}")
+    for what in _methods(results, "memory"):
+        method = what.split(" of ")[0]
+        ours = results[f"memory/{what}/kingyo"]["1"]
+        theirs = results.get(f"memory/{what}/mergekit", {}).get("1")
+        bar = 2 if method in _DENSE else 4
+        yield Line(
+            what=f"{what} against copying",
+            ours=f"{ours:.2f}",
+            ratio=f"{ours / copy['1']:.1f}×",
+            bar=f"≤ {bar}×",
+            passed=ours <= bar * copy["1"],
+        )
+        if theirs is not None:
+            yield Line(
+                what=f"{what} against mergekit's functions",
+                ours=f"{ours:.2f}",
+                theirs=f"{theirs:.1f}",
+                ratio=f"{theirs / ours:.0f}×",
+                bar="" if method in _DENSE else "≥ 100×",
+                passed=None if method in _DENSE else theirs >= 100 * ours,
+            )
+
+
+def _threads(results: Mapping[str, Row]) -> Iterator[Line]:
+    copy = results.get("memory/memcpy/kingyo")
+    if copy is None:
+        return
+    gain = copy["1"] / copy["2"]
+    yield Line(what="copying the weights: gain of a second thread", ours=f"{gain:.2f}×")
+    for what in _methods(results, "memory"):
+        row = results[f"memory/{what}/kingyo"]
+        ours = row["1"] / row["2"]
+        yield Line(
+            what=what, ours=f"{ours:.2f}×", ratio=f"{ours / gain:.2f}", bar="≥ 0.9", passed=ours >= 0.9 * gain
+        )
+
+
+def _startup(results: Mapping[str, Row]) -> Iterator[Line]:
+    for what in _methods(results, "startup"):
+        rows = [results[f"startup/{what}/{tool}"] for tool in ("kingyo", "mergekit")]
+        ours, theirs = (row["seconds"] for row in rows)
+        is_help = what == "help"
+        yield Line(
+            what="--help" if is_help else f"{what} of a model of 5M parameters",
+            ours=_seconds(rows[0]),
+            theirs=_seconds(rows[1]),
+            ratio=f"{ours / theirs:.0%}",
+            bar="≤ 0.4 s" if is_help else "≤ 40 %",
+            passed=ours <= 0.4 if is_help else ours <= 0.4 * theirs,
+        )
+
+
+def _methods(results: Mapping[str, Row], part: str) -> list[str]:
+    """What a part measured for both tools or ours, in order."""
+    names = [key.split("/")[1] for key in results if key.startswith(f"{part}/") and key.endswith("/kingyo")]
+    return [name for name in names if name != "memcpy"]
+
+
+def _seconds(row: Row) -> str:
+    return f"{row['seconds']:.2f} s ({row['processor']:.2f})"
+
+
+def _kinds(row: Row) -> str:
+    return f"{row['anonymous']:.0f} + {row['files']:.0f} = {row['resident']:.0f}"
+
+
+def _machine(machine: Mapping[str, str], *, markdown: bool) -> str:
+    return "\n".join(f"{'- ' if markdown else ''}{name}: {words}" for name, words in machine.items())
+
+
+def _section(title: str, rows: Sequence[tuple[str, ...]], *, markdown: bool) -> str:
+    if markdown:
+        lines = ["| " + " | ".join(cells) + " |" for cells in (HEAD, ("---",) * len(HEAD), *rows)]
+        return f"## {title}\n\n" + "\n".join(lines)
+    widths = [max(len(row[i]) for row in (HEAD, *rows)) for i in range(len(HEAD))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (HEAD, *rows)
+    ]
+    return f"{title}\n" + "\n".join(line.rstrip() for line in lines)
