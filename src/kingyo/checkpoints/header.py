@@ -21,10 +21,16 @@ DTYPES: Mapping[str, tuple[str, int]] = {
     "BF16": ("bfloat16", 2),
     "F8_E4M3": ("float8_e4m3fn", 1),
     "F8_E5M2": ("float8_e5m2", 1),
+    "F8_E4M3FNUZ": ("float8_e4m3fnuz", 1),
+    "F8_E5M2FNUZ": ("float8_e5m2fnuz", 1),
+    "C64": ("complex64", 8),
     "I64": ("int64", 8),
     "I32": ("int32", 4),
     "I16": ("int16", 2),
     "I8": ("int8", 1),
+    "U64": ("uint64", 8),
+    "U32": ("uint32", 4),
+    "U16": ("uint16", 2),
     "U8": ("uint8", 1),
     "BOOL": ("bool", 1),
 }
@@ -32,6 +38,11 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 
 _WIDTHS: Mapping[str, int] = dict(DTYPES.values())
 _LONGEST = 100_000_000  # the format's own bound on headers
+_LARGEST = 1 << 63
+_MOST_AXES = 64  # torch's own bound
+_FIELDS = ("dtype", "shape", "data_offsets")
+_CODES = ("F4", "F6_E2M3", "F6_E3M2", "F8_E8M0")
+"""Dtypes of the format that only quantised models have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,19 +94,23 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
         with file.open("rb") as stream:
             size = file.stat().st_size
             length = int.from_bytes(stream.read(8), "little")
-            if size < 8 or length > min(size - 8, _LONGEST):
+            if not 0 < length <= min(size - 8, _LONGEST):
                 raise _broken(file, "a header within the file", f"{length:,} bytes of it in {size:,}")
-            raw = stream.read(length)
+            raw = stream.read(1)
+            if raw != b"{":  # before a hundred megabytes are read
+                raise _broken(file, "a header that maps names to tensors, which begins with '{'", repr(raw))
+            raw += stream.read(length - 1)
     except OSError as error:
         raise _broken(file, "a readable file", error.strerror or str(error)) from error
     entries = _parse(file, raw)
-    entries.pop("__metadata__", None)
+    _check_metadata(file, entries.pop("__metadata__", {}))
     spans = {name: _span(file, name, entry) for name, entry in entries.items()}
     in_order = sorted(spans, key=lambda name: spans[name])
     end = 0
     for name in in_order:
         if spans[name][0] != end:
-            raise _broken(file, f"'{name}' at byte {end:,} of the data", f"byte {spans[name][0]:,}")
+            received = f"byte {spans[name][0]:,}"
+            raise _broken(file, f"{name!r:.200} at byte {end:,} of the data", received)
         end = spans[name][1]
     if end != size - 8 - length:
         raise _broken(file, f"{end:,} bytes of tensors", f"{size - 8 - length:,}")
@@ -105,9 +120,10 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
 
 def _parse(file: Path, raw: bytes) -> dict[str, object]:
     try:
-        parsed: object = json.loads(raw, object_pairs_hook=_distinct)
+        text = raw.decode("utf-8")
+        parsed: object = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise _broken(file, "a header in JSON", str(error)) from error
+        raise _broken(file, "a header in JSON", f"{error!s:.200}") from error
     if not isinstance(parsed, dict):
         raise _broken(file, "a header that maps names to tensors", type(parsed).__name__)
     return cast("dict[str, object]", parsed)
@@ -117,31 +133,49 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name occurs twice")
+    for name in found:
+        name.encode("utf-8")  # half a surrogate is no text: nobody could print it
     return found
+
+
+def _no_number(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _check_metadata(file: Path, metadata: object) -> None:
+    texts = cast("dict[str, object]", metadata).values() if isinstance(metadata, dict) else (None,)
+    if not all(isinstance(text, str) for text in texts):
+        raise _broken(file, "__metadata__ that maps texts to texts", f"{metadata!r:.200}")
 
 
 def _span(file: Path, name: str, entry: object) -> tuple[int, int]:
     """First and last byte + 1 of a tensor within the data, after checking its entry."""
+    told = f"{name!r:.200}"
     if not isinstance(entry, dict):
-        raise _broken(file, f"dtype, shape and data_offsets of '{name}'", type(entry).__name__)
+        raise _broken(file, f"dtype, shape and data_offsets of {told}", type(entry).__name__)
     fields = cast("dict[str, object]", entry)
     dtype = fields.get("dtype")
+    if dtype in _CODES:
+        raise KingyoError(
+            f"{file}: {told}",
+            expected="weights that can be merged",
+            received=f"a quantised model ({dtype})",
+            remedy="Name the model as it was before it was quantised.",
+        )
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise _broken(file, f"a known dtype of '{name}'", repr(dtype))
+        raise _broken(file, f"a known dtype of {told}", f"{dtype!r:.200}")
     shape, offsets = _sizes(fields.get("shape")), _sizes(fields.get("data_offsets"))
-    if shape is None or offsets is None or len(offsets) != 2:
-        raise _broken(file, f"shape and data_offsets of '{name}'", f"{fields}"[:200])
+    if shape is None or offsets is None or len(offsets) != 2 or len(fields) != len(_FIELDS):
+        raise _broken(file, f"shape and data_offsets of {told}", f"{fields!r:.200}")
     wanted = math.prod(shape) * DTYPES[dtype][1]
-    if offsets[1] - offsets[0] != wanted:
-        raise _broken(file, f"{wanted:,} bytes for '{name}' {list(shape)}", f"{offsets[1] - offsets[0]:,}")
+    if offsets[1] - offsets[0] != wanted or math.prod(filter(None, shape)) >= _LARGEST:
+        raise _broken(file, f"{wanted:,} bytes for {told} {list(shape)}", f"{offsets[1] - offsets[0]:,}")
     return offsets[0], offsets[1]
 
 
 def _sizes(value: object) -> tuple[int, ...] | None:
-    if not isinstance(value, list):
-        return None
-    numbers = cast("list[object]", value)
-    if not all(isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in numbers):
+    numbers = cast("list[object]", value if isinstance(value, list) else [None])
+    if len(numbers) > _MOST_AXES or not all(type(each) is int and 0 <= each < _LARGEST for each in numbers):
         return None
     return tuple(cast("list[int]", numbers))
 
