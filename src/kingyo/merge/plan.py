@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo, with_layers
 from kingyo.errors import KingyoError, suggest
+from kingyo.merge.agreement import Agreement, agree
 from kingyo.merge.alignment import align, template_files
-from kingyo.merge.coverage import Coverage
 from kingyo.merge.layers import Forms, LayerTensor, TensorInput, layer_tensors
-from kingyo.merge.pieces import Piece, Region, regions
+from kingyo.merge.pieces import Entry, Piece, Region, regions
 from kingyo.merge.sources import Sources, all_references
 from kingyo.merge.values import resolve
 from kingyo.methods import METHODS, MergeMethod, MethodValues
@@ -59,6 +59,7 @@ class Plan:
         vocabulary: what the output's tokens are and where their rows come from; None: as in ``like``.
         tokenizer_files: the output's, by name, and its generation config if token ids change; None: those of
             ``like``. None of ``TOKENIZER_FILES`` of ``like`` goes with them.
+        warnings: what bends the merge and does not break it, as sentences.
     """
 
     recipe: Recipe
@@ -68,6 +69,7 @@ class Plan:
     like: Checkpoint
     vocabulary: Vocabulary | None = None
     tokenizer_files: Mapping[str, bytes] | None = None
+    warnings: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """The plan as text: what is merged, then a line for each tensor with its shape, dtype and values."""
@@ -75,6 +77,7 @@ class Plan:
         lines = [f"{self.method.name} of {line}" for region in found for line in _describe_region(region)]
         lines += [f"base: {self.recipe.base_model}"] if self.recipe.base_model is not None else []
         lines += [f"seed: {self.recipe.seed}"] if self.method.stochastic else []
+        lines += [f"note: {warning}" for warning in self.warnings]
         lines += self.vocabulary.describe() if self.vocabulary is not None else []
         return "\n".join([*lines, *(_describe(job) for job in self.jobs)])
 
@@ -93,78 +96,96 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     method = METHODS.get(recipe.merge_method, sources.folder)
     found = regions(recipe, method)
     _check_opened(recipe, sources)
-    _check_supported(recipe)
     alignment = align(recipe, sources)
-    used = sources if alignment is None else alignment.sources
-    like = used[recipe.base_model or recipe.references[0]]
-    coverage = Coverage(recipe, found, like, used)
-    maker = _Maker(recipe, method, used, coverage)
-    jobs = tuple(maker.jobs(like))
-    output, files = maker.output(like, jobs), None
+    agreement = agree(recipe, found, sources if alignment is None else alignment.sources)
+    maker = _Maker(recipe, method, found, agreement)
+    jobs = tuple(maker.jobs())
+    output, files = maker.output(jobs), None
     if alignment is not None:
-        output, files = replace(output, config=alignment.config(output)), alignment.files(like)
+        output, files = replace(output, config=alignment.config(output)), alignment.files(output)
     elif recipe.chat_template is not None:
-        files = template_files(recipe, like, sources)
+        files = template_files(recipe, output, sources)
     return Plan(
         recipe=recipe,
         method=method,
         jobs=jobs,
-        sources=used,
+        sources=agreement.sources,
         like=output,
         vocabulary=None if alignment is None else alignment.vocabulary,
         tokenizer_files=files,
+        warnings=agreement.warnings,
     )
 
 
 class _Maker:
     """Makes the jobs of a plan, in the order of the model that the output is like."""
 
-    def __init__(self, recipe: Recipe, method: MergeMethod, sources: Sources, coverage: Coverage) -> None:
+    def __init__(
+        self, recipe: Recipe, method: MergeMethod, found: Sequence[Region], agreement: Agreement
+    ) -> None:
         self._recipe = recipe
         self._method = method
-        self._sources = sources
-        self._coverage = coverage
+        self._regions = {region.name: region for region in found}
+        self._agreement = agreement
         self._infos: dict[str, TensorInfo] = {}
         self._layers: dict[str, list[tuple[str, int]]] = {}
 
-    def jobs(self, like: Checkpoint) -> Iterator[TensorJob]:
+    def jobs(self) -> Iterator[TensorJob]:
         """One job for each tensor of the output."""
-        layout, coverage = like.layout, self._coverage
+        like, taken = self._agreement.like, self._agreement.taken
+        layout = like.layout
         for info in like.tensors.values():
-            if info.name in coverage.taken:
-                inputs = (TensorInput(reference=coverage.taken[info.name], tensor=info.name),)
+            if info.name in taken:
+                inputs = (TensorInput(reference=taken[info.name], tensor=info.name),)
                 yield self._job(LayerTensor(name=info.name, info=info, inputs=inputs), None)
                 continue
-            region = coverage.region[info.name]
+            region = self._regions[self._agreement.regions[info.name]]
             if not region.is_sliced:
-                yield self._merge(info, region.pieces[0], layout.depth(info.name))
-            elif layout.stack(info.name) is not coverage.stack[region.name]:
+                yield self._merge(info, region.name, region.pieces[0], layout.depth(info.name))
+                continue
+            stack, own = self._agreement.stacks[region.name], layout.stack(info.name)
+            if own is None or own.prefix != stack.prefix:
                 depth = layout.depth(info.name)
-                yield self._merge(info, region.pieces[-1 if depth > 0 else 0], depth)
+                yield self._merge(info, region.name, region.pieces[-1 if depth > 0 else 0], depth)
             elif region.name not in self._layers:
-                yield from self._slices(region, Forms(like, coverage.stack[region.name]))
+                yield from self._slices(region, Forms(like, stack))
 
-    def output(self, like: Checkpoint, jobs: tuple[TensorJob, ...]) -> Checkpoint:
+    def output(self, jobs: tuple[TensorJob, ...]) -> Checkpoint:
         """What the output is like: the model itself, unless layers are sliced."""
+        like = self._agreement.like
         if not self._layers:
             return like
         config = like.config
         for name, picked in self._layers.items():
-            chosen = [(self._sources[reference].config, number) for reference, number in picked]
-            config = with_layers(config, chosen, self._coverage.stack[name].part)
-        tensors = {job.name: replace(self._infos[job.name], name=job.name) for job in jobs}
-        return Checkpoint(reference=like.reference, path=like.path, config=config, tensors=tensors)
+            chosen = [(self._agreement.sources[reference].config, number) for reference, number in picked]
+            config = with_layers(config, chosen, self._agreement.stacks[name].part)
+        return Checkpoint(
+            reference=like.reference,
+            path=like.path,
+            config=config,
+            tensors={job.name: replace(self._infos[job.name], name=job.name) for job in jobs},
+            stem=like.stem,
+        )
 
-    def _merge(self, info: TensorInfo, piece: Piece, depth: float) -> TensorJob:
-        inputs = tuple(TensorInput(reference=each.reference, tensor=info.name) for each in piece.merged)
-        base = piece.base and TensorInput(reference=piece.base.reference, tensor=info.name)
-        return self._job(LayerTensor(name=info.name, info=info, inputs=inputs, base=base, depth=depth), piece)
+    def _merge(self, info: TensorInfo, region: str, piece: Piece, depth: float) -> TensorJob:
+        def read(entry: Entry) -> TensorInput:
+            seen = self._agreement.names[region, entry.reference]
+            return TensorInput(reference=seen, tensor=info.name)
+
+        tensor = LayerTensor(
+            name=info.name,
+            info=info,
+            inputs=tuple(read(entry) for entry in piece.merged),
+            base=piece.base and read(piece.base),
+            depth=depth,
+        )
+        return self._job(tensor, piece)
 
     def _slices(self, region: Region, forms: Forms) -> Iterator[TensorJob]:
         picked = self._layers[region.name] = []
         for piece in region.pieces:
             assert piece.n_layers is not None
-            for tensor in layer_tensors(piece, forms, len(picked), self._sources):
+            for tensor in layer_tensors(piece, forms, len(picked), self._agreement.sources):
                 yield self._job(tensor, piece)
             lead = piece.entries[0]
             picked += [(lead.reference, lead.start + k) for k in range(piece.n_layers)]
@@ -190,16 +211,6 @@ def _check_opened(recipe: Recipe, opened: Sources) -> None:
         if reference not in opened:
             remedy = suggest(reference, opened)
             raise KingyoError("model", expected="an opened model", received=f"'{reference}'", remedy=remedy)
-
-
-def _check_supported(recipe: Recipe) -> None:
-    if recipe.resize is not None:
-        raise KingyoError(
-            "resize",
-            expected="a key that is supported",
-            received=f"{recipe.resize!r}, not supported yet",
-            remedy="Leave it out.",
-        )
 
 
 def _describe_region(region: Region) -> Iterator[str]:

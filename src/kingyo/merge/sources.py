@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.checkpoints.fitted import FittedCheckpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.reference import whole_model
 from kingyo.errors import KingyoError, suggest
@@ -19,6 +20,7 @@ from kingyo.registry import whole_reference
 from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
 
 if TYPE_CHECKING:
+    from kingyo.merge.agreement import Agreement
     from kingyo.merge.alignment import Alignment
 
 
@@ -28,16 +30,17 @@ class Sources(Mapping[str, Checkpoint]):
     Args:
         checkpoints: by the references that recipes use.
         folder: where a recipe's ``path/to/file.py:Name`` begins; the working directory when None.
-        facts_bytes: how many bytes of measures of their tensors are kept for the next candidate.
+        facts: measures of their tensors, kept for the next candidate; in memory alone when None.
     """
 
     def __init__(
-        self, checkpoints: Mapping[str, Checkpoint], folder: Path | None = None, facts_bytes: int = 256 << 20
+        self, checkpoints: Mapping[str, Checkpoint], folder: Path | None = None, facts: Facts | None = None
     ) -> None:
         self._checkpoints = dict(checkpoints)
         self.folder = folder
-        self.facts = Facts(facts_bytes)
+        self.facts = Facts() if facts is None else facts
         self.aligned: dict[str, Alignment] = {}
+        self.agreements: dict[str, Agreement] = {}
 
     def __getitem__(self, reference: str) -> Checkpoint:
         return self._checkpoints[reference]
@@ -131,16 +134,26 @@ def on_disk(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
 
 def stamp(checkpoint: Checkpoint) -> object:
     """What its weights depend on, as plain data: sizes and times of files, and how they are put together."""
-    if isinstance(checkpoint, DerivedCheckpoint):
-        return [checkpoint.made_by, [stamp(each) for each in checkpoint.made_of]]
+    if below := _below(checkpoint):
+        made_by = checkpoint.made_by if isinstance(checkpoint, DerivedCheckpoint) else ""
+        return [made_by, [stamp(each) for each in below]]
     if isinstance(checkpoint, AdaptedCheckpoint):
         return [stamp(checkpoint.model), _stamps(checkpoint.adapter.files)]
-    files = {info.file for info in checkpoint.tensors.values()} | {checkpoint.path / "tokenizer.json"}
-    return _stamps(sorted(files))
+    files = {info.file for info in checkpoint.tensors.values()}
+    return _stamps({*files, checkpoint.path / "tokenizer.json"})
 
 
-def _stamps(files: Iterable[Path]) -> list[object]:
-    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+def _stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:
+    found = [(file, file.stat()) for file in sorted(files) if file.exists()]
+    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
+
+
+def _below(checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
+    """The models that one is computed from as it is read; none for one on disk."""
+    if isinstance(checkpoint, FittedCheckpoint):
+        pieces = (piece.model for view in checkpoint.views.values() for piece in view.pieces)
+        return tuple({id(model): model for model in (checkpoint.model, *pieces)}.values())
+    return checkpoint.made_of if isinstance(checkpoint, DerivedCheckpoint) else ()
 
 
 def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:
