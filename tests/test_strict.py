@@ -7,8 +7,9 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError, suggest
-from kingyo.strict import parse_model, parse_settings, read_yaml
+from kingyo.strict import parse_model, parse_settings
 
 
 class Inner(BaseModel):

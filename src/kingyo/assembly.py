@@ -19,6 +19,7 @@ import torch
 from kingyo import __version__
 from kingyo.checkpoints import check_finite, fingerprint
 from kingyo.config import RunConfig, load_config, parse_config
+from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
 from kingyo.evolve import Event, Journey
@@ -30,7 +31,6 @@ from kingyo.models.reader import PromptReader
 from kingyo.registry import is_in_file
 from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.store import RunStore
-from kingyo.strict import read_yaml
 from kingyo.tasks import build_task, load_items, load_task_spec, make_splits
 from kingyo.types import SPLITS, Axis, Item, Split, Task
 

@@ -13,8 +13,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from kingyo.documents import read_yaml
 from kingyo.recipe import Dtype
-from kingyo.strict import parse_model, read_yaml
+from kingyo.strict import parse_model
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
 Scalar = bool | float

@@ -13,7 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.merge import Sources, into, plan
+from kingyo.merge import How, Sources, into, plan
 from kingyo.recipe import Recipe
 from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task
 
@@ -25,6 +25,10 @@ class FillableModel(LanguageModel, Protocol):
     def weights(self) -> Mapping[str, Tensor]:
         """The live tensors, by their names in the checkpoint."""
         ...
+
+
+_HOW = How(compiled=True)
+"""Loading the compiled code pays where many candidates follow."""
 
 
 class Evaluator:
@@ -46,7 +50,7 @@ class Evaluator:
         started = time.perf_counter()
         built = started
         try:
-            into(plan(recipe, self._sources), self._model.weights)
+            into(plan(recipe, self._sources), self._model.weights, _HOW)
             built = time.perf_counter()
             items = self._task.items(split)
             scores = _checked(self._task.score(self._model, items), items)

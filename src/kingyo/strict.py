@@ -1,15 +1,13 @@
-"""Reading what users write: YAML into strict, typed data; errors name the key and suggest the nearest.
+"""From what users write to strict, typed data; errors name the key and suggest the nearest.
 
 It knows no key of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, TypeVar, cast, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -50,107 +48,6 @@ _WORDS = {
     "dataclass_": "a mapping of keys to values",
 }
 """What it expected, in the words of those who write YAML and not Python."""
-
-_LARGEST = 1_000_000  # values in a document; aliases of aliases can unfold a short one without end
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which by itself keeps the last of equal keys and drops the others silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        """Refuse a key that is given twice; keys that `<<` brings in may be overridden."""
-        seen: set[tuple[str, object]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if (key.tag, key.value) in seen:
-                    raise yaml.constructor.ConstructorError(
-                        problem=f"the key '{key.value}' is given twice", problem_mark=key.start_mark
-                    )
-                seen.add((key.tag, key.value))
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, object]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        KingyoError: no such file, not YAML, a key that is given twice, aliases that unfold without end, or
-            not one mapping.
-    """
-    documents = _load(path)
-    if len(documents) > 1:
-        raise KingyoError(
-            str(path),
-            expected="one document",
-            received=f"{len(documents)} of them",
-            remedy="Keep one, and delete the lines `---` that part them.",
-        )
-    return _mapping(documents[0] if documents else None, str(path))
-
-
-def read_yaml_documents(path: Path) -> list[dict[str, object]]:
-    """Read a YAML file of one or several mappings, parted by lines ``---``; empty documents are left out.
-
-    Raises:
-        KingyoError: see ``read_yaml``; or there is none.
-    """
-    documents = [document for document in _load(path) if document is not None]
-    if len(documents) < 2:
-        return [_mapping(documents[0] if documents else None, str(path))]
-    return [_mapping(document, f"{path}: document {i + 1}") for i, document in enumerate(documents)]
-
-
-def _load(path: Path) -> list[object]:
-    try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
-        found: list[object] = []
-        while loader.check_node():
-            node = cast(yaml.Node, loader.get_node())
-            _unfolded(node, {}, set())
-            found.append(cast(object, loader.construct_document(node)))  # pyright: ignore[reportUnknownMemberType]
-    except OSError as error:
-        raise KingyoError(
-            str(path),
-            expected="a YAML file",
-            received=error.strerror or str(error),
-            remedy="Name a file that exists and that you may read.",
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, bytes, digits
-        problem = " ".join(str(error).split())
-        raise KingyoError(
-            str(path), expected="valid YAML", received=problem, remedy=_mend_yaml(error)
-        ) from error
-    return found
-
-
-def _unfolded(node: yaml.Node, known: dict[yaml.Node, int], above: set[yaml.Node]) -> int:
-    """How many values a node holds once its aliases are unfolded; too many, or a circle, is an error."""
-    if node in known:
-        return known[node]
-    inner: list[yaml.Node] = []
-    if isinstance(node, yaml.MappingNode):
-        inner = [each for pair in cast("list[tuple[yaml.Node, yaml.Node]]", node.value) for each in pair]
-    elif isinstance(node, yaml.SequenceNode):
-        inner = cast("list[yaml.Node]", node.value)
-    if node in above:
-        raise yaml.YAMLError("an alias that holds itself")
-    above.add(node)
-    known[node] = 1 + sum(_unfolded(each, known, above) for each in inner)
-    above.remove(node)
-    if known[node] > _LARGEST:
-        raise yaml.YAMLError(f"aliases that unfold to more than {_LARGEST:,} values")
-    return known[node]
-
-
-def _mapping(loaded: object, where: str) -> dict[str, object]:
-    if not isinstance(loaded, dict):
-        raise KingyoError(
-            where,
-            expected="a mapping of keys to values",
-            received=type(loaded).__name__,
-            remedy="Write the file as lines of `key: value`.",
-        )
-    return cast(dict[str, object], loaded)
 
 
 def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
@@ -222,16 +119,6 @@ def _by_kind(problem: ErrorDetails, table: Mapping[str, str]) -> str | None:
 
 def _unknown_key(where: str, key: str, known: Mapping[str, object] | set[str]) -> KingyoError:
     return KingyoError(where, expected="known keys", received=f"'{key}'", remedy=suggest(key, known))
-
-
-def _mend_yaml(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"Correct line {error.problem_mark.line + 1}, or what stands before it."
-    if isinstance(error, UnicodeDecodeError | yaml.reader.ReaderError):
-        return "Save the file as plain text in UTF-8."
-    if isinstance(error, RecursionError):
-        return "Nest the values less deeply."
-    return "Correct the value, or put it in quotes if it is a text."
 
 
 def _mend_value(problem: ErrorDetails, place: Sequence[int | str]) -> str:

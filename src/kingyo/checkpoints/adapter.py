@@ -18,7 +18,6 @@ from pydantic import Field
 from kingyo.checkpoints.checkpoint import read_json
 from kingyo.checkpoints.header import TensorInfo, read_header
 from kingyo.errors import KingyoError
-from kingyo.strict import parse_settings
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -161,6 +160,8 @@ def _read_config(written: Mapping[str, object], reference: str) -> LoraConfig:
                 remedy=_MERGE_FIRST,
             )
     given = {key: value for key, value in written.items() if key in known and value is not None}
+    from kingyo.strict import parse_settings  # pydantic takes long to load
+
     config = parse_settings(LoraConfig, given, f"{reference}: {CONFIG}")
     for pattern in (*config.rank_pattern, *config.alpha_pattern):
         _check_pattern(pattern, reference)

@@ -46,7 +46,14 @@ SHIFT = np.uint32(15)
 SHARED, PER_SOURCE = 2, 4
 """How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
+
+def compiled(function):
+    """Compile without the interpreter's lock; keep the machine code on disk where there is a place for it."""
+    try:
+        return njit(nogil=True, cache=True, error_model="numpy")(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return njit(nogil=True, error_model="numpy")(function)
+
 
 _TEXT_FIRST = (types.uint64[::1], types.float32[::1], types.uint32[::1], types.int64, types.int64)
 """What follows the description in every function: addresses, numbers, keys, start and stop."""

@@ -22,7 +22,7 @@ from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
 
 _LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
-_COMPILE_FROM = 1 << 22  # elements in all; below, loading the compiled code takes longer than the merge
+_COMPILE_FROM = 1 << 25  # elements in all; below, loading the compiled code takes longer than the merge
 _PART = 1 << 20  # elements that a thread computes before it hands them over
 
 
@@ -67,7 +67,7 @@ def execute(
     """
     chosen = how or How()
     threads = chosen.threads or torch.get_num_threads()
-    with torch.no_grad(), running(compiled=_compiles(jobs, chosen), threads=threads) as here:
+    with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads) as here:
         for group in _groups(jobs):
             if len(group) == 1:
                 _run(group[0], read, sink, facts, chosen)
@@ -77,7 +77,8 @@ def execute(
                 sink.end(job)
 
 
-def _compiles(jobs: Sequence[TensorJob], how: How) -> bool:
+def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
+    """Whether jobs run by compiled code."""
     if how.compiled is not None:
         return how.compiled
     return "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM

@@ -12,10 +12,10 @@ from typing import cast
 
 import yaml
 
+from kingyo.documents import read_yaml, read_yaml_documents
 from kingyo.errors import KingyoError
 from kingyo.recipe.checks import mapping, short
 from kingyo.recipe.one import Recipe
-from kingyo.strict import read_yaml, read_yaml_documents
 
 _NAME_IT = "Give it a name: of its own; one recipe, the last step, may go without."
 

@@ -8,8 +8,9 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from kingyo.documents import read_yaml
 from kingyo.registry import whole_reference
-from kingyo.strict import parse_model, read_yaml
+from kingyo.strict import parse_model
 
 Text = Annotated[str, Field(min_length=1)]
 GraderSpec = str | dict[str, object]
