@@ -94,7 +94,7 @@ def candidate(bench: Bench) -> Results:
     command = [str(bench.peer / "python"), str(HERE / "merging" / "peer.py"), str(folder)]
     theirs = _json([*command, str(bench.repeat), json.dumps(recipes)], {"OMP_NUM_THREADS": "1"})
     found: Results = {f"memory/{what}/kingyo": row for what, row in ours.items()}
-    return found | {f"memory/{what}/mergekit": {"1": number} for what, number in theirs.items()}
+    return found | {f"memory/{what}/mergekit": row for what, row in theirs.items()}
 
 
 def startup(bench: Bench) -> Results:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,19 +32,28 @@ def main() -> None:
 
 
 def measure(folder: Path, repeat: int, methods: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Nanoseconds per parameter: what -> "1" or "2" threads -> number."""
+    """Nanoseconds per parameter: what -> number of threads, or "processor" time on one thread -> number."""
     opened = open_sources(read(recipe("task_arithmetic", folder, 3)))
     like = opened[str(folder / "base")]
     live = {name: torch.zeros(info.shape, dtype=torch.bfloat16) for name, info in like.tensors.items()}
     n = sum(tensor.numel() for tensor in live.values())
-    found = {"memcpy": {str(threads): copying(opened, live, threads, repeat) for threads in THREADS}}
+    found = {"memcpy": [copying(opened, live, threads, repeat) for threads in THREADS]}
     for method in methods:
         for sources in (2, 3):
-            found[f"{method} of {sources}"] = {
-                str(threads): merging(method, folder, opened, live, (sources, threads, repeat))
-                for threads in THREADS
-            }
-    return {what: {threads: 1e9 * s / n for threads, s in row.items()} for what, row in found.items()}
+            found[f"{method} of {sources}"] = [
+                merging(method, folder, opened, live, (sources, threads, repeat)) for threads in THREADS
+            ]
+    return {
+        what: {"1": 1e9 * one.seconds / n, "2": 1e9 * two.seconds / n, "processor": 1e9 * one.processor / n}
+        for what, (one, two) in found.items()
+    }
+
+
+class Took(NamedTuple):
+    """Wall time, and processor time of all threads, which a busy machine does not stretch."""
+
+    seconds: float
+    processor: float
 
 
 def read(written: dict[str, object]) -> Recipe:
@@ -51,8 +61,8 @@ def read(written: dict[str, object]) -> Recipe:
     return Recipe.from_dict(written)
 
 
-def copying(opened: Sources, live: dict[str, Tensor], threads: int, repeat: int) -> float:
-    """Seconds to copy a source into the live model: the fastest of torch's way and of threads with halves."""
+def copying(opened: Sources, live: dict[str, Tensor], threads: int, repeat: int) -> Took:
+    """To copy a source into the live model: the fastest of torch's way and of threads with halves."""
     reference = next(name for name in opened if name.endswith("s0"))
     pairs = [(live[name], opened.read(reference, name)) for name in live]
     with ThreadPoolExecutor(threads) as pool:
@@ -67,8 +77,8 @@ def copying(opened: Sources, live: dict[str, Tensor], threads: int, repeat: int)
 
 def merging(
     method: str, folder: Path, opened: Sources, live: dict[str, Tensor], how: tuple[int, int, int]
-) -> float:
-    """Seconds of one candidate; each has other weights, as in a search.
+) -> Took:
+    """One candidate; each has other weights, as in a search.
 
     ``how`` is the number of sources, of threads, and of repetitions.
     """
@@ -79,15 +89,15 @@ def merging(
     return fastest(lambda: into(next(queue), live, How(threads=threads, compiled=True)), repeat, threads)
 
 
-def fastest(run: Callable[[], None], repeat: int, threads: int) -> float:
-    """Seconds of the fastest of several calls."""
+def fastest(run: Callable[[], None], repeat: int, threads: int) -> Took:
+    """The fastest of several calls."""
     torch.set_num_threads(threads)
-    times: list[float] = []
-    while len(times) < repeat and sum(times) < _ENOUGH:
-        start = time.perf_counter()
+    times: list[Took] = []
+    while len(times) < repeat and sum(took.seconds for took in times) < _ENOUGH:
+        start = time.perf_counter(), time.process_time()
         run()
-        times.append(time.perf_counter() - start)
-    return min(times)
+        times.append(Took(time.perf_counter() - start[0], time.process_time() - start[1]))
+    return Took(min(took.seconds for took in times), min(took.processor for took in times))
 
 
 def _copy(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
