@@ -129,6 +129,16 @@ def test_everything_in_a_block_has_a_kind(built: Built, name: str) -> None:
     assert name == "mamba" or "mlp" in kinds.values()
 
 
+@pytest.mark.parametrize("name", ["mixtral", "qwen2_moe", "qwen3_moe"])
+def test_fused_experts(name: str) -> None:
+    """As transformers 5 holds them in memory, and some checkpoints on disk: one tensor for all experts."""
+    layout = Layout(ARCHITECTURES[name]().state_dict())
+    fused = [each for each in layout.names if "experts" in each and "shared" not in each]
+    assert len(fused) == 2 * layout.n_blocks == 6
+    assert {layout.kind(each) for each in fused} == {"mlp"}
+    assert [layout.block(each) for each in sorted(fused)] == [0, 0, 1, 1, 2, 2]
+
+
 BEFORE_AND_AFTER: dict[str, tuple[str, str]] = {
     "llama": ("model.embed_tokens.weight", "model.norm.weight"),
     "gpt2": ("transformer.wpe.weight", "transformer.ln_f.weight"),

@@ -114,6 +114,15 @@ def test_an_untied_model_without_a_head_is_an_error(tmp_path: Path) -> None:
         open_checkpoint(str(headless)).read(HEAD)
 
 
+def test_a_tie_that_means_more_than_a_tie_stays(tmp_path: Path) -> None:
+    """T5 scales its last states when tied: untied, it would be another model."""
+    tied = restate(build("t5", tmp_path / "tied"), scale_decoder_outputs=None)  # as transformers 4 wrote it
+    untied = restate(shutil.copytree(tied, tmp_path / "untied"), tie_word_embeddings=False)
+    rewrite(untied, lambda tensors: {**tensors, HEAD: torch.randn(64, 16)})
+    with pytest.raises(KingyoError, match=r"tie_word_embeddings.*would change scale_decoder_outputs"):
+        fit(open_checkpoint(str(tied)), [open_checkpoint(str(untied))])
+
+
 def test_the_head_of_a_tied_model_is_its_embedding(tmp_path: Path) -> None:
     tied = open_checkpoint(str(llama(tmp_path / "tied", tied=True)))
     assert tied.home(HEAD) == EMBEDDING
