@@ -73,9 +73,9 @@ class Blend:
             deltas.sub_(self.base.reshape(-1)[span[0] : span[1]])
         for row, term in zip(deltas.unbind(0), self.terms, strict=True):
             if term.keep is not None:
-                row.mul_(term.keep.mask(row, span))
+                term.keep.thin(row, span)
         if self.spread is not None:
-            deltas.mul_(self.spread.holds(variance(deltas), span[0]))
+            deltas.masked_fill_(self.spread.excludes(variance(deltas), span[0]), 0.0)
         return deltas
 
     def block(self, span: Span) -> Tensor:

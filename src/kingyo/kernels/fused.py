@@ -8,7 +8,7 @@ The text has five parts, as in ``bb/b/b/c./en``: dtypes of the sources (``b`` bf
 float32); of the base, or ``-``; of the output; what is kept of each source (``.`` all, ``l`` the largest,
 ``m`` those but for the very largest, ``c`` by chance, ``r`` by chance and a rank of 16 bits, ``t`` of 32,
 ``R`` and ``T`` the same over the chance); and switches (``e`` elect, ``q`` by equal votes, ``n`` normalize,
-``s`` only what varies most).
+``s`` only what varies most, ``x`` scale).
 """
 
 # pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false, reportPrivateImportUsage=false
@@ -136,19 +136,18 @@ def chance(step: Pass, source: int, index: ir.Value) -> Lanes:
     return bits.right(8).to_floats()
 
 
-def mask(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
+def thinned(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
     """See ``Keep``: limits by magnitude are given so that equal ones are kept."""
     first, second, kind = step.of(source, 2), step.of(source, 3), step.kept[source]
-    if kind == "l":
-        return (delta.size() >= first).pick(1.0, 0.0)
-    if kind == "m":
-        return (delta.size() >= first).pick(1.0, 0.0) - (delta.size() >= second).pick(1.0, 0.0)
+    if kind in "lm":
+        kept = (delta.size() < first).pick(0.0, delta)
+        return (delta.size() >= second).pick(0.0, kept) if kind == "m" else kept
     if kind == "c":
-        return (chance(step, source, index) < first * 2.0**24).pick(1.0, 0.0)
+        return (chance(step, source, index) >= first * 2.0**24).pick(0.0, delta)
     table = step.address(2 + len(step.sources) + source)
     ranks = load_integers(step.builder, table, index, I16 if kind in "rR" else I32, step.width)
     likely = ranks.to_floats() * second + first
-    kept = (chance(step, source, index) * 2.0**-24 < likely).pick(1.0, 0.0)
+    kept = (chance(step, source, index) * 2.0**-24 >= likely).pick(0.0, delta)
     smallest = float(np.float32(1e-12))
     return kept / (likely < smallest).pick(smallest, likely) if kind in "RT" else kept
 
@@ -171,10 +170,10 @@ def rows(step: Pass, index: ir.Value) -> tuple[list[Lanes], Lanes | None]:
     for k in range(count):
         delta = load(step.builder, step.address(2 + k), index, step.sources[k], step.width)
         delta = delta if base is None else delta - base
-        found.append(delta if step.kept[k] == "." else delta * mask(step, k, delta, index))
+        found.append(delta if step.kept[k] == "." else thinned(step, k, delta, index))
     if "s" in step.switches:
-        varied = (variance(found) >= step.number(1)).pick(1.0, 0.0)
-        found = [delta * varied for delta in found]
+        steady = variance(found) < step.number(1)
+        found = [steady.pick(0.0, delta) for delta in found]
     return found, base
 
 
@@ -197,7 +196,7 @@ def blended(step: Pass, index: ir.Value) -> Lanes:
     deltas, base = rows(step, index)
     terms = [delta * step.of(k, 0) for k, delta in enumerate(deltas)]
     merged = elected(step, deltas, terms) if "e" in step.switches else total(terms)
-    merged = merged * step.number(0)
+    merged = merged * step.number(0) if "x" in step.switches else merged
     return merged if base is None else merged + base
 
 
@@ -220,7 +219,10 @@ def _each_step(context, builder, signature, arguments, body, width) -> None:
 
 @intrinsic(prefer_literal=True)
 def _blend(_context, text, addresses, numbers, keys, start, stop):
-    """Write a span of a blend; return the bits of the largest magnitude (NaN is larger than infinity)."""
+    """Write a span of a blend; return the bits of the largest magnitude (NaN is larger than infinity).
+
+    Where one is NaN, what was written of it in bfloat16 is not to be used.
+    """
 
     def generate(context, builder, signature, arguments):
         worst = {width: cgutils.alloca_once(builder, ir.VectorType(I32, width)) for width in (WIDTH, 1)}

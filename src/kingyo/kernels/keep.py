@@ -25,23 +25,20 @@ class Limit:
     least: float
     before: int
 
-    def holds(self, sizes: Tensor, start: int) -> Tensor:
-        """1 where an entry is among the largest, else 0, in float32; ``sizes`` begin at index ``start``."""
+    def excludes(self, sizes: Tensor, start: int) -> Tensor:
+        """Where an entry is not among the largest; NaN is. ``sizes`` begin at index ``start``."""
         cut = max(0, self.before - start)
-        mask = torch.empty_like(sizes)
-        torch.ge(sizes[:cut], self.least, out=mask[:cut])
-        torch.gt(sizes[cut:], self.least, out=mask[cut:])
-        return mask
+        return torch.cat((sizes[:cut] < self.least, sizes[cut:] <= self.least))
 
 
 class Keep(Protocol):
     """Says for each entry of a task vector whether it is kept."""
 
-    def mask(self, delta: Tensor, span: Span) -> Tensor:
-        """1 where an entry of the span is kept, else 0, in float32.
+    def thin(self, delta: Tensor, span: Span) -> None:
+        """Set what is not kept to 0, in place.
 
         Args:
-            delta: the entries of the span; never written to.
+            delta: the entries of the span, in float32.
             span: which they are.
         """
         ...
@@ -59,11 +56,14 @@ class Band:
     low: Limit | None
     high: Limit | None = None
 
-    def mask(self, delta: Tensor, span: Span) -> Tensor:
+    def thin(self, delta: Tensor, span: Span) -> None:
         """See ``Keep``."""
         sizes = delta.abs()
-        kept = torch.ones_like(sizes) if self.low is None else self.low.holds(sizes, span[0])
-        return kept if self.high is None else kept.sub_(self.high.holds(sizes, span[0]))
+        if self.low is not None:
+            delta.masked_fill_(self.low.excludes(sizes, span[0]), 0.0)
+        if self.high is not None:
+            too_large = self.high.excludes(sizes, span[0]).logical_not_() & (sizes == sizes)
+            delta.masked_fill_(too_large, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +78,9 @@ class Chance:
     key: tuple[int, int]
     density: float
 
-    def mask(self, delta: Tensor, span: Span) -> Tensor:
+    def thin(self, delta: Tensor, span: Span) -> None:
         """See ``Keep``."""
-        return torch.lt(uniform(self.key, *span), self.density, out=torch.empty_like(delta))
+        delta.masked_fill_(uniform(self.key, *span) >= self.density, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,9 +101,10 @@ class RankedChance:
     step: float
     inverse: bool = False
 
-    def mask(self, delta: Tensor, span: Span) -> Tensor:
-        """See ``Keep``; with ``inverse``, 1/p in place of 1."""
+    def thin(self, delta: Tensor, span: Span) -> None:
+        """See ``Keep``."""
         chance = self.ranks[span[0] : span[1]].int().float().mul_(float(np.float32(self.step)))
         chance.add_(float(np.float32(self.least)))
-        kept = torch.lt(uniform(self.key, *span), chance, out=torch.empty_like(delta))
-        return kept.div_(chance.clamp_(min=1e-12)) if self.inverse else kept
+        delta.masked_fill_(uniform(self.key, *span) >= chance, 0.0)
+        if self.inverse:
+            delta.div_(chance.clamp_(min=1e-12))

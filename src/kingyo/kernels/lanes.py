@@ -18,9 +18,7 @@ I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 STORED = {"b": I16, "h": HALF, "f": FLOAT}
 """Letters of dtypes: bfloat16, float16, float32."""
 
-INFINITE = 0x7F800000
 _SIZE = 0x7FFFFFFF
-_NAN = 0x7FC0
 
 
 class Lanes(NamedTuple):
@@ -160,7 +158,10 @@ def load_integers(
 
 
 def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str) -> None:
-    """Numbers to memory, rounded to the dtype: to nearest, of two equally near ones to the even."""
+    """Numbers to memory, rounded to the dtype: to nearest, of two equally near ones to the even.
+
+    In bfloat16 NaN may become anything.
+    """
     builder, width = numbers.builder, numbers.width
     value = numbers.value
     if dtype == "b":
@@ -179,12 +180,9 @@ def total(items: Sequence[Lanes]) -> Lanes:
 
 
 def _to_bfloat16(numbers: Lanes) -> ir.Value:
-    builder, bits = numbers.builder, numbers.bits()
+    bits = numbers.bits()
     rounded = bits.plus(bits.right(16).masked(1).plus(0x7FFF)).right(16)
-    size = bits.masked(_SIZE)
-    nan = builder.icmp_unsigned(">", size.value, constant(size.value.type, INFINITE))
-    safe = builder.select(nan, constant(size.value.type, _NAN), rounded.value)
-    return builder.trunc(safe, ir.VectorType(I16, numbers.width))
+    return numbers.builder.trunc(rounded.value, ir.VectorType(I16, numbers.width))
 
 
 def _pointer(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, kind: ir.Type, width: int):

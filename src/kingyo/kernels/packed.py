@@ -50,6 +50,11 @@ def can_be_packed(tensors: Sequence[Tensor]) -> bool:
     )
 
 
+def has_nan(worst: int) -> bool:
+    """Whether the bits of the largest magnitude are NaN."""
+    return worst > _LARGEST_FINITE["f"]
+
+
 def overflows(worst: int, dtype: torch.dtype) -> bool:
     """Whether the bits of the largest magnitude are NaN, infinite, or become so in a dtype."""
     return worst >= _LARGEST_FINITE[_LETTERS[dtype]]
@@ -99,6 +104,7 @@ def _pack(blend: Blend, start: int, address: int, out: str, switches: str) -> Pa
     switches += "q" if blend.elect and blend.equal_votes else ""
     switches += "n" if blend.elect and blend.normalize else ""
     switches += "s" if blend.spread is not None else ""
+    switches += "x" if blend.scale != 1.0 else ""
     parts = (
         "".join(_LETTERS[source.dtype] for source in sources),
         "-" if base is None else _LETTERS[base.dtype],

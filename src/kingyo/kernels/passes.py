@@ -20,7 +20,7 @@ from torch import Tensor
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, Span, spans
 from kingyo.kernels.lazy import Lazy
-from kingyo.kernels.packed import can_be_packed, overflows, pack
+from kingyo.kernels.packed import can_be_packed, has_nan, overflows, pack
 
 T = TypeVar("T")
 _SHARE = 16 * BLOCK
@@ -99,7 +99,9 @@ def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:
         Whether all are finite.
     """
     if isinstance(result, Blend) and _can_fuse(result, out):
-        return _write_fused(result, span, out)
+        worst = _write_fused(result, span, out)
+        if not has_nan(worst):
+            return not overflows(worst, out.dtype)
     finite = True
     for start, stop in spans(span[1] - span[0]):
         first, last = span[0] + start, span[0] + stop
@@ -114,11 +116,12 @@ def _can_fuse(blend: Blend, out: Tensor) -> bool:
     return bool(blend.terms) and is_compiled([*tensors, out])
 
 
-def _write_fused(blend: Blend, span: Span, out: Tensor) -> bool:
+def _write_fused(blend: Blend, span: Span, out: Tensor) -> int:
+    """The bits of the largest magnitude."""
     from kingyo.kernels import fused
 
     worst = 0
     first = out.data_ptr() - span[0] * out.element_size()
     for packed, (start, stop) in pack(blend, span, first, out.dtype):
         worst = max(worst, fused.blend(*packed.arguments, start, stop))
-    return not overflows(worst, out.dtype)
+    return worst
