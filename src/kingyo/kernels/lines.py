@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -43,10 +44,38 @@ class LineBlend:
     def block(self, span: Span) -> Tensor:
         """The entries of a span in new float32 memory."""
         terms = differences(self.sources, self.base)(span)
-        places = torch.arange(*span)
-        lines = places // self.shape[-1] if self.line == "row" else places % self.factors.shape[1]
-        total = add_rows(terms.mul_(self.factors[:, lines]))
+        if self.line == "row":
+            factors = along_rows(self.factors, self.shape[-1], span)
+        else:
+            factors = along_columns(self.factors, span)
+        total = add_rows(terms.mul_(factors))
         return total if self.base is None else total.add_(self.base.reshape(-1)[span[0] : span[1]])
+
+
+def along_rows(numbers: Tensor, length: int, span: Span) -> Tensor:
+    """What each entry of a span has of the numbers of its row.
+
+    Args:
+        numbers: shape (sets, rows).
+        length: of a row.
+        span: of entries.
+
+    Returns:
+        shape (sets, width of the span).
+    """
+    first, last = span[0] // length, -(-span[1] // length)
+    if last - first > 2:
+        wide = numbers[:, first:last, None].expand(-1, -1, length).flatten(1)
+        return wide[:, span[0] - first * length : span[1] - first * length]
+    cuts = [span[0], *(row * length for row in range(first + 1, last)), span[1]]
+    parts = [numbers[:, start // length, None].expand(-1, stop - start) for start, stop in pairwise(cuts)]
+    return torch.cat(parts, dim=1)
+
+
+def along_columns(numbers: Tensor, span: Span) -> Tensor:
+    """The same of the numbers of its column, shape (sets, columns)."""
+    start, width = span[0] % numbers.shape[1], span[1] - span[0]
+    return numbers.repeat(1, -(-(start + width) // numbers.shape[1]))[:, start : start + width]
 
 
 def line_grams(tensors: Sequence[Tensor], base: Tensor | None, line: Line) -> Floats:
@@ -97,7 +126,9 @@ def _column_products(
 ) -> Floats:
     read = differences(tensors, base)
     sums = np.zeros((len(first), width))
-    for span in spans(tensors[0].numel(), width):  # one row of the tensor after the other
+    for span in spans(tensors[0].numel(), max(1, BLOCK // width) * width):
         wide = read(span).double().numpy()
-        sums += wide[first] * wide[second]
+        products = (wide[first] * wide[second]).reshape(len(first), -1, width)
+        for row in range(products.shape[1]):  # one row of the tensor after the other
+            sums += products[:, row]
     return sums

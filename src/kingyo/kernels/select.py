@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from kingyo.kernels.blocks import Span, spans
 
 _HALF = 1 << 16
 _SIGN = np.uint32(0x80000000)
+_SIXTEEN = np.uint32(16)
+_LOWER = np.uint32(0xFFFF)
 
 
 def order_statistics(
@@ -23,28 +25,23 @@ def order_statistics(
         n: how many there are.
         ranks: places, from 0 for the smallest.
     """
-    upper = _count(numbers, n, lambda keys: keys >> np.uint32(16))
-    found: list[float] = []
-    lower: dict[int, NDArray[np.int64]] = {}
-    for rank in ranks:
-        half, rest = _place(upper, rank)
-        if half not in lower:
-            lower[half] = _count(numbers, n, lambda keys, half=half: keys[(keys >> np.uint32(16)) == half])
-        found.append(_number(half << 16 | _place(lower[half], rest)[0]))
-    return found
+    upper = np.zeros(_HALF, dtype=np.int64)
+    for keys in _keys(numbers, n):
+        upper += np.bincount(keys >> _SIXTEEN, minlength=_HALF)
+    places = [_place(upper, rank) for rank in ranks]
+    lower = {half: np.zeros(_HALF, dtype=np.int64) for half, _ in places}
+    for keys in _keys(numbers, n):
+        halves = keys >> _SIXTEEN
+        for half in lower:
+            lower[half] += np.bincount(keys[halves == half] & _LOWER, minlength=_HALF)
+    return [_number(half << 16 | _place(lower[half], rest)[0]) for half, rest in places]
 
 
-def _count(
-    numbers: Callable[[Span], NDArray[np.float32]],
-    n: int,
-    halves: Callable[[NDArray[np.uint32]], NDArray[np.uint32]],
-) -> NDArray[np.int64]:
-    counts = np.zeros(_HALF, dtype=np.int64)
+def _keys(numbers: Callable[[Span], NDArray[np.float32]], n: int) -> Iterator[NDArray[np.uint32]]:
+    """Unsigned integers in the order of the numbers."""
     for span in spans(n, 1 << 18):
         bits = np.ascontiguousarray(numbers(span)).view(np.uint32)
-        keys = np.where(bits & _SIGN, ~bits, bits | _SIGN)  # unsigned integers in the order of the numbers
-        counts += np.bincount(halves(keys) & np.uint32(_HALF - 1), minlength=_HALF)
-    return counts
+        yield np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
 def _place(counts: NDArray[np.int64], rank: int) -> tuple[int, int]:

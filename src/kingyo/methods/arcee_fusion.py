@@ -12,6 +12,7 @@ from torch import Tensor
 from kingyo.kernels import Elementwise
 from kingyo.kernels.blocks import Span, row_sums, spans
 from kingyo.kernels.differences import differences
+from kingyo.kernels.lines import along_rows
 from kingyo.kernels.select import order_statistics
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -63,12 +64,12 @@ class ArceeFusion:
         source, exact = sources[0], values.flag("exact")
         kind = "exact divergence" if exact else "divergence"
         found = context.recall(kind, (0,), lambda: divergences(source, base, exact=exact))
-        divergence = torch.as_tensor(np.asarray(found, dtype=np.float32))
+        divergence = torch.as_tensor(np.asarray(found, dtype=np.float32))[None, :]
         length = base.shape[-1] if base.dim() else 1
         read = differences(sources, base)
 
         def importance(span: Span) -> Tensor:
-            return read(span)[0].abs_().mul_(divergence[torch.arange(*span) // max(1, length)])
+            return read(span)[0].abs_().mul_(along_rows(divergence, length, span)[0])
 
         quartiles = context.recall(f"quartiles by {kind}", (0,), lambda: _quartiles(importance, base.numel()))
         low, middle, high = (float(each) for each in quartiles)

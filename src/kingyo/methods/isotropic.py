@@ -19,8 +19,11 @@ from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
 
 def isotropic(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
     """σ̄ U Vᵀ, where U Σ Vᵀ = Σ wᵢδᵢ and σ̄ is the mean singular value."""
-    u, s, v = decompose(_total(deltas, values))
-    return u @ v.t() * (s.mean() if len(s) else 0.0)
+    total = _total(deltas, values)
+    narrow = total if total.shape[0] >= total.shape[1] else total.t()
+    nearest, sizes = nearest_orthogonal(narrow)
+    merged = nearest * (sizes.mean() if len(sizes) else 0.0)
+    return merged if narrow is total else merged.t()
 
 
 def isotropic_with_tasks(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
@@ -45,7 +48,8 @@ def isotropic_with_tasks(deltas: Sequence[Tensor], values: MethodValues) -> Tens
     size = torch.cat(sizes)
     if not len(size):
         return torch.zeros_like(deltas[0])
-    left, right = nearest_orthogonal(torch.cat(lefts, dim=1)), nearest_orthogonal(torch.cat(rights, dim=1))
+    left, _ = nearest_orthogonal(torch.cat(lefts, dim=1))
+    right, _ = nearest_orthogonal(torch.cat(rights, dim=1))
     return left @ right.t() * size.mean()
 
 

@@ -30,7 +30,8 @@ def task_singular_vectors(deltas: Sequence[Tensor], values: MethodValues) -> Ten
         lefts.append(u[:, :k])
         sizes.append(weight * s[:k])
         rights.append(v[:, :k])
-    left, right = nearest_orthogonal(torch.cat(lefts, dim=1)), nearest_orthogonal(torch.cat(rights, dim=1))
+    left, _ = nearest_orthogonal(torch.cat(lefts, dim=1))
+    right, _ = nearest_orthogonal(torch.cat(rights, dim=1))
     return (left * torch.cat(sizes)) @ right.t()
 
 
