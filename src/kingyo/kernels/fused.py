@@ -31,6 +31,7 @@ from kingyo.kernels.lanes import (
     Lanes,
     constant,
     everywhere,
+    halves,
     indices,
     load,
     load_integers,
@@ -91,49 +92,48 @@ class Pass:
     numbers: ir.Value
     keys: ir.Value
     width: int = 1
-    _loaded: dict[tuple[str, int], Lanes] = field(default_factory=dict)
+    _loaded: dict[tuple[str, int], ir.Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sources, self.base, self.out, self.kept, self.switches = self.text.split("/")
 
+    @property
+    def is_random(self) -> bool:
+        return any(kind in "crRtT" for kind in self.kept)
+
     def address(self, place: int) -> ir.Value:
-        return self._scalar(self.addresses, place)
+        return self._load(self.addresses, place)
 
     def number(self, place: int) -> Lanes:
-        return self._everywhere("numbers", self.numbers, place)
+        return everywhere(self.builder, self.scalar("numbers", place), self.width)
 
     def of(self, source: int, which: int) -> Lanes:
         return self.number(SHARED + PER_SOURCE * source + which)
 
-    def key(self, source: int, which: int) -> Lanes:
-        return self._everywhere("keys", self.keys, 2 * source + which)
+    def scalar(self, what: str, place: int) -> ir.Value:
+        return self._loaded[what, place]
 
     def load_all(self) -> None:
         """Read the arguments now, before the loop begins."""
         for place in range(SHARED + PER_SOURCE * len(self.sources)):
-            self.number(place)
+            self._loaded["numbers", place] = self._load(self.numbers, place)
         for place in range(2 * len(self.sources)):
-            self._everywhere("keys", self.keys, place)
+            self._loaded["keys", place] = self._load(self.keys, place)
 
-    def _everywhere(self, what: str, array: ir.Value, place: int) -> Lanes:
-        if (what, place) not in self._loaded:
-            scalar = self._scalar(array, place)
-            self._loaded[what, place] = everywhere(self.builder, scalar, self.width)
-        return self._loaded[what, place]
-
-    def _scalar(self, array: ir.Value, place: int) -> ir.Value:
+    def _load(self, array: ir.Value, place: int) -> ir.Value:
         return self.builder.load(self.builder.gep(array, [ir.Constant(I64, place)]))
 
 
 def chance(step: Pass, source: int, index: ir.Value) -> Lanes:
-    """24 random bits as float32; see ``noise``."""
-    bits = indices(step.builder, index, step.width)
+    """16 random bits as float32; ``index`` is even where there are several lanes. See ``noise``."""
+    builder, pairs = step.builder, max(1, step.width // 2)
+    bits = indices(builder, builder.lshr(index, ir.Constant(I64, 1)), pairs)
     for word in (0, 1):
-        bits = bits.xor(step.key(source, word))
+        bits = bits.xor(everywhere(builder, step.scalar("keys", 2 * source + word), pairs))
         bits = bits.xor(bits.right(16)).times(0x7FEB352D)
         bits = bits.xor(bits.right(15)).times(0x846CA68B)
         bits = bits.xor(bits.right(16))
-    return bits.right(8).to_floats()
+    return halves(bits, index, step.width).to_floats()
 
 
 def thinned(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
@@ -143,11 +143,11 @@ def thinned(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
         kept = (delta.size() < first).pick(0.0, delta)
         return (delta.size() >= second).pick(0.0, kept) if kind == "m" else kept
     if kind == "c":
-        return (chance(step, source, index) >= first * 2.0**24).pick(0.0, delta)
+        return (chance(step, source, index) >= first * 2.0**16).pick(0.0, delta)
     table = step.address(2 + len(step.sources) + source)
     ranks = load_integers(step.builder, table, index, I16 if kind in "rR" else I32, step.width)
     likely = ranks.to_floats() * second + first
-    kept = (chance(step, source, index) * 2.0**-24 >= likely).pick(0.0, delta)
+    kept = (chance(step, source, index) * 2.0**-16 >= likely).pick(0.0, delta)
     smallest = float(np.float32(1e-12))
     return kept / (likely < smallest).pick(smallest, likely) if kind in "RT" else kept
 
@@ -201,16 +201,23 @@ def blended(step: Pass, index: ir.Value) -> Lanes:
 
 
 def _each_step(context, builder, signature, arguments, body, width) -> None:
-    """Call ``body(step, index)`` for steps of ``width`` lanes, then of one for what is left of the span."""
+    """Call ``body(step, index)`` for steps of ``width`` lanes, and of one for what is left of the span."""
     text = signature.args[0].literal_value
     arrays = [
         context.make_array(kind)(context, builder, value).data
         for kind, value in zip(signature.args[1:4], arguments[1:4], strict=True)
     ]
     start, stop = arguments[4:6]
-    left = builder.srem(builder.sub(stop, start), ir.Constant(I64, width))
+    alone = Pass(text, builder, *arrays)
+    even = start
+    if alone.is_random:  # two neighbours share a hash: lanes begin at an even index
+        even = builder.add(start, builder.and_(start, ir.Constant(I64, 1)))
+        even = builder.select(builder.icmp_signed(">", even, stop), stop, even)
+    left = builder.srem(builder.sub(stop, even), ir.Constant(I64, width))
     wide = builder.sub(stop, left)
-    for lanes, first, last in ((width, start, wide), (1, wide, stop)):
+    for lanes, first, last in ((1, start, even), (width, even, wide), (1, wide, stop)):
+        if first is last:
+            continue
         step = Pass(text, builder, *arrays, width=lanes)
         step.load_all()
         with cgutils.for_range_slice(builder, first, last, ir.Constant(I64, lanes), I64) as (index, _):

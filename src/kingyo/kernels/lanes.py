@@ -136,6 +136,25 @@ def indices(builder: ir.IRBuilder, first: ir.Value, width: int) -> Lanes:
     return everywhere(builder, builder.trunc(first, I32), width).plus(steps)
 
 
+def halves(bits: Lanes, index: ir.Value, width: int) -> Lanes:
+    """The lower and the upper 16 bits of each integer, in this order, as 32-bit integers.
+
+    Args:
+        bits: half as many integers as ``width``; or one, of which the upper half is taken if ``index`` is odd.
+        index: of the first half.
+        width: how many halves are wanted.
+    """
+    builder, kind = bits.builder, ir.VectorType(I32, width)
+    if width == 1:
+        odd = builder.trunc(builder.and_(index, ir.Constant(I64, 1)), I32)
+        shift = everywhere(builder, builder.mul(odd, ir.Constant(I32, 16)), 1)
+        return Lanes(builder, builder.lshr(bits.value, shift.value)).masked(0xFFFF)
+    order = ir.Constant(kind, [lane // 2 for lane in range(width)])
+    twice = builder.shuffle_vector(bits.value, ir.Constant(bits.value.type, ir.Undefined), order)
+    shifts = ir.Constant(kind, [16 * (lane % 2) for lane in range(width)])
+    return Lanes(builder, builder.lshr(twice, shifts)).masked(0xFFFF)
+
+
 def load(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, dtype: str, width: int) -> Lanes:
     """Numbers from memory, as float32; ``address`` is an integer, ``index`` counts elements."""
     raw = builder.load(_pointer(builder, address, index, STORED[dtype], width))
