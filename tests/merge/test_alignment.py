@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kingyo.errors import KingyoError
-from kingyo.merge import compute, into, open_sources, plan, rooted, to_folder
-from kingyo.recipe import Recipe
+from kingyo.merge import compute, into, open_sources, plan, plan_book, rooted, to_folder
+from kingyo.recipe import Recipe, load_recipes, renamed
 from tests.checkpoints.architectures import build
 from tests.vocabulary.makers import EMBEDDING, HEAD, llama, weights, words
 
@@ -128,3 +128,21 @@ def test_a_rooted_recipe_finds_its_tokenizers(folder: Path) -> None:
     }
     assert rooted(recipe(tokenizer_source="two"), folder).tokenizer_source == str((folder / "two").resolve())
     assert rooted(recipe(tokenizer_source="union"), folder).tokenizer_source == "union"
+
+
+def test_a_merge_with_a_new_tokenizer_can_be_merged_again(folder: Path, tmp_path: Path) -> None:
+    first = recipe(tokenizer_source="union").to_yaml()
+    second = recipe(
+        tokenizer_source="base", models=[{"model": "first"}, {"model": "third"}], base_model="first"
+    )
+    file = tmp_path / "book.yaml"
+    file.write_text(f"name: first\n{first}---\n{second.to_yaml()}")
+    for name in ("one", "two", "third"):
+        (tmp_path / name).symlink_to(folder / name)
+    out = to_folder(plan_book(load_recipes(file), tmp_path)[None], tmp_path / "out")
+    made = recipe(tokenizer_source="union")
+    to_folder(plan(made, open_sources(made, folder)), tmp_path / "step")
+    after = renamed(second, lambda reference: "step" if reference == "first" else reference)
+    again = to_folder(plan(after, open_sources(after, tmp_path)), tmp_path / "again")
+    assert tokens(out) == tokens(again) and len(tokens(out)) == 7
+    assert all(torch.equal(tensor, weights(again)[name]) for name, tensor in weights(out).items())

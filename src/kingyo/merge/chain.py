@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
+from weakref import finalize
 
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, TensorInfo, open_checkpoint
+from kingyo.checkpoints.companions import copy_companions
 from kingyo.errors import KingyoError, suggest
 from kingyo.merge.compute import compute
 from kingyo.merge.plan import Plan, plan
 from kingyo.merge.sources import PlannedCheckpoint, Sources, all_references
 from kingyo.recipe import Recipe, RecipeBook
+from kingyo.vocabulary import TOKENIZER_FILES
 
-Refuse = Callable[[str | None, KingyoError], None]
-"""Told of a model that cannot be opened (None), or of a recipe (its name) that cannot be planned."""
+Refuse = Callable[[KingyoError], None]
+"""Told of a model that cannot be opened, or of a recipe that cannot be planned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +51,7 @@ def plan_book(book: RecipeBook, folder: Path | None = None) -> dict[str | None, 
         KingyoError: a model that cannot be opened, or see ``plan``; the recipe is named if it has a name.
     """
 
-    def refuse(_: str | None, error: KingyoError) -> None:
+    def refuse(error: KingyoError) -> None:
         raise error
 
     found = plan_steps(book, folder, refuse)
@@ -68,14 +73,14 @@ def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse) -> Planned
         try:
             opened[reference] = _open(reference, folder, names)
         except KingyoError as error:
-            refuse(None, error)
+            refuse(error)
     for step in book.steps:
         if not all(reference in opened for reference in _references(step.recipe, refuse)):
             continue
         try:
             found = plans[step.name] = _plan(step.name, step.recipe, Sources(opened, folder))
         except KingyoError as error:
-            refuse(step.name, error)
+            refuse(error)
             continue
         if step.name is not None:
             opened[step.name] = planned_checkpoint(step.name, found)
@@ -92,7 +97,7 @@ def _references(recipe: Recipe, refuse: Refuse) -> tuple[str, ...]:
     try:
         return all_references(recipe)
     except KingyoError as error:
-        refuse(None, error)
+        refuse(error)
         return recipe.references
 
 
@@ -103,20 +108,30 @@ def planned_checkpoint(name: str, planned: Plan) -> PlannedCheckpoint:
     def make(tensor: str) -> Tensor:
         return compute(jobs[tensor], planned.sources.read)
 
+    path = planned.like.path if planned.tokenizer_files is None else _folder_of(planned)
+    if path != planned.like.path:
+        finalize(make, shutil.rmtree, path, ignore_errors=True)
     return PlannedCheckpoint(
         reference=name,
-        path=planned.like.path,
+        path=path,
         config=planned.like.config,
         tensors={
-            job.name: TensorInfo(
-                name=job.name, shape=job.shape, dtype=job.dtype, file=planned.like.path, start=0
-            )
+            job.name: TensorInfo(name=job.name, shape=job.shape, dtype=job.dtype, file=path, start=0)
             for job in planned.jobs
         },
         made_of=tuple(planned.sources.values()),
         made_by=planned.recipe.hash,
         make=make,
     )
+
+
+def _folder_of(planned: Plan) -> Path:
+    """A folder with the files beside the weights, where a tokenizer is not that of ``like``."""
+    folder = Path(mkdtemp(prefix="kingyo-"))
+    copy_companions(folder, planned.like, TOKENIZER_FILES)
+    for name, content in (planned.tokenizer_files or {}).items():
+        (folder / name).write_bytes(content)
+    return folder
 
 
 def _open(reference: str, folder: Path | None, names: list[str]) -> Checkpoint:

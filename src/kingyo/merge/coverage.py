@@ -115,14 +115,16 @@ def _by_tensor(names: Sequence[str], found: Sequence[Region], layout: Layout) ->
 
 
 def _one_stack(region: Region, names: Sequence[str], layout: Layout) -> Stack:
-    own = {id(stack): stack for name in names if (stack := layout.stack(name)) is not None}
+    inside = {name for name in names if layout.stack(name) is not None}
+    own = [
+        stack for stack in layout.stacks if any(inside.intersection(block) for block in stack.blocks.values())
+    ]
     if len(own) != 1:
         where = "slices" if region.name == MAIN else f"modules.{region.name}"
-        found = ", ".join(f"{stack.name} ({stack.prefix})" for stack in own.values()) or "no layers"
         raise KingyoError(
             where,
             expected="slices of a model with one stack of layers",
-            received=found,
+            received=", ".join(f"{stack.name} ({stack.prefix})" for stack in own) or "no layers",
             remedy=f"Name parts below modules: ({', '.join(layout.parts)}), each with slices: or models:.",
         )
-    return next(iter(own.values()))
+    return own[0]

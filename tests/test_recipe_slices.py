@@ -1,0 +1,262 @@
+"""Slices, modules and all other keys of a recipe: identity, YAML in both directions, and mistakes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.recipe import Conditional, Module, Recipe, Slice, SliceSource, Source, load_recipe, renamed
+
+numbers = st.floats(-3, 3)
+words = st.sampled_from(["fast", "slow"])
+gradients = st.one_of(
+    *(st.lists(each, min_size=1, max_size=3).map(tuple) for each in (numbers, st.booleans(), words))
+)
+plain = st.one_of(numbers, st.booleans(), words, gradients)
+conditionals = st.lists(
+    st.builds(Conditional, filter=st.none() | st.just("mlp"), value=plain), min_size=1
+).map(tuple)
+parameters = st.dictionaries(st.sampled_from(["weight", "t"]), plain | conditionals, max_size=2)
+names = st.sampled_from(["ja", "org/en@main", "org/base+org/lora@v2", "./モデル"])
+
+
+@st.composite
+def slices(draw: st.DrawFn) -> Slice:
+    length = draw(st.integers(1, 9))
+    firsts = draw(st.lists(st.integers(0, 40), min_size=1, max_size=3))
+    return Slice(
+        sources=tuple(
+            SliceSource(model=draw(names), layers=(first, first + length), parameters=draw(parameters))
+            for first in firsts
+        ),
+        base_model=draw(st.none() | names),
+        parameters=draw(parameters),
+    )
+
+
+sources = st.lists(st.builds(Source, model=names, parameters=parameters), min_size=1, max_size=2).map(tuple)
+some_slices = st.lists(slices(), min_size=1, max_size=3).map(tuple)
+modules = st.dictionaries(
+    st.sampled_from(["default", "vision"]),
+    st.builds(Module, sources=sources, parameters=parameters) | st.builds(Module, slices=some_slices),
+    min_size=1,
+)
+tokenizers = st.fixed_dictionaries(
+    {"source": st.sampled_from(["union", "base"])}, optional={"tokens": st.just({"<a>": {"force": True}})}
+)
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    contents: dict[str, Any] = draw(
+        st.fixed_dictionaries({"slices": some_slices})
+        | st.fixed_dictionaries({"modules": modules})
+        | st.fixed_dictionaries({"sources": sources})
+    )
+    speaks: dict[str, Any] = draw(
+        st.fixed_dictionaries({"tokenizer": tokenizers}) | st.fixed_dictionaries({"tokenizer_source": names})
+    )
+    return Recipe(
+        merge_method="ties",
+        base_model=draw(st.none() | names),
+        parameters=draw(parameters),
+        dtype=draw(st.none() | st.just("float16")),
+        out_dtype=draw(st.none() | st.just("bfloat16")),
+        chat_template=draw(st.none() | st.just("auto")),
+        resize=draw(st.none() | st.sampled_from(["pad-vocab", "truncate", "base"])),
+        parts=draw(st.dictionaries(st.just("vision"), st.sampled_from(["merge", "base", "org/en"]))),
+        seed=draw(st.integers(0, 9)),
+        **contents,
+        **speaks,
+    )
+
+
+@given(recipes())
+def test_yaml_gives_it_back(recipe: Recipe) -> None:
+    again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
+    assert again == recipe and again.hash == recipe.hash and hash(again) == hash(recipe)
+
+
+@given(recipes(), recipes())
+def test_the_hash_is_the_identity(one: Recipe, other: Recipe) -> None:
+    assert (one.hash == other.hash) == (one.to_yaml() == other.to_yaml())
+
+
+@given(recipes())
+def test_renaming_reaches_every_model(recipe: Recipe) -> None:
+    moved = renamed(recipe, lambda reference: f"/root/{reference}")
+    assert moved.references == tuple(f"/root/{reference}" for reference in recipe.references)
+    assert renamed(moved, lambda reference: reference.removeprefix("/root/")) == recipe
+
+
+OLD = """
+merge_method: ties
+base_model: org/base
+models:
+- {model: ./ja, parameters: {weight: 1, density: [0.2, 1, 1e-1]}}
+- model: org/math@v2
+  parameters: {weight: [{filter: self_attn, value: [0, 0.5]}, {value: 1e-2}]}
+parameters: {normalize: true}
+dtype: bfloat16
+tokenizer_source: base
+seed: 7
+"""
+
+
+def test_runs_of_earlier_versions_know_their_recipes() -> None:
+    """Databases hold these hashes: a run that is resumed looks for them."""
+    recipe = Recipe.from_dict(yaml.safe_load(OLD))
+    assert recipe.hash == "33bcfd3ce2c63ded17260d67dd8d6bf8b027553572d16ed49416eea84cd23768"
+    small = Recipe(merge_method="linear", sources=(Source(model="猫", parameters={"weight": 1.0}),))
+    assert small.hash == "24e3be6f1f3335fd12d38ad7dc26cdfa364497de037297de85ab5f5f53d39d15"
+    assert list(recipe.to_dict()) == list(yaml.safe_load(OLD))
+
+
+def test_a_model_may_be_written_in_parts() -> None:
+    whole = {"model": {"path": "org/base", "revision": "v1"}, "lora": {"path": "org/lora", "revision": "v2"}}
+    models = [
+        {"model": whole},
+        {"model": {"model": {"path": "./ja"}}},
+        {"model": {"model": "en", "lora": "lora"}},
+    ]
+    recipe = Recipe.from_dict({"merge_method": "linear", "models": models, "base_model": {"model": "base"}})
+    assert recipe.references == ("org/base@v1+org/lora@v2", "./ja", "en+lora", "base")
+
+
+def test_a_single_conditional_is_a_list_of_one() -> None:
+    data = {"merge_method": "linear", "models": [{"model": "a"}]}
+    one, other = (
+        {"parameters": {"weight": each}}
+        for each in ({"filter": "mlp", "value": 1}, [{"filter": "mlp", "value": 1}])
+    )
+    assert Recipe.from_dict(data | one) == Recipe.from_dict(data | other)
+
+
+def test_a_recipe_keeps_its_own_copy() -> None:
+    block = {"source": "union", "tokens": {"<a>": {"source": "b"}}}
+    recipe = Recipe(merge_method="linear", sources=(Source(model="a"),), tokenizer=block)
+    before = recipe.hash
+    block["source"] = "base"
+    assert replace(recipe).hash == before and recipe.tokenizer == {
+        "source": "union",
+        "tokens": {"<a>": {"source": "b"}},
+    }
+
+
+HEAD = "merge_method: linear\n"
+SLICE = "{sources: [{model: a, layer_range: [0, 2]}]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"slices: [{SLICE}]\nmodels: [{{model: a}}]",
+            "exactly one of models, slices and modules; received models and sl",
+        ),
+        ("slices: []", "slices: expected a list of slices"),
+        ("slices: {}", "slices: expected a list of slices"),
+        ("slices: [a]", r"slices\[0\]: expected a mapping; received 'a'"),
+        ("slices: [{sources: []}]", r"slices\[0\]\.sources: expected a list of sources"),
+        ("slices: [{source: []}]", "Did you mean 'sources'"),
+        (
+            f"slices: [{SLICE}, {{sources: [{{model: a}}]}}]",
+            r"slices\[1\]\.sources\[0\]\.layer_range: expected two whole",
+        ),
+        (
+            "slices: [{sources: [{layer_range: [0, 1]}]}]",
+            r"sources\[0\]\.model: expected a folder or a Hub name",
+        ),
+        (
+            "slices: [{sources: [{model: a, layer_range: [0, 1, 2]}]}]",
+            r"layer_range: expected two whole numbers",
+        ),
+        (
+            "slices: [{sources: [{model: a, layer_range: [0, 1.5]}]}]",
+            r"layer_range: expected two whole numbers",
+        ),
+        (
+            "slices: [{sources: [{model: a, layer_range: [false, true]}]}]",
+            r"layer_range: expected two whole numbers",
+        ),
+        (
+            "slices: [{sources: [{model: a, layer_range: [2, 2]}]}]",
+            r"slices\[0\].sources\[0\]: layer_range of a",
+        ),
+        ("slices: [{sources: [{model: a, layer_range: [3, 1]}]}]", r"received \[3, 1\]"),
+        ("slices: [{sources: [{model: a, layer_range: [-1, 1]}]}]", r"received \[-1, 1\]"),
+        (
+            "slices: [{sources: [{model: a, layer_range: [0, 1]}, {model: b, layer_range: [0, 2]}]}]",
+            r"slices\[0\]: layer_range: expected 1 layers of every source of a slice, as of a; received 2 of",
+        ),
+        (
+            "slices: [{sources: [{model: a, layer_range: [0, 1]}], residual_weight: 0.5}]",
+            "'residual_weight'. Leave it out: mergekit reads it and lets it change nothing",
+        ),
+        (
+            "slices: [{sources: [{model: a, layer_range: [0, 1], weight: 1}]}]",
+            "known keys; received 'weight'",
+        ),
+        ("modules: {}", "modules: expected at least one part"),
+        ("modules: [a]", "modules: expected a mapping"),
+        (
+            "modules: {text: {}}",
+            "modules.text: models: expected exactly one of models, slices and modules; received none",
+        ),
+        (f"modules: {{text: {{models: [{{model: a}}], slices: [{SLICE}]}}}}", "received models and slices"),
+        ("modules: {text: {model: []}}", "Did you mean 'models'"),
+        ("modules: {text: {models: []}}", "modules.text: models: expected a list of models"),
+        ("models: [{model: {path: a}}]", r"models\[0\].model: expected known keys; received 'path'"),
+        ("models: [{model: {model: {path: }}}]", r"models\[0\].model.model.path: expected a folder"),
+        (
+            "models: [{model: {model: {path: a}, override_architecture: b}}]",
+            "received 'override_architecture'",
+        ),
+        ("models: [{model: [a]}]", r"models\[0\].model: expected text"),
+        ("models: [{model: ''}]", r"models\[0\].model: expected a folder or a Hub name"),
+        ("models: [{model: a}]\nbase_model: 3", "base_model: expected text"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(HEAD + text, encoding="utf-8")
+    with pytest.raises(KingyoError, match=f"(?s){message}"):
+        load_recipe(file)
+
+
+def test_yaml_that_unfolds_without_end(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40)]
+    file.write_text("\n".join(lines))
+    with pytest.raises(KingyoError, match=r"aliases that unfold to more than 1,000,000 values"):
+        load_recipe(file)
+    merged = ["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 60))]
+    file.write_text("\n".join(merged))
+    with pytest.raises(KingyoError, match=r"aliases that unfold to more than"):
+        load_recipe(file)
+    file.write_text(f"{HEAD}models: &a [*a]")
+    with pytest.raises(KingyoError, match=r"an alias that holds itself"):
+        load_recipe(file)
+
+
+def test_aliases_are_fine(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        f"{HEAD}models: [{{model: a, parameters: &same {{weight: 1}}}}, {{model: b, parameters: *same}}]"
+    )
+    assert [source.parameters for source in load_recipe(file).sources] == [{"weight": 1.0}] * 2
+
+
+def test_two_recipes_are_no_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(f"{HEAD}models: [{{model: a}}]\n---\n{HEAD}models: [{{model: a}}]")
+    with pytest.raises(KingyoError, match=r"expected one document; received 2 of them"):
+        load_recipe(file)
