@@ -83,7 +83,9 @@ def test_licences_that_do_not_ask_for_the_same() -> None:
 
 
 def test_a_licence_that_nobody_knows() -> None:
-    assert levels(None, "my-own") == [("note", "not stated in its card"), ("note", "my-own")]
+    assert levels(None, "my-own", None) == [("note", "my-own"), ("note", "not stated in its card")]
+    *_, silent = check_licences(origins(None, "mit", None))
+    assert silent.argument == "the licence of org/m0, org/m2"
 
 
 def test_a_lora_has_a_licence_of_its_own() -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from kingyo.errors import KingyoError
+
+if TYPE_CHECKING:
+    from kingyo.merging import Request, Survey, Target
 
 
 def add_to(app: typer.Typer) -> None:
@@ -14,24 +22,140 @@ def add_to(app: typer.Typer) -> None:
 
 
 def merge(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="A recipe, as mergekit writes them.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECIPE.yaml", help="A recipe as mergekit writes them, or several in one file."
+        ),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="For random methods; overrides the recipe's.")
     ] = None,
+    max_shard_size: Annotated[
+        str, typer.Option("--max-shard-size", help="Where a new file of weights begins.")
+    ] = "5GB",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="How many compute.  \\[default: all cores]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the model that OUT holds.")] = False,
+    allow_nonfinite: Annotated[
+        bool, typer.Option("--allow-nonfinite", help="Go on where weights are NaN or infinite.")
+    ] = False,
+    copy_code: Annotated[
+        bool, typer.Option("--copy-code", help="Copy the Python files beside the config. They are not run.")
+    ] = False,
+    ignore_licences: Annotated[
+        bool, typer.Option("--ignore-licences", help="Merge models whose licences forbid it.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and all that is wrong; write nothing.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --dry-run: a line for every tensor.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Merge models by a recipe, files to files.
+    """Merge models by a recipe, files to files. Stop it at any time: the same command goes on.
 
-    Example: `kingyo merge recipe.yaml merged`
+    Example: `kingyo merge recipe.yaml merged --dry-run`
     """
-    from dataclasses import replace
+    from kingyo.merging import Request
+    from kingyo.merging.sizes import parse_size
 
-    from kingyo.merge import open_sources, plan, rooted, to_folder
-    from kingyo.recipe import load_recipe
+    request = Request(
+        recipe=recipe,
+        out=out,
+        seed=seed,
+        max_shard_bytes=parse_size(max_shard_size, "--max-shard-size"),
+        threads=threads,
+        force=force,
+        allow_nonfinite=allow_nonfinite,
+        copy_code=copy_code,
+        ignore_licences=ignore_licences,
+    )
+    if dry_run:
+        _look(request, verbose=verbose, as_json=as_json)
+    else:
+        _make(request, as_json=as_json)
 
-    loaded = load_recipe(recipe)
-    if seed is not None:
-        loaded = replace(loaded, seed=seed)
-    planned = plan(loaded, open_sources(loaded, recipe.parent))
-    written = to_folder(planned, out, files={"recipe.yaml": rooted(loaded, recipe.parent).to_yaml()})
-    typer.echo(f"Wrote {written}: {len(planned.jobs)} tensors by {loaded.merge_method}.")
+
+def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
+    """Say what would be done; exit code 1 when it could not be."""
+    from kingyo.merging import estimate, survey
+    from kingyo.merging.record import error_record, survey_record
+
+    try:
+        found = survey(request)
+    except KingyoError as error:
+        if not as_json:
+            raise
+        typer.echo(json.dumps(error_record(error), ensure_ascii=False, indent=2))
+        raise typer.Exit(1) from None
+    estimated = estimate(found) if found.targets else None
+    if as_json:
+        record = survey_record(found, estimated, whole=verbose)
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+    else:
+        from kingyo.cli.plans import print_plan
+
+        print_plan(found, estimated, verbose=verbose)
+    if found.error is not None:
+        raise typer.Exit(1)
+
+
+def _make(request: Request, *, as_json: bool) -> None:
+    from kingyo.merging import survey
+    from kingyo.merging.record import findings_record, target_record
+
+    found = survey(request)
+    if found.error is not None:
+        raise found.error
+    for warning in found.of("warning"):
+        typer.echo(f"Warning: {warning.error}", err=True)
+    made: list[dict[str, object]] = []
+    for target in found.targets:
+        begun = time.monotonic()
+        _write(found, target, quiet=as_json)
+        seconds = time.monotonic() - begun
+        made.append({**target_record(target), "seconds": round(seconds, 3)})
+        if not as_json:
+            typer.echo(_told(target, seconds))
+    if as_json:
+        record = {"targets": made, **findings_record(found.findings)}
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+
+
+def _write(found: Survey, target: Target, *, quiet: bool) -> None:
+    from kingyo.cli.progress import MergeProgress
+    from kingyo.merging import write
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
+    with MergeProgress(target.out.name or str(target.out), quiet=quiet) as progress:
+        try:
+            write(found, target, progress)
+        except KeyboardInterrupt:
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out
+            progress.stop()
+            typer.echo(_interrupted(progress.finished, len(progress.shards)), err=True)
+            raise typer.Exit(130) from None
+
+
+def _interrupted(finished: int, shards: int) -> str:
+    if not finished:
+        hint = " (a smaller --max-shard-size makes that happen earlier)" if shards else ""
+        return f"Interrupted before a file of weights was complete{hint}; nothing is left behind."
+    if finished == shards:
+        return f"Interrupted; all {shards} files of weights are complete. The same command adds the rest."
+    return (
+        f"Interrupted; {finished} of {shards} files of weights are complete. The same command goes on from "
+        f"file {finished + 1}."
+    )
+
+
+def _told(target: Target, seconds: float) -> str:
+    from kingyo.merging.sizes import size_text, time_text
+
+    what = f"{len(target.plan.jobs)} tensors by {target.plan.recipe.merge_method}"
+    return f"Wrote {target.out}: {what}, {size_text(target.n_bytes)} in {time_text(seconds)}."

@@ -65,8 +65,11 @@ def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> It
     for name, licence in stated:
         if kinds[name] == "no derivatives":
             yield _forbidden(name, str(licence), is_allowed=is_allowed)
-        elif licence is None or kinds[name] is None:
+        elif licence is not None and kinds[name] is None:
             yield _unknown(name, licence)
+    silent = [name for name, licence in stated if licence is None]
+    if silent:
+        yield _unknown(", ".join(silent), UNKNOWN)
     yield from _mixed(stated, "non-commercial", "The whole may be used for nothing commercial.")
     yield from _mixed(
         {pair: None for pair in stated if kind_of(pair[1]) in ("share-alike", "non-commercial")},
@@ -115,11 +118,11 @@ def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Finding:
     )
 
 
-def _unknown(name: str, licence: str | None) -> Finding:
+def _unknown(name: str, licence: str) -> Finding:
     return Finding(
         level="note",
         argument=f"the licence of {name}",
         expected="one that is known here",
-        received=UNKNOWN if licence is None else licence,
+        received=licence,
         remedy="Read what its authors say before you pass the result on.",
     )

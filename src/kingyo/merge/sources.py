@@ -168,11 +168,15 @@ def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:
     def place(reference: str) -> str:
         return reference if reference in names else whole_model(reference, folder)
 
+    return replace(replaced(recipe, place), merge_method=whole_reference(recipe.merge_method, folder))
+
+
+def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
+    """The recipe with every reference of a model, its tokenizer's too, replaced by ``place(reference)``."""
     choice = tokenizer_choice(recipe)
     moved = choice.renamed(place) if choice is not None else None
     return replace(
         renamed(recipe, place),
-        merge_method=whole_reference(recipe.merge_method, folder),
         tokenizer_source=moved.source if moved is not None and recipe.tokenizer is None else None,
         tokenizer=moved.to_dict() if moved is not None and recipe.tokenizer is not None else None,
     )

@@ -1,0 +1,136 @@
+"""A merge that was only looked at, as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kingyo.lineage.licences import UNKNOWN
+from kingyo.merging import Estimate, Survey, Target, group, ungrouped
+from kingyo.merging.groups import shared
+from kingyo.merging.sizes import count_text, size_text, time_text
+from kingyo.vocabulary import Finding
+
+_MOST_FILES = 3
+
+
+def print_plan(survey: Survey, estimated: Estimate | None, *, verbose: bool = False) -> None:
+    """Print what a merge would do, take and stumble over, to standard output.
+
+    Args:
+        survey: what was found.
+        estimated: what it will take, if anything can be merged.
+        verbose: a line for every tensor.
+    """
+    console = Console(highlight=False)
+    for target in survey.targets:
+        _print_target(console, survey, target, verbose=verbose)
+    if estimated is not None:
+        for line in _estimate_lines(estimated):
+            console.print(escape(line), soft_wrap=True)
+    print_findings(console, survey.findings)
+    if not survey.of("error"):
+        console.print("Nothing was written. Leave --dry-run out to merge.", soft_wrap=True)
+
+
+def print_findings(console: Console, findings: Iterable[Finding]) -> None:
+    """Print errors, warnings and notes, each on a line."""
+    styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    for each in findings:
+        level = f"[{styles[each.level]}]{each.level}[/{styles[each.level]}]"
+        console.print(f"{level}: {escape(str(each.error))}", soft_wrap=True)
+
+
+def _print_target(console: Console, survey: Survey, target: Target, *, verbose: bool) -> None:
+    plan = target.plan
+    told = plan.describe().splitlines()
+    notes = {f"note: {warning}" for warning in plan.warnings}
+    console.print(f"[bold]{escape(str(target.out))}[/bold]", soft_wrap=True)
+    for line in told[: len(told) - len(plan.jobs)]:
+        if line not in notes:  # they are among the warnings below
+            console.print(escape(line), soft_wrap=True)
+    console.print(_models(survey, target))
+    console.print(_tensors(target, verbose=verbose))
+    console.print(escape(_output(target)), soft_wrap=True)
+
+
+def _models(survey: Survey, target: Target) -> Table:
+    table = _table("", "model", "numbers", "dtype", "size", "licence")
+    for origin in target.origins:
+        model = survey.steps.models[origin.reference]
+        dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
+        size = sum(info.n_bytes for info in model.tensors.values())
+        licences = "; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)
+        version = f"@{origin.commit[:12]}" if origin.commit else ""
+        cells = (
+            origin.name,
+            f"{origin.reference}{version}",
+            count_text(model.n_parameters),
+            ", ".join(dtypes),
+            size_text(size),
+            licences,
+        )
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def _tensors(target: Target, *, verbose: bool) -> Table:
+    groups = ungrouped(target.plan) if verbose else group(target.plan)
+    everywhere = shared(groups)
+    table = _table("", "tensors", "shape", "dtype", f"with {', '.join(everywhere)}" if everywhere else "with")
+    table.columns[0].justify = "right"
+    for each in groups:
+        how = ", ".join(part for part in each.how if part not in everywhere)
+        table.add_row(
+            *map(escape, (f"{len(each.names)} ×", each.label, str(list(each.shape)), each.dtype, how))
+        )
+    return table
+
+
+def _output(target: Target) -> str:
+    names = [f"{shard.file} ({size_text(shard.n_bytes)})" for shard in target.shards]
+    more = f" and {len(names) - _MOST_FILES} more" if len(names) > _MOST_FILES else ""
+    n_numbers = sum(each.n_elements for each in group(target.plan))
+    return (
+        f"writes {len(target.plan.jobs)} tensors, {count_text(n_numbers)} numbers, "
+        f"{size_text(target.n_bytes)} in {_files(len(names))}: {', '.join(names[:_MOST_FILES])}{more}"
+    )
+
+
+def _estimate_lines(found: Estimate) -> Sequence[str]:
+    memory = ", ".join(f"{name} {size_text(size)}" for name, size in found.memory.items() if size)
+    lines = [
+        f"reads {size_text(found.read)} of {_files(found.files)}, of which {size_text(found.cached)} are in "
+        "memory already",
+        f"memory: about {size_text(found.peak)} at most ({memory})",
+    ]
+    if found.seconds is None or found.total_seconds is None:
+        return [*lines, "time: unknown, since the method fails on made-up tensors"]
+    parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.seconds.items())
+    disk = (
+        f"this disk's {size_text(found.disk.write)}/s for writing and {size_text(found.disk.read)}/s for "
+        "reading, tried with 64 MB"
+        if found.disk.is_measured
+        else f"{size_text(found.disk.write)}/s for a disk that could not be tried"
+    )
+    return [
+        *lines,
+        f"time: about {time_text(found.total_seconds)} ({parts}); from {disk}, and from the method run on "
+        "made-up tensors",
+    ]
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, overflow="fold")
+    return table

@@ -1,0 +1,134 @@
+"""How far a merge is: a bar with bytes and time left on a terminal, elsewhere a line every ten seconds.
+
+It only listens. What it was told last is what an interrupted command can say of itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Event, Lock, Thread
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+SECONDS_PER_LINE = 10.0
+FEWEST_BYTES = 50_000_000  # of smaller models no bar is drawn: they are there before it could be read
+
+
+class MergeProgress:
+    """Shows how a checkpoint is written, on standard error; ``quiet`` shows nothing.
+
+    Use it as a context manager around the write.
+
+    Args:
+        label: of the bar.
+        quiet: whether to only count.
+        seconds: between lines where there is no terminal.
+    """
+
+    def __init__(self, label: str, *, quiet: bool = False, seconds: float = SECONDS_PER_LINE) -> None:
+        self.shards: Sequence[int] = ()
+        self.finished = 0
+        self._label = label
+        self._quiet = quiet
+        self._seconds = seconds
+        self._console = Console(stderr=True, highlight=False)
+        self._lock = Lock()
+        self._done = self._kept = 0
+        self._begun = time.monotonic()
+        self._close: Callable[[], None] = lambda: None
+        self._draw: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> MergeProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop showing; safe to call twice."""
+        self._close()
+        self._close = self._draw = lambda: None
+
+    def start(self, shards: Sequence[int], finished: int) -> None:
+        """See ``Watch``."""
+        self.shards, self.finished = shards, 0
+        self._done = self._kept = finished
+        self._begun = time.monotonic()
+        total = sum(shards)
+        if self._quiet or (self._console.is_terminal and total < FEWEST_BYTES):
+            return
+        if finished:
+            self._console.print(f"Going on: {_bytes(finished)} of {_bytes(total)} were written before.")
+        self._close = self._start_bar(total) if self._console.is_terminal else self._start_lines()
+
+    def wrote(self, n_bytes: int) -> None:
+        """See ``Watch``."""
+        with self._lock:
+            self._done += n_bytes
+        self._draw()
+
+    def finish(self, shard: int) -> None:
+        """See ``Watch``."""
+        self.finished = max(self.finished, shard + 1)
+
+    def line(self) -> str:
+        """How far it is, in one line."""
+        total, spent = sum(self.shards), time.monotonic() - self._begun
+        share = self._done / total if total else 1.0
+        fresh = self._done - self._kept
+        left = f", {_time(spent * (total - self._done) / fresh)} left" if fresh else ""
+        return f"{self._label}: {_bytes(self._done)} of {_bytes(total)} ({100 * share:.0f} %){left}"
+
+    def _start_bar(self, total: int) -> Callable[[], None]:
+        columns = (
+            TextColumn(self._label),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        bar = Progress(*columns, console=self._console, transient=True)
+        task = bar.add_task(self._label, total=total, completed=self._done)
+        self._draw = lambda: bar.update(task, completed=self._done)
+        bar.start()
+        return bar.stop
+
+    def _start_lines(self) -> Callable[[], None]:
+        ended = Event()
+
+        def tell() -> None:
+            while not ended.wait(self._seconds):
+                self._console.print(self.line(), soft_wrap=True)
+
+        teller = Thread(target=tell, name="kingyo-progress", daemon=True)
+        teller.start()
+
+        def close() -> None:
+            ended.set()
+            teller.join()
+
+        return close
+
+
+def _bytes(n_bytes: float) -> str:
+    from kingyo.merging.sizes import size_text
+
+    return size_text(n_bytes)
+
+
+def _time(seconds: float) -> str:
+    from kingyo.merging.sizes import time_text
+
+    return time_text(seconds)

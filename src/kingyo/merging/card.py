@@ -1,0 +1,104 @@
+"""The model card of a merge: models that went in, their licences, the recipe.
+
+It tells no path of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from kingyo import __version__
+from kingyo.lineage import base_models, bullets, cell, fence, front_licence, models_section
+from kingyo.merge.sources import replaced
+from kingyo.merging.survey import Target
+from kingyo.recipe import RecipeBook
+
+_LIMITS = (
+    "Nobody has scored it: what its sources can do may be lost.",
+    "It inherits the biases of the models that went in, and nobody has checked it for safety.",
+)
+
+
+def render_card(target: Target) -> str:
+    """Write the card: YAML that the Hub reads, then Markdown for people."""
+    head = yaml.safe_dump(front_matter(target), sort_keys=False, allow_unicode=True)
+    parts = [
+        f"---\n{head}---\n\n# {cell(target.out.resolve().name)}\n\n{_summary(target)}",
+        f"## Models that went in\n\n{models_section(target.origins, 'role')}",
+        f"## Recipe\n\n{_recipe(target)}",
+    ]
+    use = _use(target)
+    parts += [f"## Use\n\n{use}"] if use else []
+    parts.append(f"## Limits\n\n{bullets(_LIMITS)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def front_matter(target: Target) -> dict[str, object]:
+    """Return what the Hub reads."""
+    languages = dict.fromkeys(language for origin in target.origins for language in origin.languages)
+    is_diffusers = target.plan.like.stem != "model"
+    return {
+        **front_licence(target.origins),
+        **({"language": list(languages)} if languages else {}),
+        "library_name": "diffusers" if is_diffusers else "transformers",
+        **({"pipeline_tag": "text-generation"} if _is_causal(target) else {}),
+        "base_model": base_models(target.origins),
+        "base_model_relation": "merge",
+        "tags": ["merge", "kingyo"],
+    }
+
+
+def _summary(target: Target) -> str:
+    method, recipe = target.plan.method, target.plan.recipe
+    merged = [cell(origin.public_name) for origin in target.origins if origin.name == "merged"]
+    bases = [cell(origin.public_name) for origin in target.origins if origin.name == "base"]
+    relative = f" relative to {', '.join(bases)}" if bases and merged else ""
+    made = f"A merge of {', '.join(merged or bases)}{relative}"
+    steps = f", in {len(target.book.steps)} steps" if len(target.book.steps) > 1 else ""
+    drawn = f" Its random numbers have the seed {recipe.seed}." if method.stochastic else ""
+    return f"{made}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{drawn}"
+
+
+def _recipe(target: Target) -> str:
+    text = _public(target).to_yaml()
+    note = "`recipe.yaml` holds it with the paths of the machine on which it was merged: `kingyo merge`"
+    return f"{fence(text, 'yaml')}\n\n{note} makes the same weights of it, bit for bit."
+
+
+def _public(target: Target) -> RecipeBook:
+    """The recipes as they were written, but for whole paths, of which the last part is left."""
+    names = {origin.reference: origin.public_name for origin in target.origins}
+
+    def place(reference: str) -> str:
+        is_whole = Path(reference).is_absolute() or reference.startswith("~")
+        return names.get(reference, Path(reference).name) if is_whole else reference
+
+    return _replaced(target.book, place)
+
+
+def _replaced(book: RecipeBook, place: Callable[[str], str]) -> RecipeBook:
+    return RecipeBook(steps=tuple(replace(step, recipe=replaced(step.recipe, place)) for step in book.steps))
+
+
+def _use(target: Target) -> str | None:
+    """Code that loads it, for architectures that are known to be loaded so."""
+    if target.plan.like.stem != "model":
+        return None
+    kind = "AutoModelForCausalLM" if _is_causal(target) else "AutoModel"
+    has_tokenizer = (target.plan.like.path / "tokenizer_config.json").is_file()
+    imports = f"{kind}, AutoTokenizer" if has_tokenizer else kind
+    lines = [f"from transformers import {imports}", ""]
+    lines += ["tokenizer = AutoTokenizer.from_pretrained('.')  # this folder"] if has_tokenizer else []
+    lines.append(f"model = {kind}.from_pretrained('.', dtype='auto')")
+    return fence("\n".join(lines), "python")
+
+
+def _is_causal(target: Target) -> bool:
+    named = target.plan.like.config.get("architectures")
+    listed = cast("list[object]", named) if isinstance(named, list) else []
+    return any(str(each).endswith(("ForCausalLM", "LMHeadModel")) for each in listed)

@@ -1,0 +1,161 @@
+"""What is wrong, or worth knowing, about the models of a recipe and the place of its result."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.checkpoints.partial import check_free, hidden, unwritable
+from kingyo.checkpoints.writer import no_room
+from kingyo.errors import KingyoError
+from kingyo.merge import Plan
+from kingyo.merge.folder import check_no_source
+from kingyo.merge.sources import PlannedCheckpoint, tokenizer_choice
+from kingyo.merging.request import Request
+from kingyo.recipe import Recipe
+from kingyo.vocabulary import Finding, compare
+
+
+def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | None) -> Iterator[Finding]:
+    """Look at the models of a recipe.
+
+    Args:
+        recipe: what is merged.
+        models: those that could be opened.
+        plan: of the recipe, if it could be planned.
+    """
+    yield from _tokenizers(recipe, models)
+    for reference in recipe.references:
+        model = models.get(reference)
+        for note in model.notes if isinstance(model, AdaptedCheckpoint) else ():
+            yield _note(reference, "a LoRA that was trained on this model", note)
+    if plan is None:
+        return
+    for warning in plan.warnings:
+        yield Finding(
+            level="warning",
+            argument="models",
+            expected="models that differ in nothing but weights",
+            received=warning,
+            remedy="Check that this is what you want.",
+        )
+    for marker in plan.vocabulary.unknown_markers if plan.vocabulary is not None else ():
+        yield Finding(
+            level="warning",
+            argument="chat_template",
+            expected="tokens of the output",
+            received=f"'{marker}', which it writes and which is none",
+            remedy=f"Add it below `tokenizer: tokens:`, as `'{marker}': {{}}`.",
+        )
+
+
+def check_output(request: Request, targets: Sequence[tuple[Path, Plan, int]]) -> Iterator[Finding]:
+    """Look at the places of results: taken, a source, out of reach, too small; and code beside them.
+
+    Args:
+        request: what was asked for.
+        targets: folder, plan and bytes of every result; the folder that was asked for when there is none.
+    """
+    for out in [target for target, _, _ in targets] or [request.out]:
+        try:
+            check_free(out, force=request.force)
+        except KingyoError as error:
+            yield _error(error)
+        except OSError as error:
+            yield _error(unwritable(out, error))
+    for out, plan, _ in targets:
+        try:
+            check_no_source(plan, out)
+        except KingyoError as error:
+            yield _error(error)
+    yield from _room(request.out, targets)
+    for like in {id(plan.like): plan.like for _, plan, _ in targets}.values():
+        yield from _code(like, is_copied=request.copy_code)
+
+
+def existing_parent(path: Path) -> Path:
+    """The nearest folder above a path that is there."""
+    return next(parent for parent in path.resolve().parents if parent.exists())
+
+
+def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Finding]:
+    first = recipe.base_model or recipe.references[0]
+    in_order = dict.fromkeys((first, *recipe.references))
+    found = {reference: models[reference] for reference in in_order if reference in models}
+    folders = {
+        reference: model.path
+        for reference, model in found.items()
+        if not isinstance(model, PlannedCheckpoint)
+    }
+    try:
+        is_aligned = tokenizer_choice(recipe) is not None
+    except KingyoError:  # it is among the errors already
+        return
+    if len(folders) > 1:
+        try:
+            found = compare(folders, is_aligned=is_aligned)
+            yield from (each for each in found if each.received != "the same files")
+        except KingyoError as error:
+            yield _error(error)
+
+
+def _room(out: Path, targets: Sequence[tuple[Path, Plan, int]]) -> Iterator[Finding]:
+    parent = existing_parent(out)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        reason = PermissionError(13, "Permission denied" if parent.is_dir() else f"{parent} is no folder")
+        yield _error(unwritable(out, reason))
+        return
+    needed = sum(n_bytes - _finished(target) for target, _, n_bytes in targets)
+    free = shutil.disk_usage(parent).free
+    if needed > free:
+        yield _error(no_room(out, needed, free))
+
+
+def _finished(out: Path) -> int:
+    """The bytes that an interrupted write has left, which count as written."""
+    content = hidden(out) / "content"
+    return sum(file.stat().st_size for file in content.glob("*.safetensors"))
+
+
+def _code(like: Checkpoint, *, is_copied: bool) -> Iterator[Finding]:
+    """Code that a config names: nobody ran it, and without it the result may not load."""
+    if not like.runs_code:
+        return
+    files = sorted(file.name for file in like.path.glob("*.py"))
+    if is_copied and not files:
+        yield Finding(
+            level="error",
+            argument="--copy-code",
+            expected=f"Python files beside the config of {like.reference}",
+            received="none: kingyo fetches no code",
+            remedy="Leave --copy-code out, or put the files beside the config first.",
+        )
+        return
+    does = "is copied" if is_copied else "is not copied"
+    yield Finding(
+        level="note" if is_copied else "warning",
+        argument=f"the config of {like.reference}",
+        expected="a model that transformers loads by itself",
+        received=f"one that names code (auto_map), which {does} and was never run",
+        remedy="Read it before you trust it."
+        if is_copied
+        else "Say --copy-code if the result needs it: it is copied, and still not run.",
+    )
+
+
+def _error(error: KingyoError) -> Finding:
+    return Finding(
+        level="error",
+        argument=error.argument,
+        expected=error.expected,
+        received=error.received,
+        remedy=error.remedy,
+    )
+
+
+def _note(argument: str, expected: str, received: str) -> Finding:
+    return Finding(level="note", argument=argument, expected=expected, received=received, remedy="Check it.")

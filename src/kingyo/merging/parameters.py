@@ -1,0 +1,63 @@
+"""Everything that is wrong with the parameters of a recipe, and not just the first.
+
+A plan stops at the first mistake; who reads a list of all of them mends a recipe in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.merge.values import valid
+from kingyo.methods import MergeMethod
+from kingyo.recipe import Conditional, Recipe, Slice, Source, Value, Word
+
+
+def parameter_errors(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
+    """Look at every parameter, wherever it stands: known to the method, of its kind, within its bounds."""
+    known = {parameter.name: parameter for parameter in method.params}
+    for where, values in _places(recipe):
+        for name, value in values.items():
+            if name not in known:
+                yield KingyoError(
+                    where,
+                    expected=f"parameters of {method.name}",
+                    received=f"'{name}'",
+                    remedy=suggest(name, known),
+                )
+                continue
+            for word in dict.fromkeys(_words(value)):
+                try:
+                    valid(known[name], word, where)
+                except KingyoError as error:
+                    yield error
+                    break
+
+
+def _places(recipe: Recipe) -> Iterator[tuple[str, Mapping[str, Value]]]:
+    yield "parameters", recipe.parameters
+    yield from _contents("", recipe.sources, recipe.slices)
+    for name, module in recipe.modules.items():
+        yield f"modules.{name}", module.parameters
+        yield from _contents(f"modules.{name}: ", module.sources, module.slices)
+
+
+def _contents(
+    label: str, sources: tuple[Source, ...], slices: tuple[Slice, ...]
+) -> Iterator[tuple[str, Mapping[str, Value]]]:
+    yield from ((source.model, source.parameters) for source in sources)
+    for i, each in enumerate(slices):
+        yield f"{label}slices[{i}]", each.parameters
+        yield from ((source.model, source.parameters) for source in each.sources)
+
+
+def _words(value: Value) -> Iterator[Word]:
+    """All single values: the points of gradients, and those behind filters."""
+    if not isinstance(value, tuple):
+        yield value
+        return
+    for each in value:
+        if isinstance(each, Conditional):
+            yield from _words(each.value)
+        else:
+            yield each

@@ -1,0 +1,117 @@
+"""A survey and its estimate as plain data, for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from kingyo.errors import KingyoError
+from kingyo.lineage import Origin
+from kingyo.merging.estimate import Estimate
+from kingyo.merging.groups import Group, group, ungrouped
+from kingyo.merging.survey import Survey, Target
+from kingyo.vocabulary import Finding
+
+Json: TypeAlias = Mapping[str, object]
+
+
+def survey_record(survey: Survey, estimated: Estimate | None, *, whole: bool = False) -> Json:
+    """What is known of a merge.
+
+    Args:
+        survey: what was found.
+        estimated: what it will take; None when nothing can be merged.
+        whole: every tensor by itself.
+    """
+    return {
+        "recipe": str(survey.request.recipe),
+        "targets": [_target(target, survey, whole=whole) for target in survey.targets],
+        "estimate": None if estimated is None else _estimate(estimated),
+        **findings_record(survey.findings),
+    }
+
+
+def findings_record(findings: Iterable[Finding]) -> Json:
+    """Errors, warnings and notes."""
+    found = tuple(findings)
+    return {
+        f"{level}s": [_finding(each) for each in found if each.level == level]
+        for level in ("error", "warning", "note")
+    }
+
+
+def error_record(error: KingyoError) -> Json:
+    """A recipe file that cannot be read at all."""
+    return {"targets": [], "estimate": None, "errors": [_finding(error)], "warnings": [], "notes": []}
+
+
+def target_record(target: Target) -> Json:
+    """One model that is, or will be, written."""
+    return {
+        "out": str(target.out),
+        "method": target.plan.method.name,
+        "tensors": len(target.plan.jobs),
+        "parameters": target.plan.like.n_parameters,
+        "bytes": target.n_bytes,
+        "files": {shard.file: shard.n_bytes for shard in target.shards},
+    }
+
+
+def _target(target: Target, survey: Survey, *, whole: bool) -> Json:
+    groups = ungrouped(target.plan) if whole else group(target.plan)
+    return {
+        **target_record(target),
+        "models": [_origin(origin, survey) for origin in target.origins],
+        "groups": [_group(each) for each in groups],
+    }
+
+
+def _origin(origin: Origin, survey: Survey) -> Json:
+    model = survey.steps.models[origin.reference]
+    return {
+        "role": origin.name,
+        "model": origin.reference,
+        "commit": origin.commit,
+        "licence": origin.licence,
+        "lora_licence": origin.lora_licence,
+        "dtypes": sorted({info.stored_dtype for info in model.tensors.values()}),
+        "bytes": sum(info.n_bytes for info in model.tensors.values()),
+        "parameters": model.n_parameters,
+    }
+
+
+def _group(each: Group) -> Json:
+    return {
+        "tensors": each.label,
+        "count": len(each.names),
+        "shape": list(each.shape),
+        "dtype": each.dtype,
+        "how": list(each.how),
+    }
+
+
+def _estimate(found: Estimate) -> Json:
+    return {
+        "read_bytes": found.read,
+        "read_files": found.files,
+        "cached_bytes": found.cached,
+        "written_bytes": found.written,
+        "peak_memory_bytes": found.peak,
+        "memory_bytes": dict(found.memory),
+        "total_seconds": found.total_seconds,
+        "seconds": None if found.seconds is None else dict(found.seconds),
+        "disk": {
+            "read_bytes_per_second": found.disk.read,
+            "write_bytes_per_second": found.disk.write,
+            "is_measured": found.disk.is_measured,
+        },
+    }
+
+
+def _finding(each: Finding | KingyoError) -> Json:
+    return {
+        "argument": each.argument,
+        "expected": each.expected,
+        "received": each.received,
+        "remedy": each.remedy,
+    }

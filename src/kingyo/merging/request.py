@@ -1,0 +1,46 @@
+"""What a user asks for: a recipe file, where its result goes, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kingyo.checkpoints.writer import MAX_SHARD_BYTES
+from kingyo.merge import How
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One call of ``kingyo merge``.
+
+    Attributes:
+        recipe: the file.
+        out: the folder to make.
+        seed: of random methods, in place of the recipe's.
+        max_shard_bytes: where a new file of weights begins.
+        threads: how many compute; as many as torch uses when None.
+        force: replace the model that ``out`` holds.
+        allow_nonfinite: go on with NaN and infinity.
+        copy_code: copy the Python files that a config names; they are never run.
+        ignore_licences: the user answers for licences that forbid to merge.
+    """
+
+    recipe: Path
+    out: Path
+    seed: int | None = None
+    max_shard_bytes: int = MAX_SHARD_BYTES
+    threads: int | None = None
+    force: bool = False
+    allow_nonfinite: bool = False
+    copy_code: bool = False
+    ignore_licences: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the recipe begin."""
+        return self.recipe.parent
+
+    @property
+    def how(self) -> How:
+        """How its jobs run."""
+        return How(threads=self.threads, nonfinite=self.allow_nonfinite)

@@ -1,0 +1,152 @@
+"""What a merge method costs on this machine: it is run on made-up tensors of two sizes. No weight is read."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kingyo.kernels.blocks import Span
+from kingyo.merge import How, TensorJob
+from kingyo.merge.execute import execute
+
+_FIRST = 1 << 18  # elements of the first sample
+_QUICK, _SLOW = (1 << 21, 1 << 23), (1 << 18, 1 << 20)  # of the samples behind it
+_IS_SLOW = 0.05  # seconds for the first sample
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a merge of a tensor costs, by its size n: ``seconds · (n / size) ** power``, and memory.
+
+    Attributes:
+        size: elements of the larger sample.
+        seconds: that it took.
+        power: how time grows; 1 for methods that go through a tensor, more for decompositions.
+        fixed, each: bytes of memory beside sources and result: whatever the size, and for each element.
+    """
+
+    size: int
+    seconds: float
+    power: float
+    fixed: float
+    each: float
+
+    def time(self, n: int) -> float:
+        """Seconds for a tensor of n elements."""
+        return self.seconds * (n / self.size) ** (self.power if n > self.size else 1.0)
+
+    def memory(self, n: int) -> int:
+        """Bytes for a tensor of n elements."""
+        return int(self.fixed + self.each * n)
+
+
+def measure(job: TensorJob, dtypes: Sequence[str], how: How) -> Cost:
+    """Run a job's method on made-up tensors.
+
+    Args:
+        job: whose method and values these are.
+        dtypes: of its inputs, the base's last if there is one.
+        how: threads and the like.
+    """
+    _run(job, dtypes, _scaled(job.shape, _FIRST), how)  # code is loaded
+    first, _ = _run(job, dtypes, _scaled(job.shape, _FIRST), how)
+    sizes = [_scaled(job.shape, most) for most in (_SLOW if first > _IS_SLOW else _QUICK)]
+    (seconds, memory), (later, more) = (_run(job, dtypes, shape, how) for shape in sizes)
+    small, large = (math.prod(shape) for shape in sizes)
+    if large == small:
+        return Cost(size=large, seconds=later, power=1.0, fixed=more, each=0.0)
+    growth = math.log(later / seconds) / math.log(large / small)
+    each = max(0.0, (more - memory) / (large - small))
+    fixed = max(0.0, more - each * large)
+    return Cost(size=large, seconds=later, power=max(1.0, growth), fixed=fixed, each=each)
+
+
+def resident() -> int | None:
+    """Bytes of memory that this process has now; None where the system does not tell."""
+    return _status("VmRSS")
+
+
+class _Nowhere:
+    """A sink that keeps nothing."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[torch.dtype, Tensor] = {}
+
+    def place(self, job: TensorJob, span: Span) -> Tensor:
+        return torch.empty(span[1] - span[0], dtype=getattr(torch, job.dtype))
+
+    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
+        pass
+
+    def end(self, job: TensorJob) -> None:
+        pass
+
+
+def _run(job: TensorJob, dtypes: Sequence[str], shape: tuple[int, ...], how: How) -> tuple[float, float]:
+    """Seconds, and bytes of memory beside the made-up sources."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=generator) * 0.02
+    tensors: dict[str, Tensor] = {}
+    for i, dtype in enumerate(dtypes):
+        moved = start + torch.randn(shape, generator=generator) * 0.002
+        tensors[f"input {i}"] = moved.to(getattr(torch, dtype))
+    names = iter(tensors)
+    inputs = tuple(replace(each, reference=next(names)) for each in job.inputs)
+    base = replace(job.base, reference=next(names)) if job.base is not None else None
+    sample = replace(job, shape=shape, inputs=inputs, base=base)
+
+    def work() -> float:
+        begun = time.perf_counter()
+        execute([sample], lambda reference, _: tensors[reference], _Nowhere(), None, how)
+        return time.perf_counter() - begun
+
+    return _with_growth(work)
+
+
+def _with_growth(work: Callable[[], float]) -> tuple[float, float]:
+    """What it returns, and by how much memory grew meanwhile; nothing where the system does not tell."""
+    _give_back()
+    try:
+        _CLEAR.write_text("5", encoding="ascii")
+    except OSError:
+        return work(), 0.0
+    before = _status("VmRSS")
+    seconds = work()
+    peak = _status("VmHWM")
+    return seconds, float(max(0, (peak or 0) - (before or 0)))
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, so that using it again is seen."""
+    try:
+        ctypes.CDLL(ctypes.util.find_library("c")).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):  # another C library
+        return
+
+
+def _status(key: str) -> int | None:
+    try:
+        lines = _STATUS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = next((line.split()[1] for line in lines if line.startswith(f"{key}:")), None)
+    return None if found is None else int(found) * 1024
+
+
+def _scaled(shape: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """A smaller shape of the same proportions."""
+    size = math.prod(shape)
+    if size <= most:
+        return shape
+    share = (most / size) ** (1 / len(shape))
+    return tuple(max(1, round(length * share)) for length in shape)

@@ -1,0 +1,61 @@
+"""Sizes and times as people write and read them."""
+
+from __future__ import annotations
+
+import re
+
+from kingyo.errors import KingyoError
+
+_UNITS = ("", "k", "m", "g", "t")
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+
+
+def parse_size(text: str, argument: str) -> int:
+    """Read a size such as ``5GB`` or ``512MiB`` in bytes.
+
+    Raises:
+        KingyoError: it is none, or less than a byte.
+    """
+    found = _SIZE.fullmatch(text)
+    if found is not None:
+        number, unit, is_binary = found.groups()
+        size = int(float(number) * (1024 if is_binary else 1000) ** _UNITS.index(unit.lower()))
+        if size > 0 and (unit or not is_binary):
+            return size
+    raise KingyoError(
+        argument,
+        expected="a size in bytes, such as 5GB or 512MiB",
+        received=f"'{text}'",
+        remedy="Write a number and a unit: kB, MB, GB (or KiB, MiB, GiB).",
+    )
+
+
+def size_text(n_bytes: float) -> str:
+    """A size with three digits that count."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size * 0.9995:
+            return f"{_digits(n_bytes / size)} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
+def count_text(number: float) -> str:
+    """A number of parameters."""
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size * 0.9995:
+            return f"{_digits(number / size)} {unit}"
+    return f"{number:.0f}"
+
+
+def time_text(seconds: float) -> str:
+    """A time as its largest units."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _digits(number: float) -> str:
+    return f"{number:.0f}" if number >= 99.95 else f"{number:.1f}" if number >= 9.995 else f"{number:.2f}"

@@ -1,0 +1,239 @@
+"""All that can be known of a merge before a weight is touched: what will be written, and everything wrong.
+
+Nothing stops at the first mistake. It reads recipes, headers, configs, tokenizers and model cards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from kingyo.checkpoints import Checkpoint, fit
+from kingyo.checkpoints.shards import Shard, lay_out
+from kingyo.errors import KingyoError
+from kingyo.lineage import Origin, check_licences, describe
+from kingyo.merge import Plan
+from kingyo.merge.chain import PlannedSteps, plan_steps
+from kingyo.merge.folder import out_tensors
+from kingyo.merge.sources import all_references
+from kingyo.merging.checks import check_models, check_output
+from kingyo.merging.parameters import parameter_errors
+from kingyo.merging.request import Request
+from kingyo.methods import METHODS
+from kingyo.recipe import NamedRecipe, Recipe, RecipeBook, load_recipes
+from kingyo.vocabulary import Finding
+
+_FOLDER = re.compile(r"\w[\w.+-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One model that will be written.
+
+    Attributes:
+        out: its folder.
+        book: the recipes that make it.
+        plan: of the last of them.
+        origins: the models that go in, the base last.
+        max_shard_bytes: where a new file of weights begins.
+    """
+
+    out: Path
+    book: RecipeBook
+    plan: Plan
+    origins: tuple[Origin, ...]
+    max_shard_bytes: int
+
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        """Its files of weights."""
+        return lay_out(out_tensors(self.plan), self.max_shard_bytes, self.plan.like.stem)
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes of these files."""
+        return sum(shard.n_bytes for shard in self.shards)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What is known of a merge.
+
+    Attributes:
+        request: what was asked for.
+        steps: the opened models, and the plans of all recipes.
+        targets: what will be written, as far as it could be planned.
+        findings: errors first, then warnings, then notes.
+    """
+
+    request: Request
+    steps: PlannedSteps
+    targets: tuple[Target, ...]
+    findings: tuple[Finding, ...]
+
+    def of(self, level: str) -> tuple[Finding, ...]:
+        """The findings of a level: ``error``, ``warning`` or ``note``."""
+        return tuple(finding for finding in self.findings if finding.level == level)
+
+    @property
+    def error(self) -> KingyoError | None:
+        """Everything wrong as one error; None when nothing is."""
+        errors = [finding.error for finding in self.of("error")]
+        if len(errors) < 2:
+            return errors[0] if errors else None
+        lines = "".join(f"\n  {i + 1}. {error}" for i, error in enumerate(errors))
+        return KingyoError(
+            str(self.request.recipe),
+            expected="a recipe that can be merged",
+            received=f"one with {len(errors)} mistakes",
+            remedy=f"Mend these:{lines}",
+        )
+
+
+def survey(request: Request) -> Survey:
+    """Look at a recipe file, its models and its place.
+
+    Raises:
+        KingyoError: the file cannot be read as recipes. All that is wrong beyond that is among the findings.
+    """
+    book = _seeded(load_recipes(request.recipe), request.seed)
+    refused: list[KingyoError] = []
+    steps = plan_steps(book, request.folder, refused.append)
+    unplanned = [step for step in book.steps if step.name not in steps.plans]
+    more = [error for step in unplanned for error in _wrong_with(step, steps.models, request.folder)]
+    known = {(error.expected, error.received) for error in more}
+    first = [error for error in refused if (error.expected, error.received) not in known]
+    targets, misnamed = _targets(book, steps, request)
+    findings = [*map(_as_finding, (*first, *more)), *misnamed]
+    for step in book.steps:
+        findings += check_models(step.recipe, steps.models, steps.plans.get(step.name))
+    origins = _origins(book.steps, steps.models, request.folder)
+    findings += check_licences(origins, is_allowed=request.ignore_licences)
+    findings += check_output(request, [(target.out, target.plan, target.n_bytes) for target in targets])
+    return Survey(request=request, steps=steps, targets=targets, findings=_in_order(findings))
+
+
+def _seeded(book: RecipeBook, seed: int | None) -> RecipeBook:
+    if seed is None:
+        return book
+    return RecipeBook(
+        steps=tuple(replace(step, recipe=replace(step.recipe, seed=seed)) for step in book.steps)
+    )
+
+
+def _wrong_with(step: NamedRecipe, models: Mapping[str, Checkpoint], folder: Path) -> Iterator[KingyoError]:
+    """More of what is wrong with a recipe that could not be planned."""
+    recipe, start = step.recipe, "" if step.name is None else f"{step.name}: "
+    try:
+        for error in parameter_errors(recipe, METHODS.get(recipe.merge_method, folder)):
+            yield _placed(error, start)
+    except KingyoError as error:
+        yield _placed(error, start)
+    opened = [models[reference] for reference in recipe.references if reference in models]
+    is_whole = recipe.sources and not recipe.parts and not recipe.tokenizer and not recipe.tokenizer_source
+    if is_whole and opened:
+        like = models.get(recipe.base_model or recipe.references[0], opened[0])
+        for other in opened:
+            try:
+                fit(like, [other], resize=recipe.resize)
+            except KingyoError as error:
+                yield _placed(error, start)
+
+
+def _placed(error: KingyoError, start: str) -> KingyoError:
+    return KingyoError(
+        f"{start}{error.argument}", expected=error.expected, received=error.received, remedy=error.remedy
+    )
+
+
+def _targets(
+    book: RecipeBook, steps: PlannedSteps, request: Request
+) -> tuple[tuple[Target, ...], list[Finding]]:
+    outputs, targets, misnamed = book.outputs, list[Target](), list[Finding]()
+    for step in outputs:
+        out = request.out
+        if len(outputs) > 1:
+            name = str(step.name)
+            if not _FOLDER.fullmatch(name):
+                misnamed.append(_misnamed(name))
+                continue
+            out = request.out / name
+        if step.name in steps.plans:
+            own = _below(book, step)
+            targets.append(
+                Target(
+                    out=out,
+                    book=own,
+                    plan=steps.plans[step.name],
+                    origins=_origins(own.steps, steps.models, request.folder),
+                    max_shard_bytes=request.max_shard_bytes,
+                )
+            )
+    return tuple(targets), misnamed
+
+
+def _misnamed(name: str) -> Finding:
+    return Finding(
+        level="error",
+        argument=f"name: {name}",
+        expected="a name that can be a folder, since several recipes are written",
+        received=f"'{name}'",
+        remedy="Use letters, digits, '.', '_' and '-'.",
+    )
+
+
+def _below(book: RecipeBook, last: NamedRecipe) -> RecipeBook:
+    """The recipes that one needs, and itself."""
+    by_name = {step.name: step for step in book.steps}
+    needed: dict[str | None, None] = {}
+
+    def visit(step: NamedRecipe) -> None:
+        needed[step.name] = None
+        for reference in _references(step.recipe):
+            if reference in by_name and reference not in needed:
+                visit(by_name[reference])
+
+    visit(last)
+    return RecipeBook(steps=tuple(step for step in book.steps if step.name in needed))
+
+
+def _origins(
+    steps: Sequence[NamedRecipe], models: Mapping[str, Checkpoint], folder: Path
+) -> tuple[Origin, ...]:
+    """The models that are merged, the bases last; those that other recipes make are no origins."""
+    made = {step.name for step in steps}
+    roles: dict[str, str] = {}
+    for step in steps:
+        for reference in _references(step.recipe):
+            is_base, is_merged = reference == step.recipe.base_model, reference in step.recipe.references
+            role = "base" if is_base else "merged" if is_merged else "vocabulary"
+            if reference in models and reference not in made and roles.get(reference) != "base":
+                roles[reference] = role
+    in_order = sorted(roles, key=lambda reference: roles[reference] == "base")
+    return tuple(describe(roles[reference], models[reference], folder) for reference in in_order)
+
+
+def _references(recipe: Recipe) -> tuple[str, ...]:
+    try:
+        return all_references(recipe)
+    except KingyoError:  # it is among the errors already
+        return recipe.references
+
+
+def _as_finding(error: KingyoError) -> Finding:
+    return Finding(
+        level="error",
+        argument=error.argument,
+        expected=error.expected,
+        received=error.received,
+        remedy=error.remedy,
+    )
+
+
+def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The worst first, each once."""
+    order = ("error", "warning", "note")
+    return tuple(sorted(dict.fromkeys(findings), key=lambda each: order.index(each.level)))

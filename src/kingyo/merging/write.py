@@ -1,0 +1,37 @@
+"""Writing what a survey found sound: weights, config, tokenizer, recipe and model card, target by target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kingyo.merge import Output, rooted_book, to_folder
+from kingyo.merge.folder import Watch
+from kingyo.merging.card import render_card
+from kingyo.merging.survey import Survey, Target
+
+
+def write(survey: Survey, target: Target, watch: Watch | None = None) -> Path:
+    """Write one model; it appears whole or not at all. After an interrupt the same call goes on.
+
+    Args:
+        survey: what was found, without an error.
+        target: one of its targets.
+        watch: is told of progress.
+
+    Raises:
+        KingyoError: see ``survey.error`` and ``to_folder``.
+    """
+    if survey.error is not None:
+        raise survey.error
+    request = survey.request
+    files = {
+        "recipe.yaml": rooted_book(target.book, request.folder).to_yaml(),
+        "README.md": render_card(target),
+    }
+    output = Output(
+        max_shard_bytes=request.max_shard_bytes,
+        force=request.force,
+        copy_code=request.copy_code,
+        watch=watch,
+    )
+    return to_folder(target.plan, target.out, files, request.how, output)
