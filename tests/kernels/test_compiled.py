@@ -24,7 +24,7 @@ from kingyo.kernels.passes import has_compiler, running, write
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled")
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
-lengths = st.sampled_from([1, 2, 15, 16, 17, 31, 33, 100, 1000, 32768, 32769, 70_000])
+lengths = st.sampled_from([1, 2, 15, 16, 17, 31, 33, 100, 1000, 32768, 32769, 70_000, 600_000])
 few = settings(max_examples=40, deadline=None)
 
 
@@ -99,7 +99,7 @@ def test_blend(blend: Blend, dtype: torch.dtype, data: st.DataObject) -> None:
     wanted = whole(blend)[start:stop].to(dtype)
     got = torch.empty(stop - start, dtype=dtype)
     with running(compiled=True):
-        finite = write(blend, (start, stop), got)
+        finite = write(blend, (start, stop), got, streams=data.draw(st.booleans()))
     assert same_bits(got, wanted)
     assert finite == bool(torch.isfinite(wanted).all())
 

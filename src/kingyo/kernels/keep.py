@@ -62,8 +62,8 @@ class Band:
         if self.low is not None:
             delta.masked_fill_(self.low.excludes(sizes, span[0]), 0.0)
         if self.high is not None:
-            too_large = self.high.excludes(sizes, span[0]).logical_not_() & (sizes == sizes)
-            delta.masked_fill_(too_large, 0.0)
+            others = self.high.excludes(sizes, span[0]).logical_or_(sizes.isnan())
+            delta.masked_fill_(others.logical_not_(), 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

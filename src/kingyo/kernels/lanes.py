@@ -18,6 +18,7 @@ I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 STORED = {"b": I16, "h": HALF, "f": FLOAT}
 """Letters of dtypes: bfloat16, float16, float32."""
 
+STREAM_ALIGNMENT = 32  # bytes
 _SIZE = 0x7FFFFFFF
 
 
@@ -140,7 +141,7 @@ def halves(bits: Lanes, index: ir.Value, width: int) -> Lanes:
     """The lower and the upper 16 bits of each integer, in this order, as 32-bit integers.
 
     Args:
-        bits: half as many integers as ``width``; or one, of which the upper half is taken if ``index`` is odd.
+        bits: half as many integers as ``width``; or one, whose upper half is taken if ``index`` is odd.
         index: of the first half.
         width: how many halves are wanted.
     """
@@ -179,15 +180,20 @@ def load_integers(
 def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str) -> None:
     """Numbers to memory, rounded to the dtype: to nearest, of two equally near ones to the even.
 
-    In bfloat16 NaN may become anything.
+    In bfloat16 NaN may become anything. A capital dtype goes past the caches, where there are many lanes: the
+    first must be at a multiple of 32 bytes.
     """
     builder, width = numbers.builder, numbers.width
+    streams, dtype = dtype.isupper() and width > 1, dtype.lower()
     value = numbers.value
     if dtype == "b":
         value = _to_bfloat16(numbers)
     elif dtype == "h":
         value = builder.fptrunc(value, ir.VectorType(HALF, width))
-    builder.store(value, _pointer(builder, address, index, STORED[dtype], width)).align = 1
+    written = builder.store(value, _pointer(builder, address, index, STORED[dtype], width))
+    written.align = STREAM_ALIGNMENT if streams else 1
+    if streams:
+        written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
 
 
 def total(items: Sequence[Lanes]) -> Lanes:

@@ -19,6 +19,7 @@ _LETTERS = {torch.bfloat16: "b", torch.float16: "h", torch.float32: "f"}
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
 MOST_SOURCES = 16
+STREAM_ALIGNMENT = 32  # bytes, as in ``lanes``, which is not imported where nothing is compiled
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +62,12 @@ def overflows(worst: int, dtype: torch.dtype) -> bool:
 
 
 def pack(
-    blend: Blend, span: Span, address: int = 0, out: torch.dtype = torch.float32, switches: str = ""
+    blend: Blend,
+    span: Span,
+    address: int = 0,
+    out: torch.dtype = torch.float32,
+    switches: str = "",
+    streams: bool = False,
 ) -> Iterator[tuple[Packed, Span]]:
     """Split a span of a blend into passes: a limit's comparison changes where its last equal entry is.
 
@@ -71,10 +77,14 @@ def pack(
         address: where element 0 of the output is, or would be.
         out: the output's dtype.
         switches: further ones, see ``fused``.
+        streams: whether the output goes past the caches, where its place allows it.
     """
     edges = sorted({span[0], span[1], *(cut for cut in cuts(blend) if span[0] < cut < span[1])})
     for start, stop in pairwise(edges):
-        yield _pack(blend, start, address, _LETTERS[out], switches), (start, stop)
+        letter = _LETTERS[out]
+        if streams and (address + start * out.itemsize) % STREAM_ALIGNMENT == 0:
+            letter = letter.upper()
+        yield _pack(blend, start, address, letter, switches), (start, stop)
 
 
 def cuts(blend: Blend) -> Iterator[int]:

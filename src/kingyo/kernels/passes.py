@@ -23,6 +23,7 @@ from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.packed import can_be_packed, has_nan, overflows, pack
 
 T = TypeVar("T")
+_STREAM_FROM = 1 << 20  # bytes
 _SHARE = 16 * BLOCK
 """The least number of elements that is worth another thread."""
 
@@ -87,19 +88,20 @@ def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     return list(here.pool.map(work, todo))
 
 
-def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:
+def write(result: Tensor | Lazy, span: Span, out: Tensor, *, streams: bool = False) -> bool:
     """Compute a span of a result into its place, rounded to the place's dtype.
 
     Args:
         result: of a merge method.
         span: which elements.
         out: a contiguous vector of as many.
+        streams: whether it may go past the caches, since it is not read again soon.
 
     Returns:
         Whether all are finite.
     """
     if isinstance(result, Blend) and _can_fuse(result, out):
-        worst = _write_fused(result, span, out)
+        worst = _write_fused(result, span, out, streams=streams)
         if not has_nan(worst):
             return not overflows(worst, out.dtype)
     finite = True
@@ -116,12 +118,13 @@ def _can_fuse(blend: Blend, out: Tensor) -> bool:
     return bool(blend.terms) and is_compiled([*tensors, out])
 
 
-def _write_fused(blend: Blend, span: Span, out: Tensor) -> int:
+def _write_fused(blend: Blend, span: Span, out: Tensor, *, streams: bool) -> int:
     """The bits of the largest magnitude."""
     from kingyo.kernels import fused
 
     worst = 0
     first = out.data_ptr() - span[0] * out.element_size()
-    for packed, (start, stop) in pack(blend, span, first, out.dtype):
+    streams = streams and out.nbytes >= _STREAM_FROM
+    for packed, (start, stop) in pack(blend, span, first, out.dtype, streams=streams):
         worst = max(worst, fused.blend(*packed.arguments, start, stop))
     return worst

@@ -27,7 +27,13 @@ _PART = 1 << 20  # elements that a thread computes before it hands them over
 
 
 class Sink(Protocol):
-    """Where results go; several threads use it."""
+    """Where results go; several threads use it.
+
+    Attributes:
+        streams: whether places may be written past the caches, since nobody reads them soon.
+    """
+
+    streams: bool
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
         """A contiguous vector in the job's dtype for the elements of a span."""
@@ -127,7 +133,7 @@ def _run(job: TensorJob, read: Read, sink: Sink, facts: Facts | None, how: How) 
         for start, stop in spans(span[1] - span[0], _PART):
             part = span[0] + start, span[0] + stop
             place = sink.place(job, part)
-            finite = write(merged, part, place) and finite
+            finite = write(merged, part, place, streams=sink.streams) and finite
             if not finite and not how.nonfinite:
                 break
             sink.take(job, part, place)

@@ -140,6 +140,8 @@ def _own_code(plan: Plan) -> str | None:
 class _File:
     """A writer as a sink: a thread fills the same memory again and again."""
 
+    streams = False
+
     def __init__(self, writer: CheckpointWriter, watch: Watch | None) -> None:
         self._writer = writer
         self._watch = watch

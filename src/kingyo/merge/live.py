@@ -35,6 +35,8 @@ def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> N
 class _Live:
     """Live tensors as a sink: filled in place where their memory allows it."""
 
+    streams = True
+
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = weights
 
