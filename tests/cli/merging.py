@@ -1,0 +1,72 @@
+"""What the tests of ``kingyo merge`` share: recipes, the command in this process, what a folder holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kingyo.cli import main
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Command:
+    """Runs the command in this process: starting another takes longer than most merges of tiny models."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self._capsys = capsys
+        self._patch = patch
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "110")
+
+    def __call__(self, *arguments: str | Path) -> Done:
+        self._patch.setattr(sys, "argv", ["kingyo", *map(str, arguments)])
+        self._capsys.readouterr()
+        try:
+            main()
+            code: object = 0
+        except SystemExit as end:
+            code = end.code or 0
+        captured = self._capsys.readouterr()
+        assert isinstance(code, int)
+        return Done(code=code, out=captured.out, err=captured.err)
+
+    def recipe(self, name: str = "recipe.yaml", **changes: object) -> Path:
+        """Write a recipe of ``a`` and ``b`` on ``base``; a change to None removes a key."""
+        return write_recipe(self.folder / name, **changes)
+
+
+def write_recipe(file: Path, **changes: object) -> Path:
+    values: dict[str, object] = {
+        "merge_method": "task_arithmetic",
+        "base_model": "base",
+        "models": [
+            {"model": "a", "parameters": {"weight": 0.5}},
+            {"model": "b", "parameters": {"weight": 0.3}},
+        ],
+    }
+    values = {key: value for key, value in {**values, **changes}.items() if value is not None}
+    file.write_text(yaml.safe_dump(values, allow_unicode=True, sort_keys=False))
+    return file.relative_to(file.parent)
+
+
+def contents(folder: Path) -> Mapping[str, bytes]:
+    """Every file below a folder, hidden ones too."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }

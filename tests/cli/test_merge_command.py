@@ -1,0 +1,295 @@
+"""What `kingyo merge` writes and says."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from kingyo.merge import open_sources, plan, to_folder
+from kingyo.recipe import load_recipe
+from tests.cli.conftest import World
+from tests.cli.merging import Command, contents
+from tests.models_on_disk import fine_tuned, llama
+
+CARD = "---\nlicense: {licence}\nlanguage: [{language}]\n---\n\n# a card\n"
+
+
+@pytest.fixture
+def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(world.folder, capsys, monkeypatch)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return {name: each for file in folder.glob("*.safetensors") for name, each in load_file(file).items()}
+
+
+def same(one: Path, other: Path) -> bool:
+    mine, yours = weights(one), weights(other)
+    return mine.keys() == yours.keys() and all(torch.equal(mine[name], yours[name]) for name in mine)
+
+
+class TestOutput:
+    def test_is_the_merge_of_the_recipe(self, command: Command, tmp_path: Path) -> None:
+        done = command("merge", command.recipe(), "merged")
+        assert done.code == 0, done.err
+        assert re.match(r"Wrote merged: 30 tensors by task_arithmetic, [\d.]+ kB in .*\.\n", done.out)
+        assert done.err == ""
+        recipe = load_recipe(command.folder / "recipe.yaml")
+        to_folder(plan(recipe, open_sources(recipe, command.folder)), tmp_path / "expected")
+        assert same(command.folder / "merged", tmp_path / "expected")
+
+    def test_loads_in_transformers_at_once(self, command: Command) -> None:
+        base = command.folder / "base"
+        (base / "LICENSE").write_text("Apache-2.0")
+        GenerationConfig(max_new_tokens=7, eos_token_id=2).save_pretrained(base)
+        assert command("merge", command.recipe(), "merged", "--max-shard-size", "4kB").code == 0
+        merged = command.folder / "merged"
+        assert {file.name for file in merged.iterdir() if file.suffix != ".safetensors"} == {
+            "LICENSE",
+            "README.md",
+            "chat_template.jinja",
+            "config.json",
+            "generation_config.json",
+            "model.safetensors.index.json",
+            "recipe.yaml",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        }
+        model = AutoModelForCausalLM.from_pretrained(merged, dtype="auto")
+        assert model.generation_config.max_new_tokens == 7
+        stored = weights(merged)
+        assert all(torch.equal(each, stored[name]) for name, each in model.state_dict().items())
+        tokenizer = AutoTokenizer.from_pretrained(merged)
+        assert tokenizer.apply_chat_template([{"role": "user", "content": "2 + 3"}], tokenize=False) == (
+            "Q: 2 + 3 A:"
+        )
+
+    def test_the_recipe_makes_the_same_bits_from_anywhere(
+        self, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        assert command("merge", command.recipe(seed=5), "merged").code == 0
+        monkeypatch.chdir(tmp_path)
+        done = command("merge", command.folder / "merged" / "recipe.yaml", tmp_path / "again")
+        assert done.code == 0, done.err
+        assert same(command.folder / "merged", tmp_path / "again")
+
+    def test_shards(self, command: Command) -> None:
+        assert command("merge", command.recipe(), "whole").code == 0
+        assert command("merge", command.recipe(), "shards", "--max-shard-size", "4000").code == 0
+        assert len(list((command.folder / "shards").glob("model-*-of-*.safetensors"))) > 3
+        assert same(command.folder / "whole", command.folder / "shards")
+
+    def test_the_seed_is_the_commands(self, command: Command) -> None:
+        recipe = command.recipe(merge_method="dare_linear", parameters={"density": 0.5}, seed=1)
+        for name, flags in {"one": (), "two": ("--seed", "2"), "again": ("--seed", "1")}.items():
+            assert command("merge", recipe, name, *flags).code == 0
+        assert same(command.folder / "one", command.folder / "again")
+        assert not same(command.folder / "one", command.folder / "two")
+        assert yaml.safe_load((command.folder / "two" / "recipe.yaml").read_text())["seed"] == 2
+
+    def test_threads_change_no_bit(self, command: Command) -> None:
+        assert command("merge", command.recipe(), "one", "--threads", "1").code == 0
+        assert command("merge", command.recipe(), "three", "--threads", "3").code == 0
+        assert same(command.folder / "one", command.folder / "three")
+
+    def test_force_replaces_a_model(self, command: Command) -> None:
+        assert command("merge", command.recipe(), "merged").code == 0
+        (command.folder / "merged" / "old.txt").write_text("old")
+        done = command("merge", command.recipe(base_model="a", models=[{"model": "b"}], merge_method="slerp",
+                       parameters={"t": 0.5}), "merged", "--force")  # fmt: skip
+        assert done.code == 0, done.err
+        assert not (command.folder / "merged" / "old.txt").exists()
+        assert not [file for file in command.folder.iterdir() if file.name.startswith(".")]
+
+    def test_nonfinite_weights_when_they_are_wanted(self, command: Command) -> None:
+        from safetensors.torch import save_file
+
+        file = command.folder / "b" / "model.safetensors"
+        broken = load_file(file)
+        broken["lm_head.weight"][3, 5] = float("nan")
+        save_file(broken, file, metadata={"format": "pt"})
+        done = command("merge", command.recipe(), "merged")
+        assert done.code == 1 and "b: lm_head.weight: expected finite weights; received NaN" in done.err
+        assert command("merge", command.recipe(), "merged", "--allow-nonfinite").code == 0
+        assert bool(weights(command.folder / "merged")["lm_head.weight"][3, 5].isnan())
+
+    def test_json(self, command: Command) -> None:
+        done = command("merge", command.recipe(), "merged", "--json")
+        assert done.code == 0 and done.err == ""
+        (target,) = json.loads(done.out)["targets"]
+        assert target["out"] == "merged" and target["tensors"] == 30
+        assert target["files"] == {
+            "model.safetensors": (command.folder / "merged" / "model.safetensors").stat().st_size
+        }
+
+
+class TestCard:
+    def test_is_one_that_the_hub_reads(self, command: Command) -> None:
+        for name, licence, language in (("a", "mit", "ja"), ("b", "cc-by-nc-4.0", "en")):
+            (command.folder / name / "README.md").write_text(CARD.format(licence=licence, language=language))
+        done = command("merge", command.recipe(), "merged")
+        assert done.code == 0, done.err
+        assert done.err.startswith(
+            "Warning: licences: expected licences that ask for the same; received cc-by-nc"
+        )
+        card = ModelCard.load(command.folder / "merged" / "README.md")
+        data = card.data.to_dict()
+        assert data["license_name"] == "those-of-the-merged-models"
+        assert data["base_model"] == ["a", "b", "base"]
+        assert data["base_model_relation"] == "merge"
+        assert data["tags"] == ["merge", "kingyo"]
+        assert data["library_name"] == "transformers"
+        assert data["pipeline_tag"] == "text-generation"
+        assert data["language"] == ["ja", "en"]
+        assert "| merged | b | cc-by-nc-4.0 |" in card.text
+        assert "| base | base | not stated in its card |" in card.text
+        assert "The strictest of those that are known is **cc-by-nc-4.0**." in card.text
+
+    def test_tells_the_recipe_and_no_path(self, command: Command) -> None:
+        whole = str(command.folder / "b")
+        models = [
+            {"model": "a", "parameters": {"weight": 0.5}},
+            {"model": whole, "parameters": {"weight": 1.0}},
+        ]
+        assert command("merge", command.recipe(models=models), "merged").code == 0
+        card = (command.folder / "merged" / "README.md").read_text()
+        assert str(command.folder) not in card
+        shown = re.search(r"```yaml\n(.*?)```", card, re.DOTALL)
+        assert shown is not None
+        told = yaml.safe_load(shown[1])
+        assert [each["model"] for each in told["models"]] == ["a", "b"]
+        assert told["merge_method"] == "task_arithmetic"
+
+    def test_its_code_runs(self, command: Command) -> None:
+        assert command("merge", command.recipe(), "merged").code == 0
+        card = (command.folder / "merged" / "README.md").read_text()
+        code = re.search(r"```python\n(.*?)\n```", card, re.DOTALL)
+        assert code is not None
+        subprocess.run([sys.executable, "-c", code[1]], cwd=command.folder / "merged", check=True)
+
+
+class TestCode:
+    @pytest.fixture
+    def coded(self, command: Command) -> Command:
+        for name in ("base", "a", "b"):
+            config = json.loads((command.folder / name / "config.json").read_text())
+            config["auto_map"] = {"AutoModelForCausalLM": "modeling_mine.Mine"}
+            (command.folder / name / "config.json").write_text(json.dumps(config))
+        (command.folder / "base" / "modeling_mine.py").write_text("raise SystemExit('it ran')\n")
+        return command
+
+    def test_is_neither_run_nor_copied(self, coded: Command) -> None:
+        done = coded("merge", coded.recipe(), "merged")
+        assert done.code == 0, done.err
+        assert "names code (auto_map), which is not copied and was never run. Say --copy-code" in done.err
+        assert not list((coded.folder / "merged").glob("*.py"))
+        assert "auto_map" in json.loads((coded.folder / "merged" / "config.json").read_text())
+
+    def test_is_copied_when_asked_for(self, coded: Command) -> None:
+        done = coded("merge", coded.recipe(), "merged", "--copy-code")
+        assert done.code == 0 and done.err == ""
+        assert (coded.folder / "merged" / "modeling_mine.py").read_text() == "raise SystemExit('it ran')\n"
+
+    def test_cannot_be_copied_when_there_is_none(self, coded: Command) -> None:
+        (coded.folder / "base" / "modeling_mine.py").unlink()
+        done = coded("merge", coded.recipe(), "merged", "--copy-code")
+        assert done.code == 1 and "--copy-code: expected Python files beside the config of base" in done.err
+
+
+FIRST = """
+name: first
+merge_method: linear
+models: [{model: a, parameters: {weight: 0.3}}, {model: b, parameters: {weight: 0.7}}]
+---
+"""
+LAST = """
+merge_method: slerp
+base_model: first
+models: [{model: first}, {model: base}]
+parameters: {t: 0.4}
+"""
+
+
+class TestBook:
+    def test_of_steps_gives_the_last(self, command: Command, tmp_path: Path) -> None:
+        (command.folder / "book.yaml").write_text(FIRST + LAST)
+        done = command("merge", "book.yaml", "merged")
+        assert done.code == 0, done.err
+        (command.folder / "one.yaml").write_text(FIRST.replace("name: first", "").replace("---", ""))
+        (command.folder / "two.yaml").write_text(LAST.replace("first", "step"))
+        assert command("merge", "one.yaml", "step").code == 0
+        assert command("merge", "two.yaml", "stepwise").code == 0
+        assert same(command.folder / "merged", command.folder / "stepwise")
+        card = ModelCard.load(command.folder / "merged" / "README.md")
+        assert card.data.to_dict()["base_model"] == ["a", "b", "base"]
+        assert "in 2 steps" in card.text
+        done = command("merge", "merged/recipe.yaml", tmp_path / "again")
+        assert done.code == 0, done.err
+        assert same(command.folder / "merged", tmp_path / "again")
+
+    def test_of_several_results_gives_a_folder_for_each(self, command: Command) -> None:
+        other = "name: second\nmerge_method: linear\nmodels: [{model: a, parameters: {weight: 1.0}}]\n"
+        (command.folder / "book.yaml").write_text(FIRST + other)
+        done = command("merge", "book.yaml", "both")
+        assert done.code == 0, done.err
+        assert done.out.count("Wrote both/") == 2
+        assert {file.name for file in (command.folder / "both").iterdir()} == {"first", "second"}
+        assert same(command.folder / "both" / "second", command.folder / "a")
+        card = (command.folder / "both" / "second" / "README.md").read_text()
+        assert "| merged | a |" in card and "| merged | b |" not in card
+
+    def test_with_names_that_are_no_folders(self, command: Command) -> None:
+        other = "name: ../second\nmerge_method: linear\nmodels: [{model: a, parameters: {weight: 1.0}}]\n"
+        (command.folder / "book.yaml").write_text(FIRST + other)
+        before = contents(command.folder)
+        done = command("merge", "book.yaml", "both")
+        assert done.code == 1 and "expected a name that can be a folder" in done.err
+        assert contents(command.folder) == before
+
+
+def test_what_a_terminal_shows(world: World, tmp_path: Path) -> None:
+    """Through a real terminal: a bar while it goes on, and nothing of it is left behind."""
+    base = llama(tmp_path / "base", hidden=256, layers=24)
+    fine_tuned(base, tmp_path / "a", seed=1)
+    (tmp_path / "r.yaml").write_text(
+        "merge_method: linear\nparameters: {weight: 1}\nmodels: [{model: base}, {model: a}]"
+    )
+    shown = in_terminal(["merge", "r.yaml", "out"], tmp_path)
+    assert "Wrote out:" in shown and "Traceback" not in shown
+    assert re.search(r"out.*━.*MB", shown), shown
+
+
+def in_terminal(arguments: list[str], folder: Path) -> str:
+    import os
+    import pty
+
+    from tests.cli.conftest import command as whole
+
+    reader, writer = pty.openpty()
+    env = {**os.environ, "COLUMNS": "100", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        whole(*arguments), cwd=folder, stdin=writer, stdout=writer, stderr=writer, env=env
+    ) as process:
+        os.close(writer)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(reader, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not piece:
+                break
+            shown += piece
+    os.close(reader)
+    assert process.returncode == 0, shown.decode()
+    return shown.decode()
