@@ -1,0 +1,175 @@
+"""Where kingyo differs from mergekit on purpose: both sides of each difference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kingyo.errors import KingyoError
+from tests.oracle.peer import Ours, Peer, PeerError, difference
+from tests.oracle.world import World, change, write_llama
+
+pytestmark = pytest.mark.oracle
+
+CHANGED = "lm_head.weight"
+"""The tensor that a special source does not change, or has zeros in."""
+OUTSIDE = ("model.norm.weight", CHANGED)
+
+
+@pytest.fixture(scope="module")
+def special(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """``s0`` and ``s1`` as usual; ``same`` and ``twin`` are the base, ``zero`` is zero in every tensor."""
+    folder = tmp_path_factory.mktemp("special")
+    base = write_llama(folder / "base", seed=0)
+    for seed in (1, 2):
+        change(base, folder / f"s{seed - 1}", lambda old, noise: old + 0.02 * noise[0], seed)
+    for name in ("same", "twin"):
+        change(base, folder / name, lambda old, _: old, 3)
+    change(base, folder / "zero", lambda old, _: torch.zeros_like(old), 4)
+    return World(folder=folder)
+
+
+def recipe(
+    special: World, method: str, *models: str, base: bool = True, **shared: object
+) -> dict[str, object]:
+    found: dict[str, object] = {
+        "merge_method": method,
+        "dtype": "float32",
+        "models": [{"model": special.path(name)} for name in models],
+    }
+    found |= {"base_model": special.path("base")} if base else {}
+    return found | ({"parameters": shared} if shared else {})
+
+
+def tensor(special: World, model: str, name: str = CHANGED) -> Tensor:
+    return special.tensors[model][name].double()
+
+
+def near(one: Tensor, other: Tensor) -> bool:
+    return difference(one, other) < 1e-5
+
+
+def test_a_zero_tensor_has_no_angle(special: World, peer: Peer, ours: Ours) -> None:
+    """A straight line here, a right angle there."""
+    written = recipe(special, "slerp", "zero", t=0.3)
+    base = tensor(special, "base")
+    assert near(ours.merge(written)[CHANGED], 0.7 * base)
+    assert near(peer.merge(written)[CHANGED], math.sin(0.7 * math.pi / 2) * base)
+
+
+def test_nor_has_an_unchanged_one(special: World, peer: Peer, ours: Ours) -> None:
+    written = recipe(special, "nuslerp", "s0", "same", weight=1.0)
+    base, delta = tensor(special, "base"), tensor(special, "s0") - tensor(special, "base")
+    assert near(ours.merge(written)[CHANGED], base + 0.5 * delta)
+    assert near(peer.merge(written)[CHANGED], base + math.sqrt(0.5) * delta)
+
+
+def test_where_nothing_changed_multislerp_gives_the_base(special: World, peer: Peer, ours: Ours) -> None:
+    written = recipe(special, "multislerp", "same", "twin", weight=1.0)
+    assert near(ours.merge(written)[CHANGED], tensor(special, "base"))
+    with pytest.raises(PeerError, match="zero"):
+        peer.merge(written)
+
+
+@pytest.mark.parametrize("method", ["linear", "karcher"])
+def test_a_base_that_is_not_among_the_models_is_not_merged(
+    method: str, special: World, peer: Peer, ours: Ours
+) -> None:
+    shared = {"weight": 1.0} if method == "linear" else {}
+    named = recipe(special, method, "s0", "s1", **shared)
+    without = recipe(special, method, "s0", "s1", base=False, **shared)
+    listed = recipe(special, method, "base", "s0", "s1", base=False, **shared)
+    assert near(ours.merge(named)[CHANGED], ours.merge(without)[CHANGED])
+    assert near(peer.merge(named)[CHANGED], ours.merge(listed)[CHANGED])
+
+
+def test_weights_that_sum_to_zero_are_an_error(special: World, peer: Peer, ours: Ours) -> None:
+    written = recipe(special, "linear", "s0", "s1", base=False)
+    written["models"] = [
+        {"model": special.path(name), "parameters": {"weight": weight}}
+        for name, weight in (("s0", 1.0), ("s1", -1.0))
+    ]
+    with pytest.raises(KingyoError, match="a sum to divide by"):
+        ours.merge(written)
+    assert not np.isfinite(peer.merge(written)[CHANGED].numpy()).all()
+
+
+@pytest.mark.parametrize("method", ["della", "della_linear"])
+def test_chances_beyond_one_are_cut(method: str, special: World, peer: Peer, ours: Ours) -> None:
+    written = recipe(special, method, "s0", weight=1.0, density=0.95)
+    assert not near(ours.merge(written)[CHANGED], tensor(special, "base"))
+    with pytest.raises(PeerError, match="Epsilon"):
+        peer.merge(written)
+
+
+@pytest.mark.parametrize("method", ["breadcrumbs", "breadcrumbs_ties"])
+def test_at_least_one_entry_is_kept(method: str, special: World, peer: Peer, ours: Ours) -> None:
+    written = recipe(special, method, "s0", weight=1.0, density=0.01)
+    name, base = "model.norm.weight", tensor(special, "base", "model.norm.weight")
+    assert int(((ours.merge(written)[name].double() - base).abs() > 1e-7).sum()) == 1
+    assert near(peer.merge(written)[name], base)
+
+
+def test_sce_of_sources_that_do_not_vary(special: World, peer: Peer, ours: Ours) -> None:
+    written = recipe(special, "sce", "s0", select_topk=0.5)
+    assert near(ours.merge(written)[CHANGED], tensor(special, "s0"))
+    assert near(peer.merge(written)[CHANGED], tensor(special, "base"))
+
+
+def test_what_comes_after_the_layers_has_the_last_value_of_a_gradient(
+    special: World, peer: Peer, ours: Ours
+) -> None:
+    written = recipe(special, "passthrough", "s0", base=False, scale=[1.0, 3.0])
+    mine, yours = ours.merge(written), peer.merge(written)
+    for name in OUTSIDE:
+        assert near(mine[name], 3 * tensor(special, "s0", name))
+        assert near(yours[name], tensor(special, "s0", name))
+
+
+UNKNOWN: Mapping[str, tuple[dict[str, object], str]] = {
+    "a misspelt parameter": ({"parameters": {"weight": 1.0, "normalise": True}}, "normalize"),
+    "one of another method": ({"parameters": {"weight": 1.0, "gamma": 0.1}}, "gamma"),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_unknown_parameters_are_errors(case: str, special: World, peer: Peer, ours: Ours) -> None:
+    changes, word = UNKNOWN[case]
+    written = recipe(special, "linear", "s0", "s1", base=False) | changes
+    peer.merge(written)
+    with pytest.raises(KingyoError, match=word):
+        ours.merge(written)
+
+
+def test_a_shared_value_on_a_source_is_an_error(special: World, peer: Peer, ours: Ours) -> None:
+    """mergekit ignores it."""
+    written = recipe(special, "task_arithmetic", "s0", weight=0.5)
+    plain = peer.merge(written)
+    written["models"] = [{"model": special.path("s0"), "parameters": {"lambda": 0.1}}]
+    assert near(peer.merge(written)[CHANGED], plain[CHANGED])
+    with pytest.raises(KingyoError, match="lambda"):
+        ours.merge(written)
+
+
+def test_low_precision_is_the_output_only(half_world: World, peer: Peer, ours: Ours, tmp_path: Path) -> None:
+    """``dtype`` is what mergekit computes in; here it is what is written, computed in float32."""
+    written: dict[str, object] = {
+        "merge_method": "task_arithmetic",
+        "models": [{"model": half_world.path(name)} for name in ("s0", "s1", "s2")],
+        "base_model": half_world.path("base"),
+        "parameters": {"weight": 0.3},
+    }
+    exact = peer.merge(written | {"dtype": "float32"})
+    rounded = {name: each.bfloat16() for name, each in exact.items()}
+    mine, yours = (tool.merge(written | {"dtype": "bfloat16"}) for tool in (ours, peer))
+    share = {
+        tool: np.mean([float((held[name] == rounded[name]).double().mean()) for name in rounded])
+        for tool, held in (("kingyo", mine), ("mergekit", yours))
+    }
+    assert share["kingyo"] > 0.99 > share["mergekit"]
