@@ -39,7 +39,8 @@ class Spectral:
     """θ₀ + λ M, where M is made of the singular vectors of the n task vectors, as matrices.
 
     Tensors that are not matrices, and matrices with fewer rows or columns than sources (or 2), are averaged:
-    θ₀ + λ Σ wᵢδᵢ / n.
+    θ₀ + λ Σ wᵢδᵢ / n. It takes some microseconds a parameter on one core, some hundred times what a sum does:
+    for one merge, not for a search.
 
     Attributes:
         core: makes M.
