@@ -19,17 +19,18 @@ pytestmark = pytest.mark.oracle
 
 CHANGED = "lm_head.weight"
 """The tensor that a special source does not change, or has zeros in."""
+SAME = ("same0", "same1", "same2")
 OUTSIDE = ("model.norm.weight", CHANGED)
 
 
 @pytest.fixture(scope="module")
 def special(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """``s0`` and ``s1`` as usual; ``same`` and ``twin`` are the base, ``zero`` is zero in every tensor."""
+    """``s0`` and ``s1`` as usual; ``same…`` are the base, ``zero`` is zero in every tensor."""
     folder = tmp_path_factory.mktemp("special")
     base = write_llama(folder / "base", seed=0)
     for seed in (1, 2):
         change(base, folder / f"s{seed - 1}", lambda old, noise: old + 0.02 * noise[0], seed)
-    for name in ("same", "twin"):
+    for name in SAME:
         change(base, folder / name, lambda old, _: old, 3)
     change(base, folder / "zero", lambda old, _: torch.zeros_like(old), 4)
     return World(folder=folder)
@@ -64,14 +65,14 @@ def test_a_zero_tensor_has_no_angle(special: World, peer: Peer, ours: Ours) -> N
 
 
 def test_nor_has_an_unchanged_one(special: World, peer: Peer, ours: Ours) -> None:
-    written = recipe(special, "nuslerp", "s0", "same", weight=1.0)
+    written = recipe(special, "nuslerp", "s0", SAME[0], weight=1.0)
     base, delta = tensor(special, "base"), tensor(special, "s0") - tensor(special, "base")
     assert near(ours.merge(written)[CHANGED], base + 0.5 * delta)
     assert near(peer.merge(written)[CHANGED], base + math.sqrt(0.5) * delta)
 
 
 def test_where_nothing_changed_multislerp_gives_the_base(special: World, peer: Peer, ours: Ours) -> None:
-    written = recipe(special, "multislerp", "same", "twin", weight=1.0)
+    written = recipe(special, "multislerp", *SAME, weight=1.0)
     assert near(ours.merge(written)[CHANGED], tensor(special, "base"))
     with pytest.raises(PeerError, match="zero"):
         peer.merge(written)
