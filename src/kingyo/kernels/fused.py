@@ -6,9 +6,9 @@ Nothing here checks its arguments: ``packed`` does.
 
 The text has five parts, as in ``bb/b/b/c./en``: dtypes of the sources (``b`` bfloat16, ``h`` float16, ``f``
 float32); of the base, or ``-``; of the output (a capital goes past the caches); what is kept of each source
-(``.`` all, ``l`` the largest, ``m`` those but for the very largest, ``c`` by chance, ``r`` by chance and a rank
-of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance); and switches (``e`` elect, ``q`` by equal
-votes, ``n`` normalize, ``s`` only what varies most, ``x`` scale).
+(``.`` all, ``l`` the largest, ``m`` those but for the very largest, ``c`` by chance, ``r`` by chance and a
+rank of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance); and switches (``e`` elect, ``q`` by
+equal votes, ``n`` normalize, ``s`` only what varies most, ``x`` scale).
 """
 
 # pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false, reportPrivateImportUsage=false
