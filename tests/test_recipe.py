@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.recipe import Conditional, Recipe, Source, Value, load_recipe
+from kingyo.recipe import Conditional, Recipe, Source, Value, load_recipe, load_recipes
+from kingyo.recipe.one import KEYS
 
 numbers = st.floats(-3, 3)
 plain = numbers | st.booleans() | st.lists(numbers, min_size=1, max_size=4).map(tuple)
@@ -217,3 +219,18 @@ def test_a_parameter_that_changes_no_result_is_left_out() -> None:
     told = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5, "int8_mask": True}}
     plainly = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5}}
     assert Recipe.from_dict(told).hash == Recipe.from_dict(plainly).hash
+
+
+def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(examples) == 4
+    for example in examples:
+        (tmp_path / "recipe.yaml").write_text(example, encoding="utf-8")
+        assert load_recipes(tmp_path / "recipe.yaml").outputs
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_documentation_has_every_key(key: str) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert f"`{key}`" in text

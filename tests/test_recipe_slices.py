@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
@@ -78,17 +78,20 @@ def recipes(draw: st.DrawFn) -> Recipe:
     )
 
 
+@settings(max_examples=40)
 @given(recipes())
 def test_yaml_gives_it_back(recipe: Recipe) -> None:
     again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
     assert again == recipe and again.hash == recipe.hash and hash(again) == hash(recipe)
 
 
+@settings(max_examples=30)
 @given(recipes(), recipes())
 def test_the_hash_is_the_identity(one: Recipe, other: Recipe) -> None:
     assert (one.hash == other.hash) == (one.to_yaml() == other.to_yaml())
 
 
+@settings(max_examples=40)
 @given(recipes())
 def test_renaming_reaches_every_model(recipe: Recipe) -> None:
     moved = renamed(recipe, lambda reference: f"/root/{reference}")
