@@ -1,0 +1,228 @@
+"""Merges that are interrupted or killed, in real processes: nothing looks finished, a rerun does the rest."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import command
+from tests.cli.merging import contents, write_recipe
+from tests.models_on_disk import fine_tuned, llama
+
+SHARD = "100kB"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merging:
+    """Models large enough that their merge can be stopped midway, and the merge as it should be."""
+
+    folder: Path
+
+    @property
+    def expected(self) -> Path:
+        return self.folder / "expected"
+
+    def arguments(self, out: str) -> list[str]:
+        return command("merge", "recipe.yaml", out, "--max-shard-size", SHARD)
+
+    def run(self, out: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.arguments(out),
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def stopped(self, out: str, *, after: int, sent: signal.Signals = signal.SIGKILL) -> tuple[int, str]:
+        """Send a signal once so many files of weights are complete: exit code, errors."""
+        with subprocess.Popen(
+            self.arguments(out),
+            cwd=self.folder,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            while len(self.finished(out)) < after or not self.hidden(out).exists():
+                assert process.poll() is None, "it ended before it could be stopped"
+                time.sleep(0.001)
+            process.send_signal(sent)
+            _, errors = process.communicate(timeout=60)
+        return process.returncode, errors
+
+    def hidden(self, out: str) -> Path:
+        return self.folder / f".{out}.partial" / "content"
+
+    def finished(self, out: str) -> dict[str, tuple[int, int]]:
+        """The complete files of a write under way, and which files they are."""
+        return files(self.hidden(out))
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "110"}
+
+
+def files(folder: Path) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for file in folder.glob("*.safetensors"):
+        try:
+            stat = file.stat()
+        except FileNotFoundError:  # the folder has just taken its name
+            continue
+        found[file.name] = stat.st_ino, stat.st_mtime_ns
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("merging")
+    base = llama(folder / "base", hidden=128, layers=20)
+    fine_tuned(base, folder / "a", seed=1)
+    fine_tuned(base, folder / "b", seed=2)
+    write_recipe(folder / "recipe.yaml", merge_method="dare_ties", parameters={"density": 0.5}, seed=3)
+    done = Merging(folder=folder).run("expected")
+    assert done.returncode == 0, done.stderr
+    assert len(files(folder / "expected")) > 60
+    return folder
+
+
+@pytest.fixture
+def merging(whole: Path, tmp_path: Path) -> Merging:
+    """The models in a folder of the test's own."""
+    for each in whole.iterdir():
+        (tmp_path / each.name).symlink_to(each)
+    (tmp_path / "recipe.yaml").unlink()
+    shutil.copyfile(whole / "recipe.yaml", tmp_path / "recipe.yaml")
+    return Merging(folder=tmp_path)
+
+
+def as_expected(merging: Merging, out: str) -> bool:
+    mine, wanted = contents(merging.folder / out), contents(merging.expected)
+    card = mine["README.md"].decode().replace(f"# {out}\n", "# expected\n").encode()
+    return {**mine, "README.md": card} == wanted
+
+
+def test_killed_at_any_moment_a_rerun_does_the_rest(merging: Merging) -> None:
+    dice = random.Random(20261126)
+    total = len(files(merging.expected))
+    kept: dict[str, tuple[int, int]] = {}
+    for stop in sorted(dice.sample(range(total), 4)):
+        code, _ = merging.stopped("out", after=stop)
+        assert code == -signal.SIGKILL
+        assert not (merging.folder / "out").exists()
+        now = merging.finished("out")
+        assert now.items() >= kept.items(), "a file that was complete was written again"
+        kept = now
+    done = merging.run("out")
+    assert done.returncode == 0, done.stderr
+    assert as_expected(merging, "out")
+    assert files(merging.folder / "out").items() >= kept.items()
+    assert not merging.hidden("out").exists() and not merging.hidden("out").parent.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_killed_after_any_time_a_rerun_does_the_rest(merging: Merging, seed: int) -> None:
+    """By the clock, so that every step can be the one that is torn: headers, renames, the last files."""
+    dice = random.Random(seed)
+    begun = time.monotonic()
+    assert merging.run("first").returncode == 0
+    took = time.monotonic() - begun
+    for _ in range(3):
+        with subprocess.Popen(
+            merging.arguments("out"), cwd=merging.folder, env=environment(), stderr=subprocess.DEVNULL
+        ) as process:
+            time.sleep(took * dice.uniform(0.5, 1.1))
+            process.kill()
+        if (merging.folder / "out").exists():
+            break
+        assert not list(merging.folder.glob("out*"))
+    else:
+        kept = merging.finished("out")
+        done = merging.run("out")
+        assert done.returncode == 0, done.stderr
+        assert files(merging.folder / "out").items() >= kept.items()
+    assert as_expected(merging, "out")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_says_where_it_goes_on(merging: Merging, sent: signal.Signals) -> None:
+    code, errors = merging.stopped("out", after=10, sent=sent)
+    assert code == 130 and "Traceback" not in errors
+    told = re.search(
+        r"Interrupted; (\d+) of (\d+) files of weights .* The same command goes on from file (\d+)\.", errors
+    )
+    assert told is not None, errors
+    kept = merging.finished("out")
+    assert int(told[1]) == len(kept) == int(told[3]) - 1 and int(told[2]) == len(files(merging.expected))
+    done = merging.run("out")
+    assert done.returncode == 0
+    assert "Going on: " in done.stderr and "were written before" in done.stderr
+    assert files(merging.folder / "out").items() >= kept.items()
+    assert as_expected(merging, "out")
+
+
+def test_interrupted_before_anything_is_complete_it_leaves_nothing(merging: Merging) -> None:
+    before = {file.name for file in merging.folder.iterdir()}
+    with subprocess.Popen(
+        command("merge", "recipe.yaml", "new/out"),
+        cwd=merging.folder,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        part = merging.folder / "new" / ".out.partial" / "content" / "model.safetensors.part"
+        while not part.exists():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "nothing is left behind" in errors and "Traceback" not in errors
+    assert {file.name for file in merging.folder.iterdir()} == before
+
+
+def test_another_recipe_begins_anew(merging: Merging) -> None:
+    merging.stopped("out", after=10)
+    kept = merging.finished("out")
+    write_recipe(merging.folder / "recipe.yaml", merge_method="linear", base_model=None)
+    done = merging.run("out")
+    assert done.returncode == 0, done.stderr
+    assert not set(files(merging.folder / "out").values()) & set(kept.values())
+
+
+def test_a_source_that_changed_begins_anew(merging: Merging) -> None:
+    merging.stopped("out", after=10)
+    kept = merging.finished("out")
+    (merging.folder / "b").unlink()
+    fine_tuned(merging.folder / "base", merging.folder / "b", seed=5)
+    done = merging.run("out")
+    assert done.returncode == 0, done.stderr
+    assert not set(files(merging.folder / "out").values()) & set(kept.values())
+    assert not as_expected(merging, "out")
+
+
+def test_two_processes_that_write_one_folder(merging: Merging) -> None:
+    with subprocess.Popen(
+        merging.arguments("out"), cwd=merging.folder, env=environment(), stderr=subprocess.PIPE
+    ) as first:
+        while len(merging.finished("out")) < 1:
+            assert first.poll() is None
+        first.send_signal(signal.SIGSTOP)  # it would be done before another could start
+        second = merging.run("out")
+        first.send_signal(signal.SIGCONT)
+        _, errors = first.communicate(timeout=120)
+    assert second.returncode == 1 and "Traceback" not in second.stderr
+    assert "received one that another kingyo is writing now" in second.stderr
+    assert first.returncode == 0, errors
+    assert as_expected(merging, "out")
