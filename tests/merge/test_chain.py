@@ -10,7 +10,7 @@ import torch
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.errors import KingyoError
-from kingyo.merge import compute, open_sources, plan, plan_book, rooted_book, to_folder
+from kingyo.merge import How, compute, open_sources, plan, plan_book, rooted_book, to_folder
 from kingyo.merge.folder import Output, identity
 from kingyo.recipe import RecipeBook, load_recipe, load_recipes
 from tests.models_on_disk import fine_tuned, llama
@@ -72,6 +72,14 @@ def test_the_bits_are_those_of_one_merge_after_the_other(deep: Path, tmp_path: P
         assert torch.equal(found, expected.read(job.name)) and job.dtype == "float32", job.name
     out = to_folder(plans[None], deep / "out")
     assert (out / "config.json").read_bytes() == (deep / "step-last" / "config.json").read_bytes()
+
+
+def test_threads_change_no_bit_of_a_chain(deep: Path, tmp_path: Path) -> None:
+    chained = book(deep, "name: first" + FIRST, SECOND.replace("NAME", "first"))
+    for threads in (1, 3):
+        to_folder(plan_book(chained, deep)[None], tmp_path / f"out-{threads}", how=How(threads=threads))
+    one, other = (tmp_path / f"out-{threads}" / "model.safetensors" for threads in (1, 3))
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_an_intermediate_merge_knows_its_tensors(deep: Path) -> None:

@@ -119,3 +119,21 @@ def test_filters_of_shared_values_look_at_the_output(opened: Sources) -> None:
     jobs = {job.name: job for job in plan(Recipe.from_dict(data), opened).jobs}
     flags = [jobs[f"model.layers.{i}.mlp.up_proj.weight"].values.flag("normalize") for i in range(4)]
     assert flags == [False, False, False, True]
+
+
+def test_the_output_has_one_dtype(opened: Sources) -> None:
+    data = {"merge_method": "linear", "models": [{"model": "ja"}], "parameters": {"weight": 1}}
+    found = {
+        (dtype, out_dtype): {
+            job.dtype
+            for job in plan(Recipe.from_dict(data | {"dtype": dtype, "out_dtype": out_dtype}), opened).jobs
+        }
+        for dtype in (None, "float16")
+        for out_dtype in (None, "bfloat16")
+    }
+    assert found == {
+        (None, None): {"float32"},
+        ("float16", None): {"float16"},
+        (None, "bfloat16"): {"bfloat16"},
+        ("float16", "bfloat16"): {"bfloat16"},
+    }
