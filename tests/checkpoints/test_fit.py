@@ -316,6 +316,48 @@ def test_what_breaks_a_merge_is_an_error(tmp_path: Path, key: str) -> None:
             check()
 
 
+def test_classes_of_diffusers_must_be_the_same(tmp_path: Path) -> None:
+    like, other = (
+        open_checkpoint(str(restate(llama(tmp_path / name), _class_name=name, _other=name))) for name in "ab"
+    )
+    with pytest.raises(KingyoError, match=r"_class_name in config\.json: expected 'a'"):
+        fit(like, [other])
+
+
+def test_parts_that_are_not_merged_may_differ(tmp_path: Path) -> None:
+    like = open_checkpoint(str(build("llava", tmp_path / "like")))
+    folder = shutil.copytree(tmp_path / "like", tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    restate(folder, vision_config={**config["vision_config"], "num_attention_heads": 2})
+    other = open_checkpoint(str(folder))
+    with pytest.raises(KingyoError, match=r"vision_config\.num_attention_heads"):
+        fit(like, [other])
+    assert fit(like, [other], only=like.layout.parts["language"]).warnings == ()
+
+
+def test_labels_are_no_tokens(tmp_path: Path) -> None:
+    two = build("bert", tmp_path / "two")
+    three = shutil.copytree(two, tmp_path / "three")
+    rewrite(two, lambda all_: {**all_, "classifier.weight": torch.ones(2, 16)})
+    rewrite(three, lambda all_: {**all_, "classifier.weight": torch.ones(3, 16)})
+    with pytest.raises(KingyoError, match=r"classifier\.weight: .*\[2, 16\].*\[3, 16\]"):
+        fit(open_checkpoint(str(two)), [open_checkpoint(str(three))], resize="pad-vocab")
+
+
+def test_biases_of_a_head_are_resized_with_it(tmp_path: Path) -> None:
+    short = build("bert", tmp_path / "short")
+    long = shutil.copytree(short, tmp_path / "long")
+    names = ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias")
+    longer = {
+        name: torch.randn(70, *load_file(short / "model.safetensors")[name].shape[1:]) for name in names
+    }
+    restate(rewrite(long, lambda all_: all_ | longer), vocab_size=70)
+    fitted = fit(open_checkpoint(str(short)), [open_checkpoint(str(long))], resize="pad-vocab")
+    assert all(fitted.like.tensors[name].shape[0] == 70 for name in names)
+    assert torch.equal(fitted.like.read(names[1])[64:], longer[names[1]][64:])
+    assert loaded(averaged(fitted, tmp_path / "out")).config.vocab_size == 70
+
+
 @pytest.mark.parametrize("key", NOTED)
 def test_what_bends_a_merge_is_noted(tmp_path: Path, key: str) -> None:
     like = open_checkpoint(str(llama(tmp_path / "like")))

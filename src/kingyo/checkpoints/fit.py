@@ -15,7 +15,7 @@ from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.kinds import is_output, is_vocabulary
 from kingyo.checkpoints.meaning import compare
 from kingyo.checkpoints.names import lacking, match_names
-from kingyo.checkpoints.tied import untied
+from kingyo.checkpoints.tied import count_tokens, untied
 from kingyo.checkpoints.vocabulary import with_rows
 from kingyo.errors import KingyoError, suggest
 
@@ -94,7 +94,8 @@ def fit(
         raise KingyoError("resize", expected="a known name", received=f"'{resize}'", remedy=remedy)
     distinct = list({id(other): other for other in others if other is not like}.values())
     if all(_is_alike(like, other) for other in distinct):
-        noted = [note for other in distinct for note in compare(like, other)]
+        parts = None if only is None else {like.layout.part(name) for name in only}
+        noted = [note for other in distinct for note in compare(like, other, parts)]
         models = {model.reference: model for model in (like, *distinct)}
         return Fit(like=like, models=models, warnings=tuple(dict.fromkeys(noted)))
     return _Fitting(like, distinct, resize, only).run()
@@ -122,7 +123,8 @@ class _Fitting:
         for name in (*merged, *extra):
             for own, view in zip(views, self._views(name), strict=True):
                 own[name] = view
-        noted = [note for other in self._models[1:] for note in compare(self._like, other)]
+        parts = {self._like.layout.part(name) for name in merged}
+        noted = [note for other in self._models[1:] for note in compare(self._like, other, parts)]
         config, told = self._config((*merged, *extra))
         rest = {name: whole(self._like, name, name) for name in self._like.tensors if name not in merged}
         in_order = {name: views[0].get(name) or rest[name] for name in (*self._like.tensors, *extra)}
@@ -161,7 +163,7 @@ class _Fitting:
             self._unmerged.add(name)
             own = whole(self._like, name, stored[0][1].name)
             return [own] * len(stored)
-        axis = self._axis(name, [info.shape for _, info in stored])
+        axis = self._axis(name, stored)
         if self._resize is None or axis is None:
             raise _misfit(name, stored, self._like)
         sizes = [info.shape[axis] for _, info in stored]
@@ -169,15 +171,17 @@ class _Fitting:
         self._rows[name] = sizes[0], rows
         return [_resized(name, at, stored, rows, axis) for at in range(len(stored))]
 
-    def _axis(self, name: str, shapes: Sequence[tuple[int, ...]]) -> int | None:
-        """Where tokens are counted: the one axis in which a vocabulary's shapes differ."""
+    def _axis(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> int | None:
+        """Where tokens are counted, if a tensor has one row for each and differs nowhere else."""
+        shapes = [info.shape for _, info in stored]
         if self._like.layout.stack(name) is not None or not is_vocabulary(name):
             return None
-        if len({len(shape) for shape in shapes}) > 1:
+        axis = 0 if name.endswith("weight") else len(shapes[0]) - 1
+        if len({(*shape[:axis], *shape[axis + 1 :], len(shape)) for shape in shapes}) > 1:
             return None
-        axes = [i for i, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1]
-        counted = 0 if name.endswith("weight") else len(shapes[0]) - 1
-        return counted if axes == [counted] else None
+        tokens = [count_tokens(model) for model, _ in stored]
+        are_tokens = all(n is None or n == shape[axis] for n, shape in zip(tokens, shapes, strict=True))
+        return axis if are_tokens else None
 
     def _config(self, names: Iterable[str]) -> tuple[Mapping[str, object], list[str]]:
         """The config of the merge, and what it says that not all of the models' do."""

@@ -6,11 +6,12 @@ Another number of heads makes other functions of the same matrices; another rope
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.defaults import complete
+from kingyo.checkpoints.parts import part_in_words
 from kingyo.errors import KingyoError
 
 Config = Mapping[str, object]
@@ -20,7 +21,7 @@ _BREAKS = re.compile(
     r"|(\w+_)?(act|act_fn|activation|activation_function)|feed_forward_proj"
 )
 _HARMLESS = re.compile(
-    r"_\w+|(torch_)?dtype|transformers_version|architectures|auto_map|\w*vocab_size|\w*_token_(id|index|ids)s?"
+    r"_(?!class_name)\w+|(torch_)?dtype|transformers_version|architectures|auto_map(\.\w+)?|\w*vocab_size|\w*_token_(id|index|ids)s?"
     r"|bos_token|eos_token|\w*(dropout|pdrop|layerdrop|drop)\w*|\w*drop_path\w*|\w*initializer\w*|init_\w+|\w+_init"
     r"|max_position_embeddings|n_positions|n_ctx|max_(length|new_tokens|source_positions|target_positions)"
     r"|(id2label|label2id)(\.\w+)?|problem_type|finetuning_task|task_specific_params(\.\w+)*|pretraining_tp"
@@ -31,8 +32,13 @@ _HARMLESS = re.compile(
 _TEXTS = ("text_config", "llm_config", "language_config")
 
 
-def compare(like: Checkpoint, other: Checkpoint) -> list[str]:
+def compare(like: Checkpoint, other: Checkpoint, parts: Collection[str] | None = None) -> list[str]:
     """Compare what the configs of two models with the same tensors say of their weights.
+
+    Args:
+        like: the model whose config the merge has.
+        other: the other model.
+        parts: the parts that are merged; all when None. What is said of others does not matter.
 
     Returns:
         Differences that bend a merge and do not break it (rope_theta, norms' eps, …), as sentences.
@@ -41,22 +47,23 @@ def compare(like: Checkpoint, other: Checkpoint) -> list[str]:
         KingyoError: heads, their size, an activation or the type of the model differ.
     """
     mine, yours, is_cross = _levels(like, other)
+    if parts is not None:
+        mine, yours = _of_parts(mine, parts), _of_parts(yours, parts)
     here, there = dict(_flat(mine)), dict(_flat(yours))
     keys = _different(here, there)
-    if any(
-        key not in here or key not in there for key in keys
-    ):  # one is silent: its defaults may be the same
+    is_silent = any(key not in here or key not in there for key in keys)
+    if is_silent:  # its defaults may be what the other states
         here, there = dict(_flat(complete(mine))), dict(_flat(complete(yours)))
         keys = _different(here, there)
     noted: list[str] = []
     for key in keys:
         last = key.rpartition(".")[2]
-        said = f"{here.get(key)!r} in {like.reference}", f"{there.get(key)!r} in {other.reference}"
+        said = f"{here.get(key)!r:.80} in {like.reference}", f"{there.get(key)!r:.80} in {other.reference}"
         is_told = here.get(key) is not None and there.get(key) is not None
         if _BREAKS.fullmatch(last) and is_told and not (is_cross and last == "model_type"):
             raise KingyoError(
                 f"{key} in config.json",
-                expected=f"{here.get(key)!r} as in {like.reference}",
+                expected=f"{here.get(key)!r:.80} as in {like.reference}",
                 received=said[1],
                 remedy="Merge models of one architecture.",
             )
@@ -70,6 +77,15 @@ def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:
     if not is_cross:
         return like.config, other.config, False
     return _speaking(like.config), _speaking(other.config), True
+
+
+def _of_parts(config: Config, parts: Collection[str]) -> Config:
+    """A config without what it says of other parts."""
+    return {
+        key: value
+        for key, value in config.items()
+        if not key.endswith("_config") or (part := part_in_words(key)) is None or part in parts
+    }
 
 
 def _speaking(config: Config) -> Config:

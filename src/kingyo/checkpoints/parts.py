@@ -42,7 +42,7 @@ def find_parts(
     Returns:
         The stacks with their parts, and the parts of the other tensors.
     """
-    senses = [_sense(stack.prefix) for stack in stacks]
+    senses = [part_in_words(stack.prefix) for stack in stacks]
     has_vocabulary = any(is_vocabulary(name) and not is_after(name) for name in outer)
     if any(senses):
         known = {sense for sense in senses if sense is not None}
@@ -71,8 +71,8 @@ def _words(name: str) -> list[str]:
     return [word for word in re.split(r"[._0-9]+", name.lower()) if word]
 
 
-def _sense(name: str) -> str | None:
-    """The part that the words of a name speak of: a projector wherever it says so, else the first word's."""
+def part_in_words(name: str) -> str | None:
+    """The part that a name speaks of: a projector if any of its words does, else the part of its first."""
     words = _words(name)
     if any(word in _JOINTS for word in words):
         return "projector"
@@ -88,7 +88,7 @@ def _unsaid(stack: Stack, known: set[str], config: Mapping[str, object], has_voc
     told = {
         sense
         for key, value in config.items()
-        if key.endswith("_config") and isinstance(value, dict) and (sense := _sense(key)) is not None
+        if key.endswith("_config") and isinstance(value, dict) and (sense := part_in_words(key)) is not None
         if count_layers(cast("Mapping[str, object]", value)) == len(stack.blocks)
     }
     if len(told) == 1:
@@ -112,7 +112,7 @@ def _only_part(stacks: Sequence[Stack], outer: Collection[str], has_vocabulary: 
 def _outer_part(name: str, stacks: Sequence[Stack]) -> str:
     """The part of a tensor outside of the stacks, in a model of several parts."""
     parts = {stack.part for stack in stacks}
-    sense = _sense(name)
+    sense = part_in_words(name)
     is_joint = bool(parts & {"vision", "audio"}) or "projector" in parts
     if sense is not None and (sense in parts or (sense == "projector" and is_joint)):
         return sense

@@ -65,6 +65,12 @@ def find_embedding(model: Checkpoint) -> str | None:
     return min(found, key=lambda name: ("shared" not in name, name.count("."), name), default=None)
 
 
+def count_tokens(model: Checkpoint) -> int | None:
+    """How many tokens a model has an embedding for; None without one."""
+    embedding = find_embedding(model)
+    return None if embedding is None else model.tensors[embedding].shape[0]
+
+
 def find_copies(model: Checkpoint) -> dict[str, str]:
     """Find tensors that are stored a second time: a tied head, the embeddings of an encoder and its decoder.
 
