@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -263,3 +264,48 @@ def test_two_recipes_are_no_recipe(tmp_path: Path) -> None:
     file.write_text(f"{HEAD}models: [{{model: a}}]\n---\n{HEAD}models: [{{model: a}}]")
     with pytest.raises(KingyoError, match=r"expected one document; received 2 of them"):
         load_recipe(file)
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 9)
+    | st.floats()
+    | st.text(max_size=3)
+    | st.dates()
+    | st.binary(max_size=2)
+)
+known = st.sampled_from(
+    ["model", "sources", "layer_range", "filter", "value", "weight", "path", "lora", "name"]
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(known | st.integers(0, 2), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in nested data: keys and indices from the top."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield (*above, key)
+        yield from places(inner, (*above, key))
+
+
+@settings(max_examples=60)
+@given(recipes(), anything, st.data())
+def test_nonsense_is_one_clear_error_or_a_recipe(
+    recipe: Recipe, nonsense: object, data: st.DataObject
+) -> None:
+    spoilt = recipe.to_dict()
+    *path, last = data.draw(st.sampled_from(list(places(spoilt))))
+    inner: Any = spoilt
+    for key in path:
+        inner = inner[key]
+    inner[last] = nonsense
+    try:
+        found = Recipe.from_dict(spoilt)
+    except KingyoError:
+        return
+    assert Recipe.from_dict(yaml.safe_load(found.to_yaml())).hash == found.hash

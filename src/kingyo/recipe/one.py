@@ -224,7 +224,17 @@ def _parse_tokenizer(data: object, where: str) -> Mapping[str, object] | None:
     if data is None:
         return None
     remedy = "Write it as lines below tokenizer:, such as source: union; or write tokenizer_source: union."
-    return mapping(data, f"{where}: tokenizer", remedy)
+    found = mapping(data, f"{where}: tokenizer", remedy)
+    try:
+        json.dumps(found, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise KingyoError(
+            f"{where}: tokenizer",
+            expected="texts, numbers and mappings of them",
+            received=str(error),
+            remedy="Put names and tokens that look like dates or numbers in quotes.",
+        ) from error
+    return found
 
 
 def _parse_parts(data: object, where: str) -> dict[str, str]:
