@@ -139,6 +139,12 @@ def test_fused_experts(name: str) -> None:
     assert [layout.block(each) for each in sorted(fused)] == [0, 0, 1, 1, 2, 2]
 
 
+def test_norms_as_berts_first_checkpoints_name_them() -> None:
+    norm = "bert.encoder.layer.0.output.LayerNorm.gamma"
+    layout = Layout([norm, "bert.encoder.layer.0.output.dense.weight", "bert.embeddings.LayerNorm.beta"])
+    assert [layout.kind(each) for each in layout.names] == ["norm", "mlp", "embedding"]
+
+
 BEFORE_AND_AFTER: dict[str, tuple[str, str]] = {
     "llama": ("model.embed_tokens.weight", "model.norm.weight"),
     "gpt2": ("transformer.wpe.weight", "transformer.ln_f.weight"),

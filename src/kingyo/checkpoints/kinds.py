@@ -29,7 +29,7 @@ _NO_VOCABULARY = re.compile(r"pos|type|patch|class|time|label|mask|layer|image|v
 _OUTPUT = re.compile(r"^(lm_)?head$|^embed_out$|^output$|^decoder$|^proj_out$|^vocab_projector$")
 _BEFORE = re.compile(r"^pre_|feature|patch|stem")
 _AFTER = re.compile(r"(_out|_projection)$|^(post|final)_")
-_LEAVES = ("weight", "bias")
+_LEAVES = ("weight", "bias", "gamma", "beta")
 
 
 def find_kind(name: str, in_block: bool) -> Kind:
