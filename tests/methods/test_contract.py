@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from kingyo.kernels.passes import has_compiler, running, write
 from kingyo.methods import METHODS
 from kingyo.testing.methods import MergeMethodContract
 
@@ -31,3 +33,16 @@ for _name in METHODS.names():
 @pytest.mark.parametrize("name", METHODS.names())
 def test_names_are_those_of_recipes(name: str) -> None:
     assert METHODS.get(name).name == name
+
+
+@pytest.mark.skipif(not has_compiler(), reason="needs numba")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", METHODS.names())
+def test_compiled_merges_give_the_bits_of_the_reference(name: str, dtype: torch.dtype) -> None:
+    held = contract(name)()
+    for sources, base in held.worlds((211, 97), dtype):
+        wanted = held.merge(sources, base).to(dtype)
+        merged = torch.empty_like(wanted)
+        with running(compiled=True):
+            assert write(held.result(sources, base), (0, merged.numel()), merged.view(-1))
+        assert torch.equal(merged, wanted)

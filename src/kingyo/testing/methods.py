@@ -149,7 +149,8 @@ class MergeMethodContract:
         for dtype in (torch.float16, torch.bfloat16):
             for sources, base in self.worlds((40, 33), dtype):
                 wide = [source.float() for source in sources], base if base is None else base.float()
-                assert torch.equal(self.merge(sources, base), self.merge(*wide)), f"{dtype}"
+                for given in (base, wide[1]):  # also of a base that is wider than the sources
+                    assert torch.equal(self.merge(sources, given), self.merge(*wide)), f"{dtype}"
 
     def test_zeros_give_finite_numbers(self) -> None:
         """Tensors of zeros, which have no direction and no length, are no special case."""
