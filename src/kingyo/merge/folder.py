@@ -113,7 +113,7 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: 
     for shard, jobs in _by_shard(plan, writer):
         if not writer.is_finished(shard):
             writer.begin(shard)
-            execute(jobs, plan.sources.read, _File(writer, watch), plan.sources.facts, how)
+            execute(jobs, plan.sources.read, _File(writer, watch), None, how)  # one merge shares no measures
             writer.finish(shard)
         if watch is not None:
             watch.finish(shard)
