@@ -134,13 +134,13 @@ def main() -> None:
             peer=peer,
         )
         bench.cache.mkdir(parents=True, exist_ok=True)
+        machine = describe_machine(peer) | {"size": bench.size, "repeat": str(bench.repeat)}
         results: Results = {}
         for name in arguments.only or PARTS:
             print(f"measuring {name} …", file=sys.stderr, flush=True)
             results |= PARTS[name](bench)
-    machine = describe_machine(peer) | {"size": bench.size, "repeat": str(bench.repeat)}
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1))
+            if arguments.json is not None:  # after each part: a later one may be interrupted
+                arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1))
     print(render(results, machine, markdown=arguments.markdown))
 
 
