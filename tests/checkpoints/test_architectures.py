@@ -112,6 +112,20 @@ def test_the_main_stack(built: Built, name: str) -> None:
         assert other.replace(".7.", ".0.", 1) == each
 
 
+def test_what_the_first_block_holds_for_all(built: Built) -> None:
+    decoder = built("t5").layout.main
+    assert decoder is not None
+    assert decoder.first_only == {"layer.0.SelfAttention.relative_attention_bias.weight"}
+    decoder.check_order([0, 2, 1, 2])
+    for order in ([1, 2], [0, 1, 0], [1, 0]):
+        with pytest.raises(KingyoError, match=r"layer 0 first and once.*relative_attention_bias"):
+            decoder.check_order(order)
+    for name in ("llama", "jamba", "deepseek_v3", "gemma2"):
+        main = built(name).layout.main
+        assert main is not None and not main.first_only
+        main.check_order([2, 1])
+
+
 def test_names_outside_the_main_stack_have_no_other_block(built: Built) -> None:
     layout = built("llava").layout
     for name in ("language_model.lm_head.weight", layout.parts["vision"][0]):

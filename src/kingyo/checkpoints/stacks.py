@@ -8,10 +8,11 @@ a number, as the one in the middle of a UNet, is a stack of one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints.kinds import find_kind
+from kingyo.errors import KingyoError
 
 _NUMBERED = re.compile(r"(.*?)\.([0-9]{1,9})\.(.*)", re.DOTALL)
 _LAYERS = re.compile(r"(layers?|blocks?|stages?|groups)$|^h$", re.IGNORECASE)
@@ -44,6 +45,33 @@ class Stack:
         """What follows the block's number in a tensor's name."""
         rest = name[len(self.prefix) + 1 :]
         return rest.partition(".")[2] if self.is_numbered else rest
+
+    @property
+    def first_only(self) -> frozenset[str]:
+        """What the first block has beside all that the others have, by what follows the block's number.
+
+        It is the whole stack's, such as T5's positions: the first block must stay the first.
+        """
+        own, *others = ({self.rest(name) for name in names} for names in self.blocks.values())
+        shared = set[str]().union(*others)
+        return frozenset(own - shared) if others and shared <= own else frozenset()
+
+    def check_order(self, chosen: Sequence[int]) -> None:
+        """Check that blocks may follow one another in this order.
+
+        Args:
+            chosen: numbers of blocks, in their new order.
+
+        Raises:
+            KingyoError: the first block holds what is the whole stack's, and is not the first, or not alone.
+        """
+        if self.first_only and [place for place, number in enumerate(chosen) if number == 0] != [0]:
+            raise KingyoError(
+                f"layers of {self.prefix}",
+                expected=f"layer 0 first and once: it holds {min(self.first_only)} for all of them",
+                received=", ".join(str(number) for number in chosen)[:200],
+                remedy="Begin the slices with layer 0, and leave it out of the others.",
+            )
 
     @property
     def n_tensors(self) -> int:
