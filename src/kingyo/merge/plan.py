@@ -158,7 +158,9 @@ class _Maker:
         config = like.config
         for name, picked in self._layers.items():
             chosen = [(self._agreement.sources[reference].config, number) for reference, number in picked]
-            config = with_layers(config, chosen, self._agreement.stacks[name].part)
+            stack = self._agreement.stacks[name]
+            stack.check_order([number for _, number in picked])
+            config = with_layers(config, chosen, stack.part)
         return Checkpoint(
             reference=like.reference,
             path=like.path,
