@@ -41,12 +41,7 @@ def run(
     method: str, sources: Sequence[Tensor], base: Tensor | None, **given: float | bool | Sequence[float]
 ) -> Tensor:
     """Merge with these values, and defaults."""
-    return merge(method, sources, base, values(method, len(sources), **given))
-
-
-def merge(method: str, sources: Sequence[Tensor], base: Tensor | None, given: MethodValues) -> Tensor:
-    """Merge."""
-    return whole(METHODS.get(method)(sources, base, given, CONTEXT))
+    return whole(METHODS.get(method)(sources, base, values(method, len(sources), **given), CONTEXT))
 
 
 @st.composite

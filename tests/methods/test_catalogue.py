@@ -44,5 +44,5 @@ def test_words() -> None:
     parameters = {each.name: each for name in METHODS.names() for each in METHODS.get(name).params}
     assert kind(parameters["density"]) == "number from 0 to 1"
     assert kind(parameters["max_iter"]) == "whole number of at least 0"
-    assert default(parameters["rescale"]) == "true"
+    assert default(parameters["nuslerp_flatten"]) == "true"
     assert searched(METHODS.get("nearswap").params[0]) == "1e-05 to 0.1, in powers of ten"

@@ -75,6 +75,15 @@ def test_della(rescale: str, drawn: tuple[Tensor, list[Tensor]], density: float,
     assert_close(merged, first + thin, 1e-4)
 
 
+@pytest.mark.parametrize("method", ["ties", "breadcrumbs", "breadcrumbs_ties"])
+def test_rescaled_they_keep_the_sum_of_magnitudes(method: str) -> None:
+    source = torch.randn(500, generator=torch.Generator().manual_seed(0))
+    given = {"weight": 1.0, "density": 0.3}
+    thin, full = (run(method, [source], torch.zeros(500), **given, rescale=on) for on in (False, True))
+    assert int((thin != 0).sum()) == 150
+    torch.testing.assert_close(full, thin * (source.abs().sum() / thin.abs().sum()))
+
+
 def test_della_keeps_large_entries_more_often() -> None:
     generator = torch.Generator().manual_seed(0)
     source = torch.randn(4000, 11, generator=generator)

@@ -94,6 +94,7 @@ def test_deterministic_methods_carry_no_seed() -> None:
         ("nearswap", {"t": Bounds(low=0, high=1)}, "a range above 0"),
         ("arcee_fusion", {}, "Take another method"),
         ("karcher", {}, "Give one of max_iter, tol a range"),
+        ("task_arithmetic", {"density": Bounds(low=0, high=1)}, "a parameter that changes something"),
     ],
 )
 def test_what_cannot_be_searched_in_other_scales(

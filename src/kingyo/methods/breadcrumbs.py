@@ -22,6 +22,8 @@ from kingyo.methods.task_vectors import (
     kept_count,
     largest_entries,
     normalize,
+    rescale,
+    rescaling,
 )
 
 _GAMMA = Parameter(
@@ -49,7 +51,7 @@ class Breadcrumbs:
     doc: str
     elect: bool
     guide: Guide
-    params = (WEIGHT, DENSITY, _GAMMA, LAMBDA, normalize(False))
+    params = (WEIGHT, DENSITY, _GAMMA, LAMBDA, normalize(False), rescale(False))
     needs_base = True
     min_sources = 1
     max_sources = None
@@ -67,7 +69,10 @@ class Breadcrumbs:
             top = min(int(values.each("gamma")[i] * n), n - kept)
             low = None if kept + top == n else largest_entries(sources, base, i, kept + top, context)
             high = None if top == 0 else largest_entries(sources, base, i, top, context)
-            return (None if low is None and high is None else Band(low=low, high=high)), 1.0
+            if low is None and high is None:
+                return None, 1.0
+            band = Band(low=low, high=high)
+            return band, rescaling(sources, base, i, band, context) if values.flag("rescale") else 1.0
 
         return blend(sources, base, values, elect=self.elect, keep=trim)
 

@@ -33,6 +33,7 @@ class Parameter:
         search_low, search_high: where a search looks unless told otherwise; None when it is not searched.
         search_scale: whether steps of a search are equal differences or, ``log``, equal ratios.
         per_source: whether each source may have its own value.
+        inert: accepted since recipes carry it, but it changes nothing, and is not to be searched.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Parameter:
     search_high: float | None = None
     search_scale: Literal["linear", "log"] = "linear"
     per_source: bool = False
+    inert: bool = False
 
     def check(self, value: float | bool, where: str) -> float | bool:
         """Return the value.

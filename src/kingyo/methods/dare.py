@@ -14,7 +14,7 @@ from torch import Tensor
 from kingyo.kernels import Blend, Chance, Keep
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, RESCALE, WEIGHT, blend, normalize, rescaling
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, rescaling
 
 _LEAST = 1e-12
 _PARAMS = (
@@ -22,7 +22,7 @@ _PARAMS = (
     DENSITY,
     LAMBDA,
     normalize(False),
-    RESCALE,
+    rescale(True),
     Parameter(
         name="rescale_by_density",
         kind="bool",

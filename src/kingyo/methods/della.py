@@ -17,7 +17,7 @@ from kingyo.kernels import Blend, Keep, RankedChance
 from kingyo.kernels.measures import row_ranks
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, RESCALE, WEIGHT, blend, normalize, rescaling
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, rescaling
 
 _EPSILON = Parameter(
     name="epsilon",
@@ -42,7 +42,7 @@ def _params(*, normalized: bool) -> tuple[Parameter, ...]:
         _EPSILON,
         LAMBDA,
         normalize(normalized, elect=normalized),
-        RESCALE,
+        rescale(True),
         _BY_CHANCE,
     )
 

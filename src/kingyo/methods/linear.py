@@ -7,6 +7,7 @@ arithmetic" (arXiv 2212.04089).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -15,9 +16,10 @@ from kingyo.kernels import Blend
 from kingyo.kernels.blend import plain_sum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import LAMBDA, WEIGHT, blend, normalize
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale
 
 _SMALLEST_SUM = 1e-8
+_INERT = "No effect; recipes of mergekit may carry it. To drop entries take ties or dare_linear."
 
 
 class Linear:
@@ -79,7 +81,13 @@ class TaskArithmetic:
 
     name = "task_arithmetic"
     doc = "Weighted sum of task vectors, added to the base (Ilharco 2023)."
-    params = (WEIGHT, LAMBDA, normalize(False))
+    params = (
+        WEIGHT,
+        LAMBDA,
+        normalize(False),
+        replace(DENSITY, doc=_INERT, inert=True, search_low=None, search_high=None),
+        replace(rescale(False), doc=_INERT, inert=True),
+    )
     needs_base = True
     min_sources = 1
     max_sources = None

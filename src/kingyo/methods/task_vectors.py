@@ -40,14 +40,13 @@ DENSITY = Parameter(
 )
 LAMBDA = Parameter(name="lambda", doc="Scales the merged task vector.", default=1.0)
 
-RESCALE = Parameter(
-    name="rescale",
-    kind="bool",
-    default=True,
-    doc="Scale what is kept so that the sum of magnitudes stays what it was.",
-)
-
 _SMALLEST_DIVISOR = 1e-8
+
+
+def rescale(default: bool) -> Parameter:
+    """The switch that makes up for what is dropped."""
+    doc = "Scale what is kept so that the sum of magnitudes stays what it was."
+    return Parameter(name="rescale", kind="bool", default=default, doc=doc)
 
 
 def normalize(default: bool, *, elect: bool = False) -> Parameter:

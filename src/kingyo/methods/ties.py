@@ -20,6 +20,8 @@ from kingyo.methods.task_vectors import (
     kept_count,
     largest_entries,
     normalize,
+    rescale,
+    rescaling,
 )
 
 
@@ -32,7 +34,7 @@ class Ties:
 
     name = "ties"
     doc = "Trim small changes, elect a sign per entry, average the changes that agree with it (Yadav 2023)."
-    params = (WEIGHT, DENSITY, LAMBDA, normalize(True, elect=True))
+    params = (WEIGHT, DENSITY, LAMBDA, normalize(True, elect=True), rescale(False))
     needs_base = True
     min_sources = 1
     max_sources = None
@@ -55,7 +57,8 @@ class Ties:
             count = kept_count(n, values.each("density")[i])
             if count == n:
                 return None, 1.0
-            return Band(low=largest_entries(sources, base, i, count, context)), 1.0
+            kept = Band(low=largest_entries(sources, base, i, count, context))
+            return kept, rescaling(sources, base, i, kept, context) if values.flag("rescale") else 1.0
 
         return blend(sources, base, values, elect=True, keep=trim)
 

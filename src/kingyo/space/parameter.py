@@ -70,7 +70,7 @@ class ParameterSpace:
                 )
             _check_value(known[name], value)
         if not self.axes:
-            numbers = [name for name, parameter in known.items() if parameter.kind != "bool"]
+            numbers = [each.name for each in self.method.params if each.kind != "bool" and not each.inert]
             raise KingyoError(
                 "merge.parameters",
                 expected="at least one parameter that is searched",
@@ -196,6 +196,13 @@ def _check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
     if not isinstance(value, Bounds):
         parameter.check(value, "merge.parameters")
         return
+    if parameter.inert:
+        raise KingyoError(
+            f"{parameter.name} of merge.parameters",
+            expected="a parameter that changes something",
+            received="a range",
+            remedy=f"Leave it out. {parameter.doc}",
+        )
     for each in (value.low, value.high, *([] if value.start is None else [value.start])):
         parameter.check(each, "merge.parameters")
     if parameter.search_scale == "log" and value.low <= 0:
