@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.lineage.licences import UNKNOWN
-from kingyo.merging import Estimate, Survey, Target, group, ungrouped
+from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
 from kingyo.merging.groups import shared
 from kingyo.merging.sizes import count_text, size_text, time_text
 from kingyo.vocabulary import Finding
@@ -54,7 +54,11 @@ def _print_target(console: Console, survey: Survey, target: Target, *, verbose: 
         if line not in notes:  # they are among the warnings below
             console.print(escape(line), soft_wrap=True)
     console.print(_models(survey, target))
-    console.print(_tensors(target, verbose=verbose))
+    groups = ungrouped(plan) if verbose else group(plan)
+    everywhere = shared(groups)
+    if everywhere:
+        console.print(escape(f"with {', '.join(everywhere)}"), soft_wrap=True)
+    console.print(_tensors(groups, everywhere))
     console.print(escape(_output(target)), soft_wrap=True)
 
 
@@ -78,16 +82,14 @@ def _models(survey: Survey, target: Target) -> Table:
     return table
 
 
-def _tensors(target: Target, *, verbose: bool) -> Table:
-    groups = ungrouped(target.plan) if verbose else group(target.plan)
-    everywhere = shared(groups)
-    table = _table("", "tensors", "shape", "dtype", f"with {', '.join(everywhere)}" if everywhere else "with")
+def _tensors(groups: Sequence[Group], everywhere: Sequence[str]) -> Table:
+    """A line for each group; what is said of all of them stands above."""
+    own = [", ".join(part for part in each.how if part not in everywhere) for each in groups]
+    table = _table("", "tensors", "shape", "dtype", *(("with",) if any(own) else ()))
     table.columns[0].justify = "right"
-    for each in groups:
-        how = ", ".join(part for part in each.how if part not in everywhere)
-        table.add_row(
-            *map(escape, (f"{len(each.names)} ×", each.label, str(list(each.shape)), each.dtype, how))
-        )
+    for each, how in zip(groups, own, strict=True):
+        cells = [f"{len(each.names)} ×", each.label, str(list(each.shape)), each.dtype]
+        table.add_row(*map(escape, [*cells, how] if any(own) else cells))
     return table
 
 
@@ -117,11 +119,9 @@ def _estimate_lines(found: Estimate) -> Sequence[str]:
         if found.disk.is_measured
         else f"{size_text(found.disk.write)}/s for a disk that could not be tried"
     )
-    return [
-        *lines,
-        f"time: about {time_text(found.total_seconds)} ({parts}); from {disk}, and from the method run on "
-        "made-up tensors",
-    ]
+    about = f"{'about ' if found.total_seconds >= 1 else ''}{time_text(found.total_seconds)}"
+    basis = f"from {disk}, and from the method run on made-up tensors"
+    return [*lines, f"time: {about} ({parts}); {basis}"]
 
 
 def _files(count: int) -> str:

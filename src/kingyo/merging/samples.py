@@ -79,8 +79,7 @@ def resident() -> int | None:
 class _Nowhere:
     """A sink that keeps nothing."""
 
-    def __init__(self) -> None:
-        self._buffers: dict[torch.dtype, Tensor] = {}
+    streams = False
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
         return torch.empty(span[1] - span[0], dtype=getattr(torch, job.dtype))

@@ -1,0 +1,91 @@
+"""`kingyo merge --dry-run`: the plan for people and for programs; nothing is written."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import World
+from tests.cli.merging import Command, contents
+
+
+@pytest.fixture
+def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(world.folder, capsys, monkeypatch)
+
+
+def test_it_tells_what_would_be_done(command: Command) -> None:
+    (command.folder / "a" / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    recipe, before = command.recipe(), contents(command.folder)
+    before = {**before, "recipe.yaml": (command.folder / "recipe.yaml").read_bytes()}
+    done = command("merge", recipe, "merged", "--dry-run", "--max-shard-size", "20kB")
+    assert done.code == 0, done.err
+    assert done.err == ""
+    assert done.out.startswith("merged\ntask_arithmetic of 2: a, b\nbase: base\n")
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert "merged a 9.07 k float32 36.3 kB apache-2.0" in lines, done.out
+    assert "base base 9.07 k float32 36.3 kB not stated in its card" in lines
+    assert any(re.match("with lambda 1, .*weight 0.5 0.3", line) for line in lines)
+    assert "3 × model.layers.{0–2}.mlp.up_proj.weight [32, 16] float32" in lines
+    assert any(line.startswith("writes 30 tensors, 9.07 k numbers, 39.") for line in lines)
+    assert any(line.startswith("reads 109 kB of 3 files") for line in lines)
+    assert any(line.startswith("memory: about ") for line in lines)
+    assert any(line.startswith("time: less than a second ") and "made-up tensors" in line for line in lines)
+    assert lines[-1] == "Nothing was written. Leave --dry-run out to merge."
+    assert contents(command.folder) == before
+    assert not (command.folder / "merged").exists()
+
+
+def test_every_tensor_when_asked_for(command: Command) -> None:
+    short = command("merge", command.recipe(), "merged", "--dry-run").out
+    whole = command("merge", command.recipe(), "merged", "--dry-run", "--verbose").out
+    assert "layers.1.mlp.up_proj.weight" not in short
+    assert whole.count("1 ×") == 30
+
+
+def test_findings_are_told_with_an_exit_code(command: Command) -> None:
+    (command.folder / "a" / "README.md").write_text("---\nlicense: cc-by-nd-4.0\n---\n")
+    (command.folder / "b" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    done = command("merge", command.recipe(), "merged", "--dry-run")
+    assert done.code == 1 and done.err == ""
+    assert "error: the licence of a: expected one that allows derivatives" in done.out
+    assert (
+        "warning: licences: expected licences that ask for the same; received cc-by-nc-4.0 of b" in done.out
+    )
+    assert "note: the licence of base" in done.out
+    assert "Nothing was written" not in done.out
+    done = command("merge", command.recipe(), "merged", "--dry-run", "--ignore-licences")
+    assert done.code == 0
+
+
+def test_it_is_the_merge_that_follows(command: Command) -> None:
+    flags = ("--max-shard-size", "5kB")
+    told = json.loads(command("merge", command.recipe(), "merged", "--dry-run", "--json", *flags).out)
+    assert command("merge", command.recipe(), "merged", *flags).code == 0
+    (target,) = told["targets"]
+    written = {file.name: file.stat().st_size for file in (command.folder / "merged").glob("*.safetensors")}
+    assert target["files"] == written
+    assert told["estimate"]["written_bytes"] == sum(written.values())
+
+
+def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:
+    (command.folder / "recipe.yaml").write_text("merge_methd: linear")
+    done = command("merge", "recipe.yaml", "merged", "--dry-run", "--json")
+    assert done.code == 1
+    (error,) = json.loads(done.out)["errors"]
+    assert error["received"] == "'merge_methd'" and error["remedy"] == "Did you mean 'merge_method'?"
+    done = command("merge", "recipe.yaml", "merged", "--dry-run")
+    assert done.code == 1 and done.err.startswith("Error: recipe.yaml: expected known keys")
+
+
+def test_books(command: Command, tmp_path: Path) -> None:
+    (command.folder / "book.yaml").write_text(
+        "name: one\nmerge_method: linear\nmodels: [{model: a}]\nparameters: {weight: 1}\n---\n"
+        "name: two\nmerge_method: linear\nmodels: [{model: b}]\nparameters: {weight: 1}\n"
+    )
+    done = command("merge", "book.yaml", "both", "--dry-run")
+    assert done.code == 0, done.out
+    assert "both/one\nlinear of 1: a\n" in done.out and "both/two\nlinear of 1: b\n" in done.out

@@ -1,0 +1,193 @@
+"""What a merge is said to take, against what it takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kingyo.checkpoints import TensorInfo
+from kingyo.checkpoints.mapping import map_tensor
+from kingyo.merging import estimate, survey, write
+from kingyo.merging.machine import cached, try_disk
+from kingyo.merging.reads import Reader
+from kingyo.merging.samples import Cost
+from kingyo.methods import METHODS
+from tests.cli.conftest import command
+from tests.merging.conftest import Ask
+from tests.models_on_disk import fine_tuned, llama, qwen2
+
+
+def stored(models: Path, *names: str) -> int:
+    """Bytes of weights in the files of models."""
+    sizes = 0
+    for name in names:
+        raw = (models / name / "model.safetensors").read_bytes()
+        sizes += len(raw) - 8 - int.from_bytes(raw[:8], "little")
+    return sizes
+
+
+class TestBytes:
+    def test_are_exact(self, ask: Ask, models: Path) -> None:
+        found = survey(ask())
+        told = estimate(found)
+        assert told.read == stored(models, "base", "source-0", "source-1") and told.files == 3
+        out = write(found, found.targets[0])
+        assert told.written == (out / "model.safetensors").stat().st_size
+
+    def test_are_exact_with_shards(self, ask: Ask) -> None:
+        from dataclasses import replace
+
+        found = survey(replace(ask(), max_shard_bytes=5000))
+        out = write(found, found.targets[0])
+        sizes = [file.stat().st_size for file in out.glob("*.safetensors")]
+        assert len(sizes) == len(found.targets[0].shards) > 3
+        assert estimate(found).written == sum(sizes)
+
+    def test_of_what_is_not_read_do_not_count(self, ask: Ask, models: Path) -> None:
+        slices = [{"sources": [{"model": "source-0", "layer_range": [0, 1]}]}] * 3
+        request = ask(
+            merge_method="passthrough", base_model=None, models=None, parameters=None, slices=slices
+        )
+        told = estimate(survey(request))
+        layer = sum(
+            info.n_bytes
+            for name, info in layers(models).items()
+            if "layers." in name and "layers.0." not in name
+        )
+        assert told.read == stored(models, "source-0") - layer
+        assert told.written > told.read, "one layer is written three times"
+
+    def test_are_those_that_reading_maps(self, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+        """For a merge of merges with a vocabulary of its own: every tensor that is mapped is foretold."""
+        text = (
+            "name: first\nmerge_method: linear\nmodels: [{model: source-0}, {model: source-1}]\n"
+            "parameters: {weight: 1}\n---\nmerge_method: slerp\nbase_model: first\n"
+            "models: [{model: base}]\nparameters: {t: 0.3}\n"
+        )
+        found = survey(ask(text))
+        assert found.error is None
+        mapped: set[TensorInfo] = set()
+
+        def spy(info: TensorInfo) -> object:
+            mapped.add(info)
+            return map_tensor(info)
+
+        monkeypatch.setattr("kingyo.checkpoints.checkpoint.map_tensor", spy)
+        plan, reader = found.targets[0].plan, Reader(found.steps.plans)
+        foretold = {info for job in plan.jobs for info in reader.job(plan, job).stored}
+        write(found, found.targets[0])
+        assert mapped == foretold
+        assert estimate(found).read == sum(info.n_bytes for info in mapped)
+
+
+def layers(models: Path) -> dict[str, TensorInfo]:
+    from kingyo.checkpoints import open_checkpoint
+
+    return dict(open_checkpoint("source-0", models).tensors)
+
+
+MERGE = """
+import sys
+sys.argv = ["kingyo", "merge", "recipe.yaml", "out"]
+from kingyo.cli import main
+try:
+    main()
+finally:
+    with open("/proc/self/status") as status:
+        print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for memory")
+@pytest.mark.parametrize("method", ["linear", "ties", "tsv"])
+def test_memory_is_as_a_real_merge_needs_it(tmp_path: Path, method: str) -> None:
+    """In processes of their own. The embedding is what counts: 33 MB a model, 100 MB of all three."""
+    base = qwen2(tmp_path / "base", hidden=256, layers=2)
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(base / "model.safetensors")
+    weights["model.embed_tokens.weight"] = torch.randn(32768, 256) * 0.02
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "vocab_size": 32768}))
+    for seed in (1, 2):
+        fine_tuned(base, tmp_path / f"m{seed}", seed=seed)
+    base_model = "" if method == "linear" else "base_model: base\n"
+    density = ", density: 0.5" if method == "ties" else ""
+    (tmp_path / "recipe.yaml").write_text(
+        f"merge_method: {method}\n{base_model}models: [{{model: m1}}, {{model: m2}}]\n"
+        f"parameters: {{weight: 0.5{density}}}\n"
+    )
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def run(*arguments: str) -> str:
+        return subprocess.run(
+            arguments, cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+        ).stdout
+
+    estimated = json.loads(run(*command("merge", "recipe.yaml", "out", "--dry-run", "--json")))["estimate"]
+    told, peak = estimated["peak_memory_bytes"], 1024 * int(run(sys.executable, "-c", MERGE).split()[-1])
+    assert 0.7 < told / peak < 1.4, f"{told / 1e6:.0f} MB told, {peak / 1e6:.0f} MB needed"
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_every_method_can_be_tried(ask: Ask, method: str) -> None:
+    made = METHODS.get(method)
+    most = made.max_sources or 2
+    names = ["source-0", "source-1"][: max(1, most)]
+    has_base = made.needs_base or most < made.min_sources + 1
+    typical = {"weight": 0.5, "density": 0.5, "t": 0.5}
+    parameters = {each.name: typical[each.name] for each in made.params if each.name in typical}
+    request = ask(
+        merge_method=method,
+        base_model="base" if has_base or getattr(made, "takes_base", False) else None,
+        models=[{"model": name} for name in names],
+        parameters=parameters,
+    )
+    found = survey(request)
+    assert found.error is None, found.error
+    told = estimate(found)
+    assert told.seconds is not None and 0 < told.seconds["merging"] < 60
+    assert told.peak > 50e6
+
+
+def test_a_method_that_cannot_be_tried_is_said_so(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from kingyo.methods.linear import Linear\n\n"
+        "class Mine(Linear):\n    def __call__(self, sources, base, values, context):\n"
+        "        raise RuntimeError('only real tensors')\n\nMINE = Mine()\n"
+    )
+    request = ask(merge_method="mine.py:MINE", base_model=None, parameters={"weight": 1.0})
+    told = estimate(survey(request))
+    assert told.seconds is None and told.total_seconds is None
+    assert told.written > 0
+
+
+def test_time_grows_as_it_was_seen_to() -> None:
+    cost = Cost(size=1000, seconds=2.0, power=1.5, fixed=10.0, each=3.0)
+    assert cost.time(1000) == 2.0 and cost.time(500) == 1.0
+    assert math.isclose(cost.time(4000), 16.0)
+    assert cost.memory(100) == 310
+
+
+def test_disks(tmp_path: Path) -> None:
+    disk = try_disk(tmp_path)
+    assert disk.read > 1e6 and disk.write > 1e6
+    assert list(tmp_path.iterdir()) == []
+    gone = try_disk(tmp_path / "gone")
+    assert not gone.is_measured and gone.read > 0
+
+
+def test_files_in_memory(tmp_path: Path) -> None:
+    file = llama(tmp_path / "m") / "model.safetensors"
+    file.read_bytes()
+    assert cached([file]) in (0, file.stat().st_size)  # nothing where the system does not tell
+    (tmp_path / "empty").write_text("")
+    assert cached([tmp_path / "empty", tmp_path / "gone"]) == 0

@@ -1,0 +1,76 @@
+"""Plans of many tensors in few lines."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from kingyo.merging import group, survey, ungrouped
+from kingyo.merging.groups import shared
+from tests.merging.conftest import Ask
+from tests.models_on_disk import llama
+
+FORMS = 12  # of a Llama: nine in its layers, and three outside
+
+
+def test_layers_are_one_line_for_each_form(ask: Ask) -> None:
+    plan = survey(ask()).targets[0].plan
+    groups = group(plan)
+    assert len(plan.jobs) == 30 and len(groups) == FORMS
+    labels = {each.label: each for each in groups}
+    up = labels["model.layers.{0–2}.mlp.up_proj.weight"]
+    assert up.names == tuple(f"model.layers.{i}.mlp.up_proj.weight" for i in range(3))
+    assert up.shape == (32, 16) and up.dtype == "float32" and up.n_elements == 3 * 32 * 16
+    assert labels["lm_head.weight"].names == ("lm_head.weight",)
+    assert {"lambda 1", "normalize true", "weight 0.5", "density 0.5"} <= set(shared(groups))
+
+
+def test_every_tensor_is_in_one_group(ask: Ask) -> None:
+    values = [{"filter": "mlp", "value": [0.1, 0.9]}, {"filter": "layers.1.", "value": 2.0}, {"value": 0.5}]
+    plan = survey(ask(parameters={"weight": values, "density": 0.5})).targets[0].plan
+    names = [name for each in group(plan) for name in each.names]
+    assert sorted(names) == sorted(job.name for job in plan.jobs)
+    assert sum(each.n_elements for each in group(plan)) == sum(math.prod(job.shape) for job in plan.jobs)
+    assert [each.names for each in ungrouped(plan)] == [(job.name,) for job in plan.jobs]
+
+
+def test_values_that_differ_part_a_form(ask: Ask) -> None:
+    values = [{"filter": "layers.1.mlp", "value": 2.0}, {"value": 0.5}]
+    groups = group(survey(ask(parameters={"weight": values, "density": 0.5})).targets[0].plan)
+    found = {each.label: each.how for each in groups if "up_proj" in each.label}
+    assert list(found) == ["model.layers.{0,2}.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.weight"]
+    assert "weight 2" in found["model.layers.1.mlp.up_proj.weight"]
+    assert "density 0.5" in shared(groups) and "weight 0.5" not in shared(groups)
+
+
+def test_gradients_part_a_form(ask: Ask) -> None:
+    request = ask(
+        merge_method="passthrough", base_model=None, models=None, parameters={"scale": [0.0, 1.0]},
+        slices=[{"sources": [{"model": "source-0", "layer_range": [0, 3]}]}] * 2,
+    )  # fmt: skip
+    groups = group(survey(request).targets[0].plan)
+    assert {each.label for each in groups if "up_proj" in each.label} == {
+        f"model.layers.{label}.mlp.up_proj.weight" for label in ("{0,3}", "{1,4}", "{2,5}")
+    }
+    request = ask(parameters={"weight": [0.1, 0.2, 0.9], "density": 0.5})
+    groups = group(survey(request).targets[0].plan)
+    weights = {part for each in groups for part in each.how if "weight" in part}
+    assert weights == {"weight 0.1", "weight 0.2", "weight 0.9"}
+
+
+@pytest.mark.parametrize("use", ["base", "source-1"])
+def test_what_is_copied_says_of_what(ask: Ask, use: str) -> None:
+    (only,) = {each.how for each in group(survey(ask(parts={"language": use})).targets[0].plan)}
+    assert only == (f"copied of {use}",)
+
+
+def test_values_of_many_layers_become_a_range(ask: Ask, tmp_path: Path) -> None:
+    llama(tmp_path / "deep", layers=6)
+    request = ask(
+        merge_method="linear", base_model=None, models=[{"model": "deep"}], parameters={"weight": [0.0, 1.0]}
+    )
+    groups = {each.label: each.how for each in group(survey(request).targets[0].plan)}
+    assert "weight 0…1" in groups["model.layers.{0–5}.mlp.up_proj.weight"]
+    assert "weight 0" in groups["model.embed_tokens.weight"] and "weight 1" in groups["lm_head.weight"]

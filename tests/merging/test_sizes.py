@@ -1,0 +1,57 @@
+"""Sizes and times, read and written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.merging.sizes import count_text, parse_size, size_text, time_text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("5GB", 5 * 10**9),
+        ("5gb", 5 * 10**9),
+        ("2G", 2 * 10**9),
+        ("1.5 MB", 1_500_000),
+        ("512MiB", 512 << 20),
+        ("2GiB", 2 << 30),
+        ("10kB", 10_000),
+        ("1tb", 10**12),
+        ("100", 100),
+        ("100b", 100),
+    ],
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_size(text, "--x") == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "0.5", "5PB", "5iB", "5 5", "1e9", "nan", "5GBs"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(KingyoError, match="--x: expected a size in bytes, such as 5GB or 512MiB"):
+        parse_size(text, "--x")
+
+
+@given(st.integers(1, 10**15))
+def test_what_is_written_can_be_read(size: int) -> None:
+    text = size_text(size)
+    again = parse_size(text.replace("bytes", ""), "--x")
+    assert abs(again - size) <= 0.006 * size
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.00 kB"), (999_600, "1.00 MB"), (123_456_789, "123 MB"),
+     (12_345_678, "12.3 MB"), (5e9, "5.00 GB"), (2e13, "20.0 TB")],
+)  # fmt: skip
+def test_sizes_are_written(size: float, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_counts_and_times() -> None:
+    assert [count_text(n) for n in (7, 1500, 494_032_768, 7.24e9)] == ["7", "1.50 k", "494 M", "7.24 B"]
+    times = [time_text(n) for n in (0.3, 45.2, 300, 7300)]
+    assert times == ["less than a second", "45 s", "5 min", "2.0 h"]
