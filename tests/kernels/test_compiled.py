@@ -104,6 +104,20 @@ def test_blend(blend: Blend, dtype: torch.dtype, data: st.DataObject) -> None:
     assert finite == bool(torch.isfinite(wanted).all())
 
 
+@pytest.mark.parametrize("start", [0, 1, 2, 15, 16, 17])
+@pytest.mark.parametrize("offset", [0, 1, 16])
+def test_writing_past_the_caches_needs_no_alignment(start: int, offset: int) -> None:
+    """Such stores crash at odd places: they must not be chosen there."""
+    n = 600_000
+    sources, base = make(0, n, 1, [torch.bfloat16] * 2)
+    term = Term(source=sources[0], factor=0.5, keep=Chance(key=(1, 2), density=0.5))
+    blend = Blend(shape=(n,), terms=(term,), base=base)
+    got = torch.empty(offset + n - start, dtype=torch.bfloat16)[offset:]
+    with running(compiled=True):
+        assert write(blend, (start, n), got, streams=True)
+    assert same_bits(got, whole(blend)[start:].bfloat16())
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("elect", [False, True])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 3e38])

@@ -82,7 +82,8 @@ def pack(
     edges = sorted({span[0], span[1], *(cut for cut in cuts(blend) if span[0] < cut < span[1])})
     for start, stop in pairwise(edges):
         letter = _LETTERS[out]
-        if streams and (address + start * out.itemsize) % STREAM_ALIGNMENT == 0:
+        is_aligned = start % 2 == 0 and (address + start * out.itemsize) % STREAM_ALIGNMENT == 0
+        if streams and is_aligned:  # random lanes begin at an even index
             letter = letter.upper()
         yield _pack(blend, start, address, letter, switches), (start, stop)
 
