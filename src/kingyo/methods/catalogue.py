@@ -30,7 +30,9 @@ What is given "per source" may stand below a source, or for all; every value may
 filters. "Searched" is where a search looks if run.yaml says nothing.
 
 With `base_model` mergekit lets `linear` and `karcher` merge the base too; here it is merged if it is among
-the models. A parameter that a method does not know is an error here; mergekit ignores it."""
+the models. A parameter that a method does not know, or that stands below a source and is not "per source", is
+an error here; mergekit ignores it. What comes after the layers has the last value of a gradient here, the
+first in mergekit."""
 
 
 def ordered() -> list[str]:
