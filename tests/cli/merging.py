@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,3 +71,32 @@ def contents(folder: Path) -> Mapping[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
+
+
+def everything(folder: Path) -> tuple[dict[str, bytes], set[str]]:
+    """Files with what is in them, and folders."""
+    folders = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_dir()}
+    return dict(contents(folder)), {each for each in folders if "__pycache__" not in each}
+
+
+def refused(command: Command, *arguments: str | Path, says: str) -> str:
+    """The command fails with this message, says so in a dry run too, and changes nothing."""
+    before = everything(command.folder)
+    done = command("merge", *arguments)
+    assert done.code == 1, done.out + done.err
+    assert "Traceback" not in done.err and done.out == ""
+    assert done.err.count("Error:") == 1
+    assert says in done.err
+    assert everything(command.folder) == before
+    return done.err
+
+
+def foreseen(command: Command, *arguments: str | Path, says: str) -> None:
+    """It fails, and a dry run knows that before."""
+    refused(command, *arguments, says=says)
+    dry = command("merge", *arguments, "--dry-run", "--json")
+    assert dry.code == 1
+    errors = json.loads(dry.out)["errors"]
+    assert len(errors) == 1
+    told = "{argument}: expected {expected}; received {received}. {remedy}".format(**errors[0])
+    assert says in told.replace("..", ".")

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from kingyo.merge import open_sources, plan, to_folder
@@ -112,8 +112,6 @@ class TestOutput:
         assert not [file for file in command.folder.iterdir() if file.name.startswith(".")]
 
     def test_nonfinite_weights_when_they_are_wanted(self, command: Command) -> None:
-        from safetensors.torch import save_file
-
         file = command.folder / "b" / "model.safetensors"
         broken = load_file(file)
         broken["lm_head.weight"][3, 5] = float("nan")
@@ -247,6 +245,23 @@ class TestBook:
         assert same(command.folder / "both" / "second", command.folder / "a")
         card = (command.folder / "both" / "second" / "README.md").read_text()
         assert "| merged | a |" in card and "| merged | b |" not in card
+
+    def test_whose_rerun_does_the_rest(self, command: Command) -> None:
+        other = "name: second\nmerge_method: linear\nmodels: [{model: base, parameters: {weight: 1.0}}]\n"
+        (command.folder / "book.yaml").write_text(FIRST + other)
+        file = command.folder / "base" / "model.safetensors"
+        sound = file.read_bytes()
+        broken = load_file(file)
+        broken["lm_head.weight"][0, 0] = float("inf")
+        save_file(broken, file, metadata={"format": "pt"})
+        assert "base: lm_head.weight" in command("merge", "book.yaml", "both").err
+        first = command.folder / "both" / "first" / "model.safetensors"
+        before = first.stat()
+        file.write_bytes(sound)
+        done = command("merge", "book.yaml", "both")
+        assert done.code == 0, done.err
+        assert first.stat().st_ino == before.st_ino and first.stat().st_mtime_ns == before.st_mtime_ns
+        assert {each.name for each in (command.folder / "both").iterdir()} == {"first", "second"}
 
     def test_with_names_that_are_no_folders(self, command: Command) -> None:
         other = "name: ../second\nmerge_method: linear\nmodels: [{model: a, parameters: {weight: 1.0}}]\n"

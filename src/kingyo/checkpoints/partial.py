@@ -1,7 +1,8 @@
 """A folder that appears whole or not at all: made beside its target, held by one process, renamed at the end.
 
 ``.OUT.partial`` holds a lock, what the content depends on, and the content itself, which takes the target's
-name in one step. It knows nothing of models but what tells one from another folder that may be replaced.
+name in one step. Once that is done and until the hidden folder goes, it says of what the target was made.
+It knows nothing of models but what tells one from another folder that may be replaced.
 """
 
 from __future__ import annotations
@@ -26,32 +27,38 @@ class PartialFolder:
 
     Args:
         out: the folder to make; it must not exist or be empty, unless ``force``.
+        identity: what the content depends on.
         force: replace the model that ``out`` holds, once the new one is complete.
+
+    Attributes:
+        is_published: whether ``out`` is there already, made of the same, by a try that ended right then.
 
     Raises:
         KingyoError: ``out`` is taken, or can never be replaced.
     """
 
-    def __init__(self, out: Path, *, force: bool = False) -> None:
+    def __init__(self, out: Path, identity: str, *, force: bool = False) -> None:
         self.out = out
+        self._identity = identity
         self._force = force
         self._target = out.resolve()
         self._folder = hidden(out)
         self._old = self._target.parent / f".{self._target.name}.old"
         self._made: list[Path] = []
         self._lock: IO[bytes] | None = None
-        check_free(out, force=force)
+        self.is_published = is_published(out) and self._is_same
+        if not self.is_published:
+            check_free(out, force=force)
 
     @property
     def content(self) -> Path:
         """Where the content goes."""
         return self._folder / _CONTENT
 
-    def take(self, identity: str, kept: Collection[str]) -> None:
+    def take(self, kept: Collection[str]) -> None:
         """Make it and hold it; what an earlier try left is kept if it is of the same content.
 
         Args:
-            identity: what the content depends on.
             kept: names of the files that may be kept; all others go.
 
         Raises:
@@ -64,14 +71,13 @@ class PartialFolder:
             self._old.rename(self._target)
         check_free(self.out, force=self._force)
         self.content.mkdir(exist_ok=True)
-        told = self._folder / _IDENTITY
-        is_same = told.is_file() and told.read_text(encoding="utf-8") == identity
+        is_same = self._is_same
         for file in self.content.iterdir():
             if file.is_dir():
                 shutil.rmtree(file)
             elif not (is_same and file.name in kept):
                 file.unlink()
-        told.write_text(identity, encoding="utf-8")
+        (self._folder / _IDENTITY).write_text(self._identity, encoding="utf-8")
 
     def publish(self) -> None:
         """Give the content the target's name; what was there goes when the new one is in its place.
@@ -106,6 +112,11 @@ class PartialFolder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    @property
+    def _is_same(self) -> bool:
+        told = self._folder / _IDENTITY
+        return told.is_file() and told.read_text(encoding="utf-8") == self._identity
 
     def _make_parents(self) -> None:
         missing = [each for each in self._target.parents if not each.exists()]
@@ -145,6 +156,18 @@ def hidden(out: Path) -> Path:
     """Where the parts of a folder are until it is whole."""
     target = out.resolve()
     return target.parent / f".{target.name}.partial"
+
+
+def is_published(out: Path) -> bool:
+    """Whether a folder took its name, and what says of what it was made is still beside it."""
+    folder = hidden(out)
+    return out.is_dir() and (folder / _IDENTITY).is_file() and not (folder / _CONTENT).exists()
+
+
+def forget(out: Path) -> None:
+    """Let go of what says of what a folder was made."""
+    if is_published(out):
+        shutil.rmtree(hidden(out), ignore_errors=True)
 
 
 def check_free(out: Path, *, force: bool = False) -> None:

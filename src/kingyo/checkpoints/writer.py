@@ -67,13 +67,14 @@ class CheckpointWriter:
             name: (i, start) for i, shard in enumerate(self.shards) for name, start in shard.starts.items()
         }
         headers = [shard.digest for shard in self.shards]
-        self._identity = json.dumps({"identity": identity, "shards": headers})
         self._files: dict[int, int] = {}
-        self._partial = PartialFolder(out, force=force)
+        self._is_noted = False
+        whole = json.dumps({"identity": identity, "shards": headers})
+        self._partial = PartialFolder(out, whole, force=force)
 
     def __enter__(self) -> CheckpointWriter:
         try:
-            self._partial.take(self._identity, {shard.file for shard in self.shards})
+            self._partial.take({shard.file for shard in self.shards})
             self._check_room()
         except OSError as error:
             self._partial.release(keep=False)
@@ -89,7 +90,15 @@ class CheckpointWriter:
         for descriptor in self._files.values():
             os.close(descriptor)
         is_interrupted = kind is not None and not issubclass(kind, Exception)
-        self._partial.release(keep=is_interrupted and self.n_finished > 0)
+        self._partial.release(keep=self._is_noted or (is_interrupted and self.n_finished > 0))
+
+    @property
+    def is_published(self) -> bool:
+        """Whether ``out`` is there already, made of the same: nothing is left to be done."""
+        files = {self.out / shard.file: shard.n_bytes for shard in self.shards}
+        return self._partial.is_published and all(
+            file.is_file() and file.stat().st_size == n_bytes for file, n_bytes in files.items()
+        )
 
     @property
     def n_finished(self) -> int:
@@ -153,6 +162,7 @@ class CheckpointWriter:
         files: Mapping[str, str | bytes] | None = None,
         without: Collection[str] = (),
         more: Collection[str] = (),
+        is_one_of_several: bool = False,
     ) -> Path:
         """Add all other files and give the folder its name.
 
@@ -161,6 +171,8 @@ class CheckpointWriter:
             files: further files, name -> content; they replace files of the same name.
             without: patterns of names that are not taken over.
             more: patterns of further files that are.
+            is_one_of_several: leave a note beside it of what it was made, so that a rerun of several writes
+                knows that this one is done; ``forget`` removes it.
         """
         folder = self._partial.content
         try:
@@ -172,6 +184,7 @@ class CheckpointWriter:
                 data = content.encode() if isinstance(content, str) else content
                 (folder / name).write_bytes(data)
             self._partial.publish()
+            self._is_noted = is_one_of_several
         except OSError as error:
             raise unwritable(self.out, error) from error
         return self.out

@@ -105,7 +105,7 @@ def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
 
 
 def _make(request: Request, *, as_json: bool) -> None:
-    from kingyo.merging import survey
+    from kingyo.merging import finish, survey
     from kingyo.merging.record import findings_record, target_record
 
     found = survey(request)
@@ -121,6 +121,7 @@ def _make(request: Request, *, as_json: bool) -> None:
         made.append({**target_record(target), "seconds": round(seconds, 3)})
         if not as_json:
             typer.echo(_told(target, seconds))
+    finish(found)
     if as_json:
         record = {"targets": made, **findings_record(found.findings)}
         typer.echo(json.dumps(record, ensure_ascii=False, indent=2))

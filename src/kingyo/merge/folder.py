@@ -50,12 +50,14 @@ class Output:
     Attributes:
         max_shard_bytes: where a new file of weights begins.
         force: replace the model that the folder holds.
+        is_one_of_several: see ``CheckpointWriter.complete``.
         copy_code: copy the Python files of the model that the output is like; they are never run.
         watch: is told of progress.
     """
 
     max_shard_bytes: int = MAX_SHARD_BYTES
     force: bool = False
+    is_one_of_several: bool = False
     copy_code: bool = False
     watch: Watch | None = None
 
@@ -91,6 +93,8 @@ def to_folder(
         force=asked.force,
         stem=plan.like.stem,
     )
+    if writer.is_published:
+        return out
     with writer:
         _write_shards(plan, writer, how, asked.watch)
         return writer.complete(
@@ -98,6 +102,7 @@ def to_folder(
             files={**(own or {}), **(files or {})},
             without=() if own is None else TOKENIZER_FILES,
             more=CODE if asked.copy_code else (),
+            is_one_of_several=asked.is_one_of_several,
         )
 
 

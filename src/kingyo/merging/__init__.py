@@ -4,7 +4,7 @@ from kingyo.merging.estimate import Estimate, estimate
 from kingyo.merging.groups import Group, group, ungrouped
 from kingyo.merging.request import Request
 from kingyo.merging.survey import Survey, Target, survey
-from kingyo.merging.write import write
+from kingyo.merging.write import finish, write
 
 __all__ = [
     "Estimate",
@@ -13,6 +13,7 @@ __all__ = [
     "Survey",
     "Target",
     "estimate",
+    "finish",
     "group",
     "survey",
     "ungrouped",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
-from kingyo.checkpoints.partial import check_free, hidden, unwritable
+from kingyo.checkpoints.partial import check_free, hidden, is_published, unwritable
 from kingyo.checkpoints.writer import no_room
 from kingyo.errors import KingyoError
 from kingyo.merge import Plan
@@ -62,7 +62,8 @@ def check_output(request: Request, targets: Sequence[tuple[Path, Plan, int]]) ->
     """
     for out in [target for target, _, _ in targets] or [request.out]:
         try:
-            check_free(out, force=request.force)
+            if not is_published(out):  # else the writer knows whether it is the same
+                check_free(out, force=request.force)
         except KingyoError as error:
             yield _error(error)
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kingyo.checkpoints.partial import forget
 from kingyo.merge import Output, rooted_book, to_folder
 from kingyo.merge.folder import Watch
 from kingyo.merging.card import render_card
@@ -31,7 +32,14 @@ def write(survey: Survey, target: Target, watch: Watch | None = None) -> Path:
     output = Output(
         max_shard_bytes=request.max_shard_bytes,
         force=request.force,
+        is_one_of_several=len(survey.targets) > 1,
         copy_code=request.copy_code,
         watch=watch,
     )
     return to_folder(target.plan, target.out, files, request.how, output)
+
+
+def finish(survey: Survey) -> None:
+    """Let go of what a rerun would have needed, once all targets are written."""
+    for target in survey.targets:
+        forget(target.out)

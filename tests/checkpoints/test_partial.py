@@ -1,0 +1,195 @@
+"""Folders under way: all or nothing, held by one process, resumed, and never in place of what is no model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kingyo.checkpoints import CheckpointWriter, open_checkpoint
+from kingyo.checkpoints.partial import forget
+from kingyo.checkpoints.shards import OutTensor
+from kingyo.errors import KingyoError
+from tests.checkpoints.writing import failing, finished, forms, inodes, stop, stored, write_checkpoint
+from tests.models_on_disk import llama
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+    for limit in (10**9, 5_000):
+        with pytest.raises(KingyoError, match="NaN"):
+            write_checkpoint(tmp_path / "out", failing(checkpoint), like=checkpoint, max_shard_bytes=limit)
+        assert [file.name for file in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_failure_leaves_no_new_parents(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+    with pytest.raises(KingyoError, match="NaN"):
+        write_checkpoint(tmp_path / "new" / "deep" / "out", failing(checkpoint), like=checkpoint)
+    assert [file.name for file in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_disk_that_is_too_small_is_seen_at_once(tmp_path: Path) -> None:
+    with (
+        pytest.raises(KingyoError, match=r"expected 4000000\.00 GB of free disk space"),
+        CheckpointWriter(tmp_path / "new" / "out", [OutTensor(name="a", shape=(10**15,), dtype="float32")]),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mounted_disk_cannot_take_another_name() -> None:
+    with pytest.raises(KingyoError, match=r"a disk that is mounted there.*such as /proc/model"):
+        CheckpointWriter(Path("/proc"), [])
+
+
+class TestForce:
+    def test_replaces_a_model_once_the_new_one_is_complete(self, tmp_path: Path) -> None:
+        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+        out = llama(tmp_path / "out", seed=1)
+        (out / "notes.txt").write_text("old")
+        with pytest.raises(KingyoError, match="NaN"):
+            write_checkpoint(out, failing(checkpoint), like=checkpoint, force=True)
+        assert (out / "notes.txt").read_text() == "old"
+        write_checkpoint(out, stored(checkpoint), like=checkpoint, force=True)
+        again = open_checkpoint(str(out))
+        assert all(torch.equal(tensor, again.read(name)) for name, tensor in stored(checkpoint))
+        assert not (out / "notes.txt").exists()
+        assert {file.name for file in tmp_path.iterdir()} == {"m", "out"}
+
+    @pytest.mark.parametrize("reason", ["without config.json", "a repository", "the working directory"])
+    def test_never_costs_what_is_no_model(
+        self, tmp_path: Path, reason: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+        out = tmp_path / "out"
+        (out / "inner").mkdir(parents=True)
+        if reason != "without config.json":
+            (out / "config.json").write_text("{}")
+        if reason == "a repository":
+            (out / ".git").mkdir()
+        if reason == "the working directory":
+            monkeypatch.chdir(out / "inner")
+        with pytest.raises(KingyoError, match=reason):
+            write_checkpoint(out, stored(checkpoint), like=checkpoint, force=True)
+        assert (out / "inner").is_dir()
+
+    def test_killed_between_two_names_the_old_one_comes_back(self, tmp_path: Path) -> None:
+        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+        llama(tmp_path / ".out.old", seed=1)
+        with pytest.raises(KingyoError, match="one with files"):
+            write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint)
+        assert (tmp_path / "out" / "config.json").is_file()
+        assert {file.name for file in tmp_path.iterdir()} == {"m", "out"}
+
+    def test_a_link_to_a_model_is_followed(self, tmp_path: Path) -> None:
+        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+        real = llama(tmp_path / "real", seed=1)
+        (tmp_path / "out").symlink_to(real)
+        write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint, force=True)
+        assert (tmp_path / "out").is_symlink()
+        assert torch.equal(
+            open_checkpoint(str(real)).read("lm_head.weight"), checkpoint.read("lm_head.weight")
+        )
+
+
+class TestResume:
+    def test_what_was_finished_stays(self, tmp_path: Path) -> None:
+        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+        stop(tmp_path / "out", checkpoint, after=3)
+        kept = finished(tmp_path / "out")
+        assert len(kept) == 3
+        write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint, max_shard_bytes=5_000)
+        assert inodes(tmp_path / "out").items() >= kept.items()
+
+    @pytest.mark.parametrize("change", [{"identity": "another"}, {"max_shard_bytes": 6_000}])
+    def test_what_is_of_other_content_goes(self, tmp_path: Path, change: dict[str, Any]) -> None:
+        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+        stop(tmp_path / "out", checkpoint, after=3)
+        kept = finished(tmp_path / "out")
+        settings = {"max_shard_bytes": 5_000} | change
+        write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint, **settings)
+        assert not set(inodes(tmp_path / "out").values()) & set(kept.values())
+
+    def test_without_a_finished_shard_nothing_is_left(self, tmp_path: Path) -> None:
+        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+        stop(tmp_path / "new" / "out", checkpoint, after=0)
+        assert [file.name for file in tmp_path.iterdir()] == ["m"]
+
+    def test_one_of_several_is_known_to_be_done(self, tmp_path: Path) -> None:
+        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+        write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint, is_one_of_several=True)
+        whole = forms(dict(stored(checkpoint)))
+        assert CheckpointWriter(tmp_path / "out", whole).is_published
+        with pytest.raises(KingyoError, match="one with files"):
+            CheckpointWriter(tmp_path / "out", whole, identity="another")
+        forget(tmp_path / "out")
+        assert {file.name for file in tmp_path.iterdir()} == {"m", "out"}
+        with pytest.raises(KingyoError, match="one with files"):
+            CheckpointWriter(tmp_path / "out", whole)
+
+    def test_two_writers_of_one_folder(self, tmp_path: Path) -> None:
+        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+        with CheckpointWriter(tmp_path / "out", forms(dict(stored(checkpoint)))):
+            with pytest.raises(KingyoError, match="another kingyo is writing now"):
+                write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint)
+            assert finished(tmp_path / "out") == {}
+
+
+WRITE_SLOWLY = """
+import sys, time
+from pathlib import Path
+from kingyo.checkpoints import CheckpointWriter, open_checkpoint
+from kingyo.checkpoints.partial import forget
+from kingyo.checkpoints.shards import OutTensor
+like = open_checkpoint(sys.argv[1])
+forms = [OutTensor(name=i.name, shape=i.shape, dtype=i.dtype) for i in like.tensors.values()]
+done = 0
+with CheckpointWriter(Path(sys.argv[2]), forms, max_shard_bytes=5_000) as writer:
+    for i, shard in enumerate(writer.shards):
+        if writer.is_finished(i):
+            continue
+        writer.begin(i)
+        for name in shard.starts:
+            print(done, flush=True)
+            done += 1
+            time.sleep(0.01)
+            writer.write(name, 0, like.read(name).view(-1))
+        writer.finish(i)
+    print("complete", flush=True)
+    writer.complete(like=like)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.parametrize("tensors", [1, 2, 7, 12, 20, 29, 30, 31])
+def test_killed_at_any_moment_it_leaves_all_or_nothing(tmp_path: Path, tensors: int) -> None:
+    """A second process is killed after so many tensors (of 30), or a little after the last."""
+    source = llama(tmp_path / "m")
+    out = tmp_path / "folder" / "out"
+    command = [sys.executable, "-c", WRITE_SLOWLY, str(source), str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+        assert process.stdout is not None
+        for _ in range(tensors):
+            process.stdout.readline()
+        time.sleep(0.012 if tensors == 30 else 0)
+        process.send_signal(signal.SIGKILL)
+    visible = [file.name for file in out.parent.iterdir() if not file.name.startswith(".")]
+    if not visible:
+        assert all(left.name.endswith(".partial") for left in out.parent.iterdir())
+        kept = finished(out)
+        assert tensors < 12 or kept
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        assert inodes(out).items() >= kept.items()
+    checkpoint, again = open_checkpoint(str(source)), open_checkpoint(str(out))
+    assert again.tensors.keys() == checkpoint.tensors.keys()
+    assert all(torch.equal(again.read(name), checkpoint.read(name)) for name in checkpoint.tensors)
+    left = [file.name for file in out.parent.iterdir()]
+    assert left == ["out"] or visible
