@@ -30,6 +30,7 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+YAML_FILE = re.compile(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
 REFERENCE = ROOT / "docs" / "run-yaml.md"
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -66,6 +67,35 @@ def test_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
     assert (tmp_path / "my-model" / "model.safetensors").exists()
     assert (tmp_path / "runs" / "my" / "report.html").exists()
+
+
+def test_commands_of_the_page_of_merging_run_in_order(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "merge.md"
+    (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+    for name, text in YAML_FILE.findall(page.read_text(encoding="utf-8")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    for words in commands(page):
+        done = subprocess.run(
+            command(*words[1:]),
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+    written = {path.parent.name for path in tmp_path.glob("*/config.json")}
+    assert written == {"merged", "sharded", "both"}
+    assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
+
+
+def test_the_page_of_merging_has_every_option() -> None:
+    page = (ROOT / "docs" / "merge.md").read_text(encoding="utf-8")
+    env = {**os.environ, "COLUMNS": "120"}
+    told = subprocess.run(command("merge", "--help"), env=env, capture_output=True, text=True, check=True)
+    options = set(re.findall(r"(?<![\w-])--[a-z-]+", told.stdout)) - {"--help"}
+    assert len(options) >= 10
+    assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

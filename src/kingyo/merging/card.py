@@ -86,12 +86,14 @@ def _replaced(book: RecipeBook, place: Callable[[str], str]) -> RecipeBook:
 
 
 def _use(target: Target) -> str | None:
-    """Code that loads it, for architectures that are known to be loaded so."""
-    if target.plan.like.stem != "model":
+    """Code that loads it."""
+    like = target.plan.like
+    if like.stem != "model":
         return None
-    kind = "AutoModelForCausalLM" if _is_causal(target) else "AutoModel"
-    has_tokenizer = (target.plan.like.path / "tokenizer_config.json").is_file()
-    imports = f"{kind}, AutoTokenizer" if has_tokenizer else kind
+    named = next((each for each in _architectures(target) if each.isidentifier()), "AutoModel")
+    kind = "AutoModelForCausalLM" if _is_causal(target) else named
+    has_tokenizer = (like.path / "tokenizer_config.json").is_file()
+    imports = ", ".join(sorted((kind, "AutoTokenizer") if has_tokenizer else (kind,)))
     lines = [f"from transformers import {imports}", ""]
     lines += ["tokenizer = AutoTokenizer.from_pretrained('.')  # this folder"] if has_tokenizer else []
     lines.append(f"model = {kind}.from_pretrained('.', dtype='auto')")
@@ -99,6 +101,9 @@ def _use(target: Target) -> str | None:
 
 
 def _is_causal(target: Target) -> bool:
+    return any(each.endswith(("ForCausalLM", "LMHeadModel")) for each in _architectures(target))
+
+
+def _architectures(target: Target) -> list[str]:
     named = target.plan.like.config.get("architectures")
-    listed = cast("list[object]", named) if isinstance(named, list) else []
-    return any(str(each).endswith(("ForCausalLM", "LMHeadModel")) for each in listed)
+    return [str(each) for each in cast("list[object]", named)] if isinstance(named, list) else []
