@@ -174,6 +174,19 @@ def test_a_target_that_shares_files_with_a_source(command: Command, out: str) ->
     assert says in error
 
 
+def test_a_target_that_is_an_adapter_of_a_source(command: Command) -> None:
+    pytest.importorskip("peft")
+    from tests.checkpoints.test_lora import train
+
+    train(command.folder / "a", command.folder / "lora", target_modules=["q_proj"])
+    (command.folder / "lora" / "config.json").write_text("{}")  # so that --force would replace it
+    models = [{"model": "a+lora", "parameters": {"weight": 1.0}}]
+    says = "received one that shares files with a+lora"
+    foreseen(command, command.recipe(models=models), "lora", "--force", says=says)
+    done = command("merge", command.recipe(models=models), "merged")
+    assert done.code == 0, done.err
+
+
 def test_a_link_to_a_source_is_that_source(command: Command) -> None:
     (command.folder / "link").symlink_to("b")
     foreseen(command, command.recipe(), "link", "--force", says="received one that shares files with b")

@@ -7,13 +7,17 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.mapping import map_tensor
-from kingyo.merging import estimate, survey, write
+from kingyo.merging import Request, estimate, survey, write
 from kingyo.merging.machine import cached, try_disk
 from kingyo.merging.reads import Reader
 from kingyo.merging.samples import Cost
@@ -41,8 +45,6 @@ class TestBytes:
         assert told.written == (out / "model.safetensors").stat().st_size
 
     def test_are_exact_with_shards(self, ask: Ask) -> None:
-        from dataclasses import replace
-
         found = survey(replace(ask(), max_shard_bytes=5000))
         out = write(found, found.targets[0])
         sizes = [file.stat().st_size for file in out.glob("*.safetensors")]
@@ -63,27 +65,79 @@ class TestBytes:
         assert told.read == stored(models, "source-0") - layer
         assert told.written > told.read, "one layer is written three times"
 
-    def test_are_those_that_reading_maps(self, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-        """For a merge of merges with a vocabulary of its own: every tensor that is mapped is foretold."""
-        text = (
-            "name: first\nmerge_method: linear\nmodels: [{model: source-0}, {model: source-1}]\n"
-            "parameters: {weight: 1}\n---\nmerge_method: slerp\nbase_model: first\n"
-            "models: [{model: base}]\nparameters: {t: 0.3}\n"
-        )
-        found = survey(ask(text))
-        assert found.error is None
+    @pytest.mark.parametrize("kind", ["plain", "book", "vocabularies", "adapter", "sizes"])
+    def test_are_those_that_reading_maps(
+        self, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        """Every tensor that is mapped is foretold, and no other."""
+        found = survey(READINGS[kind](ask, tmp_path))
+        assert found.error is None, found.error
         mapped: set[TensorInfo] = set()
 
         def spy(info: TensorInfo) -> object:
             mapped.add(info)
             return map_tensor(info)
 
-        monkeypatch.setattr("kingyo.checkpoints.checkpoint.map_tensor", spy)
+        for module in ("checkpoint", "update"):
+            monkeypatch.setattr(f"kingyo.checkpoints.{module}.map_tensor", spy)
         plan, reader = found.targets[0].plan, Reader(found.steps.plans)
         foretold = {info for job in plan.jobs for info in reader.job(plan, job).stored}
         write(found, found.targets[0])
-        assert mapped == foretold
-        assert estimate(found).read == sum(info.n_bytes for info in mapped)
+        assert {(info.file, info.start) for info in mapped} == {(info.file, info.start) for info in foretold}
+        assert estimate(found).read == sum(info.n_bytes for info in foretold)
+
+
+def book(ask: Ask, _: Path) -> Request:
+    return ask(
+        "name: first\nmerge_method: linear\nmodels: [{model: source-0}, {model: source-1}]\n"
+        "parameters: {weight: 1}\n---\nmerge_method: slerp\nbase_model: first\n"
+        "models: [{model: base}]\nparameters: {t: 0.3}\n"
+    )
+
+
+def more_words(folder: Path) -> Path:
+    """A model of the base with another token, and a row for it."""
+    own = fine_tuned(folder / "base", folder / "own", seed=9)
+    data = json.loads((own / "tokenizer.json").read_text())
+    data["model"]["vocab"]["dog"] = 64
+    (own / "tokenizer.json").write_text(json.dumps(data))
+    weights = load_file(own / "model.safetensors")
+    for name in ("lm_head.weight", "model.embed_tokens.weight"):
+        weights[name] = torch.cat([weights[name], torch.ones(1, 16)])
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps({**config, "vocab_size": 65}))
+    return own
+
+
+def vocabularies(ask: Ask, folder: Path) -> Request:
+    request = ask(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union")
+    more_words(folder)
+    return request
+
+
+def sizes(ask: Ask, folder: Path) -> Request:
+    request = ask(models=[{"model": "source-0"}, {"model": "own"}], resize="pad-vocab")
+    more_words(folder)
+    return request
+
+
+def adapter(ask: Ask, folder: Path) -> Request:
+    pytest.importorskip("peft")
+    from tests.checkpoints.test_lora import train
+
+    request = ask(models=[{"model": "source-0+lora"}, {"model": "source-1"}])
+    train(folder / "source-0", folder / "lora", target_modules=["q_proj", "up_proj"])
+    return request
+
+
+READINGS: dict[str, Callable[[Ask, Path], Request]] = {
+    "plain": lambda ask, _: ask(),
+    "book": book,
+    "vocabularies": vocabularies,
+    "adapter": adapter,
+    "sizes": sizes,
+}
 
 
 def layers(models: Path) -> dict[str, TensorInfo]:
@@ -109,9 +163,6 @@ finally:
 def test_memory_is_as_a_real_merge_needs_it(tmp_path: Path, method: str) -> None:
     """In processes of their own. The embedding is what counts: 33 MB a model, 100 MB of all three."""
     base = qwen2(tmp_path / "base", hidden=256, layers=2)
-    import torch
-    from safetensors.torch import load_file, save_file
-
     weights = load_file(base / "model.safetensors")
     weights["model.embed_tokens.weight"] = torch.randn(32768, 256) * 0.02
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from kingyo import __version__
+from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.companions import CODE
+from kingyo.checkpoints.fitted import FittedCheckpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
@@ -185,13 +187,19 @@ def check_no_source(plan: Plan, out: Path) -> None:
     """
     target = out.resolve()
     for model in (each for source in plan.sources.values() for each in on_disk(source)):
-        folders = [model.path.resolve()]
-        if isinstance(model, AdaptedCheckpoint):
-            folders.append(model.adapter.path.resolve())
-        if any(target.is_relative_to(each) or each.is_relative_to(target) for each in folders):
+        if any(target.is_relative_to(each) or each.is_relative_to(target) for each in _folders(model)):
             raise KingyoError(
                 str(out),
                 expected="a folder that is no source, and neither in one nor around one",
                 received=f"one that shares files with {model.reference}",
                 remedy="Choose another folder: a merge never writes to its sources.",
             )
+
+
+def _folders(model: Checkpoint) -> Iterator[Path]:
+    """Where the files of a model are, those of its adapter too."""
+    yield model.path.resolve()
+    if isinstance(model, AdaptedCheckpoint):
+        yield model.adapter.path.resolve()
+    if isinstance(model, FittedCheckpoint):
+        yield from _folders(model.model)
