@@ -222,9 +222,9 @@ def test_a_method_that_cannot_be_tried_is_said_so(ask: Ask, tmp_path: Path) -> N
 
 
 def test_time_grows_as_it_was_seen_to() -> None:
-    cost = Cost(size=1000, seconds=2.0, power=1.5, fixed=10.0, each=3.0)
-    assert cost.time(1000) == 2.0 and cost.time(500) == 1.0
-    assert math.isclose(cost.time(4000), 16.0)
+    cost = Cost(size=1000, seconds=2.0, power=1.5, fixed=10.0, each=3.0, least=0.5)
+    assert cost.time(1000) == 2.5 and cost.time(500) == 1.5
+    assert math.isclose(cost.time(4000), 16.5)
     assert cost.memory(100) == 310
 
 

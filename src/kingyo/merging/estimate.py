@@ -24,7 +24,7 @@ _MOST_SAMPLES = 3
 _SPLIT_FROM = 1 << 22  # elements; a tensor of so many is merged by all threads, smaller ones side by side
 _KEPT_BELOW = 1 << 20  # bytes; smaller tensors of sources are kept in memory
 _PROGRAM = 400 << 20  # bytes that the program takes where the system does not tell
-_COPY = Cost(size=1 << 20, seconds=1e-3, power=1.0, fixed=0.0, each=0.0)
+_COPY = Cost(size=1 << 20, seconds=1e-3)
 """Tensors that are taken as they are: about 1 ns a number."""
 
 

@@ -17,18 +17,21 @@ from kingyo.kernels.blocks import Span
 from kingyo.merge import How, TensorJob
 from kingyo.merge.execute import execute
 
+_TINY = 1 << 6  # elements of a tensor that costs what any tensor costs
 _FIRST = 1 << 18  # elements of the first sample
 _QUICK, _SLOW = (1 << 21, 1 << 23), (1 << 18, 1 << 20)  # of the samples behind it
 _IS_SLOW = 0.05  # seconds for the first sample
+_ACCESS = 1e-4  # seconds to reach a tensor in a file
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a merge of a tensor costs, by its size n: ``seconds · (n / size) ** power``, and memory.
+    """What a merge of a tensor costs, by its size n: ``least + seconds · (n / size) ** power``, and memory.
 
     Attributes:
+        least: seconds for any tensor.
         size: elements of the larger sample.
         seconds: that it took.
         power: how time grows; 1 for methods that go through a tensor, more for decompositions.
@@ -37,13 +40,14 @@ class Cost:
 
     size: int
     seconds: float
-    power: float
-    fixed: float
-    each: float
+    power: float = 1.0
+    fixed: float = 0.0
+    each: float = 0.0
+    least: float = _ACCESS
 
     def time(self, n: int) -> float:
         """Seconds for a tensor of n elements."""
-        return self.seconds * (n / self.size) ** (self.power if n > self.size else 1.0)
+        return self.least + self.seconds * (n / self.size) ** (self.power if n > self.size else 1.0)
 
     def memory(self, n: int) -> int:
         """Bytes for a tensor of n elements."""
@@ -59,16 +63,19 @@ def measure(job: TensorJob, dtypes: Sequence[str], how: How) -> Cost:
         how: threads and the like.
     """
     _run(job, dtypes, _scaled(job.shape, _FIRST), how)  # code is loaded
+    tiny = min(_run(job, dtypes, _scaled(job.shape, _TINY), how)[0] for _ in range(3))
+    least = tiny + _ACCESS * (len(dtypes) + 1)
     first, _ = _run(job, dtypes, _scaled(job.shape, _FIRST), how)
     sizes = [_scaled(job.shape, most) for most in (_SLOW if first > _IS_SLOW else _QUICK)]
     (seconds, memory), (later, more) = (_run(job, dtypes, shape, how) for shape in sizes)
     small, large = (math.prod(shape) for shape in sizes)
     if large == small:
-        return Cost(size=large, seconds=later, power=1.0, fixed=more, each=0.0)
+        return Cost(size=large, seconds=later, fixed=more, least=least)
     growth = math.log(later / seconds) / math.log(large / small)
     each = max(0.0, (more - memory) / (large - small))
     fixed = max(0.0, more - each * large)
-    return Cost(size=large, seconds=later, power=max(1.0, growth), fixed=fixed, each=each)
+    power = max(1.0, growth)
+    return Cost(size=large, seconds=later, power=power, fixed=fixed, each=each, least=least)
 
 
 def resident() -> int | None:

@@ -1,0 +1,69 @@
+"""What a merge says of itself while it goes on, where there is no terminal."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+
+import pytest
+
+from kingyo.cli.progress import SECONDS_PER_LINE, MergeProgress
+
+MB = 1_000_000
+
+
+def test_a_line_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert SECONDS_PER_LINE <= 10
+    with MergeProgress("out", seconds=0.05) as progress:
+        progress.start([60 * MB, 40 * MB], 0)
+        progress.wrote(25 * MB)
+        deadline = time.monotonic() + 10
+        told = ""
+        while "left" not in told and time.monotonic() < deadline:
+            time.sleep(0.02)
+            told += capsys.readouterr().err
+    assert re.search(r"^out: 25\.0 MB of 100 MB \(25 %\), .+ left$", told, re.MULTILINE), told
+    assert not [each for each in threading.enumerate() if each.name == "kingyo-progress"]
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_nothing_is_told_of_a_merge_that_is_done_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with MergeProgress("out") as progress:
+        progress.start([10], 0)
+        progress.wrote(10)
+        progress.finish(0)
+    assert capsys.readouterr().err == ""
+    assert progress.finished == 1
+
+
+def test_going_on_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with MergeProgress("out") as progress:
+        progress.start([60 * MB, 40 * MB], 60 * MB)
+        progress.finish(0)
+        assert progress.line() == "out: 60.0 MB of 100 MB (60 %)", "what was there before tells no speed"
+        progress.wrote(20 * MB)
+        assert progress.line().startswith("out: 80.0 MB of 100 MB (80 %), ")
+    assert capsys.readouterr().err == "Going on: 60.0 MB of 100 MB were written before.\n"
+
+
+def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    with MergeProgress("out", quiet=True, seconds=0.01) as progress:
+        progress.start([60 * MB], 30 * MB)
+        progress.wrote(MB)
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+
+
+def test_threads_count_together() -> None:
+    with MergeProgress("out", quiet=True) as progress:
+        progress.start([8 * 5000], 0)
+        workers = [
+            threading.Thread(target=lambda: [progress.wrote(1) for _ in range(5000)]) for _ in range(8)
+        ]
+        for each in workers:
+            each.start()
+        for each in workers:
+            each.join()
+    assert "(100 %)" in progress.line()
