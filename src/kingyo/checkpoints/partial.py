@@ -89,12 +89,12 @@ class PartialFolder:
         self.content.chmod(0o755)
         shutil.rmtree(self._old, ignore_errors=True)
         has_old = self._target.is_dir() and any(self._target.iterdir())
-        if has_old:
-            self._target.rename(self._old)
         try:
-            self.content.rename(self._target)
-        except OSError:
             if has_old:
+                self._target.rename(self._old)
+            self.content.rename(self._target)
+        except BaseException:  # a Ctrl-C may come between the two
+            if has_old and not self._target.exists():
                 self._old.rename(self._target)
             raise
         _flush_folder(self._target.parent)
@@ -105,6 +105,7 @@ class PartialFolder:
         """Let go of it: ``keep`` it for another try, or leave nothing behind."""
         if not keep:
             if self._lock is not None:
+                (self._folder / _IDENTITY).unlink(missing_ok=True)  # first: alone it says that all is done
                 shutil.rmtree(self._folder, ignore_errors=True)
             for folder in reversed(self._made):
                 with contextlib.suppress(OSError):  # somebody else put something there
