@@ -31,7 +31,8 @@ class KingyoError(ValueError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "Did you mean 'x'?" for the nearest known name, or the list of all when none is near."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    swapped = [each for each in names if sorted(each) == sorted(name)]  # the commonest slip of fingers
+    near = swapped or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         return f"Did you mean '{near[0]}'?"
     return f"Known: {', '.join(names)}." if names else "None is known here."
