@@ -108,6 +108,10 @@ def test_no_such_file(command: Command) -> None:
     foreseen(command, "base", "merged", says="base: expected a YAML file; received Is a directory")
 
 
+def test_verbose_belongs_to_the_dry_run(command: Command) -> None:
+    refused(command, command.recipe(), "merged", "--verbose", says="--verbose: expected --dry-run with it")
+
+
 def test_licences_that_forbid_merges(command: Command) -> None:
     (command.folder / "b" / "README.md").write_text("---\nlicense: cc-by-nd-4.0\n---\n")
     foreseen(

@@ -60,6 +60,13 @@ def merge(
 
     Example: `kingyo merge recipe.yaml merged --dry-run`
     """
+    if verbose and not dry_run:
+        raise KingyoError(
+            "--verbose",
+            expected="--dry-run with it",
+            received="it alone",
+            remedy="Add --dry-run, or leave it out.",
+        )
     from kingyo.merging import Request
     from kingyo.merging.sizes import parse_size
 
