@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from kingyo.kernels.measures import (
     row_ranks,
     size_counts,
 )
-from kingyo.kernels.passes import has_compiler, running, write
+from kingyo.kernels.passes import by_spans, has_compiler, is_compiled, running, write
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled")
 
@@ -182,6 +184,15 @@ def test_many_threads_give_the_same_bits() -> None:
     with running(compiled=True, threads=3):
         together = gram(sources, base), largest(sources[0], base, n // 3), magnitude(sources[1], base)
     assert np.array_equal(alone[0], together[0]) and alone[1:] == together[1:]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_threads_run_passes_as_their_caller_does(compiled: bool) -> None:
+    tensor = torch.zeros(1)
+    with running(compiled=compiled, threads=2):
+        told = by_spans(4_000_000, lambda _: (is_compiled([tensor]), threading.get_ident()))
+    assert {each for each, _ in told} == {compiled}
+    assert len(told) == 2 and threading.get_ident() not in {thread for _, thread in told}
 
 
 def test_numpy_adds_an_outer_axis_in_order() -> None:

@@ -85,7 +85,16 @@ def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     todo = list(spans(n, size))
     if here.pool is None or len(todo) == 1:
         return [work(span) for span in todo]
-    return list(here.pool.map(work, todo))
+    alone = Running(compiled=here.compiled)
+
+    def told(span: Span) -> T:
+        token = _running.set(alone)  # a thread of the pool does not know how passes run here
+        try:
+            return work(span)
+        finally:
+            _running.reset(token)
+
+    return list(here.pool.map(told, todo))
 
 
 def write(result: Tensor | Lazy, span: Span, out: Tensor, *, streams: bool = False) -> bool:
