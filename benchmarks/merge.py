@@ -29,9 +29,10 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What is measured, and where."""
+    """What is measured, and where: models are kept in ``cache``, all else goes through ``work``."""
 
     cache: Path
+    work: Path
     size: str
     methods: Sequence[str] | None
     repeat: int
@@ -60,7 +61,7 @@ def limit(bench: Bench) -> Results:
     """Reading three sources and writing one output, and nothing else."""
     folder = make_models(bench.cache, bench.size)
     files = weight_files(folder, SOURCES)
-    out = bench.cache / "limit.bin"
+    out = bench.work / "limit.bin"
     warm(files)
     found: Results = {}
     for durable in (False, True):
@@ -125,15 +126,17 @@ def main() -> None:
     peer = find_peer()
     if peer is None:
         raise SystemExit("mergekit is not here: run `make mergekit-venv`, or set KINGYO_MERGEKIT.")
-    with tempfile.TemporaryDirectory(prefix="kingyo-bench-") as temporary:
+    if arguments.cache is not None:
+        arguments.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="kingyo-bench-", dir=arguments.cache) as temporary:
         bench = Bench(
             cache=arguments.cache or Path(temporary),
+            work=Path(temporary),
             size=arguments.size,
             methods=arguments.methods,
             repeat=arguments.repeat,
             peer=peer,
         )
-        bench.cache.mkdir(parents=True, exist_ok=True)
         machine = describe_machine(peer) | {"size": bench.size, "repeat": str(bench.repeat)}
         results: Results = {}
         for name in arguments.only or PARTS:
@@ -161,7 +164,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _merge(bench: Bench, tool: str, method: str, folder: Path) -> Measured:
-    out, file = bench.cache / "out", bench.cache / "recipe.yaml"
+    out, file = bench.work / "out", bench.work / "recipe.yaml"
     file.write_text(yaml.safe_dump(recipe(method, folder)))
     warm(weight_files(folder, models_read(method)))
     print(f"  {method} with {tool}", file=sys.stderr, flush=True)
