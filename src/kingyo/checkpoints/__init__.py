@@ -5,7 +5,7 @@ from kingyo.checkpoints.fingerprint import fingerprint
 from kingyo.checkpoints.fit import Fit, check_fit, fit
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout, Stack
-from kingyo.checkpoints.locate import open_checkpoint, whole_path
+from kingyo.checkpoints.locate import open_checkpoint
 from kingyo.checkpoints.relayered import with_layers
 from kingyo.checkpoints.selection import select
 from kingyo.checkpoints.writer import CheckpointWriter
@@ -23,6 +23,5 @@ __all__ = [
     "fit",
     "open_checkpoint",
     "select",
-    "whole_path",
     "with_layers",
 ]

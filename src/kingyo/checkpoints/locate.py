@@ -28,11 +28,6 @@ _ADAPTER = (CONFIG, WEIGHTS, "README.md", "LICENSE*", "NOTICE*")
 _DOUBLED = "consolidated*"  # the same weights again, in Mistral's own layout
 
 
-def whole_path(reference: str, folder: Path | None = None) -> Path | None:
-    """The whole path of a local model; None for a name on the Hub. Arguments as for ``open_checkpoint``."""
-    return local_path(reference, folder).resolve() if is_folder(reference, folder) else None
-
-
 def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:
     """Open a checkpoint, with a LoRA merged into it as it is read if the reference names one.
 
