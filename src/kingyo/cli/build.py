@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kingyo.cli.compiler import tell_if_slow
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
     from kingyo.merging import estimate, survey
     from kingyo.merging.record import error_record, survey_record
 
+    tell_if_slow()
     try:
         found = survey(request)
     except KingyoError as error:
@@ -118,6 +120,7 @@ def _make(request: Request, *, as_json: bool) -> None:
     found = survey(request)
     if found.error is not None:
         raise found.error
+    tell_if_slow()
     for warning in found.of("warning"):
         typer.echo(f"Warning: {warning.error}", err=True)
     made: list[dict[str, object]] = []

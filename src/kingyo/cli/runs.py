@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kingyo.cli.compiler import tell_if_slow
+
 if TYPE_CHECKING:
     from kingyo.store import RunStore
 
@@ -119,6 +121,7 @@ def _go(store: RunStore, as_json: bool) -> None:
     from kingyo.assembly import assemble
     from kingyo.cli.live import LiveDisplay
 
+    tell_if_slow()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
     with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=as_json) as display:
         try:

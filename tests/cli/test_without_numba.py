@@ -1,0 +1,49 @@
+"""Where numba is not installed: all works, and one note says that it is slower."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import World
+from tests.cli.merging import contents, write_recipe
+
+NOTE = "Note: numba is not installed"
+
+
+@pytest.fixture
+def without_numba(tmp_path: Path) -> dict[str, str]:
+    """The environment of an interpreter that finds no numba: Python runs this file before anything else."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text("import sys\nsys.modules['numba'] = None\n")
+    return {"PYTHONPATH": str(hidden)}
+
+
+def test_a_merge(world: World, without_numba: dict[str, str]) -> None:
+    recipe = write_recipe(world.folder / "recipe.yaml")
+    dry = world.run("merge", recipe, "out", "--dry-run", "--json", env=without_numba)
+    assert dry.returncode == 0 and dry.stderr.startswith(NOTE) and dry.stderr.count("\n") == 1
+    assert json.loads(dry.stdout)["errors"] == []
+    done = world.run("merge", recipe, "out", env=without_numba)
+    assert done.returncode == 0 and done.stderr.startswith(NOTE) and done.stderr.count("\n") == 1
+    assert world.run("merge", recipe, "with").stderr == ""
+    weights = [contents(world.folder / out)["model.safetensors"] for out in ("out", "with")]
+    assert weights[0] == weights[1]
+
+
+def test_a_search(world: World, without_numba: dict[str, str]) -> None:
+    config = world.config(budget={"candidates": 6}, finalists=1)
+    done = world.run("evolve", config, "--run", "without", env=without_numba)
+    assert done.returncode == 0 and done.stderr.count(NOTE) == 1, done.stderr
+    done = world.run("evolve", config, "--run", "with")
+    assert done.returncode == 0 and NOTE not in done.stderr
+    assert winner(world, "without") == winner(world, "with")
+
+
+def winner(world: World, run: str) -> object:
+    found = world.show(run)["winner"]
+    assert found is not None
+    return found
