@@ -35,16 +35,7 @@ def compare(
     Raises:
         KingyoError: too few models, tensors or shapes that differ, or weights that are not finite.
     """
-    if len(models) + (base is not None) < 2:
-        raise KingyoError(
-            "models",
-            expected="two models or more, or one and its base",
-            received=f"{len(models)}",
-            remedy="Name another model, or a base with --base.",
-        )
-    everyone = [*models, *([] if base is None else [base])]
-    for other in everyone[1:]:
-        check_fit(everyone[0], other)
+    everyone = _fitting(models, base)
     layout, infos = everyone[0].layout, everyone[0].tensors
     groups: dict[tuple[str, str], Measures] = {}
     notes = [note for each in everyone if isinstance(each, AdaptedCheckpoint) for note in each.notes]
@@ -65,6 +56,21 @@ def compare(
         groups=tuple(Group(layer=layer, kind=kind, measures=each) for (layer, kind), each in groups.items()),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _fitting(models: Sequence[Checkpoint], base: Checkpoint | None) -> list[Checkpoint]:
+    """All that are compared, the base last, once they are found to be enough and of one shape."""
+    if len(models) + (base is not None) < 2:
+        raise KingyoError(
+            "models",
+            expected="two models or more, or one and its base",
+            received=f"{len(models)}",
+            remedy="Name another model, or a base with --base.",
+        )
+    everyone = [*models, *([] if base is None else [base])]
+    for other in everyone[1:]:
+        check_fit(everyone[0], other)
+    return everyone
 
 
 def _measure(tensors: Sequence[Tensor], done: Callable[[int], None], *, has_base: bool) -> Measures:

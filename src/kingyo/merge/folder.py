@@ -73,7 +73,8 @@ def to_folder(
 ) -> Path:
     """Write a merge as a checkpoint; all or nothing. After an interrupt the same call goes on where it was.
 
-    Memory is needed for a part of a tensor and thread, whatever the size of the models.
+    Memory is needed for a part of a tensor and thread, whatever the size of the models; methods on singular
+    values need a few whole matrices.
 
     Args:
         plan: what to compute.
@@ -87,14 +88,7 @@ def to_folder(
     """
     check_no_source(plan, out)
     asked, own = output or Output(), plan.tokenizer_files
-    writer = CheckpointWriter(
-        out,
-        out_tensors(plan),
-        identity=identity(plan),
-        max_shard_bytes=asked.max_shard_bytes,
-        force=asked.force,
-        stem=plan.like.stem,
-    )
+    writer = _writer(plan, out, asked)
     if writer.is_published:
         return out
     with writer:
@@ -106,6 +100,17 @@ def to_folder(
             more=CODE if asked.copy_code else (),
             is_one_of_several=asked.is_one_of_several,
         )
+
+
+def _writer(plan: Plan, out: Path, asked: Output) -> CheckpointWriter:
+    return CheckpointWriter(
+        out,
+        out_tensors(plan),
+        identity=identity(plan),
+        max_shard_bytes=asked.max_shard_bytes,
+        force=asked.force,
+        stem=plan.like.stem,
+    )
 
 
 def out_tensors(plan: Plan) -> list[OutTensor]:
