@@ -32,17 +32,11 @@ def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | 
     for reference in recipe.references:
         model = models.get(reference)
         for note in model.notes if isinstance(model, AdaptedCheckpoint) else ():
-            yield _note(reference, "a LoRA that was trained on this model", note)
+            yield _bends(reference, "an adapter that does here what it did when it was trained", note)
     if plan is None:
         return
     for warning in plan.warnings:
-        yield Finding(
-            level="warning",
-            argument="models",
-            expected="models that differ in nothing but weights",
-            received=warning,
-            remedy="Check that this is what you want.",
-        )
+        yield _bends("models", "models that differ in nothing but weights", warning)
     for marker in plan.vocabulary.unknown_markers if plan.vocabulary is not None else ():
         yield Finding(
             level="warning",
@@ -158,5 +152,12 @@ def _error(error: KingyoError) -> Finding:
     )
 
 
-def _note(argument: str, expected: str, received: str) -> Finding:
-    return Finding(level="note", argument=argument, expected=expected, received=received, remedy="Check it.")
+def _bends(argument: str, expected: str, received: str) -> Finding:
+    """What goes into the result, and perhaps should not."""
+    return Finding(
+        level="warning",
+        argument=argument,
+        expected=expected,
+        received=received,
+        remedy="Check that this is what you want.",
+    )

@@ -1,0 +1,55 @@
+"""What `kingyo merge` says of adapters: before a merge, with it, and for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.cli.conftest import World
+from tests.cli.merging import Command
+
+SAYS = (
+    "a+lora: expected an adapter that does here what it did when it was trained; received lora was trained "
+    "on org/elsewhere, and is merged into a. Check that this is what you want."
+)
+
+
+@pytest.fixture
+def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(world.folder, capsys, monkeypatch)
+
+
+def write_lora(folder: Path, trained_on: str) -> None:
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 1, "base_model_name_or_path": trained_on}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    save_file({"base_model.model.model.norm.weight": torch.ones(16)}, folder / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("place", ["source", "base", "step"])
+def test_an_adapter_of_another_model_is_a_warning(command: Command, place: str) -> None:
+    write_lora(command.folder / "lora", "org/elsewhere")
+    base, model = ("a+lora", "b") if place == "base" else ("base", "a+lora")
+    recipe = command.recipe(base_model=base, models=[{"model": model, "parameters": {"weight": 1}}])
+    if place == "step":
+        file = command.folder / recipe
+        file.write_text(
+            f"name: one\n{file.read_text()}---\nmerge_method: passthrough\nmodels: [{{model: one}}]\n"
+        )
+    dry = command("merge", recipe, "out", "--dry-run")
+    assert dry.code == 0 and dry.out.replace("\n", " ").count(f"warning: {SAYS}") == 1
+    done = command("merge", recipe, "out")
+    assert done.code == 0 and done.err == f"Warning: {SAYS}\n"
+    (warning,) = json.loads(command("merge", recipe, "again", "--json").out)["warnings"]
+    assert warning["argument"] == "a+lora" and "org/elsewhere" in warning["received"]
+
+
+def test_an_adapter_of_this_model_is_none(command: Command) -> None:
+    write_lora(command.folder / "lora", "org/a")
+    recipe = command.recipe(models=[{"model": "a+lora", "parameters": {"weight": 1}}])
+    done = command("merge", recipe, "out")
+    assert done.code == 0 and done.err == ""
