@@ -46,7 +46,7 @@ class Blend:
         terms: what is added, in this order.
         base: θ₀; None for a sum of the sources themselves.
         scale: λ.
-        elect: keep, entry by entry, only terms with the sign of Σ fᵢmᵢδᵢ (a sum of zero elects +).
+        elect: keep, entry by entry, only terms with the sign of Σ fᵢmᵢδᵢ (a sum of +0 elects +).
         equal_votes: elect by Σ mᵢδᵢ instead, without the factors.
         normalize: with ``elect``, divide by the shares that agree; a divisor below 1e-8 counts as 1.
         spread: keep only entries whose variance over the task vectors is among the largest.
@@ -91,7 +91,8 @@ class Blend:
         return total if start is None else total.add_(start)
 
     def _elected(self, terms: Tensor, votes: Tensor | None) -> Tensor:
-        sign = (add_rows(terms) if votes is None else votes).ge_(0.0).mul_(2.0).sub_(1.0)
+        against = torch.signbit(add_rows(terms) if votes is None else votes)
+        sign = against.float().mul_(-2.0).add_(1.0)
         agreeing = terms.mul_(sign)
         agreeing.masked_fill_(agreeing <= 0.0, 0.0)  # |fᵢδᵢ| where the sign is the elected one, else 0
         total = add_rows(agreeing).mul_(sign)

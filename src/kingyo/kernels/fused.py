@@ -4,18 +4,24 @@ A pass is described by a short text (how many sources, their dtypes, what is kep
 code is made for that text: every description is compiled once and cached on disk. Numbers travel in arrays.
 Nothing here checks its arguments: ``packed`` does.
 
-The text has five parts, as in ``bb/b/b/c./en``: dtypes of the sources (``b`` bfloat16, ``h`` float16, ``f``
-float32); of the base, or ``-``; of the output (a capital goes past the caches); what is kept of each source
-(``.`` all, ``l`` the largest, ``m`` those but for the very largest, ``c`` by chance, ``r`` by chance and a
-rank of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance); and switches (``e`` elect, ``q`` by
-equal votes, ``n`` normalize, ``s`` only what varies most, ``x`` scale).
+The text has five parts, as in ``bb/b/b/c./en``, and behind them a digest:
+
+- dtypes of the sources: ``b`` bfloat16, ``h`` float16, ``f`` float32;
+- of the base, or ``-``;
+- of the output; a capital goes past the caches;
+- what is kept of each source: ``.`` all, ``l`` the largest, ``m`` those but for the very largest, ``c`` by
+  chance, ``r`` by chance and a rank of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance;
+- switches: ``e`` elect, ``q`` by equal votes, ``n`` normalize, ``p`` by positive shares, ``s`` only what
+  varies most, ``x`` scale.
 """
 
 # pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false, reportPrivateImportUsage=false
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from llvmlite import ir
@@ -23,29 +29,13 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kingyo.kernels.lanes import (
-    DOUBLE,
-    I16,
-    I32,
-    I64,
-    Lanes,
-    constant,
-    everywhere,
-    halves,
-    indices,
-    load,
-    load_integers,
-    store,
-    total,
-)
+from kingyo.kernels import lanes, steps
+from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT
+from kingyo.kernels.lanes import DOUBLE, I16, I32, I64, Lanes, everywhere
+from kingyo.kernels.steps import Pass, blended, rows, variance, write
 
 WIDTH = 16
-LANES = 32
-BLOCK = 1 << 15
-SHIFT = np.uint32(15)
-"""Sizes are counted by their upper 17 bits less the sign: 65,536 bins, 256 of each power of two."""
-SHARED, PER_SOURCE = 2, 4
-"""How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
+SHIFT = np.uint32(SIZE_SHIFT)
 
 
 def compiled(function):
@@ -76,128 +66,20 @@ class Described:
     def __call__(self, text: str, *arguments):
         entry = self._entries.get(text)
         if entry is None:
-            signature = (types.literal(text), *self._types)
-            self._compiled.compile(signature)
-            entry = self._entries[text] = self._compiled.get_overload(signature)
+            entry = self._entries[text] = self._entry(f"{text}/{_made_of()}")
         return entry(text, *arguments)
 
-
-@dataclass
-class Pass:
-    """One step of a pass: what its description says, and where the values of its arguments are."""
-
-    text: str
-    builder: ir.IRBuilder
-    addresses: ir.Value
-    numbers: ir.Value
-    keys: ir.Value
-    width: int = 1
-    _loaded: dict[tuple[str, int], ir.Value] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.sources, self.base, self.out, self.kept, self.switches = self.text.split("/")
-
-    @property
-    def is_random(self) -> bool:
-        return any(kind in "crRtT" for kind in self.kept)
-
-    def address(self, place: int) -> ir.Value:
-        return self._load(self.addresses, place)
-
-    def number(self, place: int) -> Lanes:
-        return everywhere(self.builder, self.scalar("numbers", place), self.width)
-
-    def of(self, source: int, which: int) -> Lanes:
-        return self.number(SHARED + PER_SOURCE * source + which)
-
-    def scalar(self, what: str, place: int) -> ir.Value:
-        return self._loaded[what, place]
-
-    def load_all(self) -> None:
-        """Read the arguments now, before the loop begins."""
-        for place in range(SHARED + PER_SOURCE * len(self.sources)):
-            self._loaded["numbers", place] = self._load(self.numbers, place)
-        for place in range(2 * len(self.sources)):
-            self._loaded["keys", place] = self._load(self.keys, place)
-
-    def _load(self, array: ir.Value, place: int) -> ir.Value:
-        return self.builder.load(self.builder.gep(array, [ir.Constant(I64, place)]))
+    def _entry(self, text: str):
+        signature = (types.literal(text), *self._types)
+        self._compiled.compile(signature)
+        return self._compiled.get_overload(signature)
 
 
-def chance(step: Pass, source: int, index: ir.Value) -> Lanes:
-    """16 random bits as float32; ``index`` is even where there are several lanes. See ``noise``."""
-    builder, pairs = step.builder, max(1, step.width // 2)
-    bits = indices(builder, builder.lshr(index, ir.Constant(I64, 1)), pairs)
-    for word in (0, 1):
-        bits = bits.xor(everywhere(builder, step.scalar("keys", 2 * source + word), pairs))
-        bits = bits.xor(bits.right(16)).times(0x7FEB352D)
-        bits = bits.xor(bits.right(15)).times(0x846CA68B)
-        bits = bits.xor(bits.right(16))
-    return halves(bits, index, step.width).to_floats()
-
-
-def thinned(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
-    """See ``Keep``: limits by magnitude are given so that equal ones are kept."""
-    first, second, kind = step.of(source, 2), step.of(source, 3), step.kept[source]
-    if kind in "lm":
-        kept = (delta.size() < first).pick(0.0, delta)
-        return (delta.size() >= second).pick(0.0, kept) if kind == "m" else kept
-    if kind == "c":
-        return (chance(step, source, index) >= first * 2.0**16).pick(0.0, delta)
-    table = step.address(2 + len(step.sources) + source)
-    ranks = load_integers(step.builder, table, index, I16 if kind in "rR" else I32, step.width)
-    likely = ranks.to_floats() * second + first
-    kept = (chance(step, source, index) * 2.0**-16 >= likely).pick(0.0, delta)
-    smallest = float(np.float32(1e-12))
-    return kept / (likely < smallest).pick(smallest, likely) if kind in "RT" else kept
-
-
-def variance(deltas: list[Lanes]) -> Lanes:
-    """See ``blend.variance``."""
-    n = len(deltas)
-    if n == 1:
-        return Lanes(deltas[0].builder, constant(deltas[0].value.type, 0.0))
-    mean = total(deltas) * float(np.float32(1.0 / n))
-    away = [delta - mean for delta in deltas]
-    return total([each * each for each in away]) * float(np.float32(1.0 / (n - 1)))
-
-
-def rows(step: Pass, index: ir.Value) -> tuple[list[Lanes], Lanes | None]:
-    """What enters the sum of each source, and the base."""
-    count = len(step.sources)
-    base = None if step.base == "-" else load(step.builder, step.address(0), index, step.base, step.width)
-    found = []
-    for k in range(count):
-        delta = load(step.builder, step.address(2 + k), index, step.sources[k], step.width)
-        delta = delta if base is None else delta - base
-        found.append(delta if step.kept[k] == "." else thinned(step, k, delta, index))
-    if "s" in step.switches:
-        steady = variance(found) < step.number(1)
-        found = [steady.pick(0.0, delta) for delta in found]
-    return found, base
-
-
-def elected(step: Pass, deltas: list[Lanes], terms: list[Lanes]) -> Lanes:
-    """See ``Blend``."""
-    votes = total(deltas if "q" in step.switches else terms)
-    sign = (votes >= 0.0).pick(1.0, -1.0)
-    agreeing = [term * sign for term in terms]
-    agreeing = [(term <= 0.0).pick(0.0, term) for term in agreeing]
-    merged = total(agreeing) * sign
-    if "n" not in step.switches:
-        return merged
-    divisor = total([(term > 0.0).pick(step.of(k, 1), 0.0) for k, term in enumerate(agreeing)])
-    smallest = float(np.float32(1e-8))
-    return merged / (divisor.size() < smallest).pick(1.0, divisor)
-
-
-def blended(step: Pass, index: ir.Value) -> Lanes:
-    """One step of a blend."""
-    deltas, base = rows(step, index)
-    terms = [delta * step.of(k, 0) for k, delta in enumerate(deltas)]
-    merged = elected(step, deltas, terms) if "e" in step.switches else total(terms)
-    merged = merged * step.number(0) if "x" in step.switches else merged
-    return merged if base is None else merged + base
+@cache
+def _made_of() -> str:
+    """A digest of the code behind this one, of which numba does not know: it keeps what it made of a text."""
+    sources = (Path(module.__file__).read_bytes() for module in (lanes, steps))
+    return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
 def _each_step(context, builder, signature, arguments, body, width) -> None:
@@ -215,12 +97,12 @@ def _each_step(context, builder, signature, arguments, body, width) -> None:
         even = builder.select(builder.icmp_signed(">", even, stop), stop, even)
     left = builder.srem(builder.sub(stop, even), ir.Constant(I64, width))
     wide = builder.sub(stop, left)
-    for lanes, first, last in ((1, start, even), (width, even, wide), (1, wide, stop)):
+    for count, first, last in ((1, start, even), (width, even, wide), (1, wide, stop)):
         if first is last:
             continue
-        step = Pass(text, builder, *arrays, width=lanes)
+        step = Pass(text, builder, *arrays, width=count)
         step.load_all()
-        with cgutils.for_range_slice(builder, first, last, ir.Constant(I64, lanes), I64) as (index, _):
+        with cgutils.for_range_slice(builder, first, last, ir.Constant(I64, count), I64) as (index, _):
             body(step, index)
 
 
@@ -232,22 +114,23 @@ def _blend(_context, text, addresses, numbers, keys, start, stop):
     """
 
     def generate(context, builder, signature, arguments):
-        worst = {width: cgutils.alloca_once(builder, ir.VectorType(I32, width)) for width in (WIDTH, 1)}
-        for width, place in worst.items():
-            builder.store(constant(ir.VectorType(I32, width), 0), place)
+        worst = {}
 
         def body(step: Pass, index: ir.Value) -> None:
-            merged = blended(step, index)
-            store(merged, step.address(1), index, step.out)
-            place = worst[step.width]
-            size = merged.size().bits()
-            builder.store(size.larger(Lanes(builder, builder.load(place))).value, place)
+            sizes = write(step, index, blended(step, index))
+            kind = sizes.value.type
+            if kind not in worst:
+                worst[kind] = cgutils.alloca_once(builder, kind)  # filled with zeros
+            before = Lanes(builder, builder.load(worst[kind]))
+            builder.store(sizes.larger(before).value, worst[kind])
 
         _each_step(context, builder, signature, arguments, body, WIDTH)
         found = ir.Constant(I32, 0)
-        for width, place in worst.items():
-            for lane in range(width):
+        for kind, place in worst.items():
+            for lane in range(kind.count):
                 size = builder.extract_element(builder.load(place), ir.Constant(I32, lane))
+                if kind.element == I16:
+                    size = builder.shl(builder.zext(size, I32), ir.Constant(I32, 16))
                 found = builder.select(builder.icmp_unsigned(">", size, found), size, found)
         return found
 
@@ -259,14 +142,17 @@ def _sizes(_context, text, addresses, numbers, keys, start, stop):
     """Write magnitudes of the first row, or with ``v`` the variance over all, as float32."""
 
     def generate(context, builder, signature, arguments):
-        def body(step: Pass, index: ir.Value) -> None:
-            found, _ = rows(step, index)
-            store(variance(found) if "v" in step.switches else found[0].size(), step.address(1), index, "f")
-
-        _each_step(context, builder, signature, arguments, body, WIDTH)
+        _each_step(context, builder, signature, arguments, _write_size, WIDTH)
         return context.get_dummy_value()
 
     return types.void(text, addresses, numbers, keys, start, stop), generate
+
+
+def _write_size(step: Pass, index: ir.Value) -> Lanes:
+    found, _ = rows(step, index)
+    size = variance(found) if "v" in step.switches else found[0].size()
+    write(step, index, size)
+    return size
 
 
 @intrinsic(prefer_literal=True)
@@ -278,9 +164,7 @@ def _matches(_context, text, addresses, numbers, keys, start, stop, wanted, matc
         into = context.make_array(signature.args[7])(context, builder, arguments[7]).data
 
         def body(step: Pass, index: ir.Value) -> None:
-            found, _ = rows(step, index)
-            size = variance(found) if "v" in step.switches else found[0].size()
-            store(size, step.address(1), index, "f")
+            size = _write_size(step, index)
             if step.width == WIDTH:
                 bins = size.bits().right(int(SHIFT))
                 same = builder.icmp_unsigned("==", bins.value, everywhere(builder, wanted, WIDTH).value)
@@ -384,7 +268,7 @@ def _collect_span(text, addresses, numbers, keys, start, stop, wanted, scratch, 
 
 
 def _ranks_span(text, addresses, numbers, keys, start, stop, length, scratch, found):
-    """Ranks of sizes within rows of ``length``, by sorting bytes; ``scratch`` is uint32, (5, length)."""
+    """Ranks of sizes within rows of ``length``, by sorting bytes; ``scratch`` is uint32, (4, length)."""
     own = addresses.copy()
     counts = np.empty(256, np.int64)
     for first in range(start, stop, length):
@@ -397,7 +281,7 @@ def _ranks_span(text, addresses, numbers, keys, start, stop, length, scratch, fo
 
 @compiled
 def _sorted(scratch, counts, length):
-    """Sort row 0 with its indices, stably, byte by byte; rows 1 to 4 are scratch and hold the result."""
+    """Sort row 0 with its indices, stably, byte by byte; of the four rows two hold the result."""
     sizes, order, other_sizes, other_order = scratch[0], scratch[1], scratch[2], scratch[3]
     for i in range(length):
         order[i] = i

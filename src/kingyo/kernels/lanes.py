@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
+from kingyo.kernels.blocks import STREAM_ALIGNMENT
+
 FLOAT, HALF, DOUBLE = ir.FloatType(), ir.HalfType(), ir.DoubleType()
 I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 STORED = {"b": I16, "h": HALF, "f": FLOAT}
 """Letters of dtypes: bfloat16, float16, float32."""
 
-STREAM_ALIGNMENT = 32  # bytes
-_SIZE = 0x7FFFFFFF
+_SIGN, _SIZE = 0x80000000, 0x7FFFFFFF
+_UPPER = 0xFFFF0000
 
 
 class Lanes(NamedTuple):
@@ -63,6 +65,18 @@ class Lanes(NamedTuple):
         chosen = (each.value if isinstance(each, Lanes) else constant(kind, each) for each in (yes, no))
         return Lanes(self.builder, self.builder.select(self.value, *chosen))
 
+    def no(self) -> Lanes:
+        """The opposite of these truths."""
+        return Lanes(self.builder, self.builder.not_(self.value))
+
+    def sign(self) -> Lanes:
+        """The sign bits, as 32-bit integers."""
+        return self.bits().masked(_SIGN)
+
+    def turned(self, sign: Lanes) -> Lanes:
+        """The same magnitudes, their signs turned where a sign bit is set."""
+        return self.bits().xor(sign).as_floats()
+
     def size(self) -> Lanes:
         """Magnitudes."""
         return self.bits().masked(_SIZE).as_floats()
@@ -80,9 +94,17 @@ class Lanes(NamedTuple):
         """32-bit integers as the float32 of those bits."""
         return Lanes(self.builder, self.builder.bitcast(self.value, ir.VectorType(FLOAT, self.width)))
 
+    def to_integers(self) -> Lanes:
+        """Floats without a fraction as signed 32-bit integers."""
+        return Lanes(self.builder, self.builder.fptosi(self.value, ir.VectorType(I32, self.width)))
+
     def to_floats(self) -> Lanes:
         """Signed 32-bit integers as the nearest float32."""
         return Lanes(self.builder, self.builder.sitofp(self.value, ir.VectorType(FLOAT, self.width)))
+
+    def below(self, limit: Lanes) -> Lanes:
+        """Whether signed integers are."""
+        return Lanes(self.builder, self.builder.icmp_signed("<", self.value, limit.value))
 
     def masked(self, bits: int) -> Lanes:
         """Integers, bitwise and."""
@@ -91,6 +113,10 @@ class Lanes(NamedTuple):
     def xor(self, other: Lanes) -> Lanes:
         """Integers, bitwise exclusive or."""
         return self._with(self.builder.xor, other)
+
+    def left(self, bits: int) -> Lanes:
+        """Integers, shifted left."""
+        return self._with(self.builder.shl, bits)
 
     def right(self, bits: int) -> Lanes:
         """Unsigned integers, shifted right."""
@@ -137,63 +163,112 @@ def indices(builder: ir.IRBuilder, first: ir.Value, width: int) -> Lanes:
     return everywhere(builder, builder.trunc(first, I32), width).plus(steps)
 
 
-def halves(bits: Lanes, index: ir.Value, width: int) -> Lanes:
-    """The lower and the upper 16 bits of each integer, in this order, as 32-bit integers.
+def halves(bits: Lanes, index: ir.Value, width: int, *, paired: bool) -> Lanes:
+    """The lower and the upper 16 bits of each integer, as 32-bit integers.
 
     Args:
         bits: half as many integers as ``width``; or one, whose upper half is taken if ``index`` is odd.
         index: of the first half.
         width: how many halves are wanted.
+        paired: all lower ones, then all upper ones; else in turn.
     """
     builder, kind = bits.builder, ir.VectorType(I32, width)
     if width == 1:
         odd = builder.trunc(builder.and_(index, ir.Constant(I64, 1)), I32)
         shift = everywhere(builder, builder.mul(odd, ir.Constant(I32, 16)), 1)
         return Lanes(builder, builder.lshr(bits.value, shift.value)).masked(0xFFFF)
+    if paired:
+        return beside(bits.masked(0xFFFF), bits.right(16))
     order = ir.Constant(kind, [lane // 2 for lane in range(width)])
     twice = builder.shuffle_vector(bits.value, ir.Constant(bits.value.type, ir.Undefined), order)
     shifts = ir.Constant(kind, [16 * (lane % 2) for lane in range(width)])
     return Lanes(builder, builder.lshr(twice, shifts)).masked(0xFFFF)
 
 
-def load(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, dtype: str, width: int) -> Lanes:
-    """Numbers from memory, as float32; ``address`` is an integer, ``index`` counts elements."""
+def beside(first: Lanes, second: Lanes) -> Lanes:
+    """The lanes of one, then those of another."""
+    order = ir.Constant(ir.VectorType(I32, 2 * first.width), list(range(2 * first.width)))
+    return Lanes(first.builder, first.builder.shuffle_vector(first.value, second.value, order))
+
+
+def parted(numbers: Lanes) -> tuple[Lanes, Lanes]:
+    """The first half of the lanes, and the second: what ``beside`` put together."""
+    half = numbers.width // 2
+    kind = ir.VectorType(I32, half)
+    orders = (ir.Constant(kind, [first + lane for lane in range(half)]) for first in (0, half))
+    first, second = (
+        Lanes(numbers.builder, numbers.builder.shuffle_vector(numbers.value, numbers.value, order))
+        for order in orders
+    )
+    return first, second
+
+
+def load(
+    builder: ir.IRBuilder, address: ir.Value, index: ir.Value, dtype: str, width: int, *, paired: bool = False
+) -> Lanes:
+    """Numbers from memory, as float32; ``address`` is an integer, ``index`` counts elements.
+
+    ``paired``, which only bfloat16 can be, gives those of even places first, then those of odd ones.
+    """
+    if paired:
+        words = _load_words(builder, address, index, width)
+        return beside(words.left(16), words.masked(_UPPER)).as_floats()
     raw = builder.load(_pointer(builder, address, index, STORED[dtype], width))
     raw.align = 1
     if dtype == "b":
-        bits = builder.zext(raw, ir.VectorType(I32, width))
-        return Lanes(builder, builder.shl(bits, constant(bits.type, 16))).as_floats()
+        return Lanes(builder, builder.zext(raw, ir.VectorType(I32, width))).left(16).as_floats()
     if dtype == "h":
         return Lanes(builder, builder.fpext(raw, ir.VectorType(FLOAT, width)))
     return Lanes(builder, raw)
 
 
+def fetch(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, dtype: str) -> None:
+    """Say that memory will be read soon; it need not exist."""
+    byte = ir.IntType(8).as_pointer()
+    place = builder.bitcast(_pointer(builder, address, index, STORED[dtype], 1), byte)
+    kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+    reads, keep, data = (ir.Constant(I32, number) for number in (0, 3, 1))
+    builder.call(builder.module.declare_intrinsic("llvm.prefetch", [byte], kind), [place, reads, keep, data])
+
+
 def load_integers(
-    builder: ir.IRBuilder, address: ir.Value, index: ir.Value, kind: ir.IntType, width: int
+    builder: ir.IRBuilder, address: ir.Value, index: ir.Value, kind: ir.IntType, width: int, *, paired: bool
 ) -> Lanes:
-    """Unsigned 16-bit or signed 32-bit integers from memory, as 32-bit ones."""
+    """Unsigned 16-bit or signed 32-bit integers from memory, as 32-bit ones; ``paired`` as in ``load``."""
+    if paired:
+        return halves(_load_words(builder, address, index, width), index, width, paired=True)
     raw = builder.load(_pointer(builder, address, index, kind, width))
     raw.align = 1
     return Lanes(builder, builder.zext(raw, ir.VectorType(I32, width)) if kind.width == 16 else raw)
 
 
-def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str) -> None:
+def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str, *, paired: bool = False) -> Lanes:
     """Numbers to memory, rounded to the dtype: to nearest, of two equally near ones to the even.
 
-    In bfloat16 NaN may become anything. A capital dtype goes past the caches, where there are many lanes: the
-    first must be at a multiple of 32 bytes.
+    In bfloat16 NaN may become anything, but where all that was computed with was bfloat16 too, as in paired
+    lanes. A capital dtype goes past the caches, where there are many lanes: the first must be at a
+    multiple of 32 bytes.
+
+    Returns:
+        The bits of the magnitudes, before they were rounded; of paired lanes after it, and only the upper 16.
     """
     builder, width = numbers.builder, numbers.width
     streams, dtype = dtype.isupper() and width > 1, dtype.lower()
-    value = numbers.value
-    if dtype == "b":
-        value = _to_bfloat16(numbers)
+    value, sizes, kind = numbers.value, numbers.size().bits(), ir.VectorType(STORED[dtype], width)
+    if paired:
+        even, odd = parted(_rounded(numbers))
+        words = Lanes(builder, builder.or_(even.right(16).value, odd.masked(_UPPER).value))
+        value = builder.bitcast(words.value, kind)
+        sizes = Lanes(builder, value).masked(0x7FFF)
+    elif dtype == "b":
+        value = builder.trunc(_rounded(numbers).right(16).value, kind)
     elif dtype == "h":
-        value = builder.fptrunc(value, ir.VectorType(HALF, width))
+        value = builder.fptrunc(value, kind)
     written = builder.store(value, _pointer(builder, address, index, STORED[dtype], width))
     written.align = STREAM_ALIGNMENT if streams else 1
     if streams:
         written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
+    return sizes
 
 
 def total(items: Sequence[Lanes]) -> Lanes:
@@ -204,10 +279,18 @@ def total(items: Sequence[Lanes]) -> Lanes:
     return found
 
 
-def _to_bfloat16(numbers: Lanes) -> ir.Value:
+def _rounded(numbers: Lanes) -> Lanes:
+    """Bits of which the upper 16 are the bfloat16."""
     bits = numbers.bits()
-    rounded = bits.plus(bits.right(16).masked(1).plus(0x7FFF)).right(16)
-    return numbers.builder.trunc(rounded.value, ir.VectorType(I16, numbers.width))
+    return bits.plus(bits.right(16).masked(1).plus(0x7FFF))
+
+
+def _load_words(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, width: int) -> Lanes:
+    """Pairs of 16 bits as 32-bit integers: ``width`` halves."""
+    place = _pointer(builder, address, index, I16, width)
+    raw = builder.load(builder.bitcast(place, ir.VectorType(I32, width // 2).as_pointer()))
+    raw.align = 1
+    return Lanes(builder, raw)
 
 
 def _pointer(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, kind: ir.Type, width: int):

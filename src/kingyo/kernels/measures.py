@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kingyo.kernels import reference
 from kingyo.kernels.blend import Blend, Term
-from kingyo.kernels.blocks import BLOCK, Span
+from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span
 from kingyo.kernels.keep import Keep, Limit
 from kingyo.kernels.packed import cuts, pack
 from kingyo.kernels.passes import by_spans, is_compiled
@@ -23,7 +23,6 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Ranks = reference.Ranks
 
-_SHIFT = 15  # as in ``fused``, which is not imported where nothing is compiled
 _CHUNK = 1 << 12
 
 
@@ -84,7 +83,7 @@ def size_counts(sources: Sequence[Tensor], base: Tensor) -> Counts:
     blend, what = _blend(sources, base), "v" if len(sources) > 1 else ""
     if _is_compiled(blend):
         return _cropped(_counts(blend, what))
-    bins = reference.sizes(blend, what).view(np.uint32) >> np.uint32(_SHIFT)
+    bins = reference.sizes(blend, what).view(np.uint32) >> np.uint32(SIZE_SHIFT)
     return _cropped(np.bincount(bins, minlength=1))
 
 
@@ -155,7 +154,7 @@ def _counts(blend: Blend, switches: str) -> Counts:
     from kingyo.kernels import fused
 
     def count(span: Span) -> Counts:
-        found, scratch = np.zeros(1 << (31 - _SHIFT), dtype=np.int64), np.empty(_CHUNK, dtype=np.float32)
+        found, scratch = np.zeros(1 << (31 - SIZE_SHIFT), dtype=np.int64), np.empty(_CHUNK, dtype=np.float32)
         for packed, (start, stop) in pack(blend, span, scratch.ctypes.data, switches=switches):
             fused.histogram(*packed.arguments, start, stop, found, scratch)
         return found

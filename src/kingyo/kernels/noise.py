@@ -4,9 +4,9 @@ Nothing else enters, so the order of work, the number of threads and the machine
 of a search that share a seed share their random numbers: a mask of low density lies within one of higher
 density, and a small step in a genome changes few entries.
 
-Two elements share a hash: half of their index is mixed with two 32-bit keys by two rounds of a finaliser of
-two multiplications and three xor-shifts (constants of ``lowbias32``, C. Wellons, "Prospecting for Hash
-Functions", 2018); the even element takes the lower 16 bits, the odd one the upper. So a probability is met to
+Two elements share a hash: half of their index is mixed by two multiplications and three xor-shifts
+(``lowbias32``, C. Wellons, "Prospecting for Hash Functions", 2018), with a 32-bit key before each
+multiplication; the even element takes the lower 16 bits, the odd one the upper. So a probability is met to
 2^-17.
 """
 
@@ -16,7 +16,6 @@ import hashlib
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 _FIRST = np.uint32(0x7FEB352D)
@@ -27,7 +26,7 @@ def uniform(key: tuple[int, int], start: int, stop: int) -> Tensor:
     """Random numbers of the elements start..stop-1, in [0, 1).
 
     Args:
-        key: two 32-bit numbers, see ``key_of``.
+        key: two independent 32-bit numbers, see ``key_of``.
         start, stop: range of indices of elements; halves of them count modulo 2^32.
 
     Returns:
@@ -37,9 +36,13 @@ def uniform(key: tuple[int, int], start: int, stop: int) -> Tensor:
     bits = np.arange(last - first, dtype=np.uint32)
     bits += np.uint32(first % 2**32)
     scratch = np.empty_like(bits)
-    for word in key:
-        bits ^= np.uint32(word)
-        _mix(bits, scratch)
+    bits ^= np.uint32(key[0])
+    bits ^= np.right_shift(bits, np.uint32(16), out=scratch)
+    bits *= _FIRST
+    bits ^= np.uint32(key[1])
+    bits ^= np.right_shift(bits, np.uint32(15), out=scratch)
+    bits *= _SECOND
+    bits ^= np.right_shift(bits, np.uint32(16), out=scratch)
     halves = np.empty((bits.size, 2), dtype=np.float32)
     halves[:, 0] = bits & np.uint32(0xFFFF)
     halves[:, 1] = bits >> np.uint32(16)
@@ -51,12 +54,3 @@ def key_of(seed: int, source: int, tensor: str) -> tuple[int, int]:
     """Two 32-bit words that stand for a seed, the position of a source and the name of a tensor."""
     digest = hashlib.sha256(f"{seed}/{source}/{tensor}".encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
-
-
-def _mix(bits: NDArray[np.uint32], scratch: NDArray[np.uint32]) -> None:
-    """A bijection of 32-bit numbers, in place; products are modulo 2^32."""
-    bits ^= np.right_shift(bits, np.uint32(16), out=scratch)
-    bits *= _FIRST
-    bits ^= np.right_shift(bits, np.uint32(15), out=scratch)
-    bits *= _SECOND
-    bits ^= np.right_shift(bits, np.uint32(16), out=scratch)

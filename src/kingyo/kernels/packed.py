@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,15 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kingyo.kernels.blend import Blend, Term
-from kingyo.kernels.blocks import Span
+from kingyo.kernels.blend import SMALLEST_DIVISOR, Blend, Term
+from kingyo.kernels.blocks import STREAM_ALIGNMENT, Span
 from kingyo.kernels.keep import Band, Chance, Keep, Limit, RankedChance
 
 _LETTERS = {torch.bfloat16: "b", torch.float16: "h", torch.float32: "f"}
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
 MOST_SOURCES = 16
-STREAM_ALIGNMENT = 32  # bytes, as in ``lanes``, which is not imported where nothing is compiled
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,6 +114,7 @@ def _pack(blend: Blend, start: int, address: int, out: str, switches: str) -> Pa
     switches += "e" if blend.elect else ""
     switches += "q" if blend.elect and blend.equal_votes else ""
     switches += "n" if blend.elect and blend.normalize else ""
+    switches += "p" if blend.elect and blend.normalize and _all_positive(blend) else ""
     switches += "s" if blend.spread is not None else ""
     switches += "x" if blend.scale != 1.0 else ""
     parts = (
@@ -132,6 +133,10 @@ def _pack(blend: Blend, start: int, address: int, out: str, switches: str) -> Pa
     )
 
 
+def _all_positive(blend: Blend) -> bool:
+    return all(term.share >= 2 * SMALLEST_DIVISOR for term in blend.terms)
+
+
 def least(limit: Limit, start: int) -> float:
     """The least value that is kept from an index on."""
     if start < limit.before:
@@ -147,7 +152,7 @@ def _kept(term: Term, start: int) -> tuple[str, float, float]:
         low = 0.0 if keep.low is None else least(keep.low, start)
         return ("l", low, 0.0) if keep.high is None else ("m", low, least(keep.high, start))
     if isinstance(keep, Chance):
-        return "c", keep.density, 0.0
+        return "c", math.ceil(float(np.float32(keep.density)) * 2.0**16), 0.0  # of 16 random bits
     assert isinstance(keep, RankedChance)
     letter = "r" if keep.ranks.dtype == torch.uint16 else "t"
     return (letter.upper() if keep.inverse else letter), keep.least, keep.step
