@@ -9,9 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from kingyo.kernels import whole
+from kingyo.kernels.facts import Facts
 from kingyo.kernels.noise import uniform
+from kingyo.kernels.passes import running
+from kingyo.methods import METHODS, TensorContext
 from tests.methods import definitions
-from tests.methods.drawn import CONTEXT, assert_close, densities, draw_weights, models, run, shapes, wide
+from tests.methods.drawn import (
+    CONTEXT,
+    assert_close,
+    densities,
+    draw_weights,
+    models,
+    run,
+    shapes,
+    values,
+    wide,
+)
 
 
 @given(models(), st.booleans(), st.booleans(), st.data())
@@ -122,3 +136,19 @@ def test_sce_where_no_entry_varies_keeps_what_all_agree_on() -> None:
     source = torch.tensor([1.0, -2.0, 3.0])
     merged = run("sce", [source, source, source], torch.zeros(3), select_topk=0.3)
     torch.testing.assert_close(merged, source)
+
+
+@pytest.mark.parametrize("method", ["ties", "breadcrumbs", "dare_linear", "dare_ties", "della"])
+@given(st.lists(densities, min_size=3, max_size=6), st.booleans())
+def test_candidates_that_share_measures_are_what_they_would_be_alone(
+    method: str, tried: list[float], compiled: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    base, *sources = (torch.randn(70, 601, generator=generator).bfloat16() for _ in range(3))
+    shared = TensorContext(0, "w", Facts(), ["a", "b"], "base")
+    for density in tried:
+        given = values(method, 2, weight=0.5, density=(density, 1 - density))
+        with running(compiled=compiled):
+            merged = whole(METHODS.get(method)(sources, base, given, shared))
+        alone = whole(METHODS.get(method)(sources, base, given, TensorContext(0, "w")))
+        assert torch.equal(merged, alone)

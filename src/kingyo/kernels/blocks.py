@@ -17,8 +17,6 @@ BLOCK = 1 << 15  # larger ones make the C library return their memory after each
 LANES = 32
 SIZE_SHIFT = 15
 """Sizes are counted by the upper 17 bits of float32 less the sign: 65,536 bins, 256 of each power of two."""
-STREAM_ALIGNMENT = 32
-"""Bytes: where vectors that go past the caches begin."""
 
 Span = tuple[int, int]
 """First element, last element + 1, of a flattened tensor."""

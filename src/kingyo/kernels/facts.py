@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Fact = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.uint32] | NDArray[np.uint16]
 
 PASSING = "passing "
-"""Names that begin so are of numbers that few candidates share: they are not kept on disk."""
+"""Names that begin so are not kept on disk: few candidates share them, or they are large."""
 _LARGEST_ON_DISK = 1 << 20  # bytes; what is larger is measured again sooner than it is read
 _COMMIT_EVERY = 64
 
@@ -53,6 +53,11 @@ class Facts(MutableMapping[str, Fact]):
             self._keep(name, fact)
             if self._disk is not None and fact.nbytes <= _LARGEST_ON_DISK and not name.startswith(PASSING):
                 self._disk.write(name, fact)
+
+    def has_room(self, n_bytes: int) -> bool:
+        """Whether so much more can be kept; a quarter is left to what is small."""
+        with self._lock:
+            return self.n_bytes + n_bytes <= 0.75 * self._max_bytes
 
     def __delitem__(self, name: str) -> None:
         with self._lock:

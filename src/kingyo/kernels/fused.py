@@ -8,7 +8,7 @@ The text has five parts, as in ``bb/b/b/c./en``, and behind them a digest:
 
 - dtypes of the sources: ``b`` bfloat16, ``h`` float16, ``f`` float32;
 - of the base, or ``-``;
-- of the output; a capital goes past the caches;
+- of the output;
 - what is kept of each source: ``.`` all, ``l`` the largest, ``m`` those but for the very largest, ``c`` by
   chance, ``r`` by chance and a rank of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance;
 - switches: ``e`` elect, ``q`` by equal votes, ``n`` normalize, ``p`` by positive shares, ``s`` only what
@@ -36,6 +36,7 @@ from kingyo.kernels.steps import Pass, blended, rows, variance, write
 
 WIDTH = 16
 SHIFT = np.uint32(SIZE_SHIFT)
+LOWER = np.uint64(0xFFFFFFFF)
 
 
 def compiled(function):
@@ -178,8 +179,11 @@ def _matches(_context, text, addresses, numbers, keys, start, stop, wanted, matc
 
 
 @intrinsic(prefer_literal=True)
-def _sums(_context, text, addresses, numbers, keys, start, stop, lanes):
-    """Add to lanes (float64, (sums, 32)): products of all pairs with ``g``, squares with ``2``, or sizes."""
+def _sums(_context, text, addresses, numbers, keys, start, stop, lanes, rounder):
+    """Add to lanes (float64, (sums, 32)): products of all pairs with ``g``, squares with ``2``, or sizes.
+
+    With ``k`` these are rounded by adding ``rounder`` and taking it away again.
+    """
 
     def generate(context, builder, signature, arguments):
         into = context.make_array(signature.args[6])(context, builder, arguments[6]).data
@@ -189,7 +193,7 @@ def _sums(_context, text, addresses, numbers, keys, start, stop, lanes):
             lane = ir.Constant(I64, 0)
             if step.width == 1:
                 lane = builder.srem(builder.sub(index, arguments[4]), ir.Constant(I64, LANES))
-            for k, number in enumerate(_summed(step.switches, found)):
+            for k, number in enumerate(_summed(step, found, arguments[7])):
                 place = builder.gep(into, [builder.add(lane, ir.Constant(I64, k * LANES))])
                 place = builder.bitcast(place, ir.VectorType(DOUBLE, step.width).as_pointer())
                 before = builder.load(place)
@@ -199,16 +203,21 @@ def _sums(_context, text, addresses, numbers, keys, start, stop, lanes):
         _each_step(context, builder, signature, arguments, body, LANES)
         return context.get_dummy_value()
 
-    return types.void(text, addresses, numbers, keys, start, stop, lanes), generate
+    return types.void(text, addresses, numbers, keys, start, stop, lanes, rounder), generate
 
 
-def _summed(switches: str, found: list[Lanes]) -> list[Lanes]:
+def _summed(step: Pass, found: list[Lanes], rounder: ir.Value) -> list[Lanes]:
+    switches = step.switches
     if "g" in switches:
         wide = [row.wide() for row in found]
         return [a * b for i, a in enumerate(wide) for b in wide[i:]]
     if "2" in switches:
         return [wide * wide for wide in (row.wide() for row in found)]
-    return [row.size().wide() for row in found]
+    sizes = [row.size().wide() for row in found]
+    if "k" in switches:
+        rounds = everywhere(step.builder, rounder, step.width)
+        sizes = [(size + rounds) - rounds for size in sizes]
+    return sizes
 
 
 def _blend_span(text, addresses, numbers, keys, start, stop):
@@ -216,13 +225,13 @@ def _blend_span(text, addresses, numbers, keys, start, stop):
     return _blend(text, addresses, numbers, keys, start, stop)
 
 
-def _sums_span(text, addresses, numbers, keys, start, stop, found):
+def _sums_span(text, addresses, numbers, keys, start, stop, found, rounder):
     """Sums of each block of a span that begins with a block; ``found`` is float64, (blocks, sums)."""
     n_sums = found.shape[1]
     lanes = np.empty((n_sums, LANES))
     for first in range(start, stop, BLOCK):
         lanes[:] = 0.0
-        _sums(text, addresses, numbers, keys, first, min(first + BLOCK, stop), lanes)
+        _sums(text, addresses, numbers, keys, first, min(first + BLOCK, stop), lanes, rounder)
         half = LANES // 2
         while half:
             for k in range(n_sums):
@@ -267,47 +276,59 @@ def _collect_span(text, addresses, numbers, keys, start, stop, wanted, scratch, 
     return n_found
 
 
+def _sizes_span(text, addresses, numbers, keys, start, stop):
+    """Write sizes."""
+    _sizes(text, addresses, numbers, keys, start, stop)
+
+
 def _ranks_span(text, addresses, numbers, keys, start, stop, length, scratch, found):
-    """Ranks of sizes within rows of ``length``, by sorting bytes; ``scratch`` is uint32, (4, length)."""
+    """Ranks of sizes within rows of ``length``; ``scratch`` is uint32."""
     own = addresses.copy()
-    counts = np.empty(256, np.int64)
+    keyed = np.empty((2, length), np.uint64)
     for first in range(start, stop, length):
         own[1] = addresses[1] - np.uint64(4 * first)
         _sizes(text, own, numbers, keys, first, first + length)
-        _, order = _sorted(scratch, counts, length)
+        row = _sorted(scratch, keyed, length)
         for rank in range(length):
-            found[first + order[rank]] = rank
+            found[first + (keyed[row, rank] & LOWER)] = rank
 
 
 @compiled
-def _sorted(scratch, counts, length):
-    """Sort row 0 with its indices, stably, byte by byte; of the four rows two hold the result."""
-    sizes, order, other_sizes, other_order = scratch[0], scratch[1], scratch[2], scratch[3]
+def order(numbers):
+    """The places of uint32 numbers in ascending order; of equal ones the first is first."""
+    keyed = np.empty((2, numbers.size), np.uint64)
+    return keyed[_sorted(numbers, keyed, numbers.size)].astype(np.uint32)
+
+
+@compiled
+def _sorted(numbers, keyed, length):
+    """Sort numbers with their places behind them, stably, byte by byte; returns the row that holds them."""
+    counts = np.zeros((4, 256), np.int64)
     for i in range(length):
-        order[i] = i
+        number = numbers[i]
+        keyed[0, i] = (np.uint64(number) << np.uint64(32)) | np.uint64(i)
+        for byte in range(4):
+            counts[byte, (number >> np.uint32(8 * byte)) & np.uint32(255)] += 1
+    row = 0
     for byte in range(4):
-        shift = np.uint32(8 * byte)
-        counts[:] = 0
-        for i in range(length):
-            counts[(sizes[i] >> shift) & np.uint32(255)] += 1
-        if counts[(sizes[0] >> shift) & np.uint32(255)] == length:
+        if counts[byte].max() == length:
             continue
         place = 0
         for digit in range(256):
-            place, counts[digit] = place + counts[digit], place
+            place, counts[byte, digit] = place + counts[byte, digit], place
+        shift = np.uint64(32 + 8 * byte)
         for i in range(length):
-            digit = (sizes[i] >> shift) & np.uint32(255)
-            other_sizes[counts[digit]] = sizes[i]
-            other_order[counts[digit]] = order[i]
-            counts[digit] += 1
-        sizes, other_sizes = other_sizes, sizes
-        order, other_order = other_order, order
-    return sizes, order
+            digit = (keyed[row, i] >> shift) & np.uint64(255)
+            keyed[1 - row, counts[byte, digit]] = keyed[row, i]
+            counts[byte, digit] += 1
+        row = 1 - row
+    return row
 
 
 blend = Described(_blend_span)
-sums = Described(_sums_span, types.float64[:, ::1])
+sizes = Described(_sizes_span)
+sums = Described(_sums_span, types.float64[:, ::1], types.float64)
 histogram = Described(_histogram_span, types.int64[::1], types.float32[::1])
 collect = Described(_collect_span, types.uint32, types.float32[::1], types.uint32[::1], types.int64[::1])
-ranks = Described(_ranks_span, types.int64, types.uint32[:, ::1], types.uint16[::1])
-long_ranks = Described(_ranks_span, types.int64, types.uint32[:, ::1], types.int32[::1])
+ranks = Described(_ranks_span, types.int64, types.uint32[::1], types.uint16[::1])
+long_ranks = Described(_ranks_span, types.int64, types.uint32[::1], types.int32[::1])

@@ -21,8 +21,13 @@ def sums(
     start: int,
     stop: int,
     found: NDArray[np.float64],
+    rounder: float,
     /,
 ) -> None: ...
+def sizes(
+    text: str, addresses: _Addresses, numbers: _Floats, keys: _Keys, start: int, stop: int, /
+) -> None: ...
+def order(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]: ...
 def histogram(
     text: str,
     addresses: _Addresses,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.noise import uniform
+from kingyo.kernels.noise import N_CHANCES, uniform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +79,14 @@ class Chance:
     key: tuple[int, int]
     density: float
 
+    @property
+    def threshold(self) -> int:
+        """Of the 65,536 numbers that 16 random bits can be, how many keep an entry: the lowest."""
+        return math.ceil(float(np.float32(self.density)) * N_CHANCES)
+
     def thin(self, delta: Tensor, span: Span) -> None:
         """See ``Keep``."""
-        delta.masked_fill_(uniform(self.key, *span) >= self.density, 0.0)
+        delta.masked_fill_(uniform(self.key, *span) >= self.threshold / N_CHANCES, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

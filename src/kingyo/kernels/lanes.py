@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from kingyo.kernels.blocks import STREAM_ALIGNMENT
-
 FLOAT, HALF, DOUBLE = ir.FloatType(), ir.HalfType(), ir.DoubleType()
 I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 STORED = {"b": I16, "h": HALF, "f": FLOAT}
@@ -246,14 +244,12 @@ def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str, *, pai
     """Numbers to memory, rounded to the dtype: to nearest, of two equally near ones to the even.
 
     In bfloat16 NaN may become anything, but where all that was computed with was bfloat16 too, as in paired
-    lanes. A capital dtype goes past the caches, where there are many lanes: the first must be at a
-    multiple of 32 bytes.
+    lanes.
 
     Returns:
         The bits of the magnitudes, before they were rounded; of paired lanes after it, and only the upper 16.
     """
     builder, width = numbers.builder, numbers.width
-    streams, dtype = dtype.isupper() and width > 1, dtype.lower()
     value, sizes, kind = numbers.value, numbers.size().bits(), ir.VectorType(STORED[dtype], width)
     if paired:
         even, odd = parted(_rounded(numbers))
@@ -265,9 +261,7 @@ def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str, *, pai
     elif dtype == "h":
         value = builder.fptrunc(value, kind)
     written = builder.store(value, _pointer(builder, address, index, STORED[dtype], width))
-    written.align = STREAM_ALIGNMENT if streams else 1
-    if streams:
-        written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
+    written.align = 1
     return sizes
 
 

@@ -6,6 +6,7 @@ Measures have the same bits wherever they are taken: every sum has a fixed order
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,13 +16,14 @@ from torch import Tensor
 from kingyo.kernels import reference
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span
-from kingyo.kernels.keep import Keep, Limit
+from kingyo.kernels.keep import Chance, Keep, Limit
 from kingyo.kernels.packed import cuts, pack
 from kingyo.kernels.passes import by_spans, is_compiled
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Ranks = reference.Ranks
+Order = reference.Order
 
 _CHUNK = 1 << 12
 
@@ -40,9 +42,39 @@ def gram(tensors: Sequence[Tensor], base: Tensor | None = None) -> Floats:
     return products
 
 
-def magnitude(source: Tensor, base: Tensor, keep: Keep | None = None) -> float:
-    """Σ m|θ - θ₀|, of all entries or of those that are kept."""
-    return float(_sums(_blend([source], base, keep=keep), "a", 1)[0])
+def magnitude(source: Tensor, base: Tensor) -> float:
+    """Σ|θ - θ₀|."""
+    return float(_sums(_blend([source], base), "a", 1)[0])
+
+
+def kept_magnitude(source: Tensor, base: Tensor, keep: Keep, whole: float) -> float:
+    """Σ m|θ - θ₀| of the entries that are kept, each rounded to a grain; see ``reference.rounder``.
+
+    Args:
+        source, base: θ and θ₀.
+        keep: m.
+        whole: their ``magnitude``, which says how fine the grain is.
+    """
+    blend = _blend([source], base, keep=keep)
+    return float(_sums(blend, "k", 1, reference.rounder(whole))[0])
+
+
+def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], whole: float) -> Floats:
+    """What ``kept_by_chance`` needs to know of a source and the key of a ``Chance``.
+
+    Returns:
+        float64, 65,537 of them: Σ|θ - θ₀| of the entries whose random number is below 0, 1, … 65,536; of few
+        entries shape (2, entries): their random numbers, ascending, and the sum so far.
+    """
+    return reference.magnitudes_by_chance(source, base, key, whole)
+
+
+def kept_by_chance(sums: Floats, keep: Chance) -> float:
+    """``kept_magnitude`` of entries that are kept by chance, where ``magnitudes_by_chance`` are known."""
+    if sums.ndim == 1:
+        return float(sums[keep.threshold])
+    n_kept = int(np.searchsorted(sums[0], keep.threshold))
+    return float(sums[1, n_kept - 1]) if n_kept else 0.0
 
 
 def energies(sources: Sequence[Tensor], base: Tensor, spread: Limit | None) -> Floats:
@@ -70,6 +102,38 @@ def most_varied(
 ) -> Limit:
     """The ``count`` entries whose variance over θᵢ - θ₀ is largest; of equal ones the first."""
     return _limit(_blend(sources, base), "v", count, counts)
+
+
+def size_order(source: Tensor, base: Tensor) -> Order:
+    """The places of the entries of θ - θ₀, from the largest magnitude down; of equal ones the first is first.
+
+    Returns:
+        uint32, as many as there are entries; NaN is the largest.
+    """
+    blend = _blend([source], base)
+    if not _is_compiled(blend):
+        return reference.size_order(source, base)
+    from kingyo.kernels import fused
+
+    keys = np.empty(blend.n_elements, dtype=np.float32)
+    for packed, span in pack(blend, (0, blend.n_elements), keys.ctypes.data):
+        fused.sizes(*packed.arguments, *span)
+    return fused.order(~keys.view(np.uint32))
+
+
+def limit_of(source: Tensor, base: Tensor, order: Order, count: int) -> Limit:
+    """``largest``, where ``size_order`` is known; ``count`` is from 1 to the number of entries."""
+    place = int(order[count - 1])
+    least = _size_at(source, base, place)
+    if math.isnan(least):
+        return Limit(least=float("inf"), before=0)
+    is_shared = count < order.size and _size_at(source, base, int(order[count])) == least
+    return Limit(least=least, before=place + 1 if is_shared else order.size)
+
+
+def _size_at(source: Tensor, base: Tensor, place: int) -> float:
+    theta, start = (np.float32(tensor.view(-1)[place].item()) for tensor in (source, base))
+    return abs(float(theta - start))
 
 
 def size_counts(sources: Sequence[Tensor], base: Tensor) -> Counts:
@@ -104,7 +168,7 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
     sorted_into = fused.ranks if found.dtype == np.uint16 else fused.long_ranks
 
     def sort(span: Span) -> None:
-        scratch = np.empty((4, length), dtype=np.uint32)
+        scratch = np.empty(length, dtype=np.uint32)
         for packed, (start, stop) in pack(blend, span, scratch.ctypes.data):
             sorted_into(*packed.arguments, start, stop, length, scratch, found)
 
@@ -124,19 +188,19 @@ def _blend(
     return Blend(shape=tuple(tensors[0].shape), terms=terms, base=base, spread=spread)
 
 
-def _sums(blend: Blend, what: str, n_sums: int) -> Floats:
+def _sums(blend: Blend, what: str, n_sums: int, rounder: float = 0.0) -> Floats:
     """Sums of blocks, added in order."""
     if not _is_compiled(blend):
-        return np.zeros(n_sums) + reference.sums(blend, what)
+        return np.zeros(n_sums) + reference.sums(blend, what, rounder)
     blocks = np.zeros((-(-blend.n_elements // BLOCK), n_sums))
-    by_spans(blend.n_elements, lambda span: _add_blocks(blend, what, span, blocks))
+    by_spans(blend.n_elements, lambda span: _add_blocks(blend, what, span, blocks, rounder))
     total = np.zeros(n_sums)
     for block in blocks:
         total = total + block
     return total
 
 
-def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats) -> None:
+def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats, rounder: float) -> None:
     """The sums of the blocks of a span. Where a limit ends within a block, the reference does that block."""
     from kingyo.kernels import fused
 
@@ -144,10 +208,10 @@ def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats) -> None:
     start = span[0]
     for odd in [*split, span[1]]:
         for packed, (first, last) in pack(blend, (start, odd), switches=what):
-            fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)])
+            fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)], rounder)
         start = min(odd + BLOCK, span[1])
         if odd < span[1]:
-            blocks[odd // BLOCK] = reference.sums_of_block(blend, (odd, start), what)
+            blocks[odd // BLOCK] = reference.sums_of_block(blend, (odd, start), what, rounder)
 
 
 def _counts(blend: Blend, switches: str) -> Counts:

@@ -13,11 +13,14 @@ multiplication; the even element takes the lower 16 bits, the odd one the upper.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+N_CHANCES = 1 << 16
+"""How many values a random number has."""
 _FIRST = np.uint32(0x7FEB352D)
 _SECOND = np.uint32(0x846CA68B)
 
@@ -50,6 +53,7 @@ def uniform(key: tuple[int, int], start: int, stop: int) -> Tensor:
     return torch.from_numpy(wanted).mul_(2.0**-16)  # pyright: ignore[reportUnknownMemberType]
 
 
+@lru_cache(maxsize=1 << 14)
 def key_of(seed: int, source: int, tensor: str) -> tuple[int, int]:
     """Two 32-bit words that stand for a seed, the position of a source and the name of a tensor."""
     digest = hashlib.sha256(f"{seed}/{source}/{tensor}".encode()).digest()

@@ -20,10 +20,9 @@ from torch import Tensor
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, Span, spans
 from kingyo.kernels.lazy import Lazy
-from kingyo.kernels.packed import can_be_packed, has_nan, overflows, pack
+from kingyo.kernels.packed import Packed, can_be_packed, has_nan, overflows, pack
 
 T = TypeVar("T")
-_STREAM_FROM = 1 << 20  # bytes
 _SHARE = 16 * BLOCK
 """The least number of elements that is worth another thread."""
 
@@ -97,43 +96,66 @@ def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     return list(here.pool.map(told, todo))
 
 
-def write(result: Tensor | Lazy, span: Span, out: Tensor, *, streams: bool = False) -> bool:
-    """Compute a span of a result into its place, rounded to the place's dtype.
+@dataclass(frozen=True)
+class Filling:
+    """A span of a result that is about to be computed into its place.
+
+    Attributes:
+        result: of a merge method.
+        span: which elements.
+        out: where they go, rounded to its dtype: a contiguous vector of as many.
+        passes: what compiled code does for it; None leaves it to the reference.
+    """
+
+    result: Tensor | Lazy
+    span: Span
+    out: Tensor
+    passes: Sequence[tuple[Packed, Span]] | None = None
+
+    def run(self) -> bool:
+        """Compute it; return whether all is finite."""
+        if self.passes is not None:
+            from kingyo.kernels import fused
+
+            worst = 0
+            for packed, (start, stop) in self.passes:
+                worst = max(worst, fused.blend(*packed.arguments, start, stop))
+            if not has_nan(worst):
+                return not overflows(worst, self.out.dtype)
+        finite = True
+        for start, stop in spans(self.span[1] - self.span[0]):
+            part = self.out[start:stop].copy_(self._block((self.span[0] + start, self.span[0] + stop)))
+            finite = finite and bool(torch.isfinite(part).all())
+        return finite
+
+    def _block(self, span: Span) -> Tensor:
+        if isinstance(self.result, Tensor):
+            return self.result.reshape(-1)[span[0] : span[1]]
+        return self.result.block(span)
+
+
+def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
+    """Say how a span of a result is computed here, and compute nothing yet.
 
     Args:
         result: of a merge method.
         span: which elements.
-        out: a contiguous vector of as many.
-        streams: whether it may go past the caches, since it is not read again soon.
-
-    Returns:
-        Whether all are finite.
+        out: where they go.
     """
-    if isinstance(result, Blend) and _can_fuse(result, out):
-        worst = _write_fused(result, span, out, streams=streams)
-        if not has_nan(worst):
-            return not overflows(worst, out.dtype)
-    finite = True
-    for start, stop in spans(span[1] - span[0]):
-        first, last = span[0] + start, span[0] + stop
-        block = result.reshape(-1)[first:last] if isinstance(result, Tensor) else result.block((first, last))
-        out[start:stop].copy_(block)
-        finite = finite and bool(torch.isfinite(out[start:stop]).all())
-    return finite
+    if not isinstance(result, Blend) or not _can_fuse(result, out):
+        return Filling(result, span, out)
+    first = out.data_ptr() - span[0] * out.element_size()
+    return Filling(result, span, out, tuple(pack(result, span, first, out.dtype)))
+
+
+def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:
+    """Compute a span of a result into its place; see ``prepare``. Returns whether all are finite."""
+    return prepare(result, span, out).run()
 
 
 def _can_fuse(blend: Blend, out: Tensor) -> bool:
-    tensors = [term.source for term in blend.terms] + ([] if blend.base is None else [blend.base])
-    return bool(blend.terms) and is_compiled([*tensors, out])
-
-
-def _write_fused(blend: Blend, span: Span, out: Tensor, *, streams: bool) -> int:
-    """The bits of the largest magnitude."""
-    from kingyo.kernels import fused
-
-    worst = 0
-    first = out.data_ptr() - span[0] * out.element_size()
-    streams = streams and out.nbytes >= _STREAM_FROM
-    for packed, (start, stop) in pack(blend, span, first, out.dtype, streams=streams):
-        worst = max(worst, fused.blend(*packed.arguments, start, stop))
-    return worst
+    return (
+        _running.get().compiled
+        and bool(blend.terms)
+        and can_be_packed([*(term.source for term in blend.terms), blend.base, out])
+    )

@@ -5,35 +5,70 @@ Every sum has a fixed order (``blocks.block_sums``) and is in float64.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kingyo.kernels.blend import Blend, variance
-from kingyo.kernels.blocks import Span, block_sums, rows, spans
+from kingyo.kernels.blend import Blend, Term, variance
+from kingyo.kernels.blocks import BLOCK, Span, block_sums, rows, spans
 from kingyo.kernels.keep import Limit
+from kingyo.kernels.noise import N_CHANCES, uniform
 
 Floats = NDArray[np.float64]
 Ranks = NDArray[np.uint16] | NDArray[np.int32]
+Order = NDArray[np.uint32]
 
 
-def sums(blend: Blend, what: str) -> Floats:
-    """Sums over a blend's rows: products of all pairs (``g``), squares (``2``) or magnitudes (``a``)."""
+def sums(blend: Blend, what: str, rounder: float = 0.0) -> Floats:
+    """Sums over a blend's rows: products of all pairs (``g``), squares (``2``) or magnitudes (``a``).
+
+    ``k`` is magnitudes, each rounded by a ``rounder``.
+    """
     total = np.zeros(1)
     for span in spans(blend.n_elements):
-        total = total + sums_of_block(blend, span, what)
+        total = total + sums_of_block(blend, span, what, rounder)
     return total
 
 
-def sums_of_block(blend: Blend, span: Span, what: str) -> Floats:
+def sums_of_block(blend: Blend, span: Span, what: str, rounder: float = 0.0) -> Floats:
     """The same of one block; the sums of blocks are added in order."""
     wide = blend.rows(span).double().numpy()
     if what == "g":
         first, second = np.triu_indices(len(wide))
         return block_sums(wide[first] * wide[second])
-    return block_sums(wide * wide if what == "2" else np.abs(wide))
+    if what == "2":
+        return block_sums(wide * wide)
+    sizes = np.abs(wide)
+    return block_sums((sizes + rounder) - rounder if what == "k" else sizes)
+
+
+def rounder(whole: float) -> float:
+    """What rounds a magnitude to a grain when it is added in float64 and taken away again.
+
+    A grain is a power of two, at least ``whole`` / 2^51: a sum of a part of the magnitudes whose sum is
+    ``whole`` is then exact, in any order. 1.5 · 2^52 grains are a float64 that has no room for less than one.
+    """
+    if not math.isfinite(whole):
+        return 0.0
+    _, exponent = math.frexp(whole)  # whole < 2^exponent
+    return 1.5 * 2.0 ** (exponent + 1)
+
+
+def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], whole: float) -> Floats:
+    """See ``measures``."""
+    blend = Blend(shape=tuple(source.shape), terms=(Term(source=source, factor=1.0),), base=base)
+    bins, rounds = np.zeros(N_CHANCES + 1), rounder(whole)
+    for span in spans(blend.n_elements):
+        sizes = (np.abs(blend.rows(span)[0].double().numpy()) + rounds) - rounds
+        chances = (uniform(key, *span).numpy() * N_CHANCES).astype(np.intp)
+        if blend.n_elements <= BLOCK:
+            order = np.argsort(chances)
+            return np.stack([chances[order].astype(np.float64), np.cumsum(sizes[order])])
+        bins[1:] += np.bincount(chances, weights=sizes, minlength=N_CHANCES)
+    return bins.cumsum()
 
 
 def sizes(blend: Blend, what: str) -> NDArray[np.float32]:
@@ -61,6 +96,13 @@ def limit_among(numbers: NDArray[np.float32], places: NDArray[np.int64], count: 
     equals = places[numbers == least]
     above = int(np.count_nonzero(~(upper <= least)))
     return Limit(least=float(least), before=int(equals[count - above - 1]) + 1)
+
+
+def size_order(source: Tensor, base: Tensor) -> Order:
+    """See ``measures``."""
+    blend = Blend(shape=tuple(source.shape), terms=(Term(source=source, factor=1.0),), base=base)
+    bits = ~sizes(blend, "").view(np.uint32)
+    return np.argsort(bits, kind="stable").astype(np.uint32)
 
 
 def row_ranks(source: Tensor, base: Tensor, length: int) -> Ranks:

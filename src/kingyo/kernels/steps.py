@@ -53,7 +53,7 @@ class Pass:
     @property
     def paired(self) -> bool:
         """Whether lanes are in paired order."""
-        stored = {*self.sources, self.base, self.out.lower()} - {"-"}
+        stored = {*self.sources, self.base, self.out} - {"-"}
         return self.width > 1 and stored == {"b"} and not set(self.kept) & set("tT")
 
     @property

@@ -15,9 +15,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.facts import Facts
-from kingyo.kernels.passes import Running, by_spans, running, write
+from kingyo.kernels.passes import Filling, Running, by_spans, prepare, running, write
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
 
@@ -30,10 +31,10 @@ class Sink(Protocol):
     """Where results go; several threads use it.
 
     Attributes:
-        streams: whether places may be written past the caches, since nobody reads them soon.
+        is_in_place: whether places are the results' own memory, and many may be filled at once.
     """
 
-    streams: bool
+    is_in_place: bool
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
         """A contiguous vector in the job's dtype for the elements of a span."""
@@ -41,10 +42,6 @@ class Sink(Protocol):
 
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
         """Take the vector that ``place`` gave, now filled."""
-        ...
-
-    def end(self, job: TensorJob) -> None:
-        """A job is done; called in the order of the jobs."""
         ...
 
 
@@ -76,11 +73,13 @@ def execute(
     with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads) as here:
         for group in _groups(jobs):
             if len(group) == 1:
-                _run(group[0], read, sink, facts, chosen)
+                _run(group[0], result(group[0], read, facts), sink, chosen, read)
+            elif here.pool is None and sink.is_in_place:
+                _one_by_one(group, read, sink, facts, chosen)
             else:
-                _side_by_side(group, here, lambda job: _run(job, read, sink, facts, chosen))
-            for job in group:
-                sink.end(job)
+                _side_by_side(
+                    group, here, lambda job: _run(job, result(job, read, facts), sink, chosen, read)
+                )
 
 
 def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
@@ -88,6 +87,21 @@ def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
     if how.compiled is not None:
         return how.compiled
     return "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM
+
+
+def _one_by_one(jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None, how: How) -> None:
+    """Small tensors by one thread: first all of Python's work, then the memory's, which would drive it out of
+    the caches after each tensor.
+    """
+    fillings: list[tuple[TensorJob, Filling]] = []
+    for job in jobs:
+        span = 0, _size(job)
+        merged, place = result(job, read, facts), sink.place(job, span)
+        fillings.append((job, prepare(merged, span, place)))
+    for job, filling in fillings:
+        if not filling.run() and not how.nonfinite:
+            raise not_finite(job, read)
+        sink.take(job, filling.span, filling.out)
 
 
 def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:
@@ -125,15 +139,13 @@ def _size(job: TensorJob) -> int:
     return math.prod(job.shape)
 
 
-def _run(job: TensorJob, read: Read, sink: Sink, facts: Facts | None, how: How) -> None:
-    merged = result(job, read, facts)
-
+def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read) -> None:
     def fill(span: Span) -> bool:
         finite = True
         for start, stop in spans(span[1] - span[0], _PART):
             part = span[0] + start, span[0] + stop
             place = sink.place(job, part)
-            finite = write(merged, part, place, streams=sink.streams) and finite
+            finite = write(merged, part, place) and finite
             if not finite and not how.nonfinite:
                 break
             sink.take(job, part, place)

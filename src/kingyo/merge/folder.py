@@ -152,7 +152,7 @@ def _own_code(plan: Plan) -> str | None:
 class _File:
     """A writer as a sink: a thread fills the same memory again and again."""
 
-    streams = False
+    is_in_place = False
 
     def __init__(self, writer: CheckpointWriter, watch: Watch | None) -> None:
         self._writer = writer
@@ -172,9 +172,6 @@ class _File:
         self._writer.write(job.name, span[0], numbers)
         if self._watch is not None:
             self._watch.wrote(numbers.numel() * numbers.element_size())
-
-    def end(self, job: TensorJob) -> None:
-        """See ``Sink``."""
 
 
 def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[TensorJob]]]:

@@ -35,25 +35,22 @@ def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> N
 class _Live:
     """Live tensors as a sink: filled in place where their memory allows it."""
 
-    streams = True
+    is_in_place = True
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = weights
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
-        live = self._weights[job.name]
-        dtype = getattr(torch, job.dtype)
-        if live.dtype == dtype and live.device.type == "cpu":
-            return live.detach().view(-1)[span[0] : span[1]]
+        live, dtype = self._weights[job.name], getattr(torch, job.dtype)
+        if live.dtype == dtype and live.is_cpu:
+            whole = live.view(-1)
+            return whole if span == (0, whole.numel()) else whole[span[0] : span[1]]
         return torch.empty(span[1] - span[0], dtype=dtype)
 
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
         live = self._weights[job.name]
         if live.dtype != numbers.dtype or live.device != numbers.device:
             live.detach().view(-1)[span[0] : span[1]].copy_(numbers)
-
-    def end(self, job: TensorJob) -> None:
-        pass
 
 
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:

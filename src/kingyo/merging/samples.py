@@ -86,15 +86,12 @@ def resident() -> int | None:
 class _Nowhere:
     """A sink that keeps nothing."""
 
-    streams = False
+    is_in_place = False
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
         return torch.empty(span[1] - span[0], dtype=getattr(torch, job.dtype))
 
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
-        pass
-
-    def end(self, job: TensorJob) -> None:
         pass
 
 

@@ -6,7 +6,7 @@ nothing of recipes, files or models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.kernels import Lazy
-from kingyo.kernels.facts import Fact
+from kingyo.kernels.facts import Fact, Facts
 from kingyo.kernels.noise import key_of
 
 _LOOK_UP = "`kingyo list methods` says what it does."
@@ -123,7 +123,7 @@ class TensorContext:
         self,
         seed: int = 0,
         tensor: str = "",
-        facts: MutableMapping[str, Fact] | None = None,
+        facts: Facts | None = None,
         sources: Sequence[str] = (),
         base: str | None = None,
     ) -> None:
@@ -146,15 +146,23 @@ class TensorContext:
             sources: positions of the sources that it depends on.
             measure: takes it.
         """
-        if self._facts is None:
-            return measure()
-        parts = (what, self._tensor, self._base or "", *(self._sources[i] for i in sources))
-        key = "\n".join(parts)
-        found = self._facts.get(key)
+        found = self.known(what, sources)
         if found is None:
             found = measure()
-            self._facts[key] = found
+            if self._facts is not None:
+                self._facts[self._fact(what, sources)] = found
         return found
+
+    def known(self, what: str, sources: Sequence[int]) -> Fact | None:
+        """A measure that an earlier candidate took: then others ask too, and more may be worth keeping."""
+        return None if self._facts is None else self._facts.get(self._fact(what, sources))
+
+    def has_room(self, n_bytes: int) -> bool:
+        """Whether a measure of this size can be kept without forgetting others."""
+        return self._facts is not None and self._facts.has_room(n_bytes)
+
+    def _fact(self, what: str, sources: Sequence[int]) -> str:
+        return "\n".join((what, self._tensor, self._base or "", *(self._sources[i] for i in sources)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,22 @@ from typing import cast
 import numpy as np
 from torch import Tensor
 
-from kingyo.kernels import Blend, Keep, Limit, Term
-from kingyo.kernels.facts import PASSING
-from kingyo.kernels.measures import Counts, largest, magnitude, size_counts
+from kingyo.kernels import Blend, Chance, Keep, Limit, Term
+from kingyo.kernels.facts import PASSING, Fact
+from kingyo.kernels.measures import (
+    Counts,
+    Floats,
+    Order,
+    kept_by_chance,
+    kept_magnitude,
+    largest,
+    limit_of,
+    magnitude,
+    magnitudes_by_chance,
+    size_counts,
+    size_order,
+)
+from kingyo.kernels.noise import N_CHANCES
 from kingyo.methods.contract import MethodValues, Parameter, TensorContext
 
 WEIGHT = Parameter(
@@ -41,6 +54,7 @@ DENSITY = Parameter(
 LAMBDA = Parameter(name="lambda", doc="Scales the merged task vector.", default=1.0)
 
 _SMALLEST_DIVISOR = 1e-8
+_MOST_ORDERED = 1 << 24  # entries: to sort more takes too much memory at once
 
 
 def rescale(default: bool) -> Parameter:
@@ -107,24 +121,55 @@ def kept_count(n: int, density: float) -> int:
 def largest_entries(
     sources: Sequence[Tensor], base: Tensor, source: int, count: int, context: TensorContext
 ) -> Limit:
-    """The limit of a source's ``count`` largest entries; asked again, it is remembered."""
+    """The limit of a source's ``count`` largest entries.
+
+    What an earlier candidate measured is remembered: how many entries have each size, and, once a second one
+    asks and as long as there is room, their order, which gives every limit at once.
+    """
+    theta, ordered = sources[source], f"{PASSING}order"
+    order = context.known(ordered, (source,))
+    if order is None and _is_worth_ordering(theta, context.known("sizes", (source,)), context):
+        order = context.recall(ordered, (source,), lambda: size_order(theta, base))
+    if order is not None:
+        return limit_of(theta, base, cast("Order", order), count)
 
     def counts() -> Counts:
-        found = context.recall("sizes", (source,), lambda: size_counts([sources[source]], base))
-        return cast("Counts", found)
+        return cast("Counts", context.recall("sizes", (source,), lambda: size_counts([theta], base)))
 
-    def measure() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        limit = largest(sources[source], base, count, counts)
-        return np.array([limit.least, limit.before], dtype=np.float64)
-
-    found = cast("Sequence[float]", context.recall(f"{PASSING}largest {count}", (source,), measure))
-    return Limit(least=float(found[0]), before=int(found[1]))
+    return largest(theta, base, count, counts)
 
 
 def rescaling(
     sources: Sequence[Tensor], base: Tensor, source: int, keep: Keep, context: TensorContext
 ) -> float:
     """Σ|δ| / Σ|mδ| of one source: what keeps the sum of magnitudes; 1 where nothing is left to scale."""
-    before = context.recall("magnitude", (source,), lambda: np.array([magnitude(sources[source], base)]))
-    after = magnitude(sources[source], base, keep)
+    theta = sources[source]
+    before = context.known("magnitude", (source,))
+    if before is None:
+        before = context.recall("magnitude", (source,), lambda: np.array([magnitude(theta, base)]))
+        after = None
+    else:
+        after = _kept_by_chance(theta, base, source, keep, float(before[0]), context)
+    if after is None:
+        after = kept_magnitude(theta, base, keep, float(before[0]))
     return float(before[0]) / after if after > 0 else 1.0
+
+
+def _is_worth_ordering(theta: Tensor, sizes: Fact | None, context: TensorContext) -> bool:
+    n = theta.numel()
+    return sizes is not None and 0 < n <= _MOST_ORDERED and context.has_room(4 * n)
+
+
+def _kept_by_chance(
+    theta: Tensor, base: Tensor, source: int, keep: Keep, whole: float, context: TensorContext
+) -> float | None:
+    """``kept_magnitude`` from what is remembered for every density; None where that has no place."""
+    if not isinstance(keep, Chance) or not theta.numel():
+        return None
+    name = f"{PASSING}magnitudes by chance {keep.key}"
+    sums = context.known(name, (source,))
+    if sums is None:
+        if not context.has_room(8 * N_CHANCES):
+            return None
+        sums = context.recall(name, (source,), lambda: magnitudes_by_chance(theta, base, keep.key, whole))
+    return kept_by_chance(cast("Floats", sums), keep)
