@@ -124,16 +124,9 @@ def size_order(source: Tensor, base: Tensor) -> Order:
 def limit_of(source: Tensor, base: Tensor, order: Order, count: int) -> Limit:
     """``largest``, where ``size_order`` is known; ``count`` is from 1 to the number of entries."""
     place = int(order[count - 1])
-    least = _size_at(source, base, place)
-    if math.isnan(least):
-        return Limit(least=float("inf"), before=0)
-    is_shared = count < order.size and _size_at(source, base, int(order[count])) == least
-    return Limit(least=least, before=place + 1 if is_shared else order.size)
-
-
-def _size_at(source: Tensor, base: Tensor, place: int) -> float:
     theta, start = (np.float32(tensor.view(-1)[place].item()) for tensor in (source, base))
-    return abs(float(theta - start))
+    least = abs(float(theta - start))
+    return Limit(least=float("inf"), before=0) if math.isnan(least) else Limit(least=least, before=place + 1)
 
 
 def size_counts(sources: Sequence[Tensor], base: Tensor) -> Counts:

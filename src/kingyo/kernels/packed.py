@@ -19,6 +19,8 @@ _LETTERS = {torch.bfloat16: "b", torch.float16: "h", torch.float32: "f"}
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
 MOST_SOURCES = 16
+SHARED, PER_SOURCE = 2, 4
+"""How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
 
 
 class Packed(NamedTuple):
@@ -75,30 +77,42 @@ def pack(
         out: the output's dtype.
         switches: further ones, see ``fused``.
     """
-    edges = {*span, *(cut for cut in cuts(blend) if span[0] < cut < span[1])}
+    limits = _limits(blend)
+    edges = {*span, *(limit.before for _, limit in limits if span[0] < limit.before < span[1])}
+    packed = _pack(blend, address, _LETTERS[out], switches)
     for start, stop in pairwise(sorted(edges)):
-        yield _pack(blend, start, address, _LETTERS[out], switches), (start, stop)
+        numbers = packed.numbers.copy() if limits else packed.numbers
+        for place, limit in limits:
+            numbers[place] = least(limit, start)
+        yield packed._replace(numbers=numbers), (start, stop)
 
 
-def cuts(blend: Blend) -> Iterator[int]:
+def cuts(blend: Blend) -> list[int]:
     """The indices behind the last equal entry that a limit keeps."""
-    for term in blend.terms:
+    return [limit.before for _, limit in _limits(blend)]
+
+
+def _limits(blend: Blend) -> list[tuple[int, Limit]]:
+    """The limits of a blend, and where the least value that each keeps stands among the numbers."""
+    found = [] if blend.spread is None else [(1, blend.spread)]
+    for k, term in enumerate(blend.terms):
         if isinstance(term.keep, Band):
-            yield from (limit.before for limit in (term.keep.low, term.keep.high) if limit is not None)
-    if blend.spread is not None:
-        yield blend.spread.before
+            place = SHARED + PER_SOURCE * k + 2
+            found += [] if term.keep.low is None else [(place, term.keep.low)]
+            found += [] if term.keep.high is None else [(place + 1, term.keep.high)]
+    return found
 
 
-def _pack(blend: Blend, start: int, address: int, out: str, switches: str) -> Packed:
-    base, spread = blend.base, blend.spread
+def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
+    base = blend.base
     held = [] if base is None else [base.contiguous()]
     addresses = [0 if base is None else held[0].data_ptr(), address % 2**64]
-    numbers = [blend.scale, 0.0 if spread is None else least(spread, start)]
+    numbers = [blend.scale, 0.0]  # limits come later
     dtypes, kinds = "", ""
     keys: list[int] = []
     tables: list[int] = []
     for term in blend.terms:
-        kept = _kept(term, start)
+        kept = _kept(term)
         source = term.source.contiguous()
         held.append(source)
         addresses.append(source.data_ptr())
@@ -151,16 +165,15 @@ class _Kept(NamedTuple):
     ranks: Tensor | None = None
 
 
-_ALL = _Kept(".")
+_ALL, _LARGEST, _BAND = _Kept("."), _Kept("l"), _Kept("m")
 
 
-def _kept(term: Term, start: int) -> _Kept:
+def _kept(term: Term) -> _Kept:
     keep = term.keep
     if keep is None:
         return _ALL
     if isinstance(keep, Band):
-        low = 0.0 if keep.low is None else least(keep.low, start)
-        return _Kept("l", low) if keep.high is None else _Kept("m", low, least(keep.high, start))
+        return _LARGEST if keep.high is None else _BAND
     if isinstance(keep, Chance):
         return _Kept("c", keep.threshold, key=keep.key)
     assert isinstance(keep, RankedChance)

@@ -28,9 +28,8 @@ from kingyo.kernels.lanes import (
     store,
     total,
 )
+from kingyo.kernels.packed import PER_SOURCE, SHARED
 
-SHARED, PER_SOURCE = 2, 4
-"""How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
 _AHEAD = 1024
 """How many elements ahead memory is fetched: the processor itself stops at the end of each page."""
 
