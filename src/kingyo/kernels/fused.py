@@ -37,6 +37,7 @@ from kingyo.kernels.steps import Pass, blended, rows, variance, write
 WIDTH = 16
 SHIFT = np.uint32(SIZE_SHIFT)
 LOWER = np.uint64(0xFFFFFFFF)
+DIGITS = 1 << 12
 
 
 def compiled(function):
@@ -282,47 +283,82 @@ def _sizes_span(text, addresses, numbers, keys, start, stop):
 
 
 def _ranks_span(text, addresses, numbers, keys, start, stop, length, scratch, found):
-    """Ranks of sizes within rows of ``length``; ``scratch`` is uint32."""
+    """Ranks of sizes within rows of ``length``; ``scratch`` is float32, one row."""
     own = addresses.copy()
     keyed = np.empty((2, length), np.uint64)
+    counts = np.empty((3, DIGITS), np.uint32)
     for first in range(start, stop, length):
         own[1] = addresses[1] - np.uint64(4 * first)
         _sizes(text, own, numbers, keys, first, first + length)
-        row = _sorted(scratch, keyed, length)
-        for rank in range(length):
-            found[first + (keyed[row, rank] & LOWER)] = rank
+        _sort(scratch.view(np.uint32), keyed, counts, found[first : first + length], True)
 
 
 @compiled
 def order(numbers):
     """The places of uint32 numbers in ascending order; of equal ones the first is first."""
+    found = np.empty(numbers.size, np.uint32)
     keyed = np.empty((2, numbers.size), np.uint64)
-    return keyed[_sorted(numbers, keyed, numbers.size)].astype(np.uint32)
+    _sort(numbers, keyed, np.empty((3, DIGITS), np.uint32), found, False)
+    return found
 
 
 @compiled
-def _sorted(numbers, keyed, length):
-    """Sort numbers with their places behind them, stably, byte by byte; returns the row that holds them."""
-    counts = np.zeros((4, 256), np.int64)
-    for i in range(length):
-        number = numbers[i]
-        keyed[0, i] = (np.uint64(number) << np.uint64(32)) | np.uint64(i)
-        for byte in range(4):
-            counts[byte, (number >> np.uint32(8 * byte)) & np.uint32(255)] += 1
-    row = 0
-    for byte in range(4):
-        if counts[byte].max() == length:
-            continue
-        place = 0
-        for digit in range(256):
-            place, counts[byte, digit] = place + counts[byte, digit], place
-        shift = np.uint64(32 + 8 * byte)
-        for i in range(length):
-            digit = (keyed[row, i] >> shift) & np.uint64(255)
-            keyed[1 - row, counts[byte, digit]] = keyed[row, i]
-            counts[byte, digit] += 1
-        row = 1 - row
-    return row
+def _sort(numbers, keyed, counts, found, ranks):
+    """Write the rank of each number, or the place of the number of each rank; of equal ones the first is first.
+
+    By digits of at most 12 bits, the lowest first, among those bits in which the numbers differ.
+    """
+    some, every = np.uint32(0), np.uint32(0xFFFFFFFF)
+    for number in numbers:
+        some |= number
+        every &= number
+    differ, low, high = some ^ every, 0, 32
+    while low < 31 and not (differ >> np.uint32(low)) & np.uint32(1):
+        low += 1
+    while high > low + 1 and not (differ >> np.uint32(high - 1)) & np.uint32(1):
+        high -= 1
+    n_digits = (high - low + 11) // 12
+    width = (high - low + n_digits - 1) // n_digits
+    for digit in range(n_digits):
+        _count(numbers, np.uint32(low + digit * width), counts[digit, : 1 << width])
+    for i in range(numbers.size):
+        keyed[0, i] = (np.uint64(numbers[i]) << np.uint64(32)) | np.uint64(i)
+    mask = np.uint64((1 << width) - 1)
+    for digit in range(n_digits - 1):
+        _scatter(
+            keyed[digit % 2], np.uint64(32 + low + digit * width), mask, counts[digit], keyed[1 - digit % 2]
+        )
+    last, places = keyed[(n_digits - 1) % 2], counts[n_digits - 1]
+    shift = np.uint64(32 + low + (n_digits - 1) * width)
+    for key in last:
+        value = (key >> shift) & mask
+        place = places[value]
+        places[value] = place + np.uint32(1)
+        if ranks:
+            found[key & LOWER] = place
+        else:
+            found[place] = key & LOWER
+
+
+@compiled
+def _count(numbers, shift, places):
+    """Where the first number of each digit goes."""
+    places[:] = 0
+    mask = np.uint32(places.size - 1)
+    for number in numbers:
+        places[(number >> shift) & mask] += np.uint32(1)
+    place = np.uint32(0)
+    for value in range(places.size):
+        place, places[value] = place + places[value], place
+
+
+@compiled
+def _scatter(before, shift, mask, places, after):
+    """One pass of the sort."""
+    for key in before:
+        value = (key >> shift) & mask
+        after[places[value]] = key
+        places[value] += np.uint32(1)
 
 
 blend = Described(_blend_span)
@@ -330,5 +366,5 @@ sizes = Described(_sizes_span)
 sums = Described(_sums_span, types.float64[:, ::1], types.float64)
 histogram = Described(_histogram_span, types.int64[::1], types.float32[::1])
 collect = Described(_collect_span, types.uint32, types.float32[::1], types.uint32[::1], types.int64[::1])
-ranks = Described(_ranks_span, types.int64, types.uint32[::1], types.uint16[::1])
-long_ranks = Described(_ranks_span, types.int64, types.uint32[::1], types.int32[::1])
+ranks = Described(_ranks_span, types.int64, types.float32[::1], types.uint16[::1])
+long_ranks = Described(_ranks_span, types.int64, types.float32[::1], types.int32[::1])

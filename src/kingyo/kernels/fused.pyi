@@ -60,7 +60,7 @@ def ranks(
     start: int,
     stop: int,
     length: int,
-    scratch: NDArray[np.uint32],
+    scratch: _Floats,
     found: NDArray[np.uint16] | NDArray[np.int32],
     /,
 ) -> None: ...

@@ -161,7 +161,7 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
     sorted_into = fused.ranks if found.dtype == np.uint16 else fused.long_ranks
 
     def sort(span: Span) -> None:
-        scratch = np.empty(length, dtype=np.uint32)
+        scratch = np.empty(length, dtype=np.float32)
         for packed, (start, stop) in pack(blend, span, scratch.ctypes.data):
             sorted_into(*packed.arguments, start, stop, length, scratch, found)
 
