@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kingyo.kernels.blocks import Span, rows, spans
+from kingyo.kernels.blocks import Span, flatten, rows, spans
+from kingyo.kernels.passes import by_spans
 
 
 def differences(tensors: Sequence[Tensor], base: Tensor | None) -> Callable[[Span], Tensor]:
@@ -33,15 +34,37 @@ def differences(tensors: Sequence[Tensor], base: Tensor | None) -> Callable[[Spa
 
 def varied(sources: Sequence[Tensor]) -> int:
     """How many entries are not equal in all sources."""
-    read = differences(sources, None)
-    total = 0
-    for span in spans(sources[0].numel()):
-        first, *others = read(span).unbind(0)
-        odd = torch.zeros(first.shape, dtype=torch.bool)
-        for other in others:
-            odd |= other != first
-        total += int(odd.sum())
-    return total
+    vectors = flatten(sources)
+    is_half = len({each.dtype for each in vectors}) == 1 and vectors[0].element_size() == 2
+
+    def count(span: Span) -> int:
+        total = 0
+        for start, stop in spans(span[1] - span[0]):
+            here = [each[span[0] + start : span[0] + stop] for each in vectors]
+            odd = _odd_halves(here) if is_half else _odd(here)
+            total += int(np.count_nonzero(odd))
+        return total
+
+    return sum(by_spans(vectors[0].numel(), count))
+
+
+def _odd(vectors: Sequence[Tensor]) -> NDArray[np.bool_]:
+    first, *others = (vector.float().numpy() for vector in vectors)
+    odd = np.zeros(first.size, dtype=np.bool_)
+    for other in others:
+        odd |= other != first
+    return odd
+
+
+def _odd_halves(vectors: Sequence[Tensor]) -> NDArray[np.bool_]:
+    """The same of numbers of 16 bits, as integers, which are compared side by side; but 0 equals -0."""
+    first, *others = (vector.view(torch.int16).numpy() for vector in vectors)
+    differ, some = np.zeros_like(first), first.copy()
+    for other in others:
+        differ |= other ^ first
+        some |= other
+    some &= 0x7FFF
+    return (differ != 0) & (some != 0)
 
 
 def activity(sources: Sequence[Tensor], base: Tensor, eps: float) -> NDArray[np.int64]:

@@ -304,7 +304,7 @@ def order(numbers):
 
 @compiled
 def _sort(numbers, keyed, counts, found, ranks):
-    """Write the rank of each number, or the place of the number of each rank; of equal ones the first is first.
+    """Write the rank of each number, or the place of each rank's number; of equal ones the first is first.
 
     By digits of at most 12 bits, the lowest first, among those bits in which the numbers differ.
     """
