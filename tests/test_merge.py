@@ -173,8 +173,8 @@ def test_a_shared_cache_changes_nothing(
     warm = open_sources(made, folder / "qwen2" / "float32")
     other = recipe("dare_ties", parameters={"weight": 1.0, "density": 0.5}, seed=seed)
     live = {name: torch.zeros(info.shape) for name, info in warm["base"].tensors.items()}
-    into(plan(other, warm), live)
-    into(plan(made, warm), live)
+    for each in (other, other, made):
+        into(plan(each, warm), live)
     cold = plan(made, open_sources(made, folder / "qwen2" / "float32"))
     for job in cold.jobs:
         assert torch.equal(live[job.name], compute(job, cold.sources.read))
@@ -299,6 +299,19 @@ def test_weights_that_are_not_finite_are_named(folder: Path, tmp_path: Path, bad
     with pytest.raises(KingyoError, match=r"model\.norm\.weight"):
         to_folder(planned, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_source_that_changes_between_candidates_is_refused(folder: Path, tmp_path: Path) -> None:
+    changing = fine_tuned(folder / "llama" / "float32" / "base", tmp_path / "changing", seed=0)
+    made = recipe("linear", sources=(Source(model=str(changing)),), parameters={"weight": 1.0})
+    planned = plan(made, open_sources(made, folder / "llama" / "float32"))
+    live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
+    into(planned, live)
+    into(planned, live)
+    tensors = load_file(changing / "model.safetensors")
+    save_file(tensors, changing / "model.safetensors", metadata={"format": "pt", "again": "yes"})
+    with pytest.raises(KingyoError, match=r"changing: expected the files that it had when it was first"):
+        into(planned, live)
 
 
 def test_an_overflow_of_the_output_dtype_is_named(folder: Path) -> None:

@@ -78,6 +78,11 @@ class Checkpoint:
             return name
         return self.copies.get(name) or stand_in(self, name)
 
+    @cached_property
+    def files(self) -> frozenset[Path]:
+        """The files that hold its weights."""
+        return frozenset(info.file for info in self.tensors.values())
+
     def read(self, name: str) -> Tensor:
         """Return a tensor as stored; a large one is mapped from its file. It is shared: never write to it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -25,10 +26,15 @@ def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> N
         how: threads and the like.
 
     Raises:
-        KingyoError: names, shapes or dtypes differ, or see ``compute``.
+        KingyoError: names, shapes or dtypes differ, the files of a source changed since the last time, or see
+            ``compute``.
     """
     _check_live(plan, weights)
-    execute(plan.jobs, plan.sources.read, _Live(weights), plan.sources.facts, how)
+    chosen = how or How()
+    if chosen.compiled is None:  # who fills a model will fill it again
+        chosen = replace(chosen, compiled=True)
+    plan.sources.check_unchanged()
+    execute(plan.jobs, plan.sources.read_again, _Live(weights), plan.sources.facts, chosen)
     plan.sources.facts.flush()
 
 

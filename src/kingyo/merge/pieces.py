@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, takes_base
@@ -54,6 +55,12 @@ class Piece:
     def entries(self) -> tuple[Entry, ...]:
         """All its models, the base first."""
         return self.merged if self.base is None else (self.base, *self.merged)
+
+    @cached_property
+    def is_constant(self) -> bool:
+        """Whether every tensor has the same values: there are no gradients and no filters."""
+        levels = (*self.levels, *(entry.own for entry in self.merged))
+        return not any(isinstance(value, tuple) for level in levels for value in level.values())
 
 
 @dataclass(frozen=True, kw_only=True)

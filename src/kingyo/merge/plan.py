@@ -129,6 +129,7 @@ class _Maker:
         self._agreement = agreement
         self._infos: dict[str, TensorInfo] = {}
         self._layers: dict[str, list[tuple[str, int]]] = {}
+        self._constant: dict[int, MethodValues] = {}
 
     def jobs(self) -> Iterator[TensorJob]:
         """One job for each tensor of the output."""
@@ -203,9 +204,17 @@ class _Maker:
             method=method,
             inputs=tensor.inputs,
             base=tensor.base,
-            values=MethodValues() if method is None or piece is None else resolve(piece, method, tensor),
+            values=MethodValues() if method is None or piece is None else self._values(piece, method, tensor),
             seed=self._recipe.seed,
         )
+
+    def _values(self, piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodValues:
+        """The values for one tensor: of a piece without gradients and filters they are resolved once."""
+        if not piece.is_constant:
+            return resolve(piece, method, tensor)
+        if id(piece) not in self._constant:
+            self._constant[id(piece)] = resolve(piece, method, tensor)
+        return self._constant[id(piece)]
 
 
 def _check_opened(recipe: Recipe, opened: Sources) -> None:

@@ -41,6 +41,8 @@ class Sources(Mapping[str, Checkpoint]):
         self.facts = Facts() if facts is None else facts
         self.aligned: dict[str, Alignment] = {}
         self.agreements: dict[str, Agreement] = {}
+        self._mapped: dict[tuple[str, str], Tensor] = {}
+        self._stamps: dict[str, object] = {}
 
     def __getitem__(self, reference: str) -> Checkpoint:
         return self._checkpoints[reference]
@@ -54,6 +56,37 @@ class Sources(Mapping[str, Checkpoint]):
     def read(self, reference: str, tensor: str) -> Tensor:
         """Return a tensor as stored; never write to it."""
         return self._checkpoints[reference].read(tensor)
+
+    def read_again(self, reference: str, tensor: str) -> Tensor:
+        """``read``, for candidate after candidate: a tensor that is mapped from its file stays so.
+
+        To map it anew costs more than to merge it. See ``check_unchanged``.
+        """
+        found = self._mapped.get((reference, tensor))
+        if found is None:
+            checkpoint = self._checkpoints[reference]
+            found = checkpoint.read(tensor)
+            if type(checkpoint) is Checkpoint:  # others compute their tensors: that is memory, not a file's
+                self._mapped[reference, tensor] = found
+        return found
+
+    def check_unchanged(self) -> None:
+        """Refuse models whose files are not what they were when this was first asked.
+
+        Raises:
+            KingyoError: of one they are not.
+        """
+        for reference, checkpoint in self._checkpoints.items():
+            if type(checkpoint) is not Checkpoint:
+                continue
+            seen = _stamps(checkpoint.files)
+            if self._stamps.setdefault(reference, seen) != seen:
+                raise KingyoError(
+                    reference,
+                    expected="the files that it had when it was first merged",
+                    received="files that changed, or are gone",
+                    remedy="Leave the sources in place while they are merged; put them back, or begin anew.",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +172,7 @@ def stamp(checkpoint: Checkpoint) -> object:
         return [made_by, [stamp(each) for each in below]]
     if isinstance(checkpoint, AdaptedCheckpoint):
         return [stamp(checkpoint.model), _stamps(checkpoint.adapter.files)]
-    files = {info.file for info in checkpoint.tensors.values()}
-    return _stamps({*files, checkpoint.path / "tokenizer.json"})
+    return _stamps({*checkpoint.files, checkpoint.path / "tokenizer.json"})
 
 
 def _stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:
