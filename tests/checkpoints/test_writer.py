@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kingyo.checkpoints import Checkpoint, CheckpointWriter, open_checkpoint
+from kingyo.checkpoints import writer as writer_module
 from kingyo.errors import KingyoError
 from tests.checkpoints.writing import forms, stored, write_checkpoint
 from tests.models_on_disk import FAMILIES, llama
@@ -81,6 +83,27 @@ def test_any_tensors_come_back(forms: list[tuple[torch.dtype, list[int]]], limit
         for name, tensor in tensors.items():
             assert again.tensors[name].shape == tuple(tensor.shape)
             assert torch.equal(again.read(name), tensor) and again.read(name).dtype == tensor.dtype
+
+
+def test_what_goes_to_disk_early_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of several threads in any order: within a block, across blocks, and one of many blocks."""
+    monkeypatch.setattr(writer_module, "_BLOCK", 8192)
+    like = Checkpoint(reference="like", path=tmp_path, config={}, tensors={})
+    generator = torch.Generator().manual_seed(1)
+    weights = {f"w{i}": torch.randn(n, generator=generator) for i, n in enumerate((3000, 20_000, 5, 50_001))}
+    parts = [
+        (name, first, each[first : first + (len(each) if i % 2 else 1000)])
+        for i, (name, each) in enumerate(weights.items())
+        for first in range(0, len(each), len(each) if i % 2 else 1000)
+    ]
+    order = torch.randperm(len(parts), generator=generator).tolist()
+    with CheckpointWriter(tmp_path / "out", forms(weights)) as writer, ThreadPoolExecutor(4) as pool:
+        writer.begin(0)
+        list(pool.map(lambda i: writer.write(*parts[i]), order))
+        writer.finish(0)
+        writer.complete(like=like)
+    again = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(torch.equal(again[name], each) for name, each in weights.items())
 
 
 def test_views_are_written_as_their_values(tmp_path: Path) -> None:
