@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -83,8 +84,10 @@ def pack(
     for start, stop in pairwise(sorted(edges)):
         numbers = packed.numbers.copy() if limits else packed.numbers
         for place, limit in limits:
-            numbers[place] = least(limit, start)
-        yield packed._replace(numbers=numbers), (start, stop)
+            numbers[place] = limit.least
+            if start >= limit.before and limit.least < math.inf:
+                numbers.view(np.uint32)[place] += 1  # the next larger float32
+        yield Packed(packed.text, packed.addresses, numbers, packed.keys, packed.held), (start, stop)
 
 
 def cuts(blend: Blend) -> list[int]:
@@ -146,13 +149,6 @@ def _switches(blend: Blend) -> str:
 
 def _all_positive(blend: Blend) -> bool:
     return all(term.share >= 2 * SMALLEST_DIVISOR for term in blend.terms)
-
-
-def least(limit: Limit, start: int) -> float:
-    """The least value that is kept from an index on."""
-    if start < limit.before:
-        return limit.least
-    return float(np.nextafter(np.float32(limit.least), np.float32(np.inf)))
 
 
 class _Kept(NamedTuple):
