@@ -23,7 +23,7 @@ from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
 
 _LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
-_COMPILE_FROM = 1 << 25  # elements in all; below, loading the compiled code takes longer than the merge
+_COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
 _PART = 1 << 20  # elements that a thread computes before it hands them over
 
 
