@@ -74,5 +74,11 @@ def test_norms_that_all_models_share_do_not_make_them_relatives(tmp_path: Path) 
     assert "show no common ancestor" in text
 
 
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.norm.weight"])
+def test_models_are_the_same_only_if_everything_is(tmp_path: Path, name: str) -> None:
+    text = said(tmp_path, BASE, BASE | {name: BASE[name] + 0.1}, has_base=False)
+    assert "the same" not in text and "plainly of one ancestor" in text
+
+
 def test_letters() -> None:
     assert [letter(i) for i in (0, 1, 25, 26, 27, 52)] == ["A", "B", "Z", "A1", "B1", "A2"]

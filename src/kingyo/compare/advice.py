@@ -82,16 +82,16 @@ def advise(found: Comparison) -> tuple[str, ...]:
     total = found.total
     if not found.models or total.numbers == 0:
         return ()
-    return tuple(_on_task_vectors(total) if total.has_base else _on_weights(_matrices(found)))
+    return tuple(_on_task_vectors(total) if total.has_base else _on_weights(total, _matrices(found)))
 
 
-def _on_weights(sums: Measures) -> Iterator[str]:
+def _on_weights(total: Measures, matrices: Measures) -> Iterator[str]:
     """Without a base only the weights themselves tell whether there is a common ancestor."""
-    same = [pair for pair in sums.pairs() if sums.gaps[pair] == 0]
+    same = [pair for pair in total.pairs() if total.equal[pair] == total.numbers]
     if same:
         yield f"{_named(same)} are the same, number for number: there is nothing to merge."
     for pairs, follows in _classify(
-        {pair: sums.cosine(*pair) for pair in sums.pairs() if pair not in same}, _WEIGHTS
+        {pair: matrices.cosine(*pair) for pair in matrices.pairs() if pair not in same}, _WEIGHTS
     ):
         yield f"{_named(pairs)} (cosine of weights {_span(pairs.values(), digits=4)}) {follows}"
 
