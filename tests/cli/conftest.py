@@ -75,8 +75,8 @@ class World:
 RUN = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make what runs in the background ignore it
-from kingyo.cli import main
-main()
+from kingyo.cli import process
+process()
 """
 
 

@@ -1,0 +1,74 @@
+"""The process ``kingyo``: it leaves at once, and nothing is lost by that."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = """
+import atexit, os, threading
+from kingyo.cli import process
+
+class Witness:
+    def __del__(self, write=os.write):
+        write(2, b"torn down")
+
+witness = Witness()
+atexit.register(lambda: print("handler"))
+print("kept back")  # to a pipe or a file: only a flush brings it there
+{more}
+process()
+"""
+
+
+def run(*arguments: str, more: str = "") -> subprocess.CompletedProcess[str]:
+    code = [sys.executable, "-c", RUN.format(more=more), *arguments]
+    return subprocess.run(code, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(("list", "strategies"), 0), (("list", "nonsense"), 2)])
+def test_it_leaves_at_once_with_all_said(arguments: tuple[str, ...], code: int) -> None:
+    done = run(*arguments)
+    assert done.returncode == code
+    assert done.stdout.startswith("kept back\n") and done.stdout.endswith("handler\n")
+    assert ("cma-es" in done.stdout) == (code == 0)
+    assert "torn down" not in done.stderr
+
+
+def test_a_mistake_is_told(tmp_path: Path) -> None:
+    done = run("merge", str(tmp_path / "none.yaml"), str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ") and "torn down" not in done.stderr
+
+
+def test_threads_are_waited_for() -> None:
+    late = "threading.Thread(target=lambda: (threading.main_thread().join(), print('late'))).start()"
+    done = run("list", "strategies", more=late)
+    assert done.returncode == 0
+    assert done.stdout.endswith("late\nhandler\n") and "torn down" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("show", "nothing")])
+def test_commands_that_run_graders_end_in_good_order(arguments: tuple[str, ...]) -> None:
+    assert "torn down" in run(*arguments).stderr
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = [sys.executable, "-c", "from kingyo.cli import process; process()", "list", "strategies"]
+    done = subprocess.run(code, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no disk that is always full")
+def test_a_full_disk_is_told() -> None:
+    code = [sys.executable, "-c", "print('kept back'); from kingyo.cli import process; process()", "list"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(code, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode in {1, 120} and "No space left on device" in done.stderr
