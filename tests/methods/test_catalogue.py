@@ -28,9 +28,20 @@ def test_every_method_says_when_to_choose_it_and_who_says_so(name: str) -> None:
     assert f"\n## {name}\n" in page()
     described = describe(name)
     assert described["source"] == guide.source
+    assert described["how"]
     parameters = described["parameters"]
     assert isinstance(parameters, list)
     assert [each["name"] for each in parameters] == [each.name for each in METHODS.get(name).params]
+
+
+def test_a_method_whose_bits_vary_says_so() -> None:
+    """What calls sin, acos, exp or a decomposition gives the bits of the library that has it."""
+    told = {name: describe(name)["reproduces"] for name in METHODS.names()}
+    by_library = {name for name, where in told.items() if where == "on one machine"}
+    assert by_library == {"slerp", "nuslerp", "karcher", "arcee_fusion"}
+    by_threads = {name for name, where in told.items() if where == "with as many threads"}
+    assert by_threads == {"tsv", "iso_c", "iso_cts"}
+    assert page().count("may round otherwise, and give other bits.") == len(by_library | by_threads)
 
 
 def test_words() -> None:

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from kingyo.kernels.passes import has_compiler, running, write
-from kingyo.methods import METHODS
+from kingyo.methods import METHODS, reproduces
 from kingyo.testing.methods import MergeMethodContract
 
 ABSOLUTE = {"nearswap", "ram", "ramplus_tl", "arcee_fusion"}
 """Methods with a threshold, or an exponential: results do not scale with the weights."""
-SPECTRAL = {"tsv", "iso_c", "iso_cts"}
+SPECTRAL = {name for name in METHODS.names() if reproduces(METHODS.get(name)) == "with as many threads"}
 """Methods on matrix decompositions: bits may depend on the number of threads."""
 
 
@@ -19,7 +19,6 @@ def contract(name: str) -> type[MergeMethodContract]:
     fields: dict[str, object] = {
         "method": METHODS.get(name),
         "scales": name not in ABSOLUTE,
-        "same_bits": name not in SPECTRAL,
         "keeps_equal": name != "passthrough",  # its typical scale is not 1
     }
     return type(f"Test{name.title().replace('_', '')}", (MergeMethodContract,), fields)

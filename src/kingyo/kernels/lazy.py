@@ -44,7 +44,7 @@ class Elementwise:
 
 
 def whole(result: Tensor | Lazy) -> Tensor:
-    """All of a result as a new float32 tensor, by the reference."""
+    """All of a result: a tensor as it is, anything else by the reference, as a new float32 tensor."""
     if isinstance(result, Tensor):
         return result
     out = torch.empty(result.shape, dtype=torch.float32)

@@ -9,8 +9,10 @@ from kingyo.methods.contract import (
     MergeMethod,
     MethodValues,
     Parameter,
+    Reproduces,
     TensorContext,
     guide_of,
+    reproduces,
     takes_base,
 )
 from kingyo.registry import Registry
@@ -23,7 +25,9 @@ __all__ = [
     "MergeMethod",
     "MethodValues",
     "Parameter",
+    "Reproduces",
     "TensorContext",
     "guide_of",
+    "reproduces",
     "takes_base",
 ]

@@ -33,7 +33,7 @@ class ArceeFusion:
     name = "arcee_fusion"
     doc = (
         "The source's entries where size of change times divergence of the row stands out, else the base's "
-        "(Arcee 2025). Exponentials: other bits on another kind of processor are possible."
+        "(Arcee 2025)."
     )
     params = (
         Parameter(
@@ -47,6 +47,7 @@ class ArceeFusion:
     min_sources = 1
     max_sources = 1
     stochastic = False
+    reproduces = "on one machine"
     guide = Guide(
         when="One fine-tune of the base, of which you want only the changes that stand out.",
         source="Arcee AI 2025, release notes of mergekit v0.1",

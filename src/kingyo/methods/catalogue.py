@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 
 from kingyo.methods import METHODS
-from kingyo.methods.contract import MergeMethod, Parameter, guide_of, takes_base
+from kingyo.methods.contract import MergeMethod, Parameter, Reproduces, guide_of, reproduces, takes_base
 
 _KIN = (
     ("linear", "slerp", "nuslerp", "multislerp", "karcher", "passthrough"),
@@ -22,9 +22,9 @@ _INTRODUCTION = """\
 <!-- Made of what the methods declare, by `kingyo list methods --markdown > docs/methods.md`. -->
 
 θ₀ is the base, θᵢ a source, δᵢ = θᵢ - θ₀ its task vector; formulas hold tensor by tensor. All methods
-compute in float32, whatever the dtype of the models, and round once at the end; mergekit computes most in
-the models' dtype. Sums have a fixed order and random draws come from a hash, so results have the same bits
-on every machine, for any number of threads; methods for which that cannot be promised say so.
+compute in float32 or wider, whatever the dtype of the models, and round once at the end; mergekit computes
+most in the models' dtype. Sums have a fixed order and random draws come from a hash, so results have the
+same bits on every machine, for any number of threads; methods for which that cannot be promised say so.
 
 What is given "per source" may stand below a source, or for all; every value may be a gradient or have
 filters. "Searched" is where a search looks if run.yaml says nothing.
@@ -33,6 +33,12 @@ With `base_model` mergekit lets `linear` and `karcher` merge the base too; here 
 the models. A parameter that a method does not know, or that stands below a source and is not "per source", is
 an error here; mergekit ignores it. What comes after the layers has the last value of a gradient here, the
 first in mergekit."""
+
+_ELSEWHERE: dict[Reproduces, str] = {
+    "on one machine": "Another machine may round otherwise, and give other bits.",
+    "with as many threads": "Another machine, or another number of threads, may round otherwise, and give "
+    "other bits.",
+}
 
 
 def ordered() -> list[str]:
@@ -47,6 +53,7 @@ def describe(name: str) -> dict[str, object]:
     return {
         "name": name,
         "doc": method.doc,
+        "how": "\n\n".join(_how(method)),
         "when": guide.when if guide else None,
         "source": guide.source if guide else None,
         "differs": list(guide.differs) if guide else [],
@@ -55,6 +62,7 @@ def describe(name: str) -> dict[str, object]:
         "min_sources": method.min_sources,
         "max_sources": method.max_sources,
         "stochastic": method.stochastic,
+        "reproduces": reproduces(method),
         "parameters": [
             {
                 "name": each.name,
@@ -66,6 +74,7 @@ def describe(name: str) -> dict[str, object]:
                 "search_high": each.search_high,
                 "search_scale": each.search_scale,
                 "per_source": each.per_source,
+                "inert": each.inert,
                 "doc": each.doc,
             }
             for each in method.params
@@ -74,7 +83,7 @@ def describe(name: str) -> dict[str, object]:
 
 
 def inputs(method: MergeMethod) -> str:
-    """What it merges, in words: "base and 1 source", "2 sources, base optional"."""
+    """What it merges, in words: "a base and 1 source", "2 sources, a base if you like"."""
     least, most = method.min_sources, method.max_sources
     number = f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
     sources = f"{number} source{'' if most == 1 else 's'}"
@@ -127,6 +136,7 @@ def _section(name: str) -> Iterator[str]:
     yield from (f"{paragraph}\n" for paragraph in _how(method))
     facts = [f"Merges {inputs(method)}."]
     facts += ["Draws random numbers."] if method.stochastic else []
+    facts += [_ELSEWHERE[reproduces(method)]] if reproduces(method) in _ELSEWHERE else []
     facts += [f"Source: {guide.source}."] if guide else []
     yield from (" ".join(facts), "")
     yield from ("| parameter | value | default | searched | what it does |", "|---|---|---|---|---|")
@@ -135,7 +145,7 @@ def _section(name: str) -> Iterator[str]:
         yield f"| `{each.name}` | {kind(each)}{own} | {default(each)} | {searched(each)} | {each.doc} |"
     yield ""
     if guide and guide.differs:
-        yield from ("Other than in mergekit 0.1.5:", "", *(f"- {each}" for each in guide.differs), "")
+        yield from ("Compared with mergekit 0.1.5:", "", *(f"- {each}" for each in guide.differs), "")
 
 
 def _how(method: MergeMethod) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
@@ -18,6 +18,15 @@ from kingyo.kernels.facts import Fact, Facts
 from kingyo.kernels.noise import key_of
 
 _LOOK_UP = "`kingyo list methods` says what it does."
+
+Reproduces = Literal["everywhere", "on one machine", "with as many threads"]
+"""Where a method gives the same bits again, the widest promise first.
+
+- ``everywhere``: on every machine, for any number of threads: sums in a fixed order, and what IEEE defines.
+- ``on one machine``: for any number of threads; another processor or library may round sin, acos or exp in
+  another way.
+- ``with as many threads``: on one machine, with one number of threads: so it is with matrix decompositions.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +141,7 @@ class TensorContext:
         self._facts = facts
         self._sources = sources
         self._base = base
+        self._own: set[str] = set()
 
     def key(self, source: int) -> tuple[int, int]:
         """The key of a source's random numbers: the same for every recipe with the same seed."""
@@ -146,16 +156,22 @@ class TensorContext:
             sources: positions of the sources that it depends on.
             measure: takes it.
         """
-        found = self.known(what, sources)
+        if self._facts is None:
+            return measure()
+        name = self._fact(what, sources)
+        found = self._facts.get(name)
         if found is None:
             found = measure()
-            if self._facts is not None:
-                self._facts[self._fact(what, sources)] = found
+            self._facts.put(name, found)
+            self._own.add(name)
         return found
 
     def known(self, what: str, sources: Sequence[int]) -> Fact | None:
         """A measure that an earlier candidate took: then others ask too, and more may be worth keeping."""
-        return None if self._facts is None else self._facts.get(self._fact(what, sources))
+        if self._facts is None:
+            return None
+        name = self._fact(what, sources)
+        return None if name in self._own else self._facts.get(name)
 
     def has_room(self, n_bytes: int) -> bool:
         """Whether a measure of this size can be kept without forgetting others."""
@@ -186,13 +202,14 @@ class Guide:
 class MergeMethod(Protocol):
     """A pure function on one tensor of each source.
 
-    It computes in float32 whatever the dtype of its arguments, and never changes them. ``sources`` does not
-    hold the base. Every operation is elementwise IEEE arithmetic, or a sum in a fixed order
+    It computes in float32 or wider whatever the dtype of its arguments, and never changes them. ``sources``
+    does not hold the base. Every operation is elementwise IEEE arithmetic, or a sum in a fixed order
     (``kernels.blocks``, ``kernels.measures``), so that the result has the same bits on every machine and for
-    any number of threads. Methods that need a matrix decomposition say so in ``doc``.
+    any number of threads. A method for which that does not hold declares ``reproduces``.
 
-    Beside what stands here a method may declare ``takes_base: bool`` and ``guide: Guide``: see the functions
-    ``takes_base`` and ``guide_of``, which know what holds when it does not.
+    Beside what stands here a method may declare ``takes_base: bool``, ``reproduces: Reproduces`` and
+    ``guide: Guide``: see the functions ``takes_base``, ``reproduces`` and ``guide_of``, which know what holds
+    when it does not.
     """
 
     @property
@@ -251,6 +268,11 @@ class MergeMethod(Protocol):
 def takes_base(method: MergeMethod) -> bool:
     """Whether it merges task vectors when there is a base: what it says, else whether it needs one."""
     return bool(getattr(method, "takes_base", method.needs_base))
+
+
+def reproduces(method: MergeMethod) -> Reproduces:
+    """Where it gives the same bits again: what it says, else everywhere."""
+    return cast("Reproduces", getattr(method, "reproduces", "everywhere"))
 
 
 def guide_of(method: MergeMethod) -> Guide | None:

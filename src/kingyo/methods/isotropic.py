@@ -73,8 +73,7 @@ _DIFFERS = (
 for _method in (
     Spectral(
         name="iso_c",
-        doc="Sum of task vectors with all its singular values set to their mean (Marczak 2025). It takes "
-        "singular value decompositions: other bits on another machine are possible.",
+        doc="Sum of task vectors with all its singular values set to their mean (Marczak 2025).",
         core=isotropic,
         guide=Guide(
             when="Several fine-tunes on different tasks, of which a plain sum favours the loudest. "
@@ -86,8 +85,8 @@ for _method in (
     ),
     Spectral(
         name="iso_cts",
-        doc="As iso_c, with the last directions of the sum replaced by some of each task's own (Marczak "
-        "2025). It takes singular value decompositions: other bits on another machine are possible.",
+        doc="As iso_c, with the last directions of the sum replaced by some of each task's own "
+        "(Marczak 2025).",
         core=isotropic_with_tasks,
         params=(
             EQUAL_WEIGHT,

@@ -40,6 +40,7 @@ class Karcher:
     min_sources = 1
     max_sources = None
     stochastic = False
+    reproduces = "on one machine"
     guide = Guide(
         when="Sources of equal standing that lie far apart, such as independent fine-tunes without a base.",
         source='Karcher 1977, "Riemannian center of mass and mollifier smoothing" (CPAM)',

@@ -48,6 +48,7 @@ class NuSlerp:
     min_sources = 2
     max_sources = 2
     stochastic = False
+    reproduces = "on one machine"
     guide = Guide(
         when="Like slerp, but with weights, between two sources beside the base, or between their changes.",
         source="Shoemake 1985, as in slerp; the parameters are mergekit's",

@@ -36,6 +36,7 @@ class Slerp:
     min_sources = 1
     max_sources = 1
     stochastic = False
+    reproduces = "on one machine"
     guide = Guide(
         when="You have two models and want one between them, with t per layer or kind of tensor.",
         source='Shoemake 1985, "Animating rotation with quaternion curves" (SIGGRAPH)',

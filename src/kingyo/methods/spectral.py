@@ -23,6 +23,14 @@ from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
 RANK = 1e-5
 """A singular value below this part of the largest is rounding noise: its direction takes no part."""
 
+_HOW = """\
+θ₀ + λ M, where M is made of the singular vectors of the n task vectors, as matrices.
+
+M = {core}
+
+Tensors that are not matrices, and matrices with fewer rows or columns than sources (or 2), are averaged:
+θ₀ + λ Σ wᵢδᵢ / n. Decompositions take far longer than a sum: this is for one merge, not for a search."""
+
 Core = Callable[[Sequence[Tensor], MethodValues], Tensor]
 """Task vectors as float64 matrices, parameters -> the merged matrix."""
 
@@ -36,11 +44,7 @@ SPECTRAL = Parameter(
 
 @dataclass(frozen=True, kw_only=True)
 class Spectral:
-    """θ₀ + λ M, where M is made of the singular vectors of the n task vectors, as matrices.
-
-    Tensors that are not matrices, and matrices with fewer rows or columns than sources (or 2), are averaged:
-    θ₀ + λ Σ wᵢδᵢ / n. It takes some microseconds a parameter on one core, some hundred times what a sum does:
-    for one merge, not for a search.
+    """θ₀ + λ M, as ``described`` says in full.
 
     Attributes:
         core: makes M.
@@ -55,6 +59,7 @@ class Spectral:
     min_sources = 1
     max_sources = None
     stochastic = False
+    reproduces = "with as many threads"
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
@@ -74,8 +79,8 @@ class Spectral:
 
 
 def described(core: Core) -> str:
-    """What a method with this core computes, in the words of both docstrings."""
-    return f"{inspect.getdoc(Spectral)}".replace("\n\nTensors", f"\n\nM = {inspect.getdoc(core)}\n\nTensors")
+    """What a method with this core computes, the docstring of the core in the middle."""
+    return _HOW.format(core=inspect.getdoc(core))
 
 
 def decompose(matrix: Tensor, largest: float | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -37,8 +37,7 @@ def task_singular_vectors(deltas: Sequence[Tensor], values: MethodValues) -> Ten
 
 TSV = Spectral(
     name="tsv",
-    doc="Leading singular vectors of every task vector, decorrelated and added up (Gargiulo 2025). It takes "
-    "singular value decompositions: other bits on another machine are possible.",
+    doc="Leading singular vectors of every task vector, decorrelated and added up (Gargiulo 2025).",
     core=task_singular_vectors,
     guide=Guide(
         when="Several fine-tunes on different tasks, and no search: its authors report better merges than by "
