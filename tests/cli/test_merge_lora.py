@@ -53,3 +53,4 @@ def test_an_adapter_of_this_model_is_none(command: Command) -> None:
     recipe = command.recipe(models=[{"model": "a+lora", "parameters": {"weight": 1}}])
     done = command("merge", recipe, "out")
     assert done.code == 0 and done.err == ""
+    assert "bit for bit on one machine; another" in (command.folder / "out" / "README.md").read_text()

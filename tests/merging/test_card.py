@@ -60,6 +60,28 @@ def test_text_of_others_cannot_break_out(ask: Ask, models: Path, tmp_path: Path)
     assert "\n# evil" not in card
 
 
+@pytest.mark.parametrize(
+    ("method", "parameters", "promise"),
+    [
+        ("ties", {"weight": 0.5, "density": 0.5}, "of it, bit for bit."),
+        ("slerp", {"t": 0.5}, "bit for bit on one machine; another may"),
+        ("iso_c", {}, "bit for bit on one machine with one number of threads; others"),
+    ],
+)
+def test_promises_the_bits_that_the_method_does(
+    ask: Ask, method: str, parameters: dict[str, object], promise: str
+) -> None:
+    found = survey(ask(merge_method=method, parameters=parameters, models=[{"model": "source-0"}]))
+    assert promise in render_card(found.targets[0])
+
+
+def test_promises_no_more_than_an_earlier_step(ask: Ask) -> None:
+    first = "name: one\nmerge_method: iso_c\nbase_model: base\nmodels: [{model: source-0}]\n"
+    found = survey(ask(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
+    assert found.error is None, found.error
+    assert "bit for bit on one machine with one number of threads" in render_card(found.targets[0])
+
+
 def test_versions_from_the_hub_are_named(ask: Ask, models: Path, tmp_path: Path) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     place = tmp_path / "hub" / "snapshots" / commit

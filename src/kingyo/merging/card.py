@@ -16,12 +16,20 @@ from kingyo import __version__
 from kingyo.lineage import base_models, bullets, cell, fence, front_licence, models_section
 from kingyo.merge.sources import replaced
 from kingyo.merging.survey import Target
+from kingyo.methods import Reproduces
 from kingyo.recipe import RecipeBook
 
 _LIMITS = (
     "Nobody has scored it: what its sources can do may be lost.",
     "It inherits the biases of the models that went in, and nobody has checked it for safety.",
 )
+
+_AGAIN: dict[Reproduces, str] = {
+    "everywhere": "bit for bit.",
+    "on one machine": "bit for bit on one machine; another may round otherwise.",
+    "with as many threads": "bit for bit on one machine with one number of threads; others may round "
+    "otherwise.",
+}
 
 
 def render_card(target: Target) -> str:
@@ -67,7 +75,7 @@ def _summary(target: Target) -> str:
 def _recipe(target: Target) -> str:
     text = _public(target).to_yaml()
     note = "`recipe.yaml` holds it with the paths of the machine on which it was merged: `kingyo merge`"
-    return f"{fence(text, 'yaml')}\n\n{note} makes the same weights of it, bit for bit."
+    return f"{fence(text, 'yaml')}\n\n{note} makes the same weights of it, {_AGAIN[target.reproduces]}"
 
 
 def _public(target: Target) -> RecipeBook:

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 from kingyo.checkpoints import Checkpoint, fit
+from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.shards import Shard, lay_out
 from kingyo.errors import KingyoError
 from kingyo.lineage import Origin, check_licences, describe
@@ -22,7 +24,7 @@ from kingyo.merge.sources import all_references
 from kingyo.merging.checks import check_models, check_output
 from kingyo.merging.parameters import parameter_errors
 from kingyo.merging.request import Request
-from kingyo.methods import METHODS
+from kingyo.methods import METHODS, Reproduces, reproduces
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook, load_recipes
 from kingyo.vocabulary import Finding
 
@@ -39,6 +41,7 @@ class Target:
         plan: of the last of them.
         origins: the models that go in, the base last.
         max_shard_bytes: where a new file of weights begins.
+        reproduces: where the same recipes give the same bits again.
     """
 
     out: Path
@@ -46,6 +49,7 @@ class Target:
     plan: Plan
     origins: tuple[Origin, ...]
     max_shard_bytes: int
+    reproduces: Reproduces
 
     @cached_property
     def shards(self) -> tuple[Shard, ...]:
@@ -170,9 +174,19 @@ def _targets(
                     plan=steps.plans[step.name],
                     origins=_origins(own.steps, steps.models, request.folder),
                     max_shard_bytes=request.max_shard_bytes,
+                    reproduces=_reproduces(own, steps),
                 )
             )
     return tuple(targets), misnamed
+
+
+def _reproduces(book: RecipeBook, steps: PlannedSteps) -> Reproduces:
+    """The narrowest promise of all methods; a LoRA is a matrix product, which libraries round as they do."""
+    promises = {reproduces(steps.plans[step.name].method) for step in book.steps if step.name in steps.plans}
+    named = {reference for step in book.steps for reference in step.recipe.references}
+    if any(isinstance(steps.models.get(reference), AdaptedCheckpoint) for reference in named):
+        promises.add("on one machine")
+    return max(promises, key=get_args(Reproduces).index)
 
 
 def _misnamed(name: str) -> Finding:
