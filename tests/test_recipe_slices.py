@@ -212,7 +212,7 @@ SLICE = "{sources: [{model: a, layer_range: [0, 2]}]}"
         ("modules: [a]", "modules: expected a mapping"),
         (
             "modules: {text: {}}",
-            "modules.text: models: expected exactly one of models, slices and modules; received none",
+            "modules.text: models: expected exactly one of models and slices; received none",
         ),
         (f"modules: {{text: {{models: [{{model: a}}], slices: [{SLICE}]}}}}", "received models and slices"),
         ("modules: {text: {model: []}}", "Did you mean 'models'"),

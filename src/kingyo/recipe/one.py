@@ -93,7 +93,7 @@ class Recipe:
             ("parts", dict(self.parts)),
         ):
             object.__setattr__(self, name, value)
-        check_one_of(self.sources, self.slices, tuple(self.modules))
+        check_one_of({"models": self.sources, "slices": self.slices, "modules": tuple(self.modules)})
         check_word(self.dtype, DTYPES, "dtype", "a floating dtype")
         check_word(self.out_dtype, DTYPES, "out_dtype", "a floating dtype")
         check_word(self.resize, RESIZE, "resize", "a way to resize")

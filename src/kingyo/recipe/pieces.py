@@ -129,25 +129,28 @@ class Module:
         object.__setattr__(self, "sources", tuple(self.sources))
         object.__setattr__(self, "slices", tuple(self.slices))
         object.__setattr__(self, "parameters", canonical(self.parameters, "module"))
-        check_one_of(self.sources, self.slices)
+        check_one_of({"models": self.sources, "slices": self.slices})
 
     def to_dict(self) -> dict[str, object]:
         """The entry of the YAML."""
         return dump_contents(self.sources, self.slices) | _dump_parameters(self.parameters)
 
 
-def check_one_of(sources: Sequence[Source], slices: Sequence[Slice], modules: Sequence[str] = ()) -> None:
+def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
     """Refuse a recipe or a module that says twice, or not at all, what it is made of.
 
+    Args:
+        given: what it may be made of, by key; exactly one should not be empty.
+
     Raises:
-        KingyoError: it does.
+        KingyoError: all are empty, or several are not.
     """
-    given = {"models": sources, "slices": slices, "modules": modules}
     present = [key for key, value in given.items() if value]
     if len(present) != 1:
+        *others, last = given
         raise KingyoError(
             "models",
-            expected="exactly one of models, slices and modules",
+            expected=f"exactly one of {', '.join(others)} and {last}",
             received=" and ".join(present) or "none of them",
             remedy="Keep one of them." if present else LIST_MODELS,
         )
