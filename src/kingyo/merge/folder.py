@@ -73,8 +73,8 @@ def to_folder(
 ) -> Path:
     """Write a merge as a checkpoint; all or nothing. After an interrupt the same call goes on where it was.
 
-    Memory is needed for a part of a tensor and thread, whatever the size of the models; methods on singular
-    values need a few whole matrices.
+    Memory is needed for a part of a tensor and thread, whatever the size of the models; docs/architecture.md
+    lists what some methods need beside (matrices for singular values, ranks of all entries of a tensor).
 
     Args:
         plan: what to compute.
