@@ -70,9 +70,7 @@ def main() -> None:
 
 def process() -> None:
     """Be the process ``kingyo``: ``main``, without what Python does for programs that live longer."""
-    gc.set_threshold(
-        10_000
-    )  # importing torch makes objects by the million, and looking through them takes long
+    gc.set_threshold(10_000)  # not to look for garbage again and again among all that importing torch makes
     try:
         main()
     except SystemExit as end:
