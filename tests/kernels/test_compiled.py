@@ -28,7 +28,7 @@ from kingyo.kernels.measures import (
     size_order,
 )
 from kingyo.kernels.noise import uniform
-from kingyo.kernels.passes import by_spans, has_compiler, is_compiled, running, write
+from kingyo.kernels.passes import begin_all, by_spans, has_compiler, is_compiled, prepare, running, write
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled")
 
@@ -183,7 +183,8 @@ def test_ranks_of_rows(n_rows: int, width: int, seed: int) -> None:
     wanted = row_ranks(source, base)
     sizes = (source.float() - base.float()).abs().numpy()
     order = np.argsort(sizes, axis=1, kind="stable")
-    assert np.array_equal(np.take_along_axis(wanted.reshape(n_rows, width), order, 1)[0], np.arange(width))
+    ranked = np.take_along_axis(wanted.reshape(n_rows, width), order, 1)
+    assert np.array_equal(ranked, np.broadcast_to(np.arange(width), ranked.shape))
     with running(compiled=True):
         assert np.array_equal(row_ranks(source, base), wanted)
 
@@ -231,11 +232,63 @@ def test_many_threads_give_the_same_bits() -> None:
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_threads_run_passes_as_their_caller_does(compiled: bool) -> None:
-    tensor = torch.zeros(1)
+    blend = Blend(shape=(1,), terms=(Term(source=torch.zeros(1), factor=1.0),))
     with running(compiled=compiled, threads=2):
-        told = by_spans(4_000_000, lambda _: (is_compiled([tensor]), threading.get_ident()))
+        told = by_spans(4_000_000, lambda _: (is_compiled(blend), threading.get_ident()))
     assert {each for each, _ in told} == {compiled}
     assert len(told) == 2 and threading.get_ident() not in {thread for _, thread in told}
+
+
+def test_many_fillings_are_shared_between_threads() -> None:
+    """Whatever the cuts, and with what the reference must do among them."""
+    sizes = [1, 17, 40_000, 3, 100_000, 33_000, 5]
+    worlds = [make(i, n, 2, [torch.bfloat16] * 3) for i, n in enumerate(sizes)]
+    keeps_ = (None, Chance(key=(1, 2), density=0.3), Band(low=Limit(least=0.004, before=7)))
+    blends_ = [
+        Blend(
+            shape=(n,),
+            terms=tuple(Term(source=each, factor=0.5, keep=keeps_[i % 3]) for each in sources),
+            base=base if i != 1 else None,
+            elect=i % 2 == 0,
+        )
+        for i, (n, (sources, base)) in enumerate(zip(sizes, worlds, strict=True))
+    ]
+    results: list[Tensor | Blend] = [*blends_, whole(blends_[2])]
+    wanted = [(each if isinstance(each, Tensor) else whole(each)).bfloat16() for each in results]
+    for threads in (1, 2, 3):
+        got = [torch.zeros_like(each) for each in wanted]
+        with running(compiled=True, threads=threads):
+            fillings = [
+                prepare(each, (0, place.numel()), place) for each, place in zip(results, got, strict=True)
+            ]
+            assert begin_all(fillings)() == [True] * len(results)
+        assert all(same_bits(a, b) for a, b in zip(got, wanted, strict=True))
+
+
+def test_what_is_not_finite_among_many_is_told() -> None:
+    (source,), base = make(0, 100, 1, [torch.float32] * 2)
+    bad = source.clone()
+    bad[3] = float("nan")
+    blends_ = [
+        Blend(shape=(100,), terms=(Term(source=each, factor=1.0),), base=base) for each in (source, bad)
+    ]
+    with running(compiled=True):
+        fillings = [prepare(each, (0, 100), torch.empty(100)) for each in (*blends_, blends_[0])]
+        assert begin_all(fillings)() == [True, False, True]
+
+
+def test_a_keep_of_ones_own_runs_by_the_reference() -> None:
+    class Odd:
+        def thin(self, delta: Tensor, span: tuple[int, int]) -> None:
+            delta[span[0] % 2 :: 2] = 0.0
+
+    (source,), base = make(0, 101, 1, [torch.bfloat16] * 2)
+    blend = Blend(shape=(101,), terms=(Term(source=source, factor=1.0, keep=Odd()),), base=base)
+    got = torch.empty(101)
+    with running(compiled=True):
+        assert write(blend, (0, 101), got)
+        assert kept_magnitude(source, base, Odd(), 1.0) > 0
+    assert torch.equal(got, whole(blend))
 
 
 def test_numpy_adds_an_outer_axis_in_order() -> None:

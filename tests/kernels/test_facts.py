@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,13 @@ from hypothesis import strategies as st
 
 from kingyo.kernels.facts import PASSING, Facts
 
+
+def found(facts: Facts, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    fact = facts.get(name)
+    assert fact is not None
+    return fact
+
+
 KINDS = (np.float64, np.int64, np.int32, np.uint32, np.uint16)
 
 
@@ -18,12 +27,13 @@ KINDS = (np.float64, np.int64, np.int32, np.uint32, np.uint16)
 def test_it_keeps_its_bound(writes: list[tuple[int, int]], limit: int) -> None:
     facts = Facts(limit)
     for name, length in writes:
-        facts[str(name)] = np.full(length, name, dtype=np.float64)
-        assert facts.n_bytes == sum(facts[each].nbytes for each in facts) <= limit
-    for name in list(facts):
-        assert set(facts[name].tolist()) <= {float(name)}
-        del facts[name]
-    assert facts.n_bytes == 0 and len(facts) == 0
+        facts.put(str(name), np.full(length, name, dtype=np.float64))
+        kept = [found for each in range(10) if (found := facts.get(str(each))) is not None]
+        assert facts.n_bytes == sum(fact.nbytes for fact in kept) <= limit
+        assert facts.has_room(limit // 4) or facts.n_bytes > limit // 2
+    for name in range(10):
+        found = facts.get(str(name))
+        assert found is None or set(found.tolist()) <= {float(name)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -31,17 +41,17 @@ def test_it_keeps_its_bound(writes: list[tuple[int, int]], limit: int) -> None:
 def test_another_process_finds_them(tmp_path: Path, kind: type, shape: tuple[int, ...]) -> None:
     written = Facts(file=tmp_path / "facts.sqlite")
     fact = np.arange(np.prod(shape)).astype(kind).reshape(shape)
-    written["a\nb"] = fact
-    written[f"{PASSING}limit"] = fact
+    written.put("a\nb", fact)
+    written.put(f"{PASSING}limit", fact)
     written.flush()
     read = Facts(file=tmp_path / "facts.sqlite")
-    assert read["a\nb"].dtype == fact.dtype and np.array_equal(read["a\nb"], fact)
+    assert found(read, "a\nb").dtype == fact.dtype and np.array_equal(found(read, "a\nb"), fact)
     assert read.get(f"{PASSING}limit") is None and read.get("other") is None
 
 
 def test_what_is_large_stays_in_memory(tmp_path: Path) -> None:
     written = Facts(file=tmp_path / "facts.sqlite")
-    written["ranks"] = np.zeros(1 << 20, dtype=np.int32)
+    written.put("ranks", np.zeros(1 << 20, dtype=np.int32))
     written.flush()
     assert written.get("ranks") is not None
     assert Facts(file=tmp_path / "facts.sqlite").get("ranks") is None
@@ -52,13 +62,26 @@ def test_a_broken_file_costs_nothing_but_itself(tmp_path: Path, content: bytes) 
     file = tmp_path / "facts.sqlite"
     file.write_bytes(content)
     facts = Facts(file=file)
-    facts["a"] = np.ones(3)
+    facts.put("a", np.ones(3))
     facts.flush()
-    assert np.array_equal(facts["a"], np.ones(3))
+    assert np.array_equal(found(facts, "a"), np.ones(3))
+
+
+def test_rows_that_are_not_what_was_written_count_as_unknown(tmp_path: Path) -> None:
+    file = tmp_path / "facts.sqlite"
+    facts = Facts(file=file)
+    facts.put("a", np.ones(3))
+    facts.put("b", np.ones(3))
+    facts.flush()
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE fact SET data = ? WHERE name = 'a'", (b"short",))
+        database.execute("UPDATE fact SET dtype = 'nonsense' WHERE name = 'b'")
+    read = Facts(file=file)
+    assert read.get("a") is None and read.get("b") is None
 
 
 def test_a_folder_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
     facts = Facts(file=tmp_path / "gone" / "facts.sqlite")
-    facts["a"] = np.ones(3)
+    facts.put("a", np.ones(3))
     facts.flush()
-    assert np.array_equal(facts["a"], np.ones(3))
+    assert np.array_equal(found(facts, "a"), np.ones(3))

@@ -5,7 +5,7 @@ It reads safetensors only, executes nothing that a checkpoint brings along, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 from kingyo.checkpoints.files import read_config, read_json, read_weights
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
-from kingyo.checkpoints.mapping import map_tensor
+from kingyo.checkpoints.mapping import MappedFiles, map_tensor
 from kingyo.checkpoints.quantised import refuse_quantised
 from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
@@ -89,6 +89,13 @@ class Checkpoint:
         Raises:
             KingyoError: it has no such tensor, and none that is tied to it.
         """
+        return self._read(name, map_tensor)
+
+    def read_from(self, name: str, files: MappedFiles) -> Tensor:
+        """The same, of files that stay mapped."""
+        return self._read(name, files.tensor)
+
+    def _read(self, name: str, map_large: Callable[[TensorInfo], Tensor]) -> Tensor:
         if name in self._kept:
             return self._kept[name]
         home = self.home(name)
@@ -96,10 +103,10 @@ class Checkpoint:
             remedy = suggest(name, self.tensors)
             raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
         if home != name:
-            return self.read(home)
+            return self._read(home, map_large)
         info = self.tensors[name]
         if info.n_bytes >= _KEPT_BELOW:
-            return map_tensor(info)
+            return map_large(info)
         self._kept[name] = map_tensor(info).clone()  # a mapping would keep its file open
         return self._kept[name]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from threading import Lock
 
@@ -22,8 +21,8 @@ _LARGEST_ON_DISK = 1 << 20  # bytes; what is larger is measured again sooner tha
 _COMMIT_EVERY = 64
 
 
-class Facts(MutableMapping[str, Fact]):
-    """A mapping that forgets; several threads may use it.
+class Facts:
+    """Measures by name. It forgets; several threads may use it.
 
     Args:
         max_bytes: how much it may keep in memory.
@@ -37,18 +36,19 @@ class Facts(MutableMapping[str, Fact]):
         self._disk = None if file is None else _Disk(file)
         self.n_bytes = 0
 
-    def __getitem__(self, name: str) -> Fact:
+    def get(self, name: str) -> Fact | None:
+        """What is known by a name."""
         with self._lock:
             if name in self._kept:
                 self._kept.move_to_end(name)
                 return self._kept[name]
             found = None if self._disk is None else self._disk.read(name)
-            if found is None:
-                raise KeyError(name)
-            self._keep(name, found)
+            if found is not None:
+                self._keep(name, found)
             return found
 
-    def __setitem__(self, name: str, fact: Fact) -> None:
+    def put(self, name: str, fact: Fact) -> None:
+        """Keep it, as long as there is room."""
         with self._lock:
             self._keep(name, fact)
             if self._disk is not None and fact.nbytes <= _LARGEST_ON_DISK and not name.startswith(PASSING):
@@ -58,16 +58,6 @@ class Facts(MutableMapping[str, Fact]):
         """Whether so much more can be kept; a quarter is left to what is small."""
         with self._lock:
             return self.n_bytes + n_bytes <= 0.75 * self._max_bytes
-
-    def __delitem__(self, name: str) -> None:
-        with self._lock:
-            self.n_bytes -= self._kept.pop(name).nbytes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._kept))
-
-    def __len__(self) -> int:
-        return len(self._kept)
 
     def flush(self) -> None:
         """Make what was written to disk last."""
@@ -111,8 +101,11 @@ class _Disk:
             return None
         if row is None:
             return None
-        shape = tuple(int(length) for length in str(row[1]).split())
-        return np.frombuffer(row[2], dtype=row[0]).reshape(shape)
+        try:
+            shape = tuple(int(length) for length in str(row[1]).split())
+            return np.frombuffer(row[2], dtype=row[0]).reshape(shape)
+        except (TypeError, ValueError):  # not what was written
+            return None
 
     def write(self, name: str, fact: Fact) -> None:
         if self._db is None:

@@ -12,7 +12,8 @@ The text has five parts, as in ``bb/b/b/c./en``, and behind them a digest:
 - what is kept of each source: ``.`` all, ``l`` the largest, ``m`` those but for the very largest, ``c`` by
   chance, ``r`` by chance and a rank of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance;
 - switches: ``e`` elect, ``q`` by equal votes, ``n`` normalize, ``p`` by positive shares, ``s`` only what
-  varies most, ``x`` scale.
+  varies most, ``x`` scale; of measures ``v`` the variance, ``g`` products, ``2`` squares, ``a`` magnitudes,
+  ``k`` rounded magnitudes.
 """
 
 # pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false, reportPrivateImportUsage=false
@@ -29,7 +30,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kingyo.kernels import lanes, steps
+from kingyo.kernels import blocks, lanes, packed, steps
 from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT
 from kingyo.kernels.lanes import DOUBLE, I16, I32, I64, Lanes, everywhere
 from kingyo.kernels.steps import Pass, blended, rows, variance, write
@@ -48,8 +49,10 @@ def compiled(function):
         return njit(nogil=True, error_model="numpy")(function)
 
 
-_TEXT_FIRST = (types.uint64[::1], types.float32[::1], types.uint32[::1], types.int64, types.int64)
-"""What follows the description in every function: addresses, numbers, keys, start and stop."""
+_ONE = (types.uint64[::1], types.float32[::1], types.uint32[::1], types.int64, types.int64)
+"""What follows the description in most functions: addresses, numbers, keys, start and stop."""
+_MANY = (types.uint64[:, ::1], types.float32[:, ::1], types.uint32[:, ::1], types.int64[:, ::1])
+"""The same of many passes, starts and stops in one array."""
 
 
 class Described:
@@ -57,12 +60,12 @@ class Described:
 
     Args:
         function: in the subset of Python that numba compiles; its first argument is the description.
-        more: the types of its arguments behind start and stop.
+        kinds: the types of its other arguments.
     """
 
-    def __init__(self, function, *more) -> None:
+    def __init__(self, function, *kinds) -> None:
         self._compiled = compiled(function)
-        self._types = (*_TEXT_FIRST, *more)
+        self._types = kinds
         self._entries = {}
 
     def __call__(self, text: str, *arguments):
@@ -80,7 +83,7 @@ class Described:
 @cache
 def _made_of() -> str:
     """A digest of the code behind this one, of which numba does not know: it keeps what it made of a text."""
-    sources = (Path(module.__file__).read_bytes() for module in (lanes, steps))
+    sources = (Path(module.__file__).read_bytes() for module in (blocks, lanes, packed, steps))
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
@@ -226,6 +229,12 @@ def _blend_span(text, addresses, numbers, keys, start, stop):
     return _blend(text, addresses, numbers, keys, start, stop)
 
 
+def _blends_span(text, addresses, numbers, keys, spans, worst):
+    """The same of many passes of one description, a row of each array for each."""
+    for i in range(spans.shape[0]):
+        worst[i] = _blend(text, addresses[i], numbers[i], keys[i], spans[i, 0], spans[i, 1])
+
+
 def _sums_span(text, addresses, numbers, keys, start, stop, found, rounder):
     """Sums of each block of a span that begins with a block; ``found`` is float64, (blocks, sums)."""
     n_sums = found.shape[1]
@@ -361,10 +370,13 @@ def _scatter(before, shift, mask, places, after):
         places[value] += np.uint32(1)
 
 
-blend = Described(_blend_span)
-sizes = Described(_sizes_span)
-sums = Described(_sums_span, types.float64[:, ::1], types.float64)
-histogram = Described(_histogram_span, types.int64[::1], types.float32[::1])
-collect = Described(_collect_span, types.uint32, types.float32[::1], types.uint32[::1], types.int64[::1])
-ranks = Described(_ranks_span, types.int64, types.float32[::1], types.uint16[::1])
-long_ranks = Described(_ranks_span, types.int64, types.float32[::1], types.int32[::1])
+blend = Described(_blend_span, *_ONE)
+blends = Described(_blends_span, *_MANY, types.uint32[::1])
+sizes = Described(_sizes_span, *_ONE)
+sums = Described(_sums_span, *_ONE, types.float64[:, ::1], types.float64)
+histogram = Described(_histogram_span, *_ONE, types.int64[::1], types.float32[::1])
+collect = Described(
+    _collect_span, *_ONE, types.uint32, types.float32[::1], types.uint32[::1], types.int64[::1]
+)
+ranks = Described(_ranks_span, *_ONE, types.int64, types.float32[::1], types.uint16[::1])
+long_ranks = Described(_ranks_span, *_ONE, types.int64, types.float32[::1], types.int32[::1])

@@ -13,6 +13,15 @@ SHIFT: np.uint32
 def blend(
     text: str, addresses: _Addresses, numbers: _Floats, keys: _Keys, start: int, stop: int, /
 ) -> int: ...
+def blends(
+    text: str,
+    addresses: _Addresses,
+    numbers: _Floats,
+    keys: _Keys,
+    spans: _Integers,
+    worst: NDArray[np.uint32],
+    /,
+) -> None: ...
 def sums(
     text: str,
     addresses: _Addresses,

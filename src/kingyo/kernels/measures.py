@@ -124,7 +124,7 @@ def size_order(source: Tensor, base: Tensor) -> Order:
 def limit_of(source: Tensor, base: Tensor, order: Order, count: int) -> Limit:
     """``largest``, where ``size_order`` is known; ``count`` is from 1 to the number of entries."""
     place = int(order[count - 1])
-    theta, start = (np.float32(tensor.view(-1)[place].item()) for tensor in (source, base))
+    theta, start = (np.float32(tensor.reshape(-1)[place].item()) for tensor in (source, base))
     least = abs(float(theta - start))
     return Limit(least=float("inf"), before=0) if math.isnan(least) else Limit(least=least, before=place + 1)
 
@@ -170,8 +170,7 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
 
 
 def _is_compiled(blend: Blend) -> bool:
-    tensors = [term.source for term in blend.terms]
-    return blend.n_elements > 0 and is_compiled([*tensors, *([] if blend.base is None else [blend.base])])
+    return blend.n_elements > 0 and is_compiled(blend)
 
 
 def _blend(

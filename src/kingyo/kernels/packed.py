@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from kingyo.kernels.keep import Band, Chance, Limit, RankedChance
 _LETTERS = {torch.bfloat16: "b", torch.float16: "h", torch.float32: "f"}
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
+_KNOWN = (Band, Chance, RankedChance)
 MOST_SOURCES = 16
 SHARED, PER_SOURCE = 2, 4
 """How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
@@ -45,10 +46,13 @@ class Packed(NamedTuple):
         return self.text, self.addresses, self.numbers, self.keys
 
 
-def can_be_packed(tensors: Sequence[Tensor | None]) -> bool:
-    """Whether a compiled pass can read these tensors; None is none."""
-    return len(tensors) <= MOST_SOURCES + 2 and all(
-        tensor is None or (tensor.is_cpu and tensor.dtype in _LETTERS) for tensor in tensors
+def can_be_packed(blend: Blend, out: Tensor | None = None) -> bool:
+    """Whether a compiled pass can read this blend, and write it to a place."""
+    tensors = [*(term.source for term in blend.terms), blend.base, out]
+    return (
+        0 < len(blend.terms) <= MOST_SOURCES
+        and all(each is None or (each.is_cpu and each.dtype in _LETTERS) for each in tensors)
+        and all(term.keep is None or type(term.keep) in _KNOWN for term in blend.terms)
     )
 
 

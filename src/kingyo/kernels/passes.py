@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,9 +72,9 @@ def running(*, compiled: bool, threads: int = 1) -> Generator[Running]:
             pool.shutdown(cancel_futures=True)
 
 
-def is_compiled(tensors: Sequence[Tensor]) -> bool:
-    """Whether a pass over these tensors runs compiled here."""
-    return _running.get().compiled and can_be_packed(tensors)
+def is_compiled(blend: Blend, out: Tensor | None = None) -> bool:
+    """Whether a pass over a blend, written to a place or not at all, runs compiled here."""
+    return _running.get().compiled and can_be_packed(blend, out)
 
 
 def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
@@ -96,7 +97,7 @@ def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     return list(here.pool.map(told, todo))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Filling:
     """A span of a result that is about to be computed into its place.
 
@@ -114,14 +115,11 @@ class Filling:
 
     def run(self) -> bool:
         """Compute it; return whether all is finite."""
-        if self.passes is not None:
-            from kingyo.kernels import fused
+        worst = _worst([(0, packed, span) for packed, span in self.passes or ()])
+        return _finite([self], worst)[0]
 
-            worst = 0
-            for packed, (start, stop) in self.passes:
-                worst = max(worst, fused.blend(*packed.arguments, start, stop))
-            if not has_nan(worst):
-                return not overflows(worst, self.out.dtype)
+    def by_reference(self) -> bool:
+        """The same, by the reference."""
         finite = True
         for start, stop in spans(self.span[1] - self.span[0]):
             part = self.out[start:stop].copy_(self._block((self.span[0] + start, self.span[0] + stop)))
@@ -134,6 +132,84 @@ class Filling:
         return self.result.block(span)
 
 
+def begin_all(fillings: Sequence[Filling]) -> Callable[[], list[bool]]:
+    """Compute several, shared between the threads there are; what has one description by one call.
+
+    Returns:
+        Waits for the end; tells of each whether all is finite.
+    """
+    here = _running.get()
+    passes = [
+        (i, packed, span) for i, filling in enumerate(fillings) for packed, span in filling.passes or ()
+    ]
+    if here.pool is None:
+        worst = _worst(passes)
+        return lambda: _finite(fillings, worst)
+    begun = [here.pool.submit(_worst, share) for share in _shares(passes, here.threads)]
+    return lambda: _finite(fillings, [each for future in begun for each in future.result()])
+
+
+_Pass = tuple[int, Packed, Span]
+"""Which filling it belongs to, its description, and which elements."""
+
+
+def _finite(fillings: Sequence[Filling], worst: Sequence[tuple[int, int]]) -> list[bool]:
+    """What is known of each filling by the bits of its largest magnitudes; the reference does the rest."""
+    largest: dict[int, int] = {}
+    for i, bits in worst:
+        largest[i] = max(largest.get(i, 0), bits)
+    found: list[bool] = []
+    for i, filling in enumerate(fillings):
+        bits = largest.get(i, 0)
+        is_done = filling.passes is not None and not has_nan(bits)
+        found.append(not overflows(bits, filling.out.dtype) if is_done else filling.by_reference())
+    return found
+
+
+def _shares(passes: Sequence[_Pass], n: int) -> list[list[_Pass]]:
+    """As many elements for each of n threads."""
+    total = sum(stop - start for _, _, (start, stop) in passes)
+    size = max(BLOCK, -(-total // n))
+    shares: list[list[_Pass]] = [[]]
+    room = size
+    for i, packed, (start, stop) in passes:
+        first = start
+        while stop - first > room:
+            shares[-1].append((i, packed, (first, first + room)))
+            first += room
+            shares.append([])
+            room = size
+        shares[-1].append((i, packed, (first, stop)))
+        room -= stop - first
+    return shares
+
+
+def _worst(passes: Sequence[_Pass]) -> list[tuple[int, int]]:
+    """Run passes; of each its filling, and the bits of its largest magnitude."""
+    alike: dict[str, list[_Pass]] = {}
+    for each in passes:
+        alike.setdefault(each[1].text, []).append(each)
+    return [pair for text, group in alike.items() for pair in _worst_of(text, group)]
+
+
+def _worst_of(text: str, passes: Sequence[_Pass]) -> list[tuple[int, int]]:
+    from kingyo.kernels import fused
+
+    if len(passes) == 1:
+        i, packed, span = passes[0]
+        return [(i, fused.blend(*packed.arguments, *span))]
+    found = np.empty(len(passes), dtype=np.uint32)
+    fused.blends(
+        text,
+        np.array([packed.addresses for _, packed, _ in passes]),
+        np.array([packed.numbers for _, packed, _ in passes]),
+        np.array([packed.keys for _, packed, _ in passes]),
+        np.array([span for _, _, span in passes], dtype=np.int64),
+        found,
+    )
+    return [(i, bits) for (i, _, _), bits in zip(passes, found.tolist(), strict=True)]
+
+
 def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
     """Say how a span of a result is computed here, and compute nothing yet.
 
@@ -142,20 +218,13 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
         span: which elements.
         out: where they go.
     """
-    if not isinstance(result, Blend) or not _can_fuse(result, out):
-        return Filling(result, span, out)
+    if not isinstance(result, Blend) or not is_compiled(result, out):
+        return Filling(result=result, span=span, out=out)
     first = out.data_ptr() - span[0] * out.element_size()
-    return Filling(result, span, out, tuple(pack(result, span, first, out.dtype)))
+    passes = tuple(pack(result, span, first, out.dtype))
+    return Filling(result=result, span=span, out=out, passes=passes)
 
 
 def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:
     """Compute a span of a result into its place; see ``prepare``. Returns whether all are finite."""
     return prepare(result, span, out).run()
-
-
-def _can_fuse(blend: Blend, out: Tensor) -> bool:
-    return (
-        _running.get().compiled
-        and bool(blend.terms)
-        and can_be_packed([*(term.source for term in blend.terms), blend.base, out])
-    )

@@ -18,7 +18,7 @@ from torch import Tensor
 from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.facts import Facts
-from kingyo.kernels.passes import Filling, Running, by_spans, prepare, running, write
+from kingyo.kernels.passes import Filling, Running, begin_all, by_spans, prepare, running, write
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
 
@@ -71,11 +71,12 @@ def execute(
     chosen = how or How()
     threads = chosen.threads or torch.get_num_threads()
     with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads) as here:
+        if sink.is_in_place:
+            _in_place(jobs, read, sink, facts, chosen)
+            return
         for group in _groups(jobs):
             if len(group) == 1:
                 _run(group[0], result(group[0], read, facts), sink, chosen, read)
-            elif here.pool is None and sink.is_in_place:
-                _one_by_one(group, read, sink, facts, chosen)
             else:
                 _side_by_side(
                     group, here, lambda job: _run(job, result(job, read, facts), sink, chosen, read)
@@ -89,19 +90,28 @@ def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
     return "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM
 
 
-def _one_by_one(jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None, how: How) -> None:
-    """Small tensors by one thread: first all of Python's work, then the memory's, which would drive it out of
-    the caches after each tensor.
+def _in_place(jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None, how: How) -> None:
+    """First Python's work for a group of tensors, then the memory's, which would drive it out of the caches
+    after each tensor; with more threads, that of one group beside Python's for the next.
     """
-    fillings: list[tuple[TensorJob, Filling]] = []
-    for job in jobs:
-        span = 0, _size(job)
-        merged, place = result(job, read, facts), sink.place(job, span)
-        fillings.append((job, prepare(merged, span, place)))
-    for job, filling in fillings:
-        if not filling.run() and not how.nonfinite:
-            raise not_finite(job, read)
-        sink.take(job, filling.span, filling.out)
+    begun: Sequence[tuple[TensorJob, Filling]] = ()
+    finite: Callable[[], list[bool]] = list
+
+    def end() -> None:
+        for (job, filling), is_finite in zip(begun, finite(), strict=True):
+            if not is_finite and not how.nonfinite:
+                raise not_finite(job, read)
+            sink.take(job, filling.span, filling.out)
+
+    for group in _groups(jobs):
+        fillings: list[tuple[TensorJob, Filling]] = []
+        for job in group:
+            span = 0, _size(job)
+            merged, place = result(job, read, facts), sink.place(job, span)
+            fillings.append((job, prepare(merged, span, place)))
+        end()
+        begun, finite = fillings, begin_all([filling for _, filling in fillings])
+    end()
 
 
 def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.fitted import FittedCheckpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.checkpoints.mapping import MappedFiles
 from kingyo.checkpoints.reference import whole_model
 from kingyo.errors import KingyoError, suggest
 from kingyo.kernels.facts import Facts
@@ -42,6 +43,7 @@ class Sources(Mapping[str, Checkpoint]):
         self.aligned: dict[str, Alignment] = {}
         self.agreements: dict[str, Agreement] = {}
         self._mapped: dict[tuple[str, str], Tensor] = {}
+        self._files = MappedFiles()
         self._stamps: dict[str, object] = {}
 
     def __getitem__(self, reference: str) -> Checkpoint:
@@ -65,9 +67,9 @@ class Sources(Mapping[str, Checkpoint]):
         found = self._mapped.get((reference, tensor))
         if found is None:
             checkpoint = self._checkpoints[reference]
-            found = checkpoint.read(tensor)
-            if type(checkpoint) is Checkpoint:  # others compute their tensors: that is memory, not a file's
-                self._mapped[reference, tensor] = found
+            if type(checkpoint) is not Checkpoint:  # a tensor that is computed is memory, not a file's
+                return checkpoint.read(tensor)
+            found = self._mapped[reference, tensor] = checkpoint.read_from(tensor, self._files)
         return found
 
     def check_unchanged(self) -> None:

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from kingyo.kernels import Blend, Keep, RankedChance
+from kingyo.kernels.facts import PASSING, Fact
 from kingyo.kernels.measures import row_ranks
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, rescaling
 
+_RANKS = f"{PASSING}row ranks"
 _EPSILON = Parameter(
     name="epsilon",
     doc="How far the chance of a row's largest entry lies above density, and that of its smallest below.",
@@ -80,7 +82,7 @@ class Della:
             density = values.each("density")[i]
             if density >= 1.0 or not base.numel():
                 return None, 1.0
-            ranks = context.recall("row ranks", (i,), lambda: row_ranks(sources[i], base))
+            ranks = _ranks(sources, base, i, context)
             last = max(1, row_length(base.shape)) - 1
             reach = min(values.each("epsilon")[i], density, 1 - density) if last else 0.0
             kept = RankedChance(
@@ -95,6 +97,17 @@ class Della:
             return kept, rescaling(sources, base, i, kept, context)
 
         return blend(sources, base, values, elect=self.elect, keep=drop)
+
+
+def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> Fact:
+    """Ranks of one source, remembered as long as there is room."""
+    known = context.known(_RANKS, (source,))
+    if known is not None:
+        return known
+    found = row_ranks(sources[source], base)
+    if context.has_room(found.nbytes):
+        context.recall(_RANKS, (source,), lambda: found)
+    return found
 
 
 def row_length(shape: Sequence[int]) -> int:
