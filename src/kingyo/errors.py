@@ -27,6 +27,12 @@ class KingyoError(ValueError):
         self.remedy = remedy
         super().__init__(f"{argument}: expected {expected}; received {received.rstrip('.')}. {remedy}")
 
+    def placed(self, where: str) -> KingyoError:
+        """The same, with the place of what is wrong before it: a file, an entry, the name of a recipe."""
+        return KingyoError(
+            f"{where}: {self.argument}", expected=self.expected, received=self.received, remedy=self.remedy
+        )
+
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "Did you mean 'x'?" for the nearest known name, or the list of all when none is near."""

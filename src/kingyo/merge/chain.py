@@ -156,9 +156,4 @@ def _plan(name: str | None, recipe: Recipe, sources: Sources) -> Plan:
     except KingyoError as error:
         if name is None:
             raise
-        raise KingyoError(
-            f"{name}: {error.argument}",
-            expected=error.expected,
-            received=error.received,
-            remedy=error.remedy,
-        ) from error
+        raise error.placed(name) from error

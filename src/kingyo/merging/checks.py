@@ -59,14 +59,14 @@ def check_output(request: Request, targets: Sequence[tuple[Path, Plan, int]]) ->
             if not is_published(out):  # else the writer knows whether it is the same
                 check_free(out, force=request.force)
         except KingyoError as error:
-            yield _error(error)
+            yield Finding.of(error)
         except OSError as error:
-            yield _error(unwritable(out, error))
+            yield Finding.of(unwritable(out, error))
     for out, plan, _ in targets:
         try:
             check_no_source(plan, out)
         except KingyoError as error:
-            yield _error(error)
+            yield Finding.of(error)
     yield from _room(request.out, targets)
     for like in {id(plan.like): plan.like for _, plan, _ in targets}.values():
         yield from _code(like, is_copied=request.copy_code)
@@ -95,19 +95,19 @@ def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Fi
             found = compare(folders, is_aligned=is_aligned)
             yield from (each for each in found if each.received != "the same files")
         except KingyoError as error:
-            yield _error(error)
+            yield Finding.of(error)
 
 
 def _room(out: Path, targets: Sequence[tuple[Path, Plan, int]]) -> Iterator[Finding]:
     parent = existing_parent(out)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = PermissionError(13, "Permission denied" if parent.is_dir() else f"{parent} is no folder")
-        yield _error(unwritable(out, reason))
+        yield Finding.of(unwritable(out, reason))
         return
     needed = sum(n_bytes - _finished(target) for target, _, n_bytes in targets)
     free = shutil.disk_usage(parent).free
     if needed > free:
-        yield _error(no_room(out, needed, free))
+        yield Finding.of(no_room(out, needed, free))
 
 
 def _finished(out: Path) -> int:
@@ -139,16 +139,6 @@ def _code(like: Checkpoint, *, is_copied: bool) -> Iterator[Finding]:
         remedy="Read it before you trust it."
         if is_copied
         else "Say --copy-code if the result needs it: it is copied, and still not run.",
-    )
-
-
-def _error(error: KingyoError) -> Finding:
-    return Finding(
-        level="error",
-        argument=error.argument,
-        expected=error.expected,
-        received=error.received,
-        remedy=error.remedy,
     )
 
 

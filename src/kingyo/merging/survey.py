@@ -111,7 +111,7 @@ def survey(request: Request) -> Survey:
     known = {(error.expected, error.received) for error in more}
     first = [error for error in refused if (error.expected, error.received) not in known]
     targets, misnamed = _targets(book, steps, request)
-    findings = [*map(_as_finding, (*first, *more)), *misnamed]
+    findings = [*map(Finding.of, (*first, *more)), *misnamed]
     for step in book.steps:
         findings += check_models(step.recipe, steps.models, steps.plans.get(step.name))
     origins = _origins(book.steps, steps.models, request.folder)
@@ -130,12 +130,15 @@ def _seeded(book: RecipeBook, seed: int | None) -> RecipeBook:
 
 def _wrong_with(step: NamedRecipe, models: Mapping[str, Checkpoint], folder: Path) -> Iterator[KingyoError]:
     """More of what is wrong with a recipe that could not be planned."""
-    recipe, start = step.recipe, "" if step.name is None else f"{step.name}: "
+    for error in _mistakes(step.recipe, models, folder):
+        yield error if step.name is None else error.placed(step.name)
+
+
+def _mistakes(recipe: Recipe, models: Mapping[str, Checkpoint], folder: Path) -> Iterator[KingyoError]:
     try:
-        for error in parameter_errors(recipe, METHODS.get(recipe.merge_method, folder)):
-            yield _placed(error, start)
+        yield from parameter_errors(recipe, METHODS.get(recipe.merge_method, folder))
     except KingyoError as error:
-        yield _placed(error, start)
+        yield error
     opened = [models[reference] for reference in recipe.references if reference in models]
     is_whole = recipe.sources and not recipe.parts and not recipe.tokenizer and not recipe.tokenizer_source
     if is_whole and opened:
@@ -144,13 +147,7 @@ def _wrong_with(step: NamedRecipe, models: Mapping[str, Checkpoint], folder: Pat
             try:
                 fit(like, [other], resize=recipe.resize)
             except KingyoError as error:
-                yield _placed(error, start)
-
-
-def _placed(error: KingyoError, start: str) -> KingyoError:
-    return KingyoError(
-        f"{start}{error.argument}", expected=error.expected, received=error.received, remedy=error.remedy
-    )
+                yield error
 
 
 def _targets(
@@ -182,7 +179,8 @@ def _targets(
 
 def _reproduces(book: RecipeBook, steps: PlannedSteps) -> Reproduces:
     """The narrowest promise of all methods; a LoRA is a matrix product, which libraries round as they do."""
-    promises = {reproduces(steps.plans[step.name].method) for step in book.steps if step.name in steps.plans}
+    plans = (steps.plans[step.name] for step in book.steps if step.name in steps.plans)
+    promises: set[Reproduces] = {reproduces(plan.method) for plan in plans}
     named = {reference for step in book.steps for reference in step.recipe.references}
     if any(isinstance(steps.models.get(reference), AdaptedCheckpoint) for reference in named):
         promises.add("on one machine")
@@ -235,16 +233,6 @@ def _references(recipe: Recipe) -> tuple[str, ...]:
         return all_references(recipe)
     except KingyoError:  # it is among the errors already
         return recipe.references
-
-
-def _as_finding(error: KingyoError) -> Finding:
-    return Finding(
-        level="error",
-        argument=error.argument,
-        expected=error.expected,
-        received=error.received,
-        remedy=error.remedy,
-    )
 
 
 def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:

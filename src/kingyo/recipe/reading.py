@@ -170,8 +170,4 @@ def _check_keys(pairs: Mapping[str, object], known: tuple[str, ...], where: str)
 
 def _placed(error: KingyoError, where: str) -> KingyoError:
     """The error with its place in the file, unless it has one."""
-    if error.argument.startswith(where):
-        return error
-    return KingyoError(
-        f"{where}: {error.argument}", expected=error.expected, received=error.received, remedy=error.remedy
-    )
+    return error if error.argument.startswith(where) else error.placed(where)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from kingyo.errors import KingyoError
 from kingyo.vocabulary.files import stored_files
@@ -35,6 +35,17 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.level}: {self.error}"
+
+    @classmethod
+    def of(cls, error: KingyoError) -> Self:
+        """An error that was found and not raised."""
+        return cls(
+            level="error",
+            argument=error.argument,
+            expected=error.expected,
+            received=error.received,
+            remedy=error.remedy,
+        )
 
     @property
     def error(self) -> KingyoError:
