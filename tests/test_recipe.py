@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.recipe import Conditional, Recipe, Source, Value, load_recipe, load_recipes
+from kingyo.recipe import Conditional, Recipe, Source, Value, Word, load_recipe, load_recipes, look_up
 from kingyo.recipe.one import KEYS
 
 numbers = st.floats(-3, 3)
@@ -42,6 +42,14 @@ def recipe(**changes: Value) -> Recipe:
     return Recipe(merge_method="ties", sources=(Source(model="a", parameters=changes), Source(model="b")))
 
 
+def value_of(
+    recipe: Recipe, parameter: str, source: int | None, tensor: str, depth: float | None
+) -> Word | None:
+    """What a source (None: the recipe alone) says of a tensor."""
+    own = () if source is None else (recipe.sources[source].parameters,)
+    return look_up((*own, recipe.parameters), parameter, tensor, depth)
+
+
 @given(recipes)
 def test_yaml_gives_it_back(recipe: Recipe) -> None:
     import yaml
@@ -67,7 +75,7 @@ def test_a_recipe_keeps_its_own_copy() -> None:
     mutable: dict[str, Value] = {"weight": 1.0}
     made = Recipe(merge_method="linear", sources=(Source(model="a", parameters=mutable),), parameters=mutable)
     mutable["weight"] = 2.0
-    assert made.value_of("weight", 0, "x", 0.0) == made.value_of("weight", None, "x", 0.0) == 1.0
+    assert value_of(made, "weight", 0, "x", 0.0) == value_of(made, "weight", None, "x", 0.0) == 1.0
 
 
 def test_the_source_comes_before_the_recipe() -> None:
@@ -76,10 +84,10 @@ def test_the_source_comes_before_the_recipe() -> None:
         sources=(Source(model="a", parameters={"weight": 0.25}), Source(model="b")),
         parameters={"weight": 0.75},
     )
-    assert made.value_of("weight", 0, "x", 0.0) == 0.25
-    assert made.value_of("weight", 1, "x", 0.0) == 0.75
-    assert made.value_of("weight", None, "x", 0.0) == 0.75
-    assert made.value_of("density", 0, "x", 0.0) is None
+    assert value_of(made, "weight", 0, "x", 0.0) == 0.25
+    assert value_of(made, "weight", 1, "x", 0.0) == 0.75
+    assert value_of(made, "weight", None, "x", 0.0) == 0.75
+    assert value_of(made, "density", 0, "x", 0.0) is None
 
 
 def test_the_first_matching_filter_decides() -> None:
@@ -90,9 +98,9 @@ def test_the_first_matching_filter_decides() -> None:
         Conditional(filter=None, value=0.4),
     )
     made = recipe(weight=entries)
-    assert made.value_of("weight", 0, "layers.1.mlp", 0.0) == 0.1
-    assert made.value_of("weight", 0, "layers.1.attn", 0.0) == 0.2
-    assert made.value_of("weight", 0, "layers.11.attn", 0.0) == 0.3
+    assert value_of(made, "weight", 0, "layers.1.mlp", 0.0) == 0.1
+    assert value_of(made, "weight", 0, "layers.1.attn", 0.0) == 0.2
+    assert value_of(made, "weight", 0, "layers.11.attn", 0.0) == 0.3
 
 
 def test_without_a_match_the_recipe_speaks() -> None:
@@ -101,23 +109,23 @@ def test_without_a_match_the_recipe_speaks() -> None:
         sources=(Source(model="a", parameters={"weight": (Conditional(filter="mlp", value=0.1),)}),),
         parameters={"weight": 0.9},
     )
-    assert made.value_of("weight", 0, "attn", 0.0) == 0.9
+    assert value_of(made, "weight", 0, "attn", 0.0) == 0.9
 
 
 @pytest.mark.parametrize(
     ("depth", "value"), [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.75, 0.5), (1.0, 0.0), (1 / 3, 2 / 3)]
 )
 def test_a_gradient_is_interpolated(depth: float, value: float) -> None:
-    assert recipe(t=(0.0, 1.0, 0.0)).value_of("t", 0, "x", depth) == pytest.approx(value)
+    assert value_of(recipe(t=(0.0, 1.0, 0.0)), "t", 0, "x", depth) == pytest.approx(value)
 
 
 def test_a_gradient_of_one_point_is_constant() -> None:
-    assert recipe(t=(0.5,)).value_of("t", 0, "x", 0.7) == 0.5
+    assert value_of(recipe(t=(0.5,)), "t", 0, "x", 0.7) == 0.5
 
 
 def test_a_gradient_needs_a_depth() -> None:
     with pytest.raises(KingyoError, match="which has no depth"):
-        recipe(t=(0.0, 1.0)).value_of("t", 0, "x", None)
+        value_of(recipe(t=(0.0, 1.0)), "t", 0, "x", None)
 
 
 MERGEKIT = """
@@ -146,9 +154,9 @@ def test_it_reads_what_people_have(tmp_path: Path) -> None:
     file.write_text(MERGEKIT, encoding="utf-8")
     read = load_recipe(file)
     assert [source.model for source in read.sources] == ["org/base", "./ja", "org/math@v2"]
-    assert read.value_of("density", 1, "x", 1.0) == 0.1  # YAML 1.1 reads 1e-1 as text
-    assert read.value_of("weight", 2, "layers.0.self_attn.q_proj", 0.5) == 0.25
-    assert read.value_of("weight", 2, "lm_head", 0.5) == 0.01
+    assert value_of(read, "density", 1, "x", 1.0) == 0.1  # YAML 1.1 reads 1e-1 as text
+    assert value_of(read, "weight", 2, "layers.0.self_attn.q_proj", 0.5) == 0.25
+    assert value_of(read, "weight", 2, "lm_head", 0.5) == 0.01
     assert read.parameters == {"normalize": True}
     assert (read.dtype, read.base_model, read.seed) == ("bfloat16", "org/base", 0)
 

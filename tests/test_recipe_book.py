@@ -48,7 +48,6 @@ def test_it_reads_what_mergekit_multi_reads(tmp_path: Path) -> None:
     book = read(tmp_path, MULTI)
     assert [step.name for step in book.steps] == ["first-merge", "second-merge", None]
     assert [step.recipe.merge_method for step in book.outputs] == ["dare_ties"]
-    assert book.models == ("org/one", "org/two", "org/three")
     assert read(tmp_path, book.to_yaml()) == book
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from kingyo.checkpoints.layers import layer_keys
+from kingyo.checkpoints.layers import find_levels
 from kingyo.checkpoints.relayered import with_layers
 from kingyo.errors import KingyoError
 from tests.checkpoints.architectures import ARCHITECTURES, build
@@ -62,6 +62,10 @@ def built_from(config: Mapping[str, Any]) -> Any:
     read = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     with torch.device("meta"):
         return getattr(transformers, config["architectures"][0])(read)
+
+
+def layer_keys(config: Config, part: str) -> tuple[str, ...]:
+    return tuple(".".join((*level.path, key)) for level in find_levels(config, part) for key in level.keys)
 
 
 @pytest.mark.parametrize("name", KEYS)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kingyo.checkpoints import Layout
 from kingyo.errors import KingyoError
-from kingyo.recipe import Recipe, Source
+from kingyo.recipe import Source, look_up
 
 WAYS = ("one", "kind", "block", "block+kind", "layers:1", "layers:2", "layers:3")
 
@@ -165,10 +165,10 @@ def test_filters_resolve_to_the_group_of_each_tensor(names: list[str], how: str)
     assert sorted(name for group in groups.values() for name in group) == sorted(names)
     values = {group: float(i) for i, group in enumerate(groups)}
     weight = layout.conditionals(how, values)
-    recipe = Recipe(merge_method="linear", sources=(Source(model="a", parameters={"weight": weight}),))
+    levels = (Source(model="a", parameters={"weight": weight}).parameters,)
     for group, members in groups.items():
         for name in members:
-            assert recipe.value_of("weight", 0, name, layout.depth(name)) == values[group], name
+            assert look_up(levels, "weight", name, layout.depth(name)) == values[group], name
 
 
 @pytest.mark.parametrize("how", ["blocks", "layers:", "layers:0", "layers:x", ""])

@@ -132,7 +132,8 @@ def test_no_model_is_overwritten_from_afar(deep: Path) -> None:
 def test_a_rooted_book_keeps_its_names(deep: Path, tmp_path: Path) -> None:
     (deep / "first").mkdir()  # a folder that happens to have the name of a recipe
     found = rooted_book(book(deep, "name: first" + FIRST, SECOND.replace("NAME", "first")), deep)
-    assert found.models == (str((deep / "ja").resolve()), str((deep / "en").resolve()))
+    named = {reference for step in found.steps for reference in step.recipe.references}
+    assert named == {str((deep / "ja").resolve()), str((deep / "en").resolve()), "first"}
     file = tmp_path / "elsewhere.yaml"
     file.write_text(found.to_yaml())
     assert load_recipes(file) == found

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kingyo.checkpoints import Layout
 from kingyo.errors import KingyoError
 from kingyo.methods import METHODS
-from kingyo.recipe import Recipe
+from kingyo.recipe import Recipe, look_up
 from kingyo.space import Bounds, ParameterSpace, parent_recipe, uniform_recipe
 
 TENSORS = [
@@ -64,8 +64,9 @@ def test_each_gene_reaches_exactly_the_tensors_of_its_group(groups: str, data: s
     recipe = found.decode(genome)
     for group, tensors in LAYOUT.groups(groups).items():
         for tensor in tensors:
-            for position, source in enumerate(SOURCES):
-                value = recipe.value_of("weight", position, tensor, LAYOUT.depth(tensor))
+            for source, merged in zip(SOURCES, recipe.sources, strict=True):
+                levels = (merged.parameters, recipe.parameters)
+                value = look_up(levels, "weight", tensor, LAYOUT.depth(tensor))
                 assert value == genes[f"weight/{source}/{group}"]
 
 
@@ -124,7 +125,7 @@ def test_powers_of_ten_are_searched_evenly() -> None:
     assert (axis.name, axis.low, axis.high) == ("log10 t/embedding", -5, -1)
     assert axis.first == pytest.approx(-3)
     recipe = found.decode((-2.0,) * len(found.axes))
-    assert recipe.value_of("t", None, TENSORS[0], 0.0) == pytest.approx(0.01)
+    assert look_up((recipe.parameters,), "t", TENSORS[0], 0.0) == pytest.approx(0.01)
     assert found.searched["t"].first == pytest.approx(1e-3)
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 

@@ -18,15 +18,7 @@ from kingyo.checkpoints.names import lacking, match_names
 from kingyo.checkpoints.tied import count_tokens, untied
 from kingyo.checkpoints.vocabulary import with_rows
 from kingyo.errors import KingyoError, suggest
-
-RESIZE = ("pad-vocab", "truncate", "base")
-"""What may be done about sizes that differ.
-
-- ``pad-vocab``: the largest vocabulary. Rows that a model lacks are the base's, else those of the first model
-  that has them, so that only models that know a token have a say in it.
-- ``truncate``: the smallest vocabulary. Rows behind it are cut off.
-- ``base``: tensors whose sizes differ are the base's, unmerged.
-"""
+from kingyo.recipe import RESIZE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,15 +60,6 @@ def count_layers(config: Config) -> int | None:
     return cast("int", config[keys[0]]) if keys else None
 
 
-def layer_keys(config: Config, part: str = "language") -> tuple[str, ...]:
-    """Where a config states the number of a part's layers, such as ``text_config.num_hidden_layers``.
-
-    Raises:
-        KingyoError: nowhere.
-    """
-    return tuple(".".join((*level.path, key)) for level in find_levels(config, part) for key in level.keys)
-
-
 def find_levels(config: Config, part: str) -> list[Level]:
     """The levels of a config that speak of a part's layers; the innermost is last.
 

@@ -28,11 +28,6 @@ class Reading:
     computed: int = 0
     jobs: tuple[TensorJob, ...] = field(default=())
 
-    @property
-    def mapped(self) -> int:
-        """Bytes of files that are in memory at once."""
-        return sum(info.n_bytes for info in self.stored)
-
 
 class Reader:
     """Knows what readings take.

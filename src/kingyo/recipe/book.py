@@ -62,13 +62,6 @@ class RecipeBook:
         needed = {reference for step in self.steps for reference in _mentions(step.recipe)}
         return nameless or tuple(step for step in self.steps if step.name not in needed)
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The models that it names and does not make itself."""
-        made = {step.name for step in self.steps}
-        named = dict.fromkeys(reference for step in self.steps for reference in step.recipe.references)
-        return tuple(reference for reference in named if reference not in made)
-
     def to_yaml(self) -> str:
         """The book as YAML of several documents, as mergekit-multi reads it."""
         return yaml.safe_dump_all([_dump(step) for step in self.steps], sort_keys=False, allow_unicode=True)
@@ -103,12 +96,7 @@ def load_recipes(path: Path) -> RecipeBook:
     try:
         return RecipeBook(steps=steps)
     except KingyoError as error:
-        raise KingyoError(
-            f"{path}: {error.argument}",
-            expected=error.expected,
-            received=error.received,
-            remedy=error.remedy,
-        ) from error
+        raise error.placed(str(path)) from error
 
 
 def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, object]]:

@@ -19,12 +19,19 @@ from kingyo.errors import KingyoError
 from kingyo.recipe.checks import check_keys, check_word, mapping, short, text
 from kingyo.recipe.pieces import Module, Slice, Source, check_one_of, dump_contents, references
 from kingyo.recipe.reading import parse_modules, parse_reference, parse_slices, parse_sources
-from kingyo.recipe.values import Value, Word, canonical, dump_values, look_up, parse_values
+from kingyo.recipe.values import Value, canonical, dump_values, parse_values
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 Resize = Literal["pad-vocab", "truncate", "base"]
 RESIZE: tuple[str, ...] = get_args(Resize)
+"""What may be done about sizes that differ.
+
+- ``pad-vocab``: the largest vocabulary. Rows that a model lacks are the base's, else those of the first model
+  that has them, so that only models that know a token have a say in it.
+- ``truncate``: the smallest vocabulary. Rows behind it are cut off.
+- ``base``: tensors whose sizes differ are the base's, unmerged.
+"""
 MERGE, BASE = "merge", "base"
 """What may happen to a part of the model, beside being taken from a model that is named."""
 
@@ -62,7 +69,7 @@ class Recipe:
         tokenizer_source: whose tokenizer goes into the output: ``base``, ``union`` or a model; None is base.
         tokenizer: in place of it: source, tokens and padding in detail. The vocabulary room reads it.
         chat_template: for the output: ``auto``, the name of a template, or a template.
-        resize: what to do about sizes that differ; None is an error.
+        resize: what to do about sizes that differ, see ``RESIZE``; None is an error.
         parts: part of the model -> ``merge``, ``base`` (it is taken from there) or the reference of the model
             from which it is taken. If some part is named to be merged, those not named are the base's.
         seed: of random methods.
@@ -121,20 +128,6 @@ class Recipe:
         if self.base_model is not None:
             named.setdefault(self.base_model)
         return tuple(named)
-
-    def value_of(self, parameter: str, source: int | None, tensor: str, depth: float | None) -> Word | None:
-        """Resolve a parameter for one tensor of whole models; the source's own value comes first.
-
-        Args:
-            parameter: its name.
-            source: position among ``sources``, or None for the recipe's own value.
-            tensor, depth: see ``look_up``.
-
-        Returns:
-            The value, or None when nobody gives one.
-        """
-        own = () if source is None else (self.sources[source].parameters,)
-        return look_up((*own, self.parameters), parameter, tensor, depth)
 
     def to_dict(self) -> dict[str, object]:
         """The recipe as the mapping that its YAML holds; ``from_dict`` reads it back equal."""
