@@ -113,7 +113,9 @@ def variance(deltas: Tensor) -> Tensor:
     return add_rows((deltas - mean).square_()).mul_(1.0 / (n - 1))
 
 
-def plain_sum(tensors: Sequence[Tensor], factors: Sequence[float], shape: tuple[int, ...]) -> Blend:
-    """Σ fᵢθᵢ of whole tensors."""
+def weighted_sum(
+    tensors: Sequence[Tensor], factors: Sequence[float], base: Tensor | None = None, scale: float = 1.0
+) -> Blend:
+    """λ Σ fᵢθᵢ of one or more whole tensors; with a base θ₀ + λ Σ fᵢ (θᵢ - θ₀)."""
     terms = (Term(source=each, factor=factor) for each, factor in zip(tensors, factors, strict=True))
-    return Blend(shape=shape, terms=tuple(terms))
+    return Blend(shape=tuple(tensors[0].shape), terms=tuple(terms), base=base, scale=scale)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from kingyo.kernels import Blend
-from kingyo.kernels.blend import plain_sum
+from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -65,7 +65,7 @@ class Karcher:
             mean = math.fsum(norms) / n
             for i, share in zip(known, centre, strict=True):
                 factors[i] = mean * share / norms[i]
-        return plain_sum(sources, factors, tuple(sources[0].shape))
+        return weighted_sum(sources, factors)
 
 
 def _centre(cosines: Matrix, max_iter: int, tol: float) -> list[float] | None:

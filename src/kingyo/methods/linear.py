@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.kernels import Blend
-from kingyo.kernels.blend import plain_sum
+from kingyo.kernels.blend import weighted_sum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale
@@ -56,7 +56,7 @@ class Linear:
         weights = values.each("weight")
         if values.flag("normalize"):
             weights = normalized(weights)
-        return plain_sum(sources, weights, tuple(sources[0].shape))
+        return weighted_sum(sources, weights)
 
 
 def normalized(weights: Sequence[float]) -> tuple[float, ...]:

@@ -11,14 +11,13 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from kingyo.kernels import Blend, Lazy, Term
+from kingyo.kernels import Lazy
+from kingyo.kernels.blend import SMALLEST_DIVISOR, weighted_sum
 from kingyo.kernels.lines import LineBlend, line_grams
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.sphere import cosine
-
-_SMALLEST_DIVISOR = 1e-8
 
 
 class ModelStock:
@@ -56,10 +55,7 @@ class ModelStock:
         n, shape = len(sources), tuple(base.shape)
         if not values.flag("filter_wise") or len(shape) < 2:
             products = context.recall("gram", range(n), lambda: gram(sources, base))
-            share = _ratio(products) / n
-            return Blend(
-                shape=shape, terms=tuple(Term(source=each, factor=share) for each in sources), base=base
-            )
+            return weighted_sum(sources, [_ratio(products) / n] * n, base)
         products = context.recall("gram, by row", range(n), lambda: line_grams(sources, base, "row"))
         ratios = [_ratio(products[:, :, i]) / n for i in range(products.shape[2])]
         factors = torch.tensor([ratios], dtype=torch.float32).expand(n, -1)
@@ -75,7 +71,7 @@ def _ratio(products: Fact) -> float:
     ]
     cos = sum(angles) / len(angles)
     divisor = 1 + (n - 1) * cos
-    return n * cos / divisor if abs(divisor) >= _SMALLEST_DIVISOR else 0.0
+    return n * cos / divisor if abs(divisor) >= SMALLEST_DIVISOR else 0.0
 
 
 METHODS.register(ModelStock.name)(ModelStock())

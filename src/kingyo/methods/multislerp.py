@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from kingyo.kernels import Blend, Term
+from kingyo.kernels import Blend
+from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
@@ -64,8 +65,7 @@ class MultiSlerp:
         kind = "gram" if base is not None else "gram of the tensors"
         products = context.recall(kind, range(len(sources)), lambda: gram(sources, base))
         factors = _factors(weights, products, values.number("eps"))
-        terms = (Term(source=each, factor=factor) for each, factor in zip(sources, factors, strict=True))
-        return Blend(shape=tuple(sources[0].shape), terms=tuple(terms), base=base)
+        return weighted_sum(sources, factors, base)
 
 
 def _factors(weights: Sequence[float], products: Fact, eps: float) -> tuple[float, ...]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kingyo.kernels import Blend, Lazy, Term
+from kingyo.kernels import Lazy
+from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.lines import Line, LineBlend, line_grams
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
@@ -68,9 +69,7 @@ class NuSlerp:
         kind = "gram" if base is not None else "gram of the tensors"
         if values.flag("nuslerp_flatten") or len(shape) < 2:
             products = context.recall(kind, (0, 1), lambda: gram(sources, base))
-            factors = _shares(t, products[:, :, None])[0]
-            terms = (Term(source=each, factor=factor) for each, factor in zip(sources, factors, strict=True))
-            return Blend(shape=shape, terms=tuple(terms), base=base)
+            return weighted_sum(sources, _shares(t, products[:, :, None])[0], base)
         line: Line = "column" if values.flag("nuslerp_row_wise") else "row"
         products = context.recall(f"{kind}, by {line}", (0, 1), lambda: line_grams(sources, base, line))
         factors = torch.tensor(_shares(t, products), dtype=torch.float32).reshape(-1, 2).t().contiguous()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from kingyo.kernels import Blend
-from kingyo.kernels.blend import plain_sum
+from kingyo.kernels.blend import weighted_sum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 
@@ -45,7 +45,7 @@ class Passthrough:
         /,
     ) -> Blend:
         """Merge; see ``MergeMethod``."""
-        return plain_sum(sources, values.each("scale"), tuple(sources[0].shape))
+        return weighted_sum(sources, values.each("scale"))
 
 
 METHODS.register(Passthrough.name)(Passthrough())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from kingyo.kernels import Blend
-from kingyo.kernels.blend import plain_sum
+from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.measures import gram
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -54,7 +54,7 @@ class Slerp:
         products = context.recall("gram with base", (0,), lambda: gram((base, sources[0])))
         cos = cosine(float(products[0, 0]), float(products[1, 1]), float(products[0, 1]))
         both = shares(values.number("t"), cos, _COLINEAR)
-        return plain_sum((base, sources[0]), both, tuple(base.shape))
+        return weighted_sum((base, sources[0]), both)
 
 
 METHODS.register(Slerp.name)(Slerp())

@@ -15,7 +15,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from kingyo.kernels import Blend, Lazy, Term, whole
+from kingyo.kernels import Lazy, whole
+from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.products import RowProduct, gram_of_columns, side_by_side
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
@@ -71,11 +72,7 @@ class Spectral:
             merged = _merge(sources, base, lambda deltas: self.core(deltas, values).mul_(scale))
             if merged is not None:
                 return merged
-        terms = tuple(
-            Term(source=each, factor=weight / n)
-            for each, weight in zip(sources, values.each("weight"), strict=True)
-        )
-        return Blend(shape=tuple(base.shape), terms=terms, base=base, scale=scale)
+        return weighted_sum(sources, [weight / n for weight in values.each("weight")], base, scale)
 
 
 def described(core: Core) -> str:
