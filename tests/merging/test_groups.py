@@ -63,7 +63,7 @@ def test_gradients_part_a_form(ask: Ask) -> None:
 @pytest.mark.parametrize("use", ["base", "source-1"])
 def test_what_is_copied_says_of_what(ask: Ask, use: str) -> None:
     (only,) = {each.how for each in group(survey(ask(parts={"language": use})).targets[0].plan)}
-    assert only == (f"copied of {use}",)
+    assert only == (f"copied from {use}",)
 
 
 def test_values_of_many_layers_become_a_range(ask: Ask, tmp_path: Path) -> None:

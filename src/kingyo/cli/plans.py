@@ -19,7 +19,7 @@ _MOST_FILES = 3
 
 
 def print_plan(survey: Survey, estimated: Estimate | None, *, verbose: bool = False) -> None:
-    """Print what a merge would do, take and stumble over, to standard output.
+    """Print what a merge would do, what it takes, and what is wrong, to standard output.
 
     Args:
         survey: what was found.
@@ -47,12 +47,9 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
 
 def _print_target(console: Console, survey: Survey, target: Target, *, verbose: bool) -> None:
     plan = target.plan
-    told = plan.describe().splitlines()
-    notes = {f"note: {warning}" for warning in plan.warnings}
     console.print(f"[bold]{escape(str(target.out))}[/bold]", soft_wrap=True)
-    for line in told[: len(told) - len(plan.jobs)]:
-        if line not in notes:  # they are among the warnings below
-            console.print(escape(line), soft_wrap=True)
+    for line in plan.heading():  # its warnings are among the findings below
+        console.print(escape(line), soft_wrap=True)
     console.print(_models(survey, target))
     groups = ungrouped(plan) if verbose else group(plan)
     everywhere = shared(groups)

@@ -72,14 +72,17 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """The plan as text: what is merged, then a line for each tensor with its shape, dtype and values."""
+        """The plan as text: what is merged, what bends it, and what every tensor becomes."""
+        notes = (f"note: {warning}" for warning in self.warnings)
+        return "\n".join([*self.heading(), *notes, *(_describe(job) for job in self.jobs)])
+
+    def heading(self) -> list[str]:
+        """Lines that say what is merged: which models, on which base, into which vocabulary."""
         found = regions(self.recipe, self.method)
         lines = [f"{self.method.name} of {line}" for region in found for line in _describe_region(region)]
         lines += [f"base: {self.recipe.base_model}"] if self.recipe.base_model is not None else []
         lines += [f"seed: {self.recipe.seed}"] if self.method.stochastic else []
-        lines += [f"note: {warning}" for warning in self.warnings]
-        lines += self.vocabulary.describe() if self.vocabulary is not None else []
-        return "\n".join([*lines, *(_describe(job) for job in self.jobs)])
+        return lines + (self.vocabulary.describe() if self.vocabulary is not None else [])
 
 
 def plan(recipe: Recipe, sources: Sources) -> Plan:
@@ -238,6 +241,7 @@ def _describe_region(region: Region) -> Iterator[str]:
 
 
 def _describe(job: TensorJob) -> str:
+    """A tensor's name, shape, dtype, and values or origin."""
     start = f"  {job.name} {list(job.shape)} {job.dtype}: "
     if job.method is None:
         return f"{start}copied"

@@ -111,7 +111,7 @@ def _how(jobs: Sequence[TensorJob]) -> tuple[str, ...]:
     first = jobs[0]
     if first.method is None:
         of = ", ".join(first.sources)
-        return (f"copied of {of}" if len(first.inputs) == 1 else f"must be equal in {of}",)
+        return (f"copied from {of}" if len(first.inputs) == 1 else f"must be equal in {of}",)
     columns = [_values(job) for job in jobs]
     return tuple(f"{name} {_told([column[name] for column in columns])}" for name in columns[0])
 
