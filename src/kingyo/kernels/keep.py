@@ -32,6 +32,10 @@ class Limit:
         return torch.cat((sizes[:cut] < self.least, sizes[cut:] <= self.least))
 
 
+SMALLEST_CHANCE = 1e-12
+"""What an entry is divided by at least, where it is scaled by one over its chance."""
+
+
 class Keep(Protocol):
     """Says for each entry of a task vector whether it is kept."""
 
@@ -113,4 +117,4 @@ class RankedChance:
         chance.add_(float(np.float32(self.least)))
         delta.masked_fill_(uniform(self.key, *span) >= chance, 0.0)
         if self.inverse:
-            delta.div_(chance.clamp_(min=1e-12))
+            delta.div_(chance.clamp_(min=SMALLEST_CHANCE))

@@ -151,7 +151,7 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
     Returns:
         uint16, or int32 where rows are longer than 65,536; flat.
     """
-    length = source[0].numel() if source.dim() > 1 and len(source) else source.numel()
+    length = row_length(source.shape)
     blend = _blend([source], base)
     if not _is_compiled(blend):
         return reference.row_ranks(source, base, length)
@@ -167,6 +167,11 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
 
     by_spans(source.numel(), sort, align=length)
     return found
+
+
+def row_length(shape: Sequence[int]) -> int:
+    """How many entries a row has: those of the first axis; a vector, or a single number, is one row."""
+    return math.prod(shape[1:]) if len(shape) > 1 else math.prod(shape)
 
 
 def _is_compiled(blend: Blend) -> bool:

@@ -6,8 +6,8 @@ density, and a small step in a genome changes few entries.
 
 Two elements share a hash: half of their index is mixed by two multiplications and three xor-shifts
 (``lowbias32``, C. Wellons, "Prospecting for Hash Functions", 2018), with a 32-bit key before each
-multiplication; the even element takes the lower 16 bits, the odd one the upper. So a probability is met to
-2^-17.
+multiplication; the even element takes the lower 16 bits, the odd one the upper. So a probability
+is met to 2^-16, and never below.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch import Tensor
 
 N_CHANCES = 1 << 16
 """How many values a random number has."""
-_FIRST = np.uint32(0x7FEB352D)
-_SECOND = np.uint32(0x846CA68B)
+FIRST, SECOND = 0x7FEB352D, 0x846CA68B
+"""What the hash multiplies by."""
 
 
 def uniform(key: tuple[int, int], start: int, stop: int) -> Tensor:
@@ -41,10 +41,10 @@ def uniform(key: tuple[int, int], start: int, stop: int) -> Tensor:
     scratch = np.empty_like(bits)
     bits ^= np.uint32(key[0])
     bits ^= np.right_shift(bits, np.uint32(16), out=scratch)
-    bits *= _FIRST
+    bits *= np.uint32(FIRST)
     bits ^= np.uint32(key[1])
     bits ^= np.right_shift(bits, np.uint32(15), out=scratch)
-    bits *= _SECOND
+    bits *= np.uint32(SECOND)
     bits ^= np.right_shift(bits, np.uint32(16), out=scratch)
     halves = np.empty((bits.size, 2), dtype=np.float32)
     halves[:, 0] = bits & np.uint32(0xFFFF)

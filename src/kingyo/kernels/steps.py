@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from llvmlite import ir
 
+from kingyo.kernels.blend import SMALLEST_DIVISOR
+from kingyo.kernels.keep import SMALLEST_CHANCE
 from kingyo.kernels.lanes import (
     I16,
     I32,
@@ -28,6 +30,7 @@ from kingyo.kernels.lanes import (
     store,
     total,
 )
+from kingyo.kernels.noise import FIRST, N_CHANCES, SECOND
 from kingyo.kernels.packed import PER_SOURCE, SHARED
 
 _AHEAD = 1024
@@ -89,9 +92,9 @@ def chance(step: Pass, source: int, index: ir.Value) -> Lanes:
     builder, pairs = step.builder, max(1, step.width // 2)
     bits = indices(builder, builder.lshr(index, ir.Constant(I64, 1)), pairs)
     bits = bits.xor(everywhere(builder, step.scalar("keys", 2 * source), pairs))
-    bits = bits.xor(bits.right(16)).times(0x7FEB352D)
+    bits = bits.xor(bits.right(16)).times(FIRST)
     bits = bits.xor(everywhere(builder, step.scalar("keys", 2 * source + 1), pairs))
-    bits = bits.xor(bits.right(15)).times(0x846CA68B)
+    bits = bits.xor(bits.right(15)).times(SECOND)
     return halves(bits.xor(bits.right(16)), index, step.width, paired=step.paired)
 
 
@@ -107,8 +110,8 @@ def thinned(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
     kind_of_ranks = I16 if kind in "rR" else I32
     ranks = load_integers(step.builder, table, index, kind_of_ranks, step.width, paired=step.paired)
     likely = ranks.to_floats() * second + first
-    kept = (chance(step, source, index).to_floats() * 2.0**-16 >= likely).pick(0.0, delta)
-    smallest = float(np.float32(1e-12))
+    kept = (chance(step, source, index).to_floats() * (1.0 / N_CHANCES) >= likely).pick(0.0, delta)
+    smallest = float(np.float32(SMALLEST_CHANCE))
     return kept / (likely < smallest).pick(smallest, likely) if kind in "RT" else kept
 
 
@@ -146,7 +149,7 @@ def elected(step: Pass, deltas: list[Lanes], terms: list[Lanes]) -> Lanes:
     if "n" not in step.switches:
         return merged
     divisor = total([no.pick(0.0, step.of(k, 1)) for k, no in enumerate(against)])
-    smallest = float(np.float32(1e-8))
+    smallest = float(np.float32(SMALLEST_DIVISOR))
     if "p" in step.switches:  # what nobody agrees on is 0, whatever divides it
         return merged / (divisor < smallest).pick(smallest, divisor)
     return merged / (divisor.size() < smallest).pick(1.0, divisor)

@@ -6,7 +6,6 @@ Deep et al. 2024, "DELLA-Merging: Reducing interference in model merging through
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from kingyo.kernels import Blend, Keep, RankedChance
 from kingyo.kernels.facts import PASSING, Fact
-from kingyo.kernels.measures import row_ranks
+from kingyo.kernels.measures import row_length, row_ranks
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, rescaling
@@ -108,11 +107,6 @@ def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: Tensor
     if context.has_room(found.nbytes):
         context.recall(_RANKS, (source,), lambda: found)
     return found
-
-
-def row_length(shape: Sequence[int]) -> int:
-    """How many entries a row has: those of the first axis; a vector, or a single number, is one row."""
-    return math.prod(shape[1:]) if len(shape) > 1 else math.prod(shape)
 
 
 _SOURCE = (
