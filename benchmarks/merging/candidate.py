@@ -21,6 +21,7 @@ from kingyo.recipe import Recipe
 from merging.recipes import recipe
 
 THREADS = (1, 2)
+_FIRST = 3
 _ENOUGH = 30.0
 """Seconds after which no further repetition begins."""
 
@@ -78,15 +79,21 @@ def copying(opened: Sources, live: dict[str, Tensor], threads: int, repeat: int)
 def merging(
     method: str, folder: Path, opened: Sources, live: dict[str, Tensor], how: tuple[int, int, int]
 ) -> Took:
-    """One candidate; each has other weights, as in a search.
+    """One candidate, from its recipe; each has other weights and densities, as in a search.
 
-    ``how`` is the number of sources, of threads, and of repetitions.
+    The first ones are not timed: they measure what later ones find (the first), and put in order what they
+    will ask for again (the second). ``how`` is the number of sources, of threads, and of repetitions.
     """
     sources, threads, repeat = how
-    plans = [plan(read(recipe(method, folder, sources, 0.5 + 0.01 * i)), opened) for i in range(repeat + 1)]
-    into(plans[-1], live, How(threads=threads, compiled=True))  # what is computed once per source
-    queue = iter(plans)
-    return fastest(lambda: into(next(queue), live, How(threads=threads, compiled=True)), repeat, threads)
+    recipes = [read(recipe(method, folder, sources, 0.5 + 0.01 * i)) for i in range(repeat + _FIRST)]
+    queue = iter(recipes)
+
+    def candidate() -> None:
+        into(plan(next(queue), opened), live, How(threads=threads, compiled=True))
+
+    for _ in range(_FIRST):
+        candidate()
+    return fastest(candidate, repeat, threads)
 
 
 def fastest(run: Callable[[], None], repeat: int, threads: int) -> Took:
