@@ -25,7 +25,7 @@ from kingyo.errors import KingyoError, suggest
 __all__ = ["Checkpoint", "check_finite", "read_checkpoint", "read_json"]
 
 _CHECKED_AT_ONCE = 1 << 22
-_KEPT_BELOW = 1 << 20  # bytes; mapping a small tensor again costs more than keeping it
+KEPT_BELOW = 1 << 20  # bytes; mapping a small tensor again costs more than keeping it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class Checkpoint:
         if home != name:
             return self._read(home, map_large)
         info = self.tensors[name]
-        if info.n_bytes >= _KEPT_BELOW:
+        if info.n_bytes >= KEPT_BELOW:
             return map_large(info)
         self._kept[name] = map_tensor(info).clone()  # a mapping would keep its file open
         return self._kept[name]

@@ -103,8 +103,8 @@ def _output(target: Target) -> str:
 def _estimate_lines(found: Estimate) -> Sequence[str]:
     memory = ", ".join(f"{name} {size_text(size)}" for name, size in found.memory.items() if size)
     lines = [
-        f"reads {size_text(found.read)} of {_files(found.files)}, of which {size_text(found.cached)} are in "
-        "memory already",
+        f"reads {size_text(found.read)} of {_files(found.files)}, of which up to {size_text(found.cached)} "
+        "are in memory already",
         f"memory: about {size_text(found.peak)} at most ({memory})",
     ]
     if found.seconds is None or found.total_seconds is None:

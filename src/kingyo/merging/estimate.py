@@ -1,6 +1,7 @@
-"""What a merge will take: bytes read and written, memory, time. Bytes are exact, the rest is measured.
+"""What a merge will take: bytes read and written, memory, time. Nothing of a model but headers is read.
 
-Nothing of a model but headers is read.
+Bytes read and written are exact. Time and memory follow from runs of the method and a try of the disk, here
+and now; where these cannot be had, and for what is merely copied, from constants that are guesses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from kingyo.checkpoints import TensorInfo
+from kingyo.checkpoints.checkpoint import KEPT_BELOW
 from kingyo.merge import How, Plan, TensorJob
 from kingyo.merge.execute import compiles
 from kingyo.merging.checks import existing_parent
@@ -21,11 +23,10 @@ from kingyo.merging.samples import Cost, measure, resident
 from kingyo.merging.survey import Survey
 
 _MOST_SAMPLES = 3
-_SPLIT_FROM = 1 << 22  # elements; a tensor of so many is merged by all threads, smaller ones side by side
-_KEPT_BELOW = 1 << 20  # bytes; smaller tensors of sources are kept in memory
+_SPLIT_FROM = 1 << 22  # elements, as in merge.execute: all threads share a tensor of so many
 _PROGRAM = 400 << 20  # bytes that the program takes where the system does not tell
 _COPY = Cost(size=1 << 20, seconds=1e-3)
-"""Tensors that are taken as they are: about 1 ns a number."""
+"""Tensors that are taken as they are: a guess, 1 ns a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Estimate:
     Attributes:
         read: bytes of tensors in the files of sources, each counted once.
         files: of sources that are read.
-        cached: how many of these bytes are in memory already.
+        cached: how many of these bytes are in memory already, at most: the system tells it of whole files.
         written: bytes of the files of weights.
         memory: bytes at once, by what needs them.
         seconds: by what needs them; None when the method cannot be tried.
@@ -158,7 +159,7 @@ def _memory(
     sources, method = max(whole, beside, key=sum)
     return {
         "program": resident() or _PROGRAM,
-        "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < _KEPT_BELOW),
+        "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < KEPT_BELOW),
         "sources": sources,
         "method": method,
     }
@@ -167,5 +168,5 @@ def _memory(
 def _needed(need: tuple[int, Reading, int]) -> tuple[int, int]:
     """Bytes of sources and of the method that a job needs at once."""
     _, reading, method = need
-    mapped = sum(info.n_bytes for info in reading.stored if info.n_bytes >= _KEPT_BELOW)
+    mapped = sum(info.n_bytes for info in reading.stored if info.n_bytes >= KEPT_BELOW)
     return mapped + reading.computed, method

@@ -1,4 +1,8 @@
-"""What a merge method costs on this machine: it is run on made-up tensors of two sizes. No weight is read."""
+"""What a merge method costs on this machine: it is run on made-up tensors. No weight is read.
+
+A tiny tensor tells what any tensor costs, a first one whether the method is slow, and two more (smaller ones
+if it is) how time and memory grow. To reach a tensor in a file is taken to cost ``_ACCESS``.
+"""
 
 from __future__ import annotations
 
