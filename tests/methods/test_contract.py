@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kingyo.kernels.passes import has_compiler, running, write
+from kingyo.kernels.passes import by_spans, has_compiler, running, write
 from kingyo.methods import METHODS, reproduces
 from kingyo.testing.methods import MergeMethodContract
 
@@ -13,6 +13,8 @@ ABSOLUTE = {"nearswap", "ram", "ramplus_tl", "arcee_fusion"}
 """Methods with a threshold, or an exponential: results do not scale with the weights."""
 SPECTRAL = {name for name in METHODS.names() if reproduces(METHODS.get(name)) == "with as many threads"}
 """Methods on matrix decompositions: bits may depend on the number of threads."""
+
+ANY_THREADS = [name for name in METHODS.names() if reproduces(METHODS.get(name)) != "with as many threads"]
 
 
 def contract(name: str) -> type[MergeMethodContract]:
@@ -45,3 +47,25 @@ def test_compiled_merges_give_the_bits_of_the_reference(name: str, dtype: torch.
         with running(compiled=True):
             assert write(held.result(sources, base), (0, merged.numel()), merged.view(-1))
         assert torch.equal(merged, wanted)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", ANY_THREADS)
+def test_threads_change_no_bit(name: str, compiled: bool) -> None:
+    """Tensors that are large enough to be shared."""
+    held = contract(name)()
+    for sources, base in held.worlds((1300, 1000), torch.bfloat16):
+        merged: list[torch.Tensor] = []
+        for threads in (1, 3):
+            with running(compiled=compiled and has_compiler(), threads=threads):
+                result, place = held.result(sources, base), torch.empty(1300, 1000)
+                assert all(
+                    by_spans(
+                        place.numel(),
+                        lambda span, result=result, place=place: write(
+                            result, span, place.view(-1)[span[0] : span[1]]
+                        ),
+                    )
+                )
+            merged.append(place)
+        assert torch.equal(merged[0], merged[1])
