@@ -1,0 +1,99 @@
+"""What configs say about weights of the same shapes: the same, or an error, or a warning."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kingyo.checkpoints import check_fit, fit, open_checkpoint
+from kingyo.errors import KingyoError
+from tests.checkpoints.architectures import build
+from tests.checkpoints.fitting import restate
+from tests.models_on_disk import llama
+
+BREAKING: dict[str, dict[str, Any]] = {
+    "num_attention_heads": {"num_attention_heads": 2},
+    "num_key_value_heads": {"num_key_value_heads": 1},
+    "head_dim": {"head_dim": 8},
+    "hidden_act": {"hidden_act": "gelu"},
+    "model_type": {"model_type": "mistral"},
+}
+NOTED: dict[str, dict[str, Any]] = {
+    "rope_theta": {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}},
+    "rope_type": {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}},
+    "rms_norm_eps": {"rms_norm_eps": 1e-3},
+    "sliding_window": {"sliding_window": 8},
+    "logit_scale": {"logit_scale": 2.0},
+}
+HARMLESS: dict[str, Any] = {
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.40.0",
+    "use_cache": False,
+    "eos_token_id": 5,
+    "initializer_range": 0.5,
+    "attention_dropout": 0.1,
+    "max_position_embeddings": 128,
+    "_name_or_path": "a/b",
+}
+
+
+@pytest.mark.parametrize("key", BREAKING)
+def test_what_breaks_a_merge_is_an_error(tmp_path: Path, key: str) -> None:
+    like = open_checkpoint(str(llama(tmp_path / "like")))
+    other = open_checkpoint(str(restate(llama(tmp_path / "other"), **BREAKING[key])))
+    for check in (lambda: fit(like, [other]), lambda: check_fit(like, other)):
+        with pytest.raises(KingyoError, match=f"{key} in config.json"):
+            check()
+
+
+def test_classes_of_diffusers_must_be_the_same(tmp_path: Path) -> None:
+    like, other = (
+        open_checkpoint(str(restate(llama(tmp_path / name), _class_name=name, _other=name))) for name in "ab"
+    )
+    with pytest.raises(KingyoError, match=r"_class_name in config\.json: expected 'a'"):
+        fit(like, [other])
+
+
+def test_parts_that_are_not_merged_may_differ(tmp_path: Path) -> None:
+    like = open_checkpoint(str(build("llava", tmp_path / "like")))
+    folder = shutil.copytree(tmp_path / "like", tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    restate(folder, vision_config={**config["vision_config"], "num_attention_heads": 2})
+    other = open_checkpoint(str(folder))
+    with pytest.raises(KingyoError, match=r"vision_config\.num_attention_heads"):
+        fit(like, [other])
+    assert fit(like, [other], only=like.layout.parts["language"]).warnings == ()
+
+
+@pytest.mark.parametrize("key", NOTED)
+def test_what_bends_a_merge_is_noted(tmp_path: Path, key: str) -> None:
+    like = open_checkpoint(str(llama(tmp_path / "like")))
+    other = open_checkpoint(str(restate(llama(tmp_path / "other"), **NOTED[key])))
+    assert any(key in warning for warning in fit(like, [other]).warnings)
+
+
+def test_what_does_not_matter_is_not_noted(tmp_path: Path) -> None:
+    like = open_checkpoint(str(llama(tmp_path / "like")))
+    other = open_checkpoint(str(restate(llama(tmp_path / "other"), **HARMLESS)))
+    assert fit(like, [other]).warnings == ()
+
+
+def test_defaults_count_as_stated(tmp_path: Path) -> None:
+    """A config of transformers 4 that leaves out what it takes for granted, beside one of transformers 5."""
+    like = open_checkpoint(str(llama(tmp_path / "like")))
+    old = restate(
+        llama(tmp_path / "old"),
+        head_dim=None,
+        rope_parameters=None,
+        rope_theta=10000.0,
+        attention_bias=None,
+        hidden_act=None,
+        mlp_bias=None,
+    )
+    assert fit(like, [open_checkpoint(str(old))]).warnings == ()
+    other = restate(shutil.copytree(old, tmp_path / "other"), rope_theta=5e5)
+    assert any("rope_theta" in warning for warning in fit(like, [open_checkpoint(str(other))]).warnings)
