@@ -1,76 +1,34 @@
-"""A LoRA is merged as it is read: what peft's own merge gives, one tensor at a time; the rest is an error."""
+"""A LoRA is merged as it is read: what peft's own merge gives, one tensor at a time."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import check_finite, check_fit, fingerprint, open_checkpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.mapping import map_tensor
 from kingyo.errors import KingyoError
+from tests.checkpoints.adapters import (
+    assert_as_peft,
+    change,
+    edit_config,
+    merged_by_peft,
+    opened,
+    train,
+    write_pair,
+)
 from tests.models_on_disk import FAMILIES, gpt2, llama, qwen2
 
 peft = pytest.importorskip("peft")
 
 ALL_LLAMA = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ALL_GPT2 = ["c_attn", "c_proj", "c_fc"]
-
-
-def load(folder: Path) -> torch.nn.Module:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-
-
-def train(base: Path, folder: Path, **config: object) -> Path:
-    """Write an adapter whose tensors are all random."""
-    model = load(base)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        wrapped = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **config))
-        generator = torch.Generator().manual_seed(7)
-        for parameter in wrapped.parameters():
-            if parameter.requires_grad:
-                parameter.data.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-        wrapped.save_pretrained(folder)
-    return folder
-
-
-def merged_by_peft(base: Path, adapter: Path) -> dict[str, Tensor]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return peft.PeftModel.from_pretrained(load(base), adapter).merge_and_unload().state_dict()
-
-
-def opened(folder: Path, reference: str = "m+lora") -> AdaptedCheckpoint:
-    checkpoint = open_checkpoint(reference, folder)
-    assert isinstance(checkpoint, AdaptedCheckpoint)
-    return checkpoint
-
-
-def assert_as_peft(folder: Path, *, changed: int | None = None) -> None:
-    checkpoint, expected = opened(folder), merged_by_peft(folder / "m", folder / "lora")
-    base = open_checkpoint("m", folder)
-    assert checkpoint.tensors.keys() == base.tensors.keys()
-    moved = 0
-    for name, info in checkpoint.tensors.items():
-        tensor = checkpoint.read(name)
-        assert (str(tensor.dtype), tuple(tensor.shape)) == (f"torch.{info.dtype}", info.shape)
-        torch.testing.assert_close(tensor.float(), expected[name].float(), rtol=1e-6, atol=1e-6)
-        moved += not torch.equal(tensor.float(), base.read(name).float())
-    assert moved == len(checkpoint.changes)
-    assert changed is None or moved == changed
-
 
 CASES: dict[str, tuple[str, dict[str, object]]] = {
     "llama": ("llama", {"target_modules": ALL_LLAMA, "r": 4, "lora_alpha": 6}),
@@ -289,15 +247,6 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
-def write_pair(folder: Path, model: dict[str, Tensor], adapter: dict[str, Tensor], rank: int) -> None:
-    for name in ("m", "lora"):
-        (folder / name).mkdir()
-    (folder / "m/config.json").write_text("{}")
-    save_file(model, folder / "m/model.safetensors")
-    save_file(adapter, folder / "lora/adapter_model.safetensors")
-    (folder / "lora/adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank}))
-
-
 def test_a_head_that_is_tied_reads_as_the_changed_embedding(tmp_path: Path) -> None:
     qwen2(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["embed_tokens"])
@@ -328,145 +277,3 @@ def test_one_tensor_is_in_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROBE, f"{tmp_path}/m+{tmp_path}/lora"]
     grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert int(grown) < 80
-
-
-def edit_config(lora: Path, **changes: object) -> None:
-    file = lora / "adapter_config.json"
-    kept = {**json.loads(file.read_text()), **changes}
-    file.write_text(json.dumps({key: value for key, value in kept.items() if value is not ...}))
-
-
-def change(folder: Path, how: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
-    file = next(folder.glob("*.safetensors"))
-    save_file(how(load_file(file)), file, metadata={"format": "pt"})
-
-
-Q0 = "base_model.model.model.layers.0.self_attn.q_proj."
-
-
-def renamed(old: str, new: str) -> Callable[[Path], None]:
-    return lambda lora: change(
-        lora, lambda all_: {name.replace(old, new): each for name, each in all_.items()}
-    )
-
-
-def with_tensor(name: str, *shape: int) -> Callable[[Path], None]:
-    return lambda lora: change(lora, lambda all_: {**all_, name: torch.ones(shape)})
-
-
-def without(name: str) -> Callable[[Path], None]:
-    return lambda lora: change(lora, lambda all_: {each: all_[each] for each in all_ if each != name})
-
-
-def config(**changes: object) -> Callable[[Path], None]:
-    return lambda lora: edit_config(lora, **changes)
-
-
-def to_pickle(lora: Path) -> None:
-    (lora / "adapter_model.safetensors").rename(lora / "adapter_model.bin")
-
-
-BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no config": (
-        lambda lora: (lora / "adapter_config.json").unlink(),
-        r"adapter_config\.json: .*No such file",
-    ),
-    "config not JSON": (lambda lora: (lora / "adapter_config.json").write_text("{"), "invalid JSON"),
-    "pickle": (to_pickle, r"only a pickle \(adapter_model\.bin\)"),
-    "no weights": (lambda lora: (lora / "adapter_model.safetensors").unlink(), "no such file"),
-    "truncated": (lambda lora: (lora / "adapter_model.safetensors").write_bytes(b"x"), "damaged"),
-    "empty": (lambda lora: change(lora, lambda _: {}), "an adapter's tensors; received none"),
-    "LoHa": (config(peft_type="LOHA"), "peft_type.*expected LORA; received LOHA"),
-    "no type": (config(peft_type=...), "expected LORA; received nothing"),
-    "PiSSA": (config(init_lora_weights="pissa_niter_4"), "'pissa_niter_4', which adds to a model"),
-    "activated": (config(alora_invocation_tokens=[1]), "alora_invocation_tokens.*plain LoRA"),
-    "parameters": (config(target_parameters=["experts.up"]), "target_parameters"),
-    "replicated layers": (config(layer_replication=[[0, 2]]), "layer_replication"),
-    "trained tokens": (config(trainable_token_indices=[1]), "trainable_token_indices"),
-    "from the future": (config(use_newlora=True), "use_newlora"),
-    "no rank": (config(r=...), "r: expected a value"),
-    "rank 0": (config(r=0), "a number greater than 0"),
-    "rank a text": (config(r="four"), "r: expected a whole number"),
-    "alpha infinite": (config(lora_alpha=float("inf")), "lora_alpha"),
-    "pattern": (config(rank_pattern={"(": 2}), r"regular expressions; received '\('"),
-    "other rank": (config(r=5), r"expected A and B of rank 5.*received A \[4, 16\] and B \[16, 4\]"),
-    "unknown tensor": (with_tensor("base_model.model.ghost.weight", 2), "'ghost.weight', which it has not"),
-    "unknown module": (renamed("layers.2", "layers.7"), r"'model\.layers\.7\.self_attn"),
-    "unknown part": (with_tensor(f"{Q0}hada_w1_a", 2, 2), r"q_proj\.hada_w1_a', which it has not"),
-    "no B": (without(f"{Q0}lora_B.weight"), r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
-    "magnitudes of no DoRA": (with_tensor(f"{Q0}lora_magnitude_vector", 16), "lora_magnitude_vector"),
-    "no magnitudes": (config(use_dora=True), "and lora_magnitude_vector; received lora_"),
-    "too wide": (
-        lambda lora: change(lora, lambda all_: {**all_, f"{Q0}lora_A.weight": torch.ones(4, 17)}),
-        r"fits model\.layers\.0\.self_attn\.q_proj\.weight \[16, 16\]; received A \[4, 17\] and B \[16, 4\]",
-    ),
-    "flat": (
-        lambda lora: change(lora, lambda all_: {**all_, f"{Q0}lora_A.weight": torch.ones(4)}),
-        "A and B of rank 4",
-    ),
-    "other vocabulary": (with_tensor("base_model.model.lm_head.weight", 66, 16), r"\[64, 16\].*\[66, 16\]"),
-    "integers": (
-        lambda lora: change(
-            lora,
-            lambda all_: {**all_, "base_model.model.lm_head.weight": torch.ones(64, 16, dtype=torch.int8)},
-        ),
-        "int8",
-    ),
-    "no such bias": (with_tensor(f"{Q0}lora_B.bias", 16), r"q_proj\.bias', which it has not"),
-    "replaced twice": (
-        lambda lora: change(
-            lora,
-            lambda all_: {
-                **all_,
-                "lm_head.weight": torch.ones(64, 16),
-                Q0[:17] + "lm_head.weight": torch.ones(64, 16),
-            },
-        ),
-        "a second one for lm_head.weight",
-    ),
-    "twice": (
-        with_tensor("model.layers.0.self_attn.q_proj.lora_A.weight", 4, 16),
-        "a second one for model.layers.0.self_attn.q_proj.lora_A.weight",
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sound")
-    llama(folder / "m")
-    train(folder / "m", folder / "lora", target_modules=["q_proj"], r=4)
-    return folder
-
-
-@pytest.mark.parametrize("how", BROKEN)
-def test_a_broken_adapter_is_one_clear_error(sound: Path, tmp_path: Path, how: str) -> None:
-    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
-    damage, message = BROKEN[how]
-    damage(tmp_path / "lora")
-    with pytest.raises(KingyoError, match=f"(?s){message}"):
-        open_checkpoint("m+lora", tmp_path)
-
-
-def test_a_quantised_model_takes_no_adapter(sound: Path, tmp_path: Path) -> None:
-    shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
-    name = "model.layers.0.self_attn.q_proj.weight"
-    change(tmp_path / "m", lambda all_: {**all_, name: torch.ones(16, 16, dtype=torch.int8)})
-    with pytest.raises(KingyoError, match="before it was quantised"):
-        open_checkpoint("m+lora", tmp_path)
-
-
-def test_a_head_that_is_tied(tmp_path: Path) -> None:
-    """Stored once more it may be, if it is the embedding; weights of its own it may not have."""
-    qwen2(tmp_path / "m")
-    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"], modules_to_save=["embed_tokens"])
-    stored = "base_model.model.model.embed_tokens.weight"
-    head = "base_model.model.lm_head.weight"
-    change(tmp_path / "lora", lambda all_: {**all_, head: all_[stored].clone()})
-    assert_as_peft(tmp_path)
-    change(tmp_path / "lora", lambda all_: {**all_, head: all_[stored] + 1})
-    with pytest.raises(KingyoError, match=r"ties its head to it; received other weights for lm_head\.weight"):
-        open_checkpoint("m+lora", tmp_path)
-    train(tmp_path / "m", tmp_path / "other", target_modules=["lm_head"])
-    with pytest.raises(KingyoError, match="a LoRA of the head alone"):
-        open_checkpoint("m+other", tmp_path)

@@ -176,7 +176,7 @@ def test_a_target_that_shares_files_with_a_source(command: Command, out: str) ->
 
 def test_a_target_that_is_an_adapter_of_a_source(command: Command) -> None:
     pytest.importorskip("peft")
-    from tests.checkpoints.test_lora import train
+    from tests.checkpoints.adapters import train
 
     train(command.folder / "a", command.folder / "lora", target_modules=["q_proj"])
     (command.folder / "lora" / "config.json").write_text("{}")  # so that --force would replace it

@@ -124,7 +124,7 @@ def sizes(ask: Ask, folder: Path) -> Request:
 
 def adapter(ask: Ask, folder: Path) -> Request:
     pytest.importorskip("peft")
-    from tests.checkpoints.test_lora import train
+    from tests.checkpoints.adapters import train
 
     request = ask(models=[{"model": "source-0+lora"}, {"model": "source-1"}])
     train(folder / "source-0", folder / "lora", target_modules=["q_proj", "up_proj"])
