@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -82,97 +82,113 @@ def speakers(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(folder=folder)
 
 
-def sliced(write: Write, name: str) -> dict[str, object]:
-    """Recipes with slices, by what they show."""
-    part, base = write.part, write.base()
-    ties = {"parameters": {"weight": 0.5, "density": 0.3}}
-    return {
-        "frankenmerge": write.slices("passthrough", [part("s0", 0, 2)], [part("s1", 1, 3)]),
-        "frankenmerge of one": write.slices("passthrough", [part("s0", 0, 3)], [part("s0", 1, 2)]),
-        "frankenmerge with a base": write.slices(
-            "passthrough", [part("s0", 0, 2)], [part("s1", 1, 3)], **base
-        ),
-        "fewer layers": write.slices("passthrough", [part("s0", 0, 1)], [part("s0", 2, 3)]),
-        "other order": write.slices("passthrough", [part("s0", 2, 3)], [part("s1", 0, 2)]),
-        "null layers": write.slices(
-            "passthrough", [part("s0", 0, 2)], [part("s0", 1, 2, scale=NULL)], [part("s0", 2, 3)]
-        ),
-        "other ranges": write.slices(
-            "linear", [part("s0", 0, 2), part("s1", 1, 3)], parameters={"weight": 1.0}
-        ),
-        "precedence": write.slices(
-            "linear",
-            {"sources": [part("s0", 0, 1, weight=3.0), part("s1", 0, 1)], "parameters": {"weight": 0.5}},
-            {"sources": [part("s0", 1, 2), part("s1", 1, 2, weight=2.0)], "parameters": {"weight": 0.7}},
-            [part("s0", 2, 3, weight=0.2), part("s1", 2, 3)],
-            parameters={"weight": 1.0},
-        ),
-        "filters of source and output names": write.slices(
-            "linear",
-            [part("s0", 1, 2, weight=[{"filter": "layers.1", "value": 3}, {"value": 1}]), part("s1", 1, 2)],
-            [part("s0", 0, 2), part("s1", 0, 2)],
-            parameters={"weight": [{"filter": "layers.0", "value": 5}, {"value": 1}]},
-        ),
-        "filters of shared values see the output": write.slices(
-            "slerp",
-            [part("base", 0, 1), part("s0", 0, 1)],
-            [part("base", 0, 1), part("s0", 0, 1)],
-            [part("base", 1, 2), part("s0", 1, 2)],
-            parameters={"t": [{"filter": "layers.1", "value": 0.9}, {"value": 0.2}]},
-            **base,
-        ),
-        "classic slerp": write.slices(
-            "slerp", [part("base", 0, 3), part("s0", 0, 3)], parameters={"t": SELF_ATTENTION}, **base
-        ),
-        "t of a slice": write.slices(
-            "slerp",
-            {"sources": [part("base", 0, 2), part("s0", 0, 2)], "parameters": {"t": 0.2}},
-            [part("base", 2, 3), part("s0", 2, 3)],
-            parameters={"t": 0.9},
-            **base,
-        ),
-        "task vectors": write.slices(
-            "ties",
-            {"sources": [part("base", 0, 2), part("s0", 0, 2, density=0.8), part("s1", 0, 2)], **ties},
-            {"sources": [part("s2", 1, 3), part("s0", 1, 3, weight=-0.2), part("base", 1, 3)], **ties},
-            **base,
-        ),
-        "one module": {
-            "merge_method": "passthrough",
-            "dtype": "float32",
-            "modules": {"default": {"slices": [{"sources": [part("s0", 0, 2)]}]}},
+TIES = {"parameters": {"weight": 0.5, "density": 0.3}}
+SLICED: dict[str, Callable[[Write], RecipeDict]] = {
+    "frankenmerge": lambda write: write.slices(
+        "passthrough", [write.part("s0", 0, 2)], [write.part("s1", 1, 3)]
+    ),
+    "frankenmerge of one": lambda write: write.slices(
+        "passthrough", [write.part("s0", 0, 3)], [write.part("s0", 1, 2)]
+    ),
+    "frankenmerge with a base": lambda write: write.slices(
+        "passthrough", [write.part("s0", 0, 2)], [write.part("s1", 1, 3)], **write.base()
+    ),
+    "fewer layers": lambda write: write.slices(
+        "passthrough", [write.part("s0", 0, 1)], [write.part("s0", 2, 3)]
+    ),
+    "other order": lambda write: write.slices(
+        "passthrough", [write.part("s0", 2, 3)], [write.part("s1", 0, 2)]
+    ),
+    "null layers": lambda write: write.slices(
+        "passthrough",
+        [write.part("s0", 0, 2)],
+        [write.part("s0", 1, 2, scale=NULL)],
+        [write.part("s0", 2, 3)],
+    ),
+    "other ranges": lambda write: write.slices(
+        "linear", [write.part("s0", 0, 2), write.part("s1", 1, 3)], parameters={"weight": 1.0}
+    ),
+    "precedence": lambda write: write.slices(
+        "linear",
+        {
+            "sources": [write.part("s0", 0, 1, weight=3.0), write.part("s1", 0, 1)],
+            "parameters": {"weight": 0.5},
         },
-        "models of a module": {
-            "merge_method": "linear",
-            "dtype": "float32",
-            "parameters": {"weight": 1.0},
-            "modules": {"default": {"models": [{"model": write.path(name)} for name in ("s0", "s1")]}},
+        {
+            "sources": [write.part("s0", 1, 2), write.part("s1", 1, 2, weight=2.0)],
+            "parameters": {"weight": 0.7},
         },
-    }[name]
-
-
-SLICED = (
-    "frankenmerge",
-    "frankenmerge of one",
-    "frankenmerge with a base",
-    "fewer layers",
-    "other order",
-    "null layers",
-    "other ranges",
-    "precedence",
-    "filters of source and output names",
-    "filters of shared values see the output",
-    "classic slerp",
-    "t of a slice",
-    "task vectors",
-    "one module",
-    "models of a module",
-)
+        [write.part("s0", 2, 3, weight=0.2), write.part("s1", 2, 3)],
+        parameters={"weight": 1.0},
+    ),
+    "filters of source and output names": lambda write: write.slices(
+        "linear",
+        [
+            write.part("s0", 1, 2, weight=[{"filter": "layers.1", "value": 3}, {"value": 1}]),
+            write.part("s1", 1, 2),
+        ],
+        [write.part("s0", 0, 2), write.part("s1", 0, 2)],
+        parameters={"weight": [{"filter": "layers.0", "value": 5}, {"value": 1}]},
+    ),
+    "filters of shared values see the output": lambda write: write.slices(
+        "slerp",
+        [write.part("base", 0, 1), write.part("s0", 0, 1)],
+        [write.part("base", 0, 1), write.part("s0", 0, 1)],
+        [write.part("base", 1, 2), write.part("s0", 1, 2)],
+        parameters={"t": [{"filter": "layers.1", "value": 0.9}, {"value": 0.2}]},
+        **write.base(),
+    ),
+    "classic slerp": lambda write: write.slices(
+        "slerp",
+        [write.part("base", 0, 3), write.part("s0", 0, 3)],
+        parameters={"t": SELF_ATTENTION},
+        **write.base(),
+    ),
+    "t of a slice": lambda write: write.slices(
+        "slerp",
+        {"sources": [write.part("base", 0, 2), write.part("s0", 0, 2)], "parameters": {"t": 0.2}},
+        [write.part("base", 2, 3), write.part("s0", 2, 3)],
+        parameters={"t": 0.9},
+        **write.base(),
+    ),
+    "task vectors": lambda write: write.slices(
+        "ties",
+        {
+            "sources": [
+                write.part("base", 0, 2),
+                write.part("s0", 0, 2, density=0.8),
+                write.part("s1", 0, 2),
+            ],
+            **TIES,
+        },
+        {
+            "sources": [
+                write.part("s2", 1, 3),
+                write.part("s0", 1, 3, weight=-0.2),
+                write.part("base", 1, 3),
+            ],
+            **TIES,
+        },
+        **write.base(),
+    ),
+    "one module": lambda write: {
+        "merge_method": "passthrough",
+        "dtype": "float32",
+        "modules": {"default": {"slices": [{"sources": [write.part("s0", 0, 2)]}]}},
+    },
+    "models of a module": lambda write: {
+        "merge_method": "linear",
+        "dtype": "float32",
+        "parameters": {"weight": 1.0},
+        "modules": {"default": {"models": [{"model": write.path(name)} for name in ("s0", "s1")]}},
+    },
+}
+"""Recipes with slices, by what they show."""
 
 
 @pytest.mark.parametrize("name", SLICED)
 def test_slices_and_modules(name: str, peer: Peer, ours: Ours, write: Write) -> None:
-    recipe = sliced(write, name)
+    recipe = SLICED[name](write)
     skip = ("model.norm.weight", "lm_head.weight") if name == "classic slerp" else ()
     check(ours.folder(recipe), peer.folder(recipe), skip=skip)
 
