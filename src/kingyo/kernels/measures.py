@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,6 +27,10 @@ Ranks = reference.Ranks
 Order = reference.Order
 
 _CHUNK = 1 << 12
+_WRITTEN = {"g": torch.float32, "2": torch.float32, "a": torch.float32, "k": torch.bfloat16}
+"""Sums are written nowhere, but a pass that would write bfloat16 may take entries in pairs, in another order:
+what is rounded to a grain has the same sum in any.
+"""
 
 
 def gram(tensors: Sequence[Tensor], base: Tensor | None = None) -> Floats:
@@ -204,7 +209,7 @@ def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats, rounder: fl
     split = sorted({cut // BLOCK * BLOCK for cut in cuts(blend) if span[0] < cut < span[1] and cut % BLOCK})
     start = span[0]
     for odd in [*split, span[1]]:
-        for packed, (first, last) in pack(blend, (start, odd), switches=what):
+        for packed, (first, last) in pack(blend, (start, odd), out=_WRITTEN[what], switches=what):
             fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)], rounder)
         start = min(odd + BLOCK, span[1])
         if odd < span[1]:
