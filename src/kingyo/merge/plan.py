@@ -12,6 +12,7 @@ from kingyo.merge.alignment import align, template_files
 from kingyo.merge.layers import Forms, LayerTensor, TensorInput, layer_tensors
 from kingyo.merge.pieces import Entry, Piece, Region, regions
 from kingyo.merge.sources import Sources, all_references
+from kingyo.merge.unmatched import Unmatched, unmatched
 from kingyo.merge.values import resolve
 from kingyo.methods import METHODS, MergeMethod, MethodValues
 from kingyo.recipe import Recipe
@@ -59,7 +60,8 @@ class Plan:
         vocabulary: what the output's tokens are and where their rows come from; None: as in ``like``.
         tokenizer_files: the output's, by name, and its generation config if token ids change; None: those of
             ``like``. None of ``TOKENIZER_FILES`` of ``like`` goes with them.
-        warnings: what bends the merge and does not break it, as sentences.
+        differences: of the models, which bend the merge and do not break it, as sentences.
+        unmatched: filters without effect.
     """
 
     recipe: Recipe
@@ -69,7 +71,13 @@ class Plan:
     like: Checkpoint
     vocabulary: Vocabulary | None = None
     tokenizer_files: Mapping[str, bytes] | None = None
-    warnings: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    unmatched: tuple[Unmatched, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What bends the merge and does not break it, as sentences."""
+        return (*self.differences, *map(str, self.unmatched))
 
     def describe(self) -> str:
         """The plan as text: what is merged, what bends it, and what every tensor becomes."""
@@ -116,7 +124,8 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         like=output,
         vocabulary=None if alignment is None else alignment.vocabulary,
         tokenizer_files=files,
-        warnings=agreement.warnings,
+        differences=agreement.warnings,
+        unmatched=maker.unmatched(),
     )
 
 
@@ -133,6 +142,7 @@ class _Maker:
         self._infos: dict[str, TensorInfo] = {}
         self._layers: dict[str, list[tuple[str, int]]] = {}
         self._constant: dict[int, MethodValues] = {}
+        self._varied: dict[int, tuple[Piece, list[LayerTensor]]] = {}
 
     def jobs(self) -> Iterator[TensorJob]:
         """One job for each tensor of the output."""
@@ -153,6 +163,10 @@ class _Maker:
                 yield self._merge(info, region.name, region.pieces[-1 if depth > 0 else 0], depth)
             elif region.name not in self._layers:
                 yield from self._slices(region, Forms(like, stack))
+
+    def unmatched(self) -> tuple[Unmatched, ...]:
+        """Filters that match no tensor of the jobs that were made."""
+        return unmatched(self._method, tuple(self._varied.values()))
 
     def output(self, jobs: tuple[TensorJob, ...]) -> Checkpoint:
         """What the output is like: the model itself, unless layers are sliced."""
@@ -199,6 +213,8 @@ class _Maker:
     def _job(self, tensor: LayerTensor, piece: Piece | None) -> TensorJob:
         info = self._infos[tensor.name] = tensor.info
         method = self._method if piece is not None and info.is_floating else None
+        if piece is not None and not piece.is_constant:
+            self._varied.setdefault(id(piece), (piece, []))[1].append(tensor)
         stored = self._recipe.result_dtype or info.stored_dtype
         return TensorJob(
             name=tensor.name,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kingyo.errors import KingyoError
 from kingyo.merge.layers import LayerTensor
 from kingyo.merge.pieces import Piece
+from kingyo.merge.unmatched import filters_of
 from kingyo.methods import MergeMethod, MethodValues, Parameter
-from kingyo.recipe import Word, look_up
+from kingyo.recipe import Values, Word, look_up
+
+_MOST_FILTERS = 5
 
 
 def resolve(piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodValues:
@@ -28,18 +33,35 @@ def resolve(piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodVal
     for parameter in method.params:
         name = parameter.name
         if not parameter.per_source:
-            value = look_up(piece.levels, name, tensor.name, tensor.depth)
-            shared[name] = valid(parameter, value, tensor.name)
+            shared[name] = _value(parameter, piece.levels, tensor.name, tensor.depth, tensor.name)
             continue
         per_source[name] = tuple(
-            valid(
-                parameter,
-                look_up((entry.own, *piece.levels), name, read.tensor, tensor.depth),
-                entry.reference,
-            )
+            _value(parameter, (entry.own, *piece.levels), read.tensor, tensor.depth, entry.reference)
             for entry, read in zip(piece.merged, tensor.inputs, strict=True)
         )
     return MethodValues(shared=shared, per_source=per_source)
+
+
+def _value(
+    parameter: Parameter, levels: Sequence[Values], tensor: str, depth: float, where: str
+) -> float | bool:
+    value = look_up(levels, parameter.name, tensor, depth)
+    if value is None and parameter.default is None:
+        filters = filters_of(levels, parameter.name)
+        if filters:
+            raise _left_out(parameter, filters, tensor, where)
+    return valid(parameter, value, where)
+
+
+def _left_out(parameter: Parameter, filters: Sequence[str], tensor: str, where: str) -> KingyoError:
+    written = ", ".join(f"'{each}'" for each in filters[:_MOST_FILTERS])
+    more = f" and {len(filters) - _MOST_FILTERS} more" if len(filters) > _MOST_FILTERS else ""
+    return KingyoError(
+        f"{parameter.name} of {where}",
+        expected=f"a value for the tensor {tensor}: {parameter.doc}",
+        received=f"none: the filters given ({written}{more}) are for other tensors",
+        remedy="Add a last entry without filter, which is for all tensors that are left: `- value: 0.5`.",
+    )
 
 
 def valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:

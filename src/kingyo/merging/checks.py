@@ -35,8 +35,18 @@ def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | 
             yield _bends(reference, "an adapter that does here what it did when it was trained", note)
     if plan is None:
         return
-    for warning in plan.warnings:
+    for warning in plan.differences:
         yield _bends("models", "models that differ in nothing but weights", warning)
+    for each in plan.unmatched:
+        yield Finding(
+            level="warning",
+            argument=each.where,
+            expected="filters that match a tensor",
+            received=f"'{each.filter}', which matches none and has no effect",
+            remedy=f"Did you mean '{each.nearest}'?"
+            if each.nearest is not None
+            else "A filter is a part of tensors' names, such as mlp, and no pattern.",
+        )
     for marker in plan.vocabulary.unknown_markers if plan.vocabulary is not None else ():
         yield Finding(
             level="warning",
