@@ -10,11 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from pydantic import BaseModel
 
+from kingyo.checkpoints import open_checkpoint
 from kingyo.config import Budget, Controls, MergeConfig, Range, RunConfig, SearchConfig, parse_config
+from kingyo.merge import Sources, compute, plan
 from kingyo.methods import METHODS
+from kingyo.recipe import Recipe, Source
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.presets import PRESETS
 from kingyo.tasks import GRADERS, Sizes, TaskSpec
@@ -22,6 +26,7 @@ from kingyo.tasks.grader import build_grader
 from kingyo.tasks.spec import DatasetSource
 from kingyo.types import Item
 from tests.cli.conftest import command
+from tests.models_on_disk import llama
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
@@ -87,6 +92,19 @@ def test_commands_of_the_page_of_merging_run_in_order(tmp_path: Path) -> None:
     written = {path.parent.name for path in tmp_path.glob("*/config.json")}
     assert written == {"merged", "sharded", "both"}
     assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
+
+
+def test_the_method_on_the_page_of_recipes_merges(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    for name, text in re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    sources = tuple(Source(model=str(llama(tmp_path / str(i), seed=i))) for i in range(2))
+    recipe = Recipe(merge_method="own.py:HALF", sources=sources, parameters={"scale": 2.0})
+    opened = [open_checkpoint(source.model) for source in sources]
+    models = Sources({each.reference: each for each in opened}, tmp_path)
+    for job in plan(recipe, models).jobs:
+        want = opened[0].read(job.name) + opened[1].read(job.name)
+        torch.testing.assert_close(compute(job, models.read), want)
 
 
 def test_the_page_of_merging_has_every_option() -> None:

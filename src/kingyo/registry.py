@@ -28,12 +28,17 @@ class Registry(Generic[T]):
         kind: the word for messages, such as "merge method".
         package: the package whose modules register the built-in ones.
         group: entry-point group of installed plugins.
+        check: called with a name and what it was found to mean outside of the package; raises a KingyoError
+            when that is not such an object.
     """
 
-    def __init__(self, kind: str, package: str, group: str) -> None:
+    def __init__(
+        self, kind: str, package: str, group: str, check: Callable[[str, object], None] | None = None
+    ) -> None:
         self._kind = kind
         self._package = package
         self._group = group
+        self._check = check
         self._found: dict[str, T] = {}
         self._from_files: dict[str, T] = {}
         self._scanned = False
@@ -59,7 +64,7 @@ class Registry(Generic[T]):
         """Find by name, or by ``path/to/file.py:Name`` relative to ``folder``; a file is run once.
 
         Raises:
-            KingyoError: nobody knows the name; the nearest is suggested.
+            KingyoError: nobody knows the name (the nearest is suggested), or it means something else.
         """
         self._scan()
         if name in self._found:
@@ -67,12 +72,17 @@ class Registry(Generic[T]):
         if is_in_file(name):
             place = whole_reference(name, folder or Path.cwd())
             if place not in self._from_files:
-                self._from_files[place] = cast(T, load_from_file(name, folder))
+                self._from_files[place] = self._checked(name, load_from_file(name, folder))
             return self._from_files[place]
         for point in entry_points(group=self._group):
             if point.name == name:
-                return cast(T, point.load())
+                return self._checked(name, point.load())
         raise unknown(self._kind, name, self.names())
+
+    def _checked(self, name: str, found: object) -> T:
+        if self._check is not None:
+            self._check(name, found)
+        return cast(T, found)
 
     def _scan(self) -> None:
         if self._scanned:

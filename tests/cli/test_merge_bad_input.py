@@ -65,6 +65,24 @@ def test_recipes(command: Command, changes: dict[str, Any], says: str) -> None:
     foreseen(command, command.recipe(**changes), "merged", says=says)
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (
+            "def HALF(sources, base, values, context):\n    return sources[0]",
+            "the class function, which lacks name",
+        ),
+        ("class HALF:\n    name = 'half'", "received the class HALF, which lacks doc, params"),
+        ("from kingyo.methods.nearswap import NearSwap as HALF", "received the class NearSwap. Write"),
+        ("HALF = 7", "received an object of the class int, which lacks name"),
+    ],
+    ids=("function", "class", "whole class", "number"),
+)
+def test_methods_of_ones_own_that_are_none(command: Command, code: str, says: str) -> None:
+    (command.folder / "own.py").write_text(code)
+    foreseen(command, command.recipe(merge_method="own.py:HALF"), "merged", says=says)
+
+
 def test_layers_that_are_not_there(command: Command) -> None:
     slices = [{"sources": [{"model": "a", "layer_range": [0, 9]}]}]
     foreseen(

@@ -11,13 +11,14 @@ from kingyo.methods.contract import (
     Parameter,
     Reproduces,
     TensorContext,
+    check_method,
     guide_of,
     reproduces,
     takes_base,
 )
 from kingyo.registry import Registry
 
-METHODS: Registry[MergeMethod] = Registry("merge method", "kingyo.methods", "kingyo.methods")
+METHODS: Registry[MergeMethod] = Registry("merge method", "kingyo.methods", "kingyo.methods", check_method)
 
 __all__ = [
     "METHODS",

@@ -18,6 +18,7 @@ from kingyo.kernels.facts import Fact, Facts
 from kingyo.kernels.noise import key_of
 
 _LOOK_UP = "`kingyo list methods` says what it does."
+_DECLARED = ("name", "doc", "params", "needs_base", "min_sources", "max_sources", "stochastic")
 
 Reproduces = Literal["everywhere", "on one machine", "with as many threads"]
 """Where a method gives the same bits again, the widest promise first.
@@ -263,6 +264,27 @@ class MergeMethod(Protocol):
             another ``Lazy`` result, which is computed while the arguments are still there.
         """
         ...
+
+
+def check_method(name: str, found: object) -> None:
+    """Refuse what is no merge method: a function, a class, an object that lacks something.
+
+    Raises:
+        KingyoError: it is none; what it lacks is named.
+    """
+    is_class = isinstance(found, type)
+    lacks = [each for each in _DECLARED if not hasattr(found, each)]
+    if not is_class and not lacks and callable(found):
+        return
+    what = f"the class {found.__name__}" if is_class else f"an object of the class {type(found).__name__}"
+    lacking = f", which lacks {', '.join(lacks)}" if lacks else ""
+    raise KingyoError(
+        name,
+        expected=f"a merge method: an object that can be called, with {', '.join(_DECLARED)}",
+        received=f"{what}{lacking}" if is_class or lacks else f"{what}, which cannot be called",
+        remedy="Write a class with these and name an instance of it; docs/recipes.md has an example, and "
+        "kingyo/methods/nearswap.py is another.",
+    )
 
 
 def takes_base(method: MergeMethod) -> bool:
