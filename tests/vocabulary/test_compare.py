@@ -129,8 +129,18 @@ class TestOtherHabits:
         found = {each.argument for each in compare(folders(one, two))}
         assert found == {"normalizer in tokenizer.json", "chat_template"}
 
+    def test_a_template_may_be_lost_unless_the_recipe_says_which(self, tmp_path: Path) -> None:
+        one = llama(tmp_path / "one", words("a"))
+        two = llama(tmp_path / "two", words("a"), template="B")
+        (lost,) = [each for each in compare(folders(one, two)) if each.argument == "chat_template"]
+        assert lost.level == "warning" and "as in one (none); received another in two" in str(lost)
+        (kept,) = [each for each in compare(folders(two, one)) if each.argument == "chat_template"]
+        assert kept.level == "note"
+        told = compare(folders(one, two), has_template=True)
+        assert not [each for each in told if each.argument == "chat_template"]
+
     def test_errors_come_first(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a", "b"), template="A")
         two = llama(tmp_path / "two", words("b", "a"), template="B")
         three = llama(tmp_path / "three", words("a", "b", "c"))
-        assert levels(compare(folders(one, three, two))) == ["error", "warning", "note", "note"]
+        assert levels(compare(folders(one, three, two))) == ["error", "warning", "warning", "note"]

@@ -102,7 +102,8 @@ def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Fi
         return
     if len(folders) > 1:
         try:
-            found = compare(folders, is_aligned=is_aligned)
+            has_template = recipe.chat_template is not None
+            found = compare(folders, is_aligned=is_aligned, has_template=has_template)
             yield from (each for each in found if each.received != "the same files")
         except KingyoError as error:
             yield Finding.of(error)

@@ -15,6 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.vocabulary.files import stored_files
 from kingyo.vocabulary.stored import NAMED, StoredTokenizer, read_tokenizer
 
+_TEMPLATE = "chat_template"
 _UNITE = "Say how to bring them together: `tokenizer_source: union` (or base, or a model)."
 
 
@@ -54,7 +55,11 @@ class Finding:
 
 
 def compare(
-    folders: Mapping[str, Path], rows: Mapping[str, int] | None = None, *, is_aligned: bool = False
+    folders: Mapping[str, Path],
+    rows: Mapping[str, int] | None = None,
+    *,
+    is_aligned: bool = False,
+    has_template: bool = False,
 ) -> tuple[Finding, ...]:
     """Compare the tokenizers of all models with that of the first.
 
@@ -62,6 +67,7 @@ def compare(
         folders: of the models by reference; the base first, if there is one.
         rows: how many rows the embedding of each has; None skips what follows from it.
         is_aligned: whether the recipe says how vocabularies are brought together, so that they may differ.
+        has_template: whether the recipe says which chat template the output has.
 
     Returns:
         Errors first, then warnings, then notes.
@@ -73,6 +79,8 @@ def compare(
         findings += _compare_folders(first, other, folders, is_aligned=is_aligned)
     for reference in references if rows is not None else ():
         findings += _beyond(reference, folders[reference], (rows or {})[reference])
+    if has_template:
+        findings = [each for each in findings if each.argument != _TEMPLATE]
     order = ("error", "warning", "note")
     return tuple(sorted(findings, key=lambda each: order.index(each.level)))
 
@@ -213,11 +221,11 @@ def _cuts(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
 def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Finding]:
     if first.template != other.template:
         yield Finding(
-            level="note",
-            argument="chat_template",
-            expected=f"one template, as in {first.reference}",
+            level="note" if other.template is None else "warning",  # that one may be lost
+            argument=_TEMPLATE,
+            expected=f"one template, as in {first.reference}{' (none)' if first.template is None else ''}",
             received=f"{'none' if other.template is None else 'another'} in {other.reference}",
-            remedy="Say which one with `chat_template: auto`, a known name, or Jinja.",
+            remedy="Say which one the output has with `chat_template: auto`, a known name, or Jinja.",
         )
 
 
