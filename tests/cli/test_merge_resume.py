@@ -168,7 +168,8 @@ def test_interrupted_it_says_where_it_goes_on(merging: Merging, sent: signal.Sig
     assert int(told[1]) == len(kept) == int(told[3]) - 1 and int(told[2]) == len(files(merging.expected))
     done = merging.run("out")
     assert done.returncode == 0
-    assert "Going on: " in done.stderr and "were written before" in done.stderr
+    assert f"Going on from file {told[3]} of {told[2]}: " in done.stderr
+    assert "were written before" in done.stderr
     assert files(merging.folder / "out").items() >= kept.items()
     assert as_expected(merging, "out")
 
@@ -198,6 +199,7 @@ def test_another_recipe_begins_anew(merging: Merging) -> None:
     write_recipe(merging.folder / "recipe.yaml", merge_method="linear", base_model=None)
     done = merging.run("out")
     assert done.returncode == 0, done.stderr
+    assert "Beginning anew: " in done.stderr and f"{len(kept)} complete files of before" in done.stderr
     assert not set(files(merging.folder / "out").values()) & set(kept.values())
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from threading import Event, Lock, Thread
 from types import TracebackType
 
@@ -67,11 +68,18 @@ class MergeProgress:
         self._done = self._kept = finished
         self._begun = time.monotonic()
         total = sum(shards)
+        if finished and not self._quiet:
+            self._console.print(_going_on(shards, finished), soft_wrap=True)
         if self._quiet or (self._console.is_terminal and total < FEWEST_BYTES):
             return
-        if finished:
-            self._console.print(f"Going on: {_bytes(finished)} of {_bytes(total)} were written before.")
         self._close = self._start_bar(total) if self._console.is_terminal else self._start_lines()
+
+    def drop(self, files: int) -> None:
+        """See ``Watch``."""
+        if not self._quiet:
+            what = "1 complete file" if files == 1 else f"{files} complete files"
+            why = "the recipe, a source or the size of files is another now"
+            self._console.print(f"Beginning anew: {why}; {what} of before dropped.", soft_wrap=True)
 
     def wrote(self, n_bytes: int) -> None:
         """See ``Watch``."""
@@ -120,6 +128,13 @@ class MergeProgress:
             teller.join()
 
         return close
+
+
+def _going_on(shards: Sequence[int], finished: int) -> str:
+    """Files are completed in order."""
+    n_files = sum(end <= finished for end in accumulate(shards))
+    where = f" from file {n_files + 1} of {len(shards)}" if n_files < len(shards) else ""
+    return f"Going on{where}: {_bytes(finished)} of {_bytes(sum(shards))} were written before."
 
 
 def _bytes(n_bytes: float) -> str:

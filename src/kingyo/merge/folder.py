@@ -18,6 +18,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.companions import CODE
 from kingyo.checkpoints.fitted import FittedCheckpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.checkpoints.partial import hidden
 from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
 from kingyo.errors import KingyoError
@@ -34,6 +35,10 @@ class Watch(Protocol):
 
     def start(self, shards: Sequence[int], finished: int) -> None:
         """It begins: bytes of weights in each shard; how many bytes an earlier try has finished."""
+        ...
+
+    def drop(self, files: int) -> None:
+        """So many complete files of an earlier try are gone: they were of something else."""
         ...
 
     def wrote(self, n_bytes: int) -> None:
@@ -91,7 +96,11 @@ def to_folder(
     writer = _writer(plan, out, asked)
     if writer.is_published:
         return out
+    before = _count_complete(out)
     with writer:
+        dropped = before - writer.n_finished
+        if dropped > 0 and asked.watch is not None:
+            asked.watch.drop(dropped)
         _write_shards(plan, writer, how, asked.watch)
         return writer.complete(
             like=plan.like,
@@ -100,6 +109,11 @@ def to_folder(
             more=CODE if asked.copy_code else (),
             is_one_of_several=asked.is_one_of_several,
         )
+
+
+def _count_complete(out: Path) -> int:
+    """How many files of weights an earlier try has left."""
+    return sum(1 for _ in (hidden(out) / "content").glob("*.safetensors"))
 
 
 def _writer(plan: Plan, out: Path, asked: Output) -> CheckpointWriter:
