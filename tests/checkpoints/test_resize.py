@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from kingyo.checkpoints import fit, open_checkpoint
+from kingyo.checkpoints.fit import check_fit
 from kingyo.errors import KingyoError
 from tests.checkpoints.architectures import build
 from tests.checkpoints.fitting import EMBEDDING, HEAD, averaged, loaded, resized, restate, rewrite
@@ -23,6 +24,19 @@ def test_sizes_that_differ_are_an_error_with_both_shapes(tmp_path: Path) -> None
         fit(like, [wider])
     message = str(caught.value)
     assert "[64, 16]" in message and "[70, 16]" in message and "pad-vocab" in message
+    assert "Say tokenizer_source: union" in message
+    with pytest.raises(KingyoError, match="Compare models of one architecture") as caught:
+        check_fit(like, wider)
+    assert "resize" not in caught.value.remedy
+
+
+@pytest.mark.parametrize("resize", [None, "pad-vocab"])
+def test_no_way_to_resize_is_recommended_where_none_helps(tmp_path: Path, resize: str | None) -> None:
+    like = open_checkpoint(str(llama(tmp_path / "like")))
+    wide = open_checkpoint(str(llama(tmp_path / "wide", hidden=32)))
+    with pytest.raises(KingyoError, match="cannot be merged") as caught:
+        fit(like, [wide], resize=resize)
+    assert "resize" not in caught.value.remedy
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -176,7 +176,7 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_vocabularies_of_other_sizes(sizes: Path, tmp_path: Path, resize: str, rows: int) -> None:
     models = [{"model": "less"}, {"model": "more"}]
     data = {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}}
-    with pytest.raises(KingyoError, match="say resize: pad-vocab or truncate or base"):
+    with pytest.raises(KingyoError, match="or resize: pad-vocab or truncate or base"):
         plan(Recipe.from_dict(data), open_sources(Recipe.from_dict(data), sizes))
     made = Recipe.from_dict(data | {"resize": resize})
     opened = open_sources(made, sizes)

@@ -54,7 +54,8 @@ def check_fit(like: Checkpoint, other: Checkpoint) -> None:
         raise lacking(name, owner, lacks, like)
     for name, info in here.items():
         if info.shape != there[name].shape:
-            raise _misfit(name, [(like, info), (other, there[name])], like)
+            remedy = "Compare models of one architecture and vocabulary."
+            raise _misfit(name, [(like, info), (other, there[name])], remedy)
         _check_floating(name, (like, info), (other, there[name]))
     compare(like, other)
 
@@ -157,7 +158,7 @@ class _Fitting:
             return [own] * len(stored)
         axis = self._axis(name, stored)
         if self._resize is None or axis is None:
-            raise _misfit(name, stored, self._like)
+            raise _misfit(name, stored, self._remedy(name, stored))
         sizes = [info.shape[axis] for _, info in stored]
         rows = max(sizes) if self._resize == "pad-vocab" else min(sizes)
         self._rows[name] = sizes[0], rows
@@ -174,6 +175,18 @@ class _Fitting:
         tokens = [count_tokens(model) for model, _ in stored]
         are_tokens = all(n is None or n == shape[axis] for n, shape in zip(tokens, shapes, strict=True))
         return axis if are_tokens else None
+
+    def _remedy(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> str:
+        """What to do about sizes that differ; a way to resize only where it was not tried, and helps."""
+        if self._axis(name, stored) is not None:
+            return (
+                "Say tokenizer_source: union, which keeps all tokens and matches them by what they mean, or "
+                f"resize: {' or '.join(RESIZE)}."
+            )
+        one_row_each = self._like.layout.stack(name) is None and len({i.shape[1:] for _, i in stored}) == 1
+        if self._resize is None and one_row_each and (is_vocabulary(name) or len(stored[0][1].shape) > 1):
+            return "Merge models of one architecture, or say resize: base, which takes it from the base."
+        return "Merge models of one architecture and size: layers of other widths cannot be merged."
 
     def _config(self, names: Iterable[str]) -> tuple[Mapping[str, object], list[str]]:
         """The config of the merge, and what it says that not all of the models' do."""
@@ -234,14 +247,12 @@ def _check_floating(
         )
 
 
-def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], like: Checkpoint) -> KingyoError:
+def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: str) -> KingyoError:
     first, info = stored[0]
     other, its = next((m, i) for m, i in stored if i.shape != info.shape)
-    counts_tokens = like.layout.stack(name) is None and is_vocabulary(name)
-    ways = " or ".join(RESIZE if counts_tokens else RESIZE[-1:])
     return KingyoError(
         name,
         expected=f"one shape in all models: {list(info.shape)} as in {first.reference}",
         received=f"{list(its.shape)} in {other.reference}",
-        remedy=f"Merge models of one architecture and vocabulary, or say resize: {ways}.",
+        remedy=remedy,
     )
