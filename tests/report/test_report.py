@@ -168,5 +168,5 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(runs: dict[str, Path]
 
 
 def test_missing_packages_are_named_with_the_command() -> None:
-    with pytest.raises(KingyoError, match=r"no no_such_plotly.*pip install 'kingyo\[report\]'"):
+    with pytest.raises(KingyoError, match=r"no no_such_plotly.*pip install '\.\[report\]'"):
         require(("no_such_plotly",))

@@ -245,4 +245,4 @@ def test_without_the_library_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    refused(tmp_path, r"pip install 'kingyo\[datasets\]'", data={"dataset": "x"})
+    refused(tmp_path, r"pip install '\.\[datasets\]'", data={"dataset": "x"})

@@ -69,5 +69,5 @@ def require(packages: tuple[str, ...]) -> None:
             "report",
             expected="plotly and matplotlib to be installed",
             received=f"no {' and no '.join(missing)}",
-            remedy="pip install 'kingyo[report]'",
+            remedy="In a clone of kingyo: pip install '.[report]'",
         )

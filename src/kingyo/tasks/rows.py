@@ -156,7 +156,7 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
             "data.dataset",
             expected="the library `datasets`",
             received="an installation without it",
-            remedy="pip install 'kingyo[datasets]'",
+            remedy="In a clone of kingyo: pip install '.[datasets]'",
         ) from error
     local = folder / source.dataset
     name = str(local) if local.exists() else source.dataset
