@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kingyo.merging import group, survey, ungrouped
 from kingyo.merging.groups import shared
+from kingyo.merging.record import survey_record
 from tests.merging.conftest import Ask
 from tests.models_on_disk import llama
 
@@ -45,19 +47,18 @@ def test_values_that_differ_part_a_form(ask: Ask) -> None:
     assert "density 0.5" in shared(groups) and "weight 0.5" not in shared(groups)
 
 
-def test_gradients_part_a_form(ask: Ask) -> None:
+def test_the_tensors_of_one_gradient_are_one_line(ask: Ask) -> None:
     request = ask(
         merge_method="passthrough", base_model=None, models=None, parameters={"scale": [0.0, 1.0]},
         slices=[{"sources": [{"model": "source-0", "layer_range": [0, 3]}]}] * 2,
     )  # fmt: skip
     groups = group(survey(request).targets[0].plan)
-    assert {each.label for each in groups if "up_proj" in each.label} == {
-        f"model.layers.{label}.mlp.up_proj.weight" for label in ("{0,3}", "{1,4}", "{2,5}")
-    }
+    found = {each.label: each.how for each in groups if "up_proj" in each.label}
+    assert found == {"model.layers.{0–5}.mlp.up_proj.weight": ("scale 0→1",)}
     request = ask(parameters={"weight": [0.1, 0.2, 0.9], "density": 0.5})
     groups = group(survey(request).targets[0].plan)
     weights = {part for each in groups for part in each.how if "weight" in part}
-    assert weights == {"weight 0.1", "weight 0.2", "weight 0.9"}
+    assert weights == {"weight 0.1", "weight 0.1→0.2→0.9", "weight 0.9"}
 
 
 @pytest.mark.parametrize("use", ["base", "source-1"])
@@ -66,11 +67,45 @@ def test_what_is_copied_says_of_what(ask: Ask, use: str) -> None:
     assert only == (f"copied from {use}",)
 
 
-def test_values_of_many_layers_become_a_range(ask: Ask, tmp_path: Path) -> None:
+def test_gradients_are_told_as_written(ask: Ask, tmp_path: Path) -> None:
     llama(tmp_path / "deep", layers=6)
     request = ask(
         merge_method="linear", base_model=None, models=[{"model": "deep"}], parameters={"weight": [0.0, 1.0]}
     )
     groups = {each.label: each.how for each in group(survey(request).targets[0].plan)}
-    assert "weight 0…1" in groups["model.layers.{0–5}.mlp.up_proj.weight"]
+    assert "weight 0→1" in groups["model.layers.{0–5}.mlp.up_proj.weight"]
     assert "weight 0" in groups["model.embed_tokens.weight"] and "weight 1" in groups["lm_head.weight"]
+
+
+def test_gradients_of_both_directions(ask: Ask) -> None:
+    up, down = [0, 0.5, 0.3, 0.7, 1], [1, 0.5, 0.7, 0.3, 0]
+    values = [{"filter": "self_attn", "value": up}, {"filter": "mlp", "value": down}, {"value": 0.5}]
+    request = ask(
+        merge_method="slerp",
+        base_model="source-0",
+        models=[{"model": "source-0"}, {"model": "source-1"}],
+        parameters={"t": values},
+    )
+    found = survey(request)
+    groups = {each.label: each for each in group(found.targets[0].plan)}
+    assert "t 0→0.5→0.3→0.7→1 (filter self_attn)" in groups["model.layers.{0–2}.self_attn.q_proj.weight"].how
+    assert "t 1→0.5→0.7→0.3→0 (filter mlp)" in groups["model.layers.{0–2}.mlp.up_proj.weight"].how
+    assert "t 0.5" in groups["model.layers.{0–2}.input_layernorm.weight"].how
+    record: Any = survey_record(found, None)
+    told = {each["tensors"]: each["values"]["t"] for each in record["targets"][0]["groups"]}
+    expected = {"least": 0.0, "most": 1.0, "gradient": down, "filter": "mlp"}
+    assert told["model.layers.{0–2}.mlp.up_proj.weight"] == [expected]
+    assert told["lm_head.weight"] == [0.5]
+
+
+def test_values_of_many_layers_become_a_range(ask: Ask, tmp_path: Path) -> None:
+    llama(tmp_path / "deep", layers=6)
+    weights = [{"filter": f"layers.{i}.", "value": i} for i in range(6)]
+    request = ask(
+        merge_method="linear",
+        base_model=None,
+        models=[{"model": "deep"}],
+        parameters={"weight": [*weights, {"value": 9}], "normalize": False},
+    )
+    groups = {each.label: each.how for each in group(survey(request).targets[0].plan)}
+    assert "weight 0…5" in groups["model.layers.{0–5}.mlp.up_proj.weight"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo, with_layers
 from kingyo.errors import KingyoError, suggest
@@ -33,6 +33,7 @@ class TensorJob:
         base: the base's tensor, or None.
         values: the method's parameters.
         seed: of random methods.
+        piece: of the recipe, whose parameters ``values`` are; None for tensors that are taken from a model.
     """
 
     name: str
@@ -43,6 +44,7 @@ class TensorJob:
     base: TensorInput | None
     values: MethodValues
     seed: int
+    piece: Piece | None = field(default=None, compare=False, repr=False)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -225,6 +227,7 @@ class _Maker:
             base=tensor.base,
             values=MethodValues() if method is None or piece is None else self._values(piece, method, tensor),
             seed=self._recipe.seed,
+            piece=piece,
         )
 
     def _values(self, piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodValues:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from kingyo.errors import suggest
 from kingyo.merge.layers import LayerTensor
 from kingyo.merge.pieces import Piece
 from kingyo.methods import MergeMethod
-from kingyo.recipe import Conditional, Value, Values
+from kingyo.recipe import Conditional, Plain, Value, Values
 
 _FOUND = "Did you mean "
 
@@ -38,7 +39,7 @@ class Unmatched:
 
 def filters_of(levels: Iterable[Values], parameter: str) -> tuple[str, ...]:
     """The filters that a parameter has, each once; those that match every name are none."""
-    found = [each.filter for level in levels for each in _conditionals(level.get(parameter))]
+    found = [each.filter for level in levels for each in entries(level.get(parameter))]
     return tuple(dict.fromkeys(each for each in found if each is not None and each != "*"))
 
 
@@ -82,9 +83,12 @@ def _places(
             yield name, common, names
 
 
-def _conditionals(value: Value | None) -> Iterator[Conditional]:
-    if isinstance(value, tuple):
-        yield from (each for each in value if isinstance(each, Conditional))
+def entries(value: Value | None) -> Iterator[Conditional]:
+    """The entries of a parameter: without filters it is one."""
+    if isinstance(value, tuple) and value and isinstance(value[0], Conditional):
+        yield from cast("tuple[Conditional, ...]", value)
+    elif value is not None:
+        yield Conditional(filter=None, value=cast("Plain", value))
 
 
 def _nearest(written: str, lists: Sequence[Sequence[str]]) -> str | None:

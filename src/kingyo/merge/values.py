@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kingyo.errors import KingyoError
-from kingyo.merge.layers import LayerTensor
+from kingyo.merge.layers import LayerTensor, TensorInput
 from kingyo.merge.pieces import Piece
-from kingyo.merge.unmatched import filters_of
+from kingyo.merge.unmatched import entries, filters_of
 from kingyo.methods import MergeMethod, MethodValues, Parameter
-from kingyo.recipe import Values, Word, look_up
+from kingyo.recipe import Conditional, Values, Word, look_up
 
 _MOST_FILTERS = 5
 
@@ -62,6 +62,36 @@ def _left_out(parameter: Parameter, filters: Sequence[str], tensor: str, where: 
         received=f"none: the filters given ({written}{more}) are for other tensors",
         remedy="Add a last entry without filter, which is for all tensors that are left: `- value: 0.5`.",
     )
+
+
+def written(
+    piece: Piece, parameter: Parameter, name: str, inputs: Sequence[TensorInput]
+) -> tuple[Conditional | None, ...]:
+    """What the recipe says of a parameter for one tensor: a constant or a gradient, and its filter, if any.
+
+    Args:
+        piece: whose parameters they are.
+        parameter: one of the method's.
+        name: of the tensor in the output.
+        inputs: the tensors that are merged.
+
+    Returns:
+        One for each source, or one for all of them; None where the default counts.
+    """
+    if not parameter.per_source:
+        return (_first(piece.levels, parameter.name, name),)
+    return tuple(
+        _first((entry.own, *piece.levels), parameter.name, read.tensor)
+        for entry, read in zip(piece.merged, inputs, strict=True)
+    )
+
+
+def _first(levels: Sequence[Values], parameter: str, tensor: str) -> Conditional | None:
+    for level in levels:
+        for each in entries(level.get(parameter)):
+            if each.matches(tensor):
+                return each
+    return None
 
 
 def valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:

@@ -11,11 +11,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.merge import Plan, TensorJob
+from kingyo.merge.values import written
+from kingyo.recipe import Conditional
 
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)")
 _MOST_SPLITS = 4  # groups that a form is split into; of more the values' ranges are told
 
-Values = Mapping[str, tuple[float | bool, ...]]
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A parameter's value over the tensors of a group.
+
+    Attributes:
+        least, most: of the tensors; they differ with a gradient, and where many values are one group.
+        gradient: its points as the recipe has them, if it is one for all of these tensors.
+        filter: the gradient's.
+    """
+
+    least: float | bool
+    most: float | bool
+    gradient: tuple[float | bool | str, ...] | None = None
+    filter: str | None = None
+
+    def __str__(self) -> str:
+        if self.least == self.most:
+            return _number(self.least)
+        if self.gradient is None:
+            return f"{_number(self.least)}…{_number(self.most)}"
+        points = "→".join(each if isinstance(each, str) else _number(each) for each in self.gradient)
+        return points if self.filter is None else f"{points} (filter {self.filter})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +51,7 @@ class Group:
         label: their names in one, such as ``model.layers.{0–23}.mlp.up_proj.weight``.
         shape, dtype: of each.
         how: what is done with them, such as ``weight 0.5``; a list has one value for each source.
+        values: the same as numbers, by parameter: one for each source, or one for all of them.
         is_merged: whether they are merged, and not taken as they are.
     """
 
@@ -35,12 +60,16 @@ class Group:
     shape: tuple[int, ...]
     dtype: str
     how: tuple[str, ...]
+    values: Mapping[str, tuple[Told, ...]]
     is_merged: bool
 
     @property
     def n_elements(self) -> int:
         """Numbers in all of them."""
         return len(self.names) * math.prod(self.shape)
+
+
+_Cell = tuple[float | bool, Conditional | None]
 
 
 def group(plan: Plan) -> tuple[Group, ...]:
@@ -61,27 +90,27 @@ def shared(groups: Sequence[Group]) -> tuple[str, ...]:
 
 def ungrouped(plan: Plan) -> tuple[Group, ...]:
     """Every tensor as a group of its own."""
-    return tuple(_group([job], _how([job])) for job in plan.jobs)
+    return tuple(_group([job]) for job in plan.jobs)
 
 
 def _split(jobs: Sequence[TensorJob]) -> Iterator[Group]:
-    by_values: dict[tuple[str, ...], list[TensorJob]] = {}
+    """Part a form by what the recipe says: the tensors of one gradient stay together."""
+    parts: dict[object, list[TensorJob]] = {}
     for job in jobs:
-        by_values.setdefault(_how([job]), []).append(job)
-    if len(by_values) > _MOST_SPLITS:
-        yield _group(jobs, _how(jobs))
-    else:
-        yield from (_group(same, how) for how, same in by_values.items())
+        said = {name: [_said(cell) for cell in cells] for name, cells in _cells(job).items()}
+        parts.setdefault(repr(said), []).append(job)
+    yield from (_group(same) for same in ([jobs] if len(parts) > _MOST_SPLITS else parts.values()))
 
 
-def _group(jobs: Sequence[TensorJob], how: tuple[str, ...]) -> Group:
-    first, names = jobs[0], tuple(job.name for job in jobs)
+def _group(jobs: Sequence[TensorJob]) -> Group:
+    first, names, values = jobs[0], tuple(job.name for job in jobs), _values(jobs)
     return Group(
         names=names,
         label=_label(names),
         shape=first.shape,
         dtype=first.dtype,
-        how=how,
+        how=_how(first, values),
+        values=values,
         is_merged=first.method is not None,
     )
 
@@ -107,26 +136,54 @@ def _ranges(numbers: Sequence[int]) -> str:
     return f"{{{','.join(told)}}}"
 
 
-def _how(jobs: Sequence[TensorJob]) -> tuple[str, ...]:
-    first = jobs[0]
-    if first.method is None:
-        of = ", ".join(first.sources)
-        return (f"copied from {of}" if len(first.inputs) == 1 else f"must be equal in {of}",)
-    columns = [_values(job) for job in jobs]
-    return tuple(f"{name} {_told([column[name] for column in columns])}" for name in columns[0])
+def _how(job: TensorJob, values: Mapping[str, tuple[Told, ...]]) -> tuple[str, ...]:
+    """One value for each source; one for all where these are equal."""
+    if job.method is None:
+        of = ", ".join(job.sources)
+        return (f"copied from {of}" if len(job.inputs) == 1 else f"must be equal in {of}",)
+    texts = {name: list(map(str, told)) for name, told in values.items()}
+    return tuple(
+        f"{name} {' '.join(each if len(set(each)) > 1 else each[:1])}" for name, each in texts.items()
+    )
 
 
-def _values(job: TensorJob) -> Values:
-    return {**{name: (value,) for name, value in job.values.shared.items()}, **job.values.per_source}
+def _values(jobs: Sequence[TensorJob]) -> Mapping[str, tuple[Told, ...]]:
+    rows = [_cells(job) for job in jobs]
+    return {
+        name: tuple(_told(column) for column in zip(*(row[name] for row in rows), strict=True))
+        for name in rows[0]
+    }
 
 
-def _told(rows: Sequence[tuple[float | bool, ...]]) -> str:
-    """One value for each source, or the range of each over the tensors; one for all where these are equal."""
-    texts = [
-        _number(column[0]) if len(set(column)) == 1 else f"{_number(min(column))}…{_number(max(column))}"
-        for column in zip(*rows, strict=True)
-    ]
-    return " ".join(texts if len(set(texts)) > 1 else texts[:1])
+def _told(column: Sequence[_Cell]) -> Told:
+    numbers = [number for number, _ in column]
+    least, most, said = min(numbers), max(numbers), column[0][1]
+    if said is None or least == most or any(each != said for _, each in column):
+        return Told(least=least, most=most)
+    assert isinstance(said.value, tuple)
+    return Told(least=least, most=most, gradient=said.value, filter=said.filter)
+
+
+def _cells(job: TensorJob) -> Mapping[str, tuple[_Cell, ...]]:
+    """Each number, and the gradient that it is of: one for each source, or one for all of them."""
+    found = {**{name: (value,) for name, value in job.values.shared.items()}, **job.values.per_source}
+    if job.piece is None or job.method is None or job.piece.is_constant:
+        return {name: tuple((number, None) for number in numbers) for name, numbers in found.items()}
+    known = {parameter.name: parameter for parameter in job.method.params}
+    return {
+        name: tuple(
+            (number, said if said is not None and isinstance(said.value, tuple) else None)
+            for number, said in zip(
+                numbers, written(job.piece, known[name], job.name, job.inputs), strict=True
+            )
+        )
+        for name, numbers in found.items()
+    }
+
+
+def _said(cell: _Cell) -> object:
+    number, gradient = cell
+    return number if gradient is None else gradient
 
 
 def _number(value: float | bool) -> str:

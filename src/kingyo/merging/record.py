@@ -8,7 +8,7 @@ from typing import TypeAlias
 from kingyo.errors import KingyoError
 from kingyo.lineage import Origin
 from kingyo.merging.estimate import Estimate
-from kingyo.merging.groups import Group, group, ungrouped
+from kingyo.merging.groups import Group, Told, group, ungrouped
 from kingyo.merging.survey import Survey, Target
 from kingyo.vocabulary import Finding
 
@@ -87,7 +87,16 @@ def _group(each: Group) -> Json:
         "shape": list(each.shape),
         "dtype": each.dtype,
         "how": list(each.how),
+        "values": {name: [_value(told) for told in values] for name, values in each.values.items()},
     }
+
+
+def _value(told: Told) -> object:
+    """A number, or a mapping where tensors of the group have different ones."""
+    if told.least == told.most:
+        return told.least
+    gradient = None if told.gradient is None else list(told.gradient)
+    return {"least": told.least, "most": told.most, "gradient": gradient, "filter": told.filter}
 
 
 def _estimate(found: Estimate) -> Json:
