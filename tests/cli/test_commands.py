@@ -313,6 +313,14 @@ def test_init_asks_before_it_imports_anything_heavy(world: World) -> None:
     assert done.stdout.endswith("[]\n"), done.stderr
 
 
+def test_chat_without_a_template_names_the_flag(world: World) -> None:
+    (world.folder / "a" / "chat_template.jinja").unlink()
+    done = world.run("chat", "a")
+    assert done.returncode == 1
+    assert "--prompt: expected a template, since the model has no chat template" in done.stderr
+    assert "Say --prompt '{prompt}'" in done.stderr and "task" not in done.stderr
+
+
 def test_chat_answers_each_line(world: World) -> None:
     done = subprocess.run(
         command("chat", "a", "--max-new-tokens", "4"),

@@ -15,6 +15,7 @@ from kingyo.atomic import write_text
 from kingyo.errors import KingyoError, suggest
 
 if TYPE_CHECKING:
+    from kingyo.models.language import LiveModel
     from kingyo.stats import Interval
     from kingyo.types import Item, ItemScore, Split, Task
 
@@ -109,6 +110,8 @@ def chat(
     if isinstance(checkpoint, AdaptedCheckpoint):
         checkpoint.into(live.weights)
     template = None if prompt is None else prompt.replace("\\n", "\n")
+    if template is None:
+        _require_chat_template(live)
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "").strip()
@@ -118,6 +121,19 @@ def chat(
             return
         text = live.chat_prompt(line) if template is None else template.replace("{prompt}", line)
         typer.echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
+
+
+def _require_chat_template(live: LiveModel) -> None:
+    """Without one, or a template in its place, no question can be asked: say so before the first."""
+    try:
+        live.chat_prompt("Hello.")
+    except KingyoError as error:
+        raise KingyoError(
+            "--prompt",
+            expected="a template, since the model has no chat template",
+            received="nothing",
+            remedy="Say --prompt '{prompt}', or put words of your own around {prompt}.",
+        ) from error
 
 
 def _in_words(result: Interval) -> str:
