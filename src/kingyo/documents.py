@@ -78,7 +78,7 @@ def _load(path: Path) -> list[object]:
             remedy="Name a file that exists and that you may read.",
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, bytes, digits
-        problem = " ".join(str(error).split())
+        problem = " ".join(str(error).split()).replace("<unicode string>", path.name)
         raise KingyoError(
             str(path), expected="valid YAML", received=problem, remedy=_mend_yaml(error)
         ) from error
@@ -109,7 +109,7 @@ def _mapping(loaded: object, where: str) -> dict[str, object]:
         raise KingyoError(
             where,
             expected="a mapping of keys to values",
-            received=type(loaded).__name__,
+            received="an empty file" if loaded is None else type(loaded).__name__,
             remedy="Write the file as lines of `key: value`.",
         )
     return cast(dict[str, object], loaded)

@@ -37,8 +37,10 @@ class KingyoError(ValueError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "Did you mean 'x'?" for the nearest known name, or the list of all when none is near."""
     names = sorted(known)
-    swapped = [each for each in names if sorted(each) == sorted(name)]  # the commonest slip of fingers
-    near = swapped or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    folded, by_folded = name.casefold(), {each.casefold(): each for each in names}
+    swapped = [each for each in by_folded if sorted(each) == sorted(folded)]  # the commonest slip of fingers
+    same = [folded] if folded in by_folded else swapped
+    near = [by_folded[each] for each in same or difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.5)]
     if near:
         return f"Did you mean '{near[0]}'?"
     return f"Known: {', '.join(names)}." if names else "None is known here."

@@ -24,6 +24,16 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     [
         ({"merge_methd": "linear"}, "'merge_methd'. Did you mean 'merge_method'?"),
         ({"merge_method": "taks_arithmetic"}, "Did you mean 'task_arithmetic'?"),
+        ({"merge_method": "TIES"}, "Did you mean 'ties'?"),
+        (
+            {
+                "merge_method": "slerp",
+                "base_model": None,
+                "models": [{"model": "a"}, {"model": "b"}],
+                "parameters": {"t": 0.5},
+            },
+            "Name one of the two models as base_model",
+        ),
         ({"merge_method": None}, "merge_method: expected a method's name; received nothing"),
         (
             {"parameters": {"lamda": 1.0}},
@@ -47,6 +57,7 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
             },
             "models: expected 1 for slerp beside the base; received 2",
         ),
+        ({"int8_mask": True}, "Move it below parameters:"),
         ({"dtype": "flaot16"}, "Did you mean 'float16'?"),
         ({"base_model": "nowhere"}, "nowhere: expected a folder with a checkpoint"),
         ({"base_model": "grade.py"}, "grade.py: expected a folder; received a file"),
@@ -103,11 +114,14 @@ def test_layers_that_are_not_there(command: Command) -> None:
         ("merge_method: linear\nmerge_method: ties", "given twice"),
         ("[" * 5000, "valid YAML"),
         ("- a list", "expected a mapping"),
-        ("", "expected a mapping"),
+        ("base: a\nsources: {b: b}\ntask: {data: x}", "This is a run for kingyo evolve"),
+        ("base_model: a\ngate_mode: hidden\nexperts: []", "into a mixture of experts"),
+        ("", "received an empty file"),
+        ("a: [", 'in "recipe.yaml", line 1'),
         ("merge_method: !!python/object/apply:os.system ['touch evil']", "valid YAML"),
         ("\x00", "valid YAML"),
     ],
-    ids=("bomb", "circle", "twice", "deep", "list", "empty", "code", "binary"),
+    ids=("bomb", "circle", "twice", "deep", "list", "run", "experts", "empty", "open", "code", "binary"),
 )  # fmt: skip
 def test_files_that_are_no_recipe(command: Command, text: str, says: str) -> None:
     (command.folder / "recipe.yaml").write_text(text)

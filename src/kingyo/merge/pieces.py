@@ -155,7 +155,9 @@ def _base(reference: str | None, method: MergeMethod) -> str | None:
             "base_model",
             expected=f"a base for {method.name}",
             received="nothing",
-            remedy="Name the models' common ancestor, or take the method linear.",
+            remedy="Name one of the two models as base_model."
+            if method.max_sources == 1
+            else "Name the models' common ancestor, or take the method linear.",
         )
     return reference if takes_base(method) else None
 

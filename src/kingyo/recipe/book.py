@@ -15,6 +15,7 @@ import yaml
 from kingyo.documents import read_yaml, read_yaml_documents
 from kingyo.errors import KingyoError
 from kingyo.recipe.checks import mapping, short
+from kingyo.recipe.mistaken import check_kind
 from kingyo.recipe.one import Recipe
 
 _NAME_IT = "Give it a name: of its own; one recipe, the last step, may go without."
@@ -86,6 +87,8 @@ def load_recipes(path: Path) -> RecipeBook:
         KingyoError: the file cannot be read, or see ``Recipe.from_dict`` and ``RecipeBook``.
     """
     documents = read_yaml_documents(path)
+    if len(documents) == 1:
+        check_kind(documents[0], str(path))
     if len(documents) == 1 and "merge_method" not in documents[0] and "models" in documents[0]:
         documents = _nested(documents[0], str(path)) or documents
     several = len(documents) > 1

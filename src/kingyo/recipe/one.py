@@ -17,6 +17,7 @@ import yaml
 
 from kingyo.errors import KingyoError
 from kingyo.recipe.checks import check_keys, check_word, mapping, short, text
+from kingyo.recipe.mistaken import check_kind
 from kingyo.recipe.pieces import Module, Slice, Source, check_one_of, dump_contents, references
 from kingyo.recipe.reading import parse_modules, parse_reference, parse_slices, parse_sources
 from kingyo.recipe.values import Value, canonical, dump_values, parse_values
@@ -163,6 +164,7 @@ class Recipe:
         Raises:
             KingyoError: an unknown key (the nearest is suggested), or a value that is not sound.
         """
+        check_kind(data, where)
         check_keys(data, KEYS, where)
         method = text(data, "merge_method", where)
         if not method:

@@ -1,0 +1,42 @@
+"""What is often taken for a recipe, or for a key of one: files of other kinds, parameters at the wrong place.
+
+It refuses only what the reading would refuse as well, with a remedy that fits better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kingyo.errors import KingyoError
+
+_OF_A_RUN = ("task", "search", "sources", "budget")
+_OF_EXPERTS = ("gate_mode", "experts")
+_PARAMETERS = ("int8_mask", "normalize", "rescale", "weight", "density", "lambda", "gamma", "epsilon", "t")
+
+
+def check_kind(data: Mapping[str, object], where: str) -> None:
+    """Refuse the files of other commands and programs, and parameters beside ``parameters:``.
+
+    Raises:
+        KingyoError: it is such a file, or has such a parameter.
+    """
+    experts = [key for key in _OF_EXPERTS if key in data]
+    if experts:
+        remedy = (
+            "Make it with mergekit-moe: recipes of this kind do not merge models into a mixture of experts."
+        )
+        raise KingyoError(
+            where, expected="a recipe", received=f"'{experts[0]}', a key of mergekit-moe", remedy=remedy
+        )
+    of_run = [key for key in _OF_A_RUN if key in data]
+    if of_run and "merge_method" not in data:
+        remedy = f"This is a run for kingyo evolve: say `kingyo evolve {where}`."
+        raise KingyoError(
+            where, expected="a recipe", received=f"'{of_run[0]}', a key of run.yaml", remedy=remedy
+        )
+    for key in _PARAMETERS:
+        if key in data:
+            remedy = f"Move it below parameters:, as `parameters: {{{key}: …}}`."
+            raise KingyoError(
+                where, expected="known keys", received=f"'{key}', which is a parameter", remedy=remedy
+            )
