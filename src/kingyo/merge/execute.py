@@ -1,7 +1,7 @@
 """Running the jobs of a plan on all cores: large tensors by spans, small ones side by side.
 
 It knows no files and no models: a sink says where numbers go. Neither the order of work nor the number of
-threads changes a bit.
+threads changes a bit, but for methods that say so (``methods.reproduces``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kingyo.kernels.passes import Filling, Running, begin_all, by_spans, prepare
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
 
-_LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
+LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
 _PART = 1 << 20  # elements that a thread computes before it hands them over
 
@@ -51,7 +51,7 @@ class How:
 
     Attributes:
         threads: how many; as many as torch uses when None.
-        compiled: by compiled code; where it pays when None.
+        compiled: by compiled code; when None where it pays, and for live models always.
         nonfinite: whether results may be NaN or infinite.
     """
 
@@ -66,7 +66,7 @@ def execute(
     """Run jobs.
 
     Raises:
-        KingyoError: see ``compute``; jobs before it are done, those after it are not.
+        KingyoError: see ``compute``; jobs before it are done, others may be.
     """
     chosen = how or How()
     threads = chosen.threads or torch.get_num_threads()
@@ -133,12 +133,12 @@ def _groups(jobs: Sequence[TensorJob]) -> Iterator[list[TensorJob]]:
     filled = 0
     for job in jobs:
         size = _size(job)
-        if group and (size >= _LARGE or filled >= 2 * _LARGE):
+        if group and (size >= LARGE or filled >= 2 * LARGE):
             yield group
             group, filled = [], 0
         group.append(job)
         filled += size
-        if size >= _LARGE:
+        if size >= LARGE:
             yield group
             group, filled = [], 0
     if group:

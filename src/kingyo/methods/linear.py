@@ -6,6 +6,7 @@ arithmetic" (arXiv 2212.04089).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -65,7 +66,7 @@ def normalized(weights: Sequence[float]) -> tuple[float, ...]:
     Raises:
         KingyoError: it is zero.
     """
-    total = sum(weights)
+    total = math.fsum(weights)
     if abs(total) < _SMALLEST_SUM:
         raise KingyoError(
             "weight",

@@ -5,6 +5,7 @@ Jang et al. 2024, "Model Stock: All we need is just a few fine-tuned models" (ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -69,7 +70,7 @@ def _ratio(products: Fact) -> float:
         cosine(float(products[i, i]), float(products[j, j]), float(products[i, j])) or 0.0
         for i, j in combinations(range(n), 2)
     ]
-    cos = sum(angles) / len(angles)
+    cos = math.fsum(angles) / len(angles)
     divisor = 1 + (n - 1) * cos
     return n * cos / divisor if abs(divisor) >= SMALLEST_DIVISOR else 0.0
 

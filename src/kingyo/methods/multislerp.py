@@ -71,11 +71,13 @@ class MultiSlerp:
 def _factors(weights: Sequence[float], products: Fact, eps: float) -> tuple[float, ...]:
     norms = [math.sqrt(products[i, i]) for i in range(len(weights))]
     units = [weight / norm if norm > 0 else 0.0 for weight, norm in zip(weights, norms, strict=True)]
-    square = sum(a * b * float(products[i, j]) for i, a in enumerate(units) for j, b in enumerate(units))
+    square = math.fsum(
+        a * b * float(products[i, j]) for i, a in enumerate(units) for j, b in enumerate(units)
+    )
     length = math.sqrt(max(0.0, square))
     if length <= eps:
         return tuple(weights)
-    mean = sum(weight * norm for weight, norm in zip(weights, norms, strict=True))
+    mean = math.fsum(weight * norm for weight, norm in zip(weights, norms, strict=True))
     return tuple(mean * unit / length for unit in units)
 
 

@@ -5,6 +5,7 @@ Wan et al. 2024, "FuseChat: Knowledge fusion of chat models" (arXiv 2408.07990),
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,7 +64,7 @@ class Sce:
         found = context.recall(
             f"{PASSING}energies of {which}", range(len(sources)), lambda: energies(sources, base, spread)
         )
-        total = float(sum(float(each) for each in found)) or 1.0
+        total = math.fsum(float(each) for each in found) or 1.0
         shares = [float(each) / total for each in found]
         terms = (
             Term(source=each, factor=share, share=share) for each, share in zip(sources, shares, strict=True)

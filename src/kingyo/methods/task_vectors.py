@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -9,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from kingyo.kernels import Blend, Chance, Keep, Limit, Term
+from kingyo.kernels.blend import SMALLEST_DIVISOR
 from kingyo.kernels.facts import PASSING, Fact
 from kingyo.kernels.measures import (
     Counts,
@@ -53,7 +55,6 @@ DENSITY = Parameter(
 )
 LAMBDA = Parameter(name="lambda", doc="Scales the merged task vector.", default=1.0)
 
-_SMALLEST_DIVISOR = 1e-8
 _MOST_ORDERED = 1 << 24  # entries: to sort more takes too much memory at once
 
 
@@ -100,8 +101,8 @@ def blend(
             kept, ratio = keep(i)
             parts.append(Term(source=sources[i], factor=weight * ratio, share=weight, keep=kept))
     scale, normalized = values.number("lambda"), values.flag("normalize")
-    total = sum(weights)
-    if normalized and not elect and abs(total) >= _SMALLEST_DIVISOR:
+    total = math.fsum(weights)
+    if normalized and not elect and abs(total) >= SMALLEST_DIVISOR:
         scale /= total
     return Blend(
         shape=tuple(base.shape),
