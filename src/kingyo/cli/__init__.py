@@ -70,7 +70,7 @@ def main() -> None:
 
 def process() -> None:
     """Be the process ``kingyo``: ``main``, without what Python does for programs that live longer."""
-    gc.set_threshold(10_000)  # not to look for garbage again and again among all that importing torch makes
+    gc.set_threshold(100_000)  # not to look for garbage again and again among all that importing torch makes
     try:
         main()
     except SystemExit as end:

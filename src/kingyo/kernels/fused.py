@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from llvmlite import ir
@@ -66,14 +67,21 @@ class Described:
         self._compiled = compiled(function)
         self._types = kinds
         self._entries = {}
+        self._lock = Lock()
 
     def __call__(self, text: str, *arguments):
         entry = self._entries.get(text)
         if entry is None:
-            entry = self._entries[text] = self._entry(f"{text}/{_made_of()}")
+            entry = self._entry(text)
         return entry(text, *arguments)
 
     def _entry(self, text: str):
+        with self._lock:  # threads that begin together make it once
+            if text not in self._entries:
+                self._entries[text] = self._make(f"{text}/{_made_of()}")
+            return self._entries[text]
+
+    def _make(self, text: str):
         signature = (types.literal(text), *self._types)
         self._compiled.compile(signature)
         return self._compiled.get_overload(signature)
