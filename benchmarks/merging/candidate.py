@@ -5,6 +5,7 @@ Run as a program it prints JSON: ``python -m merging.candidate MODELS REPEAT MET
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -63,16 +64,19 @@ def read(written: dict[str, object]) -> Recipe:
 
 
 def copying(opened: Sources, live: dict[str, Tensor], threads: int, repeat: int) -> Took:
-    """To copy a source into the live model: the fastest of torch's way and of threads with halves."""
-    reference = next(name for name in opened if name.endswith("s0"))
-    pairs = [(live[name], opened.read(reference, name)) for name in live]
+    """To copy a source into the live model: the fastest of torch's way and of threads with halves.
+
+    The sources take turns, as a candidate reads all of them: a copy of one alone may find half of it in a cache.
+    """
+    sources = [name for name in opened if not name.endswith("base")]
+    pairs = [[(live[name], opened.read(source, name)) for name in live] for source in sources]
+    halves = [_split(each, threads) for each in pairs]
+    times: list[Took] = []
     with ThreadPoolExecutor(threads) as pool:
-
-        def by_halves() -> None:
-            list(pool.map(_copy, _split(pairs, threads)))
-
-        times = [fastest(lambda: _copy(pairs), repeat, threads)]
-        times += [fastest(by_halves, repeat, 1)] if threads > 1 else []
+        turns, halved = itertools.cycle(pairs), itertools.cycle(halves)
+        times.append(fastest(lambda: _copy(next(turns)), repeat, threads))
+        if threads > 1:
+            times.append(fastest(lambda: list(pool.map(_copy, next(halved))), repeat, 1))
     return min(times)
 
 
@@ -96,7 +100,7 @@ def merging(
     return fastest(candidate, repeat, threads)
 
 
-def fastest(run: Callable[[], None], repeat: int, threads: int) -> Took:
+def fastest(run: Callable[[], object], repeat: int, threads: int) -> Took:
     """The fastest of several calls."""
     torch.set_num_threads(threads)
     times: list[Took] = []

@@ -17,6 +17,7 @@ from torch import Tensor
 from kingyo.kernels import reference
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span
+from kingyo.kernels.elements import difference
 from kingyo.kernels.keep import Chance, Keep, Limit
 from kingyo.kernels.packed import cuts, pack
 from kingyo.kernels.passes import by_spans, is_compiled
@@ -129,8 +130,7 @@ def size_order(source: Tensor, base: Tensor) -> Order:
 def limit_of(source: Tensor, base: Tensor, order: Order, count: int) -> Limit:
     """``largest``, where ``size_order`` is known; ``count`` is from 1 to the number of entries."""
     place = int(order[count - 1])
-    theta, start = (np.float32(tensor.reshape(-1)[place].item()) for tensor in (source, base))
-    least = abs(float(theta - start))
+    least = abs(difference(source, base, place))
     return Limit(least=float("inf"), before=0) if math.isnan(least) else Limit(least=least, before=place + 1)
 
 

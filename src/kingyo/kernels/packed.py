@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -12,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kingyo.kernels.blend import SMALLEST_DIVISOR, Blend, Term
+from kingyo.kernels.blend import SMALLEST_DIVISOR, Blend
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.keep import Band, Chance, Limit, RankedChance
+from kingyo.kernels.keep import Band, Chance, Keep, Limit, RankedChance
 
 _LETTERS = {torch.bfloat16: "b", torch.float16: "h", torch.float32: "f"}
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
@@ -26,24 +27,29 @@ SHARED, PER_SOURCE = 2, 4
 
 
 class Packed(NamedTuple):
-    """The arguments of one compiled pass; see ``fused``.
+    """One compiled pass; see ``fused``.
 
     Attributes:
         text: its description.
-        addresses, numbers, keys: its arguments.
+        addresses, numbers, keys: its arguments, as plain numbers: many passes make their arrays together.
         held: tensors that must live while it runs.
     """
 
     text: str
-    addresses: NDArray[np.uint64]
-    numbers: NDArray[np.float32]
-    keys: NDArray[np.uint32]
-    held: tuple[Tensor, ...]
+    addresses: list[int]
+    numbers: list[float]
+    keys: list[int]
+    held: list[Tensor]
 
     @property
     def arguments(self) -> tuple[str, NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32]]:
         """What a function of ``fused`` takes first."""
-        return self.text, self.addresses, self.numbers, self.keys
+        return (
+            self.text,
+            np.array(self.addresses, dtype=np.uint64),
+            np.array(self.numbers, dtype=np.float32),
+            np.array(self.keys, dtype=np.uint32),
+        )
 
 
 def can_be_packed(blend: Blend, out: Tensor | None = None) -> bool:
@@ -82,16 +88,24 @@ def pack(
         out: the output's dtype.
         switches: further ones, see ``fused``.
     """
-    limits = _limits(blend)
+    packed, limits = _pack(blend, address, _LETTERS[out], switches), _limits(blend)
+    if not limits:
+        yield packed, span
+        return
+    text, addresses, _, keys, held = packed
     edges = {*span, *(limit.before for _, limit in limits if span[0] < limit.before < span[1])}
-    packed = _pack(blend, address, _LETTERS[out], switches)
     for start, stop in pairwise(sorted(edges)):
-        numbers = packed.numbers.copy() if limits else packed.numbers
+        numbers = packed.numbers.copy()
         for place, limit in limits:
-            numbers[place] = limit.least
-            if start >= limit.before and limit.least < math.inf:
-                numbers.view(np.uint32)[place] += 1  # the next larger float32
-        yield Packed(packed.text, packed.addresses, numbers, packed.keys, packed.held), (start, stop)
+            numbers[place] = limit.least if start < limit.before else _next(limit.least)
+        yield Packed(text, addresses, numbers, keys, held), (start, stop)
+
+
+def _next(number: float) -> float:
+    """The next larger float32; infinity has none."""
+    if number == math.inf:
+        return number
+    return struct.unpack("=f", struct.pack("=I", struct.unpack("=I", struct.pack("=f", number))[0] + 1))[0]
 
 
 def cuts(blend: Blend) -> list[int]:
@@ -111,33 +125,31 @@ def _limits(blend: Blend) -> list[tuple[int, Limit]]:
 
 
 def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
-    base = blend.base
-    held = [] if base is None else [base.contiguous()]
-    addresses = [0 if base is None else held[0].data_ptr(), address % 2**64]
+    base, on = blend.base, "-"
+    held: list[Tensor] = []
+    addresses = [0, address % 2**64]
+    if base is not None:
+        base, on = base.contiguous(), _LETTERS[base.dtype]
+        held.append(base)
+        addresses[0] = base.data_ptr()
     numbers = [blend.scale, 0.0]  # limits come later
     dtypes, kinds = "", ""
     keys: list[int] = []
     tables: list[int] = []
     for term in blend.terms:
-        kept = _kept(term)
+        letter, first, second, key, ranks = _kept(term.keep)
         source = term.source.contiguous()
         held.append(source)
         addresses.append(source.data_ptr())
         dtypes += _LETTERS[source.dtype]
-        kinds += kept.letter
-        numbers += (term.factor, term.share, kept.first, kept.second)
-        keys += kept.key
-        tables.append(0 if kept.ranks is None else kept.ranks.data_ptr())
-        if kept.ranks is not None:
-            held.append(kept.ranks)
-    on = "-" if base is None else _LETTERS[base.dtype]
-    return Packed(
-        text=f"{dtypes}/{on}/{out}/{kinds}/{switches}{_switches(blend)}",
-        addresses=np.array(addresses + tables, dtype=np.uint64),
-        numbers=np.array(numbers, dtype=np.float32),
-        keys=np.array(keys, dtype=np.uint32),
-        held=tuple(held),
-    )
+        kinds += letter
+        numbers += (term.factor, term.share, first, second)
+        keys += key
+        tables.append(0 if ranks is None else ranks.data_ptr())
+        if ranks is not None:
+            held.append(ranks)
+    text = f"{dtypes}/{on}/{out}/{kinds}/{switches}{_switches(blend)}"
+    return Packed(text, addresses + tables, numbers, keys, held)
 
 
 def _switches(blend: Blend) -> str:
@@ -168,8 +180,7 @@ class _Kept(NamedTuple):
 _ALL, _LARGEST, _BAND = _Kept("."), _Kept("l"), _Kept("m")
 
 
-def _kept(term: Term) -> _Kept:
-    keep = term.keep
+def _kept(keep: Keep | None) -> _Kept:
     if keep is None:
         return _ALL
     if isinstance(keep, Band):

@@ -115,7 +115,9 @@ class Filling:
 
     def run(self) -> bool:
         """Compute it; return whether all is finite."""
-        worst = _worst([(0, packed, span) for packed, span in self.passes or ()])
+        from kingyo.kernels import fused
+
+        worst = [(0, fused.blend(*packed.arguments, *span)) for packed, span in self.passes or ()]
         return _finite([self], worst)[0]
 
     def by_reference(self) -> bool:
@@ -132,21 +134,21 @@ class Filling:
         return self.result.block(span)
 
 
-def begin_all(fillings: Sequence[Filling]) -> Callable[[], list[bool]]:
+def run_all(fillings: Sequence[Filling]) -> list[bool]:
     """Compute several, shared between the threads there are; what has one description by one call.
 
     Returns:
-        Waits for the end; tells of each whether all is finite.
+        Of each whether all is finite.
     """
     here = _running.get()
     passes = [
         (i, packed, span) for i, filling in enumerate(fillings) for packed, span in filling.passes or ()
     ]
-    if here.pool is None:
-        worst = _worst(passes)
-        return lambda: _finite(fillings, worst)
-    begun = [here.pool.submit(_worst, share) for share in _shares(passes, here.threads)]
-    return lambda: _finite(fillings, [each for future in begun for each in future.result()])
+    own, *others = _shares(passes, here.threads) if here.pool is not None else [passes]
+    # all of Python's work comes before the first share begins: threads that compute would wait for its lock
+    begun = [here.pool.submit(run) for run in map(_run_of, others)] if here.pool is not None else []
+    worst = _run_of(own)()
+    return _finite(fillings, [*worst, *(each for future in begun for each in future.result())])
 
 
 _Pass = tuple[int, Packed, Span]
@@ -184,30 +186,31 @@ def _shares(passes: Sequence[_Pass], n: int) -> list[list[_Pass]]:
     return shares
 
 
-def _worst(passes: Sequence[_Pass]) -> list[tuple[int, int]]:
-    """Run passes; of each its filling, and the bits of its largest magnitude."""
+def _run_of(passes: Sequence[_Pass]) -> Callable[[], list[tuple[int, int]]]:
+    """Make passes ready to run; then of each its filling, and the bits of its largest magnitude."""
     alike: dict[str, list[_Pass]] = {}
     for each in passes:
         alike.setdefault(each[1].text, []).append(each)
-    return [pair for text, group in alike.items() for pair in _worst_of(text, group)]
+    runs = [_run_of_alike(text, group) for text, group in alike.items()]
+    return lambda: [pair for run in runs for pair in run()]
 
 
-def _worst_of(text: str, passes: Sequence[_Pass]) -> list[tuple[int, int]]:
+def _run_of_alike(text: str, passes: Sequence[_Pass]) -> Callable[[], Sequence[tuple[int, int]]]:
     from kingyo.kernels import fused
 
-    if len(passes) == 1:
-        i, packed, span = passes[0]
-        return [(i, fused.blend(*packed.arguments, *span))]
     found = np.empty(len(passes), dtype=np.uint32)
-    fused.blends(
-        text,
-        np.array([packed.addresses for _, packed, _ in passes]),
-        np.array([packed.numbers for _, packed, _ in passes]),
-        np.array([packed.keys for _, packed, _ in passes]),
+    arguments = (
+        np.array([packed.addresses for _, packed, _ in passes], dtype=np.uint64),
+        np.array([packed.numbers for _, packed, _ in passes], dtype=np.float32),
+        np.array([packed.keys for _, packed, _ in passes], dtype=np.uint32),
         np.array([span for _, _, span in passes], dtype=np.int64),
-        found,
     )
-    return [(i, bits) for (i, _, _), bits in zip(passes, found.tolist(), strict=True)]
+
+    def run() -> list[tuple[int, int]]:
+        fused.blends(text, *arguments, found)
+        return [(i, bits) for (i, _, _), bits in zip(passes, found.tolist(), strict=True)]
+
+    return run
 
 
 def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:

@@ -18,12 +18,14 @@ from torch import Tensor
 from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.facts import Facts
-from kingyo.kernels.passes import Filling, Running, begin_all, by_spans, prepare, running, write
+from kingyo.kernels.passes import Filling, Running, by_spans, prepare, run_all, running, write
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
 
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
+_AT_ONCE = 1 << 25  # elements that are prepared before any is computed, in place
+_COMPUTED = 4  # an element that is computed when it is prepared counts as so many: it takes memory until then
 _PART = 1 << 20  # elements that a thread computes before it hands them over
 
 
@@ -91,27 +93,27 @@ def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
 
 
 def _in_place(jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None, how: How) -> None:
-    """First Python's work for a group of tensors, then the memory's, which would drive it out of the caches
-    after each tensor; with more threads, that of one group beside Python's for the next.
-    """
-    begun: Sequence[tuple[TensorJob, Filling]] = ()
-    finite: Callable[[], list[bool]] = list
+    """First Python's work for many tensors, then the memory's, which would drive it out of the caches."""
+    fillings: list[tuple[TensorJob, Filling]] = []
+    held = 0
 
-    def end() -> None:
-        for (job, filling), is_finite in zip(begun, finite(), strict=True):
+    def fill() -> None:
+        finite = run_all([filling for _, filling in fillings])
+        for (job, filling), is_finite in zip(fillings, finite, strict=True):
             if not is_finite and not how.nonfinite:
                 raise not_finite(job, read)
             sink.take(job, filling.span, filling.out)
+        fillings.clear()
 
-    for group in _groups(jobs):
-        fillings: list[tuple[TensorJob, Filling]] = []
-        for job in group:
-            span = 0, _size(job)
-            merged, place = result(job, read, facts), sink.place(job, span)
-            fillings.append((job, prepare(merged, span, place)))
-        end()
-        begun, finite = fillings, begin_all([filling for _, filling in fillings])
-    end()
+    for job in jobs:
+        span = 0, _size(job)
+        merged, place = result(job, read, facts), sink.place(job, span)
+        fillings.append((job, prepare(merged, span, place)))
+        held += span[1] * (_COMPUTED if isinstance(merged, Tensor) else 1)
+        if held >= _AT_ONCE:
+            fill()
+            held = 0
+    fill()
 
 
 def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:

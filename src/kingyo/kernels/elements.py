@@ -1,0 +1,46 @@
+"""One entry of a tensor at a time: torch takes longer to begin than a processor to read it."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def _bfloat16(address: int) -> float:
+    return struct.unpack("=f", struct.pack("=I", ctypes.c_uint16.from_address(address).value << 16))[0]
+
+
+def _float16(address: int) -> float:
+    return struct.unpack("=e", struct.pack("=H", ctypes.c_uint16.from_address(address).value))[0]
+
+
+def _float32(address: int) -> float:
+    return ctypes.c_float.from_address(address).value
+
+
+_READERS: dict[torch.dtype, tuple[Callable[[int], float], int]] = {
+    torch.bfloat16: (_bfloat16, 2),
+    torch.float16: (_float16, 2),
+    torch.float32: (_float32, 4),
+}
+
+
+def difference(source: Tensor, base: Tensor, place: int) -> float:
+    """The difference of two tensors' entries at a place, rounded to float32."""
+    # float64 first: it is wide enough for the second rounding to change nothing
+    return ctypes.c_float(entry(source, place) - entry(base, place)).value
+
+
+def entry(tensor: Tensor, place: int) -> float:
+    """The entry of a flattened tensor at a place, from 0 to its number of entries less one."""
+    if not 0 <= place < tensor.numel():
+        raise IndexError(place)
+    reader = _READERS.get(tensor.dtype)
+    if reader is None or not tensor.is_cpu or not tensor.is_contiguous():
+        return float(tensor.reshape(-1)[place].item())
+    read, size = reader
+    return read(tensor.data_ptr() + size * place)
