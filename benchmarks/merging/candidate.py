@@ -66,7 +66,7 @@ def read(written: dict[str, object]) -> Recipe:
 def copying(opened: Sources, live: dict[str, Tensor], threads: int, repeat: int) -> Took:
     """To copy a source into the live model: the fastest of torch's way and of threads with halves.
 
-    The sources take turns, as a candidate reads all of them: a copy of one alone may find half of it in a cache.
+    The sources take turns, as a candidate reads all of them: half of one alone may stay in a cache.
     """
     sources = [name for name in opened if not name.endswith("base")]
     pairs = [[(live[name], opened.read(source, name)) for name in live] for source in sources]

@@ -28,7 +28,7 @@ from kingyo.kernels.measures import (
     size_order,
 )
 from kingyo.kernels.noise import uniform
-from kingyo.kernels.passes import by_spans, has_compiler, is_compiled, prepare, run_all, running, write
+from kingyo.kernels.passes import Work, by_spans, has_compiler, is_compiled, prepare, running, write
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled")
 
@@ -261,7 +261,7 @@ def test_many_fillings_are_shared_between_threads() -> None:
             fillings = [
                 prepare(each, (0, place.numel()), place) for each, place in zip(results, got, strict=True)
             ]
-            assert run_all(fillings) == [True] * len(results)
+            assert Work(fillings).end() == [True] * len(results)
         assert all(same_bits(a, b) for a, b in zip(got, wanted, strict=True))
 
 
@@ -274,7 +274,7 @@ def test_what_is_not_finite_among_many_is_told() -> None:
     ]
     with running(compiled=True):
         fillings = [prepare(each, (0, 100), torch.empty(100)) for each in (*blends_, blends_[0])]
-        assert run_all(fillings) == [True, False, True]
+        assert Work(fillings).end() == [True, False, True]
 
 
 def test_a_keep_of_ones_own_runs_by_the_reference() -> None:

@@ -6,12 +6,14 @@ Neither changes a bit of any result. ``running`` sets both for the passes below 
 from __future__ import annotations
 
 import importlib.util
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from threading import Semaphore
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +28,8 @@ from kingyo.kernels.packed import Packed, can_be_packed, has_nan, overflows, pac
 T = TypeVar("T")
 _SHARE = 16 * BLOCK
 """The least number of elements that is worth another thread."""
+_SHARES = 4
+"""In how many parts for each thread work is cut, so that they end together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,21 +138,51 @@ class Filling:
         return self.result.block(span)
 
 
-def run_all(fillings: Sequence[Filling]) -> list[bool]:
-    """Compute several, shared between the threads there are; what has one description by one call.
+class Work:
+    """Fillings that all threads compute together; it begins at once, where there are other threads.
 
-    Returns:
-        Of each whether all is finite.
+    Args:
+        fillings: what is computed.
+        is_first: whether the caller has more to prepare meanwhile: then the others do it all, by one call each,
+            for between two calls they would wait for the interpreter's lock.
     """
-    here = _running.get()
-    passes = [
-        (i, packed, span) for i, filling in enumerate(fillings) for packed, span in filling.passes or ()
-    ]
-    own, *others = _shares(passes, here.threads) if here.pool is not None else [passes]
-    # all of Python's work comes before the first share begins: threads that compute would wait for its lock
-    begun = [here.pool.submit(run) for run in map(_run_of, others)] if here.pool is not None else []
-    worst = _run_of(own)()
-    return _finite(fillings, [*worst, *(each for future in begun for each in future.result())])
+
+    def __init__(self, fillings: Sequence[Filling], *, is_first: bool = False) -> None:
+        here = _running.get()
+        self._fillings = fillings
+        self._worst: list[tuple[int, int]] = []
+        self._others: list[Future[None]] = []
+        passes = [
+            (i, packed, span) for i, filling in enumerate(fillings) for packed, span in filling.passes or ()
+        ]
+        others = 0 if here.pool is None or not passes else here.threads - 1
+        n_shares = 1 if not others else others if is_first else _SHARES * here.threads
+        self._shares = deque(map(_run_of, _shares(passes, n_shares)))
+        self._begun = Semaphore(0)
+        if here.pool is not None:
+            self._others = [here.pool.submit(self._help) for _ in range(others)]
+        for _ in range(others):
+            self._begun.acquire()
+
+    def _help(self) -> None:
+        self._begun.release()
+        self._take()
+
+    def _take(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._worst += self._shares.popleft()()
+
+    def end(self) -> list[bool]:
+        """Compute what is left; of each filling whether all is finite."""
+        try:
+            self._take()
+        finally:
+            self._shares.clear()
+            wait(self._others)
+        for other in self._others:
+            other.result()
+        return _finite(self._fillings, self._worst)
 
 
 _Pass = tuple[int, Packed, Span]

@@ -18,13 +18,14 @@ from torch import Tensor
 from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.facts import Facts
-from kingyo.kernels.passes import Filling, Running, by_spans, prepare, run_all, running, write
+from kingyo.kernels.passes import Filling, Running, Work, by_spans, prepare, running, write
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
 
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
 _AT_ONCE = 1 << 25  # elements that are prepared before any is computed, in place
+_FIRST = 0.2  # the part of all elements that is prepared before the first are computed, where others help
 _COMPUTED = 4  # an element that is computed when it is prepared counts as so many: it takes memory until then
 _PART = 1 << 20  # elements that a thread computes before it hands them over
 
@@ -74,7 +75,7 @@ def execute(
     threads = chosen.threads or torch.get_num_threads()
     with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads) as here:
         if sink.is_in_place:
-            _in_place(jobs, read, sink, facts, chosen)
+            _in_place(jobs, read, sink, facts, chosen, threads)
             return
         for group in _groups(jobs):
             if len(group) == 1:
@@ -92,28 +93,38 @@ def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
     return "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM
 
 
-def _in_place(jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None, how: How) -> None:
-    """First Python's work for many tensors, then the memory's, which would drive it out of the caches."""
-    fillings: list[tuple[TensorJob, Filling]] = []
-    held = 0
+def _in_place(
+    jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None, how: How, threads: int
+) -> None:
+    """First Python's work for many tensors, then the memory's, which would drive it out of the caches.
 
-    def fill() -> None:
-        finite = run_all([filling for _, filling in fillings])
-        for (job, filling), is_finite in zip(fillings, finite, strict=True):
+    Other threads begin with a first part of them, while the rest is prepared.
+    """
+    prepared: list[tuple[TensorJob, Filling]] = []
+    begun: list[tuple[TensorJob, Filling]] = []
+    work = Work([])
+    held, enough = 0, _AT_ONCE
+    if threads > 1:
+        enough = min(_AT_ONCE, int(_FIRST * sum(map(_size, jobs))))
+
+    def end() -> None:
+        for (job, filling), is_finite in zip(begun, work.end(), strict=True):
             if not is_finite and not how.nonfinite:
                 raise not_finite(job, read)
             sink.take(job, filling.span, filling.out)
-        fillings.clear()
 
-    for job in jobs:
+    for i, job in enumerate(jobs):
         span = 0, _size(job)
         merged, place = result(job, read, facts), sink.place(job, span)
-        fillings.append((job, prepare(merged, span, place)))
+        prepared.append((job, prepare(merged, span, place)))
         held += span[1] * (_COMPUTED if isinstance(merged, Tensor) else 1)
-        if held >= _AT_ONCE:
-            fill()
-            held = 0
-    fill()
+        is_last = i == len(jobs) - 1
+        if held >= enough or is_last:
+            end()
+            is_first = enough < _AT_ONCE and not is_last
+            begun, work = prepared, Work([each for _, each in prepared], is_first=is_first)
+            prepared, held, enough = [], 0, _AT_ONCE
+    end()
 
 
 def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:
