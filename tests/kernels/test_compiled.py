@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Band, Blend, Chance, Keep, Limit, RankedChance, Term, whole
+from kingyo.kernels import Band, Blend, Chance, Keep, Limit, RankedChance, Term, reference, whole
 from kingyo.kernels.measures import (
+    draw,
     energies,
     gram,
     kept_by_chance,
@@ -56,7 +57,7 @@ def make(seed: int, n: int, count: int, dtypes: list[torch.dtype]) -> tuple[list
 
 @st.composite
 def keeps(draw: st.DrawFn, n: int) -> Keep | None:
-    kind = draw(st.sampled_from(["all", "low", "band", "chance", "ranked", "inverse"]))
+    kind = draw(st.sampled_from(["all", "low", "band", "chance", "drawn", "ranked", "inverse"]))
     key = (draw(st.integers(0, 2**32 - 1)), draw(st.integers(0, 2**32 - 1)))
     if kind == "all":
         return None
@@ -70,6 +71,8 @@ def keeps(draw: st.DrawFn, n: int) -> Keep | None:
         return Band(low=draw(st.sampled_from([None, limits[0]])), high=limits[1])
     if kind == "chance":
         return Chance(key=key, density=draw(st.floats(0, 1)))
+    if kind == "drawn":
+        return reference.drawn(Chance(key=key, density=draw(st.floats(0, 1))), n)
     kind = draw(st.sampled_from([torch.int32, torch.uint16] if n < 65536 else [torch.int32]))
     ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous().to(kind)
     return RankedChance(
@@ -111,6 +114,32 @@ def test_blend(blend: Blend, dtype: torch.dtype, data: st.DataObject) -> None:
         finite = write(blend, (start, stop), got)
     assert same_bits(got, wanted)
     assert finite == bool(torch.isfinite(wanted).all())
+
+
+@few
+@given(
+    lengths, st.sampled_from(DTYPES), st.floats(0, 0.5), st.floats(0, 1), st.booleans(), st.integers(0, 99)
+)
+def test_draw(n: int, dtype: torch.dtype, least: float, reach: float, long: bool, key: int) -> None:
+    """What is decided at once is what the keep decides entry by entry, with the same sum."""
+    sources, base = make(key, n, 1, [dtype] * 2)
+    ranks = (
+        torch.arange(n, dtype=torch.int32).flip(0).contiguous().to(torch.int32 if key % 2 else torch.uint16)
+    )
+    keep = RankedChance(key=(key, 7), ranks=ranks, least=least, step=reach / max(1, n))
+    whole_ = magnitude(sources[0], base)
+    wanted, after = draw(sources[0], base, keep, whole_)
+    with running(compiled=True, threads=2):
+        got, same_after = draw(sources[0], base, keep, whole_)
+    assert torch.equal(got.bits, wanted.bits) and same_after == after == kept_magnitude(
+        sources[0], base, keep, whole_
+    )
+    ones = torch.ones(n)
+    keep.thin(ones, (0, n))
+    for start in (0, n // 3, max(0, n - 5)):
+        again = torch.ones(n - start)
+        got.thin(again, (start, n))
+        assert torch.equal(again, ones[start:])
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 15, 16, 17])

@@ -5,13 +5,14 @@ its place. It knows tensors and numbers, and nothing of recipes, files or models
 """
 
 from kingyo.kernels.blend import Blend, Term
-from kingyo.kernels.keep import Band, Chance, Keep, Limit, RankedChance
+from kingyo.kernels.keep import Band, Chance, Drawn, Keep, Limit, RankedChance
 from kingyo.kernels.lazy import Elementwise, Lazy, whole
 
 __all__ = [
     "Band",
     "Blend",
     "Chance",
+    "Drawn",
     "Elementwise",
     "Keep",
     "Lazy",

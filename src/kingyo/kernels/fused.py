@@ -10,10 +10,11 @@ The text has five parts, as in ``bb/b/b/c./en``, and behind them a digest:
 - of the base, or ``-``;
 - of the output;
 - what is kept of each source: ``.`` all, ``l`` the largest, ``m`` those but for the very largest, ``c`` by
-  chance, ``r`` by chance and a rank of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance;
+  chance, ``r`` by chance and a rank of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance, ``d``
+  what was drawn before;
 - switches: ``e`` elect, ``q`` by equal votes, ``n`` normalize, ``p`` by positive shares, ``s`` only what
   varies most, ``x`` scale; of measures ``v`` the variance, ``g`` products, ``2`` squares, ``a`` magnitudes,
-  ``k`` rounded magnitudes.
+  ``k`` rounded magnitudes, ``w`` writing what is drawn.
 """
 
 # pyright: basic, reportReturnType=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false, reportPrivateImportUsage=false
@@ -32,13 +33,17 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT
-from kingyo.kernels.lanes import DOUBLE, I16, I32, I64, Lanes, everywhere
-from kingyo.kernels.steps import Pass, blended, rows, variance, write
+from kingyo.kernels.lanes import DOUBLE, I16, I32, I64, Lanes, everywhere, store_bits
+from kingyo.kernels.steps import Pass, blended, draw, drawn, rows, variance, write
 
 WIDTH = 16
 SHIFT = np.uint32(SIZE_SHIFT)
 LOWER = np.uint64(0xFFFFFFFF)
 DIGITS = 1 << 12
+CHUNK = 1 << 11
+"""How many entries are drawn before they are blended: then fewer numbers are in use at a time."""
+DRAWN = CHUNK // 8 + 16
+"""Bytes for that: ``load_bits`` reads beyond."""
 
 
 def compiled(function):
@@ -94,7 +99,7 @@ def _made_of() -> str:
     return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
-def _each_step(context, builder, signature, arguments, body, width) -> None:
+def _each_step(context, builder, signature, arguments, body, width, is_drawn=False) -> None:
     """Call ``body(step, index)`` for steps of ``width`` lanes, and of one for what is left of the span."""
     text = signature.args[0].literal_value
     arrays = [
@@ -102,7 +107,7 @@ def _each_step(context, builder, signature, arguments, body, width) -> None:
         for kind, value in zip(signature.args[1:4], arguments[1:4], strict=True)
     ]
     start, stop = arguments[4:6]
-    alone = Pass(text, builder, *arrays)
+    alone = Pass(text, builder, *arrays, is_drawn=is_drawn)
     even = start
     if alone.is_random:  # two neighbours share a hash: lanes begin at an even index
         even = builder.add(start, builder.and_(start, ir.Constant(I64, 1)))
@@ -112,7 +117,7 @@ def _each_step(context, builder, signature, arguments, body, width) -> None:
     for count, first, last in ((1, start, even), (width, even, wide), (1, wide, stop)):
         if first is last:
             continue
-        step = Pass(text, builder, *arrays, width=count)
+        step = Pass(text, builder, *arrays, width=count, is_drawn=is_drawn)
         step.load_all()
         with cgutils.for_range_slice(builder, first, last, ir.Constant(I64, count), I64) as (index, _):
             body(step, index)
@@ -122,7 +127,8 @@ def _each_step(context, builder, signature, arguments, body, width) -> None:
 def _blend(_context, text, addresses, numbers, keys, start, stop):
     """Write a span of a blend; return the bits of the largest magnitude (NaN is larger than infinity).
 
-    Where one is NaN, what was written of it in bfloat16 is not to be used.
+    What is kept by chance was drawn before. Where one is NaN, what was written of it in bfloat16 is not to be
+    used.
     """
 
     def generate(context, builder, signature, arguments):
@@ -136,7 +142,7 @@ def _blend(_context, text, addresses, numbers, keys, start, stop):
             before = Lanes(builder, builder.load(worst[kind]))
             builder.store(sizes.larger(before).value, worst[kind])
 
-        _each_step(context, builder, signature, arguments, body, WIDTH)
+        _each_step(context, builder, signature, arguments, body, WIDTH, is_drawn=True)
         found = ir.Constant(I32, 0)
         for kind, place in worst.items():
             for lane in range(kind.count):
@@ -147,6 +153,47 @@ def _blend(_context, text, addresses, numbers, keys, start, stop):
         return found
 
     return types.uint32(text, addresses, numbers, keys, start, stop), generate
+
+
+@intrinsic(prefer_literal=True)
+def _n_random(_context, text):
+    """How many sources are kept by chance."""
+
+    def generate(_context, _builder, signature, _arguments):
+        return ir.Constant(I64, _kinds(signature).count("c"))
+
+    return types.int64(text), generate
+
+
+@intrinsic(prefer_literal=True)
+def _draw(_context, text, addresses, numbers, keys, start, stop, scratch):
+    """Draw a span, which begins at a multiple of 32, into scratch, an address; ``addresses`` is told."""
+
+    def generate(context, builder, signature, arguments):
+        arrays = [
+            context.make_array(kind)(context, builder, value).data
+            for kind, value in zip(signature.args[1:4], arguments[1:4], strict=True)
+        ]
+        start, stop, place = arguments[4:7]
+        random = [k for k, kind in enumerate(_kinds(signature)) if kind == "c"]
+        n = len(_kinds(signature))
+        place = builder.sub(place, builder.lshr(start, ir.Constant(I64, 3)))
+        for k in random:
+            builder.store(place, builder.gep(arrays[0], [ir.Constant(I64, 2 + n + k)]))
+            place = builder.add(place, ir.Constant(I64, DRAWN))
+        step = Pass(signature.args[0].literal_value, builder, *arrays, width=LANES)
+        step.load_all()
+        with cgutils.for_range_slice(builder, start, stop, ir.Constant(I64, LANES), I64) as (index, _):
+            step.fetch_all(index)
+            for k in random:
+                draw(step, k, index)
+        return context.get_dummy_value()
+
+    return types.void(text, addresses, numbers, keys, start, stop, scratch), generate
+
+
+def _kinds(signature) -> str:
+    return signature.args[0].literal_value.split("/")[3]
 
 
 @intrinsic(prefer_literal=True)
@@ -193,7 +240,8 @@ def _matches(_context, text, addresses, numbers, keys, start, stop, wanted, matc
 def _sums(_context, text, addresses, numbers, keys, start, stop, lanes, rounder):
     """Add to lanes (float64, (sums, 32)): products of all pairs with ``g``, squares with ``2``, or sizes.
 
-    With ``k`` these are rounded by adding ``rounder`` and taking it away again.
+    With ``k`` these are rounded by adding ``rounder`` and taking it away again. With ``w`` what is kept of
+    the first source is written, a bit each.
     """
 
     def generate(context, builder, signature, arguments):
@@ -201,6 +249,8 @@ def _sums(_context, text, addresses, numbers, keys, start, stop, lanes, rounder)
 
         def body(step: Pass, index: ir.Value) -> None:
             found, _ = rows(step, index)
+            if "w" in step.switches:
+                store_bits(drawn(step, 0, index), step.address(1), index, paired=step.paired)
             lane = ir.Constant(I64, 0)
             if step.width == 1:
                 lane = builder.srem(builder.sub(index, arguments[4]), ir.Constant(I64, LANES))
@@ -233,13 +283,25 @@ def _summed(step: Pass, found: list[Lanes], rounder: ir.Value) -> list[Lanes]:
 
 def _blend_span(text, addresses, numbers, keys, start, stop):
     """Write the span start..stop of a blend; see ``_blend``."""
-    return _blend(text, addresses, numbers, keys, start, stop)
+    n = _n_random(text)
+    if n == 0:
+        return _blend(text, addresses, numbers, keys, start, stop)
+    worst, own = np.uint32(0), addresses.copy()
+    scratch = np.empty(n * DRAWN, np.uint8)
+    for first in range(start, stop, CHUNK):
+        last = min(first + CHUNK, stop)
+        _draw(text, own, numbers, keys, first // LANES * LANES, last, np.uint64(scratch.ctypes.data))
+        worst = max(worst, _blend(text, own, numbers, keys, first, last))
+    return worst
+
+
+_one_blend = compiled(_blend_span)
 
 
 def _blends_span(text, addresses, numbers, keys, spans, worst):
     """The same of many passes of one description, a row of each array for each."""
     for i in range(spans.shape[0]):
-        worst[i] = _blend(text, addresses[i], numbers[i], keys[i], spans[i, 0], spans[i, 1])
+        worst[i] = _one_blend(text, addresses[i], numbers[i], keys[i], spans[i, 0], spans[i, 1])
 
 
 def _sums_span(text, addresses, numbers, keys, start, stop, found, rounder):

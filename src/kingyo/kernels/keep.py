@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -118,3 +118,30 @@ class RankedChance:
         delta.masked_fill_(uniform(self.key, *span) >= chance, 0.0)
         if self.inverse:
             delta.div_(chance.clamp_(min=SMALLEST_CHANCE))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """What a random ``Keep`` decided once, to be used again.
+
+    Attributes:
+        bits: uint8; the lowest bit of the first byte is the first entry's, set where it is kept. There are
+            ``PADDING`` bytes more than entries need: compiled code reads words.
+    """
+
+    bits: Tensor
+
+    PADDING: ClassVar[int] = 8
+
+    @classmethod
+    def n_bytes(cls, n: int) -> int:
+        """How long ``bits`` are for n entries."""
+        return -(-n // 8) + cls.PADDING
+
+    def thin(self, delta: Tensor, span: Span) -> None:
+        """See ``Keep``."""
+        first = span[0] // 8
+        kept = np.unpackbits(self.bits.numpy()[first : -(-span[1] // 8)], bitorder="little")
+        kept = kept[span[0] - 8 * first : span[1] - 8 * first]
+        dropped = torch.from_numpy(kept == 0)  # pyright: ignore[reportUnknownMemberType]
+        delta.masked_fill_(dropped, 0.0)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from llvmlite import ir
 
 FLOAT, HALF, DOUBLE = ir.FloatType(), ir.HalfType(), ir.DoubleType()
-I16, I32, I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 STORED = {"b": I16, "h": HALF, "f": FLOAT}
 """Letters of dtypes: bfloat16, float16, float32."""
 
@@ -220,13 +220,15 @@ def load(
     return Lanes(builder, raw)
 
 
-def fetch(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, dtype: str) -> None:
+def fetch(builder: ir.IRBuilder, address: ir.Value, index: ir.Value, kind: ir.Type) -> None:
     """Say that memory will be read soon; it need not exist."""
-    byte = ir.IntType(8).as_pointer()
-    place = builder.bitcast(_pointer(builder, address, index, STORED[dtype], 1), byte)
-    kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+    byte = I8.as_pointer()
+    place = builder.bitcast(_pointer(builder, address, index, kind, 1), byte)
+    signature = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
     reads, keep, data = (ir.Constant(I32, number) for number in (0, 3, 1))
-    builder.call(builder.module.declare_intrinsic("llvm.prefetch", [byte], kind), [place, reads, keep, data])
+    builder.call(
+        builder.module.declare_intrinsic("llvm.prefetch", [byte], signature), [place, reads, keep, data]
+    )
 
 
 def load_integers(
@@ -238,6 +240,41 @@ def load_integers(
     raw = builder.load(_pointer(builder, address, index, kind, width))
     raw.align = 1
     return Lanes(builder, builder.zext(raw, ir.VectorType(I32, width)) if kind.width == 16 else raw)
+
+
+def load_bits(
+    builder: ir.IRBuilder, address: ir.Value, index: ir.Value, width: int, *, paired: bool
+) -> Lanes:
+    """Truths from memory, a bit each, the lowest first; ``paired`` as in ``load``. Eight bytes are read."""
+    byte = builder.add(address, builder.lshr(index, ir.Constant(I64, 3)))
+    raw = builder.load(builder.inttoptr(byte, I64.as_pointer()))
+    raw.align = 1
+    word = builder.lshr(raw, builder.and_(index, ir.Constant(I64, 7)))
+    own = ir.Constant(ir.VectorType(I32, width), [1 << place for place in _places(width, paired=paired)])
+    bits = builder.and_(everywhere(builder, builder.trunc(word, I32), width).value, own)
+    return Lanes(builder, builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, None)))
+
+
+def store_bits(truths: Lanes, address: ir.Value, index: ir.Value, *, paired: bool) -> None:
+    """Truths to memory, which holds zeros; of several lanes ``index`` counts whole bytes."""
+    builder, width = truths.builder, truths.width
+    byte = builder.add(address, builder.lshr(index, ir.Constant(I64, 3)))
+    if width == 1:
+        place = builder.inttoptr(byte, I8.as_pointer())
+        bit = builder.zext(builder.extract_element(truths.value, ir.Constant(I32, 0)), I8)
+        shift = builder.trunc(builder.and_(index, ir.Constant(I64, 7)), I8)
+        builder.store(builder.or_(builder.load(place), builder.shl(bit, shift)), place)
+        return
+    lanes = _places(width, paired=paired)
+    order = ir.Constant(ir.VectorType(I32, width), [lanes.index(place) for place in range(width)])
+    sorted_ = builder.shuffle_vector(truths.value, truths.value, order)
+    kind = ir.IntType(width)
+    builder.store(builder.bitcast(sorted_, kind), builder.inttoptr(byte, kind.as_pointer())).align = 1
+
+
+def _places(width: int, *, paired: bool) -> list[int]:
+    """Which element each lane has."""
+    return [*range(0, width, 2), *range(1, width, 2)] if paired else list(range(width))
 
 
 def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str, *, paired: bool = False) -> Lanes:

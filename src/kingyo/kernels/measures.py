@@ -18,7 +18,7 @@ from kingyo.kernels import reference
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span
 from kingyo.kernels.elements import difference
-from kingyo.kernels.keep import Chance, Keep, Limit
+from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
 from kingyo.kernels.packed import cuts, pack
 from kingyo.kernels.passes import by_spans, is_compiled
 
@@ -28,7 +28,13 @@ Ranks = reference.Ranks
 Order = reference.Order
 
 _CHUNK = 1 << 12
-_WRITTEN = {"g": torch.float32, "2": torch.float32, "a": torch.float32, "k": torch.bfloat16}
+_WRITTEN = {
+    "g": torch.float32,
+    "2": torch.float32,
+    "a": torch.float32,
+    "k": torch.bfloat16,
+    "kw": torch.bfloat16,
+}
 """Sums are written nowhere, but a pass that would write bfloat16 may take entries in pairs, in another order:
 what is rounded to a grain has the same sum in any.
 """
@@ -63,6 +69,17 @@ def kept_magnitude(source: Tensor, base: Tensor, keep: Keep, whole: float) -> fl
     """
     blend = _blend([source], base, keep=keep)
     return float(_sums(blend, "k", 1, reference.rounder(whole))[0])
+
+
+def draw(source: Tensor, base: Tensor, keep: RankedChance, whole: float) -> tuple[Drawn, float]:
+    """What a keep that does not scale decides, and the ``kept_magnitude``: of both together one pass."""
+    blend = _blend([source], base, keep=keep)
+    n = blend.n_elements
+    if _is_compiled(blend):
+        bits = np.zeros(Drawn.n_bytes(n), dtype=np.uint8)
+        after = _sums(blend, "kw", 1, reference.rounder(whole), bits.ctypes.data)
+        return Drawn(bits=torch.as_tensor(bits)), float(after[0])
+    return reference.drawn(keep, n), kept_magnitude(source, base, keep, whole)
 
 
 def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], whole: float) -> Floats:
@@ -190,26 +207,23 @@ def _blend(
     return Blend(shape=tuple(tensors[0].shape), terms=terms, base=base, spread=spread)
 
 
-def _sums(blend: Blend, what: str, n_sums: int, rounder: float = 0.0) -> Floats:
-    """Sums of blocks, added in order."""
+def _sums(blend: Blend, what: str, n_sums: int, rounder: float = 0.0, address: int = 0) -> Floats:
+    """Sums of blocks, added in order; ``address`` is where a pass that writes does so."""
     if not _is_compiled(blend):
         return np.zeros(n_sums) + reference.sums(blend, what, rounder)
     blocks = np.zeros((-(-blend.n_elements // BLOCK), n_sums))
-    by_spans(blend.n_elements, lambda span: _add_blocks(blend, what, span, blocks, rounder))
-    total = np.zeros(n_sums)
-    for block in blocks:
-        total = total + block
-    return total
+    by_spans(blend.n_elements, lambda span: _add_blocks(blend, what, span, blocks, rounder, address))
+    return np.cumsum(blocks, axis=0)[-1]  # which adds one by one
 
 
-def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats, rounder: float) -> None:
+def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats, rounder: float, address: int) -> None:
     """The sums of the blocks of a span. Where a limit ends within a block, the reference does that block."""
     from kingyo.kernels import fused
 
     split = sorted({cut // BLOCK * BLOCK for cut in cuts(blend) if span[0] < cut < span[1] and cut % BLOCK})
     start = span[0]
     for odd in [*split, span[1]]:
-        for packed, (first, last) in pack(blend, (start, odd), out=_WRITTEN[what], switches=what):
+        for packed, (first, last) in pack(blend, (start, odd), address, _WRITTEN[what], what):
             fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)], rounder)
         start = min(odd + BLOCK, span[1])
         if odd < span[1]:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from kingyo.kernels.blend import SMALLEST_DIVISOR, Blend
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.keep import Band, Chance, Keep, Limit, RankedChance
+from kingyo.kernels.keep import Band, Chance, Drawn, Keep, Limit, RankedChance
 
 _LETTERS = {torch.bfloat16: "b", torch.float16: "h", torch.float32: "f"}
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
-_KNOWN = (Band, Chance, RankedChance)
+_KNOWN = (Band, Chance, RankedChance, Drawn)
 MOST_SOURCES = 16
 SHARED, PER_SOURCE = 2, 4
 """How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
@@ -137,7 +137,7 @@ def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
     keys: list[int] = []
     tables: list[int] = []
     for term in blend.terms:
-        letter, first, second, key, ranks = _kept(term.keep)
+        letter, first, second, key, table = _kept(term.keep)
         source = term.source.contiguous()
         held.append(source)
         addresses.append(source.data_ptr())
@@ -145,9 +145,9 @@ def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
         kinds += letter
         numbers += (term.factor, term.share, first, second)
         keys += key
-        tables.append(0 if ranks is None else ranks.data_ptr())
-        if ranks is not None:
-            held.append(ranks)
+        tables.append(0 if table is None else table.data_ptr())
+        if table is not None:
+            held.append(table)
     text = f"{dtypes}/{on}/{out}/{kinds}/{switches}{_switches(blend)}"
     return Packed(text, addresses + tables, numbers, keys, held)
 
@@ -174,7 +174,7 @@ class _Kept(NamedTuple):
     first: float = 0.0
     second: float = 0.0
     key: tuple[int, int] = (0, 0)
-    ranks: Tensor | None = None
+    table: Tensor | None = None
 
 
 _ALL, _LARGEST, _BAND = _Kept("."), _Kept("l"), _Kept("m")
@@ -187,8 +187,10 @@ def _kept(keep: Keep | None) -> _Kept:
         return _LARGEST if keep.high is None else _BAND
     if isinstance(keep, Chance):
         return _Kept("c", keep.threshold, key=keep.key)
+    if isinstance(keep, Drawn):
+        return _Kept("d", table=keep.bits)
     assert isinstance(keep, RankedChance)
     letter = "r" if keep.ranks.dtype == torch.uint16 else "t"
     return _Kept(
-        letter.upper() if keep.inverse else letter, keep.least, keep.step, key=keep.key, ranks=keep.ranks
+        letter.upper() if keep.inverse else letter, keep.least, keep.step, key=keep.key, table=keep.ranks
     )

@@ -143,8 +143,8 @@ class Work:
 
     Args:
         fillings: what is computed.
-        is_first: whether the caller has more to prepare meanwhile: then the others do it all, by one call each,
-            for between two calls they would wait for the interpreter's lock.
+        is_first: whether the caller has more to prepare meanwhile: then the others do it all, by one call
+            each, for between two calls they would wait for the interpreter's lock.
     """
 
     def __init__(self, fillings: Sequence[Filling], *, is_first: bool = False) -> None:

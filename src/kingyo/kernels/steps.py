@@ -19,6 +19,7 @@ from kingyo.kernels.lanes import (
     I16,
     I32,
     I64,
+    STORED,
     Lanes,
     constant,
     everywhere,
@@ -26,8 +27,10 @@ from kingyo.kernels.lanes import (
     halves,
     indices,
     load,
+    load_bits,
     load_integers,
     store,
+    store_bits,
     total,
 )
 from kingyo.kernels.noise import FIRST, N_CHANCES, SECOND
@@ -39,7 +42,11 @@ _AHEAD = 1024
 
 @dataclass
 class Pass:
-    """One step of a pass: what its description says, and where the values of its arguments are."""
+    """One step of a pass: what its description says, and where the values of its arguments are.
+
+    Attributes:
+        is_drawn: whether all that is kept by chance was drawn before, by ``draw``.
+    """
 
     text: str
     builder: ir.IRBuilder
@@ -47,6 +54,7 @@ class Pass:
     numbers: ir.Value
     keys: ir.Value
     width: int = 1
+    is_drawn: bool = False
     _loaded: dict[tuple[str, int], ir.Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -60,7 +68,7 @@ class Pass:
 
     @property
     def is_random(self) -> bool:
-        return any(kind in "crRtT" for kind in self.kept)
+        return any(kind in ("rRtT" if self.is_drawn else "crRtT") for kind in self.kept)
 
     def address(self, place: int) -> ir.Value:
         return self.scalar("addresses", place)
@@ -83,19 +91,42 @@ class Pass:
         for place in range(2 * len(self.sources)):
             self._loaded["keys", place] = self._load(self.keys, place)
 
+    def fetch_all(self, index: ir.Value) -> None:
+        """Say that sources and base will be read soon."""
+        for k, dtype in enumerate(self.sources):
+            fetch(self.builder, self.address(2 + k), index, STORED[dtype])
+        if self.base != "-":
+            fetch(self.builder, self.address(0), index, STORED[self.base])
+
     def _load(self, array: ir.Value, place: int) -> ir.Value:
         return self.builder.load(self.builder.gep(array, [ir.Constant(I64, place)]))
 
 
 def chance(step: Pass, source: int, index: ir.Value) -> Lanes:
     """16 random bits as integers; ``index`` is even where there are several lanes. See ``noise``."""
+    return halves(_hashes(step, source, index), index, step.width, paired=step.paired)
+
+
+def draw(step: Pass, source: int, index: ir.Value) -> None:
+    """Write what is kept by chance, a bit each, where ``thinned`` finds it; ``index`` is a multiple of 8."""
+    builder, kind = step.builder, ir.VectorType(I16, step.width)
+    bits = builder.bitcast(_hashes(step, source, index).value, kind)  # the lower half is the even element's
+    threshold = builder.fptosi(step.scalar("numbers", SHARED + PER_SOURCE * source + 2), I32)
+    some = builder.icmp_signed(">", threshold, ir.Constant(I32, 0))
+    most = builder.trunc(builder.sub(threshold, ir.Constant(I32, 1)), I16)
+    below = builder.icmp_unsigned("<=", bits, everywhere(builder, most, step.width).value)
+    kept = builder.and_(below, everywhere(builder, some, step.width).value)
+    store_bits(Lanes(builder, kept), table(step, source), index, paired=False)
+
+
+def _hashes(step: Pass, source: int, index: ir.Value) -> Lanes:
     builder, pairs = step.builder, max(1, step.width // 2)
     bits = indices(builder, builder.lshr(index, ir.Constant(I64, 1)), pairs)
     bits = bits.xor(everywhere(builder, step.scalar("keys", 2 * source), pairs))
     bits = bits.xor(bits.right(16)).times(FIRST)
     bits = bits.xor(everywhere(builder, step.scalar("keys", 2 * source + 1), pairs))
     bits = bits.xor(bits.right(15)).times(SECOND)
-    return halves(bits.xor(bits.right(16)), index, step.width, paired=step.paired)
+    return bits.xor(bits.right(16))
 
 
 def thinned(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
@@ -104,15 +135,35 @@ def thinned(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
     if kind in "lm":
         kept = (delta.size() < first).pick(0.0, delta)
         return (delta.size() >= second).pick(0.0, kept) if kind == "m" else kept
+    if kind == "d" or (kind == "c" and step.is_drawn):
+        bits = load_bits(step.builder, table(step, source), index, step.width, paired=step.paired)
+        return bits.pick(delta, 0.0)
     if kind == "c":
         return chance(step, source, index).below(first.to_integers()).pick(delta, 0.0)
-    table = step.address(2 + len(step.sources) + source)
-    kind_of_ranks = I16 if kind in "rR" else I32
-    ranks = load_integers(step.builder, table, index, kind_of_ranks, step.width, paired=step.paired)
-    likely = ranks.to_floats() * second + first
-    kept = (chance(step, source, index).to_floats() * (1.0 / N_CHANCES) >= likely).pick(0.0, delta)
+    likely = _likely(step, source, index)
+    kept = drawn(step, source, index).pick(delta, 0.0)
     smallest = float(np.float32(SMALLEST_CHANCE))
     return kept / (likely < smallest).pick(smallest, likely) if kind in "RT" else kept
+
+
+def drawn(step: Pass, source: int, index: ir.Value) -> Lanes:
+    """Which entries are kept by a chance that grows with their rank."""
+    by_chance = chance(step, source, index).to_floats() * (1.0 / N_CHANCES)
+    return by_chance < _likely(step, source, index)
+
+
+def _likely(step: Pass, source: int, index: ir.Value) -> Lanes:
+    kind = I16 if step.kept[source] in "rR" else I32
+    place = table(step, source)
+    if step.width > 1:
+        fetch(step.builder, place, step.builder.add(index, ir.Constant(I64, _AHEAD)), kind)
+    ranks = load_integers(step.builder, place, index, kind, step.width, paired=step.paired)
+    return ranks.to_floats() * step.of(source, 3) + step.of(source, 2)
+
+
+def table(step: Pass, source: int) -> ir.Value:
+    """The address of a source's ranks, or of what is drawn."""
+    return step.address(2 + len(step.sources) + source)
 
 
 def variance(deltas: list[Lanes]) -> Lanes:
@@ -172,5 +223,5 @@ def write(step: Pass, index: ir.Value, numbers: Lanes) -> Lanes:
 def _load(step: Pass, place: int, index: ir.Value, dtype: str) -> Lanes:
     if step.width > 1:
         ahead = step.builder.add(index, ir.Constant(I64, _AHEAD))
-        fetch(step.builder, step.address(place), ahead, dtype)
+        fetch(step.builder, step.address(place), ahead, STORED[dtype])
     return load(step.builder, step.address(place), index, dtype, step.width, paired=step.paired)

@@ -17,7 +17,7 @@ from kingyo.kernels.facts import PASSING, Fact
 from kingyo.kernels.measures import row_length, row_ranks
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, rescaling
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, drawn, normalize, rescale
 
 _RANKS = f"{PASSING}row ranks"
 _EPSILON = Parameter(
@@ -93,7 +93,7 @@ class Della:
             )
             if inverse or not values.flag("rescale"):
                 return kept, 1.0
-            return kept, rescaling(sources, base, i, kept, context)
+            return drawn(sources, base, i, kept, context)
 
         return blend(sources, base, values, elect=self.elect, keep=drop)
 

@@ -9,13 +9,14 @@ from typing import cast
 import numpy as np
 from torch import Tensor
 
-from kingyo.kernels import Blend, Chance, Keep, Limit, Term
+from kingyo.kernels import Blend, Chance, Drawn, Keep, Limit, RankedChance, Term
 from kingyo.kernels.blend import SMALLEST_DIVISOR
 from kingyo.kernels.facts import PASSING, Fact
 from kingyo.kernels.measures import (
     Counts,
     Floats,
     Order,
+    draw,
     kept_by_chance,
     kept_magnitude,
     largest,
@@ -154,6 +155,16 @@ def rescaling(
     if after is None:
         after = kept_magnitude(theta, base, keep, float(before[0]))
     return float(before[0]) / after if after > 0 else 1.0
+
+
+def drawn(
+    sources: Sequence[Tensor], base: Tensor, source: int, keep: RankedChance, context: TensorContext
+) -> tuple[Drawn, float]:
+    """What a random keep decides of one source, and the ``rescaling``: of both together one pass."""
+    theta = sources[source]
+    whole = context.recall("magnitude", (source,), lambda: np.array([magnitude(theta, base)]))
+    decided, after = draw(theta, base, keep, float(whole[0]))
+    return decided, float(whole[0]) / after if after > 0 else 1.0
 
 
 def _is_worth_ordering(theta: Tensor, sizes: Fact | None, context: TensorContext) -> bool:
