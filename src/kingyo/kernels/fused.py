@@ -37,6 +37,7 @@ from kingyo.kernels.lanes import DOUBLE, I16, I32, I64, Lanes, everywhere, store
 from kingyo.kernels.steps import Pass, blended, draw, drawn, rows, variance, write
 
 WIDTH = 16
+AT_ONCE = 8
 SHIFT = np.uint32(SIZE_SHIFT)
 LOWER = np.uint64(0xFFFFFFFF)
 DIGITS = 1 << 12
@@ -254,12 +255,15 @@ def _sums(_context, text, addresses, numbers, keys, start, stop, lanes, rounder)
             lane = ir.Constant(I64, 0)
             if step.width == 1:
                 lane = builder.srem(builder.sub(index, arguments[4]), ir.Constant(I64, LANES))
-            for k, number in enumerate(_summed(step, found, arguments[7])):
-                place = builder.gep(into, [builder.add(lane, ir.Constant(I64, k * LANES))])
-                place = builder.bitcast(place, ir.VectorType(DOUBLE, step.width).as_pointer())
-                before = builder.load(place)
-                before.align = 8
-                builder.store(builder.fadd(before, number.value), place).align = 8
+            parts = min(step.width, AT_ONCE)
+            for first in range(0, step.width, parts):  # float64 of all lanes are more than registers hold
+                some = [row.part(first, parts) for row in found]
+                for k, number in enumerate(_summed(step.switches, some, arguments[7])):
+                    place = builder.gep(into, [builder.add(lane, ir.Constant(I64, k * LANES + first))])
+                    place = builder.bitcast(place, ir.VectorType(DOUBLE, parts).as_pointer())
+                    before = builder.load(place)
+                    before.align = 8
+                    builder.store(builder.fadd(before, number.value), place).align = 8
 
         _each_step(context, builder, signature, arguments, body, LANES)
         return context.get_dummy_value()
@@ -267,8 +271,7 @@ def _sums(_context, text, addresses, numbers, keys, start, stop, lanes, rounder)
     return types.void(text, addresses, numbers, keys, start, stop, lanes, rounder), generate
 
 
-def _summed(step: Pass, found: list[Lanes], rounder: ir.Value) -> list[Lanes]:
-    switches = step.switches
+def _summed(switches: str, found: list[Lanes], rounder: ir.Value) -> list[Lanes]:
     if "g" in switches:
         wide = [row.wide() for row in found]
         return [a * b for i, a in enumerate(wide) for b in wide[i:]]
@@ -276,7 +279,7 @@ def _summed(step: Pass, found: list[Lanes], rounder: ir.Value) -> list[Lanes]:
         return [wide * wide for wide in (row.wide() for row in found)]
     sizes = [row.size().wide() for row in found]
     if "k" in switches:
-        rounds = everywhere(step.builder, rounder, step.width)
+        rounds = everywhere(found[0].builder, rounder, found[0].width)
         sizes = [(size + rounds) - rounds for size in sizes]
     return sizes
 

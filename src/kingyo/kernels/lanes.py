@@ -84,6 +84,13 @@ class Lanes(NamedTuple):
         kind = ir.VectorType(DOUBLE, self.width)
         return Lanes(self.builder, self.builder.fpext(self.value, kind))
 
+    def part(self, first: int, count: int) -> Lanes:
+        """Some lanes."""
+        if count == self.width:
+            return self
+        order = ir.Constant(ir.VectorType(I32, count), list(range(first, first + count)))
+        return Lanes(self.builder, self.builder.shuffle_vector(self.value, self.value, order))
+
     def bits(self) -> Lanes:
         """The bits of float32 as 32-bit integers."""
         return Lanes(self.builder, self.builder.bitcast(self.value, ir.VectorType(I32, self.width)))
@@ -192,13 +199,7 @@ def beside(first: Lanes, second: Lanes) -> Lanes:
 def parted(numbers: Lanes) -> tuple[Lanes, Lanes]:
     """The first half of the lanes, and the second: what ``beside`` put together."""
     half = numbers.width // 2
-    kind = ir.VectorType(I32, half)
-    orders = (ir.Constant(kind, [first + lane for lane in range(half)]) for first in (0, half))
-    first, second = (
-        Lanes(numbers.builder, numbers.builder.shuffle_vector(numbers.value, numbers.value, order))
-        for order in orders
-    )
-    return first, second
+    return numbers.part(0, half), numbers.part(half, half)
 
 
 def load(
