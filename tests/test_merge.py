@@ -131,6 +131,24 @@ def test_the_dtype_of_the_output(folder: Path, tmp_path: Path) -> None:
         into(planned, narrow)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_live_model_on_a_gpu(folder: Path) -> None:
+    """Candidate after candidate it has the bits of the processor."""
+    models = folder / "llama" / "bfloat16"
+    for method in METHODS.names():
+        made = recipe(method)
+        there, here = open_sources(made, models), open_sources(made, models)
+        for dtype in (torch.bfloat16, torch.float32):
+            live = {
+                job.name: torch.zeros(job.shape, dtype=dtype, device="cuda")
+                for job in plan(made, there).jobs
+            }
+            for _ in range(3):
+                into(plan(made, there), live)
+            for job in plan(made, here).jobs:
+                assert torch.equal(live[job.name].cpu(), compute(job, here.read).to(dtype)), method
+
+
 def test_sources_of_several_dtypes(folder: Path, tmp_path: Path) -> None:
     made = recipe("task_arithmetic")
     half = llama(tmp_path / "half", dtype="bfloat16")

@@ -85,7 +85,7 @@ class Blend:
             return torch.zeros(span[1] - span[0]) if start is None else start.clone()
         deltas = self.rows(span)
         votes = add_rows(deltas) if self.equal_votes else None
-        terms = deltas.mul_(column([term.factor for term in self.terms]))
+        terms = deltas.mul_(column([term.factor for term in self.terms], deltas.device))
         total = self._elected(terms, votes) if self.elect else add_rows(terms)
         total.mul_(self.scale)
         return total if start is None else total.add_(start)
@@ -99,7 +99,7 @@ class Blend:
         if not self.normalize:
             return total
         shares = torch.gt(agreeing, 0.0, out=torch.empty_like(agreeing))
-        divisor = add_rows(shares.mul_(column([term.share for term in self.terms])))
+        divisor = add_rows(shares.mul_(column([term.share for term in self.terms], shares.device)))
         none = torch.lt(divisor.abs(), SMALLEST_DIVISOR)
         return total.div_(divisor.masked_fill_(none, 1.0))
 

@@ -38,9 +38,9 @@ def rows(vectors: Sequence[Tensor], span: Span) -> Tensor:
     return torch.stack([vector[span[0] : span[1]] for vector in vectors]).float()
 
 
-def column(numbers: Sequence[float]) -> Tensor:
+def column(numbers: Sequence[float], device: torch.device | None = None) -> Tensor:
     """One number per row, rounded to float32, to multiply a matrix with."""
-    return torch.tensor(numbers, dtype=torch.float32).unsqueeze(1)
+    return torch.tensor(numbers, dtype=torch.float32, device=device).unsqueeze(1)
 
 
 def add_rows(matrix: Tensor) -> Tensor:

@@ -90,7 +90,8 @@ class Chance:
 
     def thin(self, delta: Tensor, span: Span) -> None:
         """See ``Keep``."""
-        delta.masked_fill_(uniform(self.key, *span) >= self.threshold / N_CHANCES, 0.0)
+        numbers = uniform(self.key, *span, delta.device)
+        delta.masked_fill_(numbers >= self.threshold / N_CHANCES, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +116,7 @@ class RankedChance:
         """See ``Keep``."""
         chance = self.ranks[span[0] : span[1]].int().float().mul_(float(np.float32(self.step)))
         chance.add_(float(np.float32(self.least)))
-        delta.masked_fill_(uniform(self.key, *span) >= chance, 0.0)
+        delta.masked_fill_(uniform(self.key, *span, delta.device) >= chance, 0.0)
         if self.inverse:
             delta.div_(chance.clamp_(min=SMALLEST_CHANCE))
 
@@ -141,7 +142,7 @@ class Drawn:
     def thin(self, delta: Tensor, span: Span) -> None:
         """See ``Keep``."""
         first = span[0] // 8
-        kept = np.unpackbits(self.bits.numpy()[first : -(-span[1] // 8)], bitorder="little")
-        kept = kept[span[0] - 8 * first : span[1] - 8 * first]
-        dropped = torch.from_numpy(kept == 0)  # pyright: ignore[reportUnknownMemberType]
-        delta.masked_fill_(dropped, 0.0)
+        bytes_ = self.bits[first : -(-span[1] // 8)].unsqueeze(1)
+        bits = bytes_.bitwise_right_shift(torch.arange(8, dtype=torch.uint8, device=bytes_.device))
+        kept = bits.bitwise_and_(1).reshape(-1)[span[0] - 8 * first : span[1] - 8 * first]
+        delta.masked_fill_(kept == 0, 0.0)

@@ -17,25 +17,41 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 N_CHANCES = 1 << 16
 """How many values a random number has."""
 FIRST, SECOND = 0x7FEB352D, 0x846CA68B
 """What the hash multiplies by."""
+_WORD = 0xFFFFFFFF
 
 
-def uniform(key: tuple[int, int], start: int, stop: int) -> Tensor:
+def uniform(key: tuple[int, int], start: int, stop: int, device: torch.device | None = None) -> Tensor:
     """Random numbers of the elements start..stop-1, in [0, 1).
 
     Args:
         key: two independent 32-bit numbers, see ``key_of``.
         start, stop: range of indices of elements; halves of them count modulo 2^32.
+        device: where they are wanted; the processor when None. They are the same everywhere.
 
     Returns:
         float32, shape (stop - start,); every value is a multiple of 2^-16.
     """
     first, last = start // 2, (stop + 1) // 2
+    if device is None or device.type == "cpu":
+        bits = _hashes(key, first, last)
+        lower, upper = bits & np.uint32(0xFFFF), bits >> np.uint32(16)
+        halves = torch.from_numpy(  # pyright: ignore[reportUnknownMemberType]
+            np.stack((lower, upper), axis=1).astype(np.float32)
+        )
+    else:
+        words = hashes_by_torch(key, first, last, device)
+        halves = torch.stack((words & 0xFFFF, words >> 16), dim=1).float()
+    return halves.reshape(-1)[start - 2 * first : stop - 2 * first].mul_(2.0**-16)
+
+
+def _hashes(key: tuple[int, int], first: int, last: int) -> NDArray[np.uint32]:
     bits = np.arange(last - first, dtype=np.uint32)
     bits += np.uint32(first % 2**32)
     scratch = np.empty_like(bits)
@@ -46,11 +62,17 @@ def uniform(key: tuple[int, int], start: int, stop: int) -> Tensor:
     bits ^= np.right_shift(bits, np.uint32(15), out=scratch)
     bits *= np.uint32(SECOND)
     bits ^= np.right_shift(bits, np.uint32(16), out=scratch)
-    halves = np.empty((bits.size, 2), dtype=np.float32)
-    halves[:, 0] = bits & np.uint32(0xFFFF)
-    halves[:, 1] = bits >> np.uint32(16)
-    wanted = halves.reshape(-1)[start - 2 * first : stop - 2 * first]
-    return torch.from_numpy(wanted).mul_(2.0**-16)  # pyright: ignore[reportUnknownMemberType]
+    return bits
+
+
+def hashes_by_torch(key: tuple[int, int], first: int, last: int, device: torch.device) -> Tensor:
+    """The same numbers on another device, in int64: products lose nothing but what is cut off anyway."""
+    bits = torch.arange(first, last, device=device).bitwise_and_(_WORD)
+    bits.bitwise_xor_(key[0])
+    bits.bitwise_xor_(bits >> 16).mul_(FIRST).bitwise_and_(_WORD)
+    bits.bitwise_xor_(key[1])
+    bits.bitwise_xor_(bits >> 15).mul_(SECOND).bitwise_and_(_WORD)
+    return bits.bitwise_xor_(bits >> 16)
 
 
 @lru_cache(maxsize=1 << 14)

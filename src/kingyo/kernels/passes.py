@@ -28,6 +28,8 @@ from kingyo.kernels.packed import Packed, can_be_packed, has_nan, overflows, pac
 T = TypeVar("T")
 _SHARE = 16 * BLOCK
 """The least number of elements that is worth another thread."""
+_ON_DEVICE = 1 << 22
+"""How many elements another device than the processor computes at once."""
 _SHARES = 4
 """In how many parts for each thread work is cut, so that they end together."""
 
@@ -127,7 +129,8 @@ class Filling:
     def by_reference(self) -> bool:
         """The same, by the reference."""
         finite = True
-        for start, stop in spans(self.span[1] - self.span[0]):
+        size = BLOCK if self.out.is_cpu or not isinstance(self.result, Blend) else _ON_DEVICE
+        for start, stop in spans(self.span[1] - self.span[0], size):
             part = self.out[start:stop].copy_(self._block((self.span[0] + start, self.span[0] + stop)))
             finite = finite and bool(torch.isfinite(part).all())
         return finite

@@ -18,7 +18,7 @@ from torch import Tensor
 from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.facts import Facts
-from kingyo.kernels.passes import Filling, Running, Work, by_spans, prepare, running, write
+from kingyo.kernels.passes import Filling, Running, Work, by_spans, running, write
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
 
@@ -31,13 +31,7 @@ _PART = 1 << 20  # elements that a thread computes before it hands them over
 
 
 class Sink(Protocol):
-    """Where results go; several threads use it.
-
-    Attributes:
-        is_in_place: whether places are the results' own memory, and many may be filled at once.
-    """
-
-    is_in_place: bool
+    """Where results go; several threads use it."""
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
         """A contiguous vector in the job's dtype for the elements of a span."""
@@ -66,7 +60,7 @@ class How:
 def execute(
     jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None = None, how: How | None = None
 ) -> None:
-    """Run jobs.
+    """Run jobs, part after part of their tensors.
 
     Raises:
         KingyoError: see ``compute``; jobs before it are done, others may be.
@@ -74,9 +68,6 @@ def execute(
     chosen = how or How()
     threads = chosen.threads or torch.get_num_threads()
     with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads) as here:
-        if sink.is_in_place:
-            _in_place(jobs, read, sink, facts, chosen, threads)
-            return
         for group in _groups(jobs):
             if len(group) == 1:
                 _run(group[0], result(group[0], read, facts), sink, chosen, read)
@@ -93,38 +84,47 @@ def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
     return "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM
 
 
-def _in_place(
-    jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None, how: How, threads: int
+def fill(
+    jobs: Sequence[TensorJob],
+    prepared: Callable[[TensorJob], Filling],
+    end: Callable[[TensorJob, Filling, bool], None],
+    how: How | None = None,
 ) -> None:
-    """First Python's work for many tensors, then the memory's, which would drive it out of the caches.
+    """Run jobs, whole tensors at once, into memory that is there.
 
+    First comes Python's work for many tensors, then the memory's, which would drive it out of the caches.
     Other threads begin with a first part of them, while the rest is prepared.
+
+    Args:
+        jobs: what is computed.
+        prepared: makes a job ready to be computed into its place.
+        end: is called with each job when it is done; it is told whether all is finite.
+        how: threads and the like.
     """
-    prepared: list[tuple[TensorJob, Filling]] = []
+    chosen = how or How()
+    threads = chosen.threads or torch.get_num_threads()
     begun: list[tuple[TensorJob, Filling]] = []
-    work = Work([])
+    ready: list[tuple[TensorJob, Filling]] = []
     held, enough = 0, _AT_ONCE
     if threads > 1:
         enough = min(_AT_ONCE, int(_FIRST * sum(map(_size, jobs))))
 
-    def end() -> None:
+    def finish(work: Work) -> None:
         for (job, filling), is_finite in zip(begun, work.end(), strict=True):
-            if not is_finite and not how.nonfinite:
-                raise not_finite(job, read)
-            sink.take(job, filling.span, filling.out)
+            end(job, filling, is_finite)
 
-    for i, job in enumerate(jobs):
-        span = 0, _size(job)
-        merged, place = result(job, read, facts), sink.place(job, span)
-        prepared.append((job, prepare(merged, span, place)))
-        held += span[1] * (_COMPUTED if isinstance(merged, Tensor) else 1)
-        is_last = i == len(jobs) - 1
-        if held >= enough or is_last:
-            end()
-            is_first = enough < _AT_ONCE and not is_last
-            begun, work = prepared, Work([each for _, each in prepared], is_first=is_first)
-            prepared, held, enough = [], 0, _AT_ONCE
-    end()
+    with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads):
+        work = Work([])
+        for i, job in enumerate(jobs):
+            filling, is_last = prepared(job), i == len(jobs) - 1
+            ready.append((job, filling))
+            held += _size(job) * (_COMPUTED if isinstance(filling.result, Tensor) else 1)
+            if held >= enough or is_last:
+                finish(work)
+                is_first = enough < _AT_ONCE and not is_last
+                begun, work = ready, Work([each for _, each in ready], is_first=is_first)
+                ready, held, enough = [], 0, _AT_ONCE
+        finish(work)
 
 
 def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:

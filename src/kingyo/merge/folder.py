@@ -166,8 +166,6 @@ def _own_code(plan: Plan) -> str | None:
 class _File:
     """A writer as a sink: a thread fills the same memory again and again."""
 
-    is_in_place = False
-
     def __init__(self, writer: CheckpointWriter, watch: Watch | None) -> None:
         self._writer = writer
         self._watch = watch

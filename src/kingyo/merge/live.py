@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels.blocks import Span
-from kingyo.merge.execute import How, execute
+from kingyo.kernels import Blend
+from kingyo.kernels.device import moved
+from kingyo.kernels.passes import Filling, prepare
+from kingyo.merge.compute import not_finite, result
+from kingyo.merge.execute import How, fill
 from kingyo.merge.plan import Plan, TensorJob
 
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
@@ -34,29 +37,38 @@ def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> N
     if chosen.compiled is None:  # who fills a model will fill it again
         chosen = replace(chosen, compiled=True)
     plan.sources.check_unchanged()
-    execute(plan.jobs, plan.sources.read_again, _Live(weights), plan.sources.facts, chosen)
+    live = _Live(plan, weights, nonfinite=chosen.nonfinite)
+    fill(plan.jobs, live.prepared, live.end, chosen)
     plan.sources.facts.flush()
 
 
 class _Live:
-    """Live tensors as a sink: filled in place where their memory allows it."""
+    """Live tensors: filled in place where they have the dtype of the results."""
 
-    is_in_place = True
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, plan: Plan, weights: Mapping[str, Tensor], *, nonfinite: bool) -> None:
+        self._sources = plan.sources
         self._weights = weights
+        self._nonfinite = nonfinite
 
-    def place(self, job: TensorJob, span: Span) -> Tensor:
-        live, dtype = self._weights[job.name], getattr(torch, job.dtype)
-        if live.dtype == dtype and live.is_cpu:
-            whole = live.view(-1)
-            return whole if span == (0, whole.numel()) else whole[span[0] : span[1]]
-        return torch.empty(span[1] - span[0], dtype=dtype)
+    def prepared(self, job: TensorJob) -> Filling:
+        place = self._place(job)
+        merged = result(job, self._sources.read_again, self._sources.facts)
+        if not place.is_cpu and isinstance(merged, Blend):
+            merged = moved(merged, lambda tensor: self._sources.copy_on(place.device, tensor)) or merged
+        return prepare(merged, (0, place.numel()), place)
 
-    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
+    def end(self, job: TensorJob, filling: Filling, is_finite: bool) -> None:
+        if not is_finite and not self._nonfinite:
+            raise not_finite(job, self._sources.read_again)
         live = self._weights[job.name]
-        if live.dtype != numbers.dtype or live.device != numbers.device:
-            live.detach().view(-1)[span[0] : span[1]].copy_(numbers)
+        if live.dtype != filling.out.dtype:
+            live.detach().view(-1).copy_(filling.out)
+
+    def _place(self, job: TensorJob) -> Tensor:
+        live, dtype = self._weights[job.name], getattr(torch, job.dtype)
+        if live.dtype == dtype:
+            return live.view(-1)
+        return torch.empty(live.numel(), dtype=dtype, device=live.device)
 
 
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:

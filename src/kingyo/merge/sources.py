@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
@@ -19,6 +20,8 @@ from kingyo.kernels.facts import Facts
 from kingyo.recipe import Recipe, RecipeBook, renamed
 from kingyo.registry import whole_reference
 from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
+
+_KEPT_FREE = 0.2  # of another device's memory: models compute there too
 
 if TYPE_CHECKING:
     from kingyo.merge.agreement import Agreement
@@ -44,6 +47,8 @@ class Sources(Mapping[str, Checkpoint]):
         self.agreements: dict[str, Agreement] = {}
         self._mapped: dict[tuple[str, str], Tensor] = {}
         self._files = MappedFiles()
+        self._lasting: set[int] = set()
+        self._copies: dict[tuple[torch.device, int], Tensor] = {}
         self._stamps: dict[str, object] = {}
 
     def __getitem__(self, reference: str) -> Checkpoint:
@@ -70,7 +75,30 @@ class Sources(Mapping[str, Checkpoint]):
             if type(checkpoint) is not Checkpoint:  # a tensor that is computed is memory, not a file's
                 return checkpoint.read(tensor)
             found = self._mapped[reference, tensor] = checkpoint.read_from(tensor, self._files)
+            self._lasting.add(id(found))
         return found
+
+    def copy_on(self, device: torch.device, tensor: Tensor) -> Tensor:
+        """A tensor on another device; that of ``read_again`` is kept there, as long as there is room.
+
+        Raises:
+            KingyoError: the device has no memory for it.
+        """
+        key = device, id(tensor)
+        if key in self._copies:
+            return self._copies[key]
+        try:
+            copy = tensor.to(device)
+        except torch.OutOfMemoryError as error:
+            raise KingyoError(
+                str(device),
+                expected=f"room for {tensor.nbytes / 1e6:.0f} MB of a source beside the live model",
+                received="a device that is full",
+                remedy="Merge on the processor (device: cpu), or free some of its memory.",
+            ) from error
+        if id(tensor) in self._lasting and _has_room(device):
+            self._copies[key] = copy
+        return copy
 
     def check_unchanged(self) -> None:
         """Refuse models whose files are not what they were when this was first asked.
@@ -89,6 +117,14 @@ class Sources(Mapping[str, Checkpoint]):
                     received="files that changed, or are gone",
                     remedy="Leave the sources in place while they are merged; put them back, or begin anew.",
                 )
+
+
+def _has_room(device: torch.device) -> bool:
+    """Whether a device keeps memory for whatever else needs it; one that does not tell has room."""
+    if device.type != "cuda":
+        return True
+    free, total = torch.cuda.mem_get_info(device)
+    return free > _KEPT_FREE * total
 
 
 @dataclass(frozen=True, kw_only=True)

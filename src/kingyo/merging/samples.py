@@ -90,8 +90,6 @@ def resident() -> int | None:
 class _Nowhere:
     """A sink that keeps nothing."""
 
-    is_in_place = False
-
     def place(self, job: TensorJob, span: Span) -> Tensor:
         return torch.empty(span[1] - span[0], dtype=getattr(torch, job.dtype))
 
