@@ -140,8 +140,7 @@ def test_a_live_model_on_a_gpu(folder: Path) -> None:
         there, here = open_sources(made, models), open_sources(made, models)
         for dtype in (torch.bfloat16, torch.float32):
             live = {
-                job.name: torch.zeros(job.shape, dtype=dtype, device="cuda")
-                for job in plan(made, there).jobs
+                job.name: torch.zeros(job.shape, dtype=dtype, device="cuda") for job in plan(made, there).jobs
             }
             for _ in range(3):
                 into(plan(made, there), live)

@@ -1,4 +1,4 @@
-"""`kingyo list` in its three forms."""
+"""`kingyo list` in its forms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command("list", *words), capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command("list", *words),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "80"},
+    )
 
 
 def test_methods_as_a_page() -> None:
@@ -37,13 +43,33 @@ def test_methods_as_data() -> None:
     assert (t["kind"], t["default"], t["search_scale"], t["low"]) == ("float", None, "log", 0)
 
 
-def test_methods_as_a_table() -> None:
-    done = subprocess.run(
-        command("list", "methods"),
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "COLUMNS": "400"},
-    )
-    assert "Merges 2 sources, a base if you like." in done.stdout
-    assert "max_iter (10; whole number of at least 0): " in done.stdout
+def test_one_method_as_data() -> None:
+    (row,) = json.loads(run("methods", "ties", "--json").stdout)
+    assert row["name"] == "ties" and row["parameters"]
+
+
+def test_methods_in_short() -> None:
+    done = run("methods")
+    lines = done.stdout.splitlines()
+    assert len(lines) < 60 and all(len(line) <= 80 for line in lines)
+    assert "max_iter" not in done.stdout
+    assert lines[-1] == "`kingyo list methods NAME` says what one of them can be told."
+
+
+def test_one_of_each_kind() -> None:
+    for what, name, option in (
+        ("methods", "karcher", "max_iter (10; whole number of at least 0): "),
+        ("strategies", "ga", "population"),
+        ("graders", "contains", ""),
+        ("presets", "sakana-ps", "strategy: cma-es"),
+    ):
+        done = run(what, name)
+        assert done.returncode == 0 and done.stdout.startswith(f"{name}: ") and option in done.stdout
+    assert "Merges 2 sources, a base if you like." in run("methods", "nuslerp").stdout
+
+
+def test_a_name_that_is_none_of_them() -> None:
+    done = run("methods", "tise")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: tise: expected one of the methods: linear, slerp, ")
+    assert done.stderr.endswith("received 'tise'. Did you mean 'ties'?\n")

@@ -1,4 +1,4 @@
-"""The command that says what there is: list methods, strategies, graders, presets."""
+"""The command that says what there is: list methods, strategies, graders, presets, and each of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, suggest
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 OWN_GRADER = (
@@ -25,11 +26,19 @@ OWN_GRADER = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One thing that can be named in a run.yaml or a recipe."""
+    """One thing that can be named in a run.yaml or a recipe.
+
+    Attributes:
+        name: of it.
+        doc: what it is.
+        options: what it can be told, each with its default.
+        more: what those who choose may want to know beside.
+    """
 
     name: str
     doc: str
     options: list[str]
+    more: str = ""
 
 
 class What(StrEnum):
@@ -48,25 +57,53 @@ def add_to(app: typer.Typer) -> None:
 
 def show_list(
     what: Annotated[What, typer.Argument(help="What to list.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One of them, with all that it can be told.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the page docs/methods.md (methods only).")
     ] = False,
 ) -> None:
-    """List merge methods, strategies, graders or presets, with their options.
+    """List merge methods, strategies, graders or presets; or one of them, with its options.
 
-    Example: `kingyo list methods`
+    Example: `kingyo list methods`, then `kingyo list methods ties`
     """
     if as_markdown:
-        typer.echo(_page(what), nl=False)
+        typer.echo(_page(what, name), nl=False)
         return
     if as_json:
-        typer.echo(json.dumps(_as_data(what), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(_as_data(what, name), ensure_ascii=False, indent=2))
         return
-    table = Table("name", "what", "options", show_lines=True)
-    for row in _rows(what):
-        table.add_row(row.name, escape(row.doc), escape("\n".join(row.options)))
-    Console().print(table)
+    rows, console = _rows(what), Console()
+    if name is not None:
+        _print_one(console, next(row for row in rows if row.name == _known(name, what, rows)))
+        return
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        table.add_row(escape(row.name), escape(row.doc))
+    console.print(table)
+    typer.echo(f"\n`kingyo list {what.value} NAME` says what one of them can be told.")
+
+
+def _known(name: str, what: What, rows: list[Row]) -> str:
+    names = [row.name for row in rows]
+    if name not in names:
+        raise KingyoError(
+            name,
+            expected=f"one of the {what.value}: {', '.join(names)}",
+            received=f"'{name}'",
+            remedy=suggest(name, names),
+        )
+    return name
+
+
+def _print_one(console: Console, row: Row) -> None:
+    console.print(f"[bold]{escape(row.name)}[/bold]: {escape(row.doc)}")
+    if row.more:
+        console.print(escape(row.more))
+    for option in row.options:
+        console.print(Padding(escape(option), (1 if option == row.options[0] else 0, 0, 0, 2)))
 
 
 def _rows(what: What) -> list[Row]:
@@ -78,17 +115,24 @@ def _rows(what: What) -> list[Row]:
     }[what]()
 
 
-def _as_data(what: What) -> list[dict[str, object]]:
+def _as_data(what: What, name: str | None) -> list[dict[str, object]]:
+    rows = _rows(what)
+    if name is not None:
+        rows = [row for row in rows if row.name == _known(name, what, rows)]
     if what is not What.methods:
-        return [dataclasses.asdict(row) for row in _rows(what)]
-    from kingyo.methods.catalogue import describe, ordered
+        return [{"name": row.name, "doc": row.doc, "options": row.options} for row in rows]
+    from kingyo.methods.catalogue import describe
 
-    return [describe(name) for name in ordered()]
+    return [describe(row.name) for row in rows]
 
 
-def _page(what: What) -> str:
+def _page(what: What, name: str | None) -> str:
     from kingyo.methods.catalogue import page
 
+    if name is not None:
+        raise KingyoError(
+            "--markdown", expected="all methods", received=name, remedy="Leave out the name, or the flag."
+        )
     if what is not What.methods:
         raise KingyoError(
             "--markdown",
@@ -102,6 +146,7 @@ def _page(what: What) -> str:
 def _methods() -> list[Row]:
     from kingyo.methods import METHODS
     from kingyo.methods.catalogue import default, inputs, kind, ordered, searched
+    from kingyo.methods.contract import guide_of
 
     found: list[Row] = []
     for name in ordered():
@@ -111,7 +156,9 @@ def _methods() -> list[Row]:
             f"{'' if each.search_low is None else f'; searched {searched(each)}'}): {each.doc}"
             for each in method.params
         ]
-        found.append(Row(name=name, doc=f"{method.doc} Merges {inputs(method)}.", options=options))
+        guide = guide_of(method)
+        more = f"Merges {inputs(method)}." + (f" When: {guide.when}" if guide else "")
+        found.append(Row(name=name, doc=method.doc, options=options, more=more))
     return found
 
 

@@ -114,7 +114,7 @@ def valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
             f"{parameter.name} of {where}",
             expected="true or false" if parameter.kind == "bool" else "a number",
             received=f"'{value}'",
-            remedy="Correct it; `kingyo list methods` says what it does.",
+            remedy="Correct it; `kingyo list methods METHOD` says what it does.",
         )
     if parameter.kind == "bool" and value in (0, 1):  # as people write it: normalize: 1
         value = bool(value)

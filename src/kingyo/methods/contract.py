@@ -17,7 +17,7 @@ from kingyo.kernels import Lazy
 from kingyo.kernels.facts import Fact, Facts
 from kingyo.kernels.noise import key_of
 
-_LOOK_UP = "`kingyo list methods` says what it does."
+_LOOK_UP = "`kingyo list methods METHOD` says what it does."
 _DECLARED = ("name", "doc", "params", "needs_base", "min_sources", "max_sources", "stochastic")
 
 Reproduces = Literal["everywhere", "on one machine", "with as many threads"]
