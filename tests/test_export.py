@@ -177,8 +177,7 @@ def test_the_cards_own_code_runs_in_another_process(exported: Path) -> None:
 def test_card_is_one_that_the_hub_reads(exported: Path) -> None:
     data = ModelCard.load(exported / "README.md").data.to_dict()
     assert data["license"] == "apache-2.0"
-    assert data["base_model"] == ["ja", "math", "base"]
-    assert data["base_model_relation"] == "merge"
+    assert "base_model" not in data, "folders of this machine are no models that the Hub could show"
     assert data["tags"] == ["merge", "kingyo"]
     assert data["library_name"] == "transformers"
     assert data["language"] == ["ja", "en"]

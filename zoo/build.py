@@ -46,6 +46,7 @@ def write(model: LlamaForCausalLM, folder: Path, name: str) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     model.config.dtype = SAVED_AS
+    model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(partial)
     limit = measure.MAX_NEW_TOKENS
     GenerationConfig(eos_token_id=1, pad_token_id=0, do_sample=False, max_new_tokens=limit).save_pretrained(

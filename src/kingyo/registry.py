@@ -116,7 +116,7 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
             reference,
             expected="a Python file",
             received=f"no file {path}",
-            remedy=f"Correct the path; it starts at {folder or Path.cwd()}.",
+            remedy=f"Correct the path; it begins in {(folder or Path.cwd()).resolve()}.",
         )
     spec = importlib.util.spec_from_file_location(f"kingyo_user_{path.stem}", path)
     if spec is None or spec.loader is None:

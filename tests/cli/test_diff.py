@@ -113,7 +113,7 @@ def test_mistakes_are_one_message(world: World, arguments: tuple[str, ...], mess
 def test_what_draws_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture, "find_spec", lambda _: None)
     for name, package in (("out.png", "matplotlib"), ("out.html", "plotly")):
-        with pytest.raises(KingyoError, match=rf"expected {package} to be installed.*kingyo\[report\]"):
+        with pytest.raises(KingyoError, match=rf"expected {package} to be installed.*pip install {package}"):
             picture.drawer(Path(name))
 
 

@@ -57,7 +57,7 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
             },
             "models: expected 1 for slerp beside the base; received 2",
         ),
-        ({"int8_mask": True}, "Move it below parameters:"),
+        ({"int8_mask": True}, "belongs below parameters:"),
         ({"dtype": "flaot16"}, "Did you mean 'float16'?"),
         ({"base_model": "nowhere"}, "nowhere: expected a folder with a checkpoint"),
         ({"base_model": "grade.py"}, "grade.py: expected a folder; received a file"),
@@ -160,7 +160,7 @@ def test_all_mistakes_are_told_at_once(command: Command) -> None:
     (command.folder / "merged" / "thesis.txt").write_text("precious")
     models = [*MODELS, {"model": "nowhere", "parameters": {"weight": 1, "wieght": 2}}]
     recipe = command.recipe(models=models, parameters={"lamda": 1}, merge_method="ties")
-    error = refused(command, recipe, "merged", says="expected a recipe that can be merged")
+    error = refused(command, recipe, "merged", says="expected a merge that can be done")
     for each in (
         "a/model.safetensors: expected",
         "nowhere: expected a folder",
@@ -185,6 +185,6 @@ def test_a_book_tells_of_every_recipe(command: Command) -> None:
         },
     ]
     (command.folder / "book.yaml").write_text(yaml.safe_dump_all(documents))
-    error = refused(command, "book.yaml", "merged", says="one with 2 mistakes")
+    error = refused(command, "book.yaml", "merged", says="received 2 mistakes")
     assert "one: a: expected parameters of linear; received 'wegiht'" in error
     assert "gone: expected a folder with a checkpoint" in error

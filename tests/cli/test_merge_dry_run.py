@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import World
-from tests.cli.merging import Command, contents
+from tests.cli.merging import Command, contents, foreseen
 
 
 @pytest.fixture
@@ -89,3 +89,42 @@ def test_books(command: Command, tmp_path: Path) -> None:
     done = command("merge", "book.yaml", "both", "--dry-run")
     assert done.code == 0, done.out
     assert "both/one\nlinear of 1: a\n" in done.out and "both/two\nlinear of 1: b\n" in done.out
+
+
+def test_the_steps_before_the_last_are_told(command: Command) -> None:
+    (command.folder / "book.yaml").write_text(
+        "name: soup\nmerge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 1}\n---\n"
+        "merge_method: slerp\nbase_model: base\nmodels: [{model: soup}]\nparameters: {t: 0.5}\n"
+    )
+    done = command("merge", "book.yaml", "out", "--dry-run")
+    assert done.code == 0, done.out
+    lines = done.out.splitlines()
+    assert lines[:3] == ["out", "soup: linear of 2: a, b", "soup: with normalize true, weight 1"]
+    assert "slerp of 1: soup" in lines
+
+
+def test_no_name_and_no_number_is_cut(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    done = command("merge", command.recipe(), "out", "--dry-run", "--verbose")
+    assert "…" not in done.out
+    assert re.search(r"model\.layers\.2\.self_attn\.q_proj\.weight +\[16, 16\] +float32", done.out)
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ([1.0, -1.0], "weight: expected weights with a sum to divide by; received a sum of 0"),
+        (
+            [[0.0, 1.0], [0.0, 1.0]],
+            "model.embed_tokens.weight: weight: expected weights with a sum to",
+        ),
+    ],
+)
+def test_values_that_do_not_go_together_are_foreseen(
+    command: Command, weights: list[object], says: str
+) -> None:
+    models = [
+        {"model": name, "parameters": {"weight": weight}} for name, weight in zip("ab", weights, strict=True)
+    ]
+    recipe = command.recipe(merge_method="linear", base_model=None, models=models)
+    foreseen(command, recipe, "out", says=says)

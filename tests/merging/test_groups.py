@@ -70,7 +70,10 @@ def test_what_is_copied_says_of_what(ask: Ask, use: str) -> None:
 def test_gradients_are_told_as_written(ask: Ask, tmp_path: Path) -> None:
     llama(tmp_path / "deep", layers=6)
     request = ask(
-        merge_method="linear", base_model=None, models=[{"model": "deep"}], parameters={"weight": [0.0, 1.0]}
+        merge_method="linear",
+        base_model=None,
+        models=[{"model": "deep"}],
+        parameters={"weight": [0.0, 1.0], "normalize": False},
     )
     groups = {each.label: each.how for each in group(survey(request).targets[0].plan)}
     assert "weight 0→1" in groups["model.layers.{0–5}.mlp.up_proj.weight"]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.kernels.select import order_statistics
+from kingyo.methods import METHODS, MethodValues, check_together
 from tests.methods import definitions
 from tests.methods.drawn import assert_close, draw_weights, models, run, shapes, wide
 
@@ -85,7 +86,7 @@ def test_consensus_keeps_what_matters_to_two() -> None:
 
 def test_consensus_of_more_than_there_are() -> None:
     with pytest.raises(KingyoError, match="at most 1, the number of sources"):
-        run("consensus", [torch.ones(3)], torch.zeros(3))
+        check_together(METHODS.get("consensus"), MethodValues(shared={"agreement": 2}), 1)
 
 
 @pytest.mark.parametrize("exact", [True, False])

@@ -11,7 +11,7 @@ from kingyo.checkpoints.adapter import CONFIG, WEIGHTS, read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint, read_json
 from kingyo.checkpoints.lora import adapt
 from kingyo.checkpoints.reference import HUB_NAME, is_folder, local_path, parse_reference
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, suggest
 
 _MODEL = (
     "*.safetensors",
@@ -88,7 +88,7 @@ def _find(name: str, revision: str | None, folder: Path | None, *, is_adapter: b
             reference,
             expected=f"a folder with {what}, or a name on the Hub (org/name)",
             received="neither",
-            remedy=f"Correct the path: there is no folder {path}.",
+            remedy=_correct(name, path) or f"Correct the path: there is no folder {path}.",
         )
     return _fetch(name, revision, path, is_adapter=is_adapter)
 
@@ -110,9 +110,26 @@ def _fetch(name: str, revision: str | None, path: Path, *, is_adapter: bool) -> 
         )
     except (OSError, ValueError) as error:  # the Hub's errors, and those of the network below, are OSErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        local = _correct(name, path)
+        why = "it cannot be fetched" if local else f"{type(error).__name__}: {reason[:200]}"
         raise KingyoError(
             name if revision is None else f"{name}@{revision}",
             expected=f"a folder, or {what} on the Hub that can be fetched",
-            received=f"no folder {path}; {type(error).__name__}: {reason[:200]}",
-            remedy="Correct the path or the name; log in with `hf auth login` if it is not public.",
+            received=f"no folder {path}; {why}",
+            remedy=local or "Correct the path or the name; log in with `hf auth login` if it is not public.",
         ) from error
+
+
+def _correct(name: str, path: Path) -> str:
+    """What to do about a folder that is not there, if folders nearby tell; else nothing."""
+    here = Path(name)
+    try:
+        if not here.is_absolute() and path != here.absolute() and here.is_dir():
+            return f"Relative paths begin where the recipe is: write {here.absolute()}."
+        beside = [each.name for each in path.parent.iterdir() if each.is_dir()]
+    except (OSError, ValueError):  # no such folder, or a name that no system allows
+        return ""
+    near = suggest(name, (str(here.parent / each) for each in beside))
+    if near.startswith("Did you mean"):
+        return near
+    return f"Correct the path: {path.parent} has no folder {path.name}." if "/" in name else ""

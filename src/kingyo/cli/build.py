@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.compiler import tell_if_slow
+from kingyo.cli.foreign import Merge
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    app.command()(merge)
+    app.command(cls=Merge)(merge)
 
 
 def merge(
@@ -69,6 +70,7 @@ def merge(
             remedy="Add --dry-run, or leave it out.",
         )
     from kingyo.merging import Request
+    from kingyo.merging.record import error_record
     from kingyo.merging.sizes import parse_size
 
     request = Request(
@@ -84,8 +86,14 @@ def merge(
     )
     if dry_run:
         _look(request, verbose=verbose, as_json=as_json)
-    else:
+        return
+    try:
         _make(request, as_json=as_json)
+    except KingyoError as error:
+        if not as_json:
+            raise
+        typer.echo(json.dumps(error_record(error), ensure_ascii=False, indent=2))
+        raise typer.Exit(1) from None
 
 
 def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
@@ -118,6 +126,10 @@ def _make(request: Request, *, as_json: bool) -> None:
     from kingyo.merging.record import findings_record, target_record
 
     found = survey(request)
+    if found.error is not None and as_json:
+        record = {"targets": list[object](), **findings_record(found.findings)}
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        raise typer.Exit(1)
     if found.error is not None:
         raise found.error
     tell_if_slow()

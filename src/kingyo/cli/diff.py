@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from kingyo.cli.whole import print_whole
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -54,6 +55,20 @@ def diff(
 
     Example: `kingyo diff model-a model-b --base ancestor --picture differences.png`
     """
+    try:
+        _diff(models, base, picture, as_json=as_json)
+    except KingyoError as error:
+        if not as_json:
+            raise
+        from kingyo.merging.record import findings_record
+        from kingyo.vocabulary import Finding
+
+        found = findings_record([Finding.of(error)])
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        raise typer.Exit(1) from None
+
+
+def _diff(models: list[str], base: str | None, picture: Path | None, *, as_json: bool) -> None:
     from kingyo.checkpoints import open_checkpoint
     from kingyo.compare import compare, to_record
     from kingyo.compare.picture import drawer
@@ -110,12 +125,12 @@ def _print(found: Comparison) -> None:
         console.print(f"[bold]{letter(i)}[/bold] = {escape(reference)}", soft_wrap=True)
     if found.base is not None:
         console.print(f"[bold]δ[/bold] = what each adds to its base, {escape(found.base)}", soft_wrap=True)
-        console.print(_models(found))
+        print_whole(console, _models(found))
     if len(found.models) > 2:
         matrices = [_matrix(title, cells) for title, cells in _matrices(found).items()]
         console.print(Columns(matrices, padding=(0, 3)))
-    console.print(_groups(found, "kind", {**found.kinds, "all": found.total}))
-    console.print(_groups(found, "layer", found.layers))
+    print_whole(console, _groups(found, "kind", {**found.kinds, "all": found.total}))
+    print_whole(console, _groups(found, "layer", found.layers))
     if found.base is not None:
         console.print(LEGEND, style="dim", soft_wrap=True)
     for line in (*found.notes, *advise(found)):

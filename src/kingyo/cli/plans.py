@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kingyo.cli.whole import print_whole
 from kingyo.lineage.licences import UNKNOWN
+from kingyo.merge import Plan
 from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
 from kingyo.merging.groups import shared
 from kingyo.merging.sizes import count_text, size_text, time_text
@@ -48,15 +50,32 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
 def _print_target(console: Console, survey: Survey, target: Target, *, verbose: bool) -> None:
     plan = target.plan
     console.print(f"[bold]{escape(str(target.out))}[/bold]", soft_wrap=True)
+    for step in target.book.steps[:-1]:
+        _print_step(console, str(step.name), survey.steps.plans[step.name])
     for line in plan.heading():  # its warnings are among the findings below
         console.print(escape(line), soft_wrap=True)
-    console.print(_models(survey, target))
+    print_whole(console, _models(survey, target))
     groups = ungrouped(plan) if verbose else group(plan)
     everywhere = shared(groups)
     if everywhere:
         console.print(escape(f"with {', '.join(everywhere)}"), soft_wrap=True)
-    console.print(_tensors(groups, everywhere))
+    print_whole(console, _tensors(groups, everywhere))
     console.print(escape(_output(target)), soft_wrap=True)
+
+
+def _print_step(console: Console, name: str, plan: Plan) -> None:
+    """A merge that is an input of the one that is written."""
+    groups = group(plan)
+    everywhere = shared(groups)
+    values = [f"with {', '.join(everywhere)}"] if everywhere else []
+    own = [f"{each.label}: {how}" for each in groups if (how := _own(each, everywhere))]
+    for line in (*plan.heading(), *values, *own):
+        console.print(f"[bold]{escape(name)}[/bold]: {escape(line)}", soft_wrap=True)
+
+
+def _own(each: Group, everywhere: Sequence[str]) -> str:
+    """What is said of a group alone."""
+    return ", ".join(part for part in each.how if part not in everywhere)
 
 
 def _models(survey: Survey, target: Target) -> Table:
@@ -81,7 +100,7 @@ def _models(survey: Survey, target: Target) -> Table:
 
 def _tensors(groups: Sequence[Group], everywhere: Sequence[str]) -> Table:
     """A line for each group; what is said of all of them stands above."""
-    own = [", ".join(part for part in each.how if part not in everywhere) for each in groups]
+    own = [_own(each, everywhere) for each in groups]
     table = _table("", "tensors", "shape", "dtype", *(("with",) if any(own) else ()))
     table.columns[0].justify = "right"
     for each, how in zip(groups, own, strict=True):

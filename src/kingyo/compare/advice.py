@@ -90,10 +90,11 @@ def _on_weights(total: Measures, matrices: Measures) -> Iterator[str]:
     same = [pair for pair in total.pairs() if total.equal[pair] == total.numbers]
     if same:
         yield f"{_named(same)} are the same, number for number: there is nothing to merge."
+    whose = "weights" if matrices is total else "weights of attention and MLP"
     for pairs, follows in _classify(
         {pair: matrices.cosine(*pair) for pair in matrices.pairs() if pair not in same}, _WEIGHTS
     ):
-        yield f"{_named(pairs)} (cosine of weights {_span(pairs.values(), digits=4)}) {follows}"
+        yield f"{_named(pairs)} (cosine of {whose} {_span(pairs.values(), digits=4)}) {follows}"
 
 
 def _on_task_vectors(sums: Measures) -> Iterator[str]:

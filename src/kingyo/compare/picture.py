@@ -46,7 +46,7 @@ def drawer(target: Path) -> Callable[[Comparison], bytes]:
             "--picture",
             expected=f"{package} to be installed",
             received=f"no {package}",
-            remedy="pip install 'kingyo[report]'",
+            remedy=f"Install what draws: pip install {package}",
         )
     return draw
 

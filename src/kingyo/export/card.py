@@ -83,8 +83,7 @@ def front_matter(card: Card) -> dict[str, object]:
         **({"language": languages} if languages else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        "base_model": base_models(card.origins),
-        "base_model_relation": "merge",
+        **base_models(card.origins),
         "tags": ["merge", "kingyo"],
     }
 

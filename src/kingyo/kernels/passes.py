@@ -121,9 +121,11 @@ class Filling:
 
     def run(self) -> bool:
         """Compute it; return whether all is finite."""
+        if self.passes is None:
+            return self.by_reference()
         from kingyo.kernels import fused
 
-        worst = [(0, fused.blend(*packed.arguments, *span)) for packed, span in self.passes or ()]
+        worst = [(0, fused.blend(*packed.arguments, *span)) for packed, span in self.passes]
         return _finite([self], worst)[0]
 
     def by_reference(self) -> bool:

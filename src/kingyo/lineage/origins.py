@@ -51,6 +51,13 @@ class Origin:
         return tuple(part.name if part.is_absolute() else str(part) for part in parts)
 
     @property
+    def hub_names(self) -> tuple[str, ...]:
+        """Those of them that are on the Hub."""
+        parsed = parse_reference(self.place)
+        parts = [part for part in (parsed.model, parsed.lora) if part is not None]
+        return tuple(part for part in parts if not Path(part).is_absolute())
+
+    @property
     def public_name(self) -> str:
         """Both in one."""
         return "+".join(self.public_names)

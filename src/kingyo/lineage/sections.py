@@ -9,9 +9,10 @@ from kingyo.lineage.markdown import cell, table
 from kingyo.lineage.origins import Origin
 
 
-def base_models(origins: Sequence[Origin]) -> list[str]:
-    """The models and LoRAs that went in, as the Hub reads them."""
-    return list(dict.fromkeys(name for origin in origins for name in origin.public_names))
+def base_models(origins: Sequence[Origin]) -> dict[str, object]:
+    """The models and LoRAs that went in and are on the Hub, which reads these names; folders are on none."""
+    names = list(dict.fromkeys(name for origin in origins for name in origin.hub_names))
+    return {"base_model": names, "base_model_relation": "merge"} if names else {}
 
 
 def models_section(origins: Sequence[Origin], first: str = "name") -> str:

@@ -14,7 +14,7 @@ from kingyo.merge.pieces import Entry, Piece, Region, regions
 from kingyo.merge.sources import Sources, all_references
 from kingyo.merge.unmatched import Unmatched, unmatched
 from kingyo.merge.values import resolve
-from kingyo.methods import METHODS, MergeMethod, MethodValues
+from kingyo.methods import METHODS, MergeMethod, MethodValues, check_together
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import Vocabulary
 
@@ -232,11 +232,16 @@ class _Maker:
 
     def _values(self, piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodValues:
         """The values for one tensor: of a piece without gradients and filters they are resolved once."""
-        if not piece.is_constant:
-            return resolve(piece, method, tensor)
-        if id(piece) not in self._constant:
-            self._constant[id(piece)] = resolve(piece, method, tensor)
-        return self._constant[id(piece)]
+        if piece.is_constant and id(piece) in self._constant:
+            return self._constant[id(piece)]
+        values = resolve(piece, method, tensor)
+        try:
+            check_together(method, values, len(piece.merged))
+        except KingyoError as error:
+            raise (error if piece.is_constant else error.placed(tensor.name)) from None
+        if piece.is_constant:
+            self._constant[id(piece)] = values
+        return values
 
 
 def _check_opened(recipe: Recipe, opened: Sources) -> None:

@@ -55,8 +55,7 @@ def front_matter(target: Target) -> dict[str, object]:
         **({"language": list(languages)} if languages else {}),
         "library_name": "diffusers" if is_diffusers else "transformers",
         **({"pipeline_tag": "text-generation"} if _is_causal(target) else {}),
-        "base_model": base_models(target.origins),
-        "base_model_relation": "merge",
+        **base_models(target.origins),
         "tags": ["merge", "kingyo"],
     }
 

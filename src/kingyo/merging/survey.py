@@ -91,8 +91,8 @@ class Survey:
         lines = "".join(f"\n  {i + 1}. {error}" for i, error in enumerate(errors))
         return KingyoError(
             str(self.request.recipe),
-            expected="a recipe that can be merged",
-            received=f"one with {len(errors)} mistakes",
+            expected="a merge that can be done",
+            received=f"{len(errors)} mistakes",
             remedy=f"Mend these:{lines}",
         )
 

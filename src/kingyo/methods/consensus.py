@@ -60,6 +60,21 @@ class Consensus:
         differs=("Not in mergekit.",),
     )
 
+    def check(self, values: MethodValues, n_sources: int) -> None:
+        """See ``check_together``.
+
+        Raises:
+            KingyoError: more masks are asked for than there are sources.
+        """
+        least = int(values.number("agreement"))
+        if least > n_sources:
+            raise KingyoError(
+                "agreement",
+                expected=f"at most {n_sources}, the number of sources",
+                received=f"{least}",
+                remedy="Lower it, or name more sources.",
+            )
+
     def __call__(
         self,
         sources: Sequence[Tensor],
@@ -68,20 +83,9 @@ class Consensus:
         _context: TensorContext,
         /,
     ) -> Elementwise:
-        """Merge; see ``MergeMethod``.
-
-        Raises:
-            KingyoError: more masks are asked for than there are sources.
-        """
+        """Merge; see ``MergeMethod``."""
         assert base is not None
         least = int(values.number("agreement"))
-        if least > len(sources):
-            raise KingyoError(
-                "agreement",
-                expected=f"at most {len(sources)}, the number of sources",
-                received=f"{least}",
-                remedy="Lower it, or name more sources.",
-            )
         weights, limits = column(values.each("weight")), column(values.each("tall_lambda"))
         scale, start, read = values.number("lambda"), base.reshape(-1), differences(sources, base)
 

@@ -208,9 +208,9 @@ class MergeMethod(Protocol):
     (``kernels.blocks``, ``kernels.measures``), so that the result has the same bits on every machine and for
     any number of threads. A method for which that does not hold declares ``reproduces``.
 
-    Beside what stands here a method may declare ``takes_base: bool``, ``reproduces: Reproduces`` and
-    ``guide: Guide``: see the functions ``takes_base``, ``reproduces`` and ``guide_of``, which know what holds
-    when it does not.
+    Beside what stands here a method may declare ``takes_base: bool``, ``reproduces: Reproduces``,
+    ``guide: Guide`` and ``check(values, n_sources)``: see the functions ``takes_base``, ``reproduces``,
+    ``guide_of`` and ``check_together``, which know what holds when it does not.
     """
 
     @property
@@ -295,6 +295,17 @@ def takes_base(method: MergeMethod) -> bool:
 def reproduces(method: MergeMethod) -> Reproduces:
     """Where it gives the same bits again: what it says, else everywhere."""
     return cast("Reproduces", getattr(method, "reproduces", "everywhere"))
+
+
+def check_together(method: MergeMethod, values: MethodValues, n_sources: int) -> None:
+    """Refuse values that are each valid, but not together or with so many sources.
+
+    Raises:
+        KingyoError: of the method's ``check``, if it has one.
+    """
+    check = cast("Callable[[MethodValues, int], None] | None", getattr(method, "check", None))
+    if check is not None:
+        check(values, n_sources)
 
 
 def guide_of(method: MergeMethod) -> Guide | None:

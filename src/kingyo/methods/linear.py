@@ -45,6 +45,11 @@ class Linear:
         ),
     )
 
+    def check(self, values: MethodValues, _n_sources: int) -> None:
+        """See ``check_together``."""
+        if values.flag("normalize"):
+            normalized(values.each("weight"))
+
     def __call__(
         self,
         sources: Sequence[Tensor],

@@ -55,6 +55,11 @@ class MultiSlerp:
         ),
     )
 
+    def check(self, values: MethodValues, _n_sources: int) -> None:
+        """See ``check_together``."""
+        if values.flag("normalize_weights"):
+            normalized(values.each("weight"))
+
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Blend:

@@ -60,6 +60,10 @@ class NuSlerp:
         ),
     )
 
+    def check(self, values: MethodValues, _n_sources: int) -> None:
+        """See ``check_together``."""
+        normalized(values.each("weight"))
+
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Lazy:

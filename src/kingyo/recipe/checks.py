@@ -36,15 +36,29 @@ def items(value: object, where: str, what: str, remedy: str) -> Sequence[object]
 
 
 def check_keys(data: Mapping[str, object], known: Sequence[str], where: str) -> None:
-    """Refuse keys that nobody knows; the nearest known one is suggested.
+    """Refuse keys that nobody knows; the nearest known ones are suggested.
 
     Raises:
-        KingyoError: such a key.
+        KingyoError: such keys, all of them.
     """
-    for key in data:
-        if key not in known:
-            remedy = suggest(str(key), known)
-            raise KingyoError(where, expected="known keys", received=f"'{key}'", remedy=remedy)
+    odd = [str(key) for key in data if key not in known]
+    if not odd:
+        return
+    remedies = [_remedy(key, data[key], known) for key in data if key not in known]
+    if len(set(remedies)) > 1:
+        remedies = [f"'{key}': {remedy}" for key, remedy in zip(odd, remedies, strict=True)]
+    received = ", ".join(f"'{key}'" for key in odd)
+    remedy = " ".join(dict.fromkeys(remedies))
+    raise KingyoError(where, expected="known keys", received=received, remedy=remedy)
+
+
+def _remedy(key: object, value: object, known: Sequence[str]) -> str:
+    """A number beside ``parameters:`` is most often meant to be one of them."""
+    near = suggest(str(key), known)
+    if "parameters" in known and isinstance(value, int | float | list):
+        advice = f"A parameter of the method belongs below parameters:, as `parameters: {{{key}: …}}`."
+        return f"{near} {advice}" if near.startswith("Did you mean") else advice
+    return near
 
 
 def text(data: Mapping[str, object], key: str, where: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What is often taken for a recipe, or for a key of one: files of other kinds, parameters at the wrong place.
+"""What is often taken for a recipe: files of other kinds.
 
 It refuses only what the reading would refuse as well, with a remedy that fits better.
 """
@@ -11,14 +11,13 @@ from kingyo.errors import KingyoError
 
 _OF_A_RUN = ("task", "search", "sources", "budget")
 _OF_EXPERTS = ("gate_mode", "experts")
-_PARAMETERS = ("int8_mask", "normalize", "rescale", "weight", "density", "lambda", "gamma", "epsilon", "t")
 
 
 def check_kind(data: Mapping[str, object], where: str) -> None:
-    """Refuse the files of other commands and programs, and parameters beside ``parameters:``.
+    """Refuse the files of other commands and programs.
 
     Raises:
-        KingyoError: it is such a file, or has such a parameter.
+        KingyoError: it is such a file.
     """
     experts = [key for key in _OF_EXPERTS if key in data]
     if experts:
@@ -34,9 +33,3 @@ def check_kind(data: Mapping[str, object], where: str) -> None:
         raise KingyoError(
             where, expected="a recipe", received=f"'{of_run[0]}', a key of run.yaml", remedy=remedy
         )
-    for key in _PARAMETERS:
-        if key in data:
-            remedy = f"Move it below parameters:, as `parameters: {{{key}: …}}`."
-            raise KingyoError(
-                where, expected="known keys", received=f"'{key}', which is a parameter", remedy=remedy
-            )
