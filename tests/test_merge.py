@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from transformers import AutoModelForCausalLM
 from kingyo.checkpoints import open_checkpoint
 from kingyo.errors import KingyoError
 from kingyo.merge import Sources, compute, into, open_sources, plan, to_folder
-from kingyo.methods import METHODS, takes_base
+from kingyo.methods import METHODS, hides_nonfinite, takes_base
 from kingyo.recipe import Conditional, Recipe, Source, Value
 from tests.models_on_disk import FAMILIES, family, fine_tuned, gpt2, llama, qwen2
 
@@ -318,6 +319,34 @@ def test_weights_that_are_not_finite_are_named(folder: Path, tmp_path: Path, bad
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("method", [name for name in METHODS.names() if hides_nonfinite(METHODS.get(name))])
+@pytest.mark.parametrize("name", ["base", "source-0"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_a_method_would_hide_is_named(
+    folder: Path, tmp_path: Path, method: str, name: str, bad: float
+) -> None:
+    for each in ("base", *MODELS):
+        shutil.copytree(folder / "llama" / "float32" / each, tmp_path / each)
+    tensors = load_file(tmp_path / name / "model.safetensors")
+    tensors["model.norm.weight"][0] = bad
+    save_file(tensors, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
+    planned = plan(recipe(method), open_sources(recipe(method), tmp_path))
+    live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
+    with pytest.raises(KingyoError, match=rf"{name}: model\.norm\.weight: expected finite weights"):
+        into(planned, live)
+    with pytest.raises(KingyoError, match=rf"{name}: model\.norm\.weight: expected finite weights"):
+        to_folder(planned, tmp_path / "out")
+
+
+def test_a_live_model_that_is_tied_where_the_merge_is_not(folder: Path) -> None:
+    made = recipe("linear")
+    planned = plan(made, open_sources(made, folder / "llama" / "float32"))
+    live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
+    live["lm_head.weight"] = live["model.embed_tokens.weight"]
+    with pytest.raises(KingyoError, match=r"memory of its own for \S+, which the merge does not tie"):
+        into(planned, live)
+
+
 def test_a_source_that_changes_between_candidates_is_refused(folder: Path, tmp_path: Path) -> None:
     changing = fine_tuned(folder / "llama" / "float32" / "base", tmp_path / "changing", seed=0)
     made = recipe("linear", sources=(Source(model=str(changing)),), parameters={"weight": 1.0})
@@ -327,7 +356,7 @@ def test_a_source_that_changes_between_candidates_is_refused(folder: Path, tmp_p
     into(planned, live)
     tensors = load_file(changing / "model.safetensors")
     save_file(tensors, changing / "model.safetensors", metadata={"format": "pt", "again": "yes"})
-    with pytest.raises(KingyoError, match=r"changing: expected the files that it had when it was first"):
+    with pytest.raises(KingyoError, match=r"changing: expected the files that it had when it was opened"):
         into(planned, live)
 
 

@@ -5,6 +5,7 @@ It knows no key, and loads nothing that takes time.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Hashable
 from pathlib import Path
 from typing import cast
@@ -13,6 +14,7 @@ import yaml
 
 from kingyo.errors import KingyoError
 
+_LONGEST = 10_000_000  # bytes of a file
 _LARGEST = 1_000_000  # values in a document; aliases of aliases can unfold a short one without end
 
 
@@ -64,6 +66,7 @@ def read_yaml_documents(path: Path) -> list[dict[str, object]]:
 
 def _load(path: Path) -> list[object]:
     try:
+        _check_size(path)
         loader = _Loader(path.read_text(encoding="utf-8"))
         found: list[object] = []
         while loader.check_node():
@@ -83,6 +86,20 @@ def _load(path: Path) -> list[object]:
             str(path), expected="valid YAML", received=problem, remedy=_mend_yaml(error)
         ) from error
     return found
+
+
+def _check_size(path: Path) -> None:
+    """Refuse what is no file of text: a device, which may never end, or weights."""
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_size <= _LONGEST):
+        return
+    what = f"{found.st_size / 1e6:.0f} MB" if stat.S_ISREG(found.st_mode) else "no plain file"
+    raise KingyoError(
+        str(path),
+        expected=f"a YAML file of at most {_LONGEST / 1e6:.0f} MB",
+        received=what,
+        remedy="Name the recipe or run file.",
+    )
 
 
 def _unfolded(node: yaml.Node, known: dict[yaml.Node, int], above: set[yaml.Node]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -188,3 +189,12 @@ def test_a_book_tells_of_every_recipe(command: Command) -> None:
     error = refused(command, "book.yaml", "merged", says="received 2 mistakes")
     assert "one: a: expected parameters of linear; received 'wegiht'" in error
     assert "gone: expected a folder with a checkpoint" in error
+
+
+def test_what_never_ends_is_no_recipe(command: Command) -> None:
+    refused(command, Path("/dev/zero"), "merged", says="a YAML file of at most 10 MB; received no plain file")
+
+
+def test_rows_are_not_padded_without_end(command: Command) -> None:
+    recipe = command.recipe(tokenizer={"source": "union", "pad_to_multiple_of": 10**9})
+    foreseen(command, recipe, "merged", says="pad_to_multiple_of: expected a whole number from 1 to 65536")

@@ -138,3 +138,35 @@ def test_a_rooted_book_keeps_its_names(deep: Path, tmp_path: Path) -> None:
     file.write_text(found.to_yaml())
     assert load_recipes(file) == found
     assert [step.name for step in found.steps] == ["first", None]
+
+
+def test_many_recipes_are_planned_at_once(models: Path) -> None:
+    """Nothing grows with the product of what is above and below (it did, twofold with each recipe)."""
+    documents = [
+        f"name: n{i}\nmerge_method: linear\nmodels: [{{model: ja}}, {{model: en}}]\n" for i in range(40)
+    ]
+    documents += [
+        f"name: m{i}\nmerge_method: linear\nmodels: [{{model: {'ja' if not i else f'm{i - 1}'}}}, "
+        f"{{model: {'en' if not i else f'm{i - 1}'}}}]\n"
+        for i in range(24)
+    ]
+    whole = "\n---\n".join(f"{each}parameters: {{weight: 0.5}}" for each in documents)
+    file = models / "many.yaml"
+    file.write_text(whole)
+    found = plan_book(load_recipes(file), models)
+    assert len(found) == 41
+    assert (
+        len({identity(each) for each in found.values()}) == 2
+    )  # forty times the same, and the last of the others
+
+
+def test_too_many_recipes_on_one_another_are_refused(models: Path) -> None:
+    documents = [
+        f"name: n{i}\nmerge_method: linear\nmodels: [{{model: {'ja' if not i else f'n{i - 1}'}}}]\n"
+        "parameters: {weight: 1}\n"
+        for i in range(1500)
+    ]
+    file = models / "deep.yaml"
+    file.write_text("\n---\n".join(documents))
+    with pytest.raises(KingyoError, match="n32: expected at most 32 recipes that each merge the one before"):
+        plan_book(load_recipes(file), models)

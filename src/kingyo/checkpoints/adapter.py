@@ -7,12 +7,13 @@ not known here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kingyo.checkpoints.checkpoint import read_json
 from kingyo.checkpoints.header import TensorInfo, read_header
+from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ class Adapter:
         path: its folder.
         config: what its config says.
         tensors: what it holds, by the names in its file.
+        seen: its files as they were when it was opened.
     """
 
     reference: str
     path: Path
     config: LoraConfig
     tensors: Mapping[str, TensorInfo]
+    seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -71,4 +74,5 @@ def read_adapter(reference: str, path: Path) -> Adapter:
             received="none",
             remedy="Save or fetch the adapter again.",
         )
-    return Adapter(reference=reference, path=path, config=config, tensors=tensors)
+    seen = file_stamps((path / CONFIG, weights))
+    return Adapter(reference=reference, path=path, config=config, tensors=tensors, seen=seen)

@@ -19,6 +19,7 @@ from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.mapping import MappedFiles, map_tensor
 from kingyo.checkpoints.quantised import refuse_quantised
+from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 
@@ -39,6 +40,7 @@ class Checkpoint:
         tensors: what it holds, by name; a stored copy of tied weights is not counted.
         copies: stored copies of tied weights -> the tensor that they are copies of.
         stem: how the names of its files with weights begin: ``model``, or ``diffusion_pytorch_model``.
+        seen: its files with weights as they were when it was opened.
     """
 
     reference: str
@@ -47,6 +49,7 @@ class Checkpoint:
     tensors: Mapping[str, TensorInfo]
     copies: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     stem: str = "model"
+    seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
     _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
 
     @property
@@ -144,7 +147,8 @@ def read_checkpoint(reference: str, path: Path) -> Checkpoint:
     config = read_config(path)
     stem, tensors = read_weights(path)
     refuse_quantised(reference, config, tensors)
-    whole = Checkpoint(reference=reference, path=path, config=config, tensors=tensors, stem=stem)
+    seen = file_stamps({info.file for info in tensors.values()})
+    whole = Checkpoint(reference=reference, path=path, config=config, tensors=tensors, stem=stem, seen=seen)
     copies = find_copies(whole)
     kept = {name: info for name, info in tensors.items() if name not in copies}
     return replace(whole, tensors=kept, copies=copies, _kept={}) if copies else whole

@@ -5,6 +5,7 @@ In memory the least recently used go first. On disk is a cache: it may be delete
 
 from __future__ import annotations
 
+import copy
 import sqlite3
 from collections import OrderedDict
 from pathlib import Path
@@ -30,37 +31,70 @@ class Facts:
     """
 
     def __init__(self, max_bytes: int = 1 << 30, file: Path | None = None) -> None:
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, Fact] = OrderedDict()
-        self._lock = Lock()
-        self._disk = None if file is None else _Disk(file)
-        self.n_bytes = 0
+        self._room = _Room(max_bytes, None if file is None else _Disk(file))
+        self._space = ""
+
+    @property
+    def n_bytes(self) -> int:
+        """How much is kept in memory."""
+        return self._room.n_bytes
+
+    def within(self, space: str) -> Facts:
+        """The same room, for things with the names of others: models as one merge sees them."""
+        found = copy.copy(self)
+        found._space = f"{self._space}{space}\n"
+        return found
 
     def get(self, name: str) -> Fact | None:
         """What is known by a name."""
-        with self._lock:
-            if name in self._kept:
-                self._kept.move_to_end(name)
-                return self._kept[name]
-            found = None if self._disk is None else self._disk.read(name)
-            if found is not None:
-                self._keep(name, found)
-            return found
+        return self._room.get(name, self._space)
 
     def put(self, name: str, fact: Fact) -> None:
         """Keep it, as long as there is room."""
-        with self._lock:
-            self._keep(name, fact)
-            if self._disk is not None and fact.nbytes <= _LARGEST_ON_DISK and not name.startswith(PASSING):
-                self._disk.write(name, fact)
+        self._room.put(name, self._space, fact)
 
     def has_room(self, n_bytes: int) -> bool:
         """Whether so much more can be kept; a quarter is left to what is small."""
+        return self._room.has(n_bytes)
+
+    def flush(self) -> None:
+        """Make what was written to disk last."""
+        self._room.flush()
+
+
+class _Room:
+    """What all spaces share."""
+
+    def __init__(self, max_bytes: int, disk: _Disk | None) -> None:
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[str, Fact] = OrderedDict()
+        self._lock = Lock()
+        self._disk = disk
+        self.n_bytes = 0
+
+    def get(self, name: str, space: str) -> Fact | None:
+        full = space + name
+        with self._lock:
+            if full in self._kept:
+                self._kept.move_to_end(full)
+                return self._kept[full]
+            found = None if self._disk is None else self._disk.read(full)
+            if found is not None:
+                self._keep(full, found)
+            return found
+
+    def put(self, name: str, space: str, fact: Fact) -> None:
+        full = space + name
+        with self._lock:
+            self._keep(full, fact)
+            if self._disk is not None and fact.nbytes <= _LARGEST_ON_DISK and not name.startswith(PASSING):
+                self._disk.write(full, fact)
+
+    def has(self, n_bytes: int) -> bool:
         with self._lock:
             return self.n_bytes + n_bytes <= 0.75 * self._max_bytes
 
     def flush(self) -> None:
-        """Make what was written to disk last."""
         with self._lock:
             if self._disk is not None:
                 self._disk.commit()

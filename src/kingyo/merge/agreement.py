@@ -61,7 +61,7 @@ def agree(recipe: Recipe, found: Sequence[Region], opened: Sources) -> Agreement
     ]
     key = json.dumps([_like(recipe), dict(recipe.parts), recipe.resize, outlines])
     if key not in opened.agreements:
-        opened.agreements[key] = _Agreeing(recipe, opened).run(found)
+        opened.agreements[key] = _Agreeing(recipe, opened, key).run(found)
     return opened.agreements[key]
 
 
@@ -73,8 +73,9 @@ def _like(recipe: Recipe) -> str:
 class _Agreeing:
     """One agreement in the making, region by region."""
 
-    def __init__(self, recipe: Recipe, opened: Sources) -> None:
+    def __init__(self, recipe: Recipe, opened: Sources, key: str) -> None:
         self._recipe = recipe
+        self._key = key
         self._opened = opened
         self._like = opened[_like(recipe)]
         self._models: dict[str, Checkpoint] = dict(opened)
@@ -97,7 +98,7 @@ class _Agreeing:
         is_changed = any(model is not self._opened.get(key) for key, model in self._models.items())
         return Agreement(
             like=self._joined(),
-            sources=Sources(self._models, self._opened.folder) if is_changed else self._opened,
+            sources=self._opened.as_seen(self._models, self._key) if is_changed else self._opened,
             names=self._names,
             regions=regions,
             taken=taken,

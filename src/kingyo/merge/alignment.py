@@ -92,7 +92,7 @@ def align(recipe: Recipe, sources: Sources) -> Alignment | None:
         return None
     key = json.dumps([choice.to_dict(), recipe.chat_template, recipe.base_model, recipe.references])
     if key not in sources.aligned:
-        sources.aligned[key] = _align(recipe, choice, sources)
+        sources.aligned[key] = _align(recipe, choice, sources, key)
     return sources.aligned[key]
 
 
@@ -122,7 +122,7 @@ class _Stored:
         return self._models[model].read(tensor)
 
 
-def _align(recipe: Recipe, choice: TokenizerChoice, sources: Sources) -> Alignment:
+def _align(recipe: Recipe, choice: TokenizerChoice, sources: Sources, key: str) -> Alignment:
     others = [reference for reference in choice.references if reference not in recipe.references]
     named = {reference: sources[reference] for reference in (*recipe.references, *others)}
     tensors = {reference: _vocabulary_tensors(model) for reference, model in named.items()}
@@ -157,7 +157,7 @@ def _align(recipe: Recipe, choice: TokenizerChoice, sources: Sources) -> Alignme
         )
 
     models = {each: aligned(each) for each in recipe.references}
-    return Alignment(sources=Sources(models, sources.folder), vocabulary=vocabulary)
+    return Alignment(sources=sources.as_seen(models, key), vocabulary=vocabulary)
 
 
 def _aligned(info: TensorInfo, n_rows: int, dtype: str | None) -> TensorInfo:

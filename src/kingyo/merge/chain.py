@@ -20,6 +20,8 @@ from kingyo.merge.sources import PlannedCheckpoint, Sources, all_references
 from kingyo.recipe import Recipe, RecipeBook
 from kingyo.vocabulary import TOKENIZER_FILES
 
+_DEEPEST = 32  # reading a tensor of the last one reads one of each before it
+
 Refuse = Callable[[KingyoError], None]
 """Told of a model that cannot be opened, or of a recipe that cannot be planned."""
 
@@ -74,7 +76,13 @@ def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse) -> Planned
             opened[reference] = _open(reference, folder, names)
         except KingyoError as error:
             refuse(error)
+    depths: dict[str | None, int] = {}
     for step in book.steps:
+        made = [depths[each] for each in _references(step.recipe, _ignore) if each in depths]
+        depths[step.name] = 1 + max(made, default=0)
+        if depths[step.name] > _DEEPEST:
+            refuse(_too_deep(step.name))
+            break
         if not all(reference in opened for reference in _references(step.recipe, refuse)):
             continue
         try:
@@ -85,6 +93,19 @@ def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse) -> Planned
         if step.name is not None:
             opened[step.name] = planned_checkpoint(step.name, found)
     return PlannedSteps(models=opened, plans=plans)
+
+
+def _ignore(_error: KingyoError) -> None:
+    """It was told before."""
+
+
+def _too_deep(name: str | None) -> KingyoError:
+    return KingyoError(
+        name or "the last recipe",
+        expected=f"at most {_DEEPEST} recipes that each merge the one before",
+        received="more",
+        remedy="Write one of those in the middle to a folder of its own, and go on from there.",
+    )
 
 
 def _needed(book: RecipeBook, names: Sequence[str], refuse: Refuse) -> list[str]:
@@ -119,7 +140,7 @@ def planned_checkpoint(name: str, planned: Plan) -> PlannedCheckpoint:
             job.name: TensorInfo(name=job.name, shape=job.shape, dtype=job.dtype, file=path, start=0)
             for job in planned.jobs
         },
-        made_of=tuple(planned.sources.values()),
+        made_of=tuple(planned.sources[reference] for reference in sorted(planned.read)),
         made_by=planned.recipe.hash,
         make=make,
     )

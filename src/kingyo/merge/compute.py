@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.kernels import Lazy
+from kingyo.kernels.blocks import spans
 from kingyo.kernels.facts import Facts
 from kingyo.kernels.passes import write
 from kingyo.merge.plan import TensorJob
-from kingyo.methods import TensorContext
+from kingyo.methods import TensorContext, hides_nonfinite
+
+_LOOKED_AT = 1 << 20  # elements at once
 
 Read = Callable[[str, str], Tensor]
 """Model reference, tensor name -> the tensor as stored."""
@@ -24,13 +28,22 @@ def result(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor | L
     Raises:
         KingyoError: integers differ between the models.
     """
-    tensors = [read(each.reference, each.tensor) for each in job.inputs]
+    tensors = _read_each(job, read)
     base = read(job.base.reference, job.base.tensor) if job.base is not None else None
     if job.method is None:
         return _same(job, tensors if base is None else [base, *tensors])
     identities = tuple(each.identity(job.name) for each in job.inputs)
     context = TensorContext(job.seed, job.name, facts, identities, job.base and job.base.identity(job.name))
     return job.method(tensors, base, job.values, context)
+
+
+def _read_each(job: TensorJob, read: Read) -> list[Tensor]:
+    """The inputs; what is named twice is read once, since reading may be a merge of its own."""
+    names = [(each.reference, each.tensor) for each in job.inputs]
+    if len(set(names)) == len(names):
+        return [read(*name) for name in names]
+    found = {name: read(*name) for name in dict.fromkeys(names)}
+    return [found[name] for name in names]
 
 
 def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
@@ -44,6 +57,26 @@ def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
     if n and not write(result(job, read, facts), (0, n), out.view(-1)):
         raise not_finite(job, read)
     return out
+
+
+def check_hidden(job: TensorJob, read: Read, facts: Facts | None = None) -> None:
+    """Look at the sources of a method in whose results nobody would see that one of them is broken.
+
+    Raises:
+        KingyoError: one is NaN or infinite somewhere.
+    """
+    if job.method is None or not hides_nonfinite(job.method):
+        return
+    for each in (*job.inputs, *([job.base] if job.base is not None else [])):
+        name = f"finite\n{each.tensor}\n{each.reference}"
+        if facts is not None and facts.get(name) is not None:
+            continue
+        flat = read(each.reference, each.tensor).reshape(-1)
+        parts = (flat[start:stop] for start, stop in spans(flat.numel(), _LOOKED_AT))
+        if not all(bool(torch.isfinite(part).all()) for part in parts):
+            raise not_finite(job, read)
+        if facts is not None:
+            facts.put(name, np.ones(1))
 
 
 def not_finite(job: TensorJob, read: Read) -> KingyoError:

@@ -19,7 +19,7 @@ from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.facts import Facts
 from kingyo.kernels.passes import Filling, Running, Work, by_spans, running, write
-from kingyo.merge.compute import Read, not_finite, result
+from kingyo.merge.compute import Read, check_hidden, not_finite, result
 from kingyo.merge.plan import TensorJob
 
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
@@ -163,6 +163,9 @@ def _size(job: TensorJob) -> int:
 
 
 def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read) -> None:
+    if not how.nonfinite:
+        check_hidden(job, read)
+
     def fill(span: Span) -> bool:
         finite = True
         for start, stop in spans(span[1] - span[0], _PART):

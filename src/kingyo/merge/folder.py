@@ -97,6 +97,7 @@ def to_folder(
     if writer.is_published:
         return out
     before = _count_complete(out)
+    plan.sources.check_unchanged()
     with writer:
         dropped = before - writer.n_finished
         if dropped > 0 and asked.watch is not None:
@@ -140,6 +141,7 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: 
         if not writer.is_finished(shard):
             writer.begin(shard)
             execute(jobs, plan.sources.read, _File(writer, watch), None, how)  # one merge shares no measures
+            plan.sources.check_unchanged()  # it may have been read from files of both
             writer.finish(shard)
         if watch is not None:
             watch.finish(shard)
@@ -147,9 +149,7 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: 
 
 def identity(plan: Plan) -> str:
     """What a merge's weights depend on: recipe, sizes and times of the sources' files, and this version."""
-    used = {each for job in plan.jobs for each in job.sources}
-    used |= {job.base.reference for job in plan.jobs if job.base is not None}
-    stamps = [stamp(plan.sources[reference]) for reference in sorted(used)]
+    stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.read)]
     text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -200,7 +200,7 @@ def check_no_source(plan: Plan, out: Path) -> None:
         KingyoError: ``out`` does.
     """
     target = out.resolve()
-    for model in (each for source in plan.sources.values() for each in on_disk(source)):
+    for model in on_disk(plan.sources.values()):
         if any(target.is_relative_to(each) or each.is_relative_to(target) for each in _folders(model)):
             raise KingyoError(
                 str(out),

@@ -12,7 +12,7 @@ from kingyo.errors import KingyoError
 from kingyo.kernels import Blend
 from kingyo.kernels.device import moved
 from kingyo.kernels.passes import Filling, prepare
-from kingyo.merge.compute import not_finite, result
+from kingyo.merge.compute import check_hidden, not_finite, result
 from kingyo.merge.execute import How, fill
 from kingyo.merge.plan import Plan, TensorJob
 
@@ -52,6 +52,8 @@ class _Live:
 
     def prepared(self, job: TensorJob) -> Filling:
         place = self._place(job)
+        if not self._nonfinite:
+            check_hidden(job, self._sources.read_again, self._sources.facts)
         merged = result(job, self._sources.read_again, self._sources.facts)
         if not place.is_cpu and isinstance(merged, Blend):
             merged = moved(merged, lambda tensor: self._sources.copy_on(place.device, tensor)) or merged
@@ -84,6 +86,7 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
             received=f"'{odd[0]}', which is {side}",
             remedy=_LOAD_LIVE,
         )
+    _check_apart(plan, weights)
     for job in plan.jobs:
         live = weights[job.name]
         if tuple(live.shape) != job.shape:
@@ -106,4 +109,21 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
                 expected=f"a live model that holds {job.dtype}",
                 received=str(live.dtype).removeprefix("torch."),
                 remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
+            )
+
+
+def _check_apart(plan: Plan, weights: Mapping[str, Tensor]) -> None:
+    """Refuse a live model that is tied where the plan has results of their own."""
+    owners: dict[tuple[torch.device, int], str] = {}
+    for job in plan.jobs:
+        live = weights[job.name]
+        if not live.numel():
+            continue
+        owner = owners.setdefault((live.device, live.data_ptr()), job.name)
+        if owner != job.name:
+            raise KingyoError(
+                "weights",
+                expected=f"memory of its own for {job.name}, which the merge does not tie",
+                received=f"that of {owner}",
+                remedy="Load the live model untied (tie_word_embeddings: false).",
             )

@@ -77,6 +77,12 @@ class Plan:
     unmatched: tuple[Unmatched, ...] = ()
 
     @property
+    def read(self) -> frozenset[str]:
+        """The references of the models whose weights are read."""
+        found = {each for job in self.jobs for each in job.sources}
+        return frozenset(found | {job.base.reference for job in self.jobs if job.base is not None})
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What bends the merge and does not break it, as sentences."""
         return (*self.differences, *map(str, self.unmatched))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,10 +13,12 @@ import torch
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.fitted import FittedCheckpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.mapping import MappedFiles
 from kingyo.checkpoints.reference import whole_model
+from kingyo.checkpoints.stamps import check_stamps
 from kingyo.errors import KingyoError, suggest
 from kingyo.kernels.facts import Facts
 from kingyo.recipe import Recipe, RecipeBook, renamed
@@ -49,7 +53,7 @@ class Sources(Mapping[str, Checkpoint]):
         self._files = MappedFiles()
         self._lasting: set[int] = set()
         self._copies: dict[tuple[torch.device, int], Tensor] = {}
-        self._stamps: dict[str, object] = {}
+        self._leaves: tuple[Checkpoint | Adapter, ...] | None = None
 
     def __getitem__(self, reference: str) -> Checkpoint:
         return self._checkpoints[reference]
@@ -59,6 +63,16 @@ class Sources(Mapping[str, Checkpoint]):
 
     def __len__(self) -> int:
         return len(self._checkpoints)
+
+    def as_seen(self, checkpoints: Mapping[str, Checkpoint], by: str) -> Sources:
+        """The same models as one merge sees them, with facts of their own in the same room.
+
+        Args:
+            checkpoints: fitted or aligned.
+            by: what tells this view from all others.
+        """
+        digest = hashlib.sha256(by.encode()).hexdigest()[:16]
+        return Sources(checkpoints, self.folder, self.facts.within(digest))
 
     def read(self, reference: str, tensor: str) -> Tensor:
         """Return a tensor as stored; never write to it."""
@@ -101,22 +115,15 @@ class Sources(Mapping[str, Checkpoint]):
         return copy
 
     def check_unchanged(self) -> None:
-        """Refuse models whose files are not what they were when this was first asked.
+        """Refuse models whose files are not what they were when they were opened.
 
         Raises:
             KingyoError: of one they are not.
         """
-        for reference, checkpoint in self._checkpoints.items():
-            if type(checkpoint) is not Checkpoint:
-                continue
-            seen = _stamps(checkpoint.files)
-            if self._stamps.setdefault(reference, seen) != seen:
-                raise KingyoError(
-                    reference,
-                    expected="the files that it had when it was first merged",
-                    received="files that changed, or are gone",
-                    remedy="Leave the sources in place while they are merged; put them back, or begin anew.",
-                )
+        if self._leaves is None:
+            self._leaves = tuple(_leaves(self._checkpoints.values()))
+        for each in self._leaves:
+            check_stamps(each.reference, each.seen)
 
 
 def _has_room(device: torch.device) -> bool:
@@ -194,23 +201,62 @@ def all_references(recipe: Recipe) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*recipe.references, *(choice.references if choice else ()))))
 
 
-def on_disk(checkpoint: Checkpoint) -> Iterator[Checkpoint]:
-    """The checkpoints on disk that one is made of: itself, unless it is derived from others."""
-    if isinstance(checkpoint, DerivedCheckpoint):
-        for each in checkpoint.made_of:
-            yield from on_disk(each)
-    else:
-        yield checkpoint
+def on_disk(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint]:
+    """The checkpoints on disk that some are made of: themselves, unless they are derived from others."""
+    for checkpoint in _walk(checkpoints, _made_of):
+        if not isinstance(checkpoint, DerivedCheckpoint):
+            yield checkpoint
 
 
 def stamp(checkpoint: Checkpoint) -> object:
     """What its weights depend on, as plain data: sizes and times of files, and how they are put together."""
-    if below := _below(checkpoint):
-        made_by = checkpoint.made_by if isinstance(checkpoint, DerivedCheckpoint) else ""
-        return [made_by, [stamp(each) for each in below]]
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        return [stamp(checkpoint.model), _stamps(checkpoint.adapter.files)]
-    return _stamps({*checkpoint.files, checkpoint.path / "tokenizer.json"})
+    return _stamp(checkpoint, {})
+
+
+def _stamp(checkpoint: Checkpoint, known: dict[int, object]) -> object:
+    """What one is derived from may be many times below it: a digest stands for it each time."""
+    if id(checkpoint) not in known:
+        below = [_stamp(each, known) for each in _below(checkpoint)]
+        if below:
+            made_by = checkpoint.made_by if isinstance(checkpoint, DerivedCheckpoint) else ""
+            text = json.dumps([made_by, below])
+            known[id(checkpoint)] = hashlib.sha256(text.encode()).hexdigest()
+        elif isinstance(checkpoint, AdaptedCheckpoint):
+            known[id(checkpoint)] = [_stamp(checkpoint.model, known), _stamps(checkpoint.adapter.files)]
+        else:
+            known[id(checkpoint)] = _stamps({*checkpoint.files, checkpoint.path / "tokenizer.json"})
+    return known[id(checkpoint)]
+
+
+def _leaves(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint | Adapter]:
+    """The models and adapters on disk that some are made of, each once."""
+    for each in _walk(checkpoints, _parts):
+        if isinstance(each, AdaptedCheckpoint):
+            yield each.adapter
+        if not _parts(each):
+            yield each
+
+
+def _parts(checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
+    return (checkpoint.model,) if isinstance(checkpoint, AdaptedCheckpoint) else _below(checkpoint)
+
+
+def _made_of(checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
+    return checkpoint.made_of if isinstance(checkpoint, DerivedCheckpoint) else ()
+
+
+def _walk(
+    checkpoints: Iterable[Checkpoint], below: Callable[[Checkpoint], Iterable[Checkpoint]]
+) -> Iterator[Checkpoint]:
+    """Some checkpoints and all below them, each once."""
+    seen: set[int] = set()
+    left = list(checkpoints)[::-1]
+    while left:
+        each = left.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            left += list(below(each))[::-1]
 
 
 def _stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:

@@ -42,7 +42,7 @@ class Reader:
 
     def job(self, plan: Plan, job: TensorJob) -> Reading:
         """All that a job reads."""
-        inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
+        inputs = list(dict.fromkeys([*job.inputs, *([job.base] if job.base is not None else [])]))
         return _together(self.tensor(plan.sources[each.reference], each.tensor) for each in inputs)
 
     def tensor(self, model: Checkpoint, name: str) -> Reading:

@@ -14,6 +14,7 @@ from kingyo.methods.contract import (
     check_method,
     check_together,
     guide_of,
+    hides_nonfinite,
     reproduces,
     takes_base,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "TensorContext",
     "check_together",
     "guide_of",
+    "hides_nonfinite",
     "reproduces",
     "takes_base",
 ]

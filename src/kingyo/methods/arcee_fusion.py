@@ -47,6 +47,7 @@ class ArceeFusion:
     min_sources = 1
     max_sources = 1
     stochastic = False
+    hides_nonfinite = True
     reproduces = "on one machine"
     guide = Guide(
         when="One fine-tune of the base, of which you want only the changes that stand out.",

@@ -56,6 +56,7 @@ class Breadcrumbs:
     min_sources = 1
     max_sources = None
     stochastic = False
+    hides_nonfinite = True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

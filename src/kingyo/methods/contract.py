@@ -209,8 +209,9 @@ class MergeMethod(Protocol):
     any number of threads. A method for which that does not hold declares ``reproduces``.
 
     Beside what stands here a method may declare ``takes_base: bool``, ``reproduces: Reproduces``,
-    ``guide: Guide`` and ``check(values, n_sources)``: see the functions ``takes_base``, ``reproduces``,
-    ``guide_of`` and ``check_together``, which know what holds when it does not.
+    ``guide: Guide``, ``check(values, n_sources)`` and ``hides_nonfinite: bool``: see the functions
+    ``takes_base``, ``reproduces``, ``guide_of``, ``check_together`` and ``hides_nonfinite``, which know what
+    holds when it does not.
     """
 
     @property
@@ -306,6 +307,14 @@ def check_together(method: MergeMethod, values: MethodValues, n_sources: int) ->
     check = cast("Callable[[MethodValues, int], None] | None", getattr(method, "check", None))
     if check is not None:
         check(values, n_sources)
+
+
+def hides_nonfinite(method: MergeMethod) -> bool:
+    """Whether NaN or infinity in a source may leave a finite result: what it says, else not.
+
+    Then sources are looked at; others are found broken by what becomes of them.
+    """
+    return bool(getattr(method, "hides_nonfinite", False))
 
 
 def guide_of(method: MergeMethod) -> Guide | None:

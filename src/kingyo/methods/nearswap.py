@@ -32,6 +32,7 @@ class NearSwap:
     min_sources = 1
     max_sources = 1
     stochastic = False
+    hides_nonfinite = True
     guide = Guide(
         when="You want a touch of another model without any entry moving far.",
         source="alchemonaut 2024, model card of QuartetAnemoi-70B-t0.0001 (Hugging Face)",

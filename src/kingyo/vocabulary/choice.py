@@ -15,6 +15,7 @@ UNION: Final = "union"
 BASE: Final = "base"
 
 _KEYS = ("source", "tokens", "pad_to_multiple_of")
+_LARGEST_MULTIPLE = 1 << 16
 _ENTRY_KEYS = ("source", "force")
 _KINDS = ("zero", "model_token")
 _MODEL_TOKEN_KEYS = ("kind", "model", "token", "token_id")
@@ -209,10 +210,12 @@ def _text(value: object, where: str) -> str:
 
 
 def _multiple(value: object, where: str) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_MULTIPLE
+    ):
         raise KingyoError(
             where,
-            expected="a whole number from 1 on",
+            expected=f"a whole number from 1 to {_LARGEST_MULTIPLE}",
             received=repr(value),
             remedy="Write a number such as 64, or leave it out.",
         )
