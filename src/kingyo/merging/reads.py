@@ -42,8 +42,9 @@ class Reader:
 
     def job(self, plan: Plan, job: TensorJob) -> Reading:
         """All that a job reads."""
-        inputs = list(dict.fromkeys([*job.inputs, *([job.base] if job.base is not None else [])]))
-        return _together(self.tensor(plan.sources[each.reference], each.tensor) for each in inputs)
+        inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
+        each_once = {(each.reference, each.tensor): each for each in inputs}.values()
+        return _together(self.tensor(plan.sources[each.reference], each.tensor) for each in each_once)
 
     def tensor(self, model: Checkpoint, name: str) -> Reading:
         """What a tensor of a model takes."""
