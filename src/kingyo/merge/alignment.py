@@ -16,7 +16,8 @@ from torch import Tensor
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.kinds import is_vocabulary
 from kingyo.errors import KingyoError
-from kingyo.merge.sources import DerivedCheckpoint, Sources, tokenizer_choice
+from kingyo.merge.derived import DerivedCheckpoint
+from kingyo.merge.sources import Sources, tokenizer_choice
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import (
     AlignedReads,

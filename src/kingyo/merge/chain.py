@@ -15,8 +15,9 @@ from kingyo.checkpoints import Checkpoint, TensorInfo, open_checkpoint
 from kingyo.checkpoints.companions import copy_companions
 from kingyo.errors import KingyoError, suggest
 from kingyo.merge.compute import compute
+from kingyo.merge.derived import PlannedCheckpoint
 from kingyo.merge.plan import Plan, plan
-from kingyo.merge.sources import PlannedCheckpoint, Sources, all_references
+from kingyo.merge.sources import Sources, all_references
 from kingyo.recipe import Recipe, RecipeBook
 from kingyo.vocabulary import TOKENIZER_FILES
 

@@ -23,9 +23,9 @@ from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
 from kingyo.errors import KingyoError
 from kingyo.kernels.blocks import Span
+from kingyo.merge.derived import on_disk, stamp
 from kingyo.merge.execute import How, execute
 from kingyo.merge.plan import Plan, TensorJob
-from kingyo.merge.sources import on_disk, stamp
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TOKENIZER_FILES
 

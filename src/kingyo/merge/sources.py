@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,12 @@ from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import Adapter
-from kingyo.checkpoints.fitted import FittedCheckpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.mapping import MappedFiles
 from kingyo.checkpoints.reference import whole_model
 from kingyo.checkpoints.stamps import check_stamps
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError
 from kingyo.kernels.facts import Facts
+from kingyo.merge.derived import leaves
 from kingyo.recipe import Recipe, RecipeBook, renamed
 from kingyo.registry import whole_reference
 from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
@@ -121,7 +119,7 @@ class Sources(Mapping[str, Checkpoint]):
             KingyoError: of one they are not.
         """
         if self._leaves is None:
-            self._leaves = tuple(_leaves(self._checkpoints.values()))
+            self._leaves = tuple(leaves(self._checkpoints.values()))
         for each in self._leaves:
             check_stamps(each.reference, each.seen)
 
@@ -132,44 +130,6 @@ def _has_room(device: torch.device) -> bool:
         return True
     free, total = torch.cuda.mem_get_info(device)
     return free > _KEPT_FREE * total
-
-
-@dataclass(frozen=True, kw_only=True)
-class DerivedCheckpoint(Checkpoint):
-    """A checkpoint that lies on no disk: its tensors are computed from others as they are read.
-
-    Attributes:
-        made_of: the others.
-        made_by: what tells it from all else that could be made of them.
-    """
-
-    made_of: tuple[Checkpoint, ...] = field(repr=False)
-    made_by: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedCheckpoint(DerivedCheckpoint):
-    """A checkpoint that is not there yet: the result of another merge, computed tensor by tensor when read.
-
-    Each tensor is rounded to the dtype that it would be stored in, so that what is made of it has the bits of
-    two merges, one after the other.
-
-    Attributes:
-        make: computes one of its tensors.
-    """
-
-    make: Callable[[str], Tensor] = field(repr=False)
-
-    def read(self, name: str) -> Tensor:
-        """Compute a tensor.
-
-        Raises:
-            KingyoError: it has no such tensor, or see ``compute``.
-        """
-        if name not in self.tensors:
-            remedy = suggest(name, self.tensors)
-            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
-        return self.make(name)
 
 
 def open_sources(recipe: Recipe, folder: Path | None = None) -> Sources:
@@ -199,77 +159,6 @@ def all_references(recipe: Recipe) -> tuple[str, ...]:
     """
     choice = tokenizer_choice(recipe)
     return tuple(dict.fromkeys((*recipe.references, *(choice.references if choice else ()))))
-
-
-def on_disk(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint]:
-    """The checkpoints on disk that some are made of: themselves, unless they are derived from others."""
-    for checkpoint in _walk(checkpoints, _made_of):
-        if not isinstance(checkpoint, DerivedCheckpoint):
-            yield checkpoint
-
-
-def stamp(checkpoint: Checkpoint) -> object:
-    """What its weights depend on, as plain data: sizes and times of files, and how they are put together."""
-    return _stamp(checkpoint, {})
-
-
-def _stamp(checkpoint: Checkpoint, known: dict[int, object]) -> object:
-    """What one is derived from may be many times below it: a digest stands for it each time."""
-    if id(checkpoint) not in known:
-        below = [_stamp(each, known) for each in _below(checkpoint)]
-        if below:
-            made_by = checkpoint.made_by if isinstance(checkpoint, DerivedCheckpoint) else ""
-            text = json.dumps([made_by, below])
-            known[id(checkpoint)] = hashlib.sha256(text.encode()).hexdigest()
-        elif isinstance(checkpoint, AdaptedCheckpoint):
-            known[id(checkpoint)] = [_stamp(checkpoint.model, known), _stamps(checkpoint.adapter.files)]
-        else:
-            known[id(checkpoint)] = _stamps({*checkpoint.files, checkpoint.path / "tokenizer.json"})
-    return known[id(checkpoint)]
-
-
-def _leaves(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint | Adapter]:
-    """The models and adapters on disk that some are made of, each once."""
-    for each in _walk(checkpoints, _parts):
-        if isinstance(each, AdaptedCheckpoint):
-            yield each.adapter
-        if not _parts(each):
-            yield each
-
-
-def _parts(checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
-    return (checkpoint.model,) if isinstance(checkpoint, AdaptedCheckpoint) else _below(checkpoint)
-
-
-def _made_of(checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
-    return checkpoint.made_of if isinstance(checkpoint, DerivedCheckpoint) else ()
-
-
-def _walk(
-    checkpoints: Iterable[Checkpoint], below: Callable[[Checkpoint], Iterable[Checkpoint]]
-) -> Iterator[Checkpoint]:
-    """Some checkpoints and all below them, each once."""
-    seen: set[int] = set()
-    left = list(checkpoints)[::-1]
-    while left:
-        each = left.pop()
-        if id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            left += list(below(each))[::-1]
-
-
-def _stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:
-    found = [(file, file.stat()) for file in sorted(files) if file.exists()]
-    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
-
-
-def _below(checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
-    """The models that one is computed from as it is read; none for one on disk."""
-    if isinstance(checkpoint, FittedCheckpoint):
-        pieces = (piece.model for view in checkpoint.views.values() for piece in view.pieces)
-        return tuple({id(model): model for model in (checkpoint.model, *pieces)}.values())
-    return checkpoint.made_of if isinstance(checkpoint, DerivedCheckpoint) else ()
 
 
 def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:

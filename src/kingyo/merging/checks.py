@@ -13,8 +13,9 @@ from kingyo.checkpoints.partial import check_free, hidden, is_published, unwrita
 from kingyo.checkpoints.writer import no_room
 from kingyo.errors import KingyoError
 from kingyo.merge import Plan
+from kingyo.merge.derived import PlannedCheckpoint
 from kingyo.merge.folder import check_no_source
-from kingyo.merge.sources import PlannedCheckpoint, tokenizer_choice
+from kingyo.merge.sources import tokenizer_choice
 from kingyo.merging.request import Request
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import Finding, compare

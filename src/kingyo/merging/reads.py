@@ -11,7 +11,7 @@ from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.update import Change
 from kingyo.merge import Plan, TensorJob
 from kingyo.merge.alignment import AlignedCheckpoint
-from kingyo.merge.sources import PlannedCheckpoint
+from kingyo.merge.derived import PlannedCheckpoint
 
 
 @dataclass(frozen=True, kw_only=True)
