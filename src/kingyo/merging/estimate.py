@@ -15,7 +15,7 @@ import torch
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.checkpoint import KEPT_BELOW
 from kingyo.merge import How, Plan, TensorJob
-from kingyo.merge.execute import compiles
+from kingyo.merge.execute import LARGE, compiles
 from kingyo.merging.checks import existing_parent
 from kingyo.merging.machine import Disk, cached, try_disk
 from kingyo.merging.reads import Reader, Reading
@@ -23,7 +23,6 @@ from kingyo.merging.samples import Cost, measure, resident
 from kingyo.merging.survey import Survey
 
 _MOST_SAMPLES = 3
-_SPLIT_FROM = 1 << 22  # elements, as in merge.execute: all threads share a tensor of so many
 _PROGRAM = 400 << 20  # bytes that the program takes where the system does not tell
 _COPY = Cost(size=1 << 20, seconds=1e-3)
 """Tensors that are taken as they are: a guess, 1 ns a number."""
@@ -153,8 +152,8 @@ def _memory(
 ) -> dict[str, int]:
     threads = how.threads or torch.get_num_threads()
     needs = [(work.size, work.reading, _cost(work, costs).memory(work.size)) for work in works]
-    whole = max((_needed(need) for need in needs if need[0] >= _SPLIT_FROM), key=sum, default=(0, 0))
-    small = sorted((_needed(need) for need in needs if need[0] < _SPLIT_FROM), key=sum)[-threads:]
+    whole = max((_needed(need) for need in needs if need[0] >= LARGE), key=sum, default=(0, 0))
+    small = sorted((_needed(need) for need in needs if need[0] < LARGE), key=sum)[-threads:]
     beside = sum(sources for sources, _ in small), sum(method for _, method in small)
     sources, method = max(whole, beside, key=sum)
     return {
