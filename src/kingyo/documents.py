@@ -5,7 +5,6 @@ It knows no key, and loads nothing that takes time.
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Hashable
 from pathlib import Path
 from typing import cast
@@ -66,8 +65,7 @@ def read_yaml_documents(path: Path) -> list[dict[str, object]]:
 
 def _load(path: Path) -> list[object]:
     try:
-        _check_size(path)
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = _Loader(_read_text(path))
         found: list[object] = []
         while loader.check_node():
             node = cast(yaml.Node, loader.get_node())
@@ -88,18 +86,22 @@ def _load(path: Path) -> list[object]:
     return found
 
 
-def _check_size(path: Path) -> None:
-    """Refuse what is no file of text: a device, which may never end, or weights."""
-    found = path.stat()
-    if stat.S_ISDIR(found.st_mode) or (stat.S_ISREG(found.st_mode) and found.st_size <= _LONGEST):
-        return
-    what = f"{found.st_size / 1e6:.0f} MB" if stat.S_ISREG(found.st_mode) else "no plain file"
-    raise KingyoError(
-        str(path),
-        expected=f"a YAML file of at most {_LONGEST / 1e6:.0f} MB",
-        received=what,
-        remedy="Name the recipe or run file.",
-    )
+def _read_text(path: Path) -> str:
+    """The text of a file or a pipe; what is larger than any recipe, or never ends, is refused.
+
+    Raises:
+        KingyoError: it is.
+    """
+    with path.open("rb") as stream:
+        content = stream.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise KingyoError(
+            str(path),
+            expected=f"a YAML file of at most {_LONGEST / 1e6:.0f} MB",
+            received="more",
+            remedy="Name the recipe or run file.",
+        )
+    return content.decode("utf-8")
 
 
 def _unfolded(node: yaml.Node, known: dict[yaml.Node, int], above: set[yaml.Node]) -> int:

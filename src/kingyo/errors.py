@@ -34,6 +34,10 @@ class KingyoError(ValueError):
         )
 
 
+class ChangedSourceError(KingyoError):
+    """A source was written or replaced after it was opened: whatever is merged of it now is a mixture."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "Did you mean 'x'?" for the nearest known name, or the list of all when none is near."""
     names = sorted(known)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from kingyo.errors import KingyoError
+from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.merge import How, Sources, into, plan
 from kingyo.recipe import Recipe
 from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task
@@ -46,7 +46,11 @@ class Evaluator:
         self._task = task
 
     def __call__(self, recipe: Recipe, split: Split) -> Evaluation:
-        """Merge and score; whatever goes wrong is in the result's ``failure``."""
+        """Merge and score; whatever goes wrong is in the result's ``failure``.
+
+        Raises:
+            ChangedSourceError: the sources are no longer what they were: no candidate can be measured.
+        """
         started = time.perf_counter()
         built = started
         try:
@@ -54,6 +58,8 @@ class Evaluator:
             built = time.perf_counter()
             items = self._task.items(split)
             scores = _checked(self._task.score(self._model, items), items)
+        except ChangedSourceError:
+            raise
         except Exception as error:  # noqa: BLE001 (a candidate that crashes is a result, not an accident)
             return Evaluation(
                 failure=_reason(error),

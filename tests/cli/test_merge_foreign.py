@@ -18,11 +18,12 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 
 
 def test_flags(command: Command) -> None:
-    error = refused(
-        command, command.recipe(), "out", "--cuda", "--random-seed=3", says="--cuda, --random-seed: "
-    )
-    assert "--random-seed: Say --seed." in error
-    assert refused(command, command.recipe(), "out", "--lazy-unpickle", says=FLAGS["--lazy-unpickle"])
+    done = command("merge", command.recipe(), "out", "--cuda", "--random-seed=3")
+    assert done.code == 2 and done.out == ""
+    assert done.err.startswith("Error: --cuda, --random-seed: expected flags of kingyo merge; received some")
+    assert "--random-seed: Say --seed." in done.err
+    done = command("merge", command.recipe(), "out", "--lazy-unpickle")
+    assert done.code == 2 and done.err.endswith(f"{FLAGS['--lazy-unpickle']}\n")
 
 
 def test_none_of_them_is_one_of_ours(command: Command) -> None:
@@ -67,6 +68,8 @@ def test_errors_are_json_where_json_is_asked_for(command: Command, arguments: tu
     assert done.code == 1 and done.err == ""
     found = json.loads(done.out)
     assert found["targets"] == [] and len(found["errors"]) == 1
+    done = command("merge", *arguments, "--json", "--max-shard-size", "big")
+    assert done.code == 1 and json.loads(done.out)["errors"][0]["argument"] == "--max-shard-size"
     done = command("diff", "a", "nowhere", "--json")
     assert done.code == 1 and done.err == ""
     assert json.loads(done.out)["errors"][0]["argument"] == "nowhere"

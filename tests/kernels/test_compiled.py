@@ -72,7 +72,7 @@ def keeps(draw: st.DrawFn, n: int) -> Keep | None:
     if kind == "chance":
         return Chance(key=key, density=draw(st.floats(0, 1)))
     if kind == "drawn":
-        return reference.drawn(Chance(key=key, density=draw(st.floats(0, 1))), n)
+        return reference.decided(Chance(key=key, density=draw(st.floats(0, 1))), n)
     kind = draw(st.sampled_from([torch.int32, torch.uint16] if n < 65536 else [torch.int32]))
     ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous().to(kind)
     return RankedChance(
@@ -284,24 +284,44 @@ def test_many_fillings_are_shared_between_threads() -> None:
     ]
     results: list[Tensor | Blend] = [*blends_, whole(blends_[2])]
     wanted = [(each if isinstance(each, Tensor) else whole(each)).bfloat16() for each in results]
-    for threads in (1, 2, 3):
+    for threads, others_alone in ((1, False), (2, False), (2, True), (3, False), (3, True)):
         got = [torch.zeros_like(each) for each in wanted]
         with running(compiled=True, threads=threads):
             fillings = [
                 prepare(each, (0, place.numel()), place) for each, place in zip(results, got, strict=True)
             ]
-            assert Work(fillings).end() == [True] * len(results)
+            assert Work(fillings, others_alone=others_alone).end() == [True] * len(results)
         assert all(same_bits(a, b) for a, b in zip(got, wanted, strict=True))
 
 
-def test_what_is_not_finite_among_many_is_told() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("error", [IndexError, MemoryError])
+def test_a_pass_that_fails_is_told(
+    threads: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kingyo.kernels import fused
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(fused, "blends", fails)
+    (source,), base = make(0, 100_000, 1, [torch.float32] * 2)
+    blend = Blend(shape=(100_000,), terms=(Term(source=source, factor=1.0),), base=base)
+    with running(compiled=True, threads=threads):
+        fillings = [prepare(blend, (0, 100_000), torch.empty(100_000))]
+        with pytest.raises(error):
+            Work(fillings, others_alone=threads > 1).end()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_not_finite_among_many_is_told(threads: int) -> None:
     (source,), base = make(0, 100, 1, [torch.float32] * 2)
     bad = source.clone()
     bad[3] = float("nan")
     blends_ = [
         Blend(shape=(100,), terms=(Term(source=each, factor=1.0),), base=base) for each in (source, bad)
     ]
-    with running(compiled=True):
+    with running(compiled=True, threads=threads):
         fillings = [prepare(each, (0, 100), torch.empty(100)) for each in (*blends_, blends_[0])]
         assert Work(fillings).end() == [True, False, True]
 

@@ -168,5 +168,5 @@ def test_too_many_recipes_on_one_another_are_refused(models: Path) -> None:
     ]
     file = models / "deep.yaml"
     file.write_text("\n---\n".join(documents))
-    with pytest.raises(KingyoError, match="n32: expected at most 32 recipes that each merge the one before"):
+    with pytest.raises(KingyoError, match="n64: expected at most 64 merges that one tensor needs"):
         plan_book(load_recipes(file), models)

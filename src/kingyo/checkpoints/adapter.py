@@ -53,11 +53,12 @@ def read_adapter(reference: str, path: Path) -> Adapter:
     Raises:
         KingyoError: no config, no safetensors, not a LoRA, or a variant of LoRA that is not known here.
     """
+    weights = path / WEIGHTS
+    seen = file_stamps((path / CONFIG, weights))
     written = read_json(path / CONFIG, "an adapter in peft's format")
     from kingyo.checkpoints.lora_config import read_config
 
     config = read_config(written, reference)
-    weights = path / WEIGHTS
     if not weights.is_file():
         pickle = path / "adapter_model.bin"
         raise KingyoError(
@@ -74,5 +75,4 @@ def read_adapter(reference: str, path: Path) -> Adapter:
             received="none",
             remedy="Save or fetch the adapter again.",
         )
-    seen = file_stamps((path / CONFIG, weights))
     return Adapter(reference=reference, path=path, config=config, tensors=tensors, seen=seen)

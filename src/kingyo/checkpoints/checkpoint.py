@@ -145,9 +145,10 @@ def read_checkpoint(reference: str, path: Path) -> Checkpoint:
         KingyoError: no safetensors, no config, files that contradict one another, or a quantised model.
     """
     config = read_config(path)
+    before = file_stamps(path.rglob("*.safetensors"))  # what is replaced while it is read has changed since
     stem, tensors = read_weights(path)
     refuse_quantised(reference, config, tensors)
-    seen = file_stamps({info.file for info in tensors.values()})
+    seen = {file: before[file] for file in {info.file for info in tensors.values()} if file in before}
     whole = Checkpoint(reference=reference, path=path, config=config, tensors=tensors, stem=stem, seen=seen)
     copies = find_copies(whole)
     kept = {name: info for name, info in tensors.items() if name not in copies}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kingyo.errors import KingyoError
+from kingyo.errors import ChangedSourceError
 
 FileStamp = tuple[int, int, int, int]
 """Size, time of its content, time of its inode, and which inode: a copy may keep all but the last two."""
@@ -20,16 +20,16 @@ def check_stamps(reference: str, seen: Mapping[Path, FileStamp]) -> None:
     """Refuse files that are not what they were.
 
     Raises:
-        KingyoError: one has another stamp, or is gone.
+        ChangedSourceError: one has another stamp, or is gone.
     """
     for file, stamp in seen.items():
         found = _stamp(file)
         if found != stamp:
-            raise KingyoError(
+            raise ChangedSourceError(
                 reference,
                 expected="the files that it had when it was opened",
                 received=f"{file.name}, which {'is gone' if found is None else 'changed'}",
-                remedy="Leave the sources in place while they are merged; put them back, or begin anew.",
+                remedy="Leave the sources alone while they are merged, then run the command again.",
             )
 
 

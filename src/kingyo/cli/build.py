@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kingyo.cli.as_json import errors_as_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.foreign import Merge
 from kingyo.errors import KingyoError
@@ -62,53 +63,42 @@ def merge(
 
     Example: `kingyo merge recipe.yaml merged --dry-run`
     """
-    if verbose and not dry_run:
-        raise KingyoError(
-            "--verbose",
-            expected="--dry-run with it",
-            received="it alone",
-            remedy="Add --dry-run, or leave it out.",
-        )
-    from kingyo.merging import Request
-    from kingyo.merging.record import error_record
-    from kingyo.merging.sizes import parse_size
+    made: list[dict[str, object]] = []
+    with errors_as_json(as_json, made):
+        if verbose and not dry_run:
+            raise KingyoError(
+                "--verbose",
+                expected="--dry-run with it",
+                received="it alone",
+                remedy="Add --dry-run, or leave it out.",
+            )
+        from kingyo.merging import Request
+        from kingyo.merging.sizes import parse_size
 
-    request = Request(
-        recipe=recipe,
-        out=out,
-        seed=seed,
-        max_shard_bytes=parse_size(max_shard_size, "--max-shard-size"),
-        threads=threads,
-        force=force,
-        allow_nonfinite=allow_nonfinite,
-        copy_code=copy_code,
-        ignore_licences=ignore_licences,
-    )
-    if dry_run:
-        _look(request, verbose=verbose, as_json=as_json)
-        return
-    try:
-        _make(request, as_json=as_json)
-    except KingyoError as error:
-        if not as_json:
-            raise
-        typer.echo(json.dumps(error_record(error), ensure_ascii=False, indent=2))
-        raise typer.Exit(1) from None
+        request = Request(
+            recipe=recipe,
+            out=out,
+            seed=seed,
+            max_shard_bytes=parse_size(max_shard_size, "--max-shard-size"),
+            threads=threads,
+            force=force,
+            allow_nonfinite=allow_nonfinite,
+            copy_code=copy_code,
+            ignore_licences=ignore_licences,
+        )
+        if dry_run:
+            _look(request, verbose=verbose, as_json=as_json)
+        else:
+            _make(request, made, as_json=as_json)
 
 
 def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
     """Say what would be done; exit code 1 when it could not be."""
     from kingyo.merging import estimate, survey
-    from kingyo.merging.record import error_record, survey_record
+    from kingyo.merging.record import survey_record
 
     tell_if_slow()
-    try:
-        found = survey(request)
-    except KingyoError as error:
-        if not as_json:
-            raise
-        typer.echo(json.dumps(error_record(error), ensure_ascii=False, indent=2))
-        raise typer.Exit(1) from None
+    found = survey(request)
     estimated = estimate(found) if found.targets else None
     if as_json:
         record = survey_record(found, estimated, whole=verbose)
@@ -121,7 +111,8 @@ def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _make(request: Request, *, as_json: bool) -> None:
+def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> None:
+    """Merge; what was written is added to ``made``, target by target."""
     from kingyo.merging import finish, survey
     from kingyo.merging.record import findings_record, target_record
 
@@ -135,7 +126,6 @@ def _make(request: Request, *, as_json: bool) -> None:
     tell_if_slow()
     for warning in found.of("warning"):
         typer.echo(f"Warning: {warning.error}", err=True)
-    made: list[dict[str, object]] = []
     for target in found.targets:
         begun = time.monotonic()
         _write(found, target, quiet=as_json)

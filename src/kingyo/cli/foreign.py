@@ -42,21 +42,19 @@ FLAGS = {
 
 
 class Merge(TyperCommand):
-    """A command that knows them, and refuses all at once."""
+    """A command that knows them, and refuses all at once, as it refuses other flags that it has not."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Refuse flags that are mergekit's.
-
-        Raises:
-            KingyoError: there are some.
-        """
+        """Refuse flags that are mergekit's; the exit code is that of a misspelt command."""
         found = list(dict.fromkeys(name for each in args if (name := each.split("=")[0]) in FLAGS))
         if found:
             remedies = [f"{flag}: {FLAGS[flag]}" for flag in found] if len(found) > 1 else [FLAGS[found[0]]]
-            raise KingyoError(
+            error = KingyoError(
                 ", ".join(found),
                 expected="flags of kingyo merge",
                 received="some of mergekit-yaml" if len(found) > 1 else "one of mergekit-yaml",
                 remedy=" ".join(remedies),
             )
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2)
         return super().parse_args(ctx, args)

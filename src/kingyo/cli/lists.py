@@ -7,15 +7,14 @@ import inspect
 import json
 import re
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
 
 from kingyo.errors import KingyoError, suggest
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 OWN_GRADER = (
@@ -75,6 +74,10 @@ def show_list(
     if as_json:
         typer.echo(json.dumps(_as_data(what, name), ensure_ascii=False, indent=2))
         return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
     rows, console = _rows(what), Console()
     if name is not None:
         _print_one(console, next(row for row in rows if row.name == _known(name, what, rows)))
@@ -99,6 +102,9 @@ def _known(name: str, what: What, rows: list[Row]) -> str:
 
 
 def _print_one(console: Console, row: Row) -> None:
+    from rich.markup import escape
+    from rich.padding import Padding
+
     console.print(f"[bold]{escape(row.name)}[/bold]: {escape(row.doc)}")
     if row.more:
         console.print(escape(row.more))

@@ -5,21 +5,12 @@ It only listens. What it was told last is what an interrupted command can say of
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from threading import Event, Lock, Thread
 from types import TracebackType
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 SECONDS_PER_LINE = 10.0
 FEWEST_BYTES = 50_000_000  # of smaller models no bar is drawn: they are there before it could be read
@@ -42,7 +33,7 @@ class MergeProgress:
         self._label = label
         self._quiet = quiet
         self._seconds = seconds
-        self._console = Console(stderr=True, highlight=False)
+        self._is_terminal = sys.stderr.isatty()
         self._lock = Lock()
         self._done = self._kept = 0
         self._begun = time.monotonic()
@@ -69,17 +60,17 @@ class MergeProgress:
         self._begun = time.monotonic()
         total = sum(shards)
         if finished and not self._quiet:
-            self._console.print(_going_on(shards, finished), soft_wrap=True)
-        if self._quiet or (self._console.is_terminal and total < FEWEST_BYTES):
+            _tell(_going_on(shards, finished))
+        if self._quiet or (self._is_terminal and total < FEWEST_BYTES):
             return
-        self._close = self._start_bar(total) if self._console.is_terminal else self._start_lines()
+        self._close = self._start_bar(total) if self._is_terminal else self._start_lines()
 
     def drop(self, files: int) -> None:
         """See ``Watch``."""
         if not self._quiet:
             what = "1 complete file" if files == 1 else f"{files} complete files"
             why = "the recipe, a source or the size of files is another now"
-            self._console.print(f"Beginning anew: {why}; {what} of before dropped.", soft_wrap=True)
+            _tell(f"Beginning anew: {why}; {what} of before dropped.")
 
     def wrote(self, n_bytes: int) -> None:
         """See ``Watch``."""
@@ -100,6 +91,16 @@ class MergeProgress:
         return f"{self._label}: {_bytes(self._done)} of {_bytes(total)} ({100 * share:.0f} %){left}"
 
     def _start_bar(self, total: int) -> Callable[[], None]:
+        from rich.console import Console
+        from rich.progress import (  # not loaded where nobody looks: it takes as long as merging 100 MB
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
         columns = (
             TextColumn(self._label),
             BarColumn(),
@@ -107,7 +108,7 @@ class MergeProgress:
             TransferSpeedColumn(),
             TimeRemainingColumn(),
         )
-        bar = Progress(*columns, console=self._console, transient=True)
+        bar = Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
         task = bar.add_task(self._label, total=total, completed=self._done)
         self._draw = lambda: bar.update(task, completed=self._done)
         bar.start()
@@ -118,7 +119,7 @@ class MergeProgress:
 
         def tell() -> None:
             while not ended.wait(self._seconds):
-                self._console.print(self.line(), soft_wrap=True)
+                _tell(self.line())
 
         teller = Thread(target=tell, name="kingyo-progress", daemon=True)
         teller.start()
@@ -128,6 +129,10 @@ class MergeProgress:
             teller.join()
 
         return close
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _going_on(shards: Sequence[int], finished: int) -> str:

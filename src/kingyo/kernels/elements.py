@@ -1,4 +1,4 @@
-"""One entry of a tensor at a time: torch takes longer to begin than a processor to read it."""
+"""One entry of a tensor at a time: to call torch for it takes longer than to read it."""
 
 from __future__ import annotations
 

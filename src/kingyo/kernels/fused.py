@@ -21,83 +21,32 @@ The text has five parts, as in ``bb/b/b/c./en``, and behind them a digest:
 
 from __future__ import annotations
 
-import hashlib
-from functools import cache
-from pathlib import Path
-from threading import Lock
-
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT
 from kingyo.kernels.lanes import DOUBLE, I16, I32, I64, Lanes, everywhere, store_bits
-from kingyo.kernels.steps import Pass, blended, draw, drawn, rows, variance, write
+from kingyo.kernels.machine_code import Described, compiled
+from kingyo.kernels.ordering import DIGITS, sort
+from kingyo.kernels.steps import Pass, blended, draw, is_kept, rows, variance, write
 
 WIDTH = 16
-AT_ONCE = 8
+SUMMED = 8
+"""Lanes that are summed at a time: float64 of more do not fit into registers."""
 SHIFT = np.uint32(SIZE_SHIFT)
-LOWER = np.uint64(0xFFFFFFFF)
-DIGITS = 1 << 12
 CHUNK = 1 << 11
 """How many entries are drawn before they are blended: then fewer numbers are in use at a time."""
-DRAWN = CHUNK // 8 + 16
+SCRATCH = CHUNK // 8 + 16
 """Bytes for that: ``load_bits`` reads beyond."""
-
-
-def compiled(function):
-    """Compile without the interpreter's lock; keep the machine code on disk where there is a place for it."""
-    try:
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 _ONE = (types.uint64[::1], types.float32[::1], types.uint32[::1], types.int64, types.int64)
 """What follows the description in most functions: addresses, numbers, keys, start and stop."""
 _MANY = (types.uint64[:, ::1], types.float32[:, ::1], types.uint32[:, ::1], types.int64[:, ::1])
 """The same of many passes, starts and stops in one array."""
-
-
-class Described:
-    """A function of which every description has machine code of its own.
-
-    Args:
-        function: in the subset of Python that numba compiles; its first argument is the description.
-        kinds: the types of its other arguments.
-    """
-
-    def __init__(self, function, *kinds) -> None:
-        self._compiled = compiled(function)
-        self._types = kinds
-        self._entries = {}
-        self._lock = Lock()
-
-    def __call__(self, text: str, *arguments):
-        entry = self._entries.get(text)
-        if entry is None:
-            entry = self._entry(text)
-        return entry(text, *arguments)
-
-    def _entry(self, text: str):
-        with self._lock:  # threads that begin together make it once
-            if text not in self._entries:
-                self._entries[text] = self._make(f"{text}/{_made_of()}")
-            return self._entries[text]
-
-    def _make(self, text: str):
-        signature = (types.literal(text), *self._types)
-        self._compiled.compile(signature)
-        return self._compiled.get_overload(signature)
-
-
-@cache
-def _made_of() -> str:
-    """A digest of this room's code, of which numba knows one file alone: it keeps what it made of a text."""
-    sources = (file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-    return hashlib.sha256(b"".join(sources)).hexdigest()[:16]
 
 
 def _each_step(context, builder, signature, arguments, body, width, is_drawn=False) -> None:
@@ -168,7 +117,10 @@ def _n_random(_context, text):
 
 @intrinsic(prefer_literal=True)
 def _draw(_context, text, addresses, numbers, keys, start, stop, scratch):
-    """Draw a span, which begins at a multiple of 32, into scratch, an address; ``addresses`` is told."""
+    """Draw a span, which begins at a multiple of 32, into scratch, an address.
+
+    The place of each source's bits is put into ``addresses``.
+    """
 
     def generate(context, builder, signature, arguments):
         arrays = [
@@ -181,7 +133,7 @@ def _draw(_context, text, addresses, numbers, keys, start, stop, scratch):
         place = builder.sub(place, builder.lshr(start, ir.Constant(I64, 3)))
         for k in random:
             builder.store(place, builder.gep(arrays[0], [ir.Constant(I64, 2 + n + k)]))
-            place = builder.add(place, ir.Constant(I64, DRAWN))
+            place = builder.add(place, ir.Constant(I64, SCRATCH))
         step = Pass(signature.args[0].literal_value, builder, *arrays, width=LANES)
         step.load_all()
         with cgutils.for_range_slice(builder, start, stop, ir.Constant(I64, LANES), I64) as (index, _):
@@ -251,12 +203,12 @@ def _sums(_context, text, addresses, numbers, keys, start, stop, lanes, rounder)
         def body(step: Pass, index: ir.Value) -> None:
             found, _ = rows(step, index)
             if "w" in step.switches:
-                store_bits(drawn(step, 0, index), step.address(1), index, paired=step.paired)
+                store_bits(is_kept(step, 0, index), step.address(1), index, paired=step.paired)
             lane = ir.Constant(I64, 0)
             if step.width == 1:
                 lane = builder.srem(builder.sub(index, arguments[4]), ir.Constant(I64, LANES))
-            parts = min(step.width, AT_ONCE)
-            for first in range(0, step.width, parts):  # float64 of all lanes are more than registers hold
+            parts = min(step.width, SUMMED)
+            for first in range(0, step.width, parts):
                 some = [row.part(first, parts) for row in found]
                 for k, number in enumerate(_summed(step.switches, some, arguments[7])):
                     place = builder.gep(into, [builder.add(lane, ir.Constant(I64, k * LANES + first))])
@@ -290,7 +242,7 @@ def _blend_span(text, addresses, numbers, keys, start, stop):
     if n == 0:
         return _blend(text, addresses, numbers, keys, start, stop)
     worst, own = np.uint32(0), addresses.copy()
-    scratch = np.empty(n * DRAWN, np.uint8)
+    scratch = np.empty(n * SCRATCH, np.uint8)
     for first in range(start, stop, CHUNK):
         last = min(first + CHUNK, stop)
         _draw(text, own, numbers, keys, first // LANES * LANES, last, np.uint64(scratch.ctypes.data))
@@ -371,75 +323,7 @@ def _ranks_span(text, addresses, numbers, keys, start, stop, length, scratch, fo
     for first in range(start, stop, length):
         own[1] = addresses[1] - np.uint64(4 * first)
         _sizes(text, own, numbers, keys, first, first + length)
-        _sort(scratch.view(np.uint32), keyed, counts, found[first : first + length], True)
-
-
-@compiled
-def order(numbers):
-    """The places of uint32 numbers in ascending order; of equal ones the first is first."""
-    found = np.empty(numbers.size, np.uint32)
-    keyed = np.empty((2, numbers.size), np.uint64)
-    _sort(numbers, keyed, np.empty((3, DIGITS), np.uint32), found, False)
-    return found
-
-
-@compiled
-def _sort(numbers, keyed, counts, found, ranks):
-    """Write the rank of each number, or the place of each rank's number; of equal ones the first is first.
-
-    By digits of at most 12 bits, the lowest first, among those bits in which the numbers differ.
-    """
-    some, every = np.uint32(0), np.uint32(0xFFFFFFFF)
-    for number in numbers:
-        some |= number
-        every &= number
-    differ, low, high = some ^ every, 0, 32
-    while low < 31 and not (differ >> np.uint32(low)) & np.uint32(1):
-        low += 1
-    while high > low + 1 and not (differ >> np.uint32(high - 1)) & np.uint32(1):
-        high -= 1
-    n_digits = (high - low + 11) // 12
-    width = (high - low + n_digits - 1) // n_digits
-    for digit in range(n_digits):
-        _count(numbers, np.uint32(low + digit * width), counts[digit, : 1 << width])
-    for i in range(numbers.size):
-        keyed[0, i] = (np.uint64(numbers[i]) << np.uint64(32)) | np.uint64(i)
-    mask = np.uint64((1 << width) - 1)
-    for digit in range(n_digits - 1):
-        _scatter(
-            keyed[digit % 2], np.uint64(32 + low + digit * width), mask, counts[digit], keyed[1 - digit % 2]
-        )
-    last, places = keyed[(n_digits - 1) % 2], counts[n_digits - 1]
-    shift = np.uint64(32 + low + (n_digits - 1) * width)
-    for key in last:
-        value = (key >> shift) & mask
-        place = places[value]
-        places[value] = place + np.uint32(1)
-        if ranks:
-            found[key & LOWER] = place
-        else:
-            found[place] = key & LOWER
-
-
-@compiled
-def _count(numbers, shift, places):
-    """Where the first number of each digit goes."""
-    places[:] = 0
-    mask = np.uint32(places.size - 1)
-    for number in numbers:
-        places[(number >> shift) & mask] += np.uint32(1)
-    place = np.uint32(0)
-    for value in range(places.size):
-        place, places[value] = place + places[value], place
-
-
-@compiled
-def _scatter(before, shift, mask, places, after):
-    """One pass of the sort."""
-    for key in before:
-        value = (key >> shift) & mask
-        after[places[value]] = key
-        places[value] += np.uint32(1)
+        sort(scratch.view(np.uint32), keyed, counts, found[first : first + length], True)
 
 
 blend = Described(_blend_span, *_ONE)

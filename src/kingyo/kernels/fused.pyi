@@ -36,7 +36,6 @@ def sums(
 def sizes(
     text: str, addresses: _Addresses, numbers: _Floats, keys: _Keys, start: int, stop: int, /
 ) -> None: ...
-def order(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]: ...
 def histogram(
     text: str,
     addresses: _Addresses,

@@ -79,7 +79,7 @@ def draw(source: Tensor, base: Tensor, keep: RankedChance, whole: float) -> tupl
         bits = np.zeros(Drawn.n_bytes(n), dtype=np.uint8)
         after = _sums(blend, "kw", 1, reference.rounder(whole), bits.ctypes.data)
         return Drawn(bits=torch.as_tensor(bits)), float(after[0])
-    return reference.drawn(keep, n), kept_magnitude(source, base, keep, whole)
+    return reference.decided(keep, n), kept_magnitude(source, base, keep, whole)
 
 
 def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], whole: float) -> Floats:
@@ -137,11 +137,12 @@ def size_order(source: Tensor, base: Tensor) -> Order:
     if not _is_compiled(blend):
         return reference.size_order(source, base)
     from kingyo.kernels import fused
+    from kingyo.kernels.ordering import order
 
     keys = np.empty(blend.n_elements, dtype=np.float32)
     for packed, span in pack(blend, (0, blend.n_elements), keys.ctypes.data):
         fused.sizes(*packed.arguments, *span)
-    return fused.order(~keys.view(np.uint32))
+    return order(~keys.view(np.uint32))
 
 
 def limit_of(source: Tensor, base: Tensor, order: Order, count: int) -> Limit:

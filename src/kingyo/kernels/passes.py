@@ -9,7 +9,7 @@ import importlib.util
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -26,12 +26,12 @@ from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.packed import Packed, can_be_packed, has_nan, overflows, pack
 
 T = TypeVar("T")
-_SHARE = 16 * BLOCK
+_LEAST_PER_THREAD = 8 * BLOCK
 """The least number of elements that is worth another thread."""
 _ON_DEVICE = 1 << 22
 """How many elements another device than the processor computes at once."""
-_SHARES = 4
-"""In how many parts for each thread work is cut, so that they end together."""
+_PARTS_PER_THREAD = 4
+"""In how many parts work is cut for each thread, so that they end together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def is_compiled(blend: Blend, out: Tensor | None = None) -> bool:
 def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     """Do work on the spans of n elements, one for each thread, that begin at multiples of ``align``."""
     here = _running.get()
-    parts = max(1, min(here.threads, n // _SHARE))
+    parts = max(1, min(here.threads, n // _LEAST_PER_THREAD))
     size = max(align, -(-n // (parts * align)) * align)
     todo = list(spans(n, size))
     if here.pool is None or len(todo) == 1:
@@ -147,12 +147,12 @@ class Work:
     """Fillings that all threads compute together; it begins at once, where there are other threads.
 
     Args:
-        fillings: what is computed.
-        is_first: whether the caller has more to prepare meanwhile: then the others do it all, by one call
-            each, for between two calls they would wait for the interpreter's lock.
+        fillings: what is computed. Those without passes are left to the caller.
+        others_alone: the others do it, by one call each, while the caller has much to prepare: between two
+            calls they would wait for the interpreter's lock.
     """
 
-    def __init__(self, fillings: Sequence[Filling], *, is_first: bool = False) -> None:
+    def __init__(self, fillings: Sequence[Filling], *, others_alone: bool = False) -> None:
         here = _running.get()
         self._fillings = fillings
         self._worst: list[tuple[int, int]] = []
@@ -161,22 +161,30 @@ class Work:
             (i, packed, span) for i, filling in enumerate(fillings) for packed, span in filling.passes or ()
         ]
         others = 0 if here.pool is None or not passes else here.threads - 1
-        n_shares = 1 if not others else others if is_first else _SHARES * here.threads
+        n_shares = 1 if not others else others if others_alone else _PARTS_PER_THREAD * here.threads
         self._shares = deque(map(_run_of, _shares(passes, n_shares)))
         self._begun = Semaphore(0)
         if here.pool is not None:
             self._others = [here.pool.submit(self._help) for _ in range(others)]
-        for _ in range(others):
-            self._begun.acquire()
+        if others_alone:  # else the caller lets go of the lock at once, by computing
+            for _ in range(others):
+                self._begun.acquire()
 
     def _help(self) -> None:
         self._begun.release()
         self._take()
 
     def _take(self) -> None:
-        with suppress(IndexError):
-            while True:
-                self._worst += self._shares.popleft()()
+        while True:
+            try:
+                run = self._shares.popleft()
+            except IndexError:
+                return
+            self._worst += run()
+
+    def stop(self) -> None:
+        """Begin nothing more; what other threads are at is done when they are waited for."""
+        self._shares.clear()
 
     def end(self) -> list[bool]:
         """Compute what is left; of each filling whether all is finite."""
@@ -201,7 +209,7 @@ def _finite(fillings: Sequence[Filling], worst: Sequence[tuple[int, int]]) -> li
         largest[i] = max(largest.get(i, 0), bits)
     found: list[bool] = []
     for i, filling in enumerate(fillings):
-        bits = largest.get(i, 0)
+        bits = largest[i] if filling.passes else 0
         is_done = filling.passes is not None and not has_nan(bits)
         found.append(not overflows(bits, filling.out.dtype) if is_done else filling.by_reference())
     return found

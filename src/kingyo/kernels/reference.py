@@ -46,7 +46,7 @@ def sums_of_block(blend: Blend, span: Span, what: str, rounder: float = 0.0) -> 
     return block_sums((sizes + rounder) - rounder if what == "k" else sizes)
 
 
-def drawn(keep: Keep, n: int) -> Drawn:
+def decided(keep: Keep, n: int) -> Drawn:
     """What a keep that does not scale decides of n entries."""
     kept = np.zeros(8 * Drawn.n_bytes(n), dtype=np.uint8)
     for start, stop in spans(n):

@@ -141,12 +141,12 @@ def thinned(step: Pass, source: int, delta: Lanes, index: ir.Value) -> Lanes:
     if kind == "c":
         return chance(step, source, index).below(first.to_integers()).pick(delta, 0.0)
     likely = _likely(step, source, index)
-    kept = drawn(step, source, index).pick(delta, 0.0)
+    kept = is_kept(step, source, index).pick(delta, 0.0)
     smallest = float(np.float32(SMALLEST_CHANCE))
     return kept / (likely < smallest).pick(smallest, likely) if kind in "RT" else kept
 
 
-def drawn(step: Pass, source: int, index: ir.Value) -> Lanes:
+def is_kept(step: Pass, source: int, index: ir.Value) -> Lanes:
     """Which entries are kept by a chance that grows with their rank."""
     by_chance = chance(step, source, index).to_floats() * (1.0 / N_CHANCES)
     return by_chance < _likely(step, source, index)

@@ -21,7 +21,8 @@ from kingyo.merge.sources import Sources, all_references
 from kingyo.recipe import Recipe, RecipeBook
 from kingyo.vocabulary import TOKENIZER_FILES
 
-_DEEPEST = 32  # reading a tensor of the last one reads one of each before it
+_MOST_MERGES = 64
+"""To read a tensor of a recipe merges that of each recipe below it, once for each way that leads there."""
 
 Refuse = Callable[[KingyoError], None]
 """Told of a model that cannot be opened, or of a recipe that cannot be planned."""
@@ -77,13 +78,14 @@ def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse) -> Planned
             opened[reference] = _open(reference, folder, names)
         except KingyoError as error:
             refuse(error)
-    depths: dict[str | None, int] = {}
+    merges: dict[str | None, int] = {}
     for step in book.steps:
-        made = [depths[each] for each in _references(step.recipe, _ignore) if each in depths]
-        depths[step.name] = 1 + max(made, default=0)
-        if depths[step.name] > _DEEPEST:
-            refuse(_too_deep(step.name))
-            break
+        below = [merges.get(each, 0) for each in dict.fromkeys(_references(step.recipe, _ignore))]
+        merges[step.name] = 1 + sum(below)
+        if merges[step.name] > _MOST_MERGES:
+            if max(below) <= _MOST_MERGES:  # those behind it cannot be planned either, and need not be told
+                refuse(_too_many(step.name))
+            continue
         if not all(reference in opened for reference in _references(step.recipe, refuse)):
             continue
         try:
@@ -100,10 +102,10 @@ def _ignore(_error: KingyoError) -> None:
     """It was told before."""
 
 
-def _too_deep(name: str | None) -> KingyoError:
+def _too_many(name: str | None) -> KingyoError:
     return KingyoError(
         name or "the last recipe",
-        expected=f"at most {_DEEPEST} recipes that each merge the one before",
+        expected=f"at most {_MOST_MERGES} merges that one tensor needs, with those of the recipes before it",
         received="more",
         remedy="Write one of those in the middle to a folder of its own, and go on from there.",
     )

@@ -22,18 +22,30 @@ Read = Callable[[str, str], Tensor]
 """Model reference, tensor name -> the tensor as stored."""
 
 
-def result(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor | Lazy:
+def result(
+    job: TensorJob, read: Read, facts: Facts | None = None, *, nonfinite: bool = False
+) -> Tensor | Lazy:
     """What a job comes to, before it is rounded; most is computed when it is written.
 
+    Args:
+        job: the merge of one tensor.
+        read: reads tensors.
+        facts: measures of earlier candidates.
+        nonfinite: whether sources may be NaN or infinite; else they are looked at where results hide it.
+
     Raises:
-        KingyoError: integers differ between the models.
+        KingyoError: integers differ between the models, or a source is broken where nobody would see it.
     """
     tensors = _read_each(job, read)
     base = read(job.base.reference, job.base.tensor) if job.base is not None else None
     if job.method is None:
         return _same(job, tensors if base is None else [base, *tensors])
     identities = tuple(each.identity(job.name) for each in job.inputs)
-    context = TensorContext(job.seed, job.name, facts, identities, job.base and job.base.identity(job.name))
+    ancestor = job.base and job.base.identity(job.name)
+    if not nonfinite and hides_nonfinite(job.method, job.values):
+        all_ = (tensors, identities) if base is None else ([*tensors, base], (*identities, str(ancestor)))
+        _check_hidden(job, all_[0], facts, all_[1], read)
+    context = TensorContext(job.seed, job.name, facts, identities, ancestor)
     return job.method(tensors, base, job.values, context)
 
 
@@ -59,24 +71,25 @@ def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
     return out
 
 
-def check_hidden(job: TensorJob, read: Read, facts: Facts | None = None) -> None:
-    """Look at the sources of a method in whose results nobody would see that one of them is broken.
-
-    Raises:
-        KingyoError: one is NaN or infinite somewhere.
-    """
-    if job.method is None or not hides_nonfinite(job.method):
-        return
-    for each in (*job.inputs, *([job.base] if job.base is not None else [])):
-        name = f"finite\n{each.tensor}\n{each.reference}"
+def _check_hidden(
+    job: TensorJob, tensors: Sequence[Tensor], facts: Facts | None, identities: Sequence[str], read: Read
+) -> None:
+    """Look at the sources of a method in whose results nobody would see that one of them is broken."""
+    for tensor, identity in zip(tensors, identities, strict=True):
+        name = f"finite\n{job.name}\n{identity}"
         if facts is not None and facts.get(name) is not None:
             continue
-        flat = read(each.reference, each.tensor).reshape(-1)
+        flat = tensor.reshape(-1)
         parts = (flat[start:stop] for start, stop in spans(flat.numel(), _LOOKED_AT))
-        if not all(bool(torch.isfinite(part).all()) for part in parts):
+        if not all(_is_finite(part) for part in parts):
             raise not_finite(job, read)
         if facts is not None:
             facts.put(name, np.ones(1))
+
+
+def _is_finite(part: Tensor) -> bool:
+    """A finite sum has finite parts, and is found faster than they are."""
+    return bool(torch.isfinite(part.sum(dtype=torch.float32))) or bool(torch.isfinite(part).all())
 
 
 def not_finite(job: TensorJob, read: Read) -> KingyoError:

@@ -19,15 +19,18 @@ from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.facts import Facts
 from kingyo.kernels.passes import Filling, Running, Work, by_spans, running, write
-from kingyo.merge.compute import Read, check_hidden, not_finite, result
+from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
 
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
-_AT_ONCE = 1 << 25  # elements that are prepared before any is computed, in place
+_HELD = 1 << 27  # bytes that may be computed for results before these are computed, in place
 _FIRST = 0.2  # the part of all elements that is prepared before the first are computed, where others help
-_COMPUTED = 4  # an element that is computed when it is prepared counts as so many: it takes memory until then
 _PART = 1 << 20  # elements that a thread computes before it hands them over
+
+
+Prepared = tuple[Filling, int]
+"""What is to be computed, and how many bytes it holds until then."""
 
 
 class Sink(Protocol):
@@ -70,10 +73,14 @@ def execute(
     with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads) as here:
         for group in _groups(jobs):
             if len(group) == 1:
-                _run(group[0], result(group[0], read, facts), sink, chosen, read)
+                _run(group[0], result(group[0], read, facts, nonfinite=chosen.nonfinite), sink, chosen, read)
             else:
                 _side_by_side(
-                    group, here, lambda job: _run(job, result(job, read, facts), sink, chosen, read)
+                    group,
+                    here,
+                    lambda job: _run(
+                        job, result(job, read, facts, nonfinite=chosen.nonfinite), sink, chosen, read
+                    ),
                 )
 
 
@@ -86,7 +93,7 @@ def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
 
 def fill(
     jobs: Sequence[TensorJob],
-    prepared: Callable[[TensorJob], Filling],
+    prepared: Callable[[TensorJob], Prepared],
     end: Callable[[TensorJob, Filling, bool], None],
     how: How | None = None,
 ) -> None:
@@ -97,34 +104,43 @@ def fill(
 
     Args:
         jobs: what is computed.
-        prepared: makes a job ready to be computed into its place.
+        prepared: makes a job ready to be computed into its place; says how many bytes it holds until then.
         end: is called with each job when it is done; it is told whether all is finite.
         how: threads and the like.
     """
     chosen = how or How()
     threads = chosen.threads or torch.get_num_threads()
-    begun: list[tuple[TensorJob, Filling]] = []
     ready: list[tuple[TensorJob, Filling]] = []
-    held, enough = 0, _AT_ONCE
-    if threads > 1:
-        enough = min(_AT_ONCE, int(_FIRST * sum(map(_size, jobs))))
+    begun: list[tuple[Sequence[tuple[TensorJob, Filling]], Work]] = []
+    held, seen = 0, 0
+    first = _FIRST * sum(map(_size, jobs)) if threads > 1 else math.inf
 
-    def finish(work: Work) -> None:
-        for (job, filling), is_finite in zip(begun, work.end(), strict=True):
-            end(job, filling, is_finite)
+    def begin(*, others_alone: bool = False) -> None:
+        begun.append((tuple(ready), Work([each for _, each in ready], others_alone=others_alone)))
+        ready.clear()
+
+    def finish() -> None:
+        while begun:
+            done, work = begun.pop()  # the last one first: of that before it others may still be at work
+            for (job, filling), is_finite in zip(done, work.end(), strict=True):
+                end(job, filling, is_finite)
 
     with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads):
-        work = Work([])
-        for i, job in enumerate(jobs):
-            filling, is_last = prepared(job), i == len(jobs) - 1
-            ready.append((job, filling))
-            held += _size(job) * (_COMPUTED if isinstance(filling.result, Tensor) else 1)
-            if held >= enough or is_last:
-                finish(work)
-                is_first = enough < _AT_ONCE and not is_last
-                begun, work = ready, Work([each for _, each in ready], is_first=is_first)
-                ready, held, enough = [], 0, _AT_ONCE
-        finish(work)
+        try:
+            for job in jobs:
+                filling, n_bytes = prepared(job)
+                ready.append((job, filling))
+                held, seen = held + n_bytes, seen + _size(job)
+                if held >= _HELD or seen >= first:
+                    finish()
+                    begin(others_alone=seen >= first)
+                    held, first = 0, math.inf if seen >= first else first
+            begin()
+            finish()
+        except BaseException:
+            for _, work in begun:
+                work.stop()
+            raise
 
 
 def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:
@@ -163,10 +179,7 @@ def _size(job: TensorJob) -> int:
 
 
 def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read) -> None:
-    if not how.nonfinite:
-        check_hidden(job, read)
-
-    def fill(span: Span) -> bool:
+    def write_part(span: Span) -> bool:
         finite = True
         for start, stop in spans(span[1] - span[0], _PART):
             part = span[0] + start, span[0] + stop
@@ -177,5 +190,5 @@ def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read
             sink.take(job, part, place)
         return finite
 
-    if not all(by_spans(_size(job), fill)) and not how.nonfinite:
+    if not all(by_spans(_size(job), write_part)) and not how.nonfinite:
         raise not_finite(job, read)

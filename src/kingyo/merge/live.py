@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,11 +10,11 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import Blend
+from kingyo.kernels import Blend, Lazy, RankedChance
 from kingyo.kernels.device import moved
 from kingyo.kernels.passes import Filling, prepare
-from kingyo.merge.compute import check_hidden, not_finite, result
-from kingyo.merge.execute import How, fill
+from kingyo.merge.compute import not_finite, result
+from kingyo.merge.execute import How, Prepared, fill
 from kingyo.merge.plan import Plan, TensorJob
 
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
@@ -29,8 +30,8 @@ def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> N
         how: threads and the like.
 
     Raises:
-        KingyoError: names, shapes or dtypes differ, the files of a source changed since the last time, or see
-            ``compute``.
+        KingyoError: names, shapes or dtypes differ, or see ``compute``.
+        ChangedSourceError: the files of a source are not what they were when it was opened.
     """
     _check_live(plan, weights)
     chosen = how or How()
@@ -39,6 +40,7 @@ def into(plan: Plan, weights: Mapping[str, Tensor], how: How | None = None) -> N
     plan.sources.check_unchanged()
     live = _Live(plan, weights, nonfinite=chosen.nonfinite)
     fill(plan.jobs, live.prepared, live.end, chosen)
+    plan.sources.check_unchanged()  # it may have been computed from files of both
     plan.sources.facts.flush()
 
 
@@ -50,14 +52,25 @@ class _Live:
         self._weights = weights
         self._nonfinite = nonfinite
 
-    def prepared(self, job: TensorJob) -> Filling:
-        place = self._place(job)
-        if not self._nonfinite:
-            check_hidden(job, self._sources.read_again, self._sources.facts)
-        merged = result(job, self._sources.read_again, self._sources.facts)
+    def prepared(self, job: TensorJob) -> Prepared:
+        place, sources = self._place(job), self._sources
+        merged = result(job, sources.read_again, sources.facts, nonfinite=self._nonfinite)
+        n_bytes = self._held(job, merged)
         if not place.is_cpu and isinstance(merged, Blend):
             merged = moved(merged, lambda tensor: self._sources.copy_on(place.device, tensor)) or merged
-        return prepare(merged, (0, place.numel()), place)
+        return prepare(merged, (0, place.numel()), place), n_bytes
+
+    def _held(self, job: TensorJob, merged: Tensor | Lazy) -> int:
+        """Bytes of memory that a result takes before it is computed; mapped files are the system's."""
+        inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
+        n_computed = sum(not self._sources.is_mapped(each.reference) for each in inputs)
+        n_bytes = 4 * math.prod(job.shape) * n_computed
+        if isinstance(merged, Tensor):
+            return n_bytes + merged.nbytes
+        if isinstance(merged, Blend):
+            ranked = (each.keep.ranks for each in merged.terms if isinstance(each.keep, RankedChance))
+            n_bytes += sum(ranks.nbytes for ranks in ranked)
+        return n_bytes
 
     def end(self, job: TensorJob, filling: Filling, is_finite: bool) -> None:
         if not is_finite and not self._nonfinite:

@@ -76,6 +76,10 @@ class Sources(Mapping[str, Checkpoint]):
         """Return a tensor as stored; never write to it."""
         return self._checkpoints[reference].read(tensor)
 
+    def is_mapped(self, reference: str) -> bool:
+        """Whether a model's large tensors are mapped from files; others are computed as they are read."""
+        return type(self._checkpoints[reference]) is Checkpoint
+
     def read_again(self, reference: str, tensor: str) -> Tensor:
         """``read``, for candidate after candidate: a tensor that is mapped from its file stays so.
 
@@ -84,7 +88,7 @@ class Sources(Mapping[str, Checkpoint]):
         found = self._mapped.get((reference, tensor))
         if found is None:
             checkpoint = self._checkpoints[reference]
-            if type(checkpoint) is not Checkpoint:  # a tensor that is computed is memory, not a file's
+            if not self.is_mapped(reference):
                 return checkpoint.read(tensor)
             found = self._mapped[reference, tensor] = checkpoint.read_from(tensor, self._files)
             self._lasting.add(id(found))
@@ -116,7 +120,7 @@ class Sources(Mapping[str, Checkpoint]):
         """Refuse models whose files are not what they were when they were opened.
 
         Raises:
-            KingyoError: of one they are not.
+            ChangedSourceError: of one they are not.
         """
         if self._leaves is None:
             self._leaves = tuple(leaves(self._checkpoints.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from kingyo.errors import KingyoError
@@ -40,9 +40,9 @@ def findings_record(findings: Iterable[Finding]) -> Json:
     }
 
 
-def error_record(error: KingyoError) -> Json:
-    """A recipe file that cannot be read at all."""
-    return {"targets": [], "estimate": None, "errors": [_finding(error)], "warnings": [], "notes": []}
+def error_record(error: KingyoError, made: Sequence[Json] = ()) -> Json:
+    """An error that ended a command, and what was written before it."""
+    return {"targets": list(made), "errors": [_finding(error)], "warnings": [], "notes": []}
 
 
 def target_record(target: Target) -> Json:

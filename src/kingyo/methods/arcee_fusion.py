@@ -47,7 +47,6 @@ class ArceeFusion:
     min_sources = 1
     max_sources = 1
     stochastic = False
-    hides_nonfinite = True
     reproduces = "on one machine"
     guide = Guide(
         when="One fine-tune of the base, of which you want only the changes that stand out.",
@@ -57,6 +56,10 @@ class ArceeFusion:
             "where a row changes little they are rounding noise.",
         ),
     )
+
+    def hides_nonfinite(self, _values: MethodValues) -> bool:
+        """See ``contract.hides_nonfinite``."""
+        return True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

@@ -56,7 +56,10 @@ class Breadcrumbs:
     min_sources = 1
     max_sources = None
     stochastic = False
-    hides_nonfinite = True
+
+    def hides_nonfinite(self, _values: MethodValues) -> bool:
+        """See ``contract.hides_nonfinite``."""
+        return True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

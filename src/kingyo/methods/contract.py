@@ -209,7 +209,7 @@ class MergeMethod(Protocol):
     any number of threads. A method for which that does not hold declares ``reproduces``.
 
     Beside what stands here a method may declare ``takes_base: bool``, ``reproduces: Reproduces``,
-    ``guide: Guide``, ``check(values, n_sources)`` and ``hides_nonfinite: bool``: see the functions
+    ``guide: Guide``, ``check(values, n_sources)`` and ``hides_nonfinite(values)``: see the functions
     ``takes_base``, ``reproduces``, ``guide_of``, ``check_together`` and ``hides_nonfinite``, which know what
     holds when it does not.
     """
@@ -309,12 +309,13 @@ def check_together(method: MergeMethod, values: MethodValues, n_sources: int) ->
         check(values, n_sources)
 
 
-def hides_nonfinite(method: MergeMethod) -> bool:
+def hides_nonfinite(method: MergeMethod, values: MethodValues) -> bool:
     """Whether NaN or infinity in a source may leave a finite result: what it says, else not.
 
     Then sources are looked at; others are found broken by what becomes of them.
     """
-    return bool(getattr(method, "hides_nonfinite", False))
+    hides = cast("Callable[[MethodValues], bool] | None", getattr(method, "hides_nonfinite", None))
+    return hides is not None and hides(values)
 
 
 def guide_of(method: MergeMethod) -> Guide | None:

@@ -50,6 +50,10 @@ class Dare:
     max_sources = None
     stochastic = True
 
+    def hides_nonfinite(self, values: MethodValues) -> bool:
+        """What is dropped by chance, but for the sum of magnitudes. See ``contract.hides_nonfinite``."""
+        return not values.flag("rescale") or values.flag("rescale_by_density")
+
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Blend:

@@ -17,7 +17,7 @@ from kingyo.kernels.facts import PASSING, Fact
 from kingyo.kernels.measures import row_length, row_ranks
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, drawn, normalize, rescale
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, decide_and_rescale, normalize, rescale
 
 _RANKS = f"{PASSING}row ranks"
 _EPSILON = Parameter(
@@ -70,6 +70,10 @@ class Della:
     max_sources = None
     stochastic = True
 
+    def hides_nonfinite(self, values: MethodValues) -> bool:
+        """What is dropped by chance, but for the sum of magnitudes. See ``contract.hides_nonfinite``."""
+        return not values.flag("rescale") or values.flag("rescale_by_density")
+
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Blend:
@@ -93,7 +97,7 @@ class Della:
             )
             if inverse or not values.flag("rescale"):
                 return kept, 1.0
-            return drawn(sources, base, i, kept, context)
+            return decide_and_rescale(sources, base, i, kept, context)
 
         return blend(sources, base, values, elect=self.elect, keep=drop)
 

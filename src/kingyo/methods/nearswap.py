@@ -32,12 +32,15 @@ class NearSwap:
     min_sources = 1
     max_sources = 1
     stochastic = False
-    hides_nonfinite = True
     guide = Guide(
         when="You want a touch of another model without any entry moving far.",
         source="alchemonaut 2024, model card of QuartetAnemoi-70B-t0.0001 (Hugging Face)",
         differs=("A negative t is an error; mergekit returns the base.",),
     )
+
+    def hides_nonfinite(self, _values: MethodValues) -> bool:
+        """See ``contract.hides_nonfinite``."""
+        return True
 
     def __call__(
         self,

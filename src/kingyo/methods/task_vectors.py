@@ -157,7 +157,7 @@ def rescaling(
     return float(before[0]) / after if after > 0 else 1.0
 
 
-def drawn(
+def decide_and_rescale(
     sources: Sequence[Tensor], base: Tensor, source: int, keep: RankedChance, context: TensorContext
 ) -> tuple[Drawn, float]:
     """What a random keep decides of one source, and the ``rescaling``: of both together one pass."""

@@ -52,10 +52,16 @@ def check_keys(data: Mapping[str, object], known: Sequence[str], where: str) -> 
     raise KingyoError(where, expected="known keys", received=received, remedy=remedy)
 
 
+def _is_number(value: object) -> bool:
+    """Whether it is one, or a gradient of them."""
+    listed = cast("list[object]", value) if isinstance(value, list) else [value]
+    return bool(listed) and all(isinstance(each, int | float) for each in listed)
+
+
 def _remedy(key: object, value: object, known: Sequence[str]) -> str:
     """A number beside ``parameters:`` is most often meant to be one of them."""
     near = suggest(str(key), known)
-    if "parameters" in known and isinstance(value, int | float | list):
+    if "parameters" in known and _is_number(value):
         advice = f"A parameter of the method belongs below parameters:, as `parameters: {{{key}: …}}`."
         return f"{near} {advice}" if near.startswith("Did you mean") else advice
     return near
