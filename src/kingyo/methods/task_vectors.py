@@ -154,7 +154,7 @@ def rescaling(
         after = _kept_by_chance(theta, base, source, keep, float(before[0]), context)
     if after is None:
         after = kept_magnitude(theta, base, keep, float(before[0]))
-    return float(before[0]) / after if after > 0 else 1.0
+    return _ratio(float(before[0]), after)
 
 
 def decide_and_rescale(
@@ -164,7 +164,14 @@ def decide_and_rescale(
     theta = sources[source]
     whole = context.recall("magnitude", (source,), lambda: np.array([magnitude(theta, base)]))
     decided, after = draw(theta, base, keep, float(whole[0]))
-    return decided, float(whole[0]) / after if after > 0 else 1.0
+    return decided, _ratio(float(whole[0]), after)
+
+
+def _ratio(whole: float, kept: float) -> float:
+    """What scales a sum of magnitudes back: 1 where nothing is left to scale, NaN of what is not finite."""
+    if kept > 0:
+        return whole / kept
+    return 1.0 if math.isfinite(whole) else math.nan
 
 
 def _is_worth_ordering(theta: Tensor, sizes: Fact | None, context: TensorContext) -> bool:
