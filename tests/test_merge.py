@@ -326,7 +326,7 @@ def test_no_method_hides_what_is_not_finite(
     folder: Path, tmp_path: Path, method: str, name: str, bad: float
 ) -> None:
     if name == "base" and not takes_base(METHODS.get(method)):
-        return
+        pytest.skip("it reads no base")
     for each in ("base", *MODELS):
         shutil.copytree(folder / "llama" / "float32" / each, tmp_path / each)
     tensors = load_file(tmp_path / name / "model.safetensors")

@@ -148,7 +148,8 @@ def read_checkpoint(reference: str, path: Path) -> Checkpoint:
     before = file_stamps(path.rglob("*.safetensors"))  # what is replaced while it is read has changed since
     stem, tensors = read_weights(path)
     refuse_quantised(reference, config, tensors)
-    seen = {file: before[file] for file in {info.file for info in tensors.values()} if file in before}
+    files = {info.file for info in tensors.values()}
+    seen = file_stamps(files) | {file: stamp for file, stamp in before.items() if file in files}
     whole = Checkpoint(reference=reference, path=path, config=config, tensors=tensors, stem=stem, seen=seen)
     copies = find_copies(whole)
     kept = {name: info for name, info in tensors.items() if name not in copies}

@@ -10,8 +10,6 @@ import typer
 
 from kingyo.errors import KingyoError
 
-MADE = "targets"
-
 
 @contextmanager
 def errors_as_json(wanted: bool, made: Sequence[Mapping[str, object]] = ()) -> Generator[None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,12 +92,7 @@ def show_list(
 def _known(name: str, what: What, rows: list[Row]) -> str:
     names = [row.name for row in rows]
     if name not in names:
-        raise KingyoError(
-            name,
-            expected=f"one of the {what.value}: {', '.join(names)}",
-            received=f"'{name}'",
-            remedy=suggest(name, names),
-        )
+        raise unknown(what.value, name, names)
     return name
 
 

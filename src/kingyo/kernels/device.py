@@ -12,7 +12,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from kingyo.kernels.blend import Blend, Term
-from kingyo.kernels.keep import Band, Chance, Drawn, Keep, RankedChance
+from kingyo.kernels.keep import KNOWN, Drawn, Keep, RankedChance
 
 Copy = Callable[[Tensor], Tensor]
 """A tensor -> the same on the device."""
@@ -23,7 +23,7 @@ def moved(blend: Blend, copy: Copy) -> Blend | None:
     terms: list[Term] = []
     for term in blend.terms:
         keep = term.keep
-        if not (keep is None or isinstance(keep, Band | Chance | Drawn | RankedChance)):
+        if keep is not None and type(keep) not in KNOWN:
             return None
         terms.append(replace(term, source=copy(term.source), keep=_moved(keep, copy)))
     return replace(blend, terms=tuple(terms), base=None if blend.base is None else copy(blend.base))

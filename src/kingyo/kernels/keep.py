@@ -146,3 +146,7 @@ class Drawn:
         bits = bytes_.bitwise_right_shift(torch.arange(8, dtype=torch.uint8, device=bytes_.device))
         kept = bits.bitwise_and_(1).reshape(-1)[span[0] - 8 * first : span[1] - 8 * first]
         delta.masked_fill_(kept == 0, 0.0)
+
+
+KNOWN = (Band, Chance, RankedChance, Drawn)
+"""What passes know how to compile, and how to move to another device; a user's own is neither."""

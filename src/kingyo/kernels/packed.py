@@ -15,12 +15,11 @@ from torch import Tensor
 
 from kingyo.kernels.blend import SMALLEST_DIVISOR, Blend
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.keep import Band, Chance, Drawn, Keep, Limit, RankedChance
+from kingyo.kernels.keep import KNOWN, Band, Chance, Drawn, Keep, Limit, RankedChance
 
 _LETTERS = {torch.bfloat16: "b", torch.float16: "h", torch.float32: "f"}
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
-_KNOWN = (Band, Chance, RankedChance, Drawn)
 MOST_SOURCES = 16
 SHARED, PER_SOURCE = 2, 4
 """How many numbers a pass has: scale and spread; then of each source factor, share, two of what is kept."""
@@ -58,7 +57,7 @@ def can_be_packed(blend: Blend, out: Tensor | None = None) -> bool:
     return (
         0 < len(blend.terms) <= MOST_SOURCES
         and all(each is None or (each.is_cpu and each.dtype in _LETTERS) for each in tensors)
-        and all(term.keep is None or type(term.keep) in _KNOWN for term in blend.terms)
+        and all(term.keep is None or type(term.keep) in KNOWN for term in blend.terms)
     )
 
 

@@ -46,16 +46,17 @@ class Origin:
     @property
     def public_names(self) -> tuple[str, ...]:
         """How a card may name it, then its LoRA: as the Hub does; folders by the last part of their paths."""
-        parsed = parse_reference(self.place)
-        parts = [Path(part) for part in (parsed.model, parsed.lora) if part is not None]
-        return tuple(part.name if part.is_absolute() else str(part) for part in parts)
+        return tuple(Path(part).name if Path(part).is_absolute() else part for part in self._places)
 
     @property
     def hub_names(self) -> tuple[str, ...]:
         """Those of them that are on the Hub."""
+        return tuple(part for part in self._places if not Path(part).is_absolute())
+
+    @property
+    def _places(self) -> tuple[str, ...]:
         parsed = parse_reference(self.place)
-        parts = [part for part in (parsed.model, parsed.lora) if part is not None]
-        return tuple(part for part in parts if not Path(part).is_absolute())
+        return tuple(part for part in (parsed.model, parsed.lora) if part is not None)
 
     @property
     def public_name(self) -> str:

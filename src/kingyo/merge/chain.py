@@ -143,7 +143,7 @@ def planned_checkpoint(name: str, planned: Plan) -> PlannedCheckpoint:
             job.name: TensorInfo(name=job.name, shape=job.shape, dtype=job.dtype, file=path, start=0)
             for job in planned.jobs
         },
-        made_of=tuple(planned.sources[reference] for reference in sorted(planned.read)),
+        made_of=tuple(planned.sources[reference] for reference in sorted(planned.weights_of)),
         made_by=planned.recipe.hash,
         make=make,
     )

@@ -43,8 +43,10 @@ def result(
     identities = tuple(each.identity(job.name) for each in job.inputs)
     ancestor = job.base and job.base.identity(job.name)
     if not nonfinite and hides_nonfinite(job.method, job.values):
-        all_ = (tensors, identities) if base is None else ([*tensors, base], (*identities, str(ancestor)))
-        _check_hidden(job, all_[0], facts, all_[1], read)
+        named = list(zip(identities, tensors, strict=True))
+        if base is not None and ancestor is not None:
+            named.append((ancestor, base))
+        _check_hidden(job, named, facts, read)
     context = TensorContext(job.seed, job.name, facts, identities, ancestor)
     return job.method(tensors, base, job.values, context)
 
@@ -72,10 +74,10 @@ def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:
 
 
 def _check_hidden(
-    job: TensorJob, tensors: Sequence[Tensor], facts: Facts | None, identities: Sequence[str], read: Read
+    job: TensorJob, named: Sequence[tuple[str, Tensor]], facts: Facts | None, read: Read
 ) -> None:
     """Look at the sources of a method in whose results nobody would see that one of them is broken."""
-    for tensor, identity in zip(tensors, identities, strict=True):
+    for identity, tensor in named:
         name = f"finite\n{job.name}\n{identity}"
         if facts is not None and facts.get(name) is not None:
             continue

@@ -149,7 +149,7 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: 
 
 def identity(plan: Plan) -> str:
     """What a merge's weights depend on: recipe, sizes and times of the sources' files, and this version."""
-    stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.read)]
+    stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.weights_of)]
     text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps])
     return hashlib.sha256(text.encode()).hexdigest()
 

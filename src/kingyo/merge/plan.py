@@ -77,7 +77,7 @@ class Plan:
     unmatched: tuple[Unmatched, ...] = ()
 
     @property
-    def read(self) -> frozenset[str]:
+    def weights_of(self) -> frozenset[str]:
         """The references of the models whose weights are read."""
         found = {each for job in self.jobs for each in job.sources}
         return frozenset(found | {job.base.reference for job in self.jobs if job.base is not None})
