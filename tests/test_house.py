@@ -18,6 +18,7 @@ PACKAGE = Path(kingyo.__file__).parent
 FLOORS: dict[str, float] = {
     "atomic": 0.0,
     "errors": 0.0,
+    "late": 0.0,
     "documents": 0.1,
     "types": 0.1,
     "strict": 0.1,

@@ -11,17 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-import torch
-from torch import Tensor
-
 from kingyo.checkpoints.files import read_config, read_json, read_weights
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
-from kingyo.checkpoints.mapping import MappedFiles, map_tensor
+from kingyo.checkpoints.mapping import MappedFiles, map_bytes, map_tensor
 from kingyo.checkpoints.quantised import refuse_quantised
 from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
+from kingyo.kernels.raw import RawTensor, letter_of
+from kingyo.late import Tensor, torch
 
 __all__ = ["Checkpoint", "check_finite", "read_checkpoint", "read_json"]
 
@@ -93,6 +92,17 @@ class Checkpoint:
             KingyoError: it has no such tensor, and none that is tied to it.
         """
         return self._read(name, map_tensor)
+
+    def read_raw(self, name: str) -> Tensor:
+        """``read``, for who only hands a tensor on to compiled passes: without torch where that can be.
+
+        Returns:
+            A ``RawTensor``, or what ``read`` returns of a dtype that compiled passes do not know.
+        """
+        info = self.tensors[self.home(name) or name]
+        if letter_of(info.dtype) is None or not info.n_elements or info.start % info.element_size:
+            return self.read(name)
+        return RawTensor(map_bytes(info), info.dtype, info.shape).as_tensor()
 
     def read_from(self, name: str, files: MappedFiles) -> Tensor:
         """The same, of files that stay mapped."""

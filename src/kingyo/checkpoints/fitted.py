@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
-from torch import Tensor
-
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.errors import KingyoError, suggest
+from kingyo.late import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

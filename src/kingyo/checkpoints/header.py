@@ -76,6 +76,11 @@ class TensorInfo:
         return self.n_elements * _WIDTHS[self.dtype]
 
     @property
+    def element_size(self) -> int:
+        """How many bytes one of them takes."""
+        return _WIDTHS[self.dtype]
+
+    @property
     def is_floating(self) -> bool:
         """Whether it holds floating-point numbers (and so can be merged)."""
         return "float" in self.dtype

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import cast
 
-import torch
-from torch import Tensor
-
 from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.matching import match
 from kingyo.checkpoints.update import Change, wide
+from kingyo.late import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

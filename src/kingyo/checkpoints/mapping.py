@@ -11,11 +11,12 @@ from __future__ import annotations
 import mmap
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.errors import KingyoError
+from kingyo.late import Tensor, torch
 
 
 class MappedFiles:
@@ -50,6 +51,19 @@ def map_tensor(info: TensorInfo) -> Tensor:
         return torch.empty(info.shape, dtype=getattr(torch, info.dtype))
     lead = info.start % mmap.ALLOCATIONGRANULARITY
     return _view(info, _map(info, lead + info.n_bytes, info.start - lead), lead)
+
+
+def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
+    """The bytes of a tensor, as ``map_tensor`` maps them: without torch, and of any dtype.
+
+    Raises:
+        KingyoError: see ``map_tensor``.
+    """
+    if info.n_elements == 0:
+        return np.empty(0, dtype=np.uint8)
+    lead = info.start % mmap.ALLOCATIONGRANULARITY
+    pages = _map(info, lead + info.n_bytes, info.start - lead)
+    return np.frombuffer(pages, dtype=np.uint8, count=info.n_bytes, offset=lead)
 
 
 def _map(info: TensorInfo, length: int, offset: int) -> mmap.mmap:

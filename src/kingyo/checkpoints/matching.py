@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 
-import torch
-
 from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.header import TensorInfo
@@ -19,6 +17,7 @@ from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.mapping import map_tensor
 from kingyo.checkpoints.update import Change, Update
 from kingyo.errors import KingyoError
+from kingyo.late import torch
 
 _PREFIX = "base_model.model."
 _PART = re.compile(

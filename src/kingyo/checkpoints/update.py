@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
-import torch
-from torch import Tensor
-
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.mapping import map_tensor
+from kingyo.late import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,19 +15,14 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
-
-import torch
-from torch import Tensor
 
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.companions import config_of, copy_companions, write_json
 from kingyo.checkpoints.partial import PartialFolder, unwritable
 from kingyo.checkpoints.shards import OutTensor, index_of, lay_out
 from kingyo.errors import KingyoError
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from kingyo.kernels.raw import bytes_of
+from kingyo.late import Tensor
 
 MAX_SHARD_BYTES = 5_000_000_000
 _BLOCK = 1 << 26  # bytes; so many go to disk at once
@@ -125,8 +120,7 @@ class CheckpointWriter:
             numbers: a contiguous vector in the tensor's dtype.
         """
         shard, start = self._place[name]
-        raw = cast("Buffer", numbers.view(torch.uint8).numpy())
-        view = memoryview(raw) if numbers.numel() else memoryview(b"")
+        view = memoryview(bytes_of(numbers)) if numbers.numel() else memoryview(b"")
         place = start + first * numbers.element_size()
         try:
             while view:

@@ -11,11 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from kingyo.kernels.blocks import Span, add_rows, column, rows
 from kingyo.kernels.keep import Keep, Limit
+from kingyo.late import Tensor, torch
 
 SMALLEST_DIVISOR = 1e-8
 

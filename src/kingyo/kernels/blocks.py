@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from kingyo.late import Tensor, torch
 
 BLOCK = 1 << 15  # larger ones make the C library return their memory after each operation: page faults
 LANES = 32

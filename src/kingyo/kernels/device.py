@@ -1,7 +1,7 @@
-"""Blends on another device than the processor: the reference, on copies of their tensors there.
+"""Blends of other tensors: on another device than the processor, or torch's where they were raw memory.
 
 What is measured of the sources is measured where they lie, on the processor; the pass over all weights, which
-every candidate repeats, runs beside the live model.
+every candidate repeats, runs beside the live model, by the reference.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from torch import Tensor
-
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.keep import KNOWN, Drawn, Keep, RankedChance
+from kingyo.kernels.raw import RawTensor, as_torch
+from kingyo.late import Tensor
 
 Copy = Callable[[Tensor], Tensor]
 """A tensor -> the same on the device."""
@@ -27,6 +27,15 @@ def moved(blend: Blend, copy: Copy) -> Blend | None:
             return None
         terms.append(replace(term, source=copy(term.source), keep=_moved(keep, copy)))
     return replace(blend, terms=tuple(terms), base=None if blend.base is None else copy(blend.base))
+
+
+def in_torch(blend: Blend) -> Blend:
+    """The same blend for the reference, which computes with torch: none of its tensors is raw."""
+    tensors = (*(term.source for term in blend.terms), blend.base)
+    if not any(isinstance(each, RawTensor) for each in tensors):
+        return blend
+    terms = tuple(replace(term, source=as_torch(term.source)) for term in blend.terms)
+    return replace(blend, terms=terms, base=None if blend.base is None else as_torch(blend.base))
 
 
 def _moved(keep: Keep | None, copy: Copy) -> Keep | None:

@@ -6,8 +6,8 @@ import ctypes
 import struct
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
+from kingyo.kernels.raw import letter_of
+from kingyo.late import Tensor
 
 
 def _bfloat16(address: int) -> float:
@@ -22,10 +22,10 @@ def _float32(address: int) -> float:
     return ctypes.c_float.from_address(address).value
 
 
-_READERS: dict[torch.dtype, tuple[Callable[[int], float], int]] = {
-    torch.bfloat16: (_bfloat16, 2),
-    torch.float16: (_float16, 2),
-    torch.float32: (_float32, 4),
+_READERS: dict[str | None, tuple[Callable[[int], float], int]] = {
+    "b": (_bfloat16, 2),
+    "h": (_float16, 2),
+    "f": (_float32, 4),
 }
 
 
@@ -39,7 +39,7 @@ def entry(tensor: Tensor, place: int) -> float:
     """The entry of a flattened tensor at a place, from 0 to its number of entries less one."""
     if not 0 <= place < tensor.numel():
         raise IndexError(place)
-    reader = _READERS.get(tensor.dtype)
+    reader = _READERS.get(letter_of(tensor.dtype))
     if reader is None or not tensor.is_cpu or not tensor.is_contiguous():
         return float(tensor.reshape(-1)[place].item())
     read, size = reader

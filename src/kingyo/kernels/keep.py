@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.noise import N_CHANCES, uniform
+from kingyo.late import Tensor, torch
 
 
 @dataclass(frozen=True, kw_only=True)

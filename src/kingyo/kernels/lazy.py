@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
-from torch import Tensor
-
 from kingyo.kernels.blocks import Span, spans
+from kingyo.late import Tensor, torch
 
 
 @runtime_checkable
@@ -45,7 +43,7 @@ class Elementwise:
 
 def whole(result: Tensor | Lazy) -> Tensor:
     """All of a result: a tensor as it is, anything else by the reference, as a new float32 tensor."""
-    if isinstance(result, Tensor):
+    if isinstance(result, torch.Tensor):
         return result
     out = torch.empty(result.shape, dtype=torch.float32)
     for span in spans(out.numel()):

@@ -12,12 +12,11 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kingyo.kernels.blocks import BLOCK, Span, add_rows, block_sums, spans
 from kingyo.kernels.differences import differences
+from kingyo.late import Tensor, torch
 
 Line = Literal["row", "column"]
 Floats = NDArray[np.float64]

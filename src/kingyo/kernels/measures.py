@@ -10,17 +10,17 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kingyo.kernels import reference
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span
+from kingyo.kernels.device import in_torch
 from kingyo.kernels.elements import difference
 from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
 from kingyo.kernels.packed import cuts, pack
 from kingyo.kernels.passes import by_spans, is_compiled
+from kingyo.late import Tensor, torch
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -29,11 +29,11 @@ Order = reference.Order
 
 _CHUNK = 1 << 12
 _WRITTEN = {
-    "g": torch.float32,
-    "2": torch.float32,
-    "a": torch.float32,
-    "k": torch.bfloat16,
-    "kw": torch.bfloat16,
+    "g": "f",
+    "2": "f",
+    "a": "f",
+    "k": "b",
+    "kw": "b",
 }
 """Sums are written nowhere, but a pass that would write bfloat16 may take entries in pairs, in another order:
 what is rounded to a grain has the same sum in any.
@@ -57,6 +57,11 @@ def gram(tensors: Sequence[Tensor], base: Tensor | None = None) -> Floats:
 def magnitude(source: Tensor, base: Tensor) -> float:
     """Σ|θ - θ₀|."""
     return float(_sums(_blend([source], base), "a", 1)[0])
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinity: float32 never add up to infinity in float64."""
+    return math.isfinite(_sums(_blend([tensor], None), "a", 1)[0])
 
 
 def kept_magnitude(source: Tensor, base: Tensor, keep: Keep, whole: float) -> float:
@@ -228,7 +233,7 @@ def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats, rounder: fl
             fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)], rounder)
         start = min(odd + BLOCK, span[1])
         if odd < span[1]:
-            blocks[odd // BLOCK] = reference.sums_of_block(blend, (odd, start), what, rounder)
+            blocks[odd // BLOCK] = reference.sums_of_block(in_torch(blend), (odd, start), what, rounder)
 
 
 def _counts(blend: Blend, switches: str) -> Counts:

@@ -16,9 +16,9 @@ import hashlib
 from functools import lru_cache
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from kingyo.late import Tensor, torch
 
 N_CHANCES = 1 << 16
 """How many values a random number has."""

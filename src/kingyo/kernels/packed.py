@@ -9,15 +9,14 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kingyo.kernels.blend import SMALLEST_DIVISOR, Blend
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.keep import KNOWN, Band, Chance, Drawn, Keep, Limit, RankedChance
+from kingyo.kernels.raw import letter_of
+from kingyo.late import Tensor
 
-_LETTERS = {torch.bfloat16: "b", torch.float16: "h", torch.float32: "f"}
 _LARGEST_FINITE = {"b": 0x7F7F8000, "h": 0x477FF000, "f": 0x7F800000}
 """Bits of the first float32 that each dtype rounds to infinity."""
 MOST_SOURCES = 16
@@ -56,7 +55,7 @@ def can_be_packed(blend: Blend, out: Tensor | None = None) -> bool:
     tensors = [*(term.source for term in blend.terms), blend.base, out]
     return (
         0 < len(blend.terms) <= MOST_SOURCES
-        and all(each is None or (each.is_cpu and each.dtype in _LETTERS) for each in tensors)
+        and all(each is None or (each.is_cpu and letter_of(each.dtype) is not None) for each in tensors)
         and all(term.keep is None or type(term.keep) in KNOWN for term in blend.terms)
     )
 
@@ -66,16 +65,16 @@ def has_nan(worst: int) -> bool:
     return worst > _LARGEST_FINITE["f"]
 
 
-def overflows(worst: int, dtype: torch.dtype) -> bool:
+def overflows(worst: int, letter: str) -> bool:
     """Whether the bits of the largest magnitude are NaN, infinite, or become so in a dtype."""
-    return worst >= _LARGEST_FINITE[_LETTERS[dtype]]
+    return worst >= _LARGEST_FINITE[letter]
 
 
 def pack(
     blend: Blend,
     span: Span,
     address: int = 0,
-    out: torch.dtype = torch.float32,
+    out: str = "f",
     switches: str = "",
 ) -> Iterator[tuple[Packed, Span]]:
     """Split a span of a blend into passes: a limit's comparison changes where its last equal entry is.
@@ -84,10 +83,10 @@ def pack(
         blend: what to compute or to measure.
         span: which elements.
         address: where element 0 of the output is, or would be.
-        out: the output's dtype.
+        out: the letter of the output's dtype.
         switches: further ones, see ``fused``.
     """
-    packed, limits = _pack(blend, address, _LETTERS[out], switches), _limits(blend)
+    packed, limits = _pack(blend, address, out, switches), _limits(blend)
     if not limits:
         yield packed, span
         return
@@ -128,7 +127,7 @@ def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
     held: list[Tensor] = []
     addresses = [0, address % 2**64]
     if base is not None:
-        base, on = base.contiguous(), _LETTERS[base.dtype]
+        base, on = base.contiguous(), _letter(base)
         held.append(base)
         addresses[0] = base.data_ptr()
     numbers = [blend.scale, 0.0]  # limits come later
@@ -140,7 +139,7 @@ def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
         source = term.source.contiguous()
         held.append(source)
         addresses.append(source.data_ptr())
-        dtypes += _LETTERS[source.dtype]
+        dtypes += _letter(source)
         kinds += letter
         numbers += (term.factor, term.share, first, second)
         keys += key
@@ -149,6 +148,12 @@ def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
             held.append(table)
     text = f"{dtypes}/{on}/{out}/{kinds}/{switches}{_switches(blend)}"
     return Packed(text, addresses + tables, numbers, keys, held)
+
+
+def _letter(tensor: Tensor) -> str:
+    found = letter_of(tensor.dtype)
+    assert found is not None
+    return found
 
 
 def _switches(blend: Blend) -> str:
@@ -189,7 +194,7 @@ def _kept(keep: Keep | None) -> _Kept:
     if isinstance(keep, Drawn):
         return _Kept("d", table=keep.bits)
     assert isinstance(keep, RankedChance)
-    letter = "r" if keep.ranks.dtype == torch.uint16 else "t"
+    letter = "r" if keep.ranks.element_size() == 2 else "t"
     return _Kept(
         letter.upper() if keep.inverse else letter, keep.least, keep.step, key=keep.key, table=keep.ranks
     )

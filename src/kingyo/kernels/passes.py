@@ -17,13 +17,14 @@ from threading import Semaphore
 from typing import TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, Span, spans
+from kingyo.kernels.device import in_torch
 from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.packed import Packed, can_be_packed, has_nan, overflows, pack
+from kingyo.kernels.raw import as_torch, letter_of
+from kingyo.late import Tensor, torch
 
 T = TypeVar("T")
 _LEAST_PER_THREAD = 8 * BLOCK
@@ -130,17 +131,18 @@ class Filling:
 
     def by_reference(self) -> bool:
         """The same, by the reference."""
-        finite = True
-        size = BLOCK if self.out.is_cpu or not isinstance(self.result, Blend) else _ON_DEVICE
+        finite, out = True, as_torch(self.out)
+        result = in_torch(self.result) if isinstance(self.result, Blend) else self.result
+        size = BLOCK if out.is_cpu or not isinstance(result, Blend) else _ON_DEVICE
         for start, stop in spans(self.span[1] - self.span[0], size):
-            part = self.out[start:stop].copy_(self._block((self.span[0] + start, self.span[0] + stop)))
+            span = self.span[0] + start, self.span[0] + stop
+            part = out[start:stop].copy_(
+                result.reshape(-1)[span[0] : span[1]]
+                if isinstance(result, torch.Tensor)
+                else result.block(span)
+            )
             finite = finite and bool(torch.isfinite(part).all())
         return finite
-
-    def _block(self, span: Span) -> Tensor:
-        if isinstance(self.result, Tensor):
-            return self.result.reshape(-1)[span[0] : span[1]]
-        return self.result.block(span)
 
 
 class Work:
@@ -211,7 +213,7 @@ def _finite(fillings: Sequence[Filling], worst: Sequence[tuple[int, int]]) -> li
     for i, filling in enumerate(fillings):
         bits = largest[i] if filling.passes else 0
         is_done = filling.passes is not None and not has_nan(bits)
-        found.append(not overflows(bits, filling.out.dtype) if is_done else filling.by_reference())
+        found.append(not overflows(bits, _letter(filling.out)) if is_done else filling.by_reference())
     return found
 
 
@@ -271,8 +273,12 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
     if not isinstance(result, Blend) or not is_compiled(result, out):
         return Filling(result=result, span=span, out=out)
     first = out.data_ptr() - span[0] * out.element_size()
-    passes = tuple(pack(result, span, first, out.dtype))
+    passes = tuple(pack(result, span, first, _letter(out)))
     return Filling(result=result, span=span, out=out, passes=passes)
+
+
+def _letter(out: Tensor) -> str:
+    return letter_of(out.dtype) or "f"
 
 
 def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:

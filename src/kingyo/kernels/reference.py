@@ -9,14 +9,13 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kingyo.kernels.blend import Blend, Term, variance
 from kingyo.kernels.blocks import BLOCK, Span, block_sums, rows, spans
 from kingyo.kernels.keep import Drawn, Keep, Limit
 from kingyo.kernels.noise import N_CHANCES, uniform
+from kingyo.late import Tensor, torch
 
 Floats = NDArray[np.float64]
 Ranks = NDArray[np.uint16] | NDArray[np.int32]

@@ -10,12 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
-from torch import Tensor
-
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.kinds import is_vocabulary
 from kingyo.errors import KingyoError
+from kingyo.late import Tensor, torch
 from kingyo.merge.derived import DerivedCheckpoint
 from kingyo.merge.sources import Sources, tokenizer_choice
 from kingyo.recipe import Recipe

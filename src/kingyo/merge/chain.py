@@ -9,11 +9,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from weakref import finalize
 
-from torch import Tensor
-
 from kingyo.checkpoints import Checkpoint, TensorInfo, open_checkpoint
 from kingyo.checkpoints.companions import copy_companions
 from kingyo.errors import KingyoError, suggest
+from kingyo.late import Tensor
 from kingyo.merge.compute import compute
 from kingyo.merge.derived import PlannedCheckpoint
 from kingyo.merge.plan import Plan, plan

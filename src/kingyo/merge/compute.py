@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.kernels import Lazy
-from kingyo.kernels.blocks import spans
 from kingyo.kernels.facts import Facts
+from kingyo.kernels.measures import is_finite
 from kingyo.kernels.passes import write
+from kingyo.kernels.raw import as_torch
+from kingyo.late import Tensor, torch
 from kingyo.merge.plan import TensorJob
 from kingyo.methods import TensorContext, hides_nonfinite
-
-_LOOKED_AT = 1 << 20  # elements at once
 
 Read = Callable[[str, str], Tensor]
 """Model reference, tensor name -> the tensor as stored."""
@@ -81,24 +79,17 @@ def _check_hidden(
         name = f"finite\n{job.name}\n{identity}"
         if facts is not None and facts.get(name) is not None:
             continue
-        flat = tensor.reshape(-1)
-        parts = (flat[start:stop] for start, stop in spans(flat.numel(), _LOOKED_AT))
-        if not all(_is_finite(part) for part in parts):
+        if not is_finite(tensor):
             raise not_finite(job, read)
         if facts is not None:
             facts.put(name, np.ones(1))
-
-
-def _is_finite(part: Tensor) -> bool:
-    """A finite sum has finite parts, and is found faster than they are."""
-    return bool(torch.isfinite(part.sum(dtype=torch.float32))) or bool(torch.isfinite(part).all())
 
 
 def not_finite(job: TensorJob, read: Read) -> KingyoError:
     """What to say of a result with NaN or infinity in it: which model is broken, if one is."""
     inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
     for each in inputs:
-        if not bool(torch.isfinite(read(each.reference, each.tensor)).all()):
+        if not bool(torch.isfinite(as_torch(read(each.reference, each.tensor))).all()):
             return KingyoError(
                 f"{each.reference}: {each.tensor}",
                 expected="finite weights",

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torch import Tensor
-
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.fitted import FittedCheckpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.errors import KingyoError, suggest
+from kingyo.late import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

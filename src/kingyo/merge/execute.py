@@ -7,20 +7,21 @@ threads changes a bit, but for methods that say so (``methods.reproduces``).
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
-from torch import Tensor
-
 from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
-from kingyo.kernels.facts import Facts
-from kingyo.kernels.passes import Filling, Running, Work, by_spans, running, write
+from kingyo.kernels.packed import MOST_SOURCES
+from kingyo.kernels.passes import Filling, Running, Work, by_spans, has_compiler, running, write
+from kingyo.late import Tensor, is_loaded, torch
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
+from kingyo.methods import hands_on
 
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
@@ -61,34 +62,61 @@ class How:
 
 
 def execute(
-    jobs: Sequence[TensorJob], read: Read, sink: Sink, facts: Facts | None = None, how: How | None = None
+    jobs: Sequence[TensorJob], read: Read, sink: Sink, how: How | None = None, raw: Read | None = None
 ) -> None:
     """Run jobs, part after part of their tensors.
+
+    Args:
+        jobs: what is computed.
+        read: reads tensors.
+        sink: where results go.
+        how: threads and the like.
+        raw: reads tensors for jobs that only hand them on to compiled passes; as ``read`` when None.
 
     Raises:
         KingyoError: see ``compute``; jobs before it are done, others may be.
     """
     chosen = how or How()
-    threads = chosen.threads or torch.get_num_threads()
-    with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads) as here:
+    is_compiled = compiles(jobs, chosen)
+
+    def run(job: TensorJob) -> None:
+        reads = raw if raw is not None and is_compiled and is_handed_on(job) else read
+        _run(job, result(job, reads, nonfinite=chosen.nonfinite), sink, chosen, read)
+
+    with _no_grad(), running(compiled=is_compiled, threads=chosen.threads or n_threads()) as here:
         for group in _groups(jobs):
             if len(group) == 1:
-                _run(group[0], result(group[0], read, facts, nonfinite=chosen.nonfinite), sink, chosen, read)
+                run(group[0])
             else:
-                _side_by_side(
-                    group,
-                    here,
-                    lambda job: _run(
-                        job, result(job, read, facts, nonfinite=chosen.nonfinite), sink, chosen, read
-                    ),
-                )
+                _side_by_side(group, here, run)
+
+
+def n_threads() -> int:
+    """How many threads compute when nobody says: as many as torch uses, or would use."""
+    if is_loaded():
+        return torch.get_num_threads()
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(told) if told.isdecimal() and int(told) else len(os.sched_getaffinity(0))
+
+
+def _no_grad() -> AbstractContextManager[object]:
+    """Without torch there is no gradient to record."""
+    return torch.no_grad() if is_loaded() else nullcontext()
+
+
+def is_handed_on(job: TensorJob) -> bool:
+    """Whether no tensor of a job is computed with, but by compiled passes, if they run."""
+    n_inputs = len(job.inputs)
+    return job.method is not None and n_inputs <= MOST_SOURCES and hands_on(job.method, job.values)
 
 
 def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
     """Whether jobs run by compiled code."""
     if how.compiled is not None:
         return how.compiled
-    return "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM
+    if "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM:
+        return True
+    return has_compiler() and not is_loaded() and all(map(is_handed_on, jobs))  # to load torch takes longer
 
 
 def fill(
@@ -109,7 +137,7 @@ def fill(
         how: threads and the like.
     """
     chosen = how or How()
-    threads = chosen.threads or torch.get_num_threads()
+    threads = chosen.threads or n_threads()
     ready: list[tuple[TensorJob, Filling]] = []
     begun: list[tuple[Sequence[tuple[TensorJob, Filling]], Work]] = []
     held, seen = 0, 0
@@ -125,7 +153,7 @@ def fill(
             for (job, filling), is_finite in zip(done, work.end(), strict=True):
                 end(job, filling, is_finite)
 
-    with torch.no_grad(), running(compiled=compiles(jobs, chosen), threads=threads):
+    with _no_grad(), running(compiled=compiles(jobs, chosen), threads=threads):
         try:
             for job in jobs:
                 filling, n_bytes = prepared(job)

@@ -10,9 +10,6 @@ from pathlib import Path
 from threading import local
 from typing import Protocol
 
-import torch
-from torch import Tensor
-
 from kingyo import __version__
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.companions import CODE
@@ -23,6 +20,8 @@ from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
 from kingyo.errors import KingyoError
 from kingyo.kernels.blocks import Span
+from kingyo.kernels.raw import RawTensor, letter_of
+from kingyo.late import Tensor, torch
 from kingyo.merge.derived import on_disk, stamp
 from kingyo.merge.execute import How, execute
 from kingyo.merge.plan import Plan, TensorJob
@@ -140,7 +139,7 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: 
     for shard, jobs in _by_shard(plan, writer):
         if not writer.is_finished(shard):
             writer.begin(shard)
-            execute(jobs, plan.sources.read, _File(writer, watch), None, how)  # one merge shares no measures
+            execute(jobs, plan.sources.read, _File(writer, watch), how, plan.sources.read_raw)
             plan.sources.check_unchanged()  # it may have been read from files of both
             writer.finish(shard)
         if watch is not None:
@@ -173,11 +172,13 @@ class _File:
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
         """See ``Sink``."""
-        dtype, n = getattr(torch, job.dtype), span[1] - span[0]
-        found: Tensor | None = getattr(self._memory, "buffer", None)
-        if found is None or found.dtype != dtype or found.numel() < n:
-            found = self._memory.buffer = torch.empty(n, dtype=dtype)
-        return found[:n]
+        n = span[1] - span[0]
+        if letter_of(job.dtype) is None:
+            return torch.empty(n, dtype=getattr(torch, job.dtype))
+        found: RawTensor | None = getattr(self._memory, "buffer", None)
+        if found is None or found.dtype != job.dtype or found.numel() < n:
+            found = self._memory.buffer = RawTensor.empty(n, job.dtype)
+        return found[:n].as_tensor()
 
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
         """See ``Sink``."""

@@ -6,13 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
 from kingyo.errors import KingyoError
 from kingyo.kernels import Blend, Lazy, RankedChance
 from kingyo.kernels.device import moved
 from kingyo.kernels.passes import Filling, prepare
+from kingyo.late import Tensor, torch
 from kingyo.merge.compute import not_finite, result
 from kingyo.merge.execute import How, Prepared, fill
 from kingyo.merge.plan import Plan, TensorJob
@@ -65,7 +63,7 @@ class _Live:
         inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
         n_computed = sum(not self._sources.is_mapped(each.reference) for each in inputs)
         n_bytes = 4 * math.prod(job.shape) * n_computed
-        if isinstance(merged, Tensor):
+        if isinstance(merged, torch.Tensor):
             return n_bytes + merged.nbytes
         if isinstance(merged, Blend):
             ranked = (each.keep.ranks for each in merged.terms if isinstance(each.keep, RankedChance))

@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.mapping import MappedFiles
@@ -18,6 +15,7 @@ from kingyo.checkpoints.reference import whole_model
 from kingyo.checkpoints.stamps import check_stamps
 from kingyo.errors import KingyoError
 from kingyo.kernels.facts import Facts
+from kingyo.late import Tensor, torch
 from kingyo.merge.derived import leaves
 from kingyo.recipe import Recipe, RecipeBook, renamed
 from kingyo.registry import whole_reference
@@ -75,6 +73,11 @@ class Sources(Mapping[str, Checkpoint]):
     def read(self, reference: str, tensor: str) -> Tensor:
         """Return a tensor as stored; never write to it."""
         return self._checkpoints[reference].read(tensor)
+
+    def read_raw(self, reference: str, tensor: str) -> Tensor:
+        """``read``, for who only hands tensors on to compiled passes; see ``Checkpoint.read_raw``."""
+        checkpoint = self._checkpoints[reference]
+        return checkpoint.read_raw(tensor) if self.is_mapped(reference) else checkpoint.read(tensor)
 
     def is_mapped(self, reference: str) -> bool:
         """Whether a model's large tensors are mapped from files; others are computed as they are read."""

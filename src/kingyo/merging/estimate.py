@@ -10,12 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.checkpoint import KEPT_BELOW
 from kingyo.merge import How, Plan, TensorJob
-from kingyo.merge.execute import LARGE, compiles
+from kingyo.merge.execute import LARGE, compiles, n_threads
 from kingyo.merging.checks import existing_parent
 from kingyo.merging.machine import Disk, cached, try_disk
 from kingyo.merging.reads import Reader, Reading
@@ -150,7 +148,7 @@ def _memory(
     costs: Mapping[tuple[object, ...], Cost],
     how: How,
 ) -> dict[str, int]:
-    threads = how.threads or torch.get_num_threads()
+    threads = how.threads or n_threads()
     needs = [(work.size, work.reading, _cost(work, costs).memory(work.size)) for work in works]
     whole = max((_needed(need) for need in needs if need[0] >= LARGE), key=sum, default=(0, 0))
     small = sorted((_needed(need) for need in needs if need[0] < LARGE), key=sum)[-threads:]

@@ -14,10 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from kingyo.kernels.blocks import Span
+from kingyo.late import Tensor, torch
 from kingyo.merge import How, TensorJob
 from kingyo.merge.execute import execute
 
@@ -112,7 +110,7 @@ def _run(job: TensorJob, dtypes: Sequence[str], shape: tuple[int, ...], how: How
 
     def work() -> float:
         begun = time.perf_counter()
-        execute([sample], lambda reference, _: tensors[reference], _Nowhere(), None, how)
+        execute([sample], lambda reference, _: tensors[reference], _Nowhere(), how)
         return time.perf_counter() - begun
 
     return _with_growth(work)

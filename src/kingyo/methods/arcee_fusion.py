@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kingyo.kernels import Elementwise
 from kingyo.kernels.blocks import Span, row_sums, spans
 from kingyo.kernels.differences import differences
 from kingyo.kernels.lines import along_rows
 from kingyo.kernels.select import order_statistics
+from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 

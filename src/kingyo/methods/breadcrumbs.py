@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from kingyo.kernels import Band, Blend, Keep
+from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import (
@@ -59,6 +58,10 @@ class Breadcrumbs:
 
     def hides_nonfinite(self, _values: MethodValues) -> bool:
         """See ``contract.hides_nonfinite``."""
+        return True
+
+    def hands_on(self, _values: MethodValues) -> bool:
+        """See ``contract.hands_on``."""
         return True
 
     def __call__(

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from kingyo.errors import KingyoError
 from kingyo.kernels import Elementwise
 from kingyo.kernels.blocks import Span, add_rows, column
 from kingyo.kernels.differences import differences
+from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA

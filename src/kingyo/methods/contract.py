@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, cast, runtime_checkable
 
-from torch import Tensor
-
 from kingyo.errors import KingyoError
 from kingyo.kernels import Lazy
 from kingyo.kernels.facts import Fact, Facts
 from kingyo.kernels.noise import key_of
+from kingyo.late import Tensor
 
 _LOOK_UP = "`kingyo list methods METHOD` says what it does."
 _DECLARED = ("name", "doc", "params", "needs_base", "min_sources", "max_sources", "stochastic")
@@ -209,9 +208,9 @@ class MergeMethod(Protocol):
     any number of threads. A method for which that does not hold declares ``reproduces``.
 
     Beside what stands here a method may declare ``takes_base: bool``, ``reproduces: Reproduces``,
-    ``guide: Guide``, ``check(values, n_sources)`` and ``hides_nonfinite(values)``: see the functions
-    ``takes_base``, ``reproduces``, ``guide_of``, ``check_together`` and ``hides_nonfinite``, which know what
-    holds when it does not.
+    ``guide: Guide``, ``check(values, n_sources)``, ``hides_nonfinite(values)`` and ``hands_on(values)``: see
+    the functions ``takes_base``, ``reproduces``, ``guide_of``, ``check_together``, ``hides_nonfinite`` and
+    ``hands_on``, which know what holds when it does not.
     """
 
     @property
@@ -316,6 +315,15 @@ def hides_nonfinite(method: MergeMethod, values: MethodValues) -> bool:
     """
     hides = cast("Callable[[MethodValues], bool] | None", getattr(method, "hides_nonfinite", None))
     return hides is not None and hides(values)
+
+
+def hands_on(method: MergeMethod, values: MethodValues) -> bool:
+    """Whether it computes with no tensor, but hands all on to ``kernels``: what it says, else not.
+
+    It looks at shapes, and returns a ``Blend``: then a merge does not wait until torch is imported.
+    """
+    hands = cast("Callable[[MethodValues], bool] | None", getattr(method, "hands_on", None))
+    return hands is not None and hands(values)
 
 
 def guide_of(method: MergeMethod) -> Guide | None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from kingyo.kernels import Blend, Chance, Keep
+from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, rescaling
@@ -53,6 +52,10 @@ class Dare:
     def hides_nonfinite(self, values: MethodValues) -> bool:
         """What is dropped by chance, but for the sum of magnitudes. See ``contract.hides_nonfinite``."""
         return not values.flag("rescale") or values.flag("rescale_by_density")
+
+    def hands_on(self, _values: MethodValues) -> bool:
+        """See ``contract.hands_on``."""
+        return True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

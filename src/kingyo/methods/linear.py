@@ -10,11 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor
-
 from kingyo.errors import KingyoError
 from kingyo.kernels import Blend
 from kingyo.kernels.blend import weighted_sum
+from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale
@@ -49,6 +48,10 @@ class Linear:
         """See ``check_together``."""
         if values.flag("normalize"):
             normalized(values.each("weight"))
+
+    def hands_on(self, _values: MethodValues) -> bool:
+        """See ``contract.hands_on``."""
+        return True
 
     def __call__(
         self,
@@ -102,6 +105,10 @@ class TaskArithmetic:
         when="Fine-tunes of one base on different tasks; the first to try, and the fastest to search.",
         source='Ilharco et al. 2023, "Editing models with task arithmetic" (arXiv 2212.04089)',
     )
+
+    def hands_on(self, _values: MethodValues) -> bool:
+        """See ``contract.hands_on``."""
+        return True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /

@@ -9,13 +9,11 @@ import math
 from collections.abc import Sequence
 from itertools import combinations
 
-import torch
-from torch import Tensor
-
 from kingyo.kernels import Lazy
 from kingyo.kernels.blend import SMALLEST_DIVISOR, weighted_sum
 from kingyo.kernels.lines import LineBlend, line_grams
 from kingyo.kernels.measures import gram
+from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Fact, Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.sphere import cosine
@@ -47,6 +45,10 @@ class ModelStock:
         source='Jang et al. 2024, "Model stock: All we need is just a few fine-tuned models" '
         "(arXiv 2403.19522)",
     )
+
+    def hands_on(self, values: MethodValues) -> bool:
+        """See ``contract.hands_on``."""
+        return not values.flag("filter_wise")
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from kingyo.kernels import Blend
 from kingyo.kernels.blend import weighted_sum
+from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 
@@ -35,6 +34,10 @@ class Passthrough:
         when="You stack layers of one or several models with slices, or scale some tensors of one model.",
         source="Community practice (frankenmerging); the name is mergekit's",
     )
+
+    def hands_on(self, _values: MethodValues) -> bool:
+        """See ``contract.hands_on``."""
+        return True
 
     def __call__(
         self,

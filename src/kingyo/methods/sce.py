@@ -9,12 +9,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 
 from kingyo.kernels import Blend, Limit, Term
 from kingyo.kernels.differences import varied
 from kingyo.kernels.facts import PASSING
 from kingyo.kernels.measures import energies, most_varied
+from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.task_vectors import kept_count
@@ -53,6 +53,10 @@ class Sce:
             "gives the base there.",
         ),
     )
+
+    def hands_on(self, _values: MethodValues) -> bool:
+        """See ``contract.hands_on``."""
+        return True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from kingyo.kernels import Blend
 from kingyo.kernels.blend import weighted_sum
 from kingyo.kernels.measures import gram
+from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 from kingyo.methods.sphere import cosine, shares
@@ -45,6 +44,10 @@ class Slerp:
             "right angle, and so sin(π(1-t)/2) θ₀.",
         ),
     )
+
+    def hands_on(self, _values: MethodValues) -> bool:
+        """See ``contract.hands_on``."""
+        return True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

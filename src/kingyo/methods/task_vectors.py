@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
-from torch import Tensor
 
 from kingyo.kernels import Blend, Chance, Drawn, Keep, Limit, RankedChance, Term
 from kingyo.kernels.blend import SMALLEST_DIVISOR
@@ -27,6 +26,7 @@ from kingyo.kernels.measures import (
     size_order,
 )
 from kingyo.kernels.noise import N_CHANCES
+from kingyo.late import Tensor
 from kingyo.methods.contract import MethodValues, Parameter, TensorContext
 
 WEIGHT = Parameter(

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from kingyo.kernels import Band, Blend, Keep
+from kingyo.late import Tensor
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, TensorContext
 from kingyo.methods.task_vectors import (
@@ -45,6 +44,10 @@ class Ties:
         "(arXiv 2306.01708)",
         differs=("Of equal magnitudes the first entries are kept; which ones mergekit keeps is left open.",),
     )
+
+    def hands_on(self, _values: MethodValues) -> bool:
+        """See ``contract.hands_on``."""
+        return True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
-
+from kingyo.late import Tensor
 from kingyo.vocabulary.choice import TokenizerChoice
 from kingyo.vocabulary.config import ConfigUpdate
 from kingyo.vocabulary.extend import extend

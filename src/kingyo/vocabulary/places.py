@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import torch
-
 from kingyo.errors import KingyoError, suggest
+from kingyo.late import torch
 from kingyo.vocabulary.choice import ModelToken, TokenizerChoice, Zero
 from kingyo.vocabulary.gather import Gathered
 from kingyo.vocabulary.models import Models

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from torch import Tensor
-
+from kingyo.late import Tensor
 from kingyo.vocabulary.build import Vocabulary
 
 

@@ -9,10 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
 from kingyo.errors import KingyoError
+from kingyo.late import Tensor, torch
 
 Place = tuple[tuple[str, int], ...]
 """Rows of models whose mean fills a row; a single one is copied, none means zeros."""

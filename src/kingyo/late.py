@@ -1,0 +1,42 @@
+"""torch, imported when something of it is first used: to import it takes longer than many a merge.
+
+``from kingyo.late import Tensor, torch`` stands for ``import torch`` wherever a command comes by that may do
+without; until then ``Tensor`` is a name for annotations, and of no use to ``isinstance``.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, ForwardRef
+
+__all__ = ["Tensor", "is_loaded", "torch"]
+
+
+class _Late:
+    """Stands for a module until something of it is used.
+
+    Args:
+        name: of the module.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> object:
+        found: object = getattr(import_module(self._name), attribute)
+        setattr(self, attribute, found)
+        return found
+
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = _Late("torch")
+    Tensor = ForwardRef("torch.Tensor")
+
+
+def is_loaded() -> bool:
+    """Whether anybody has imported torch."""
+    return "torch" in sys.modules
