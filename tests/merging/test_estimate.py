@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import TensorInfo
-from kingyo.checkpoints.mapping import map_tensor
+from kingyo.checkpoints.mapping import map_bytes, map_tensor
 from kingyo.merging import Request, estimate, survey, write
 from kingyo.merging.machine import cached, try_disk
 from kingyo.merging.reads import Reader
@@ -74,12 +74,17 @@ class TestBytes:
         assert found.error is None, found.error
         mapped: set[TensorInfo] = set()
 
-        def spy(info: TensorInfo) -> object:
-            mapped.add(info)
-            return map_tensor(info)
+        for module, read in (
+            ("checkpoint", map_tensor),
+            ("update", map_tensor),
+            ("checkpoint", map_bytes),
+        ):
 
-        for module in ("checkpoint", "update"):
-            monkeypatch.setattr(f"kingyo.checkpoints.{module}.map_tensor", spy)
+            def spy(info: TensorInfo, read: Callable[[TensorInfo], object] = read) -> object:
+                mapped.add(info)
+                return read(info)
+
+            monkeypatch.setattr(f"kingyo.checkpoints.{module}.{read.__name__}", spy)
         plan, reader = found.targets[0].plan, Reader(found.steps.plans)
         foretold = {info for job in plan.jobs for info in reader.job(plan, job).stored}
         write(found, found.targets[0])

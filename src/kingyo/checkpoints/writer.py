@@ -120,7 +120,7 @@ class CheckpointWriter:
             numbers: a contiguous vector in the tensor's dtype.
         """
         shard, start = self._place[name]
-        view = memoryview(bytes_of(numbers)) if numbers.numel() else memoryview(b"")
+        view = bytes_of(numbers).data if numbers.numel() else memoryview(b"")
         place = start + first * numbers.element_size()
         try:
             while view:

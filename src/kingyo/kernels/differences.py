@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from kingyo.kernels.blocks import Span, flatten, rows, spans
 from kingyo.kernels.passes import by_spans
-from kingyo.kernels.raw import RawTensor, as_torch
 from kingyo.late import Tensor, torch
 
 
@@ -34,54 +33,37 @@ def differences(tensors: Sequence[Tensor], base: Tensor | None) -> Callable[[Spa
 
 def varied(sources: Sequence[Tensor]) -> int:
     """How many entries are not equal in all sources."""
-    is_half = len({each.dtype for each in sources}) == 1 and sources[0].element_size() == 2
-    count = _odd_halves(sources) if is_half else _odd(sources)
-    return sum(by_spans(sources[0].numel(), count))
-
-
-def _counted(odd: Callable[[Span], NDArray[np.bool_]]) -> Callable[[Span], int]:
-    """Counts the odd entries of a span, block by block."""
+    vectors = flatten(sources)
+    is_half = len({each.dtype for each in vectors}) == 1 and vectors[0].element_size() == 2
 
     def count(span: Span) -> int:
-        parts = spans(span[1] - span[0])
-        return sum(int(np.count_nonzero(odd((span[0] + start, span[0] + stop)))) for start, stop in parts)
+        total = 0
+        for start, stop in spans(span[1] - span[0]):
+            here = [each[span[0] + start : span[0] + stop] for each in vectors]
+            odd = _odd_halves(here) if is_half else _odd(here)
+            total += int(np.count_nonzero(odd))
+        return total
 
-    return count
-
-
-def _odd(sources: Sequence[Tensor]) -> Callable[[Span], int]:
-    vectors = flatten([as_torch(each) for each in sources])
-
-    def odd(span: Span) -> NDArray[np.bool_]:
-        first, *others = (vector[span[0] : span[1]].float().numpy() for vector in vectors)
-        found = np.zeros(first.size, dtype=np.bool_)
-        for other in others:
-            found |= other != first
-        return found
-
-    return _counted(odd)
+    return sum(by_spans(vectors[0].numel(), count))
 
 
-def _odd_halves(sources: Sequence[Tensor]) -> Callable[[Span], int]:
+def _odd(vectors: Sequence[Tensor]) -> NDArray[np.bool_]:
+    first, *others = (vector.float().numpy() for vector in vectors)
+    odd = np.zeros(first.size, dtype=np.bool_)
+    for other in others:
+        odd |= other != first
+    return odd
+
+
+def _odd_halves(vectors: Sequence[Tensor]) -> NDArray[np.bool_]:
     """The same of numbers of 16 bits, as integers, which are compared side by side; but 0 equals -0."""
-    vectors = [_integers(each) for each in sources]
-
-    def odd(span: Span) -> NDArray[np.bool_]:
-        first, *others = (vector[span[0] : span[1]] for vector in vectors)
-        differ, some = np.zeros_like(first), first.copy()
-        for other in others:
-            differ |= other ^ first
-            some |= other
-        some &= 0x7FFF
-        return (differ != 0) & (some != 0)
-
-    return _counted(odd)
-
-
-def _integers(tensor: Tensor | RawTensor) -> NDArray[np.int16]:
-    if isinstance(tensor, RawTensor):
-        return tensor.memory.view(np.int16)
-    return tensor.reshape(-1).view(torch.int16).numpy()
+    first, *others = (vector.view(torch.int16).numpy() for vector in vectors)
+    differ, some = np.zeros_like(first), first.copy()
+    for other in others:
+        differ |= other ^ first
+        some |= other
+    some &= 0x7FFF
+    return (differ != 0) & (some != 0)
 
 
 def activity(sources: Sequence[Tensor], base: Tensor, eps: float) -> NDArray[np.int64]:

@@ -88,6 +88,13 @@ class RawTensor:
         return cast("Tensor", self)
 
 
+def empty_vector(n: int, dtype: str) -> Tensor:
+    """New memory for n numbers of a dtype, raw where compiled passes know it; they can be handed on."""
+    if letter_of(dtype) is None:
+        return torch.empty(n, dtype=getattr(torch, dtype))
+    return RawTensor.empty(n, dtype).as_tensor()
+
+
 def bytes_of(tensor: Tensor | RawTensor) -> NDArray[np.uint8]:
     """The bytes of a contiguous tensor on the processor, of the same memory."""
     if isinstance(tensor, RawTensor):

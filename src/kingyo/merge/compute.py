@@ -11,7 +11,7 @@ from kingyo.kernels import Lazy
 from kingyo.kernels.facts import Facts
 from kingyo.kernels.measures import is_finite
 from kingyo.kernels.passes import write
-from kingyo.kernels.raw import as_torch
+from kingyo.kernels.raw import RawTensor, as_torch
 from kingyo.late import Tensor, torch
 from kingyo.merge.plan import TensorJob
 from kingyo.methods import TensorContext, hides_nonfinite
@@ -34,8 +34,7 @@ def result(
     Raises:
         KingyoError: integers differ between the models, or a source is broken where nobody would see it.
     """
-    tensors = _read_each(job, read)
-    base = read(job.base.reference, job.base.tensor) if job.base is not None else None
+    tensors, base = _read_all(job, read)
     if job.method is None:
         return _same(job, tensors if base is None else [base, *tensors])
     identities = tuple(each.identity(job.name) for each in job.inputs)
@@ -49,13 +48,22 @@ def result(
     return job.method(tensors, base, job.values, context)
 
 
-def _read_each(job: TensorJob, read: Read) -> list[Tensor]:
-    """The inputs; what is named twice is read once, since reading may be a merge of its own."""
+def _read_all(job: TensorJob, read: Read) -> tuple[list[Tensor], Tensor | None]:
+    """The inputs and the base, all raw or none.
+
+    What is named twice is read once, since reading may be a merge of its own.
+    """
     names = [(each.reference, each.tensor) for each in job.inputs]
     if len(set(names)) == len(names):
-        return [read(*name) for name in names]
-    found = {name: read(*name) for name in dict.fromkeys(names)}
-    return [found[name] for name in names]
+        tensors = [read(*name) for name in names]
+    else:
+        found = {name: read(*name) for name in dict.fromkeys(names)}
+        tensors = [found[name] for name in names]
+    base = read(job.base.reference, job.base.tensor) if job.base is not None else None
+    kinds: set[type] = {type(each) for each in (*tensors, base) if each is not None}
+    if RawTensor in kinds and len(kinds) > 1:
+        return [as_torch(each) for each in tensors], None if base is None else as_torch(base)
+    return tensors, base
 
 
 def compute(job: TensorJob, read: Read, facts: Facts | None = None) -> Tensor:

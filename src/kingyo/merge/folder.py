@@ -20,8 +20,8 @@ from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
 from kingyo.errors import KingyoError
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.raw import RawTensor, letter_of
-from kingyo.late import Tensor, torch
+from kingyo.kernels.raw import empty_vector
+from kingyo.late import Tensor
 from kingyo.merge.derived import on_disk, stamp
 from kingyo.merge.execute import How, execute
 from kingyo.merge.plan import Plan, TensorJob
@@ -173,12 +173,11 @@ class _File:
     def place(self, job: TensorJob, span: Span) -> Tensor:
         """See ``Sink``."""
         n = span[1] - span[0]
-        if letter_of(job.dtype) is None:
-            return torch.empty(n, dtype=getattr(torch, job.dtype))
-        found: RawTensor | None = getattr(self._memory, "buffer", None)
-        if found is None or found.dtype != job.dtype or found.numel() < n:
-            found = self._memory.buffer = RawTensor.empty(n, job.dtype)
-        return found[:n].as_tensor()
+        dtype, found = getattr(self._memory, "dtype", None), getattr(self._memory, "buffer", None)
+        if found is None or dtype != job.dtype or found.numel() < n:
+            self._memory.dtype, found = job.dtype, empty_vector(n, job.dtype)
+            self._memory.buffer = found
+        return found[:n]
 
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
         """See ``Sink``."""

@@ -14,7 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kingyo.kernels.blocks import Span
+from kingyo.kernels.raw import RawTensor, as_torch, empty_vector, letter_of
 from kingyo.late import Tensor, torch
 from kingyo.merge import How, TensorJob
 from kingyo.merge.execute import execute
@@ -89,7 +93,7 @@ class _Nowhere:
     """A sink that keeps nothing."""
 
     def place(self, job: TensorJob, span: Span) -> Tensor:
-        return torch.empty(span[1] - span[0], dtype=getattr(torch, job.dtype))
+        return empty_vector(span[1] - span[0], job.dtype)
 
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
         pass
@@ -97,12 +101,12 @@ class _Nowhere:
 
 def _run(job: TensorJob, dtypes: Sequence[str], shape: tuple[int, ...], how: How) -> tuple[float, float]:
     """Seconds, and bytes of memory beside the made-up sources."""
-    generator = torch.Generator().manual_seed(0)
-    start = torch.randn(shape, generator=generator) * 0.02
+    generator, n = np.random.default_rng(0), math.prod(shape)
+    start = generator.standard_normal(n, dtype=np.float32) * np.float32(0.02)
     tensors: dict[str, Tensor] = {}
     for i, dtype in enumerate(dtypes):
-        moved = start + torch.randn(shape, generator=generator) * 0.002
-        tensors[f"input {i}"] = moved.to(getattr(torch, dtype))
+        moved = generator.standard_normal(n, dtype=np.float32) * np.float32(0.002)
+        tensors[f"input {i}"] = _stored(np.add(moved, start, dtype=np.float32), dtype, shape)
     names = iter(tensors)
     inputs = tuple(replace(each, reference=next(names)) for each in job.inputs)
     base = replace(job.base, reference=next(names)) if job.base is not None else None
@@ -110,10 +114,29 @@ def _run(job: TensorJob, dtypes: Sequence[str], shape: tuple[int, ...], how: How
 
     def work() -> float:
         begun = time.perf_counter()
-        execute([sample], lambda reference, _: tensors[reference], _Nowhere(), how)
+        execute(
+            [sample],
+            lambda reference, _: as_torch(tensors[reference]),
+            _Nowhere(),
+            how,
+            raw=lambda reference, _: tensors[reference],
+        )
         return time.perf_counter() - begun
 
     return _with_growth(work)
+
+
+def _stored(numbers: NDArray[np.float32], dtype: str, shape: tuple[int, ...]) -> Tensor:
+    """Numbers as a model may store them; how they are rounded is no matter here."""
+    if dtype == "bfloat16":
+        memory = (numbers.view(np.uint32) >> np.uint32(16)).astype(np.uint16).view(np.uint8)
+    elif dtype == "float16":
+        memory = numbers.astype(np.float16).view(np.uint8)
+    else:
+        memory = numbers.view(np.uint8)
+    if letter_of(dtype) is not None:
+        return RawTensor(memory, dtype, shape).as_tensor()
+    return as_torch(RawTensor(memory, "float32", shape)).to(getattr(torch, dtype))
 
 
 def _with_growth(work: Callable[[], float]) -> tuple[float, float]:

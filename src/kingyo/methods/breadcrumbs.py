@@ -60,9 +60,9 @@ class Breadcrumbs:
         """See ``contract.hides_nonfinite``."""
         return True
 
-    def hands_on(self, _values: MethodValues) -> bool:
-        """See ``contract.hands_on``."""
-        return True
+    def hands_on(self, values: MethodValues) -> bool:
+        """See ``contract.hands_on``. What is kept is summed by torch where a limit ends."""
+        return not values.flag("rescale")
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

@@ -54,9 +54,9 @@ class Sce:
         ),
     )
 
-    def hands_on(self, _values: MethodValues) -> bool:
-        """See ``contract.hands_on``."""
-        return True
+    def hands_on(self, values: MethodValues) -> bool:
+        """See ``contract.hands_on``. What is selected is counted, and summed where it ends, by torch."""
+        return values.number("select_topk") >= 1.0
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

@@ -45,9 +45,9 @@ class Ties:
         differs=("Of equal magnitudes the first entries are kept; which ones mergekit keeps is left open.",),
     )
 
-    def hands_on(self, _values: MethodValues) -> bool:
-        """See ``contract.hands_on``."""
-        return True
+    def hands_on(self, values: MethodValues) -> bool:
+        """See ``contract.hands_on``. What is kept is summed by torch where a limit ends."""
+        return not values.flag("rescale")
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /

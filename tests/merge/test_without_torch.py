@@ -1,0 +1,180 @@
+"""Merges of files that do not wait until torch is imported: in a process of their own, with the same bits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from kingyo.checkpoints import open_checkpoint
+from kingyo.kernels import Blend, Term
+from kingyo.kernels.measures import gram, is_finite
+from kingyo.kernels.passes import running, write
+from kingyo.kernels.raw import RawTensor, as_torch, bytes_of, letter_of
+from kingyo.merge import How, open_sources, plan, to_folder
+from kingyo.methods import METHODS, MethodValues, hands_on, takes_base
+from kingyo.recipe import Recipe
+from tests.models_on_disk import family, fine_tuned
+
+pytest.importorskip("numba")
+HANDED_ON: dict[str, dict[str, object]] = {
+    "linear": {"weight": 0.4},
+    "task_arithmetic": {"weight": 0.4},
+    "slerp": {"t": 0.3},
+    "model_stock": {},
+    "passthrough": {},
+    "ties": {"weight": 0.4, "density": 0.3},
+    "breadcrumbs": {"weight": 0.4, "density": 0.3},
+    "breadcrumbs_ties": {"weight": 0.4, "density": 0.3},
+    "dare_linear": {"weight": 0.4, "density": 0.3},
+    "dare_ties": {"weight": 0.4, "density": 0.3},
+    "sce": {"select_topk": 1.0},
+}
+COMMANDS = """
+import sys
+from pathlib import Path
+from kingyo.merging import Request, estimate, survey, write
+for line in sys.stdin.read().split():
+    recipe, out = map(Path, line.split("|"))
+    found = survey(Request(recipe=recipe, out=out))
+    estimate(found)
+    write(found, found.targets[0])
+    if "torch" in sys.modules:
+        sys.exit(f"{recipe.stem} imported torch")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base and three sources that tie their heads, as stored twice."""
+    root = tmp_path_factory.mktemp("models")
+    family(root, "qwen2", sources=3, dtype="bfloat16")
+    return root
+
+
+def written(method: str, **changes: object) -> dict[str, object]:
+    made = METHODS.get(method)
+    models = [f"source-{i}" for i in range(3)][: made.max_sources or 3]
+    base = {"base_model": "base"} if takes_base(made) else {}
+    parameters = HANDED_ON.get(method, {})
+    return {
+        "merge_method": method,
+        "models": [{"model": each} for each in models],
+        **base,
+        "parameters": parameters,
+        **changes,
+    }
+
+
+def test_whoever_hands_tensors_on_imports_no_torch(folder: Path, tmp_path: Path) -> None:
+    """Surveys, estimates and merges by all methods that say so; the reference has the same bits."""
+    for method in HANDED_ON:
+        (folder / f"{method}.yaml").write_text(yaml.safe_dump(written(method)))
+    lines = [f"{folder / method}.yaml|{tmp_path / method}" for method in HANDED_ON]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS], input="\n".join(lines), text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for method in HANDED_ON:
+        recipe = Recipe.from_dict(written(method))
+        out = tmp_path / f"{method} by reference"
+        to_folder(plan(recipe, open_sources(recipe, folder)), out, how=How(compiled=False))
+        assert same(out, tmp_path / method), method
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = (load_file(each / "model.safetensors") for each in (one, other))
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name].view(torch.int16), second[name].view(torch.int16)) for name in first
+    )
+
+
+def test_all_methods_that_say_so_are_tried_here() -> None:
+    said: set[str] = set()
+    for name in METHODS.names():
+        method = METHODS.get(name)
+        defaults = {each.name: each.default or 0.0 for each in method.params} | {"rescale": False}
+        if hands_on(method, MethodValues(shared=defaults)):
+            said.add(name)
+    assert said == HANDED_ON.keys()
+
+
+@pytest.mark.parametrize("method", ["linear", "sce", "breadcrumbs"])
+@pytest.mark.parametrize("dtype", ["float64", "float16", "float32"])
+def test_dtypes_that_passes_know_and_others(folder: Path, tmp_path: Path, method: str, dtype: str) -> None:
+    """One source has another dtype: its tensors are torch's where passes do not know it."""
+    own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
+    weights = {
+        name: each.to(getattr(torch, dtype)) for name, each in load_file(own / "model.safetensors").items()
+    }
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    written_ = written(method, models=[{"model": str(own)}, {"model": "source-1"}], dtype="bfloat16")
+    recipe = Recipe.from_dict(written_)
+    for compiled in (True, False):
+        to_folder(
+            plan(recipe, open_sources(recipe, folder)), tmp_path / str(compiled), how=How(compiled=compiled)
+        )
+    assert same(tmp_path / "True", tmp_path / "False")
+
+
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
+def test_nan_that_is_allowed_is_written_by_the_reference(folder: Path, tmp_path: Path, method: str) -> None:
+    own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
+    weights = load_file(own / "model.safetensors")
+    weights["model.norm.weight"][3] = torch.nan
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    recipe = Recipe.from_dict(written(method, models=[{"model": str(own)}, {"model": "source-1"}]))
+    for compiled in (True, False):
+        how = How(compiled=compiled, nonfinite=True)
+        to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / str(compiled), how=how)
+    assert same(tmp_path / "True", tmp_path / "False")
+    assert load_file(tmp_path / "True" / "model.safetensors")["model.norm.weight"].isnan().sum() == 1
+
+
+class TestRawTensor:
+    def test_is_read_where_passes_know_its_dtype(self, folder: Path) -> None:
+        model = open_checkpoint("source-0", folder)
+        for name in model.tensors:
+            raw = model.read_raw(name)
+            assert isinstance(raw, RawTensor)
+            assert torch.equal(as_torch(raw), model.read(name))
+            assert bytes_of(raw).tobytes() == bytes_of(model.read(name)).tobytes()
+
+    def test_is_the_same_memory_for_torch(self) -> None:
+        raw = RawTensor.empty(6, "float32")
+        as_torch(raw).copy_(torch.arange(6.0))
+        assert as_torch(raw[2:5]).tolist() == [2.0, 3.0, 4.0]
+        assert raw[2:5].data_ptr() == raw.data_ptr() + 8
+        as_torch(raw[2:5]).zero_()
+        assert as_torch(raw).tolist() == [0.0, 1.0, 0.0, 0.0, 0.0, 5.0]
+
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+    def test_is_measured_and_blended_as_a_tensor_is(self, dtype: str) -> None:
+        kind = getattr(torch, dtype)
+        generator = torch.Generator().manual_seed(0)
+        tensors = [torch.randn(70_000, generator=generator).to(kind) for _ in range(3)]
+        raw = [RawTensor(bytes_of(each), dtype, (70_000,)).as_tensor() for each in tensors]
+        with running(compiled=True):
+            assert np.array_equal(gram(raw[:2], raw[2]), gram(tensors[:2], tensors[2]))
+            assert is_finite(raw[0])
+            out = RawTensor.empty(70_000, dtype)
+            terms = tuple(Term(source=each, factor=0.3) for each in raw[:2])
+            blend = Blend(shape=(70_000,), terms=terms, base=raw[2])
+            assert write(blend, (0, 70_000), out.as_tensor())
+        expected = Blend(
+            shape=(70_000,),
+            terms=tuple(Term(source=each, factor=0.3) for each in tensors[:2]),
+            base=tensors[2],
+        ).block((0, 70_000))
+        assert torch.equal(as_torch(out), expected.to(kind))
+
+    def test_has_a_letter_by_name_and_by_torchs_dtype(self) -> None:
+        for name in ("bfloat16", "float16", "float32", "float64", "int8", "bool"):
+            assert letter_of(name) == letter_of(getattr(torch, name))
+        assert letter_of("float64") is None
