@@ -27,6 +27,7 @@ class Agreement:
     """Models that fit together as a recipe wants them.
 
     Attributes:
+        key: what tells it from all others of the same opened models.
         like: what the output is like, before layers are sliced.
         sources: the models, fitted; one that regions see differently is there several times.
         names: (region, reference) -> the reference among ``sources`` by which the region reads that model,
@@ -37,6 +38,7 @@ class Agreement:
         warnings: what bends the merge and does not break it, as sentences.
     """
 
+    key: str
     like: Checkpoint
     sources: Sources
     names: Mapping[tuple[str, str], str]
@@ -60,9 +62,7 @@ def agree(recipe: Recipe, found: Sequence[Region], opened: Sources) -> Agreement
         for region in found
     ]
     key = json.dumps([_like(recipe), dict(recipe.parts), recipe.resize, outlines])
-    if key not in opened.agreements:
-        opened.agreements[key] = _Agreeing(recipe, opened, key).run(found)
-    return opened.agreements[key]
+    return opened.once(("agreement", key), lambda: _Agreeing(recipe, opened, key).run(found))
 
 
 def _like(recipe: Recipe) -> str:
@@ -97,6 +97,7 @@ class _Agreeing:
             taken |= dict.fromkeys(names, as_read)
         is_changed = any(model is not self._opened.get(key) for key, model in self._models.items())
         return Agreement(
+            key=self._key,
             like=self._joined(),
             sources=self._opened.as_seen(self._models, self._key) if is_changed else self._opened,
             names=self._names,

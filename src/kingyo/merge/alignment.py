@@ -90,9 +90,7 @@ def align(recipe: Recipe, sources: Sources) -> Alignment | None:
     if choice is None:
         return None
     key = json.dumps([choice.to_dict(), recipe.chat_template, recipe.base_model, recipe.references])
-    if key not in sources.aligned:
-        sources.aligned[key] = _align(recipe, choice, sources, key)
-    return sources.aligned[key]
+    return sources.once(("alignment", key), lambda: _align(recipe, choice, sources, key))
 
 
 def template_files(recipe: Recipe, like: Checkpoint, sources: Mapping[str, Checkpoint]) -> dict[str, bytes]:

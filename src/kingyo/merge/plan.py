@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from kingyo.checkpoints import Checkpoint, TensorInfo, with_layers
+from kingyo.checkpoints import Checkpoint
 from kingyo.errors import KingyoError, suggest
-from kingyo.merge.agreement import Agreement, agree
+from kingyo.merge.agreement import agree
 from kingyo.merge.alignment import align, template_files
-from kingyo.merge.layers import Forms, LayerTensor, TensorInput, layer_tensors
-from kingyo.merge.pieces import Entry, Piece, Region, regions
+from kingyo.merge.layers import LayerTensor, TensorInput
+from kingyo.merge.outline import Outline, Place, outlined
+from kingyo.merge.pieces import Piece, Region, regions
 from kingyo.merge.sources import Sources, all_references
 from kingyo.merge.unmatched import Unmatched, unmatched
 from kingyo.merge.values import resolve
@@ -117,9 +118,10 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     _check_opened(recipe, sources)
     alignment = align(recipe, sources)
     agreement = agree(recipe, found, sources if alignment is None else alignment.sources)
-    maker = _Maker(recipe, method, found, agreement)
-    jobs = tuple(maker.jobs())
-    output, files = maker.output(jobs), None
+    outline = outlined(agreement, found)
+    pieces = {(region.name, i): piece for region in found for i, piece in enumerate(region.pieces)}
+    jobs = tuple(_jobs(recipe, method, pieces, outline))
+    output, files = outline.output, None
     if alignment is not None:
         output, files = replace(output, config=alignment.config(output)), alignment.files(output)
     elif recipe.chat_template is not None:
@@ -133,121 +135,49 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         vocabulary=None if alignment is None else alignment.vocabulary,
         tokenizer_files=files,
         differences=agreement.warnings,
-        unmatched=maker.unmatched(),
+        unmatched=unmatched(method, outline.varied(pieces)),
     )
 
 
-class _Maker:
-    """Makes the jobs of a plan, in the order of the model that the output is like."""
+class _Values:
+    """The values of tensors, those of a piece without gradients and filters resolved once."""
 
-    def __init__(
-        self, recipe: Recipe, method: MergeMethod, found: Sequence[Region], agreement: Agreement
-    ) -> None:
-        self._recipe = recipe
+    def __init__(self, method: MergeMethod) -> None:
         self._method = method
-        self._regions = {region.name: region for region in found}
-        self._agreement = agreement
-        self._infos: dict[str, TensorInfo] = {}
-        self._layers: dict[str, list[tuple[str, int]]] = {}
-        self._constant: dict[int, MethodValues] = {}
-        self._varied: dict[int, tuple[Piece, list[LayerTensor]]] = {}
+        self._constant: dict[Place, MethodValues] = {}
 
-    def jobs(self) -> Iterator[TensorJob]:
-        """One job for each tensor of the output."""
-        like, taken = self._agreement.like, self._agreement.taken
-        layout = like.layout
-        for info in like.tensors.values():
-            if info.name in taken:
-                inputs = (TensorInput(reference=taken[info.name], tensor=info.name),)
-                yield self._job(LayerTensor(name=info.name, info=info, inputs=inputs), None)
-                continue
-            region = self._regions[self._agreement.regions[info.name]]
-            if not region.is_sliced:
-                yield self._merge(info, region.name, region.pieces[0], layout.depth(info.name))
-                continue
-            stack, own = self._agreement.stacks[region.name], layout.stack(info.name)
-            if own is None or own.prefix != stack.prefix:
-                depth = layout.depth(info.name)
-                yield self._merge(info, region.name, region.pieces[-1 if depth > 0 else 0], depth)
-            elif region.name not in self._layers:
-                yield from self._slices(region, Forms(like, stack))
-
-    def unmatched(self) -> tuple[Unmatched, ...]:
-        """Filters that match no tensor of the jobs that were made."""
-        return unmatched(self._method, tuple(self._varied.values()))
-
-    def output(self, jobs: tuple[TensorJob, ...]) -> Checkpoint:
-        """What the output is like: the model itself, unless layers are sliced."""
-        like = self._agreement.like
-        if not self._layers:
-            return like
-        config = like.config
-        for name, picked in self._layers.items():
-            chosen = [(self._agreement.sources[reference].config, number) for reference, number in picked]
-            stack = self._agreement.stacks[name]
-            stack.check_order([number for _, number in picked])
-            config = with_layers(config, chosen, stack.part)
-        return Checkpoint(
-            reference=like.reference,
-            path=like.path,
-            config=config,
-            tensors={job.name: replace(self._infos[job.name], name=job.name) for job in jobs},
-            stem=like.stem,
-        )
-
-    def _merge(self, info: TensorInfo, region: str, piece: Piece, depth: float) -> TensorJob:
-        def read(entry: Entry) -> TensorInput:
-            seen = self._agreement.names[region, entry.reference]
-            return TensorInput(reference=seen, tensor=info.name)
-
-        tensor = LayerTensor(
-            name=info.name,
-            info=info,
-            inputs=tuple(read(entry) for entry in piece.merged),
-            base=piece.base and read(piece.base),
-            depth=depth,
-        )
-        return self._job(tensor, piece)
-
-    def _slices(self, region: Region, forms: Forms) -> Iterator[TensorJob]:
-        picked = self._layers[region.name] = []
-        for piece in region.pieces:
-            assert piece.n_layers is not None
-            for tensor in layer_tensors(piece, forms, len(picked), self._agreement.sources):
-                yield self._job(tensor, piece)
-            lead = piece.entries[0]
-            picked += [(lead.reference, lead.start + k) for k in range(piece.n_layers)]
-
-    def _job(self, tensor: LayerTensor, piece: Piece | None) -> TensorJob:
-        info = self._infos[tensor.name] = tensor.info
-        method = self._method if piece is not None and info.is_floating else None
-        if piece is not None and not piece.is_constant:
-            self._varied.setdefault(id(piece), (piece, []))[1].append(tensor)
-        stored = self._recipe.result_dtype or info.stored_dtype
-        return TensorJob(
-            name=tensor.name,
-            shape=info.shape,
-            dtype=stored if info.is_floating else info.dtype,
-            method=method,
-            inputs=tensor.inputs,
-            base=tensor.base,
-            values=MethodValues() if method is None or piece is None else self._values(piece, method, tensor),
-            seed=self._recipe.seed,
-            piece=piece,
-        )
-
-    def _values(self, piece: Piece, method: MergeMethod, tensor: LayerTensor) -> MethodValues:
-        """The values for one tensor: of a piece without gradients and filters they are resolved once."""
-        if piece.is_constant and id(piece) in self._constant:
-            return self._constant[id(piece)]
-        values = resolve(piece, method, tensor)
+    def of(self, tensor: LayerTensor, place: Place, piece: Piece) -> MethodValues:
+        if piece.is_constant and place in self._constant:
+            return self._constant[place]
+        values = resolve(piece, self._method, tensor)
         try:
-            check_together(method, values, len(piece.merged))
+            check_together(self._method, values, len(piece.merged))
         except KingyoError as error:
             raise (error if piece.is_constant else error.placed(tensor.name)) from None
         if piece.is_constant:
-            self._constant[id(piece)] = values
+            self._constant[place] = values
         return values
+
+
+def _jobs(
+    recipe: Recipe, method: MergeMethod, pieces: Mapping[Place, Piece], outline: Outline
+) -> Iterator[TensorJob]:
+    """One job for each tensor of the output, in the order of the model that it is like."""
+    values, nothing, result = _Values(method), MethodValues(), recipe.result_dtype
+    for tensor, place in outline.tensors:
+        info, piece = tensor.info, None if place is None else pieces[place]
+        is_merged = place is not None and info.is_floating
+        yield TensorJob(
+            name=tensor.name,
+            shape=info.shape,
+            dtype=(result or info.stored_dtype) if info.is_floating else info.dtype,
+            method=method if is_merged else None,
+            inputs=tensor.inputs,
+            base=tensor.base,
+            values=values.of(tensor, place, piece) if place and piece and is_merged else nothing,
+            seed=recipe.seed,
+            piece=piece,
+        )
 
 
 def _check_opened(recipe: Recipe, opened: Sources) -> None:

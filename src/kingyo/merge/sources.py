@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar, cast
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import Adapter
@@ -23,9 +23,7 @@ from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
 
 _KEPT_FREE = 0.2  # of another device's memory: models compute there too
 
-if TYPE_CHECKING:
-    from kingyo.merge.agreement import Agreement
-    from kingyo.merge.alignment import Alignment
+T = TypeVar("T")
 
 
 class Sources(Mapping[str, Checkpoint]):
@@ -43,8 +41,7 @@ class Sources(Mapping[str, Checkpoint]):
         self._checkpoints = dict(checkpoints)
         self.folder = folder
         self.facts = Facts() if facts is None else facts
-        self.aligned: dict[str, Alignment] = {}
-        self.agreements: dict[str, Agreement] = {}
+        self._made: dict[Hashable, object] = {}
         self._mapped: dict[tuple[str, str], Tensor] = {}
         self._files = MappedFiles()
         self._lasting: set[int] = set()
@@ -59,6 +56,17 @@ class Sources(Mapping[str, Checkpoint]):
 
     def __len__(self) -> int:
         return len(self._checkpoints)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for each key: what follows from the models alone.
+
+        Args:
+            key: what is made, and what it depends on beside the models.
+            make: what raises makes nothing.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return cast("T", self._made[key])
 
     def as_seen(self, checkpoints: Mapping[str, Checkpoint], by: str) -> Sources:
         """The same models as one merge sees them, with facts of their own in the same room.
