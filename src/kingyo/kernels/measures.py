@@ -18,7 +18,7 @@ from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span
 from kingyo.kernels.device import in_torch
 from kingyo.kernels.elements import difference
 from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
-from kingyo.kernels.packed import cuts, pack
+from kingyo.kernels.packed import Packed, cuts, pack
 from kingyo.kernels.passes import by_spans, is_compiled
 from kingyo.late import Tensor, torch
 
@@ -145,7 +145,7 @@ def size_order(source: Tensor, base: Tensor) -> Order:
     from kingyo.kernels.ordering import order
 
     keys = np.empty(blend.n_elements, dtype=np.float32)
-    for packed, span in pack(blend, (0, blend.n_elements), keys.ctypes.data):
+    for packed, span in _passes(blend, (0, blend.n_elements), keys.ctypes.data):
         fused.sizes(*packed.arguments, *span)
     return order(~keys.view(np.uint32))
 
@@ -190,7 +190,7 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
 
     def sort(span: Span) -> None:
         scratch = np.empty(length, dtype=np.float32)
-        for packed, (start, stop) in pack(blend, span, scratch.ctypes.data):
+        for packed, (start, stop) in _passes(blend, span, scratch.ctypes.data):
             sorted_into(*packed.arguments, start, stop, length, scratch, found)
 
     by_spans(source.numel(), sort, align=length)
@@ -200,6 +200,15 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
 def row_length(shape: Sequence[int]) -> int:
     """How many entries a row has: those of the first axis; a vector, or a single number, is one row."""
     return math.prod(shape[1:]) if len(shape) > 1 else math.prod(shape)
+
+
+def _passes(
+    blend: Blend, span: Span, address: int, out: str = "f", switches: str = ""
+) -> list[tuple[Packed, Span]]:
+    """The passes of a blend that can be compiled; see ``pack``."""
+    found = pack(blend, span, address, out, switches)
+    assert found is not None
+    return found
 
 
 def _is_compiled(blend: Blend) -> bool:
@@ -229,7 +238,7 @@ def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats, rounder: fl
     split = sorted({cut // BLOCK * BLOCK for cut in cuts(blend) if span[0] < cut < span[1] and cut % BLOCK})
     start = span[0]
     for odd in [*split, span[1]]:
-        for packed, (first, last) in pack(blend, (start, odd), address, _WRITTEN[what], what):
+        for packed, (first, last) in _passes(blend, (start, odd), address, _WRITTEN[what], what):
             fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)], rounder)
         start = min(odd + BLOCK, span[1])
         if odd < span[1]:
@@ -241,7 +250,7 @@ def _counts(blend: Blend, switches: str) -> Counts:
 
     def count(span: Span) -> Counts:
         found, scratch = np.zeros(1 << (31 - SIZE_SHIFT), dtype=np.int64), np.empty(_CHUNK, dtype=np.float32)
-        for packed, (start, stop) in pack(blend, span, scratch.ctypes.data, switches=switches):
+        for packed, (start, stop) in _passes(blend, span, scratch.ctypes.data, switches=switches):
             fused.histogram(*packed.arguments, start, stop, found, scratch)
         return found
 
@@ -283,7 +292,7 @@ def _collected(
         most = min(n_wanted, span[1] - span[0])
         bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
         found, bin_ = 0, np.uint32(wanted)
-        for packed, part in pack(blend, span, scratch.ctypes.data, switches=switches):
+        for packed, part in _passes(blend, span, scratch.ctypes.data, switches=switches):
             found += fused.collect(*packed.arguments, *part, bin_, scratch, bits[found:], places[found:])
         return bits[:found], places[:found]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -50,24 +49,14 @@ class Packed(NamedTuple):
         )
 
 
-def can_be_packed(blend: Blend, out: Tensor | None = None) -> bool:
-    """Whether a compiled pass can read this blend, and write it to a place."""
-    tensors = [*(term.source for term in blend.terms), blend.base, out]
-    return (
-        0 < len(blend.terms) <= MOST_SOURCES
-        and all(each is None or (each.is_cpu and letter_of(each.dtype) is not None) for each in tensors)
-        and all(term.keep is None or type(term.keep) in KNOWN for term in blend.terms)
-    )
-
-
 def has_nan(worst: int) -> bool:
     """Whether the bits of the largest magnitude are NaN."""
     return worst > _LARGEST_FINITE["f"]
 
 
-def overflows(worst: int, letter: str) -> bool:
+def overflows(worst: int, dtype: object) -> bool:
     """Whether the bits of the largest magnitude are NaN, infinite, or become so in a dtype."""
-    return worst >= _LARGEST_FINITE[letter]
+    return worst >= _LARGEST_FINITE[letter_of(dtype) or "f"]
 
 
 def pack(
@@ -76,7 +65,7 @@ def pack(
     address: int = 0,
     out: str = "f",
     switches: str = "",
-) -> Iterator[tuple[Packed, Span]]:
+) -> list[tuple[Packed, Span]] | None:
     """Split a span of a blend into passes: a limit's comparison changes where its last equal entry is.
 
     Args:
@@ -85,18 +74,30 @@ def pack(
         address: where element 0 of the output is, or would be.
         out: the letter of the output's dtype.
         switches: further ones, see ``fused``.
+
+    Returns:
+        None where a compiled pass cannot read this blend.
     """
-    packed, limits = _pack(blend, address, out, switches), _limits(blend)
+    packed = _pack(blend, address, out, switches)
+    if packed is None:
+        return None
+    limits = _limits(blend)
     if not limits:
-        yield packed, span
-        return
+        return [(packed, span)]
     text, addresses, _, keys, held = packed
     edges = {*span, *(limit.before for _, limit in limits if span[0] < limit.before < span[1])}
+    passes: list[tuple[Packed, Span]] = []
     for start, stop in pairwise(sorted(edges)):
         numbers = packed.numbers.copy()
         for place, limit in limits:
             numbers[place] = limit.least if start < limit.before else _next(limit.least)
-        yield Packed(text, addresses, numbers, keys, held), (start, stop)
+        passes.append((Packed(text, addresses, numbers, keys, held), (start, stop)))
+    return passes
+
+
+def can_be_packed(blend: Blend) -> bool:
+    """Whether a compiled pass can read this blend."""
+    return _pack(blend, 0, "f", "") is not None
 
 
 def _next(number: float) -> float:
@@ -122,12 +123,17 @@ def _limits(blend: Blend) -> list[tuple[int, Limit]]:
     return found
 
 
-def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
+def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed | None:
     base, on = blend.base, "-"
     held: list[Tensor] = []
     addresses = [0, address % 2**64]
+    if not 0 < len(blend.terms) <= MOST_SOURCES:
+        return None
     if base is not None:
-        base, on = base.contiguous(), _letter(base)
+        letter = letter_of(base.dtype)
+        if letter is None or not base.is_cpu:
+            return None
+        base, on = base.contiguous(), letter
         held.append(base)
         addresses[0] = base.data_ptr()
     numbers = [blend.scale, 0.0]  # limits come later
@@ -135,12 +141,16 @@ def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
     keys: list[int] = []
     tables: list[int] = []
     for term in blend.terms:
-        letter, first, second, key, table = _kept(term.keep)
-        source = term.source.contiguous()
+        source, keep = term.source, term.keep
+        letter = letter_of(source.dtype)
+        if letter is None or not source.is_cpu or not (keep is None or type(keep) in KNOWN):
+            return None
+        source = source.contiguous()
         held.append(source)
         addresses.append(source.data_ptr())
-        dtypes += _letter(source)
-        kinds += letter
+        dtypes += letter
+        kind, first, second, key, table = _ALL if keep is None else _kept(keep)
+        kinds += kind
         numbers += (term.factor, term.share, first, second)
         keys += key
         tables.append(0 if table is None else table.data_ptr())
@@ -148,12 +158,6 @@ def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed:
             held.append(table)
     text = f"{dtypes}/{on}/{out}/{kinds}/{switches}{_switches(blend)}"
     return Packed(text, addresses + tables, numbers, keys, held)
-
-
-def _letter(tensor: Tensor) -> str:
-    found = letter_of(tensor.dtype)
-    assert found is not None
-    return found
 
 
 def _switches(blend: Blend) -> str:
@@ -184,9 +188,7 @@ class _Kept(NamedTuple):
 _ALL, _LARGEST, _BAND = _Kept("."), _Kept("l"), _Kept("m")
 
 
-def _kept(keep: Keep | None) -> _Kept:
-    if keep is None:
-        return _ALL
+def _kept(keep: Keep) -> _Kept:
     if isinstance(keep, Band):
         return _LARGEST if keep.high is None else _BAND
     if isinstance(keep, Chance):

@@ -79,9 +79,9 @@ def running(*, compiled: bool, threads: int = 1) -> Generator[Running]:
             pool.shutdown(cancel_futures=True)
 
 
-def is_compiled(blend: Blend, out: Tensor | None = None) -> bool:
-    """Whether a pass over a blend, written to a place or not at all, runs compiled here."""
-    return _running.get().compiled and can_be_packed(blend, out)
+def is_compiled(blend: Blend) -> bool:
+    """Whether a pass over a blend runs compiled here."""
+    return _running.get().compiled and can_be_packed(blend)
 
 
 def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
@@ -111,7 +111,7 @@ class Filling:
     Attributes:
         result: of a merge method.
         span: which elements.
-        out: where they go, rounded to its dtype: a contiguous vector of as many.
+        out: where they go, rounded to its dtype: contiguous, as many.
         passes: what compiled code does for it; None leaves it to the reference.
     """
 
@@ -131,7 +131,7 @@ class Filling:
 
     def by_reference(self) -> bool:
         """The same, by the reference."""
-        finite, out = True, as_torch(self.out)
+        finite, out = True, as_torch(self.out).view(-1)
         result = in_torch(self.result) if isinstance(self.result, Blend) else self.result
         size = BLOCK if out.is_cpu or not isinstance(result, Blend) else _ON_DEVICE
         for start, stop in spans(self.span[1] - self.span[0], size):
@@ -213,7 +213,7 @@ def _finite(fillings: Sequence[Filling], worst: Sequence[tuple[int, int]]) -> li
     for i, filling in enumerate(fillings):
         bits = largest[i] if filling.passes else 0
         is_done = filling.passes is not None and not has_nan(bits)
-        found.append(not overflows(bits, _letter(filling.out)) if is_done else filling.by_reference())
+        found.append(not overflows(bits, filling.out.dtype) if is_done else filling.by_reference())
     return found
 
 
@@ -270,15 +270,11 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
         span: which elements.
         out: where they go.
     """
-    if not isinstance(result, Blend) or not is_compiled(result, out):
+    letter = letter_of(out.dtype)
+    if letter is None or not out.is_cpu or not isinstance(result, Blend) or not _running.get().compiled:
         return Filling(result=result, span=span, out=out)
     first = out.data_ptr() - span[0] * out.element_size()
-    passes = tuple(pack(result, span, first, _letter(out)))
-    return Filling(result=result, span=span, out=out, passes=passes)
-
-
-def _letter(out: Tensor) -> str:
-    return letter_of(out.dtype) or "f"
+    return Filling(result=result, span=span, out=out, passes=pack(result, span, first, letter))
 
 
 def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:

@@ -11,7 +11,7 @@ from kingyo.kernels import Lazy
 from kingyo.kernels.facts import Facts
 from kingyo.kernels.measures import is_finite
 from kingyo.kernels.passes import write
-from kingyo.kernels.raw import RawTensor, as_torch
+from kingyo.kernels.raw import as_torch
 from kingyo.late import Tensor, torch
 from kingyo.merge.plan import TensorJob
 from kingyo.methods import TensorContext, hides_nonfinite
@@ -49,10 +49,7 @@ def result(
 
 
 def _read_all(job: TensorJob, read: Read) -> tuple[list[Tensor], Tensor | None]:
-    """The inputs and the base, all raw or none.
-
-    What is named twice is read once, since reading may be a merge of its own.
-    """
+    """The inputs and the base; what is named twice is read once, since reading may be a merge of its own."""
     names = [(each.reference, each.tensor) for each in job.inputs]
     if len(set(names)) == len(names):
         tensors = [read(*name) for name in names]
@@ -60,9 +57,6 @@ def _read_all(job: TensorJob, read: Read) -> tuple[list[Tensor], Tensor | None]:
         found = {name: read(*name) for name in dict.fromkeys(names)}
         tensors = [found[name] for name in names]
     base = read(job.base.reference, job.base.tensor) if job.base is not None else None
-    kinds: set[type] = {type(each) for each in (*tensors, base) if each is not None}
-    if RawTensor in kinds and len(kinds) > 1:
-        return [as_torch(each) for each in tensors], None if base is None else as_torch(base)
     return tensors, base
 
 

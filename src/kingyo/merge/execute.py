@@ -18,6 +18,7 @@ from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.packed import MOST_SOURCES
 from kingyo.kernels.passes import Filling, Running, Work, by_spans, has_compiler, running, write
+from kingyo.kernels.raw import RawTensor, as_torch
 from kingyo.late import Tensor, is_loaded, torch
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
@@ -80,8 +81,8 @@ def execute(
     is_compiled = compiles(jobs, chosen)
 
     def run(job: TensorJob) -> None:
-        reads = raw if raw is not None and is_compiled and is_handed_on(job) else read
-        _run(job, result(job, reads, nonfinite=chosen.nonfinite), sink, chosen, read)
+        found = _read_raw(job, raw) if raw is not None and is_compiled and is_handed_on(job) else read
+        _run(job, result(job, found, nonfinite=chosen.nonfinite), sink, chosen, read)
 
     with _no_grad(), running(compiled=is_compiled, threads=chosen.threads or n_threads()) as here:
         for group in _groups(jobs):
@@ -89,6 +90,15 @@ def execute(
                 run(group[0])
             else:
                 _side_by_side(group, here, run)
+
+
+def _read_raw(job: TensorJob, raw: Read) -> Read:
+    """A job's tensors, all raw; none where passes do not know the dtype of one."""
+    inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
+    found = {name: raw(*name) for name in dict.fromkeys((each.reference, each.tensor) for each in inputs)}
+    if not all(isinstance(each, RawTensor) for each in found.values()):
+        found = {name: as_torch(each) for name, each in found.items()}
+    return lambda reference, tensor: found[reference, tensor]
 
 
 def n_threads() -> int:
@@ -140,37 +150,59 @@ def fill(
     """
     chosen = how or How()
     threads = chosen.threads or n_threads()
-    ready: list[tuple[TensorJob, Filling]] = []
-    begun: list[tuple[Sequence[tuple[TensorJob, Filling]], Work]] = []
+    batches = _Batches(end)
     held, seen = 0, 0
     first = _FIRST * sum(map(_size, jobs)) if threads > 1 else math.inf
-
-    def begin(*, others_alone: bool = False) -> None:
-        begun.append((tuple(ready), Work([each for _, each in ready], others_alone=others_alone)))
-        ready.clear()
-
-    def finish() -> None:
-        while begun:
-            done, work = begun.pop()  # the last one first: of that before it others may still be at work
-            for (job, filling), is_finite in zip(done, work.end(), strict=True):
-                end(job, filling, is_finite)
-
     with _no_grad(), running(compiled=compiles(jobs, chosen), threads=threads):
         try:
             for job in jobs:
                 filling, n_bytes = prepared(job)
-                ready.append((job, filling))
+                batches.add(job, filling)
                 held, seen = held + n_bytes, seen + _size(job)
                 if held >= _HELD or seen >= first:
-                    finish()
-                    begin(others_alone=seen >= first)
+                    batches.finish()
+                    batches.begin(others_alone=seen >= first)
                     held, first = 0, math.inf if seen >= first else first
-            begin()
-            finish()
+            batches.begin()
+            batches.finish()
         except BaseException:
-            for _, work in begun:
-                work.stop()
+            batches.stop()
             raise
+
+
+class _Batches:
+    """Fillings that are computed together, batch after batch.
+
+    Args:
+        end: see ``fill``.
+    """
+
+    def __init__(self, end: Callable[[TensorJob, Filling, bool], None]) -> None:
+        self._end = end
+        self._ready: list[tuple[TensorJob, Filling]] = []
+        self._begun: list[tuple[Sequence[tuple[TensorJob, Filling]], Work]] = []
+
+    def add(self, job: TensorJob, filling: Filling) -> None:
+        """Add to the next batch."""
+        self._ready.append((job, filling))
+
+    def begin(self, *, others_alone: bool = False) -> None:
+        """Begin with what was added; see ``Work``."""
+        fillings = [filling for _, filling in self._ready]
+        self._begun.append((self._ready, Work(fillings, others_alone=others_alone)))
+        self._ready = []
+
+    def finish(self) -> None:
+        """Compute what was begun, the last batch first: of that before it others may still be at work."""
+        while self._begun:
+            done, work = self._begun.pop()
+            for (job, filling), is_finite in zip(done, work.end(), strict=True):
+                self._end(job, filling, is_finite)
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        for _, work in self._begun:
+            work.stop()
 
 
 def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:

@@ -47,6 +47,7 @@ class _Live:
 
     def __init__(self, plan: Plan, weights: Mapping[str, Tensor], *, nonfinite: bool) -> None:
         self._sources = plan.sources
+        self._is_mapped = all(map(plan.sources.is_mapped, plan.sources))
         self._weights = weights
         self._nonfinite = nonfinite
 
@@ -60,15 +61,18 @@ class _Live:
 
     def _held(self, job: TensorJob, merged: Tensor | Lazy) -> int:
         """Bytes of memory that a result takes before it is computed; mapped files are the system's."""
-        inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
-        n_computed = sum(not self._sources.is_mapped(each.reference) for each in inputs)
-        n_bytes = 4 * math.prod(job.shape) * n_computed
-        if isinstance(merged, torch.Tensor):
-            return n_bytes + merged.nbytes
+        n_bytes = 0 if self._is_mapped else 4 * math.prod(job.shape) * self._count_computed(job)
         if isinstance(merged, Blend):
-            ranked = (each.keep.ranks for each in merged.terms if isinstance(each.keep, RankedChance))
-            n_bytes += sum(ranks.nbytes for ranks in ranked)
+            for term in merged.terms:
+                if isinstance(term.keep, RankedChance):
+                    n_bytes += term.keep.ranks.nbytes
+        elif isinstance(merged, torch.Tensor):
+            n_bytes += merged.nbytes
         return n_bytes
+
+    def _count_computed(self, job: TensorJob) -> int:
+        inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
+        return sum(not self._sources.is_mapped(each.reference) for each in inputs)
 
     def end(self, job: TensorJob, filling: Filling, is_finite: bool) -> None:
         if not is_finite and not self._nonfinite:
@@ -80,15 +84,18 @@ class _Live:
     def _place(self, job: TensorJob) -> Tensor:
         live, dtype = self._weights[job.name], getattr(torch, job.dtype)
         if live.dtype == dtype:
-            return live.view(-1)
+            return live
         return torch.empty(live.numel(), dtype=dtype, device=live.device)
 
 
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
+    """Refuse a live model with other tensors, or tied where the plan has results of their own."""
     planned = {job.name for job in plan.jobs}
-    memory = {weights[name].data_ptr() for name in planned & weights.keys()}
-    extra = [name for name in weights if name not in planned and weights[name].data_ptr() not in memory]
-    odd = sorted({*extra, *(planned - weights.keys())})
+    odd = sorted(planned - weights.keys())
+    more = weights.keys() - planned
+    if more:
+        memory = {weights[name].data_ptr() for name in planned & weights.keys()}
+        odd = sorted({*odd, *(name for name in more if weights[name].data_ptr() not in memory)})
     if odd:
         side = "not in the live model" if odd[0] in planned else "not in the plan"
         raise KingyoError(
@@ -97,10 +104,10 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
             received=f"'{odd[0]}', which is {side}",
             remedy=_LOAD_LIVE,
         )
-    _check_apart(plan, weights)
+    owners: dict[tuple[int, torch.device], str] = {}
     for job in plan.jobs:
         live = weights[job.name]
-        if tuple(live.shape) != job.shape:
+        if live.shape != job.shape:
             raise KingyoError(
                 job.name,
                 expected=f"{list(job.shape)}",
@@ -114,24 +121,16 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
                 received="a view with gaps, or turned",
                 remedy="Call contiguous() on it, or load the model again.",
             )
-        if torch.promote_types(getattr(torch, job.dtype), live.dtype) != live.dtype:
+        dtype = getattr(torch, job.dtype)
+        if live.dtype != dtype and torch.promote_types(dtype, live.dtype) != live.dtype:
             raise KingyoError(
                 job.name,
                 expected=f"a live model that holds {job.dtype}",
                 received=str(live.dtype).removeprefix("torch."),
                 remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
             )
-
-
-def _check_apart(plan: Plan, weights: Mapping[str, Tensor]) -> None:
-    """Refuse a live model that is tied where the plan has results of their own."""
-    owners: dict[tuple[torch.device, int], str] = {}
-    for job in plan.jobs:
-        live = weights[job.name]
-        if not live.numel():
-            continue
-        owner = owners.setdefault((live.device, live.data_ptr()), job.name)
-        if owner != job.name:
+        owner = owners.setdefault((live.data_ptr(), live.device), job.name)
+        if owner != job.name and live.numel():
             raise KingyoError(
                 "weights",
                 expected=f"memory of its own for {job.name}, which the merge does not tie",

@@ -101,7 +101,8 @@ class Sources(Mapping[str, Checkpoint]):
             checkpoint = self._checkpoints[reference]
             if not self.is_mapped(reference):
                 return checkpoint.read(tensor)
-            found = self._mapped[reference, tensor] = checkpoint.read_from(tensor, self._files)
+            made = checkpoint.read_from(tensor, self._files)
+            found = self._mapped.setdefault((reference, tensor), made)  # of two threads the first counts
             self._lasting.add(id(found))
         return found
 

@@ -128,6 +128,8 @@ class TensorContext:
         base: what identifies the base's weights.
     """
 
+    __slots__ = ("_base", "_facts", "_own", "_seed", "_sources", "_tensor")
+
     def __init__(
         self,
         seed: int = 0,
