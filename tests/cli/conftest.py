@@ -75,7 +75,7 @@ class World:
 RUN = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make what runs in the background ignore it
-from kingyo.cli import process
+from kingyo.__main__ import process
 process()
 """
 

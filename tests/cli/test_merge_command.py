@@ -118,14 +118,16 @@ class TestOutput:
         save_file(broken, file, metadata={"format": "pt"})
         done = command("merge", command.recipe(), "merged")
         assert done.code == 1 and "b: lm_head.weight: expected finite weights; received NaN" in done.err
-        assert command("merge", command.recipe(), "merged", "--allow-nonfinite").code == 0
+        done = command("merge", command.recipe(), "merged", "--allow-nonfinite")
+        assert done.code == 0
+        assert "1 of 30 tensors hold NaN or infinity, as --allow-nonfinite allows: lm_head.weight." in done.err
         assert bool(weights(command.folder / "merged")["lm_head.weight"][3, 5].isnan())
 
     def test_json(self, command: Command) -> None:
         done = command("merge", command.recipe(), "merged", "--json")
         assert done.code == 0 and done.err == ""
         (target,) = json.loads(done.out)["targets"]
-        assert target["out"] == "merged" and target["tensors"] == 30
+        assert target["out"] == "merged" and target["tensors"] == 30 and target["nonfinite"] == []
         assert target["files"] == {
             "model.safetensors": (command.folder / "merged" / "model.safetensors").stat().st_size
         }

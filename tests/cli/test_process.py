@@ -11,7 +11,7 @@ import pytest
 
 RUN = """
 import atexit, os, threading
-from kingyo.cli import process
+from kingyo.__main__ import process
 
 class Witness:
     def __del__(self, write=os.write):
@@ -60,7 +60,7 @@ def test_commands_that_run_graders_end_in_good_order(arguments: tuple[str, ...])
 def test_a_reader_that_goes_away_is_no_traceback() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    code = [sys.executable, "-c", "from kingyo.cli import process; process()", "list", "strategies"]
+    code = [sys.executable, "-c", "from kingyo.__main__ import process; process()", "list", "strategies"]
     done = subprocess.run(code, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
@@ -68,7 +68,33 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no disk that is always full")
 def test_a_full_disk_is_told() -> None:
-    code = [sys.executable, "-c", "print('kept back'); from kingyo.cli import process; process()", "list"]
+    code = [
+        sys.executable,
+        "-c",
+        "print('kept back'); from kingyo.__main__ import process; process()",
+        "list",
+    ]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(code, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert done.returncode in {1, 120} and "No space left on device" in done.stderr
+
+
+def test_an_interrupt_of_the_first_moment_is_no_traceback() -> None:
+    """While the command line itself is being loaded."""
+    code = """
+import sys, kingyo.__main__ as entry
+class Impatient:
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Impatient())
+entry.process()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
+def test_it_can_be_run_as_a_module() -> None:
+    code = [sys.executable, "-m", "kingyo", "--version"]
+    done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("kingyo ")

@@ -80,6 +80,16 @@ def test_gradients_are_told_as_written(ask: Ask, tmp_path: Path) -> None:
     assert "weight 0" in groups["model.embed_tokens.weight"] and "weight 1" in groups["lm_head.weight"]
 
 
+def test_gradients_beside_other_values_stand_between_bars(ask: Ask) -> None:
+    models = [
+        {"model": "source-0", "parameters": {"weight": [0.0, 0.5, 1.0]}},
+        {"model": "source-1", "parameters": {"weight": 0.5}},
+    ]
+    request = ask(merge_method="linear", base_model=None, models=models, parameters=None)
+    lines = {part for each in group(survey(request).targets[0].plan) for part in each.how}
+    assert "weight 0→0.5→1 | 0.5" in lines and "weight 1 0.5" in lines
+
+
 def test_gradients_of_both_directions(ask: Ask) -> None:
     up, down = [0, 0.5, 0.3, 0.7, 1], [1, 0.5, 0.7, 0.3, 0]
     values = [{"filter": "self_attn", "value": up}, {"filter": "mlp", "value": down}, {"value": 0.5}]

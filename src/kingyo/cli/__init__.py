@@ -5,12 +5,9 @@ Nothing heavy is imported until a command needs it, so that ``kingyo --help`` an
 
 from __future__ import annotations
 
-import atexit
-import gc
+import errno
 import io
-import os
 import sys
-import threading
 
 import typer
 
@@ -18,7 +15,7 @@ from kingyo import __version__
 from kingyo.cli import build, diff, init, lists, models, runs
 from kingyo.errors import KingyoError
 
-_QUICK = {"merge", "diff", "list"}  # the others run graders, whose files may still be open at the end
+_PRINTING = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG}
 
 app = typer.Typer(
     name="kingyo",
@@ -61,33 +58,18 @@ def main() -> None:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except OSError as error:  # a full disk, a file that went away: the system's own words say it best
-        print(f"Error: {error}. Mend that, then run the command again.", file=sys.stderr)  # noqa: T201
+        print(f"Error: {_told(error)}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
 
 
-def process() -> None:
-    """Be the process ``kingyo``: ``main``, without what Python does for programs that live longer."""
-    gc.set_threshold(100_000)  # not to look for garbage again and again among all that importing torch makes
-    try:
-        main()
-    except SystemExit as end:
-        if _QUICK.intersection(sys.argv[1:2]) and isinstance(end.code, int):
-            _leave(end.code)
-        raise
-
-
-def _leave(code: int) -> None:
-    """End here, since Python takes half a second to take torch apart; return where it has more to do."""
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        return
-    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.flush()
-    except OSError:  # Python has words and an exit code of its own for that
-        return
-    os._exit(code)
+def _told(error: OSError) -> str:
+    """What to say of a failure of the system; one without a file is of a stream, most likely."""
+    if error.filename is None and error.errno in _PRINTING:
+        return (
+            f"what there was to say could not be printed: {error.strerror}. Files that were written before "
+            "are whole."
+        )
+    return f"{error}. Mend that, then run the command again."

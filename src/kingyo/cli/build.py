@@ -15,6 +15,8 @@ from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.foreign import Merge
 from kingyo.errors import KingyoError
 
+_MOST_NAMED = 3  # tensors
+
 if TYPE_CHECKING:
     from kingyo.merging import Request, Survey, Target
 
@@ -128,9 +130,11 @@ def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> 
         typer.echo(f"Warning: {warning.error}", err=True)
     for target in found.targets:
         begun = time.monotonic()
-        _write(found, target, quiet=as_json)
+        broken = _write(found, target, quiet=as_json)
         seconds = time.monotonic() - begun
-        made.append({**target_record(target), "seconds": round(seconds, 3)})
+        made.append({**target_record(target), "seconds": round(seconds, 3), "nonfinite": broken})
+        if broken:
+            typer.echo(f"Warning: {_told_broken(broken, len(target.plan.jobs))}", err=True)
         if not as_json:
             typer.echo(_told(target, seconds))
     finish(found)
@@ -139,7 +143,8 @@ def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> 
         typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
 
 
-def _write(found: Survey, target: Target, *, quiet: bool) -> None:
+def _write(found: Survey, target: Target, *, quiet: bool) -> list[str]:
+    """Write a model; return its tensors that hold NaN or infinity, where these are allowed."""
     from kingyo.cli.progress import MergeProgress
     from kingyo.merging import write
 
@@ -153,6 +158,13 @@ def _write(found: Survey, target: Target, *, quiet: bool) -> None:
             progress.stop()
             typer.echo(_interrupted(progress.finished, len(progress.shards)), err=True)
             raise typer.Exit(130) from None
+        return sorted(progress.nonfinite)
+
+
+def _told_broken(tensors: list[str], n: int) -> str:
+    names = ", ".join(tensors[:_MOST_NAMED])
+    more = f" and {len(tensors) - _MOST_NAMED} more" if len(tensors) > _MOST_NAMED else ""
+    return f"{len(tensors)} of {n} tensors hold NaN or infinity, as --allow-nonfinite allows: {names}{more}."
 
 
 def _interrupted(finished: int, shards: int) -> str:

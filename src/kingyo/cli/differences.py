@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.whole import print_whole
+from kingyo.cli.whole import print_whole, say
 
 if TYPE_CHECKING:
     from kingyo.compare import Comparison, Measures
@@ -31,9 +31,9 @@ def print_comparison(found: Comparison) -> None:
 
     console = Console(highlight=False)
     for i, reference in enumerate(found.models):
-        console.print(f"[bold]{letter(i)}[/bold] = {escape(reference)}", soft_wrap=True)
+        say(console, f"[bold]{letter(i)}[/bold] = {escape(reference)}")
     if found.base is not None:
-        console.print(f"[bold]δ[/bold] = what each adds to its base, {escape(found.base)}", soft_wrap=True)
+        say(console, f"[bold]δ[/bold] = what each adds to its base, {escape(found.base)}")
         print_whole(console, _models(found))
     if len(found.models) > 2:
         matrices = [_matrix(title, cells) for title, cells in _matrices(found).items()]
@@ -41,9 +41,9 @@ def print_comparison(found: Comparison) -> None:
     print_whole(console, _groups(found, "kind", {**found.kinds, "all": found.total}))
     print_whole(console, _groups(found, "layer", found.layers))
     if found.base is not None:
-        console.print(LEGEND, style="dim", soft_wrap=True)
+        say(console, LEGEND, style="dim")
     for line in (*found.notes, *advise(found)):
-        console.print(escape(line), soft_wrap=True)
+        say(console, escape(line))
 
 
 def _models(found: Comparison) -> Table:

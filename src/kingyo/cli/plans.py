@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.whole import print_whole
+from kingyo.cli.whole import print_whole, say
 from kingyo.lineage.licences import UNKNOWN
 from kingyo.merge import Plan
 from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
@@ -33,10 +33,10 @@ def print_plan(survey: Survey, estimated: Estimate | None, *, verbose: bool = Fa
         _print_target(console, survey, target, verbose=verbose)
     if estimated is not None:
         for line in _estimate_lines(estimated):
-            console.print(escape(line), soft_wrap=True)
+            say(console, escape(line))
     print_findings(console, survey.findings)
     if not survey.of("error"):
-        console.print("Nothing was written. Leave --dry-run out to merge.", soft_wrap=True)
+        say(console, "Nothing was written. Leave --dry-run out to merge.")
 
 
 def print_findings(console: Console, findings: Iterable[Finding]) -> None:
@@ -44,23 +44,23 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
     styles = {"error": "bold red", "warning": "yellow", "note": "dim"}
     for each in findings:
         level = f"[{styles[each.level]}]{each.level}[/{styles[each.level]}]"
-        console.print(f"{level}: {escape(str(each.error))}", soft_wrap=True)
+        say(console, f"{level}: {escape(str(each.error))}")
 
 
 def _print_target(console: Console, survey: Survey, target: Target, *, verbose: bool) -> None:
     plan = target.plan
-    console.print(f"[bold]{escape(str(target.out))}[/bold]", soft_wrap=True)
+    say(console, f"[bold]{escape(str(target.out))}[/bold]")
     for step in target.book.steps[:-1]:
         _print_step(console, str(step.name), survey.steps.plans[step.name])
     for line in plan.heading():  # its warnings are among the findings below
-        console.print(escape(line), soft_wrap=True)
+        say(console, escape(line))
     print_whole(console, _models(survey, target))
     groups = ungrouped(plan) if verbose else group(plan)
     everywhere = shared(groups)
     if everywhere:
-        console.print(escape(f"with {', '.join(everywhere)}"), soft_wrap=True)
+        say(console, escape(f"with {', '.join(everywhere)}"))
     print_whole(console, _tensors(groups, everywhere))
-    console.print(escape(_output(target)), soft_wrap=True)
+    say(console, escape(_output(target)))
 
 
 def _print_step(console: Console, name: str, plan: Plan) -> None:
@@ -70,7 +70,7 @@ def _print_step(console: Console, name: str, plan: Plan) -> None:
     values = [f"with {', '.join(everywhere)}"] if everywhere else []
     own = [f"{each.label}: {how}" for each in groups if (how := _own(each, everywhere))]
     for line in (*plan.heading(), *values, *own):
-        console.print(f"[bold]{escape(name)}[/bold]: {escape(line)}", soft_wrap=True)
+        say(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
 
 
 def _own(each: Group, everywhere: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ class MergeProgress:
     def __init__(self, label: str, *, quiet: bool = False, seconds: float = SECONDS_PER_LINE) -> None:
         self.shards: Sequence[int] = ()
         self.finished = 0
+        self.nonfinite: list[str] = []
         self._label = label
         self._quiet = quiet
         self._seconds = seconds
@@ -81,6 +82,10 @@ class MergeProgress:
     def finish(self, shard: int) -> None:
         """See ``Watch``."""
         self.finished = max(self.finished, shard + 1)
+
+    def broken(self, tensor: str) -> None:
+        """See ``Watch``."""
+        self.nonfinite.append(tensor)
 
     def line(self) -> str:
         """How far it is, in one line."""

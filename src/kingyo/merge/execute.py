@@ -46,6 +46,10 @@ class Sink(Protocol):
         """Take the vector that ``place`` gave, now filled."""
         ...
 
+    def broken(self, job: TensorJob) -> None:
+        """Something that the job gave is NaN or infinite, which is allowed."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class How:
@@ -252,5 +256,8 @@ def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read
             sink.take(job, part, place)
         return finite
 
-    if not all(by_spans(_size(job), write_part)) and not how.nonfinite:
+    if all(by_spans(_size(job), write_part)):
+        return
+    if not how.nonfinite:
         raise not_finite(job, read)
+    sink.broken(job)

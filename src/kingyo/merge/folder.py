@@ -48,6 +48,10 @@ class Watch(Protocol):
         """A shard is complete, now or from an earlier try."""
         ...
 
+    def broken(self, tensor: str) -> None:
+        """A tensor that was written holds NaN or infinity; several threads call it."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
@@ -184,6 +188,11 @@ class _File:
         self._writer.write(job.name, span[0], numbers)
         if self._watch is not None:
             self._watch.wrote(numbers.numel() * numbers.element_size())
+
+    def broken(self, job: TensorJob) -> None:
+        """See ``Sink``."""
+        if self._watch is not None:
+            self._watch.broken(job.name)
 
 
 def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[TensorJob]]]:

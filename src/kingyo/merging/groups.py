@@ -15,6 +15,7 @@ from kingyo.merge.values import written
 from kingyo.recipe import Conditional
 
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)")
+_NUMBER = re.compile(r"[-+.\w]+")
 _MOST_SPLITS = 4  # groups that a form is split into; of more the values' ranges are told
 
 
@@ -142,9 +143,12 @@ def _how(job: TensorJob, values: Mapping[str, tuple[Told, ...]]) -> tuple[str, .
         of = ", ".join(job.sources)
         return (f"copied from {of}" if len(job.inputs) == 1 else f"must be equal in {of}",)
     texts = {name: list(map(str, told)) for name, told in values.items()}
-    return tuple(
-        f"{name} {' '.join(each if len(set(each)) > 1 else each[:1])}" for name, each in texts.items()
-    )
+    return tuple(f"{name} {_list(each if len(set(each)) > 1 else each[:1])}" for name, each in texts.items())
+
+
+def _list(texts: Sequence[str]) -> str:
+    """One after the other; with bars where some are more than a number."""
+    return " ".join(texts) if all(map(_NUMBER.fullmatch, texts)) else " | ".join(texts)
 
 
 def _values(jobs: Sequence[TensorJob]) -> Mapping[str, tuple[Told, ...]]:

@@ -98,6 +98,9 @@ class _Nowhere:
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
         pass
 
+    def broken(self, job: TensorJob) -> None:
+        pass
+
 
 def _run(job: TensorJob, dtypes: Sequence[str], shape: tuple[int, ...], how: How) -> tuple[float, float]:
     """Seconds, and bytes of memory beside the made-up sources."""
