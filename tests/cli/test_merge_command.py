@@ -120,7 +120,9 @@ class TestOutput:
         assert done.code == 1 and "b: lm_head.weight: expected finite weights; received NaN" in done.err
         done = command("merge", command.recipe(), "merged", "--allow-nonfinite")
         assert done.code == 0
-        assert "1 of 30 tensors hold NaN or infinity, as --allow-nonfinite allows: lm_head.weight." in done.err
+        assert (
+            "1 of 30 tensors hold NaN or infinity, as --allow-nonfinite allows: lm_head.weight." in done.err
+        )
         assert bool(weights(command.folder / "merged")["lm_head.weight"][3, 5].isnan())
 
     def test_json(self, command: Command) -> None:

@@ -31,12 +31,12 @@ class Merging:
     def expected(self) -> Path:
         return self.folder / "expected"
 
-    def arguments(self, out: str) -> list[str]:
-        return command("merge", "recipe.yaml", out, "--max-shard-size", SHARD)
+    def arguments(self, out: str, *more: str) -> list[str]:
+        return command("merge", "recipe.yaml", out, "--max-shard-size", SHARD, *more)
 
-    def run(self, out: str) -> subprocess.CompletedProcess[str]:
+    def run(self, out: str, *more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.arguments(out),
+            self.arguments(out, *more),
             cwd=self.folder,
             env=environment(),
             capture_output=True,
@@ -165,6 +165,8 @@ def test_interrupted_it_says_where_it_goes_on(merging: Merging, sent: signal.Sig
     )
     assert told is not None, errors
     kept = merging.finished("out")
+    foreseen = merging.run("out", "--dry-run")
+    assert f"kept of an interrupted merge: {told[1]} files of weights" in foreseen.stdout
     assert int(told[1]) == len(kept) == int(told[3]) - 1 and int(told[2]) == len(files(merging.expected))
     done = merging.run("out")
     assert done.returncode == 0

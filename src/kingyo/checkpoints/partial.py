@@ -46,7 +46,7 @@ class PartialFolder:
         self._old = self._target.parent / f".{self._target.name}.old"
         self._made: list[Path] = []
         self._lock: IO[bytes] | None = None
-        self.is_published = is_published(out) and self._is_same
+        self.is_published = is_published(out) and self.is_same
         if not self.is_published:
             check_free(out, force=force)
 
@@ -71,7 +71,7 @@ class PartialFolder:
             self._old.rename(self._target)
         check_free(self.out, force=self._force)
         self.content.mkdir(exist_ok=True)
-        is_same = self._is_same
+        is_same = self.is_same
         for file in self.content.iterdir():
             if file.is_dir():
                 shutil.rmtree(file)
@@ -115,7 +115,8 @@ class PartialFolder:
             self._lock = None
 
     @property
-    def _is_same(self) -> bool:
+    def is_same(self) -> bool:
+        """Whether an earlier try left something of the same content."""
         told = self._folder / _IDENTITY
         return told.is_file() and told.read_text(encoding="utf-8") == self._identity
 

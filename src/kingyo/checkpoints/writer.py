@@ -103,6 +103,11 @@ class CheckpointWriter:
         """How many shards are complete."""
         return sum(self.is_finished(i) for i in range(len(self.shards)))
 
+    @property
+    def n_kept(self) -> int:
+        """How many shards of an earlier try are complete and will be kept."""
+        return self.n_finished if self._partial.is_same else 0
+
     def is_finished(self, shard: int) -> bool:
         """Whether a shard is complete, be it from an earlier try."""
         return (self._partial.content / self.shards[shard].file).is_file()

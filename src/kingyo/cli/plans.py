@@ -61,6 +61,8 @@ def _print_target(console: Console, survey: Survey, target: Target, *, verbose: 
         say(console, escape(f"with {', '.join(everywhere)}"))
     print_whole(console, _tensors(groups, everywhere))
     say(console, escape(_output(target)))
+    if survey.error is None and target.n_kept:
+        say(console, f"kept of an interrupted merge: {_files(target.n_kept)} of weights, which are complete")
 
 
 def _print_step(console: Console, name: str, plan: Plan) -> None:

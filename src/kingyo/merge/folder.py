@@ -131,6 +131,17 @@ def _writer(plan: Plan, out: Path, asked: Output) -> CheckpointWriter:
     )
 
 
+def count_kept(plan: Plan, out: Path, max_shard_bytes: int) -> int:
+    """How many files of weights an earlier try of the same merge has finished, which another will keep.
+
+    Raises:
+        KingyoError: see ``CheckpointWriter``.
+    """
+    if not hidden(out).is_dir():
+        return 0
+    return _writer(plan, out, Output(max_shard_bytes=max_shard_bytes, force=True)).n_kept
+
+
 def out_tensors(plan: Plan) -> list[OutTensor]:
     """What will be written."""
     return [OutTensor(name=job.name, shape=job.shape, dtype=job.dtype) for job in plan.jobs]

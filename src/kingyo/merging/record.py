@@ -61,6 +61,7 @@ def _target(target: Target, survey: Survey, *, whole: bool) -> Json:
     groups = ungrouped(target.plan) if whole else group(target.plan)
     return {
         **target_record(target),
+        "kept_files": 0 if survey.error else target.n_kept,
         "models": [_origin(origin, survey) for origin in target.origins],
         "groups": [_group(each) for each in groups],
     }

@@ -19,7 +19,7 @@ from kingyo.errors import KingyoError
 from kingyo.lineage import Origin, check_licences, describe
 from kingyo.merge import Plan
 from kingyo.merge.chain import PlannedSteps, plan_steps
-from kingyo.merge.folder import out_tensors
+from kingyo.merge.folder import count_kept, out_tensors
 from kingyo.merge.sources import all_references
 from kingyo.merging.checks import check_models, check_output
 from kingyo.merging.parameters import parameter_errors
@@ -60,6 +60,15 @@ class Target:
     def n_bytes(self) -> int:
         """The bytes of these files."""
         return sum(shard.n_bytes for shard in self.shards)
+
+    @cached_property
+    def n_kept(self) -> int:
+        """How many of them an interrupted merge has left, which will be kept.
+
+        Raises:
+            KingyoError: the folder cannot be written.
+        """
+        return count_kept(self.plan, self.out, self.max_shard_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
