@@ -87,8 +87,33 @@ def test_every_room_has_a_floor() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["kingyo", "kingyo.cli", "kingyo.strategies", "kingyo.store", "kingyo.stats"]
+    "module",
+    [
+        "kingyo",
+        "kingyo.checkpoints",
+        "kingyo.cli",
+        "kingyo.kernels.fused",
+        "kingyo.lineage",
+        "kingyo.merge",
+        "kingyo.merging",
+        "kingyo.methods",
+        "kingyo.stats",
+        "kingyo.store",
+        "kingyo.strategies",
+        "kingyo.vocabulary",
+    ],
 )
 def test_no_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_late_tensor_is_for_annotations_only(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not any(isinstance(node, ast.ImportFrom) and node.module == "kingyo.late" for node in ast.walk(tree)):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+            kinds = {each.id for each in ast.walk(node.args[1]) if isinstance(each, ast.Name)}
+            assert "Tensor" not in kinds, f"{path}:{node.lineno}: it needs torch.Tensor"

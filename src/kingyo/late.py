@@ -1,7 +1,7 @@
-"""torch, imported when something of it is first used: to import it takes longer than many a merge.
+"""torch, imported lazily: when something of it is first used, since that takes longer than many a merge.
 
-``from kingyo.late import Tensor, torch`` stands for ``import torch`` wherever a command comes by that may do
-without; until then ``Tensor`` is a name for annotations, and of no use to ``isinstance``.
+``from kingyo.late import Tensor, torch`` stands for ``import torch`` in every module that a command imports
+which may do without. ``Tensor`` is for annotations only: ``isinstance`` needs ``torch.Tensor``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class _Late:
         self._name = name
 
     def __getattr__(self, attribute: str) -> object:
+        if attribute.startswith("__"):  # whoever looks at modules asks for these, and needs no torch
+            raise AttributeError(attribute)
         found: object = getattr(import_module(self._name), attribute)
         setattr(self, attribute, found)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.errors import KingyoError
 from kingyo.kernels import Blend, Term
 from kingyo.kernels.measures import gram, is_finite
 from kingyo.kernels.passes import running, write
-from kingyo.kernels.raw import RawTensor, as_torch, bytes_of, letter_of
+from kingyo.kernels.raw import RawTensor, as_torch, bytes_of, empty_vector, letter_of, raw_tensor
 from kingyo.merge import How, open_sources, plan, to_folder
 from kingyo.methods import METHODS, MethodValues, hands_on, takes_base
 from kingyo.recipe import Recipe
@@ -38,21 +40,19 @@ HANDED_ON: dict[str, dict[str, object]] = {
 }
 COMMANDS = """
 import sys
-from pathlib import Path
-from kingyo.merging import Request, estimate, survey, write
+from kingyo.cli import app
 for line in sys.stdin.read().split():
-    recipe, out = map(Path, line.split("|"))
-    found = survey(Request(recipe=recipe, out=out))
-    estimate(found)
-    write(found, found.targets[0])
-    if "torch" in sys.modules:
-        sys.exit(f"{recipe.stem} imported torch")
+    recipe, out = line.split("|")
+    for more in (["--dry-run"], []):
+        app(["merge", recipe, out, *more], standalone_mode=False)
+        if "torch" in sys.modules:
+            sys.exit(f"{recipe} {more} imported torch")
 """
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base and three sources that tie their heads, as stored twice."""
+    """A base and three sources with tied heads."""
     root = tmp_path_factory.mktemp("models")
     family(root, "qwen2", sources=3, dtype="bfloat16")
     return root
@@ -114,8 +114,8 @@ def test_dtypes_that_passes_know_and_others(folder: Path, tmp_path: Path, method
         name: each.to(getattr(torch, dtype)) for name, each in load_file(own / "model.safetensors").items()
     }
     save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
-    written_ = written(method, models=[{"model": str(own)}, {"model": "source-1"}], dtype="bfloat16")
-    recipe = Recipe.from_dict(written_)
+    chosen = written(method, models=[{"model": str(own)}, {"model": "source-1"}], dtype="bfloat16")
+    recipe = Recipe.from_dict(chosen)
     for compiled in (True, False):
         to_folder(
             plan(recipe, open_sources(recipe, folder)), tmp_path / str(compiled), how=How(compiled=compiled)
@@ -137,7 +137,58 @@ def test_nan_that_is_allowed_is_written_by_the_reference(folder: Path, tmp_path:
     assert load_file(tmp_path / "True" / "model.safetensors")["model.norm.weight"].isnan().sum() == 1
 
 
+@pytest.mark.parametrize("method", HANDED_ON)
+def test_where_nothing_compiles_the_reference_runs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    recipe = Recipe.from_dict(written(method))
+    to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "compiled", how=How(compiled=True))
+    for module in ("kernels.passes", "merge.execute"):
+        monkeypatch.setattr(f"kingyo.{module}.has_compiler", lambda: False)
+    to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "reference", how=How(compiled=True))
+    assert same(tmp_path / "compiled", tmp_path / "reference")
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"), [("1", 1), ("3,2", 3), ("0", None), ("many", None), ("", None), (None, None)]
+)
+def test_threads_without_torch(told: str | None, expected: int | None) -> None:
+    code = (
+        "from kingyo.kernels.passes import n_threads; import sys; print(n_threads(), 'torch' in sys.modules)"
+    )
+    given = {} if told is None else {"OMP_NUM_THREADS": told}
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | given
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(expected or len(os.sched_getaffinity(0))), "False"]
+
+
 class TestRawTensor:
+    def test_leaves_to_torch_what_it_does_not_know(self) -> None:
+        matrix = raw_tensor(np.arange(6, dtype=np.float32).view(np.uint8), "float32", (2, 3))
+        assert matrix.sum().item() == 15.0 and matrix.t().shape == (3, 2)
+        assert torch.cat([matrix, torch.ones(1, 3), matrix]).shape == (5, 3)
+        assert matrix[1:].tolist() == [[3.0, 4.0, 5.0]]
+        assert torch.ones(6).sub_(matrix.reshape(-1)).tolist() == [1.0, 0.0, -1.0, -2.0, -3.0, -4.0]
+        assert empty_vector(4, "float64").dtype == torch.float64
+        with pytest.raises(AttributeError):
+            _ = matrix.unheard_of  # pyright: ignore[reportAttributeAccessIssue]
+
+    @pytest.mark.parametrize("shape", [(5,), (2, 4), ()])
+    def test_has_as_much_memory_as_numbers(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match="24 bytes for float32"):
+            RawTensor(np.zeros(24, dtype=np.uint8), "float32", shape)
+
+    def test_that_is_stored_at_an_odd_place_is_read_by_torch(self, folder: Path, tmp_path: Path) -> None:
+        own = fine_tuned(folder / "base", tmp_path / "own", seed=3)
+        file = own / "model.safetensors"
+        raw = file.read_bytes()
+        length = int.from_bytes(raw[:8], "little")
+        file.write_bytes((length + 1).to_bytes(8, "little") + raw[8 : 8 + length] + b" " + raw[8 + length :])
+        model = open_checkpoint(str(own))
+        assert isinstance(model.read_raw("model.norm.weight"), torch.Tensor)
+        with pytest.raises(KingyoError, match="nothing"):
+            model.read_raw("nothing")
+
     def test_is_read_where_passes_know_its_dtype(self, folder: Path) -> None:
         model = open_checkpoint("source-0", folder)
         for name in model.tensors:
@@ -147,7 +198,8 @@ class TestRawTensor:
             assert bytes_of(raw).tobytes() == bytes_of(model.read(name)).tobytes()
 
     def test_is_the_same_memory_for_torch(self) -> None:
-        raw = RawTensor.empty(6, "float32")
+        raw = empty_vector(6, "float32")
+        assert isinstance(raw, RawTensor)
         as_torch(raw).copy_(torch.arange(6.0))
         assert as_torch(raw[2:5]).tolist() == [2.0, 3.0, 4.0]
         assert raw[2:5].data_ptr() == raw.data_ptr() + 8
@@ -159,14 +211,14 @@ class TestRawTensor:
         kind = getattr(torch, dtype)
         generator = torch.Generator().manual_seed(0)
         tensors = [torch.randn(70_000, generator=generator).to(kind) for _ in range(3)]
-        raw = [RawTensor(bytes_of(each), dtype, (70_000,)).as_tensor() for each in tensors]
+        raw = [raw_tensor(bytes_of(each), dtype, (70_000,)) for each in tensors]
         with running(compiled=True):
             assert np.array_equal(gram(raw[:2], raw[2]), gram(tensors[:2], tensors[2]))
             assert is_finite(raw[0])
-            out = RawTensor.empty(70_000, dtype)
+            out = empty_vector(70_000, dtype)
             terms = tuple(Term(source=each, factor=0.3) for each in raw[:2])
             blend = Blend(shape=(70_000,), terms=terms, base=raw[2])
-            assert write(blend, (0, 70_000), out.as_tensor())
+            assert write(blend, (0, 70_000), out)
         expected = Blend(
             shape=(70_000,),
             terms=tuple(Term(source=each, factor=0.3) for each in tensors[:2]),

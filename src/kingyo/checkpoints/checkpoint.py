@@ -19,7 +19,7 @@ from kingyo.checkpoints.quantised import refuse_quantised
 from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
-from kingyo.kernels.raw import RawTensor, letter_of
+from kingyo.kernels.raw import letter_of, raw_tensor
 from kingyo.late import Tensor, torch
 
 __all__ = ["Checkpoint", "check_finite", "read_checkpoint", "read_json"]
@@ -97,12 +97,19 @@ class Checkpoint:
         """``read``, for who only hands a tensor on to compiled passes: without torch where that can be.
 
         Returns:
-            A ``RawTensor``, or what ``read`` returns of a dtype that compiled passes do not know.
+            A ``RawTensor``; what ``read`` returns of a dtype that compiled passes do not know, or where
+            reading is more than to map a file.
+
+        Raises:
+            KingyoError: see ``read``.
         """
-        info = self.tensors[self.home(name) or name]
+        home = self.home(name)
+        if type(self) is not Checkpoint or home is None:
+            return self.read(name)
+        info = self.tensors[home]
         if letter_of(info.dtype) is None or not info.n_elements or info.start % info.element_size:
             return self.read(name)
-        return RawTensor(map_bytes(info), info.dtype, info.shape).as_tensor()
+        return raw_tensor(map_bytes(info), info.dtype, info.shape)
 
     def read_from(self, name: str, files: MappedFiles) -> Tensor:
         """The same, of files that stay mapped."""

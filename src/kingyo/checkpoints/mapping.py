@@ -49,8 +49,7 @@ def map_tensor(info: TensorInfo) -> Tensor:
     """
     if info.n_elements == 0:
         return torch.empty(info.shape, dtype=getattr(torch, info.dtype))
-    lead = info.start % mmap.ALLOCATIONGRANULARITY
-    return _view(info, _map(info, lead + info.n_bytes, info.start - lead), lead)
+    return _view(info, *_own_pages(info))
 
 
 def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
@@ -61,9 +60,14 @@ def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
     """
     if info.n_elements == 0:
         return np.empty(0, dtype=np.uint8)
-    lead = info.start % mmap.ALLOCATIONGRANULARITY
-    pages = _map(info, lead + info.n_bytes, info.start - lead)
+    pages, lead = _own_pages(info)
     return np.frombuffer(pages, dtype=np.uint8, count=info.n_bytes, offset=lead)
+
+
+def _own_pages(info: TensorInfo) -> tuple[mmap.mmap, int]:
+    """The pages that hold a tensor alone, and where in them it begins."""
+    lead = info.start % mmap.ALLOCATIONGRANULARITY
+    return _map(info, lead + info.n_bytes, info.start - lead), lead
 
 
 def _map(info: TensorInfo, length: int, offset: int) -> mmap.mmap:

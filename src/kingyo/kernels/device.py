@@ -1,7 +1,7 @@
-"""Blends of other tensors: on another device than the processor, or torch's where they were raw memory.
+"""Blends on another device than the processor: the reference, on copies of their tensors there.
 
 What is measured of the sources is measured where they lie, on the processor; the pass over all weights, which
-every candidate repeats, runs beside the live model, by the reference.
+every candidate repeats, runs beside the live model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.keep import KNOWN, Drawn, Keep, RankedChance
-from kingyo.kernels.raw import RawTensor, as_torch
 from kingyo.late import Tensor
 
 Copy = Callable[[Tensor], Tensor]
@@ -27,15 +26,6 @@ def moved(blend: Blend, copy: Copy) -> Blend | None:
             return None
         terms.append(replace(term, source=copy(term.source), keep=_moved(keep, copy)))
     return replace(blend, terms=tuple(terms), base=None if blend.base is None else copy(blend.base))
-
-
-def in_torch(blend: Blend) -> Blend:
-    """The same blend for the reference, which computes with torch: none of its tensors is raw."""
-    tensors = (*(term.source for term in blend.terms), blend.base)
-    if not any(isinstance(each, RawTensor) for each in tensors):
-        return blend
-    terms = tuple(replace(term, source=as_torch(term.source)) for term in blend.terms)
-    return replace(blend, terms=terms, base=None if blend.base is None else as_torch(blend.base))
 
 
 def _moved(keep: Keep | None, copy: Copy) -> Keep | None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from kingyo.kernels import reference
 from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span
-from kingyo.kernels.device import in_torch
 from kingyo.kernels.elements import difference
 from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
 from kingyo.kernels.packed import Packed, cuts, pack
@@ -60,8 +59,10 @@ def magnitude(source: Tensor, base: Tensor) -> float:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds neither NaN nor infinity: float32 never add up to infinity in float64."""
-    return math.isfinite(_sums(_blend([tensor], None), "a", 1)[0])
+    """Whether a tensor holds neither NaN nor infinity."""
+    if math.isfinite(_sums(_blend([tensor], None), "a", 1)[0]):  # float32 never add up to infinity in float64
+        return True
+    return bool(torch.isfinite(tensor).all())  # but float64 may
 
 
 def kept_magnitude(source: Tensor, base: Tensor, keep: Keep, whole: float) -> float:
@@ -242,7 +243,7 @@ def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats, rounder: fl
             fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)], rounder)
         start = min(odd + BLOCK, span[1])
         if odd < span[1]:
-            blocks[odd // BLOCK] = reference.sums_of_block(in_torch(blend), (odd, start), what, rounder)
+            blocks[odd // BLOCK] = reference.sums_of_block(blend, (odd, start), what, rounder)
 
 
 def _counts(blend: Blend, switches: str) -> Counts:

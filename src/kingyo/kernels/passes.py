@@ -6,6 +6,7 @@ Neither changes a bit of any result. ``running`` sets both for the passes below 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,11 +21,10 @@ import numpy as np
 
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, Span, spans
-from kingyo.kernels.device import in_torch
 from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.packed import Packed, can_be_packed, has_nan, overflows, pack
-from kingyo.kernels.raw import as_torch, letter_of
-from kingyo.late import Tensor, torch
+from kingyo.kernels.raw import letter_of
+from kingyo.late import Tensor, is_loaded, torch
 
 T = TypeVar("T")
 _LEAST_PER_THREAD = 8 * BLOCK
@@ -58,6 +58,19 @@ _running = ContextVar("running", default=_ALONE)
 def has_compiler() -> bool:
     """Whether numba is installed."""
     return importlib.util.find_spec("numba") is not None
+
+
+def n_threads() -> int:
+    """How many threads compute where nobody says: as many as torch uses, if it is loaded.
+
+    Else OMP_NUM_THREADS, which torch obeys too, or as many as there are cores for this process.
+    """
+    if is_loaded():
+        return torch.get_num_threads()
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if told.isdecimal() and int(told):
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -131,18 +144,17 @@ class Filling:
 
     def by_reference(self) -> bool:
         """The same, by the reference."""
-        finite, out = True, as_torch(self.out).view(-1)
-        result = in_torch(self.result) if isinstance(self.result, Blend) else self.result
-        size = BLOCK if out.is_cpu or not isinstance(result, Blend) else _ON_DEVICE
+        finite, out = True, self.out.view(-1)
+        size = BLOCK if out.is_cpu or not isinstance(self.result, Blend) else _ON_DEVICE
         for start, stop in spans(self.span[1] - self.span[0], size):
-            span = self.span[0] + start, self.span[0] + stop
-            part = out[start:stop].copy_(
-                result.reshape(-1)[span[0] : span[1]]
-                if isinstance(result, torch.Tensor)
-                else result.block(span)
-            )
+            part = out[start:stop].copy_(self._block((self.span[0] + start, self.span[0] + stop)))
             finite = finite and bool(torch.isfinite(part).all())
         return finite
+
+    def _block(self, span: Span) -> Tensor:
+        if isinstance(self.result, torch.Tensor):
+            return self.result.reshape(-1)[span[0] : span[1]]
+        return self.result.block(span)
 
 
 class Work:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -25,15 +25,19 @@ def letter_of(dtype: object) -> str | None:
 
 
 class RawTensor:
-    """Numbers in one piece of memory.
+    """Numbers in one piece of memory, in place of a Tensor.
 
-    It goes where a Tensor goes, as long as nobody computes with it: it has what a description of a pass asks
-    of tensors, under torch's names. ``as_torch`` makes it one, of the same memory.
+    It has what a description of a pass asks of tensors, under torch's names. Whatever else is asked of it, by
+    its attributes or by functions of torch, it leaves to a Tensor of the same memory: then torch is imported.
+    Operators (``a - b``) and ``isinstance`` do not know it, so it goes only to methods that hand tensors on.
 
     Args:
-        memory: uint8, which may be written.
+        memory: uint8, contiguous; it may be written.
         dtype: torch's name, one of those that compiled passes know.
         shape: of the tensor.
+
+    Raises:
+        ValueError: the memory has another size, or holes.
     """
 
     __slots__ = ("_address", "_size", "dtype", "memory", "shape")
@@ -41,22 +45,37 @@ class RawTensor:
     is_cpu = True
 
     def __init__(self, memory: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> None:
+        self._size = _SIZES[_LETTERS[dtype]]
+        if memory.nbytes != math.prod(shape) * self._size or not memory.flags.c_contiguous:
+            raise ValueError(f"{memory.nbytes} bytes for {dtype} of shape {shape}")
         self.memory = memory
         self.dtype = dtype
         self.shape = shape
         self._address = memory.ctypes.data
-        self._size = _SIZES[_LETTERS[dtype]]
+
+    def __getitem__(self, part: slice) -> RawTensor | Tensor:
+        """A part of a vector, of the same memory."""
+        if len(self.shape) != 1 or part.step not in {None, 1}:
+            return as_torch(self)[part]
+        start, stop, _ = part.indices(self.shape[0])
+        n = max(0, stop - start)
+        return RawTensor(self.memory[start * self._size : (start + n) * self._size], self.dtype, (n,))
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(as_torch(self), name)
 
     @classmethod
-    def empty(cls, n: int, dtype: str) -> RawTensor:
-        """A vector of n numbers in new memory."""
-        return cls(np.empty(n * _SIZES[_LETTERS[dtype]], dtype=np.uint8), dtype, (n,))
-
-    def __getitem__(self, part: slice) -> RawTensor:
-        """A part of a vector."""
-        start, stop, _ = part.indices(self.shape[0])
-        memory = self.memory[start * self._size : stop * self._size]
-        return RawTensor(memory, self.dtype, (max(0, stop - start),))
+    def __torch_function__(
+        cls,
+        function: Callable[..., object],
+        _types: Sequence[type],
+        arguments: Sequence[object] = (),
+        named: Mapping[str, object] | None = None,
+    ) -> object:
+        plain = {name: _in_torch(each) for name, each in (named or {}).items()}
+        return function(*map(_in_torch, arguments), **plain)
 
     @property
     def nbytes(self) -> int:
@@ -83,16 +102,18 @@ class RawTensor:
         """Always."""
         return True
 
-    def as_tensor(self) -> Tensor:
-        """Itself, for where a Tensor is asked for and nobody computes with it."""
-        return cast("Tensor", self)
+
+def raw_tensor(memory: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> Tensor:
+    """A ``RawTensor``, typed as what it stands for."""
+    return cast("Tensor", RawTensor(memory, dtype, shape))
 
 
 def empty_vector(n: int, dtype: str) -> Tensor:
-    """New memory for n numbers of a dtype, raw where compiled passes know it; they can be handed on."""
-    if letter_of(dtype) is None:
+    """New memory for n numbers of a dtype: raw where compiled passes know it."""
+    letter = letter_of(dtype)
+    if letter is None:
         return torch.empty(n, dtype=getattr(torch, dtype))
-    return RawTensor.empty(n, dtype).as_tensor()
+    return raw_tensor(np.empty(n * _SIZES[letter], dtype=np.uint8), dtype, (n,))
 
 
 def bytes_of(tensor: Tensor | RawTensor) -> NDArray[np.uint8]:
@@ -108,3 +129,13 @@ def as_torch(tensor: Tensor | RawTensor) -> Tensor:
         return tensor
     from_numpy = cast("Callable[[NDArray[np.uint8]], Tensor]", torch.from_numpy)  # pyright: ignore[reportUnknownMemberType]
     return from_numpy(tensor.memory).view(getattr(torch, tensor.dtype)).view(tensor.shape)
+
+
+def _in_torch(argument: object) -> object:
+    """An argument of a function of torch, which may be a list of tensors."""
+    if isinstance(argument, RawTensor):
+        return as_torch(argument)
+    if isinstance(argument, list | tuple):
+        parts = cast("Sequence[object]", argument)
+        return [_in_torch(each) for each in parts]
+    return argument

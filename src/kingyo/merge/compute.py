@@ -11,7 +11,6 @@ from kingyo.kernels import Lazy
 from kingyo.kernels.facts import Facts
 from kingyo.kernels.measures import is_finite
 from kingyo.kernels.passes import write
-from kingyo.kernels.raw import as_torch
 from kingyo.late import Tensor, torch
 from kingyo.merge.plan import TensorJob
 from kingyo.methods import TensorContext, hides_nonfinite
@@ -89,9 +88,8 @@ def _check_hidden(
 
 def not_finite(job: TensorJob, read: Read) -> KingyoError:
     """What to say of a result with NaN or infinity in it: which model is broken, if one is."""
-    inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
-    for each in inputs:
-        if not bool(torch.isfinite(as_torch(read(each.reference, each.tensor))).all()):
+    for each in job.reads:
+        if not bool(torch.isfinite(read(each.reference, each.tensor)).all()):
             return KingyoError(
                 f"{each.reference}: {each.tensor}",
                 expected="finite weights",

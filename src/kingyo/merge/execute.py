@@ -7,7 +7,6 @@ threads changes a bit, but for methods that say so (``methods.reproduces``).
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,8 +16,7 @@ from typing import Protocol
 from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.packed import MOST_SOURCES
-from kingyo.kernels.passes import Filling, Running, Work, by_spans, has_compiler, running, write
-from kingyo.kernels.raw import RawTensor, as_torch
+from kingyo.kernels.passes import Filling, Running, Work, by_spans, has_compiler, n_threads, running, write
 from kingyo.late import Tensor, is_loaded, torch
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
@@ -82,37 +80,18 @@ def execute(
         KingyoError: see ``compute``; jobs before it are done, others may be.
     """
     chosen = how or How()
-    is_compiled = compiles(jobs, chosen)
+    threads = chosen.threads or n_threads()
+    with _no_grad(), running(compiled=compiles(jobs, chosen), threads=threads) as here:
 
-    def run(job: TensorJob) -> None:
-        found = _read_raw(job, raw) if raw is not None and is_compiled and is_handed_on(job) else read
-        _run(job, result(job, found, nonfinite=chosen.nonfinite), sink, chosen, read)
+        def run(job: TensorJob) -> None:
+            found = raw if raw is not None and here.compiled and is_handed_on(job) else read
+            _run(job, result(job, found, nonfinite=chosen.nonfinite), sink, chosen, read)
 
-    with _no_grad(), running(compiled=is_compiled, threads=chosen.threads or n_threads()) as here:
         for group in _groups(jobs):
             if len(group) == 1:
                 run(group[0])
             else:
                 _side_by_side(group, here, run)
-
-
-def _read_raw(job: TensorJob, raw: Read) -> Read:
-    """A job's tensors, all raw; none where passes do not know the dtype of one."""
-    inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
-    found = {name: raw(*name) for name in dict.fromkeys((each.reference, each.tensor) for each in inputs)}
-    if not all(isinstance(each, RawTensor) for each in found.values()):
-        found = {name: as_torch(each) for name, each in found.items()}
-    return lambda reference, tensor: found[reference, tensor]
-
-
-def n_threads() -> int:
-    """How many threads compute when nobody says: as many as torch uses, or would use."""
-    if is_loaded():
-        return torch.get_num_threads()
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if told.isdecimal() and int(told):
-        return int(told)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _no_grad() -> AbstractContextManager[object]:
@@ -128,11 +107,11 @@ def is_handed_on(job: TensorJob) -> bool:
 
 def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
     """Whether jobs run by compiled code."""
-    if how.compiled is not None:
-        return how.compiled
+    if how.compiled is not None or not has_compiler():
+        return bool(how.compiled) and has_compiler()
     if "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM:
         return True
-    return has_compiler() and not is_loaded() and all(map(is_handed_on, jobs))  # to load torch takes longer
+    return not is_loaded() and all(map(is_handed_on, jobs))  # to load torch takes longer
 
 
 def fill(
@@ -166,7 +145,9 @@ def fill(
                 if held >= _HELD or seen >= first:
                     batches.finish()
                     batches.begin(others_alone=seen >= first)
-                    held, first = 0, math.inf if seen >= first else first
+                    held = 0
+                    if seen >= first:
+                        first = math.inf  # only the first batch is left to others
             batches.begin()
             batches.finish()
         except BaseException:

@@ -188,11 +188,11 @@ class _File:
     def place(self, job: TensorJob, span: Span) -> Tensor:
         """See ``Sink``."""
         n = span[1] - span[0]
-        dtype, found = getattr(self._memory, "dtype", None), getattr(self._memory, "buffer", None)
-        if found is None or dtype != job.dtype or found.numel() < n:
-            self._memory.dtype, found = job.dtype, empty_vector(n, job.dtype)
-            self._memory.buffer = found
-        return found[:n]
+        dtype, vector = getattr(self._memory, "last", (None, None))
+        if vector is None or dtype != job.dtype or vector.numel() < n:
+            vector = empty_vector(n, job.dtype)
+            self._memory.last = job.dtype, vector
+        return vector[:n]
 
     def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
         """See ``Sink``."""

@@ -71,8 +71,7 @@ class _Live:
         return n_bytes
 
     def _count_computed(self, job: TensorJob) -> int:
-        inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
-        return sum(not self._sources.is_mapped(each.reference) for each in inputs)
+        return sum(not self._sources.is_mapped(each.reference) for each in job.reads)
 
     def end(self, job: TensorJob, filling: Filling, is_finite: bool) -> None:
         if not is_finite and not self._nonfinite:
@@ -90,45 +89,11 @@ class _Live:
 
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
     """Refuse a live model with other tensors, or tied where the plan has results of their own."""
-    planned = {job.name for job in plan.jobs}
-    odd = sorted(planned - weights.keys())
-    more = weights.keys() - planned
-    if more:
-        memory = {weights[name].data_ptr() for name in planned & weights.keys()}
-        odd = sorted({*odd, *(name for name in more if weights[name].data_ptr() not in memory)})
-    if odd:
-        side = "not in the live model" if odd[0] in planned else "not in the plan"
-        raise KingyoError(
-            "weights",
-            expected="the tensors of the plan",
-            received=f"'{odd[0]}', which is {side}",
-            remedy=_LOAD_LIVE,
-        )
+    _check_names(plan, weights)
     owners: dict[tuple[int, torch.device], str] = {}
     for job in plan.jobs:
         live = weights[job.name]
-        if live.shape != job.shape:
-            raise KingyoError(
-                job.name,
-                expected=f"{list(job.shape)}",
-                received=f"{list(live.shape)} live",
-                remedy=_LOAD_LIVE,
-            )
-        if not live.is_contiguous():
-            raise KingyoError(
-                job.name,
-                expected="a live tensor in one piece of memory",
-                received="a view with gaps, or turned",
-                remedy="Call contiguous() on it, or load the model again.",
-            )
-        dtype = getattr(torch, job.dtype)
-        if live.dtype != dtype and torch.promote_types(dtype, live.dtype) != live.dtype:
-            raise KingyoError(
-                job.name,
-                expected=f"a live model that holds {job.dtype}",
-                received=str(live.dtype).removeprefix("torch."),
-                remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
-            )
+        _check_tensor(job, live)
         owner = owners.setdefault((live.data_ptr(), live.device), job.name)
         if owner != job.name and live.numel():
             raise KingyoError(
@@ -137,3 +102,42 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
                 received=f"that of {owner}",
                 remedy="Load the live model untied (tie_word_embeddings: false).",
             )
+
+
+def _check_names(plan: Plan, weights: Mapping[str, Tensor]) -> None:
+    planned = {job.name for job in plan.jobs}
+    odd = planned - weights.keys()
+    more = weights.keys() - planned
+    if more:
+        memory = {weights[name].data_ptr() for name in planned & weights.keys()}
+        odd |= {name for name in more if weights[name].data_ptr() not in memory}
+    if odd:
+        first = min(odd)
+        raise KingyoError(
+            "weights",
+            expected="the tensors of the plan",
+            received=f"'{first}', which is not in the {'live model' if first in planned else 'plan'}",
+            remedy=_LOAD_LIVE,
+        )
+
+
+def _check_tensor(job: TensorJob, live: Tensor) -> None:
+    if live.shape != job.shape:
+        raise KingyoError(
+            job.name, expected=f"{list(job.shape)}", received=f"{list(live.shape)} live", remedy=_LOAD_LIVE
+        )
+    if not live.is_contiguous():
+        raise KingyoError(
+            job.name,
+            expected="a live tensor in one piece of memory",
+            received="a view with gaps, or turned",
+            remedy="Call contiguous() on it, or load the model again.",
+        )
+    dtype = getattr(torch, job.dtype)
+    if live.dtype != dtype and torch.promote_types(dtype, live.dtype) != live.dtype:
+        raise KingyoError(
+            job.name,
+            expected=f"a live model that holds {job.dtype}",
+            received=str(live.dtype).removeprefix("torch."),
+            remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
+        )

@@ -40,18 +40,18 @@ class Outline:
         return [(pieces[place], tensors) for place, tensors in varied.items()]
 
 
-def outlined(agreement: Agreement, found: Sequence[Region]) -> Outline:
+def outline(agreement: Agreement, found: Sequence[Region]) -> Outline:
     """The outline of regions whose models agree; only once for regions that differ in nothing but values.
 
     Raises:
         KingyoError: layers that do not fit one another; see ``layer_tensors``.
     """
-    key = tuple((region.name, tuple(map(_shape_of, region.pieces))) for region in found)
+    key = tuple((region.name, tuple(map(_form_of, region.pieces))) for region in found)
     return agreement.sources.once(("outline", agreement.key, key), lambda: _Outlining(agreement, found).run())
 
 
-def _shape_of(piece: Piece) -> object:
-    """All of a piece but its values."""
+def _form_of(piece: Piece) -> object:
+    """All of a piece but its values; pieces of one form merge the same tensors."""
     entries = tuple((entry.reference, entry.start) for entry in piece.entries)
     return piece.n_layers, piece.base is None, entries
 
@@ -65,7 +65,7 @@ class _Outlining:
         self._layers: dict[str, list[tuple[str, int]]] = {}
 
     def run(self) -> Outline:
-        tensors = tuple(self._tensors())
+        tensors = tuple(self._tensors())  # which tells the layers that were picked
         return Outline(tensors=tensors, output=self._output([tensor for tensor, _ in tensors]))
 
     def _tensors(self) -> Iterator[tuple[LayerTensor, Place | None]]:

@@ -10,7 +10,7 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.merge.agreement import agree
 from kingyo.merge.alignment import align, template_files
 from kingyo.merge.layers import LayerTensor, TensorInput
-from kingyo.merge.outline import Outline, Place, outlined
+from kingyo.merge.outline import Outline, Place, outline
 from kingyo.merge.pieces import Piece, Region, regions
 from kingyo.merge.sources import Sources, all_references
 from kingyo.merge.unmatched import Unmatched, unmatched
@@ -46,6 +46,11 @@ class TensorJob:
     values: MethodValues
     seed: int
     piece: Piece | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def reads(self) -> tuple[TensorInput, ...]:
+        """All that it reads, the base last."""
+        return self.inputs if self.base is None else (*self.inputs, self.base)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -118,10 +123,10 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     _check_opened(recipe, sources)
     alignment = align(recipe, sources)
     agreement = agree(recipe, found, sources if alignment is None else alignment.sources)
-    outline = outlined(agreement, found)
+    made = outline(agreement, found)
     pieces = {(region.name, i): piece for region in found for i, piece in enumerate(region.pieces)}
-    jobs = tuple(_jobs(recipe, method, pieces, outline))
-    output, files = outline.output, None
+    jobs = tuple(_jobs(recipe, method, pieces, made))
+    output, files = made.output, None
     if alignment is not None:
         output, files = replace(output, config=alignment.config(output)), alignment.files(output)
     elif recipe.chat_template is not None:
@@ -135,7 +140,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         vocabulary=None if alignment is None else alignment.vocabulary,
         tokenizer_files=files,
         differences=agreement.warnings,
-        unmatched=unmatched(method, outline.varied(pieces)),
+        unmatched=unmatched(method, made.varied(pieces)),
     )
 
 
@@ -160,11 +165,11 @@ class _Values:
 
 
 def _jobs(
-    recipe: Recipe, method: MergeMethod, pieces: Mapping[Place, Piece], outline: Outline
+    recipe: Recipe, method: MergeMethod, pieces: Mapping[Place, Piece], made: Outline
 ) -> Iterator[TensorJob]:
     """One job for each tensor of the output, in the order of the model that it is like."""
     values, nothing, result = _Values(method), MethodValues(), recipe.result_dtype
-    for tensor, place in outline.tensors:
+    for tensor, place in made.tensors:
         info, piece = tensor.info, None if place is None else pieces[place]
         is_merged = place is not None and info.is_floating
         yield TensorJob(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from kingyo.recipe import Recipe, RecipeBook, renamed
 from kingyo.registry import whole_reference
 from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
 
+_MOST_MADE = 64  # a search over slices has another outline for each candidate
 _KEPT_FREE = 0.2  # of another device's memory: models compute there too
 
 T = TypeVar("T")
@@ -28,6 +30,8 @@ T = TypeVar("T")
 
 class Sources(Mapping[str, Checkpoint]):
     """Opened checkpoints by reference, and what candidates of one search share: weights and measures of them.
+
+    One thread plans and merges candidates, one after the other; several may ``read`` and ``read_raw``.
 
     Args:
         checkpoints: by the references that recipes use.
@@ -41,7 +45,7 @@ class Sources(Mapping[str, Checkpoint]):
         self._checkpoints = dict(checkpoints)
         self.folder = folder
         self.facts = Facts() if facts is None else facts
-        self._made: dict[Hashable, object] = {}
+        self._made: OrderedDict[Hashable, object] = OrderedDict()
         self._mapped: dict[tuple[str, str], Tensor] = {}
         self._files = MappedFiles()
         self._lasting: set[int] = set()
@@ -58,14 +62,17 @@ class Sources(Mapping[str, Checkpoint]):
         return len(self._checkpoints)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` gives, made once for each key: what follows from the models alone.
+        """What follows from the models and a key, made once; what was not asked for long is forgotten.
 
         Args:
             key: what is made, and what it depends on beside the models.
-            make: what raises makes nothing.
+            make: makes it, or raises.
         """
         if key not in self._made:
             self._made[key] = make()
+            if len(self._made) > _MOST_MADE:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
         return cast("T", self._made[key])
 
     def as_seen(self, checkpoints: Mapping[str, Checkpoint], by: str) -> Sources:
@@ -84,8 +91,7 @@ class Sources(Mapping[str, Checkpoint]):
 
     def read_raw(self, reference: str, tensor: str) -> Tensor:
         """``read``, for who only hands tensors on to compiled passes; see ``Checkpoint.read_raw``."""
-        checkpoint = self._checkpoints[reference]
-        return checkpoint.read_raw(tensor) if self.is_mapped(reference) else checkpoint.read(tensor)
+        return self._checkpoints[reference].read_raw(tensor)
 
     def is_mapped(self, reference: str) -> bool:
         """Whether a model's large tensors are mapped from files; others are computed as they are read."""
@@ -101,8 +107,7 @@ class Sources(Mapping[str, Checkpoint]):
             checkpoint = self._checkpoints[reference]
             if not self.is_mapped(reference):
                 return checkpoint.read(tensor)
-            made = checkpoint.read_from(tensor, self._files)
-            found = self._mapped.setdefault((reference, tensor), made)  # of two threads the first counts
+            found = self._mapped[reference, tensor] = checkpoint.read_from(tensor, self._files)
             self._lasting.add(id(found))
         return found
 

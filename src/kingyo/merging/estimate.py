@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.checkpoint import KEPT_BELOW
+from kingyo.kernels.passes import n_threads
 from kingyo.merge import How, Plan, TensorJob
-from kingyo.merge.execute import LARGE, compiles, n_threads
+from kingyo.merge.execute import LARGE, compiles
 from kingyo.merging.checks import existing_parent
 from kingyo.merging.machine import Disk, cached, try_disk
 from kingyo.merging.reads import Reader, Reading
@@ -78,8 +79,7 @@ class _Work:
 
     @property
     def dtypes(self) -> list[str]:
-        inputs = [*self.job.inputs, *([self.job.base] if self.job.base is not None else [])]
-        return [self.plan.sources[each.reference].tensors[each.tensor].dtype for each in inputs]
+        return [self.plan.sources[each.reference].tensors[each.tensor].dtype for each in self.job.reads]
 
 
 def estimate(survey: Survey) -> Estimate:

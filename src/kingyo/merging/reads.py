@@ -42,8 +42,7 @@ class Reader:
 
     def job(self, plan: Plan, job: TensorJob) -> Reading:
         """All that a job reads."""
-        inputs = [*job.inputs, *([job.base] if job.base is not None else [])]
-        each_once = {(each.reference, each.tensor): each for each in inputs}.values()
+        each_once = {(each.reference, each.tensor): each for each in job.reads}.values()
         return _together(self.tensor(plan.sources[each.reference], each.tensor) for each in each_once)
 
     def tensor(self, model: Checkpoint, name: str) -> Reading:

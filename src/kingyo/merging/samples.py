@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.raw import RawTensor, as_torch, empty_vector, letter_of
+from kingyo.kernels.raw import as_torch, empty_vector, letter_of, raw_tensor
 from kingyo.late import Tensor, torch
 from kingyo.merge import How, TensorJob
 from kingyo.merge.execute import execute
@@ -131,15 +131,15 @@ def _run(job: TensorJob, dtypes: Sequence[str], shape: tuple[int, ...], how: How
 
 def _stored(numbers: NDArray[np.float32], dtype: str, shape: tuple[int, ...]) -> Tensor:
     """Numbers as a model may store them; how they are rounded is no matter here."""
+    if letter_of(dtype) is None:
+        return as_torch(raw_tensor(numbers.view(np.uint8), "float32", shape)).to(getattr(torch, dtype))
     if dtype == "bfloat16":
         memory = (numbers.view(np.uint32) >> np.uint32(16)).astype(np.uint16).view(np.uint8)
     elif dtype == "float16":
         memory = numbers.astype(np.float16).view(np.uint8)
     else:
         memory = numbers.view(np.uint8)
-    if letter_of(dtype) is not None:
-        return RawTensor(memory, dtype, shape).as_tensor()
-    return as_torch(RawTensor(memory, "float32", shape)).to(getattr(torch, dtype))
+    return raw_tensor(memory, dtype, shape)
 
 
 def _with_growth(work: Callable[[], float]) -> tuple[float, float]:

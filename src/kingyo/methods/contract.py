@@ -322,7 +322,9 @@ def hides_nonfinite(method: MergeMethod, values: MethodValues) -> bool:
 def hands_on(method: MergeMethod, values: MethodValues) -> bool:
     """Whether it computes with no tensor, but hands all on to ``kernels``: what it says, else not.
 
-    It looks at shapes, and returns a ``Blend``: then a merge does not wait until torch is imported.
+    It looks at shapes, and returns a ``Blend``. Then a merge of files gives it a ``RawTensor`` of each, and
+    need not wait until torch is imported. A mistaken yes costs that time, or is an error where operators meet
+    such a tensor.
     """
     hands = cast("Callable[[MethodValues], bool] | None", getattr(method, "hands_on", None))
     return hands is not None and hands(values)
