@@ -7,7 +7,9 @@ Nothing here imports the rest of the package.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+_MOST_KNOWN = 60
 
 
 class KingyoError(ValueError):
@@ -25,7 +27,9 @@ class KingyoError(ValueError):
         self.expected = expected
         self.received = received
         self.remedy = remedy
-        super().__init__(f"{argument}: expected {expected}; received {received.rstrip('.')}. {remedy}")
+        super().__init__(
+            f"{argument}: expected {expected.rstrip('.')}; received {received.rstrip('.')}. {remedy}"
+        )
 
     def placed(self, where: str) -> KingyoError:
         """The same, with the place of what is wrong before it: a file, an entry, the name of a recipe."""
@@ -41,13 +45,22 @@ class ChangedSourceError(KingyoError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "Did you mean 'x'?" for the nearest known name, or the list of all when none is near."""
     names = sorted(known)
+    names.sort(
+        key=lambda each: sum(map(str.__eq__, each, name))
+    )  # of names alike but for case the likest counts
     folded, by_folded = name.casefold(), {each.casefold(): each for each in names}
     swapped = [each for each in by_folded if sorted(each) == sorted(folded)]  # the commonest slip of fingers
     same = [folded] if folded in by_folded else swapped
     near = [by_folded[each] for each in same or difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.5)]
     if near:
         return f"Did you mean '{near[0]}'?"
-    return f"Known: {', '.join(names)}." if names else "None is known here."
+    return f"Known: {told(sorted(names), _MOST_KNOWN)}." if names else "None is known here."
+
+
+def told(names: Sequence[str], most: int) -> str:
+    """Names in a row; of many the first, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> KingyoError:

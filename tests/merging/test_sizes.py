@@ -22,7 +22,6 @@ from kingyo.merging.sizes import count_text, parse_size, size_text, time_text
         ("10kB", 10_000),
         ("1tb", 10**12),
         ("100", 100),
-        ("100b", 100),
     ],
 )
 def test_sizes_are_read(text: str, size: int) -> None:
@@ -32,6 +31,12 @@ def test_sizes_are_read(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "0.5", "5PB", "5iB", "5 5", "1e9", "nan", "5GBs"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(KingyoError, match="--x: expected a size in bytes, such as 5GB or 512MiB"):
+        parse_size(text, "--x")
+
+
+@pytest.mark.parametrize(("text", "remedy"), [("5B", "5GB"), ("100b", "100GB"), ("1.5 B", "1.5GB")])
+def test_what_means_something_else_to_mergekit(text: str, remedy: str) -> None:
+    with pytest.raises(KingyoError, match=f"billions of them in mergekit. Say {remedy}"):
         parse_size(text, "--x")
 
 

@@ -53,6 +53,16 @@ def test_a_sound_recipe(ask: Ask) -> None:
     assert target.out == found.request.out
 
 
+def test_a_base_that_is_not_merged_is_told(ask: Ask) -> None:
+    """mergekit merges it as one more model."""
+    found = survey(ask(merge_method="linear", parameters={"weight": 1}))
+    (warning,) = told(found, "warning")
+    assert "base_model: expected a model that linear merges" in warning and "list it below models:" in warning
+    models = [{"model": "source-0"}, {"model": "base"}]
+    listed = ask(merge_method="linear", parameters={"weight": 1}, models=models)
+    assert survey(listed).of("warning") == ()
+
+
 def test_no_weight_is_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(info: TensorInfo) -> object:
         raise AssertionError(f"read {info.name}")

@@ -118,6 +118,7 @@ def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> 
     from kingyo.merging import finish, survey
     from kingyo.merging.record import findings_record, target_record
 
+    begun = time.monotonic()
     found = survey(request)
     if found.error is not None and as_json:
         record = {"targets": list[object](), **findings_record(found.findings)}
@@ -129,7 +130,6 @@ def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> 
     for warning in found.of("warning"):
         typer.echo(f"Warning: {warning.error}", err=True)
     for target in found.targets:
-        begun = time.monotonic()
         broken = _write(found, target, quiet=as_json)
         seconds = time.monotonic() - begun
         made.append({**target_record(target), "seconds": round(seconds, 3), "nonfinite": broken})
@@ -137,6 +137,7 @@ def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> 
             typer.echo(f"Warning: {_told_broken(broken, len(target.plan.jobs))}", err=True)
         if not as_json:
             typer.echo(_told(target, seconds))
+        begun = time.monotonic()
     finish(found)
     if as_json:
         record = {"targets": made, **findings_record(found.findings)}
@@ -169,7 +170,7 @@ def _told_broken(tensors: list[str], n: int) -> str:
 
 def _interrupted(finished: int, shards: int) -> str:
     if not finished:
-        hint = " (a smaller --max-shard-size makes that happen earlier)" if shards else ""
+        hint = " (with a smaller --max-shard-size the first is complete earlier)" if shards else ""
         return f"Interrupted before a file of weights was complete{hint}; nothing is left behind."
     if finished == shards:
         return f"Interrupted; all {shards} files of weights are complete. The same command adds the rest."

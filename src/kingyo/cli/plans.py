@@ -18,6 +18,7 @@ from kingyo.merging.sizes import count_text, size_text, time_text
 from kingyo.vocabulary import Finding
 
 _MOST_FILES = 3
+_BROKEN, _LEAST_WIDE = "with", 30  # the column whose lines may be broken, between words
 
 
 def print_plan(survey: Survey, estimated: Estimate | None, *, verbose: bool = False) -> None:
@@ -103,7 +104,7 @@ def _models(survey: Survey, target: Target) -> Table:
 def _tensors(groups: Sequence[Group], everywhere: Sequence[str]) -> Table:
     """A line for each group; what is said of all of them stands above."""
     own = [_own(each, everywhere) for each in groups]
-    table = _table("", "tensors", "shape", "dtype", *(("with",) if any(own) else ()))
+    table = _table("", "tensors", "shape", "dtype", *((_BROKEN,) if any(own) else ()))
     table.columns[0].justify = "right"
     for each, how in zip(groups, own, strict=True):
         cells = [f"{len(each.names)} ×", each.label, str(list(each.shape)), each.dtype]
@@ -148,7 +149,7 @@ def _files(count: int) -> str:
 
 def _table(first: str, *others: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, overflow="fold")
+    for name in (first, *others):
+        is_broken = name == _BROKEN
+        table.add_column(name, no_wrap=not is_broken, min_width=_LEAST_WIDE if is_broken else None)
     return table

@@ -10,9 +10,11 @@ _WIDEST = 100_000
 
 
 def print_whole(console: Console, table: Table) -> None:
-    """Print a table as wide as what stands in it, whatever the width of the terminal."""
-    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-    Console(file=console.file, highlight=False, width=max(needed, console.width)).print(table)
+    """Print a table as wide as what stands in it; on a terminal cells are broken where that makes it fit."""
+    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table)
+    fits = console.is_terminal and needed.minimum <= console.width
+    width = console.width if fits else max(needed.maximum, console.width)
+    Console(file=console.file, highlight=False, width=width).print(table)
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:

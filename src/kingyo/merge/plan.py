@@ -195,14 +195,22 @@ def _check_opened(recipe: Recipe, opened: Sources) -> None:
 def _describe_region(region: Region) -> Iterator[str]:
     made = 0
     for piece in region.pieces:
-        names = ", ".join(entry.reference for entry in piece.merged)
-        if piece.n_layers is None:
+        n = piece.n_layers
+        if n is None:
+            names = ", ".join(entry.reference for entry in piece.merged)
             part = f" ({region.name})" if region.name else ""
             yield f"{len(piece.merged)}: {names}{part}"
             continue
-        ranges = ", ".join(f"{each.reference} from {each.start}" for each in piece.entries)
-        yield f"{len(piece.merged)}, layers {made} to {made + piece.n_layers - 1}: {ranges}"
-        made += piece.n_layers
+        ranges = [f"{each.reference} {_numbers(each.start, n)}" for each in piece.merged]
+        if piece.base is not None:
+            ranges.append(f"base {piece.base.reference} {_numbers(piece.base.start, n)}")
+        yield f"{len(piece.merged)}, layers {_numbers(made, n)} of the output: {', '.join(ranges)}"
+        made += n
+
+
+def _numbers(first: int, n: int) -> str:
+    """Which layers these are; the last one is among them."""
+    return f"{first}–{first + n - 1}" if n > 1 else str(first)
 
 
 def _describe(job: TensorJob) -> str:

@@ -36,6 +36,14 @@ def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | 
             yield _bends(reference, "an adapter that does here what it did when it was trained", note)
     if plan is None:
         return
+    if recipe.base_model is not None and recipe.base_model not in plan.weights_of:
+        yield Finding(
+            level="warning",
+            argument="base_model",
+            expected=f"a model that {plan.method.name} merges, among the models",
+            received=f"{recipe.base_model}, of which nothing but config and tokenizer is taken",
+            remedy="mergekit would merge it: list it below models: if that is wanted.",
+        )
     for warning in plan.differences:
         yield _bends("models", "models that differ in nothing but weights", warning)
     for each in plan.unmatched:

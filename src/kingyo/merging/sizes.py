@@ -14,11 +14,18 @@ def parse_size(text: str, argument: str) -> int:
     """Read a size such as ``5GB`` or ``512MiB`` in bytes.
 
     Raises:
-        KingyoError: it is none, or less than a byte.
+        KingyoError: it is none, less than a byte, or means something else to mergekit.
     """
     found = _SIZE.fullmatch(text)
     if found is not None:
         number, unit, is_binary = found.groups()
+        if text.strip()[-1] in "bB" and not unit and not is_binary:
+            raise KingyoError(
+                argument,
+                expected="a unit of two letters, such as GB",
+                received=f"'{text}', which is {number} bytes here, and billions of them in mergekit",
+                remedy=f"Say {number}GB.",
+            )
         size = int(float(number) * (1024 if is_binary else 1000) ** _UNITS.index(unit.lower()))
         if size > 0 and (unit or not is_binary):
             return size

@@ -10,6 +10,9 @@ from typing import cast
 
 from kingyo.errors import KingyoError, suggest
 
+_NUMBERS = frozenset({"seed", "layer_range"})
+"""The keys that stand beside ``parameters`` and hold numbers."""
+
 
 def mapping(value: object, where: str, remedy: str) -> Mapping[str, object]:
     """The value as a mapping.
@@ -60,11 +63,11 @@ def _is_number(value: object) -> bool:
 
 def _remedy(key: object, value: object, known: Sequence[str]) -> str:
     """A number beside ``parameters:`` is most often meant to be one of them."""
-    near = suggest(str(key), known)
-    if "parameters" in known and _is_number(value):
-        advice = f"A parameter of the method belongs below parameters:, as `parameters: {{{key}: …}}`."
-        return f"{near} {advice}" if near.startswith("Did you mean") else advice
-    return near
+    if "parameters" not in known or not _is_number(value):
+        return suggest(str(key), known)
+    near = suggest(str(key), _NUMBERS.intersection(known))  # keys of other kinds were not meant
+    advice = f"A parameter of the method belongs below parameters:, as `parameters: {{{key}: …}}`."
+    return near if near.startswith("Did you mean") else advice
 
 
 def text(data: Mapping[str, object], key: str, where: str) -> str | None:

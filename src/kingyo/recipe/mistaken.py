@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from kingyo.errors import KingyoError
 
 _OF_A_RUN = ("task", "search", "sources", "budget")
+_OF_A_CONFIG = ("architectures", "model_type", "_class_name")
 _OF_EXPERTS = ("gate_mode", "experts")
 
 
@@ -26,6 +27,12 @@ def check_kind(data: Mapping[str, object], where: str) -> None:
         )
         raise KingyoError(
             where, expected="a recipe", received=f"'{experts[0]}', a key of mergekit-moe", remedy=remedy
+        )
+    of_config = [key for key in _OF_A_CONFIG if key in data]
+    if of_config and "merge_method" not in data:
+        remedy = "Write a recipe that names the model below models:; README.md has one."
+        raise KingyoError(
+            where, expected="a recipe", received=f"'{of_config[0]}', a key of a model's config", remedy=remedy
         )
     of_run = [key for key in _OF_A_RUN if key in data]
     if of_run and "merge_method" not in data:

@@ -180,8 +180,8 @@ class Recipe:
             modules={} if _lists(data) != "modules" else parse_modules(data["modules"], where),
             base_model=parse_reference(data.get("base_model"), f"{where}: base_model"),
             parameters=parse_values(data.get("parameters"), where),
-            dtype=text(data, "dtype", where),
-            out_dtype=text(data, "out_dtype", where),
+            dtype=_dtype(data, "dtype", where),
+            out_dtype=_dtype(data, "out_dtype", where),
             tokenizer_source=text(data, "tokenizer_source", where),
             tokenizer=_parse_tokenizer(data.get("tokenizer"), where),
             chat_template=text(data, "chat_template", where),
@@ -246,6 +246,21 @@ def _parse_parts(data: object, where: str) -> dict[str, str]:
                 remedy=remedy,
             )
     return {str(part): cast("str", use) for part, use in parts.items()}
+
+
+def _dtype(data: Mapping[str, object], key: str, where: str) -> str | None:
+    """A dtype, which may be written as torch writes it."""
+    found = text(data, key, where)
+    if found is not None:
+        found = found.removeprefix("torch.")
+    if found == "float64":
+        raise KingyoError(
+            f"{where}: {key}",
+            expected=f"one of {', '.join(DTYPES)}",
+            received="float64",
+            remedy="Say float32, which is the widest that a merge is rounded to.",
+        )
+    return found
 
 
 def _parse_seed(value: object, where: str) -> int:

@@ -88,6 +88,13 @@ def _parse_path(value: object, where: str) -> str | None:
 
 def _parse_source(entry: object, where: str) -> Source:
     pairs = mapping(entry, where, "Write it as `- model: path/to/model`.")
+    if "layer_range" in pairs:
+        raise KingyoError(
+            where,
+            expected="a whole model",
+            received="'layer_range'",
+            remedy="Layers are chosen below slices:, each with its sources.",
+        )
     check_keys(pairs, ("model", "parameters"), where)
     return Source(model=_model(pairs, where), parameters=parse_values(pairs.get("parameters"), where))
 
