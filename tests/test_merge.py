@@ -353,6 +353,26 @@ def test_a_live_model_that_is_tied_where_the_merge_is_not(folder: Path) -> None:
         into(planned, live)
 
 
+def test_a_live_model_whose_tensors_overlap(folder: Path) -> None:
+    opened = open_sources(recipe("linear"), folder / "llama" / "float32")
+    planned = plan(recipe("linear"), opened)
+    weights = {job.name: torch.zeros(job.shape) for job in planned.jobs}
+    first, second = "model.layers.0.input_layernorm.weight", "model.layers.1.input_layernorm.weight"
+    memory = torch.zeros(24)
+    weights[first], weights[second] = memory[:16], memory[8:]
+    with pytest.raises(KingyoError, match="memory of its own"):
+        into(planned, weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.float16])
+def test_a_live_model_that_cannot_hold_the_result(folder: Path, dtype: torch.dtype) -> None:
+    opened = open_sources(recipe("linear"), folder / "llama" / "float32")
+    planned = plan(recipe("linear"), opened)
+    weights = {job.name: torch.zeros(job.shape, dtype=dtype) for job in planned.jobs}
+    with pytest.raises(KingyoError, match="expected a live model that holds float32"):
+        into(planned, weights)
+
+
 def test_a_source_that_changes_between_candidates_is_refused(folder: Path, tmp_path: Path) -> None:
     changing = fine_tuned(folder / "llama" / "float32" / "base", tmp_path / "changing", seed=0)
     made = recipe("linear", sources=(Source(model=str(changing)),), parameters={"weight": 1.0})

@@ -34,6 +34,28 @@ def test_a_merge(world: World, without_numba: dict[str, str]) -> None:
     assert weights[0] == weights[1]
 
 
+@pytest.mark.parametrize(
+    ("module", "env", "reason"),
+    [
+        ("raise ImportError('Numba needs NumPy 2.2 or less')", {}, "cannot be imported (Numba needs NumPy"),
+        (None, {"NUMBA_DISABLE_JIT": "1"}, "is told not to compile"),
+    ],
+)
+def test_numba_that_cannot_be_used(
+    world: World, tmp_path: Path, module: str | None, env: dict[str, str], reason: str
+) -> None:
+    if module is not None:
+        (tmp_path / "broken" / "numba").mkdir(parents=True)
+        (tmp_path / "broken" / "numba" / "__init__.py").write_text(module)
+        env = {"PYTHONPATH": str(tmp_path / "broken")}
+    recipe = write_recipe(world.folder / "recipe.yaml")
+    done = world.run("merge", recipe, "out", env=env)
+    assert done.returncode == 0 and done.stderr.startswith(f"Note: numba {reason}"), done.stderr
+    assert world.run("merge", recipe, "with").stderr == ""
+    weights = [contents(world.folder / out)["model.safetensors"] for out in ("out", "with")]
+    assert weights[0] == weights[1]
+
+
 def test_a_search(world: World, without_numba: dict[str, str]) -> None:
     config = world.config(budget={"candidates": 6}, finalists=1)
     done = world.run("evolve", config, "--run", "without", env=without_numba)

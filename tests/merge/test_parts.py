@@ -203,6 +203,16 @@ def test_the_base_keeps_what_has_another_size(sizes: Path) -> None:
     assert all(job.sources == ("less",) for job in planned.jobs if job.method is None)
 
 
+def test_what_is_taken_as_it_is_must_have_the_size_of_the_output(sizes: Path) -> None:
+    models = [{"model": "less"}, {"model": "more"}]
+    data = {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}, "base_model": "less"}
+    made = Recipe.from_dict(data | {"resize": "pad-vocab", "parts": {"language": "base"}})
+    with pytest.raises(
+        KingyoError, match=r"expected \[7, \d+\], as resize gives it; received \[5, \d+\] in less"
+    ):
+        plan(made, open_sources(made, sizes))
+
+
 def test_candidates_agree_once(sizes: Path) -> None:
     def made(weight: float) -> Recipe:
         data = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.errors import KingyoError
@@ -20,7 +22,8 @@ from kingyo.kernels.measures import gram, is_finite
 from kingyo.kernels.passes import running, write
 from kingyo.kernels.raw import RawTensor, as_torch, bytes_of, empty_vector, letter_of, raw_tensor
 from kingyo.merge import How, open_sources, plan, to_folder
-from kingyo.methods import METHODS, MethodValues, hands_on, takes_base
+from kingyo.methods import METHODS, MethodValues, TensorContext, hands_on, takes_base
+from kingyo.methods.linear import Linear
 from kingyo.recipe import Recipe
 from tests.models_on_disk import family, fine_tuned
 
@@ -143,8 +146,7 @@ def test_where_nothing_compiles_the_reference_runs(
 ) -> None:
     recipe = Recipe.from_dict(written(method))
     to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "compiled", how=How(compiled=True))
-    for module in ("kernels.passes", "merge.execute"):
-        monkeypatch.setattr(f"kingyo.{module}.has_compiler", lambda: False)
+    monkeypatch.setattr("kingyo.kernels.passes.compiler_trouble", lambda: "is not installed")
     to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "reference", how=How(compiled=True))
     assert same(tmp_path / "compiled", tmp_path / "reference")
 
@@ -160,6 +162,61 @@ def test_threads_without_torch(told: str | None, expected: int | None) -> None:
     env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | given
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(expected or len(os.sched_getaffinity(0))), "False"]
+
+
+class Inherited(Linear):
+    """Says nothing of its own of what it does with tensors."""
+
+    name = "inherited"
+
+    def __call__(
+        self,
+        sources: Sequence[Tensor],
+        _base: Tensor | None,
+        _values: MethodValues,
+        _context: TensorContext,
+        /,
+    ) -> Tensor:
+        return sources[0] * 0.5 + sources[1] * 0.5  # which a raw tensor cannot
+
+
+def test_what_a_class_says_does_not_hold_for_one_that_computes_otherwise() -> None:
+    assert hands_on(Linear(), MethodValues()) and not hands_on(Inherited(), MethodValues())
+
+
+def test_a_method_that_returns_something_else_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from kingyo.methods.linear import Linear\n"
+        "class Odd(Linear):\n"
+        "    def __call__(self, sources, base, values, context, /):\n"
+        "        return sources[0].float().numpy()\n"
+        "ODD = Odd()\n"
+    )
+    recipe = Recipe.from_dict(
+        written("linear", merge_method=f"{tmp_path}/own.py:ODD", parameters={"weight": 1})
+    )
+    with pytest.raises(KingyoError, match=r"linear: expected a tensor or a Blend; received .* ndarray"):
+        to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "out")
+
+
+@pytest.mark.parametrize("how", [How(compiled=True), How(compiled=False)])
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
+def test_floats_of_eight_bits_are_merged(folder: Path, tmp_path: Path, method: str, how: How) -> None:
+    own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
+    weights = {
+        name: each.to(torch.float8_e4m3fn) for name, each in load_file(own / "model.safetensors").items()
+    }
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    chosen = written(method, models=[{"model": str(own)}, {"model": "source-1"}], dtype="float32")
+    recipe = Recipe.from_dict(chosen)
+    opened = open_sources(recipe, folder)
+    to_folder(plan(recipe, opened), tmp_path / "out", how=how)
+    name = "model.layers.0.mlp.up_proj.weight"
+    merged = load_file(tmp_path / "out" / "model.safetensors")[name]
+    assert merged.isfinite().all() and not torch.equal(merged, opened.read("source-1", name).float())
+    if method == "linear":
+        both = weights[name].float(), opened.read("source-1", name).float()
+        assert torch.allclose(merged, (both[0] + both[1]) / 2, atol=1e-6)
 
 
 class TestRawTensor:

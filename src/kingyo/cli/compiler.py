@@ -6,12 +6,13 @@ import typer
 
 
 def tell_if_slow() -> None:
-    """Say on standard error that numba is not there; nothing when it is."""
-    from kingyo.kernels.passes import has_compiler
+    """Say on standard error why numba cannot be used; nothing when it can."""
+    from kingyo.kernels.passes import compiler_trouble
 
-    if not has_compiler():
+    trouble = compiler_trouble()
+    if trouble is not None:
         typer.echo(
-            "Note: numba is not installed, though kingyo asks for it: searches and large merges run slower, "
-            "to the same bits. Bring it back: pip install numba",
+            f"Note: numba {trouble}, though kingyo asks for it: searches and large merges run slower, to the "
+            "same bits. Bring it back: pip install numba",
             err=True,
         )

@@ -68,7 +68,7 @@ class Blend:
         """What enters the sum of each source before its factor: mᵢδᵢ, new memory, one row each."""
         deltas = rows([term.source.reshape(-1) for term in self.terms], span)
         if self.base is not None:
-            deltas.sub_(self.base.reshape(-1)[span[0] : span[1]])
+            deltas.sub_(self.base.reshape(-1)[span[0] : span[1]].float())
         for row, term in zip(deltas.unbind(0), self.terms, strict=True):
             if term.keep is not None:
                 term.keep.thin(row, span)

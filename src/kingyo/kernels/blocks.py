@@ -35,7 +35,13 @@ def flatten(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def rows(vectors: Sequence[Tensor], span: Span) -> Tensor:
     """A block of each vector as rows of new float32 memory, shape (number of vectors, width of the span)."""
-    return torch.stack([vector[span[0] : span[1]] for vector in vectors]).float()
+    return torch.stack([vector[span[0] : span[1]].float() for vector in vectors])
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether a tensor of any floating dtype holds neither NaN nor infinity."""
+    numbers = tensor.float() if tensor.element_size() == 1 else tensor  # torch cannot ask eight bits
+    return bool(torch.isfinite(numbers).all())
 
 
 def column(numbers: Sequence[float], device: torch.device | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kingyo.kernels import reference
 from kingyo.kernels.blend import Blend, Term
-from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span
+from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span, all_finite
 from kingyo.kernels.elements import difference
 from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
 from kingyo.kernels.packed import Packed, cuts, pack
@@ -62,7 +62,7 @@ def is_finite(tensor: Tensor) -> bool:
     """Whether a tensor holds neither NaN nor infinity."""
     if math.isfinite(_sums(_blend([tensor], None), "a", 1)[0]):  # float32 never add up to infinity in float64
         return True
-    return bool(torch.isfinite(tensor).all())  # but float64 may
+    return all_finite(tensor)  # but float64 may
 
 
 def kept_magnitude(source: Tensor, base: Tensor, keep: Keep, whole: float) -> float:

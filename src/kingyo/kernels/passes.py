@@ -5,7 +5,6 @@ Neither changes a bit of any result. ``running`` sets both for the passes below 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -20,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from kingyo.kernels.blend import Blend
-from kingyo.kernels.blocks import BLOCK, Span, spans
+from kingyo.kernels.blocks import BLOCK, Span, all_finite, spans
 from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.packed import Packed, can_be_packed, has_nan, overflows, pack
 from kingyo.kernels.raw import letter_of
@@ -55,9 +54,21 @@ _running = ContextVar("running", default=_ALONE)
 
 
 @cache
+def compiler_trouble() -> str | None:
+    """Why nothing can be compiled, as the end of a sentence on numba; None where it can be."""
+    try:
+        from numba import config
+    except ModuleNotFoundError as error:
+        return "is not installed" if error.name == "numba" else f"cannot be imported ({error})"
+    except Exception as error:  # noqa: BLE001 - it refuses numpys that it does not know, in words of its own
+        return f"cannot be imported ({error})"
+    disabled = bool(getattr(config, "DISABLE_JIT", False))
+    return "is told not to compile (NUMBA_DISABLE_JIT)" if disabled else None
+
+
 def has_compiler() -> bool:
-    """Whether numba is installed."""
-    return importlib.util.find_spec("numba") is not None
+    """Whether numba is there and can be used."""
+    return compiler_trouble() is None
 
 
 def n_threads() -> int:
@@ -148,7 +159,7 @@ class Filling:
         size = BLOCK if out.is_cpu or not isinstance(self.result, Blend) else _ON_DEVICE
         for start, stop in spans(self.span[1] - self.span[0], size):
             part = out[start:stop].copy_(self._block((self.span[0] + start, self.span[0] + stop)))
-            finite = finite and bool(torch.isfinite(part).all())
+            finite = finite and all_finite(part)
         return finite
 
     def _block(self, span: Span) -> Tensor:

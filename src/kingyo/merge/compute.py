@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import Lazy
+from kingyo.kernels import Blend, Lazy
+from kingyo.kernels.blocks import all_finite
 from kingyo.kernels.facts import Facts
 from kingyo.kernels.measures import is_finite
 from kingyo.kernels.passes import write
@@ -44,7 +45,19 @@ def result(
             named.append((ancestor, base))
         _check_hidden(job, named, facts, read)
     context = TensorContext(job.seed, job.name, facts, identities, ancestor)
-    return job.method(tensors, base, job.values, context)
+    made = job.method(tensors, base, job.values, context)
+    if type(made) is not Blend and not _is_result(made):
+        raise KingyoError(
+            job.method.name,
+            expected="a tensor or a Blend",
+            received=f"an object of the class {type(made).__name__}",
+            remedy="Have the method return a torch.Tensor in float32, of the shape of its arguments.",
+        )
+    return made
+
+
+def _is_result(made: object) -> bool:
+    return hasattr(made, "block") or isinstance(made, torch.Tensor)
 
 
 def _read_all(job: TensorJob, read: Read) -> tuple[list[Tensor], Tensor | None]:
@@ -89,7 +102,7 @@ def _check_hidden(
 def not_finite(job: TensorJob, read: Read) -> KingyoError:
     """What to say of a result with NaN or infinity in it: which model is broken, if one is."""
     for each in job.reads:
-        if not bool(torch.isfinite(read(each.reference, each.tensor)).all()):
+        if not all_finite(read(each.reference, each.tensor)):
             return KingyoError(
                 f"{each.reference}: {each.tensor}",
                 expected="finite weights",

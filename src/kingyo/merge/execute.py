@@ -107,11 +107,12 @@ def is_handed_on(job: TensorJob) -> bool:
 
 def compiles(jobs: Sequence[TensorJob], how: How) -> bool:
     """Whether jobs run by compiled code."""
-    if how.compiled is not None or not has_compiler():
-        return bool(how.compiled) and has_compiler()
+    if how.compiled is not None:
+        return how.compiled and has_compiler()
     if "kingyo.kernels.fused" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM:
-        return True
-    return not is_loaded() and all(map(is_handed_on, jobs))  # to load torch takes longer
+        return has_compiler()
+    # to import torch takes longer
+    return not is_loaded() and all(map(is_handed_on, jobs)) and has_compiler()
 
 
 def fill(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 from kingyo.errors import KingyoError
 from kingyo.kernels import Blend, Lazy, RankedChance
@@ -90,15 +91,18 @@ class _Live:
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
     """Refuse a live model with other tensors, or tied where the plan has results of their own."""
     _check_names(plan, weights)
-    owners: dict[tuple[int, torch.device], str] = {}
+    places: list[tuple[str, int, int, str]] = []
     for job in plan.jobs:
         live = weights[job.name]
         _check_tensor(job, live)
-        owner = owners.setdefault((live.data_ptr(), live.device), job.name)
-        if owner != job.name and live.numel():
+        start = live.data_ptr()
+        places.append((str(live.device), start, start + live.nbytes, job.name))
+    places.sort()
+    for (device, _, end, owner), (other, start, stop, name) in pairwise(places):
+        if device == other and start < min(end, stop):
             raise KingyoError(
                 "weights",
-                expected=f"memory of its own for {job.name}, which the merge does not tie",
+                expected=f"memory of its own for {name}, which the merge does not tie",
                 received=f"that of {owner}",
                 remedy="Load the live model untied (tie_word_embeddings: false).",
             )
@@ -134,10 +138,17 @@ def _check_tensor(job: TensorJob, live: Tensor) -> None:
             remedy="Call contiguous() on it, or load the model again.",
         )
     dtype = getattr(torch, job.dtype)
-    if live.dtype != dtype and torch.promote_types(dtype, live.dtype) != live.dtype:
+    if live.dtype != dtype and not _holds(live.dtype, dtype):
         raise KingyoError(
             job.name,
             expected=f"a live model that holds {job.dtype}",
             received=str(live.dtype).removeprefix("torch."),
             remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
         )
+
+
+def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:
+    """Whether a dtype holds every number of another, as floats of eight bits hold none but their own."""
+    if wide.is_complex or 1 in {wide.itemsize, narrow.itemsize}:
+        return False
+    return torch.promote_types(narrow, wide) == wide

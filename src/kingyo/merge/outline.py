@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo, with_layers
+from kingyo.errors import KingyoError
 from kingyo.merge.agreement import Agreement
 from kingyo.merge.layers import Forms, LayerTensor, TensorInput, layer_tensors
 from kingyo.merge.pieces import Entry, Piece, Region
@@ -74,6 +75,7 @@ class _Outlining:
         for info in like.tensors.values():
             if info.name in taken:
                 inputs = (TensorInput(reference=taken[info.name], tensor=info.name),)
+                self._check_size(info, taken[info.name])
                 yield LayerTensor(name=info.name, info=info, inputs=inputs), None
                 continue
             region = self._regions[self._agreement.regions[info.name]]
@@ -86,6 +88,17 @@ class _Outlining:
                 yield self._whole(info, region, len(region.pieces) - 1 if depth > 0 else 0, depth)
             elif region.name not in self._layers:
                 yield from self._slices(region, Forms(like, stack))
+
+    def _check_size(self, info: TensorInfo, reference: str) -> None:
+        """Refuse to take a tensor as it is where others gave the output another size."""
+        own = self._agreement.sources[reference].tensors[info.name].shape
+        if own != info.shape:
+            raise KingyoError(
+                info.name,
+                expected=f"{list(info.shape)}, as resize gives it",
+                received=f"{list(own)} in {reference}, from which it is taken as it is",
+                remedy="Merge this part too, or leave resize out.",
+            )
 
     def _whole(self, info: TensorInfo, region: Region, at: int, depth: float) -> tuple[LayerTensor, Place]:
         def read(entry: Entry) -> TensorInput:

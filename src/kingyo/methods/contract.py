@@ -326,8 +326,14 @@ def hands_on(method: MergeMethod, values: MethodValues) -> bool:
     need not wait until torch is imported. A mistaken yes costs that time, or is an error where operators meet
     such a tensor.
     """
-    hands = cast("Callable[[MethodValues], bool] | None", getattr(method, "hands_on", None))
-    return hands is not None and hands(values)
+    kinds = type(method).__mro__
+    told, called = (
+        next((i for i, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
+        for name in ("hands_on", "__call__")
+    )
+    if told > called or told == len(kinds):  # what a class says does not hold for one that computes otherwise
+        return False
+    return cast("Callable[[MethodValues], bool]", method.hands_on)(values)  # pyright: ignore
 
 
 def guide_of(method: MergeMethod) -> Guide | None:
