@@ -58,7 +58,7 @@ def merge_files(bench: Bench) -> Results:
 
 
 def limit(bench: Bench) -> Results:
-    """Reading three sources and writing one output; and merging them, once torch is there."""
+    """Reading three sources and writing one output; and merging them, once all is imported."""
     folder = make_models(bench.cache, bench.size)
     files = weight_files(folder, SOURCES)
     out = bench.work / "limit.bin"

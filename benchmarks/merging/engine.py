@@ -1,4 +1,4 @@
-"""What the engine takes for a merge from files to files, once Python and torch have begun.
+"""What the engine takes for a merge from files to files, once Python has begun and all is imported.
 
 Run as a program it prints JSON: ``python -m merging.engine MODELS OUT REPEAT``.
 """

@@ -65,7 +65,7 @@ def _times(results: Mapping[str, Row]) -> Iterator[Line]:
         )
     merges = {
         "linear": results.get("files/linear/kingyo"),
-        "linear, once torch is imported,": results.get("limit/engine"),
+        "linear, once all is imported,": results.get("limit/engine"),
     }
     for kind in ("written", "on disk"):
         row = results.get(f"limit/{kind}")

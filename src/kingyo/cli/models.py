@@ -96,7 +96,6 @@ def chat(
     """
     from kingyo.checkpoints import open_checkpoint
     from kingyo.checkpoints.lora import AdaptedCheckpoint
-    from kingyo.models.language import LiveModel
 
     if prompt is not None and "{prompt}" not in prompt:
         raise KingyoError(
@@ -106,6 +105,8 @@ def chat(
             remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
         )
     checkpoint = open_checkpoint(model)
+    from kingyo.models.language import LiveModel  # after a slip of the pen was answered: it takes seconds
+
     live = LiveModel.load(checkpoint.path, device=device)
     if isinstance(checkpoint, AdaptedCheckpoint):
         checkpoint.into(live.weights)
