@@ -32,7 +32,9 @@ def test_none_of_them_is_one_of_ours(command: Command) -> None:
 
 
 def test_a_folder_that_is_near(command: Command) -> None:
-    (command.folder / "zoo" / "maths-en").mkdir(parents=True)
+    for name, file in (("maths-en", "config.json"), ("math_em", "notes.txt")):
+        (command.folder / "zoo" / name).mkdir(parents=True)
+        (command.folder / "zoo" / name / file).write_text("{}")  # the nearer one is no model
     models = [{"model": "zoo/math_en", "parameters": {"weight": 1.0}}]
     recipe = command.recipe(merge_method="linear", base_model=None, models=models)
     refused(command, recipe, "out", says="Did you mean 'zoo/maths-en'?")

@@ -25,6 +25,8 @@ _MODEL = (
     "NOTICE*",
 )
 _ADAPTER = (CONFIG, WEIGHTS, "README.md", "LICENSE*", "NOTICE*")
+_CONFIGS = ("config.json", "model_index.json", "adapter_config.json")
+"""One of these is in every folder that can be named as a model."""
 _DOUBLED = "consolidated*"  # the same weights again, in Mistral's own layout
 
 
@@ -126,7 +128,9 @@ def _correct(name: str, path: Path) -> str:
     try:
         if not here.is_absolute() and path != here.absolute() and here.is_dir():
             return f"Relative paths begin where the recipe is: write {here.absolute()}."
-        beside = [each.name for each in path.parent.iterdir() if each.is_dir()]
+        beside = [
+            each.name for each in path.parent.iterdir() if any((each / file).is_file() for file in _CONFIGS)
+        ]
     except (OSError, ValueError):  # no such folder, or a name that no system allows
         return ""
     near = suggest(name, (str(here.parent / each) for each in beside))
