@@ -25,7 +25,7 @@ from kingyo.methods import hands_on
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
 _HELD = 1 << 27  # bytes that may be computed for results before these are computed, in place
-_FIRST = 0.2  # the part of all elements that is prepared before the first are computed, where others help
+_FIRST = 0.1  # the part of all elements that is prepared before the first are computed, where others help
 _PART = 1 << 20  # elements that a thread computes before it hands them over
 
 
