@@ -197,12 +197,12 @@ class Work:
 
     def _help(self) -> None:
         self._begun.release()
-        self._take()
+        self._take(self._shares.pop)
 
-    def _take(self) -> None:
+    def _take(self, share: Callable[[], _Run]) -> None:
         while True:
             try:
-                run = self._shares.popleft()
+                run = share()
             except IndexError:
                 return
             self._worst += run()
@@ -214,7 +214,7 @@ class Work:
     def end(self) -> list[bool]:
         """Compute what is left; of each filling whether all is finite."""
         try:
-            self._take()
+            self._take(self._shares.popleft)  # from the other end: each core meets the tensors of last time
         finally:
             self._shares.clear()
             wait(self._others)
@@ -223,6 +223,8 @@ class Work:
         return _finite(self._fillings, self._worst)
 
 
+_Run = Callable[[], list[tuple[int, int]]]
+"""Computes a share; of each pass its filling, and the bits of its largest magnitude."""
 _Pass = tuple[int, Packed, Span]
 """Which filling it belongs to, its description, and which elements."""
 
@@ -258,7 +260,7 @@ def _shares(passes: Sequence[_Pass], n: int) -> list[list[_Pass]]:
     return shares
 
 
-def _run_of(passes: Sequence[_Pass]) -> Callable[[], list[tuple[int, int]]]:
+def _run_of(passes: Sequence[_Pass]) -> _Run:
     """Make passes ready to run; then of each its filling, and the bits of its largest magnitude."""
     alike: dict[str, list[_Pass]] = {}
     for each in passes:
