@@ -29,7 +29,7 @@ from kingyo.kernels.measures import (
     size_order,
 )
 from kingyo.kernels.noise import uniform
-from kingyo.kernels.passes import Work, by_spans, has_compiler, is_compiled, prepare, running, write
+from kingyo.kernels.passes import Work, by_spans, has_compiler, prepare, running, write
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled")
 
@@ -263,7 +263,7 @@ def test_many_threads_give_the_same_bits() -> None:
 def test_threads_run_passes_as_their_caller_does(compiled: bool) -> None:
     blend = Blend(shape=(1,), terms=(Term(source=torch.zeros(1), factor=1.0),))
     with running(compiled=compiled, threads=2):
-        told = by_spans(4_000_000, lambda _: (is_compiled(blend), threading.get_ident()))
+        told = by_spans(4_000_000, lambda _: (compiled_passes(blend) is not None, threading.get_ident()))
     assert {each for each, _ in told} == {compiled}
     assert len(told) == 2 and threading.get_ident() not in {thread for _, thread in told}
 

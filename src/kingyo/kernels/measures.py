@@ -17,8 +17,8 @@ from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span, all_finite
 from kingyo.kernels.elements import difference
 from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
-from kingyo.kernels.packed import Packed, cuts, pack
-from kingyo.kernels.passes import by_spans, is_compiled
+from kingyo.kernels.packed import Passes
+from kingyo.kernels.passes import by_spans, compiled_passes
 from kingyo.late import Tensor, torch
 
 Floats = NDArray[np.float64]
@@ -81,11 +81,12 @@ def draw(source: Tensor, base: Tensor, keep: RankedChance, whole: float) -> tupl
     """What a keep that does not scale decides, and the ``kept_magnitude``: of both together one pass."""
     blend = _blend([source], base, keep=keep)
     n = blend.n_elements
-    if _is_compiled(blend):
-        bits = np.zeros(Drawn.n_bytes(n), dtype=np.uint8)
-        after = _sums(blend, "kw", 1, reference.rounder(whole), bits.ctypes.data)
-        return Drawn(bits=torch.as_tensor(bits)), float(after[0])
-    return reference.decided(keep, n), kept_magnitude(source, base, keep, whole)
+    passes = _compiled(blend, _WRITTEN["kw"], "kw")
+    if passes is None:
+        return reference.decided(keep, n), kept_magnitude(source, base, keep, whole)
+    bits = np.zeros(Drawn.n_bytes(n), dtype=np.uint8)
+    after = _sums_of(passes, blend, "k", 1, reference.rounder(whole), bits.ctypes.data)
+    return Drawn(bits=torch.as_tensor(bits)), float(after[0])
 
 
 def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], whole: float) -> Floats:
@@ -140,13 +141,14 @@ def size_order(source: Tensor, base: Tensor) -> Order:
         uint32, as many as there are entries; NaN is the largest.
     """
     blend = _blend([source], base)
-    if not _is_compiled(blend):
+    passes = _compiled(blend)
+    if passes is None:
         return reference.size_order(source, base)
     from kingyo.kernels import fused
     from kingyo.kernels.ordering import order
 
     keys = np.empty(blend.n_elements, dtype=np.float32)
-    for packed, span in _passes(blend, (0, blend.n_elements), keys.ctypes.data):
+    for packed, span in passes.over((0, blend.n_elements), keys.ctypes.data):
         fused.sizes(*packed.arguments, *span)
     return order(~keys.view(np.uint32))
 
@@ -167,8 +169,9 @@ def size_counts(sources: Sequence[Tensor], base: Tensor) -> Counts:
         int64: index of the first bin, then counts.
     """
     blend, what = _blend(sources, base), "v" if len(sources) > 1 else ""
-    if _is_compiled(blend):
-        return _cropped(_counts(blend, what))
+    passes = _compiled(blend, switches=what)
+    if passes is not None:
+        return _cropped(_counts(passes, blend.n_elements))
     bins = reference.sizes(blend, what).view(np.uint32) >> np.uint32(SIZE_SHIFT)
     return _cropped(np.bincount(bins, minlength=1))
 
@@ -182,7 +185,8 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
     """
     length = row_length(source.shape)
     blend = _blend([source], base)
-    if not _is_compiled(blend):
+    passes = _compiled(blend)
+    if passes is None:
         return reference.row_ranks(source, base, length)
     from kingyo.kernels import fused
 
@@ -191,7 +195,7 @@ def row_ranks(source: Tensor, base: Tensor) -> Ranks:
 
     def sort(span: Span) -> None:
         scratch = np.empty(length, dtype=np.float32)
-        for packed, (start, stop) in _passes(blend, span, scratch.ctypes.data):
+        for packed, (start, stop) in passes.over(span, scratch.ctypes.data):
             sorted_into(*packed.arguments, start, stop, length, scratch, found)
 
     by_spans(source.numel(), sort, align=length)
@@ -203,17 +207,8 @@ def row_length(shape: Sequence[int]) -> int:
     return math.prod(shape[1:]) if len(shape) > 1 else math.prod(shape)
 
 
-def _passes(
-    blend: Blend, span: Span, address: int, out: str = "f", switches: str = ""
-) -> list[tuple[Packed, Span]]:
-    """The passes of a blend that can be compiled; see ``pack``."""
-    found = pack(blend, span, address, out, switches)
-    assert found is not None
-    return found
-
-
-def _is_compiled(blend: Blend) -> bool:
-    return blend.n_elements > 0 and is_compiled(blend)
+def _compiled(blend: Blend, out: str = "f", switches: str = "") -> Passes | None:
+    return compiled_passes(blend, out, switches) if blend.n_elements else None
 
 
 def _blend(
@@ -223,39 +218,50 @@ def _blend(
     return Blend(shape=tuple(tensors[0].shape), terms=terms, base=base, spread=spread)
 
 
-def _sums(blend: Blend, what: str, n_sums: int, rounder: float = 0.0, address: int = 0) -> Floats:
-    """Sums of blocks, added in order; ``address`` is where a pass that writes does so."""
-    if not _is_compiled(blend):
+def _sums(blend: Blend, what: str, n_sums: int, rounder: float = 0.0) -> Floats:
+    """Sums over a blend's rows; see ``reference.sums``."""
+    passes = _compiled(blend, _WRITTEN[what], what)
+    if passes is None:
         return np.zeros(n_sums) + reference.sums(blend, what, rounder)
+    return _sums_of(passes, blend, what, n_sums, rounder)
+
+
+def _sums_of(
+    passes: Passes, blend: Blend, what: str, n_sums: int, rounder: float, address: int = 0
+) -> Floats:
+    """Sums of blocks, added in order; ``address`` is where a pass that writes does so.
+
+    Where a limit ends within a block, the reference does that block.
+    """
+    from kingyo.kernels import fused
+
     blocks = np.zeros((-(-blend.n_elements // BLOCK), n_sums))
-    by_spans(blend.n_elements, lambda span: _add_blocks(blend, what, span, blocks, rounder, address))
+
+    def add(span: Span) -> None:
+        split = sorted({cut // BLOCK * BLOCK for cut in passes.cuts(span) if cut % BLOCK})
+        start = span[0]
+        for odd in [*split, span[1]]:
+            for packed, (first, last) in passes.over((start, odd), address):
+                part = blocks[first // BLOCK : -(-last // BLOCK)]
+                fused.sums(*packed.arguments, first, last, part, rounder)
+            start = min(odd + BLOCK, span[1])
+            if odd < span[1]:
+                blocks[odd // BLOCK] = reference.sums_of_block(blend, (odd, start), what, rounder)
+
+    by_spans(blend.n_elements, add)
     return np.cumsum(blocks, axis=0)[-1]  # which adds one by one
 
 
-def _add_blocks(blend: Blend, what: str, span: Span, blocks: Floats, rounder: float, address: int) -> None:
-    """The sums of the blocks of a span. Where a limit ends within a block, the reference does that block."""
-    from kingyo.kernels import fused
-
-    split = sorted({cut // BLOCK * BLOCK for cut in cuts(blend) if span[0] < cut < span[1] and cut % BLOCK})
-    start = span[0]
-    for odd in [*split, span[1]]:
-        for packed, (first, last) in _passes(blend, (start, odd), address, _WRITTEN[what], what):
-            fused.sums(*packed.arguments, first, last, blocks[first // BLOCK : -(-last // BLOCK)], rounder)
-        start = min(odd + BLOCK, span[1])
-        if odd < span[1]:
-            blocks[odd // BLOCK] = reference.sums_of_block(blend, (odd, start), what, rounder)
-
-
-def _counts(blend: Blend, switches: str) -> Counts:
+def _counts(passes: Passes, n: int) -> Counts:
     from kingyo.kernels import fused
 
     def count(span: Span) -> Counts:
         found, scratch = np.zeros(1 << (31 - SIZE_SHIFT), dtype=np.int64), np.empty(_CHUNK, dtype=np.float32)
-        for packed, (start, stop) in _passes(blend, span, scratch.ctypes.data, switches=switches):
+        for packed, (start, stop) in passes.over(span, scratch.ctypes.data):
             fused.histogram(*packed.arguments, start, stop, found, scratch)
         return found
 
-    parts = by_spans(blend.n_elements, count)
+    parts = by_spans(n, count)
     return np.sum(parts, axis=0) if parts else np.zeros(1, dtype=np.int64)
 
 
@@ -271,19 +277,20 @@ def _limit(blend: Blend, switches: str, count: int, known: Callable[[], Counts] 
         return Limit(least=0.0, before=n)
     if count <= 0:
         return Limit(least=float("inf"), before=0)
-    if not _is_compiled(blend):
+    passes = _compiled(blend, switches=switches)
+    if passes is None:
         return reference.limit(blend, switches, count)
-    counts = _cropped(_counts(blend, switches)) if known is None else known()
+    counts = _cropped(_counts(passes, n)) if known is None else known()
     above = np.cumsum(counts[:0:-1])  # from the largest bin down
     place = int(np.searchsorted(above, count))
     wanted = int(counts[0]) + counts.size - 2 - place
     left = count - (int(above[place - 1]) if place else 0)
-    bits, places = _collected(blend, switches, wanted, int(counts[counts.size - 1 - place]))
+    bits, places = _collected(passes, n, wanted, int(counts[counts.size - 1 - place]))
     return reference.limit_among(bits.view(np.float32), places, left)
 
 
 def _collected(
-    blend: Blend, switches: str, wanted: int, n_wanted: int
+    passes: Passes, n: int, wanted: int, n_wanted: int
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """Bits and places of the sizes of one bin, in order."""
     from kingyo.kernels import fused
@@ -293,9 +300,9 @@ def _collected(
         most = min(n_wanted, span[1] - span[0])
         bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
         found, bin_ = 0, np.uint32(wanted)
-        for packed, part in _passes(blend, span, scratch.ctypes.data, switches=switches):
+        for packed, part in passes.over(span, scratch.ctypes.data):
             found += fused.collect(*packed.arguments, *part, bin_, scratch, bits[found:], places[found:])
         return bits[:found], places[:found]
 
-    parts = by_spans(blend.n_elements, collect)
+    parts = by_spans(n, collect)
     return np.concatenate([bits for bits, _ in parts]), np.concatenate([places for _, places in parts])

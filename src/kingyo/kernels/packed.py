@@ -59,45 +59,55 @@ def overflows(worst: int, dtype: object) -> bool:
     return worst >= _LARGEST_FINITE[letter_of(dtype) or "f"]
 
 
-def pack(
-    blend: Blend,
-    span: Span,
-    address: int = 0,
-    out: str = "f",
-    switches: str = "",
-) -> list[tuple[Packed, Span]] | None:
-    """Split a span of a blend into passes: a limit's comparison changes where its last equal entry is.
+class Passes(NamedTuple):
+    """A blend as compiled passes read it.
+
+    Attributes:
+        packed: their arguments, without an output, and without limits.
+        limits: of the blend, and where the least value that each keeps stands among the numbers.
+    """
+
+    packed: Packed
+    limits: list[tuple[int, Limit]]
+
+    def over(self, span: Span, address: int = 0) -> list[tuple[Packed, Span]]:
+        """The passes over a span: a limit's comparison changes where its last equal entry is.
+
+        Args:
+            span: which elements.
+            address: where element 0 of the output is, or would be.
+        """
+        text, addresses, _, keys, held = self.packed
+        addresses = [addresses[0], address % 2**64, *addresses[2:]]
+        if not self.limits:
+            return [(Packed(text, addresses, self.packed.numbers, keys, held), span)]
+        edges = {*span, *(limit.before for _, limit in self.limits if span[0] < limit.before < span[1])}
+        passes: list[tuple[Packed, Span]] = []
+        for start, stop in pairwise(sorted(edges)):
+            numbers = self.packed.numbers.copy()
+            for place, limit in self.limits:
+                numbers[place] = limit.least if start < limit.before else _next(limit.least)
+            passes.append((Packed(text, addresses, numbers, keys, held), (start, stop)))
+        return passes
+
+    def cuts(self, span: Span) -> list[int]:
+        """The places within a span behind the last equal entry that a limit keeps."""
+        return [limit.before for _, limit in self.limits if span[0] < limit.before < span[1]]
+
+
+def pack(blend: Blend, out: str = "f", switches: str = "") -> Passes | None:
+    """Describe a blend to compiled passes.
 
     Args:
         blend: what to compute or to measure.
-        span: which elements.
-        address: where element 0 of the output is, or would be.
         out: the letter of the output's dtype.
         switches: further ones, see ``fused``.
 
     Returns:
         None where a compiled pass cannot read this blend.
     """
-    packed = _pack(blend, address, out, switches)
-    if packed is None:
-        return None
-    limits = _limits(blend)
-    if not limits:
-        return [(packed, span)]
-    text, addresses, _, keys, held = packed
-    edges = {*span, *(limit.before for _, limit in limits if span[0] < limit.before < span[1])}
-    passes: list[tuple[Packed, Span]] = []
-    for start, stop in pairwise(sorted(edges)):
-        numbers = packed.numbers.copy()
-        for place, limit in limits:
-            numbers[place] = limit.least if start < limit.before else _next(limit.least)
-        passes.append((Packed(text, addresses, numbers, keys, held), (start, stop)))
-    return passes
-
-
-def can_be_packed(blend: Blend) -> bool:
-    """Whether a compiled pass can read this blend."""
-    return _pack(blend, 0, "f", "") is not None
+    packed = _pack(blend, out, switches)
+    return None if packed is None else Passes(packed, _limits(blend))
 
 
 def _next(number: float) -> float:
@@ -105,11 +115,6 @@ def _next(number: float) -> float:
     if number == math.inf:
         return number
     return struct.unpack("=f", struct.pack("=I", struct.unpack("=I", struct.pack("=f", number))[0] + 1))[0]
-
-
-def cuts(blend: Blend) -> list[int]:
-    """The indices behind the last equal entry that a limit keeps."""
-    return [limit.before for _, limit in _limits(blend)]
 
 
 def _limits(blend: Blend) -> list[tuple[int, Limit]]:
@@ -123,10 +128,10 @@ def _limits(blend: Blend) -> list[tuple[int, Limit]]:
     return found
 
 
-def _pack(blend: Blend, address: int, out: str, switches: str) -> Packed | None:
+def _pack(blend: Blend, out: str, switches: str) -> Packed | None:
     base, on = blend.base, "-"
     held: list[Tensor] = []
-    addresses = [0, address % 2**64]
+    addresses = [0, 0]  # the output comes later
     if not 0 < len(blend.terms) <= MOST_SOURCES:
         return None
     if base is not None:

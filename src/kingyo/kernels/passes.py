@@ -21,7 +21,7 @@ import numpy as np
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, Span, all_finite, spans
 from kingyo.kernels.lazy import Lazy
-from kingyo.kernels.packed import Packed, can_be_packed, has_nan, overflows, pack
+from kingyo.kernels.packed import Packed, Passes, has_nan, overflows, pack
 from kingyo.kernels.raw import letter_of
 from kingyo.late import Tensor, is_loaded, torch
 
@@ -103,9 +103,9 @@ def running(*, compiled: bool, threads: int = 1) -> Generator[Running]:
             pool.shutdown(cancel_futures=True)
 
 
-def is_compiled(blend: Blend) -> bool:
-    """Whether a pass over a blend runs compiled here."""
-    return _running.get().compiled and can_be_packed(blend)
+def compiled_passes(blend: Blend, out: str = "f", switches: str = "") -> Passes | None:
+    """The passes over a blend, if they run compiled here; see ``pack``."""
+    return pack(blend, out, switches) if _running.get().compiled else None
 
 
 def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
@@ -296,10 +296,12 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
         out: where they go.
     """
     letter = letter_of(out.dtype)
-    if letter is None or not out.is_cpu or not isinstance(result, Blend) or not _running.get().compiled:
+    if letter is None or not out.is_cpu or not isinstance(result, Blend):
         return Filling(result=result, span=span, out=out)
+    found = compiled_passes(result, letter)
     first = out.data_ptr() - span[0] * out.element_size()
-    return Filling(result=result, span=span, out=out, passes=pack(result, span, first, letter))
+    passes = None if found is None else found.over(span, first)
+    return Filling(result=result, span=span, out=out, passes=passes)
 
 
 def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:
