@@ -177,7 +177,7 @@ class Inherited(Linear):
         _context: TensorContext,
         /,
     ) -> Tensor:
-        return sources[0] * 0.5 + sources[1] * 0.5  # which a raw tensor cannot
+        return sources[0] * 0.5 + sources[1] * 0.5  # it computes with them
 
 
 def test_what_a_class_says_does_not_hold_for_one_that_computes_otherwise() -> None:
@@ -226,6 +226,9 @@ class TestRawTensor:
         assert torch.cat([matrix, torch.ones(1, 3), matrix]).shape == (5, 3)
         assert matrix[1:].tolist() == [[3.0, 4.0, 5.0]]
         assert torch.ones(6).sub_(matrix.reshape(-1)).tolist() == [1.0, 0.0, -1.0, -2.0, -3.0, -4.0]
+        assert (matrix * 2 - matrix).sum() == 15.0 and (1 + -matrix).sum() == -9.0
+        assert (matrix > 2).sum() == 3 and (torch.ones(2, 3) - matrix).sum() == -9.0
+        assert (matrix @ torch.ones(3)).tolist() == [3.0, 12.0] and abs(matrix).max() == 5.0
         assert empty_vector(4, "float64").dtype == torch.float64
         with pytest.raises(AttributeError):
             _ = matrix.unheard_of  # pyright: ignore[reportAttributeAccessIssue]

@@ -28,8 +28,8 @@ class RawTensor:
     """Numbers in one piece of memory, in place of a Tensor.
 
     It has what a description of a pass asks of tensors, under torch's names. Whatever else is asked of it, by
-    its attributes or by functions of torch, it leaves to a Tensor of the same memory: then torch is imported.
-    Operators (``a - b``) and ``isinstance`` do not know it, so it goes only to methods that hand tensors on.
+    attributes, operators or functions of torch, it leaves to a Tensor of the same memory: then torch is
+    imported. ``isinstance`` does not take it for one, so it goes only to methods that hand tensors on.
 
     Args:
         memory: uint8, contiguous; it may be written.
@@ -101,6 +101,22 @@ class RawTensor:
     def is_contiguous(self) -> bool:
         """Always."""
         return True
+
+
+def _by_torch(name: str) -> Callable[..., object]:
+    """An operator, which Python looks for in the class alone."""
+
+    def operate(tensor: RawTensor, *others: object) -> object:
+        return getattr(as_torch(tensor), name)(*map(_in_torch, others))
+
+    return operate
+
+
+for _operator in ("add", "sub", "mul", "truediv", "pow", "matmul"):
+    for _name in (f"__{_operator}__", f"__r{_operator}__"):
+        setattr(RawTensor, _name, _by_torch(_name))
+for _name in ("__neg__", "__abs__", "__lt__", "__le__", "__gt__", "__ge__"):
+    setattr(RawTensor, _name, _by_torch(_name))
 
 
 def raw_tensor(memory: NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -> Tensor:

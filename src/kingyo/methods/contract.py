@@ -323,8 +323,7 @@ def hands_on(method: MergeMethod, values: MethodValues) -> bool:
     """Whether it computes with no tensor, but hands all on to ``kernels``: what it says, else not.
 
     It looks at shapes, and returns a ``Blend``. Then a merge of files gives it a ``RawTensor`` of each, and
-    need not wait until torch is imported. A mistaken yes costs that time, or is an error where operators meet
-    such a tensor.
+    need not wait until torch is imported. A mistaken yes costs that time.
     """
     kinds = type(method).__mro__
     told, called = (
