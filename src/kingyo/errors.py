@@ -45,16 +45,14 @@ class ChangedSourceError(KingyoError):
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "Did you mean 'x'?" for the nearest known name, or the list of all when none is near."""
     names = sorted(known)
-    names.sort(
-        key=lambda each: sum(map(str.__eq__, each, name))
-    )  # of names alike but for case the likest counts
-    folded, by_folded = name.casefold(), {each.casefold(): each for each in names}
+    likest_last = sorted(names, key=lambda each: sum(map(str.__eq__, each, name)))
+    folded, by_folded = name.casefold(), {each.casefold(): each for each in likest_last}
     swapped = [each for each in by_folded if sorted(each) == sorted(folded)]  # the commonest slip of fingers
     same = [folded] if folded in by_folded else swapped
     near = [by_folded[each] for each in same or difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.5)]
     if near:
         return f"Did you mean '{near[0]}'?"
-    return f"Known: {told(sorted(names), _MOST_KNOWN)}." if names else "None is known here."
+    return f"Known: {told(names, _MOST_KNOWN)}." if names else "None is known here."
 
 
 def told(names: Sequence[str], most: int) -> str:

@@ -13,7 +13,7 @@ import typer
 from kingyo.cli.as_json import errors_as_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.foreign import Merge
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, told
 
 _MOST_NAMED = 3  # tensors
 
@@ -163,9 +163,8 @@ def _write(found: Survey, target: Target, *, quiet: bool) -> list[str]:
 
 
 def _told_broken(tensors: list[str], n: int) -> str:
-    names = ", ".join(tensors[:_MOST_NAMED])
-    more = f" and {len(tensors) - _MOST_NAMED} more" if len(tensors) > _MOST_NAMED else ""
-    return f"{len(tensors)} of {n} tensors hold NaN or infinity, as --allow-nonfinite allows: {names}{more}."
+    names = told(tensors, _MOST_NAMED)
+    return f"{len(tensors)} of {n} tensors hold NaN or infinity, as --allow-nonfinite allows: {names}."
 
 
 def _interrupted(finished: int, shards: int) -> str:

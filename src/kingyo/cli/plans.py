@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import print_whole, say
+from kingyo.errors import told
 from kingyo.lineage.licences import UNKNOWN
 from kingyo.merge import Plan
 from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
@@ -114,11 +115,10 @@ def _tensors(groups: Sequence[Group], everywhere: Sequence[str]) -> Table:
 
 def _output(target: Target) -> str:
     names = [f"{shard.file} ({size_text(shard.n_bytes)})" for shard in target.shards]
-    more = f" and {len(names) - _MOST_FILES} more" if len(names) > _MOST_FILES else ""
     n_numbers = sum(each.n_elements for each in group(target.plan))
     return (
         f"writes {len(target.plan.jobs)} tensors, {count_text(n_numbers)} numbers, "
-        f"{size_text(target.n_bytes)} in {_files(len(names))}: {', '.join(names[:_MOST_FILES])}{more}"
+        f"{size_text(target.n_bytes)} in {_files(len(names))}: {told(names, _MOST_FILES)}"
     )
 
 

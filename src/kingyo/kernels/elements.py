@@ -22,11 +22,7 @@ def _float32(address: int) -> float:
     return ctypes.c_float.from_address(address).value
 
 
-_READERS: dict[str | None, tuple[Callable[[int], float], int]] = {
-    "b": (_bfloat16, 2),
-    "h": (_float16, 2),
-    "f": (_float32, 4),
-}
+_READERS: dict[str | None, Callable[[int], float]] = {"b": _bfloat16, "h": _float16, "f": _float32}
 
 
 def difference(source: Tensor, base: Tensor, place: int) -> float:
@@ -39,8 +35,7 @@ def entry(tensor: Tensor, place: int) -> float:
     """The entry of a flattened tensor at a place, from 0 to its number of entries less one."""
     if not 0 <= place < tensor.numel():
         raise IndexError(place)
-    reader = _READERS.get(letter_of(tensor.dtype))
-    if reader is None or not tensor.is_cpu or not tensor.is_contiguous():
+    read = _READERS.get(letter_of(tensor.dtype))
+    if read is None or not tensor.is_cpu or not tensor.is_contiguous():
         return float(tensor.reshape(-1)[place].item())
-    read, size = reader
-    return read(tensor.data_ptr() + size * place)
+    return read(tensor.data_ptr() + tensor.element_size() * place)

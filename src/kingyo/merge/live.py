@@ -95,11 +95,12 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
     for job in plan.jobs:
         live = weights[job.name]
         _check_tensor(job, live)
-        start = live.data_ptr()
-        places.append((str(live.device), start, start + live.nbytes, job.name))
+        if live.nbytes:
+            start = live.data_ptr()
+            places.append((str(live.device), start, start + live.nbytes, job.name))
     places.sort()
-    for (device, _, end, owner), (other, start, stop, name) in pairwise(places):
-        if device == other and start < min(end, stop):
+    for (device, _, end, owner), (other, start, _, name) in pairwise(places):
+        if device == other and start < end:
             raise KingyoError(
                 "weights",
                 expected=f"memory of its own for {name}, which the merge does not tie",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, told
 from kingyo.merge.layers import LayerTensor, TensorInput
 from kingyo.merge.pieces import Piece
 from kingyo.merge.unmatched import entries, filters_of
@@ -54,12 +54,11 @@ def _value(
 
 
 def _left_out(parameter: Parameter, filters: Sequence[str], tensor: str, where: str) -> KingyoError:
-    written = ", ".join(f"'{each}'" for each in filters[:_MOST_FILTERS])
-    more = f" and {len(filters) - _MOST_FILTERS} more" if len(filters) > _MOST_FILTERS else ""
+    written = told([f"'{each}'" for each in filters], _MOST_FILTERS)
     return KingyoError(
         f"{parameter.name} of {where}",
         expected=f"a value for the tensor {tensor}: {parameter.doc}",
-        received=f"none: the filters given ({written}{more}) are for other tensors",
+        received=f"none: the filters given ({written}) are for other tensors",
         remedy="Add a last entry without filter, which is for all tensors that are left: `- value: 0.5`.",
     )
 

@@ -34,8 +34,12 @@ def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | 
         model = models.get(reference)
         for note in model.notes if isinstance(model, AdaptedCheckpoint) else ():
             yield _bends(reference, "an adapter that does here what it did when it was trained", note)
-    if plan is None:
-        return
+    if plan is not None:
+        yield from _planned(recipe, plan)
+
+
+def _planned(recipe: Recipe, plan: Plan) -> Iterator[Finding]:
+    """What bends a merge that can be done."""
     if recipe.base_model is not None and recipe.base_model not in plan.weights_of:
         yield Finding(
             level="warning",
