@@ -15,6 +15,8 @@ from kingyo.late import Tensor, torch
 
 BLOCK = 1 << 15  # larger ones make the C library return their memory after each operation: page faults
 LANES = 32
+LINE = 64
+"""Bytes that memory moves at a time. Vectors that are written past the caches begin at a multiple of them."""
 SIZE_SHIFT = 15
 """Sizes are counted by the upper 17 bits of float32 less the sign: 65,536 bins, 256 of each power of two."""
 

@@ -8,7 +8,7 @@ The text has five parts, as in ``bb/b/b/c./en``, and behind them a digest:
 
 - dtypes of the sources: ``b`` bfloat16, ``h`` float16, ``f`` float32;
 - of the base, or ``-``;
-- of the output;
+- of the output; a capital goes past the caches;
 - what is kept of each source: ``.`` all, ``l`` the largest, ``m`` those but for the very largest, ``c`` by
   chance, ``r`` by chance and a rank of 16 bits, ``t`` of 32, ``R`` and ``T`` the same over the chance, ``d``
   what was drawn before;
@@ -58,9 +58,12 @@ def _each_step(context, builder, signature, arguments, body, width, is_drawn=Fal
     ]
     start, stop = arguments[4:6]
     alone = Pass(text, builder, *arrays, is_drawn=is_drawn)
+    # two neighbours share a hash; what goes past the caches begins at a multiple of its bytes
+    multiple = width if alone.goes_past else 2 if alone.is_random else 1
     even = start
-    if alone.is_random:  # two neighbours share a hash: lanes begin at an even index
-        even = builder.add(start, builder.and_(start, ir.Constant(I64, 1)))
+    if multiple > 1:
+        rest = ir.Constant(I64, multiple - 1)
+        even = builder.and_(builder.add(start, rest), builder.not_(rest))
         even = builder.select(builder.icmp_signed(">", even, stop), stop, even)
     left = builder.srem(builder.sub(stop, even), ir.Constant(I64, width))
     wide = builder.sub(stop, left)

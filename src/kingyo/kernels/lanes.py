@@ -282,12 +282,13 @@ def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str, *, pai
     """Numbers to memory, rounded to the dtype: to nearest, of two equally near ones to the even.
 
     In bfloat16 NaN may become anything, but where all that was computed with was bfloat16 too, as in paired
-    lanes.
+    lanes. Of a capital letter several lanes go past the caches, to a place that is a multiple of their bytes.
 
     Returns:
         The bits of the magnitudes, before they were rounded; of paired lanes after it, and only the upper 16.
     """
     builder, width = numbers.builder, numbers.width
+    past, dtype = dtype.isupper() and width > 1, dtype.lower()
     value, sizes, kind = numbers.value, numbers.size().bits(), ir.VectorType(STORED[dtype], width)
     if paired:
         even, odd = parted(_rounded(numbers))
@@ -299,7 +300,9 @@ def store(numbers: Lanes, address: ir.Value, index: ir.Value, dtype: str, *, pai
     elif dtype == "h":
         value = builder.fptrunc(value, kind)
     written = builder.store(value, _pointer(builder, address, index, STORED[dtype], width))
-    written.align = 1
+    written.align = width * (4 if dtype == "f" else 2) if past else 1
+    if past:
+        written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
     return sizes
 
 

@@ -100,7 +100,7 @@ def pack(blend: Blend, out: str = "f", switches: str = "") -> Passes | None:
 
     Args:
         blend: what to compute or to measure.
-        out: the letter of the output's dtype.
+        out: the letter of the output's dtype; a capital writes past the caches.
         switches: further ones, see ``fused``.
 
     Returns:

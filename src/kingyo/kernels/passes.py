@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from kingyo.kernels.blend import Blend
-from kingyo.kernels.blocks import BLOCK, Span, all_finite, spans
+from kingyo.kernels.blocks import BLOCK, LINE, Span, all_finite, spans
 from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.packed import Packed, Passes, has_nan, overflows, pack
 from kingyo.kernels.raw import letter_of
@@ -42,11 +42,13 @@ class Running:
         compiled: by compiled code where that is possible.
         pool: threads that share the spans of a large tensor; None is the caller alone.
         threads: how many.
+        past: whether compiled code writes past the caches, where a place allows it.
     """
 
     compiled: bool = False
     pool: ThreadPoolExecutor | None = None
     threads: int = 1
+    past: bool = False
 
 
 _ALONE = Running()
@@ -85,15 +87,16 @@ def n_threads() -> int:
 
 
 @contextmanager
-def running(*, compiled: bool, threads: int = 1) -> Generator[Running]:
+def running(*, compiled: bool, threads: int = 1, past: bool = False) -> Generator[Running]:
     """Set how the passes of a block run.
 
     Args:
         compiled: by compiled code where that is possible (it needs numba, and a moment to load).
         threads: how many share a large tensor; torch's own threads are left alone.
+        past: write past the caches: for more than these hold, which nobody reads at once.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="kingyo-pass") if threads > 1 else None
-    chosen = Running(compiled=compiled and has_compiler(), pool=pool, threads=threads)
+    chosen = Running(compiled=compiled and has_compiler(), pool=pool, threads=threads, past=past)
     token = _running.set(chosen)
     try:
         yield chosen
@@ -298,8 +301,9 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
     letter = letter_of(out.dtype)
     if letter is None or not out.is_cpu or not isinstance(result, Blend):
         return Filling(result=result, span=span, out=out)
-    found = compiled_passes(result, letter)
     first = out.data_ptr() - span[0] * out.element_size()
+    is_past = _running.get().past and first % LINE == 0
+    found = compiled_passes(result, letter.upper() if is_past else letter)
     passes = None if found is None else found.over(span, first)
     return Filling(result=result, span=span, out=out, passes=passes)
 

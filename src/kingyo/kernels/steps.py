@@ -61,9 +61,14 @@ class Pass:
         self.sources, self.base, self.out, self.kept, self.switches, *_ = self.text.split("/")
 
     @property
+    def goes_past(self) -> bool:
+        """Whether the output goes past the caches."""
+        return self.out.isupper()
+
+    @property
     def paired(self) -> bool:
         """Whether lanes are in paired order."""
-        stored = {*self.sources, self.base, self.out} - {"-"}
+        stored = {*self.sources, self.base, self.out.lower()} - {"-"}
         return self.width > 1 and stored == {"b"} and not set(self.kept) & set("tT")
 
     @property

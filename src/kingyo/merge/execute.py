@@ -26,6 +26,7 @@ LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
 _HELD = 1 << 27  # bytes that may be computed for results before these are computed, in place
 _FIRST = 0.1  # the part of all elements that is prepared before the first are computed, where others help
+_PAST = 1 << 24  # elements; as many results are more than the caches hold, and are written past them
 _PART = 1 << 20  # elements that a thread computes before it hands them over
 
 
@@ -136,8 +137,9 @@ def fill(
     threads = chosen.threads or n_threads()
     batches = _Batches(end)
     held, seen = 0, 0
-    first = _FIRST * sum(map(_size, jobs)) if threads > 1 else math.inf
-    with _no_grad(), running(compiled=compiles(jobs, chosen), threads=threads):
+    total = sum(map(_size, jobs))
+    first = _FIRST * total if threads > 1 else math.inf
+    with _no_grad(), running(compiled=compiles(jobs, chosen), threads=threads, past=total >= _PAST):
         try:
             for job in jobs:
                 filling, n_bytes = prepared(job)
