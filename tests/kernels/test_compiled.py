@@ -29,7 +29,8 @@ from kingyo.kernels.measures import (
     size_order,
 )
 from kingyo.kernels.noise import uniform
-from kingyo.kernels.passes import Work, by_spans, compiled_passes, has_compiler, prepare, running, write
+from kingyo.kernels.passes import by_spans, compiled_passes, has_compiler, running
+from kingyo.kernels.work import Work, prepare, write
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled")
 

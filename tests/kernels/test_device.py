@@ -11,7 +11,8 @@ from torch import Tensor
 from kingyo.kernels import Blend, Drawn, RankedChance, Term, whole
 from kingyo.kernels.device import moved
 from kingyo.kernels.noise import hashes_by_torch, uniform
-from kingyo.kernels.passes import prepare, running
+from kingyo.kernels.passes import running
+from kingyo.kernels.work import prepare
 from tests.kernels.test_compiled import blends, few, same_bits
 
 CPU = torch.device("cpu")

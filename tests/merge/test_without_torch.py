@@ -19,8 +19,9 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.errors import KingyoError
 from kingyo.kernels import Blend, Term
 from kingyo.kernels.measures import gram, is_finite
-from kingyo.kernels.passes import running, write
+from kingyo.kernels.passes import running
 from kingyo.kernels.raw import RawTensor, as_torch, bytes_of, empty_vector, letter_of, raw_tensor
+from kingyo.kernels.work import write
 from kingyo.merge import How, open_sources, plan, to_folder
 from kingyo.methods import METHODS, MethodValues, TensorContext, hands_on, takes_base
 from kingyo.methods.linear import Linear

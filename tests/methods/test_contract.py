@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kingyo.kernels.passes import by_spans, has_compiler, running, write
+from kingyo.kernels.passes import by_spans, has_compiler, running
+from kingyo.kernels.work import write
 from kingyo.methods import METHODS, reproduces
 from kingyo.testing.methods import MergeMethodContract
 

@@ -5,6 +5,7 @@ its place. It knows tensors and numbers, and nothing of recipes, files or models
 """
 
 from kingyo.kernels.blend import Blend, Term
+from kingyo.kernels.draft import Draft
 from kingyo.kernels.keep import Band, Chance, Drawn, Keep, Limit, RankedChance
 from kingyo.kernels.lazy import Elementwise, Lazy, whole
 
@@ -12,6 +13,7 @@ __all__ = [
     "Band",
     "Blend",
     "Chance",
+    "Draft",
     "Drawn",
     "Elementwise",
     "Keep",

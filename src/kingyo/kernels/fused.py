@@ -256,6 +256,15 @@ def _blend_span(text, addresses, numbers, keys, start, stop):
 _one_blend = compiled(_blend_span)
 
 
+def _exact_sums_span(text, addresses, numbers, keys, spans, rounders, found):
+    """The sum of each of many passes whose rounded magnitudes have one sum in any order."""
+    lanes = np.empty((1, LANES))
+    for i in range(spans.shape[0]):
+        lanes[:] = 0.0
+        _sums(text, addresses[i], numbers[i], keys[i], spans[i, 0], spans[i, 1], lanes, rounders[i])
+        found[i] = lanes.sum()
+
+
 def _blends_span(text, addresses, numbers, keys, spans, worst):
     """The same of many passes of one description, a row of each array for each."""
     for i in range(spans.shape[0]):
@@ -333,6 +342,7 @@ blend = Described(_blend_span, *_ONE)
 blends = Described(_blends_span, *_MANY, types.uint32[::1])
 sizes = Described(_sizes_span, *_ONE)
 sums = Described(_sums_span, *_ONE, types.float64[:, ::1], types.float64)
+exact_sums = Described(_exact_sums_span, *_MANY, types.float64[::1], types.float64[::1])
 histogram = Described(_histogram_span, *_ONE, types.int64[::1], types.float32[::1])
 collect = Described(
     _collect_span, *_ONE, types.uint32, types.float32[::1], types.uint32[::1], types.int64[::1]

@@ -33,6 +33,16 @@ def sums(
     rounder: float,
     /,
 ) -> None: ...
+def exact_sums(
+    text: str,
+    addresses: _Addresses,
+    numbers: _Floats,
+    keys: _Keys,
+    spans: _Integers,
+    rounders: NDArray[np.float64],
+    found: NDArray[np.float64],
+    /,
+) -> None: ...
 def sizes(
     text: str, addresses: _Addresses, numbers: _Floats, keys: _Keys, start: int, stop: int, /
 ) -> None: ...

@@ -11,7 +11,7 @@ from kingyo.kernels import Blend, Lazy
 from kingyo.kernels.blocks import all_finite
 from kingyo.kernels.facts import Facts
 from kingyo.kernels.measures import is_finite
-from kingyo.kernels.passes import write
+from kingyo.kernels.work import write
 from kingyo.late import Tensor, torch
 from kingyo.merge.plan import TensorJob
 from kingyo.methods import TensorContext, hides_nonfinite

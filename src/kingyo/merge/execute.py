@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-from kingyo.kernels import Lazy
+from kingyo.kernels import Draft, Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.packed import MOST_SOURCES
-from kingyo.kernels.passes import Filling, Running, Work, by_spans, has_compiler, n_threads, running, write
+from kingyo.kernels.passes import Running, by_spans, has_compiler, n_threads, running
+from kingyo.kernels.work import Filling, Work, write
 from kingyo.late import Tensor, is_loaded, torch
 from kingyo.merge.compute import Read, not_finite, result
 from kingyo.merge.plan import TensorJob
@@ -25,7 +26,7 @@ from kingyo.methods import hands_on
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
 _HELD = 1 << 27  # bytes that may be computed for results before these are computed, in place
-_FIRST = 0.1  # the part of all elements that is prepared before the first are computed, where others help
+_FIRST = 0.15  # the part of all elements that is prepared before the first are computed, where others help
 _PAST = 1 << 24  # elements; as many results are more than the caches hold, and are written past them
 _PART = 1 << 20  # elements that a thread computes before it hands them over
 
@@ -229,6 +230,9 @@ def _size(job: TensorJob) -> int:
 
 
 def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read) -> None:
+    if isinstance(merged, Draft):
+        merged = merged.decided  # once, before threads ask for parts
+
     def write_part(span: Span) -> bool:
         finite = True
         for start, stop in spans(span[1] - span[0], _PART):

@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import Blend, Lazy, RankedChance
+from kingyo.kernels import Blend, Draft, Drawn, Lazy, RankedChance
 from kingyo.kernels.device import moved
-from kingyo.kernels.passes import Filling, prepare
+from kingyo.kernels.work import Filling, prepare
 from kingyo.late import Tensor, torch
 from kingyo.merge.compute import not_finite, result
 from kingyo.merge.execute import How, Prepared, fill
@@ -56,6 +56,8 @@ class _Live:
         place, sources = self._place(job), self._sources
         merged = result(job, sources.read_again, sources.facts, nonfinite=self._nonfinite)
         n_bytes = self._held(job, merged)
+        if not place.is_cpu and isinstance(merged, Draft):
+            merged = merged.decided
         if not place.is_cpu and isinstance(merged, Blend):
             merged = moved(merged, lambda tensor: self._sources.copy_on(place.device, tensor)) or merged
         return prepare(merged, (0, place.numel()), place), n_bytes
@@ -63,10 +65,11 @@ class _Live:
     def _held(self, job: TensorJob, merged: Tensor | Lazy) -> int:
         """Bytes of memory that a result takes before it is computed; mapped files are the system's."""
         n_bytes = 0 if self._is_mapped else 4 * math.prod(job.shape) * self._count_computed(job)
-        if isinstance(merged, Blend):
-            for term in merged.terms:
+        blend = merged.blend if isinstance(merged, Draft) else merged
+        if isinstance(blend, Blend):
+            for term in blend.terms:
                 if isinstance(term.keep, RankedChance):
-                    n_bytes += term.keep.ranks.nbytes
+                    n_bytes += term.keep.ranks.nbytes + Drawn.n_bytes(blend.n_elements)
         elif isinstance(merged, torch.Tensor):
             n_bytes += merged.nbytes
         return n_bytes

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kingyo.kernels import Blend, Keep, RankedChance
+from kingyo.kernels import Blend, Draft, Keep, RankedChance
 from kingyo.kernels.facts import PASSING, Fact
 from kingyo.kernels.measures import row_length, row_ranks
 from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
-from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, decide_and_rescale, normalize, rescale
+from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale, whole_magnitude
 
 _RANKS = f"{PASSING}row ranks"
 _EPSILON = Parameter(
@@ -74,7 +74,7 @@ class Della:
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
-    ) -> Blend:
+    ) -> Blend | Draft:
         """Merge; see ``MergeMethod``."""
         assert base is not None
         inverse = values.flag("rescale") and values.flag("rescale_by_density")
@@ -93,11 +93,16 @@ class Della:
                 step=2 * reach / last if last else 0.0,
                 inverse=inverse,
             )
-            if inverse or not values.flag("rescale"):
-                return kept, 1.0
-            return decide_and_rescale(sources, base, i, kept, context)
+            if values.flag("rescale") and not inverse:
+                wholes[i] = whole_magnitude(sources, base, i, context)
+            return kept, 1.0
 
-        return blend(sources, base, values, elect=self.elect, keep=drop)
+        wholes: dict[int, float] = {}
+        made = blend(sources, base, values, elect=self.elect, keep=drop)
+        if not wholes:
+            return made
+        taking_part = [i for i, weight in enumerate(values.each("weight")) if weight]
+        return Draft(blend=made, wholes=tuple(map(wholes.get, taking_part)))
 
 
 def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> Fact:

@@ -8,20 +8,20 @@ from typing import cast
 
 import numpy as np
 
-from kingyo.kernels import Blend, Chance, Drawn, Keep, Limit, RankedChance, Term
+from kingyo.kernels import Blend, Chance, Keep, Limit, Term
 from kingyo.kernels.blend import SMALLEST_DIVISOR
 from kingyo.kernels.facts import PASSING, Fact
 from kingyo.kernels.measures import (
     Counts,
     Floats,
     Order,
-    draw,
     kept_by_chance,
     kept_magnitude,
     largest,
     limit_of,
     magnitude,
     magnitudes_by_chance,
+    scaled_back,
     size_counts,
     size_order,
 )
@@ -154,24 +154,13 @@ def rescaling(
         after = _kept_by_chance(theta, base, source, keep, float(before[0]), context)
     if after is None:
         after = kept_magnitude(theta, base, keep, float(before[0]))
-    return _ratio(float(before[0]), after)
+    return scaled_back(float(before[0]), after)
 
 
-def decide_and_rescale(
-    sources: Sequence[Tensor], base: Tensor, source: int, keep: RankedChance, context: TensorContext
-) -> tuple[Drawn, float]:
-    """What a random keep decides of one source, and the ``rescaling``: of both together one pass."""
-    theta = sources[source]
-    whole = context.recall("magnitude", (source,), lambda: np.array([magnitude(theta, base)]))
-    decided, after = draw(theta, base, keep, float(whole[0]))
-    return decided, _ratio(float(whole[0]), after)
-
-
-def _ratio(whole: float, kept: float) -> float:
-    """What scales a sum of magnitudes back: 1 where nothing is left to scale, NaN of what is not finite."""
-    if kept > 0:
-        return whole / kept
-    return 1.0 if math.isfinite(whole) else math.nan
+def whole_magnitude(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> float:
+    """Σ|δ| of one source, remembered."""
+    found = context.recall("magnitude", (source,), lambda: np.array([magnitude(sources[source], base)]))
+    return float(found[0])
 
 
 def _is_worth_ordering(theta: Tensor, sizes: Fact | None, context: TensorContext) -> bool:

@@ -1,0 +1,341 @@
+"""Results into their places: one alone, or many of a model together, by all threads.
+
+A filling is prepared by Python and then computed without it: of many small tensors in one call of compiled
+code. No bit depends on who computes what.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from threading import Semaphore
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.kernels.blend import Blend
+from kingyo.kernels.blocks import BLOCK, LINE, Span, all_finite, spans
+from kingyo.kernels.draft import Draft
+from kingyo.kernels.keep import Drawn, RankedChance
+from kingyo.kernels.lazy import Lazy
+from kingyo.kernels.measures import Drawing, drawing, scaled_back
+from kingyo.kernels.packed import PER_SOURCE, SHARED, Packed, has_nan, overflows
+from kingyo.kernels.passes import compiled_passes, here
+from kingyo.kernels.raw import letter_of
+from kingyo.late import Tensor, torch
+
+_ON_DEVICE = 1 << 22
+"""How many elements another device than the processor computes at once."""
+_PARTS_PER_THREAD = 4
+"""In how many parts work is cut for each thread, so that they end together."""
+
+
+class Draw(NamedTuple):
+    """What is drawn before passes, a number of which follows from it.
+
+    Attributes:
+        drawing: of one source.
+        numbers: of each pass.
+        place: of the source's factor among them.
+    """
+
+    drawing: Drawing
+    numbers: Sequence[list[float]]
+    place: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filling:
+    """A span of a result that is about to be computed into its place.
+
+    Attributes:
+        result: of a merge method.
+        span: which elements.
+        out: where they go, rounded to its dtype: contiguous, as many.
+        passes: what compiled code does for it; None leaves it to the reference.
+        draws: what is drawn before.
+    """
+
+    result: Tensor | Lazy
+    span: Span
+    out: Tensor
+    passes: Sequence[tuple[Packed, Span]] | None = None
+    draws: Sequence[Draw] = ()
+
+    def run(self) -> bool:
+        """Compute it; return whether all is finite."""
+        if self.passes is None:
+            return self.by_reference()
+        if self.draws:
+            return Work([self]).end()[0]
+        from kingyo.kernels import fused
+
+        worst = [(0, fused.blend(*packed.arguments, *span)) for packed, span in self.passes]
+        return _finite([self], worst)[0]
+
+    def by_reference(self) -> bool:
+        """The same, by the reference."""
+        finite, out = True, self.out.view(-1)
+        size = BLOCK if out.is_cpu or not isinstance(self.result, Blend) else _ON_DEVICE
+        for start, stop in spans(self.span[1] - self.span[0], size):
+            part = out[start:stop].copy_(self._block((self.span[0] + start, self.span[0] + stop)))
+            finite = finite and all_finite(part)
+        return finite
+
+    def _block(self, span: Span) -> Tensor:
+        if isinstance(self.result, torch.Tensor):
+            return self.result.reshape(-1)[span[0] : span[1]]
+        return self.result.block(span)
+
+
+class Work:
+    """Fillings that all threads compute together; it begins at once, where there are other threads.
+
+    Args:
+        fillings: what is computed. Those without passes are left to the caller.
+        others_alone: the others do it, by one call each, while the caller has much to prepare: between two
+            calls they would wait for the interpreter's lock.
+    """
+
+    def __init__(self, fillings: Sequence[Filling], *, others_alone: bool = False) -> None:
+        self._fillings = fillings
+        self._draws = [draw for filling in fillings for draw in filling.draws]
+        todo, run_of = (self._drawings(), _sums_of) if self._draws else (self._blends(), _blends_of)
+        self._now: _Together = _Together(todo, run_of, others_alone=others_alone)
+
+    def _drawings(self) -> list[_Pass]:
+        todo = [draw.drawing for draw in self._draws]
+        return [_Pass(i, each.packed, each.span, each.rounder) for i, each in enumerate(todo)]
+
+    def _blends(self) -> list[_Pass]:
+        return [
+            _Pass(i, packed, span)
+            for i, filling in enumerate(self._fillings)
+            for packed, span in filling.passes or ()
+        ]
+
+    def stop(self) -> None:
+        """Begin nothing more; what other threads are at is done when they are waited for."""
+        self._now.stop()
+
+    def end(self) -> list[bool]:
+        """Compute what is left; of each filling whether all is finite."""
+        if self._draws:
+            kept = [0.0] * len(self._draws)
+            for i, part in self._now.end():
+                kept[i] += part  # which is exact, in any order
+            for draw, after in zip(self._draws, kept, strict=True):
+                for numbers in draw.numbers:
+                    numbers[draw.place] *= scaled_back(draw.drawing.whole, after)
+            self._now = _Together(self._blends(), _blends_of)
+        return _finite(self._fillings, self._now.end())
+
+
+class _Pass(NamedTuple):
+    """One pass: which of many it is, its description, which elements, and what its sums are rounded by."""
+
+    i: int
+    packed: Packed
+    span: Span
+    rounder: float = 0.0
+
+
+_Found = Sequence[tuple[int, float]]
+"""What passes found, each with the number of its pass: bits of a largest magnitude, or a sum."""
+_Run = Callable[[], _Found]
+"""Computes a share, and says what it found."""
+
+
+class _Together:
+    """Passes of all threads; see ``Work``.
+
+    Args:
+        passes: what is computed.
+        run_of: makes those of one share, and of one description, ready to run.
+    """
+
+    def __init__(
+        self,
+        passes: Sequence[_Pass],
+        run_of: Callable[[str, Sequence[_Pass]], _Run],
+        *,
+        others_alone: bool = False,
+    ) -> None:
+        running = here()
+        self._found: list[tuple[int, float]] = []
+        self._others: list[Future[None]] = []
+        others = 0 if running.pool is None or not passes else running.threads - 1
+        n_shares = 1 if not others else others if others_alone else _PARTS_PER_THREAD * running.threads
+        self._shares = deque([_run_of(share, run_of) for share in _shares(passes, n_shares)])
+        self._begun = Semaphore(0)
+        if running.pool is not None:
+            self._others = [running.pool.submit(self._help) for _ in range(others)]
+        if others_alone:  # else the caller lets go of the lock at once, by computing
+            for _ in range(others):
+                self._begun.acquire()
+
+    def _help(self) -> None:
+        self._begun.release()
+        self._take(self._shares.pop)
+
+    def _take(self, share: Callable[[], _Run]) -> None:
+        while True:
+            try:
+                run = share()
+            except IndexError:
+                return
+            self._found += run()
+
+    def stop(self) -> None:
+        """See ``Work``."""
+        self._shares.clear()
+
+    def end(self) -> _Found:
+        """Compute what is left, and wait for the others."""
+        try:
+            self._take(self._shares.popleft)  # from the other end: each core meets the tensors of last time
+        finally:
+            self._shares.clear()
+            wait(self._others)
+        for other in self._others:
+            other.result()
+        return self._found
+
+
+def _finite(fillings: Sequence[Filling], worst: _Found) -> list[bool]:
+    """What is known of each filling by the bits of its largest magnitudes; the reference does the rest."""
+    largest: dict[int, int] = {}
+    for i, bits in worst:
+        largest[i] = max(largest.get(i, 0), int(bits))
+    found: list[bool] = []
+    for i, filling in enumerate(fillings):
+        bits = largest[i] if filling.passes else 0
+        is_done = filling.passes is not None and not has_nan(bits)
+        found.append(not overflows(bits, filling.out.dtype) if is_done else filling.by_reference())
+    return found
+
+
+def _shares(passes: Sequence[_Pass], n: int) -> list[list[_Pass]]:
+    """As many elements for each of n threads; each pass is cut at multiples of a block."""
+    total = sum(stop - start for _, _, (start, stop), _ in passes)
+    size = max(BLOCK, -(-total // n))
+    shares: list[list[_Pass]] = [[]]
+    room = size
+    for each in passes:
+        start, stop = each.span
+        while stop - start > room:
+            cut = -(-(start + room) // BLOCK) * BLOCK
+            if cut >= stop:
+                break
+            if cut > start:
+                shares[-1].append(each._replace(span=(start, cut)))
+            start = cut
+            shares.append([])
+            room = size
+        shares[-1].append(each._replace(span=(start, stop)))
+        room = max(0, room - (stop - start))
+    return shares
+
+
+def _run_of(passes: Sequence[_Pass], run_of: Callable[[str, Sequence[_Pass]], _Run]) -> _Run:
+    """Make a share ready to run."""
+    alike: dict[str, list[_Pass]] = {}
+    for each in passes:
+        alike.setdefault(each.packed.text, []).append(each)
+    runs = [run_of(text, group) for text, group in alike.items()]
+    return lambda: [pair for run in runs for pair in run()]
+
+
+_Arguments = tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]
+
+
+def _arguments(passes: Sequence[_Pass]) -> _Arguments:
+    return (
+        np.array([each.packed.addresses for each in passes], dtype=np.uint64),
+        np.array([each.packed.numbers for each in passes], dtype=np.float32),
+        np.array([each.packed.keys for each in passes], dtype=np.uint32),
+        np.array([each.span for each in passes], dtype=np.int64),
+    )
+
+
+def _blends_of(text: str, passes: Sequence[_Pass]) -> _Run:
+    from kingyo.kernels import fused
+
+    found, arguments = np.empty(len(passes), dtype=np.uint32), _arguments(passes)
+
+    def run() -> _Found:
+        fused.blends(text, *arguments, found)
+        return [(each.i, bits) for each, bits in zip(passes, found.tolist(), strict=True)]
+
+    return run
+
+
+def _sums_of(text: str, passes: Sequence[_Pass]) -> _Run:
+    from kingyo.kernels import fused
+
+    found, arguments = np.empty(len(passes)), _arguments(passes)
+    rounders = np.array([each.rounder for each in passes])
+
+    def run() -> _Found:
+        fused.exact_sums(text, *arguments, rounders, found)
+        return [(each.i, part) for each, part in zip(passes, found.tolist(), strict=True)]
+
+    return run
+
+
+def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
+    """Say how a span of a result is computed here, and compute nothing yet.
+
+    Args:
+        result: of a merge method.
+        span: which elements.
+        out: where they go.
+    """
+    letter = letter_of(out.dtype) if out.is_cpu else None
+    drawings: Mapping[int, Drawing] = {}
+    blend = result
+    if isinstance(result, Draft):
+        is_whole = letter is not None and span == (0, result.blend.n_elements)
+        drawings = _drawings(result) if is_whole else {}
+        blend = _with_drawn(result.blend, drawings) if drawings else result.decided
+    if letter is None or not isinstance(blend, Blend):
+        return Filling(result=blend, span=span, out=out)
+    first = out.data_ptr() - span[0] * out.element_size()
+    is_past = here().past and first % LINE == 0
+    found = compiled_passes(blend, letter.upper() if is_past else letter)
+    if found is None:
+        return Filling(result=result, span=span, out=out)
+    passes = found.over(span, first)
+    numbers = [packed.numbers for packed, _ in passes]
+    draws = [Draw(drawing, numbers, SHARED + PER_SOURCE * k) for k, drawing in drawings.items()]
+    return Filling(result=result, span=span, out=out, passes=passes, draws=draws)
+
+
+def _drawings(draft: Draft) -> Mapping[int, Drawing]:
+    """The drawings of its terms by their positions; none where nothing is compiled."""
+    found: dict[int, Drawing] = {}
+    for k, (term, whole) in enumerate(zip(draft.blend.terms, draft.wholes, strict=True)):
+        if whole is not None:
+            assert draft.blend.base is not None
+            assert isinstance(term.keep, RankedChance)
+            one = drawing(term.source, draft.blend.base, term.keep, whole)
+            if one is None:
+                return {}
+            found[k] = one
+    return found
+
+
+def _with_drawn(blend: Blend, drawings: Mapping[int, Drawing]) -> Blend:
+    """The blend that reads what is drawn."""
+    terms = list(blend.terms)
+    for k, each in drawings.items():
+        terms[k] = replace(terms[k], keep=Drawn(bits=torch.as_tensor(each.bits)))
+    return replace(blend, terms=tuple(terms))
+
+
+def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:
+    """Compute a span of a result into its place; see ``prepare``. Returns whether all are finite."""
+    return prepare(result, span, out).run()
