@@ -241,6 +241,8 @@ def test_sums_of_what_chance_keeps_are_known_for_every_density(
         source, base = source * 10.0**power, base * 10.0**power
     kept, before = Chance(key=(3, seed), density=density), magnitude(source, base)
     sums = magnitudes_by_chance(source, base, kept.key, before)
+    with running(compiled=True, threads=2):
+        assert np.array_equal(magnitudes_by_chance(source, base, kept.key, before), sums)
     measured = kept_magnitude(source, base, kept, before)
     assert kept_by_chance(sums, kept) == measured
     exact = [

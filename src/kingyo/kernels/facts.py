@@ -6,6 +6,7 @@ In memory the least recently used go first. On disk is a cache: it may be delete
 from __future__ import annotations
 
 import copy
+import os
 import sqlite3
 from collections import OrderedDict
 from pathlib import Path
@@ -26,11 +27,12 @@ class Facts:
     """Measures by name. It forgets; several threads may use it.
 
     Args:
-        max_bytes: how much it may keep in memory.
+        max_bytes: how much it may keep in memory; a quarter of this machine's when None.
         file: where small facts are kept for other processes; None keeps nothing on disk.
     """
 
-    def __init__(self, max_bytes: int = 1 << 30, file: Path | None = None) -> None:
+    def __init__(self, max_bytes: int | None = None, file: Path | None = None) -> None:
+        max_bytes = _a_quarter_of_memory() if max_bytes is None else max_bytes
         self._room = _Room(max_bytes, None if file is None else _Disk(file))
         self._space = ""
 
@@ -60,6 +62,13 @@ class Facts:
     def flush(self) -> None:
         """Make what was written to disk last."""
         self._room.flush()
+
+
+def _a_quarter_of_memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        return 1 << 30
 
 
 class _Room:

@@ -30,6 +30,7 @@ from numba.extending import intrinsic
 from kingyo.kernels.blocks import BLOCK, LANES, SIZE_SHIFT
 from kingyo.kernels.lanes import DOUBLE, I16, I32, I64, Lanes, everywhere, store_bits
 from kingyo.kernels.machine_code import Described, compiled
+from kingyo.kernels.noise import FIRST, N_CHANCES, SECOND
 from kingyo.kernels.ordering import DIGITS, sort
 from kingyo.kernels.steps import Pass, blended, draw, is_kept, rows, variance, write
 
@@ -300,6 +301,23 @@ def _histogram_span(text, addresses, numbers, keys, start, stop, counts, scratch
             counts[bits[i] >> SHIFT] += 1
 
 
+def _by_chance_span(text, addresses, numbers, keys, start, stop, rounder, scratch, bins):
+    """Add each rounded size to the bin of its random number; address 1 is as in ``_histogram_span``.
+
+    ``start`` is even, and ``keys`` are those of the random numbers, which nothing is kept by here.
+    """
+    own = addresses.copy()
+    for first in range(start, stop, scratch.size):
+        last = min(first + scratch.size, stop)
+        own[1] = addresses[1] - np.uint64(4 * first)
+        _sizes(text, own, numbers, keys, first, last)
+        for i in range(0, last - first, 2):
+            bits = hashed(np.uint32((first + i) >> 1), keys[0], keys[1])
+            bins[bits & np.uint32(N_CHANCES - 1)] += (np.float64(scratch[i]) + rounder) - rounder
+            if i + 1 < last - first:
+                bins[bits >> np.uint32(16)] += (np.float64(scratch[i + 1]) + rounder) - rounder
+
+
 def _collect_span(text, addresses, numbers, keys, start, stop, wanted, scratch, found, places):
     """Bits and indices of the sizes whose upper bits are ``wanted``, in order; returns how many."""
     bits = scratch.view(np.uint32)
@@ -338,12 +356,23 @@ def _ranks_span(text, addresses, numbers, keys, start, stop, length, scratch, fo
         sort(scratch.view(np.uint32), keyed, counts, found[first : first + length], True)
 
 
+@compiled
+def hashed(pair, first, second):
+    """The twin of ``noise``, of one pair; numba multiplies in 64 bits."""
+    bits = np.uint32(pair ^ first)
+    bits = np.uint32((bits ^ (bits >> np.uint32(16))) * np.uint32(FIRST))
+    bits = np.uint32(bits ^ second)
+    bits = np.uint32((bits ^ (bits >> np.uint32(15))) * np.uint32(SECOND))
+    return np.uint32(bits ^ (bits >> np.uint32(16)))
+
+
 blend = Described(_blend_span, *_ONE)
 blends = Described(_blends_span, *_MANY, types.uint32[::1])
 sizes = Described(_sizes_span, *_ONE)
 sums = Described(_sums_span, *_ONE, types.float64[:, ::1], types.float64)
 exact_sums = Described(_exact_sums_span, *_MANY, types.float64[::1], types.float64[::1])
 histogram = Described(_histogram_span, *_ONE, types.int64[::1], types.float32[::1])
+by_chance = Described(_by_chance_span, *_ONE, types.float64, types.float32[::1], types.float64[::1])
 collect = Described(
     _collect_span, *_ONE, types.uint32, types.float32[::1], types.uint32[::1], types.int64[::1]
 )

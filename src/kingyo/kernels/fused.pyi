@@ -57,6 +57,18 @@ def histogram(
     scratch: _Floats,
     /,
 ) -> None: ...
+def by_chance(
+    text: str,
+    addresses: _Addresses,
+    numbers: _Floats,
+    keys: _Keys,
+    start: int,
+    stop: int,
+    rounder: float,
+    scratch: _Floats,
+    bins: NDArray[np.float64],
+    /,
+) -> None: ...
 def collect(
     text: str,
     addresses: _Addresses,

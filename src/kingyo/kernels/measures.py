@@ -18,6 +18,7 @@ from kingyo.kernels.blend import Blend, Term
 from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span, all_finite
 from kingyo.kernels.elements import difference
 from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
+from kingyo.kernels.noise import N_CHANCES
 from kingyo.kernels.packed import Packed, Passes
 from kingyo.kernels.passes import by_spans, compiled_passes
 from kingyo.late import Tensor, torch
@@ -133,7 +134,23 @@ def magnitudes_by_chance(source: Tensor, base: Tensor, key: tuple[int, int], who
         float64, 65,537 of them: Σ|θ - θ₀| of the entries whose random number is below 0, 1, … 65,536; of few
         entries shape (2, entries): their random numbers, ascending, and the sum so far.
     """
-    return reference.magnitudes_by_chance(source, base, key, whole)
+    n = source.numel()
+    passes = _compiled(_blend([source], base)) if n > BLOCK else None
+    if passes is None:
+        return reference.magnitudes_by_chance(source, base, key, whole)
+    from kingyo.kernels import fused
+
+    words, rounder = np.array(key, dtype=np.uint32), reference.rounder(whole)
+
+    def add(span: Span) -> Floats:
+        found, scratch = np.zeros(N_CHANCES), np.empty(_CHUNK, dtype=np.float32)
+        for packed, part in passes.over(span, scratch.ctypes.data):
+            text, addresses, numbers, _ = packed.arguments
+            fused.by_chance(text, addresses, numbers, words, *part, rounder, scratch, found)
+        return found
+
+    bins = np.sum(by_spans(n, add), axis=0)  # exact, in any order
+    return np.concatenate([np.zeros(1), bins]).cumsum()
 
 
 def kept_by_chance(sums: Floats, keep: Chance) -> float:
