@@ -98,13 +98,23 @@ def candidate(bench: Bench) -> Results:
     folder = make_models(bench.cache, "25m")
     methods = bench.chosen(MEMORY)
     repeat = max(bench.repeat, 5)
-    environment = {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(HERE)}
-    ours = _json([sys.executable, "-m", "merging.candidate", str(folder), str(repeat), *methods], environment)
+    ours = _candidates(folder, repeat, "2,3", methods)
     recipes = {f"{method} of {n}": recipe(method, folder, n) for method in methods for n in (2, 3)}
     command = [str(bench.peer / "python"), str(HERE / "merging" / "peer.py"), str(folder)]
     theirs = _json([*command, str(bench.repeat), json.dumps(recipes)], {"OMP_NUM_THREADS": "1"})
     found: Results = {f"memory/{what}/kingyo": row for what, row in ours.items()}
     return found | {f"memory/{what}/mergekit": row for what, row in theirs.items()}
+
+
+def threads(bench: Bench) -> Results:
+    """What a second thread gains in candidates of a model that no cache holds."""
+    ours = _candidates(make_models(bench.cache, bench.size), bench.repeat, "2", bench.chosen(MEMORY))
+    return {f"threads/{what}/kingyo": row for what, row in ours.items()}
+
+
+def _candidates(folder: Path, repeat: int, sources: str, methods: Sequence[str]) -> Results:
+    command = [sys.executable, "-m", "merging.candidate", str(folder), str(repeat), sources, *methods]
+    return _json(command, {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(HERE)})
 
 
 def startup(bench: Bench) -> Results:
@@ -125,6 +135,7 @@ PARTS: Mapping[str, Callable[[Bench], Results]] = {
     "limit": limit,
     "shards": shards,
     "candidate": candidate,
+    "threads": threads,
     "startup": startup,
 }
 

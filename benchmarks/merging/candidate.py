@@ -1,6 +1,7 @@
 """What a candidate in memory costs: ``kingyo.merge.into`` against copying the weights, in this process.
 
-Run as a program it prints JSON: ``python -m merging.candidate MODELS REPEAT METHOD …``.
+Run as a program it prints JSON: ``python -m merging.candidate MODELS REPEAT SOURCES METHOD …``, with SOURCES as in
+``2,3``.
 """
 
 from __future__ import annotations
@@ -29,26 +30,30 @@ _ENOUGH = 30.0
 
 def main() -> None:
     """Measure all that was asked for."""
-    folder, repeat, methods = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    print(json.dumps(measure(folder, repeat, methods)))
+    folder, repeat, counts, methods = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:]
+    print(json.dumps(measure(folder, repeat, [int(count) for count in counts.split(",")], methods)))
 
 
-def measure(folder: Path, repeat: int, methods: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Nanoseconds per parameter: what -> number of threads, or "processor" time on one thread -> number."""
+def measure(
+    folder: Path, repeat: int, counts: Sequence[int], methods: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Nanoseconds per parameter, of each method with each number of sources.
+
+    What -> "1" and "2", numbers of threads, "processor" time on one thread, and of copying, in turns with
+    it, "copy 1" and "copy 2".
+    """
     opened = open_sources(read(recipe("task_arithmetic", folder, 3)))
     like = opened[str(folder / "base")]
     live = {name: torch.zeros(info.shape, dtype=torch.bfloat16) for name, info in like.tensors.items()}
     n = sum(tensor.numel() for tensor in live.values())
-    found = {"memcpy": [copying(opened, live, threads, repeat) for threads in THREADS]}
-    for method in methods:
-        for sources in (2, 3):
-            found[f"{method} of {sources}"] = [
-                merging(method, folder, opened, live, (sources, threads, repeat)) for threads in THREADS
-            ]
-    return {
-        what: {"1": 1e9 * one.seconds / n, "2": 1e9 * two.seconds / n, "processor": 1e9 * one.processor / n}
-        for what, (one, two) in found.items()
-    }
+    found: dict[str, dict[str, float]] = {}
+    for method, sources in itertools.product(methods, counts):
+        row = found[f"{method} of {sources}"] = {}
+        for threads in THREADS:
+            copied, merged = merging(method, folder, opened, live, (sources, threads, repeat))
+            row |= {f"{threads}": merged.seconds, f"copy {threads}": copied.seconds}
+            row.setdefault("processor", merged.processor)
+    return {what: {name: 1e9 * took / n for name, took in row.items()} for what, row in found.items()}
 
 
 class Took(NamedTuple):
@@ -63,27 +68,24 @@ def read(written: dict[str, object]) -> Recipe:
     return Recipe.from_dict(written)
 
 
-def copying(opened: Sources, live: dict[str, Tensor], threads: int, repeat: int) -> Took:
-    """To copy a source into the live model: the fastest of torch's way and of threads with halves.
+def copying(opened: Sources, live: dict[str, Tensor], threads: int) -> list[Callable[[], object]]:
+    """Ways to copy a source into the live model: torch's, and threads with halves.
 
     The sources take turns, as a candidate reads all of them: half of one alone may stay in a cache.
     """
     sources = [name for name in opened if not name.endswith("base")]
     pairs = [[(live[name], opened.read(source, name)) for name in live] for source in sources]
     halves = [_split(each, threads) for each in pairs]
-    times: list[Took] = []
-    with ThreadPoolExecutor(threads) as pool:
-        turns, halved = itertools.cycle(pairs), itertools.cycle(halves)
-        times.append(fastest(lambda: _copy(next(turns)), repeat, threads))
-        if threads > 1:
-            times.append(fastest(lambda: list(pool.map(_copy, next(halved))), repeat, 1))
-    return min(times)
+    turns, halved = itertools.cycle(pairs), itertools.cycle(halves)
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    ways: list[Callable[[], object]] = [lambda: _copy(next(turns))]
+    return ways if threads == 1 else [*ways, lambda: list(pool.map(_copy, next(halved)))]
 
 
 def merging(
     method: str, folder: Path, opened: Sources, live: dict[str, Tensor], how: tuple[int, int, int]
-) -> Took:
-    """One candidate, from its recipe; each has other weights and densities, as in a search.
+) -> tuple[Took, Took]:
+    """Copying and one candidate, from its recipe; each has other weights and densities, as in a search.
 
     The first ones are not timed: they measure what later ones find (the first), and put in order what they
     will ask for again (the second). ``how`` is the number of sources, of threads, and of repetitions.
@@ -97,18 +99,22 @@ def merging(
 
     for _ in range(_FIRST):
         candidate()
-    return fastest(candidate, repeat, threads)
+    ways = copying(opened, live, threads)
+    *copied, merged = fastest([*ways, candidate], repeat, threads)
+    return min(copied), merged
 
 
-def fastest(run: Callable[[], object], repeat: int, threads: int) -> Took:
-    """The fastest of several calls."""
+def fastest(runs: Sequence[Callable[[], object]], repeat: int, threads: int) -> list[Took]:
+    """The fastest of several calls of each, which take turns."""
     torch.set_num_threads(threads)
-    times: list[Took] = []
-    while len(times) < repeat and sum(took.seconds for took in times) < _ENOUGH:
-        start = time.perf_counter(), time.process_time()
-        run()
-        times.append(Took(time.perf_counter() - start[0], time.process_time() - start[1]))
-    return Took(min(took.seconds for took in times), min(took.processor for took in times))
+    times: list[list[Took]] = [[] for _ in runs]
+    begin = time.perf_counter()
+    while len(times[-1]) < repeat and time.perf_counter() - begin < _ENOUGH:
+        for run, found in zip(runs, times, strict=True):
+            start = time.perf_counter(), time.process_time()
+            run()
+            found.append(Took(time.perf_counter() - start[0], time.process_time() - start[1]))
+    return [Took(min(took.seconds for took in each), min(took.processor for took in each)) for each in times]
 
 
 def _copy(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
