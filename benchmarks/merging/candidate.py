@@ -1,7 +1,7 @@
 """What a candidate in memory costs: ``kingyo.merge.into`` against copying the weights, in this process.
 
-Run as a program it prints JSON: ``python -m merging.candidate MODELS REPEAT SOURCES METHOD …``, with SOURCES as in
-``2,3``.
+Run as a program it prints JSON: ``python -m merging.candidate MODELS REPEAT SOURCES METHOD …``, with SOURCES
+as in ``2,3``.
 """
 
 from __future__ import annotations

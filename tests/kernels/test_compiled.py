@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.kernels import Band, Blend, Chance, Keep, Limit, RankedChance, Term, reference, whole
+from kingyo.kernels import Band, Blend, Chance, Draft, Keep, Limit, RankedChance, Term, reference, whole
 from kingyo.kernels.measures import (
     draw,
     energies,
@@ -352,3 +352,46 @@ def test_numpy_adds_an_outer_axis_in_order() -> None:
     for row in range(1, 1024):
         wanted = wanted + numbers[:, row]
     assert np.array_equal(np.add.reduce(numbers, axis=1), wanted)
+
+
+@few
+@given(
+    st.lists(lengths, min_size=1, max_size=4),
+    st.sampled_from(DTYPES),
+    st.integers(1, 3),
+    st.floats(0, 0.5),
+    st.sampled_from([None, math.nan, math.inf]),
+)
+def test_drafts_are_drawn_together(
+    sizes: list[int], dtype: torch.dtype, threads: int, least: float, odd: float | None
+) -> None:
+    """Of many tensors at once, by threads, what the reference draws one by one; one of them is broken."""
+    drafts = [draft(n, dtype, least, key) for key, n in enumerate(sizes)]
+    if odd is not None:
+        drafts[-1].blend.terms[1].source[-1] = odd
+    wanted = [whole(each).to(dtype) for each in drafts]
+    results = [draft(n, dtype, least, key) for key, n in enumerate(sizes)]
+    if odd is not None:
+        results[-1].blend.terms[1].source[-1] = odd
+    out = [torch.empty(n, dtype=dtype) for n in sizes]
+    with running(compiled=True, threads=threads):
+        for _ in range(2):  # the second time in memory that was used
+            fillings = [prepare(*each) for each in zip(results, [(0, n) for n in sizes], out, strict=True)]
+            assert all(filling.draws for filling in fillings)
+            finite = Work(fillings, others_alone=True).end()
+    assert finite == [bool(torch.isfinite(each).all()) for each in wanted]
+    for got, each in zip(out, wanted, strict=True):
+        assert same_bits(got[~each.isnan()], each[~each.isnan()]) and torch.equal(got.isnan(), each.isnan())
+
+
+def draft(n: int, dtype: torch.dtype, least: float, key: int) -> Draft:
+    """A sum of what is kept of two sources, both scaled back, and of a third that is not."""
+    sources, base = make(key, n, 3, [dtype] * 4)
+    ranks = torch.arange(n, dtype=torch.int32).flip(0).contiguous()
+    keeps = [RankedChance(key=(key, i), ranks=ranks, least=least, step=0.5 / n) for i in range(2)]
+    terms = [
+        Term(source=source, factor=0.5, keep=keep)
+        for source, keep in zip(sources, [*keeps, None], strict=True)
+    ]
+    wholes = (magnitude(sources[0], base), magnitude(sources[1], base), None)
+    return Draft(blend=Blend(shape=(n,), terms=tuple(terms), base=base, elect=True), wholes=wholes)

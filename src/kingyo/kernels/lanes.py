@@ -257,14 +257,16 @@ def load_bits(
 
 
 def store_bits(truths: Lanes, address: ir.Value, index: ir.Value, *, paired: bool) -> None:
-    """Truths to memory, which holds zeros; of several lanes ``index`` counts whole bytes."""
+    """Truths to memory, in order from the first of a byte; of several lanes ``index`` counts whole bytes."""
     builder, width = truths.builder, truths.width
     byte = builder.add(address, builder.lshr(index, ir.Constant(I64, 3)))
     if width == 1:
         place = builder.inttoptr(byte, I8.as_pointer())
         bit = builder.zext(builder.extract_element(truths.value, ir.Constant(I32, 0)), I8)
         shift = builder.trunc(builder.and_(index, ir.Constant(I64, 7)), I8)
-        builder.store(builder.or_(builder.load(place), builder.shl(bit, shift)), place)
+        is_first = builder.icmp_unsigned("==", shift, ir.Constant(I8, 0))
+        before = builder.select(is_first, ir.Constant(I8, 0), builder.load(place))
+        builder.store(builder.or_(before, builder.shl(bit, shift)), place)
         return
     lanes = _places(width, paired=paired)
     order = ir.Constant(ir.VectorType(I32, width), [lanes.index(place) for place in range(width)])

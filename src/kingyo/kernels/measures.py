@@ -21,6 +21,7 @@ from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
 from kingyo.kernels.noise import N_CHANCES
 from kingyo.kernels.packed import Packed, Passes
 from kingyo.kernels.passes import by_spans, compiled_passes
+from kingyo.kernels.scratch import SCRATCH
 from kingyo.late import Tensor, torch
 
 Floats = NDArray[np.float64]
@@ -110,12 +111,15 @@ class Drawing(NamedTuple):
 
 
 def drawing(source: Tensor, base: Tensor, keep: RankedChance, whole: float) -> Drawing | None:
-    """A ``draw`` that is still to be done, by ``fused.exact_sums``; None where nothing is compiled."""
+    """A ``draw`` that is still to be done, by ``fused.exact_sums``; None where nothing is compiled.
+
+    Its bits are of ``SCRATCH``.
+    """
     blend = _blend([source], base, keep=keep)
     passes = _compiled(blend, _WRITTEN["kw"], "kw")
     if passes is None:
         return None
-    bits = np.zeros(Drawn.n_bytes(blend.n_elements), dtype=np.uint8)
+    bits = SCRATCH.take(Drawn.n_bytes(blend.n_elements))
     ((packed, span),) = passes.over((0, blend.n_elements), bits.ctypes.data)
     return Drawing(packed, span, bits, whole, reference.rounder(whole))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -85,15 +85,32 @@ def running(*, compiled: bool, threads: int = 1, past: bool = False) -> Generato
         threads: how many share a large tensor; torch's own threads are left alone.
         past: write past the caches: for more than these hold, which nobody reads at once.
     """
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="kingyo-pass") if threads > 1 else None
-    chosen = Running(compiled=compiled and has_compiler(), pool=pool, threads=threads, past=past)
-    token = _running.set(chosen)
+    with _pool(threads) if threads > 1 else nullcontext() as pool:
+        chosen = Running(compiled=compiled and has_compiler(), pool=pool, threads=threads, past=past)
+        token = _running.set(chosen)
+        try:
+            yield chosen
+        finally:
+            _running.reset(token)
+
+
+_idle: dict[int, ThreadPoolExecutor] = {}
+"""A pool by its number of threads, for the next caller: to start threads and to end them takes time."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # where their threads are not
+
+
+@contextmanager
+def _pool(threads: int) -> Generator[ThreadPoolExecutor]:
+    """Threads for one caller alone. After an error they are waited for, and no longer used."""
+    pool = _idle.pop(threads, None) or ThreadPoolExecutor(threads, thread_name_prefix="kingyo-pass")
     try:
-        yield chosen
-    finally:
-        _running.reset(token)
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+        yield pool
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    if _idle.setdefault(threads, pool) is not pool:
+        pool.shutdown()
 
 
 def here() -> Running:

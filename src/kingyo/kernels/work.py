@@ -25,10 +25,13 @@ from kingyo.kernels.measures import Drawing, drawing, scaled_back
 from kingyo.kernels.packed import PER_SOURCE, SHARED, Packed, has_nan, overflows
 from kingyo.kernels.passes import compiled_passes, here
 from kingyo.kernels.raw import letter_of
+from kingyo.kernels.scratch import SCRATCH
 from kingyo.late import Tensor, torch
 
 _ON_DEVICE = 1 << 22
 """How many elements another device than the processor computes at once."""
+_ALONE = 1 << 23
+"""How many elements a thread computes by one call while the caller prepares others."""
 _PARTS_PER_THREAD = 4
 """In how many parts work is cut for each thread, so that they end together."""
 
@@ -96,8 +99,8 @@ class Work:
 
     Args:
         fillings: what is computed. Those without passes are left to the caller.
-        others_alone: the others do it, by one call each, while the caller has much to prepare: between two
-            calls they would wait for the interpreter's lock.
+        others_alone: the others do it, by few calls, while the caller has much to prepare: between two calls
+            they wait for the interpreter's lock.
     """
 
     def __init__(self, fillings: Sequence[Filling], *, others_alone: bool = False) -> None:
@@ -131,7 +134,10 @@ class Work:
                 for numbers in draw.numbers:
                     numbers[draw.place] *= scaled_back(draw.drawing.whole, after)
             self._now = _Together(self._blends(), _blends_of)
-        return _finite(self._fillings, self._now.end())
+        finite = _finite(self._fillings, self._now.end())
+        for draw in self._draws:
+            SCRATCH.give(draw.drawing.bits)
+        return finite
 
 
 class _Pass(NamedTuple):
@@ -168,7 +174,9 @@ class _Together:
         self._found: list[tuple[int, float]] = []
         self._others: list[Future[None]] = []
         others = 0 if running.pool is None or not passes else running.threads - 1
-        n_shares = 1 if not others else others if others_alone else _PARTS_PER_THREAD * running.threads
+        n_shares = _PARTS_PER_THREAD * running.threads if others else 1
+        if others and others_alone:
+            n_shares = max(others, sum(each.span[1] - each.span[0] for each in passes) // _ALONE)
         self._shares = deque([_run_of(share, run_of) for share in _shares(passes, n_shares)])
         self._begun = Semaphore(0)
         if running.pool is not None:
@@ -207,15 +215,16 @@ class _Together:
 
 def _finite(fillings: Sequence[Filling], worst: _Found) -> list[bool]:
     """What is known of each filling by the bits of its largest magnitudes; the reference does the rest."""
-    largest: dict[int, int] = {}
+    largest = [0] * len(fillings)
     for i, bits in worst:
-        largest[i] = max(largest.get(i, 0), int(bits))
-    found: list[bool] = []
-    for i, filling in enumerate(fillings):
-        bits = largest[i] if filling.passes else 0
-        is_done = filling.passes is not None and not has_nan(bits)
-        found.append(not overflows(bits, filling.out.dtype) if is_done else filling.by_reference())
-    return found
+        if bits > largest[i]:
+            largest[i] = int(bits)
+    return [
+        filling.by_reference()
+        if filling.passes is None or has_nan(bits)
+        else not overflows(bits, filling.out.dtype)
+        for filling, bits in zip(fillings, largest, strict=True)
+    ]
 
 
 def _shares(passes: Sequence[_Pass], n: int) -> list[list[_Pass]]:
@@ -235,7 +244,7 @@ def _shares(passes: Sequence[_Pass], n: int) -> list[list[_Pass]]:
             start = cut
             shares.append([])
             room = size
-        shares[-1].append(each._replace(span=(start, stop)))
+        shares[-1].append(each if start == each.span[0] else each._replace(span=(start, stop)))
         room = max(0, room - (stop - start))
     return shares
 

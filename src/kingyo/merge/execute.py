@@ -25,7 +25,7 @@ from kingyo.methods import hands_on
 
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
-_HELD = 1 << 27  # bytes that may be computed for results before these are computed, in place
+_HELD = 1 << 29  # bytes that may be computed for results before these are computed, in place
 _FIRST = 0.15  # the part of all elements that is prepared before the first are computed, where others help
 _PAST = 1 << 24  # elements; as many results are more than the caches hold, and are written past them
 _PART = 1 << 20  # elements that a thread computes before it hands them over
