@@ -90,6 +90,7 @@ def test_every_room_has_a_floor() -> None:
     "module",
     [
         "kingyo",
+        "kingyo.assembly",
         "kingyo.checkpoints",
         "kingyo.cli",
         "kingyo.kernels.fused",

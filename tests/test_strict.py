@@ -48,6 +48,13 @@ def test_unknown_key_inside_a_union_suggests_the_nearest() -> None:
         parse_model(Outer, {"weight": {"ja": {"from": 1, "to": 2, "too": 3}}}, "run.yaml")
 
 
+def test_a_key_that_is_misspelt_is_told_before_the_one_that_is_missing() -> None:
+    with pytest.raises(
+        KingyoError, match=r"rooms\.0: expected known keys; received 'form'\. Did you mean 'from'"
+    ):
+        parse_model(Outer, {"rooms": [{"form": 1, "to": 2}]}, "run.yaml")
+
+
 def test_wrong_value_names_its_key() -> None:
     with pytest.raises(KingyoError, match=r"run.yaml: count: expected a number greater than 0; received 0"):
         parse_model(Outer, {"count": 0}, "run.yaml")

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from kingyo import __version__
 from kingyo.checkpoints import check_finite, fingerprint
 from kingyo.config import RunConfig, load_config, parse_config
@@ -24,12 +22,11 @@ from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
 from kingyo.evolve import Event, Journey
 from kingyo.kernels.facts import Facts
+from kingyo.late import torch
 from kingyo.merge import Sources, plan
-from kingyo.models.language import LiveModel
-from kingyo.models.loading import require_device
-from kingyo.models.reader import PromptReader
+from kingyo.methods import METHODS
 from kingyo.registry import is_in_file
-from kingyo.searches import Models, baseline_recipes, open_models, searches
+from kingyo.searches import Models, baseline_recipes, open_models, search_plan, searches
 from kingyo.store import RunStore
 from kingyo.tasks import build_task, load_items, load_task_spec, make_splits
 from kingyo.types import SPLITS, Axis, Item, Split, Task
@@ -58,8 +55,11 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
     Raises:
         KingyoError: whatever is wrong with models, data or settings.
     """
-    require_device(config.device)
+    METHODS.get(search_plan(config).method, folder)  # first what takes no time to find out
     models = open_models(config, folder)
+    from kingyo.models.loading import require_device  # after slips of the pen are answered: it takes seconds
+
+    require_device(config.device)
     for each in models.by_reference.values():
         check_finite(each)
     loaded = load_items(config.task, folder)
@@ -79,6 +79,8 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
 
 def _check_prompts(task: Task, models: Models) -> None:
     """Read every prompt of every split now: a test item that is too long must not end a search of hours."""
+    from kingyo.models.reader import PromptReader
+
     reader = PromptReader.load(models.skeleton.path)
     for split in SPLITS:
         try:
@@ -141,6 +143,8 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     config, folder = stored_config(store)
     _check_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
+    from kingyo.models.language import LiveModel
+
     splits = store.items()
     use_threads(store)
     model = LiveModel.load(

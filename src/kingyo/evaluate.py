@@ -10,9 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from torch import Tensor
-
 from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.late import Tensor
 from kingyo.merge import How, Sources, into, plan
 from kingyo.recipe import Recipe
 from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task

@@ -83,7 +83,8 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S
 
 
 def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
-    problem, place = problems[0], _place(problems[0])
+    problem = _first(problems)
+    place = _place(problem)
     if problem["type"] == "extra_forbidden" and model is not None:
         parent = ".".join(str(part) for part in place[:-1])
         known = _keys(model, problem["loc"][:-1])
@@ -98,6 +99,14 @@ def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, wher
     return KingyoError(
         argument, expected=" or ".join(wanted), received=_short(problem["input"]), remedy=remedy
     )
+
+
+def _first(problems: Sequence[ErrorDetails]) -> ErrorDetails:
+    """What to tell: of a key that is missing where another is unknown, the latter is most likely misspelt."""
+    first = problems[0]
+    beside = (each for each in problems if each["loc"][:-1] == first["loc"][:-1])
+    unknown = (each for each in beside if each["type"] == "extra_forbidden")
+    return next(unknown, first) if first["type"] == "missing" else first
 
 
 def _place(problem: ErrorDetails) -> list[int | str]:

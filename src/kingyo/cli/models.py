@@ -55,7 +55,6 @@ def evaluate(
     from kingyo.assembly import open_task
     from kingyo.checkpoints import open_checkpoint
     from kingyo.checkpoints.lora import AdaptedCheckpoint
-    from kingyo.models.language import LiveModel
     from kingyo.stats import interval
     from kingyo.summary import interval_json
 
@@ -66,6 +65,8 @@ def evaluate(
         built = open_task(task)
         items = _items(built, split)
         checkpoint = open_checkpoint(model)
+        from kingyo.models.language import LiveModel  # after slips of the pen are answered: it takes seconds
+
         live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size)
         if isinstance(checkpoint, AdaptedCheckpoint):
             checkpoint.into(live.weights)
