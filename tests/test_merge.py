@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.errors import KingyoError
-from kingyo.merge import Sources, compute, into, open_sources, plan, to_folder
+from kingyo.merge import How, Sources, compute, into, open_sources, plan, to_folder
 from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Conditional, Recipe, Source, Value
 from tests.models_on_disk import FAMILIES, family, fine_tuned, gpt2, llama, qwen2
@@ -362,6 +362,35 @@ def test_a_live_model_whose_tensors_overlap(folder: Path) -> None:
     weights[first], weights[second] = memory[:16], memory[8:]
     with pytest.raises(KingyoError, match="memory of its own"):
         into(planned, weights)
+
+
+@pytest.mark.parametrize("kind", ["meta", "turned", "negated", "sparse"])
+def test_a_live_tensor_that_cannot_be_filled(folder: Path, kind: str) -> None:
+    planned = plan(recipe("linear"), open_sources(recipe("linear"), folder / "llama" / "float32"))
+    weights = {job.name: torch.zeros(job.shape) for job in planned.jobs}
+    name = "model.layers.0.self_attn.q_proj.weight"
+    weights[name] = {
+        "meta": weights[name].to("meta"),
+        "turned": weights[name].T,
+        "negated": torch.complex(weights[name], weights[name]).conj().imag,
+        "sparse": weights[name].to_sparse(),
+    }[kind]
+    with pytest.raises(KingyoError, match=f"{name}: expected a live tensor in one piece of memory"):
+        into(planned, weights)
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_past_the_caches_are_the_same_bits(
+    folder: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As large models are written."""
+    planned = plan(recipe(method), open_sources(recipe(method), folder / "llama" / "bfloat16"))
+    found: list[dict[str, torch.Tensor]] = []
+    for threshold in (1 << 24, 0):
+        monkeypatch.setattr("kingyo.merge.execute._PAST", threshold)
+        found.append({job.name: torch.zeros(job.shape, dtype=torch.bfloat16) for job in planned.jobs})
+        into(planned, found[-1], How(threads=2))
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.float16])

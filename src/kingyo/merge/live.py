@@ -134,12 +134,12 @@ def _check_tensor(job: TensorJob, live: Tensor) -> None:
         raise KingyoError(
             job.name, expected=f"{list(job.shape)}", received=f"{list(live.shape)} live", remedy=_LOAD_LIVE
         )
-    if not live.is_contiguous():
+    if live.is_meta or live.is_sparse or live.is_neg() or not live.is_contiguous():
         raise KingyoError(
             job.name,
             expected="a live tensor in one piece of memory",
-            received="a view with gaps, or turned",
-            remedy="Call contiguous() on it, or load the model again.",
+            received="one without memory" if live.is_meta else "a view with gaps, turned, negated or sparse",
+            remedy="Load the model again, with its weights; or call contiguous() on the tensor.",
         )
     dtype = getattr(torch, job.dtype)
     if live.dtype != dtype and not _holds(live.dtype, dtype):
