@@ -18,14 +18,18 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import Lazy, whole
+from kingyo.kernels import Blend, Lazy, whole
 from kingyo.kernels.facts import Facts
+from kingyo.kernels.passes import has_compiler, running
+from kingyo.kernels.raw import bytes_of, raw_tensor
+from kingyo.kernels.work import write
 from kingyo.methods import (
     MergeMethod,
     MethodValues,
     Parameter,
     Reproduces,
     TensorContext,
+    hands_on,
     reproduces,
     takes_base,
 )
@@ -227,6 +231,21 @@ class MergeMethodContract:
                     merged[start:stop] = result.block((start, stop))
                 assert torch.equal(merged.reshape(shape), whole(result)), f"{shape}"
 
+    def test_what_hands_tensors_on_needs_their_memory_alone(self) -> None:
+        """Where it says that it ``hands_on``, memory without torch gives a ``Blend`` of the same bits."""
+        values = self.values(self.n_sources)
+        if not hands_on(self.method, values) or not has_compiler():
+            return
+        for dtype in DTYPES:
+            for sources, base in self.worlds((300, 257), dtype) + self.worlds((7,), dtype):
+                raw = [_raw(tensor) for tensor in sources], None if base is None else _raw(base)
+                merged = torch.empty_like(sources[0], dtype=torch.float32)
+                with running(compiled=True):
+                    result = self.method(*raw, values, TensorContext(0, "contract.weight"))
+                    assert isinstance(result, Blend), f"it gives a {type(result).__name__}"
+                    write(result, (0, merged.numel()), merged.view(-1))
+                assert torch.equal(merged, self.merge(sources, base)), f"{dtype}"
+
     def test_measures_that_are_known_change_nothing(self) -> None:
         """Later merges, which find measures of earlier ones, give the same bits."""
         for sources, base in self.worlds((30, 31)) + self.worlds((300, 257), torch.bfloat16):
@@ -292,6 +311,11 @@ def tensors(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[list[Te
     base = torch.randn(shape, generator=generator)
     sources = [base + 0.1 * torch.randn(shape, generator=generator) for _ in range(n)]
     return [source.to(dtype) for source in sources], base.to(dtype)
+
+
+def _raw(tensor: Tensor) -> Tensor:
+    name = str(tensor.dtype).removeprefix("torch.")
+    return raw_tensor(bytes_of(tensor), name, tuple(tensor.shape))
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
