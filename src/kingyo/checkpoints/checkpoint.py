@@ -40,6 +40,7 @@ class Checkpoint:
         copies: stored copies of tied weights -> the tensor that they are copies of.
         stem: how the names of its files with weights begin: ``model``, or ``diffusion_pytorch_model``.
         seen: its files with weights as they were when it was opened.
+        n_missing: bytes of its weights that are still on the Hub; they read as zeros.
     """
 
     reference: str
@@ -49,6 +50,7 @@ class Checkpoint:
     copies: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     stem: str = "model"
     seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
+    n_missing: int = 0
     _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
 
     @property

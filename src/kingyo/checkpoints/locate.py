@@ -5,12 +5,14 @@ From the Hub it takes weights in safetensors, configuration and tokenizer; no co
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS, read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint, read_json
 from kingyo.checkpoints.lora import adapt
 from kingyo.checkpoints.reference import HUB_NAME, is_folder, local_path, parse_reference
+from kingyo.checkpoints.remote import peek
 from kingyo.errors import KingyoError, suggest
 
 _MODEL = (
@@ -30,25 +32,27 @@ _CONFIGS = ("config.json", "model_index.json", "adapter_config.json")
 _DOUBLED = "consolidated*"  # the same weights again, in Mistral's own layout
 
 
-def open_checkpoint(reference: str, folder: Path | None = None) -> Checkpoint:
+def open_checkpoint(reference: str, folder: Path | None = None, *, fetch: bool = True) -> Checkpoint:
     """Open a checkpoint, with a LoRA merged into it as it is read if the reference names one.
 
     Args:
         reference: ``model``, ``model@revision``, ``model+lora`` or ``model@revision+lora@revision``; both are
             folders, relative to ``folder``, else names on the Hub (``org/name``).
         folder: where relative paths begin; the current one when None.
+        fetch: whether weights are fetched from the Hub; else only what says what they are (``n_missing``).
 
     Raises:
         KingyoError: it is neither, cannot be fetched, or is not a sound checkpoint or adapter.
     """
     parsed = parse_reference(reference, folder)
     named = str(parsed.base)
-    found = _find(parsed.model, parsed.revision, folder, is_adapter=False)
+    found, n_missing = _find(parsed.model, parsed.revision, folder, is_adapter=False, fetch=fetch)
     _check_whole(reference, found)
+    model = read_checkpoint(reference if parsed.lora is None else named, found)
+    model = replace(model, n_missing=n_missing) if n_missing else model
     if parsed.lora is None:
-        return read_checkpoint(reference, found)
-    model = read_checkpoint(named, found)
-    lora = _find(parsed.lora, parsed.lora_revision, folder, is_adapter=True)
+        return model
+    lora, _ = _find(parsed.lora, parsed.lora_revision, folder, is_adapter=True)
     adapter = read_adapter(reference.removeprefix(f"{named}+"), lora)
     return adapt(model, adapter, reference)
 
@@ -64,8 +68,10 @@ def _check_whole(reference: str, path: Path) -> None:
         )
 
 
-def _find(name: str, revision: str | None, folder: Path | None, *, is_adapter: bool) -> Path:
-    """The folder of a model or an adapter; one on the Hub is fetched."""
+def _find(
+    name: str, revision: str | None, folder: Path | None, *, is_adapter: bool, fetch: bool = True
+) -> tuple[Path, int]:
+    """The folder of a model or an adapter, and what is missing of its weights; one on the Hub is fetched."""
     path = local_path(name, folder)
     reference = name if revision is None else f"{name}@{revision}"
     if is_folder(name, folder):
@@ -76,7 +82,7 @@ def _find(name: str, revision: str | None, folder: Path | None, *, is_adapter: b
                 received=f"one of the folder {path}",
                 remedy=f"Leave '@{revision}' out: a folder is taken as it is.",
             )
-        return path
+        return path, 0
     if _is_file(path):
         raise KingyoError(
             reference,
@@ -92,7 +98,7 @@ def _find(name: str, revision: str | None, folder: Path | None, *, is_adapter: b
             received="neither",
             remedy=_correct(name, path) or f"Correct the path: there is no folder {path}.",
         )
-    return _fetch(name, revision, path, is_adapter=is_adapter)
+    return _fetch(name, revision, path, is_adapter=is_adapter, whole=fetch or is_adapter)
 
 
 def _is_file(path: Path) -> bool:
@@ -102,14 +108,18 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _fetch(name: str, revision: str | None, path: Path, *, is_adapter: bool) -> Path:
+def _fetch(name: str, revision: str | None, path: Path, *, is_adapter: bool, whole: bool) -> tuple[Path, int]:
     from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
 
     wanted, what = (_ADAPTER, "an adapter") if is_adapter else (_MODEL, "a model")
     try:
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=list(wanted), ignore_patterns=_DOUBLED)
+        peeked = None if whole else peek(name, revision, wanted, _DOUBLED)
+        if peeked is not None:
+            return peeked
+        found = snapshot_download(
+            name, revision=revision, allow_patterns=list(wanted), ignore_patterns=_DOUBLED
         )
+        return Path(found), 0
     except (OSError, ValueError) as error:  # the Hub's errors, and those of the network below, are OSErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         local = _correct(name, path)

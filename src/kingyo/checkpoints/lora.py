@@ -73,6 +73,7 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
         },
         copies=model.copies,
         stem=model.stem,
+        n_missing=model.n_missing,
         model=model,
         adapter=adapter,
         changes=changes,

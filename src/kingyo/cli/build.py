@@ -100,7 +100,7 @@ def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
     from kingyo.merging.record import survey_record
 
     tell_if_slow()
-    found = survey(request)
+    found = survey(request, fetch=False)
     estimated = estimate(found) if found.targets else None
     if as_json:
         record = survey_record(found, estimated, whole=verbose)
@@ -119,7 +119,9 @@ def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> 
     from kingyo.merging.record import findings_record, target_record
 
     begun = time.monotonic()
-    found = survey(request)
+    found = survey(request, fetch=False)
+    if found.error is None and found.n_missing:  # only what can be merged is worth to be fetched
+        found = survey(request)
     if found.error is not None and as_json:
         record = {"targets": list[object](), **findings_record(found.findings)}
         typer.echo(json.dumps(record, ensure_ascii=False, indent=2))

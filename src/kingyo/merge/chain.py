@@ -61,20 +61,21 @@ def plan_book(book: RecipeBook, folder: Path | None = None) -> dict[str | None, 
     return {step.name: found.plans[step.name] for step in book.outputs}
 
 
-def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse) -> PlannedSteps:
+def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: bool = True) -> PlannedSteps:
     """Plan every recipe of a book; see ``plan_book``.
 
     Args:
         book: the recipes.
         folder: where relative paths begin; the current one when None.
         refuse: is told what is wrong; if it returns, what does not depend on that is planned all the same.
+        fetch: whether weights are fetched from the Hub; see ``open_checkpoint``.
     """
     names = [step.name for step in book.steps if step.name is not None]
     opened: dict[str, Checkpoint] = {}
     plans: dict[str | None, Plan] = {}
     for reference in _needed(book, names, refuse):
         try:
-            opened[reference] = _open(reference, folder, names)
+            opened[reference] = _open(reference, folder, names, fetch=fetch)
         except KingyoError as error:
             refuse(error)
     merges: dict[str | None, int] = {}
@@ -157,10 +158,10 @@ def _folder_of(planned: Plan) -> Path:
     return folder
 
 
-def _open(reference: str, folder: Path | None, names: list[str]) -> Checkpoint:
+def _open(reference: str, folder: Path | None, names: list[str], *, fetch: bool) -> Checkpoint:
     """Open a model; a reference that is near the name of a recipe may be meant for it."""
     try:
-        return open_checkpoint(reference, folder)
+        return open_checkpoint(reference, folder, fetch=fetch)
     except KingyoError as error:
         near = suggest(reference, names)
         if not near.startswith("Did you mean"):

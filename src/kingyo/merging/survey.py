@@ -24,6 +24,7 @@ from kingyo.merge.sources import all_references
 from kingyo.merging.checks import check_models, check_output
 from kingyo.merging.parameters import parameter_errors
 from kingyo.merging.request import Request
+from kingyo.merging.sizes import size_text
 from kingyo.methods import METHODS, Reproduces, reproduces
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook, load_recipes
 from kingyo.vocabulary import Finding
@@ -92,6 +93,12 @@ class Survey:
         return tuple(finding for finding in self.findings if finding.level == level)
 
     @property
+    def n_missing(self) -> int:
+        """Bytes of weights that are still on the Hub; a model with several LoRAs counts once."""
+        found = {model.path: model.n_missing for model in self.steps.models.values()}
+        return sum(found.values())
+
+    @property
     def error(self) -> KingyoError | None:
         """Everything wrong as one error; None when nothing is."""
         errors = [finding.error for finding in self.of("error")]
@@ -106,27 +113,43 @@ class Survey:
         )
 
 
-def survey(request: Request) -> Survey:
+def survey(request: Request, *, fetch: bool = True) -> Survey:
     """Look at a recipe file, its models and its place.
+
+    Args:
+        request: what is asked for.
+        fetch: whether weights of models on the Hub are fetched; without them nothing can be merged.
 
     Raises:
         KingyoError: the file cannot be read as recipes. All that is wrong beyond that is among the findings.
     """
     book = _seeded(load_recipes(request.recipe), request.seed)
     refused: list[KingyoError] = []
-    steps = plan_steps(book, request.folder, refused.append)
+    steps = plan_steps(book, request.folder, refused.append, fetch=fetch)
     unplanned = [step for step in book.steps if step.name not in steps.plans]
     more = [error for step in unplanned for error in _wrong_with(step, steps.models, request.folder)]
     known = {(error.expected, error.received) for error in more}
     first = [error for error in refused if (error.expected, error.received) not in known]
     targets, misnamed = _targets(book, steps, request)
-    findings = [*map(Finding.of, (*first, *more)), *misnamed]
+    findings = [*map(Finding.of, (*first, *more)), *misnamed, *_not_fetched(steps.models)]
     for step in book.steps:
         findings += check_models(step.recipe, steps.models, steps.plans.get(step.name))
     origins = _origins(book.steps, steps.models, request.folder)
     findings += check_licences(origins, is_allowed=request.ignore_licences)
     findings += check_output(request, [(target.out, target.plan, target.n_bytes) for target in targets])
     return Survey(request=request, steps=steps, targets=targets, findings=_in_order(findings))
+
+
+def _not_fetched(models: Mapping[str, Checkpoint]) -> Iterator[Finding]:
+    for reference, model in models.items():
+        if model.n_missing:
+            yield Finding(
+                level="note",
+                argument=reference,
+                expected="weights on this machine",
+                received=f"headers alone; {size_text(model.n_missing)} are on the Hub",
+                remedy="The merge fetches them first.",
+            )
 
 
 def _seeded(book: RecipeBook, seed: int | None) -> RecipeBook:
