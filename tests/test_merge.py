@@ -364,7 +364,8 @@ def test_a_live_model_whose_tensors_overlap(folder: Path) -> None:
         into(planned, weights)
 
 
-@pytest.mark.parametrize("kind", ["meta", "turned", "negated", "sparse"])
+@pytest.mark.parametrize("kind", ["meta", "turned", "negated", "sparse", "sparse rows", "mkldnn"])
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
 def test_a_live_tensor_that_cannot_be_filled(folder: Path, kind: str) -> None:
     planned = plan(recipe("linear"), open_sources(recipe("linear"), folder / "llama" / "float32"))
     weights = {job.name: torch.zeros(job.shape) for job in planned.jobs}
@@ -372,8 +373,10 @@ def test_a_live_tensor_that_cannot_be_filled(folder: Path, kind: str) -> None:
     weights[name] = {
         "meta": weights[name].to("meta"),
         "turned": weights[name].T,
-        "negated": torch.complex(weights[name], weights[name]).conj().imag,
+        "negated": torch._neg_view(weights[name]),
         "sparse": weights[name].to_sparse(),
+        "sparse rows": weights[name].to_sparse_csr(),
+        "mkldnn": weights[name].to_mkldnn(),
     }[kind]
     with pytest.raises(KingyoError, match=f"{name}: expected a live tensor in one piece of memory"):
         into(planned, weights)
@@ -383,7 +386,7 @@ def test_a_live_tensor_that_cannot_be_filled(folder: Path, kind: str) -> None:
 def test_past_the_caches_are_the_same_bits(
     folder: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As large models are written."""
+    """As large models are written, from lines of memory on; a place between them is written as ever."""
     planned = plan(recipe(method), open_sources(recipe(method), folder / "llama" / "bfloat16"))
     found: list[dict[str, torch.Tensor]] = []
     for threshold in (1 << 24, 0):

@@ -6,6 +6,7 @@ import atexit
 import gc
 import io
 import os
+import signal
 import sys
 import threading
 
@@ -32,6 +33,7 @@ def _leave(code: int) -> None:
     """End here, since Python takes half a second to take torch apart; return where it has more to do."""
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends now
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     try:
         for stream in (sys.stdout, sys.stderr):

@@ -57,15 +57,15 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
     """
     METHODS.get(search_plan(config).method, folder)  # first what takes no time to find out
     models = open_models(config, folder)
+    loaded = load_items(config.task, folder)
+    splits = make_splits(loaded.items, config.task.splits)
+    build_task(config.task, splits, folder)
+    planned = searches(config, folder, models)
     from kingyo.models.loading import require_device  # after slips of the pen are answered: it takes seconds
 
     require_device(config.device)
     for each in models.by_reference.values():
         check_finite(each)
-    loaded = load_items(config.task, folder)
-    splits = make_splits(loaded.items, config.task.splits)
-    build_task(config.task, splits, folder)
-    planned = searches(config, folder, models)
     sources = Sources(models.by_reference, folder)
     for search in planned:
         first = tuple(axis.first for axis in search.space.axes)

@@ -85,7 +85,7 @@ def refused(command: Command, *arguments: str | Path, says: str) -> str:
     done = command("merge", *arguments)
     assert done.code == 1, done.out + done.err
     assert "Traceback" not in done.err and done.out == ""
-    assert done.err.count("Error:") == 1
+    assert sum(line.startswith("Error:") for line in done.err.splitlines()) == 1
     assert says in done.err
     assert everything(command.folder) == before
     return done.err

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -30,6 +32,7 @@ from kingyo.kernels.measures import (
 )
 from kingyo.kernels.noise import uniform
 from kingyo.kernels.passes import by_spans, compiled_passes, has_compiler, running
+from kingyo.kernels.raw import bytes_of
 from kingyo.kernels.work import Work, prepare, write
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled")
@@ -269,7 +272,7 @@ def test_threads_run_passes_as_their_caller_does(compiled: bool) -> None:
     with running(compiled=compiled, threads=2):
         told = by_spans(4_000_000, lambda _: (compiled_passes(blend) is not None, threading.get_ident()))
     assert {each for each, _ in told} == {compiled}
-    assert len(told) == 2 and threading.get_ident() not in {thread for _, thread in told}
+    assert len({thread for _, thread in told}) == 2 and told[0][1] == threading.get_ident()
 
 
 def test_many_fillings_are_shared_between_threads() -> None:
@@ -395,3 +398,61 @@ def draft(n: int, dtype: torch.dtype, least: float, key: int) -> Draft:
     ]
     wholes = (magnitude(sources[0], base), magnitude(sources[1], base), None)
     return Draft(blend=Blend(shape=(n,), terms=tuple(terms), base=base, elect=True), wholes=wholes)
+
+
+def test_what_goes_past_the_caches_begins_at_a_line() -> None:
+    (source,), base = make(1, 1000, 1, [torch.bfloat16] * 2)
+    blend = Blend(shape=(1000,), terms=(Term(source=source, factor=0.5),), base=base)
+    memory = torch.empty(1064, dtype=torch.bfloat16)
+    line = next(i for i in range(32) if memory[i:].data_ptr() % 64 == 0)
+    for past, start, wanted in ((True, line, "B"), (True, line + 1, "b"), (False, line, "b")):
+        with running(compiled=True, past=past):
+            passes = prepare(blend, (0, 1000), memory[start : start + 1000]).passes
+        assert passes is not None
+        assert passes[0][0].text.split("/")[2] == wanted
+
+
+@pytest.mark.parametrize("stage", ["blends", "exact_sums"])
+def test_threads_stay_for_the_next_caller_but_after_an_error(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a child that was forked has its own."""
+    from kingyo.kernels import fused
+
+    results = [draft(n, torch.bfloat16, 0.3, key) for key, n in enumerate((70_000, 40_000, 300_000))]
+
+    def fill() -> list[Tensor]:
+        out = [torch.empty(each.shape, dtype=torch.bfloat16) for each in results]
+        with running(compiled=True, threads=3, keep=True) as here:
+            pools.append(here.pool)
+            pairs = zip(results, out, strict=True)
+            Work([prepare(each, (0, place.numel()), place) for each, place in pairs]).end()
+        return out
+
+    pools: list[object] = []
+    wanted = fill()
+    assert all(map(torch.equal, fill(), wanted)) and pools[0] is pools[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(fused, stage, lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            fill()
+    assert all(map(torch.equal, fill(), wanted)) and pools[3] is not pools[2]
+    child = os.fork()
+    if child == 0:
+        bytes_ = zip(map(bytes_of, fill()), map(bytes_of, wanted), strict=True)
+        os._exit(0 if all(map(np.array_equal, *zip(*bytes_, strict=True))) else 1)  # torch's threads are gone
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_callers_at_once_have_threads_of_their_own() -> None:
+    blend = draft(300_000, torch.bfloat16, 0.3, 1)
+    wanted = whole(blend).bfloat16()
+
+    def fill(_: int) -> bool:
+        out = torch.empty_like(wanted)
+        with running(compiled=True, threads=2):
+            Work([prepare(blend, (0, out.numel()), out)]).end()
+        return torch.equal(out, wanted)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(fill, range(30)))

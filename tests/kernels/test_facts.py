@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.kernels.facts import PASSING, Facts
+from kingyo.kernels.facts import PASSING, Facts, memory_size
 
 
 def found(facts: Facts, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
@@ -85,3 +85,11 @@ def test_a_folder_that_is_not_there_costs_nothing(tmp_path: Path) -> None:
     facts.put("a", np.ones(3))
     facts.flush()
     assert np.array_equal(found(facts, "a"), np.ones(3))
+
+
+def test_a_container_may_have_less_than_the_machine(tmp_path: Path) -> None:
+    whole = memory_size([])
+    assert whole > 1 << 28
+    for content, wanted in (("max\n", whole), ("1048576\n", 1 << 20), (f"{2**63}\n", whole)):
+        (tmp_path / "limit").write_text(content)
+        assert memory_size([tmp_path / "absent", tmp_path / "limit"]) == wanted

@@ -86,6 +86,9 @@ class TensorInfo:
         return "float" in self.dtype
 
 
+_POINTER = b"version https://git-lfs"
+
+
 def read_header(file: Path) -> dict[str, TensorInfo]:
     """Read and check the header of a safetensors file.
 
@@ -98,7 +101,15 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     try:
         with file.open("rb") as stream:
             size = file.stat().st_size
-            length = int.from_bytes(stream.read(8), "little")
+            begin = stream.read(8)
+            if begin == _POINTER[:8] and begin + stream.read(len(_POINTER) - 8) == _POINTER:
+                raise KingyoError(
+                    str(file),
+                    expected="weights",
+                    received="a pointer of Git LFS to them",
+                    remedy="Fetch them: `git lfs install`, then `git lfs pull` in this folder.",
+                )
+            length = int.from_bytes(begin, "little")
             if not 0 < length <= min(size - 8, _LONGEST):
                 raise _broken(file, "a header within the file", f"{length:,} bytes of it in {size:,}")
             raw = stream.read(1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import sys
+from contextlib import suppress
 
 import typer
 
@@ -51,7 +52,8 @@ def main() -> None:
     """Run the command line; a mistake of the user's is one message and exit code 1, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None when closed
-            stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII is no reason to fail
+            with suppress(OSError):  # closed below Python: what is printed will tell
+                stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII is no reason to fail
     try:
         app()
     except KingyoError as error:

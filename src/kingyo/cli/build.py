@@ -43,7 +43,9 @@ def merge(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="How many compute.  \\[default: all cores]")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the model that OUT holds.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the model in OUT, with all beside it.")
+    ] = False,
     allow_nonfinite: Annotated[
         bool, typer.Option("--allow-nonfinite", help="Go on where weights are NaN or infinite.")
     ] = False,

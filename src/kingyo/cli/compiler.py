@@ -11,8 +11,9 @@ def tell_if_slow() -> None:
 
     trouble = compiler_trouble()
     if trouble is not None:
+        remedy = "Unset it." if "NUMBA_DISABLE_JIT" in trouble else "Bring it back: pip install numba"
         typer.echo(
             f"Note: numba {trouble}, though kingyo asks for it: searches and large merges run slower, to the "
-            "same bits. Bring it back: pip install numba",
+            f"same bits. {remedy}",
             err=True,
         )

@@ -130,7 +130,7 @@ def _estimate_lines(found: Estimate) -> Sequence[str]:
         f"memory: about {size_text(found.peak)} at most ({memory})",
     ]
     if found.seconds is None or found.total_seconds is None:
-        return [*lines, "time: unknown, since the method fails on made-up tensors"]
+        return [*lines, f"time: unknown, since the method fails on made-up tensors: {found.trouble}"]
     parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found.seconds.items())
     disk = (
         f"this disk's {size_text(found.disk.write)}/s for writing and {size_text(found.disk.read)}/s for "

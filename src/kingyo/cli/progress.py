@@ -34,7 +34,7 @@ class MergeProgress:
         self._label = label
         self._quiet = quiet
         self._seconds = seconds
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()  # None where it is closed
         self._lock = Lock()
         self._done = self._kept = 0
         self._begun = time.monotonic()

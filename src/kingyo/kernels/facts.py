@@ -9,6 +9,7 @@ import copy
 import os
 import sqlite3
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -27,12 +28,12 @@ class Facts:
     """Measures by name. It forgets; several threads may use it.
 
     Args:
-        max_bytes: how much it may keep in memory; a quarter of this machine's when None.
+        max_bytes: how much it may keep in memory; a quarter of all when None.
         file: where small facts are kept for other processes; None keeps nothing on disk.
     """
 
     def __init__(self, max_bytes: int | None = None, file: Path | None = None) -> None:
-        max_bytes = _a_quarter_of_memory() if max_bytes is None else max_bytes
+        max_bytes = memory_size() // 4 if max_bytes is None else max_bytes
         self._room = _Room(max_bytes, None if file is None else _Disk(file))
         self._space = ""
 
@@ -64,11 +65,29 @@ class Facts:
         self._room.flush()
 
 
-def _a_quarter_of_memory() -> int:
+_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux says how much a container may take; in the first "max" is all."""
+
+
+def memory_size(limits: Sequence[Path] = _LIMITS) -> int:
+    """Bytes of memory that this process may use in all: the machine's, or its container's.
+
+    Args:
+        limits: files that may hold a lower one.
+
+    Returns:
+        4 GiB where the system does not say.
+    """
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
-    except (AttributeError, ValueError, OSError):  # a system that does not say
-        return 1 << 30
+        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        found = 1 << 32
+    for file in limits:
+        try:
+            found = min(found, int(file.read_text()))
+        except (OSError, ValueError):  # there is none
+            continue
+    return found
 
 
 class _Room:

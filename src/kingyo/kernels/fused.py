@@ -257,17 +257,11 @@ def _blend_span(text, addresses, numbers, keys, start, stop):
 _one_blend = compiled(_blend_span)
 
 
-def _exact_sums_span(text, addresses, numbers, keys, spans, rounders, found):
-    """The sum of each of many passes whose rounded magnitudes have one sum in any order."""
-    lanes = np.empty((1, LANES))
-    for i in range(spans.shape[0]):
-        lanes[:] = 0.0
-        _sums(text, addresses[i], numbers[i], keys[i], spans[i, 0], spans[i, 1], lanes, rounders[i])
-        found[i] = lanes.sum()
-
-
 def _blends_span(text, addresses, numbers, keys, spans, worst):
-    """The same of many passes of one description, a row of each array for each."""
+    """Many passes of one description, see ``_blend_span``; a row of each array for each.
+
+    What goes past the caches is there for other threads once this thread takes the interpreter's lock.
+    """
     for i in range(spans.shape[0]):
         worst[i] = _one_blend(text, addresses[i], numbers[i], keys[i], spans[i, 0], spans[i, 1])
 
@@ -287,6 +281,15 @@ def _sums_span(text, addresses, numbers, keys, start, stop, found, rounder):
             half //= 2
         for k in range(n_sums):
             found[(first - start) // BLOCK, k] = lanes[k, 0]
+
+
+def _exact_sums_span(text, addresses, numbers, keys, spans, rounders, found):
+    """The sum of each of many passes whose rounded magnitudes have one sum in any order."""
+    lanes = np.empty((1, LANES))
+    for i in range(spans.shape[0]):
+        lanes[:] = 0.0
+        _sums(text, addresses[i], numbers[i], keys[i], spans[i, 0], spans[i, 1], lanes, rounders[i])
+        found[i] = lanes.sum()
 
 
 def _histogram_span(text, addresses, numbers, keys, start, stop, counts, scratch):

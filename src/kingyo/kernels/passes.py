@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class Running:
 
     Attributes:
         compiled: by compiled code where that is possible.
-        pool: threads that share the spans of a large tensor; None is the caller alone.
-        threads: how many.
+        pool: the other threads; None is the caller alone.
+        threads: how many there are, with the caller.
         past: whether compiled code writes past the caches, where a place allows it.
     """
 
@@ -39,6 +39,16 @@ class Running:
     pool: ThreadPoolExecutor | None = None
     threads: int = 1
     past: bool = False
+
+    def together(self, work: Callable[[], None]) -> None:
+        """Do the same in all threads, and wait for them; the caller's error goes first."""
+        others = [] if self.pool is None else [self.pool.submit(work) for _ in range(self.threads - 1)]
+        try:
+            work()
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
 
 
 _ALONE = Running()
@@ -77,15 +87,18 @@ def n_threads() -> int:
 
 
 @contextmanager
-def running(*, compiled: bool, threads: int = 1, past: bool = False) -> Generator[Running]:
+def running(
+    *, compiled: bool, threads: int = 1, past: bool = False, keep: bool = False
+) -> Generator[Running]:
     """Set how the passes of a block run.
 
     Args:
         compiled: by compiled code where that is possible (it needs numba, and a moment to load).
         threads: how many share a large tensor; torch's own threads are left alone.
         past: write past the caches: for more than these hold, which nobody reads at once.
+        keep: keep the threads for the next caller: to start them and to end them takes time.
     """
-    with _pool(threads) if threads > 1 else nullcontext() as pool:
+    with _pool(threads, keep=keep) if threads > 1 else nullcontext() as pool:
         chosen = Running(compiled=compiled and has_compiler(), pool=pool, threads=threads, past=past)
         token = _running.set(chosen)
         try:
@@ -95,22 +108,27 @@ def running(*, compiled: bool, threads: int = 1, past: bool = False) -> Generato
 
 
 _idle: dict[int, ThreadPoolExecutor] = {}
-"""A pool by its number of threads, for the next caller: to start threads and to end them takes time."""
+"""One pool at most, by the number of threads that it makes with its caller."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # where their threads are not
 
 
 @contextmanager
-def _pool(threads: int) -> Generator[ThreadPoolExecutor]:
+def _pool(threads: int, *, keep: bool) -> Generator[ThreadPoolExecutor]:
     """Threads for one caller alone. After an error they are waited for, and no longer used."""
-    pool = _idle.pop(threads, None) or ThreadPoolExecutor(threads, thread_name_prefix="kingyo-pass")
+    pool = _idle.pop(threads, None) or ThreadPoolExecutor(threads - 1, thread_name_prefix="kingyo-pass")
     try:
         yield pool
     except BaseException:
         pool.shutdown(cancel_futures=True)
         raise
-    if _idle.setdefault(threads, pool) is not pool:
-        pool.shutdown()
+    others = [pool]
+    if keep:
+        others = list(_idle.values())
+        _idle.clear()
+        _idle[threads] = pool
+    for other in others:
+        other.shutdown()
 
 
 def here() -> Running:
@@ -125,13 +143,13 @@ def compiled_passes(blend: Blend, out: str = "f", switches: str = "") -> Passes 
 
 def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
     """Do work on the spans of n elements, one for each thread, that begin at multiples of ``align``."""
-    here = _running.get()
-    parts = max(1, min(here.threads, n // _LEAST_PER_THREAD))
+    now = _running.get()
+    parts = max(1, min(now.threads, n // _LEAST_PER_THREAD))
     size = max(align, -(-n // (parts * align)) * align)
     todo = list(spans(n, size))
-    if here.pool is None or len(todo) == 1:
+    if now.pool is None or len(todo) == 1:
         return [work(span) for span in todo]
-    alone = Running(compiled=here.compiled)
+    alone = Running(compiled=now.compiled)
 
     def told(span: Span) -> T:
         token = _running.set(alone)  # a thread of the pool does not know how passes run here
@@ -140,4 +158,9 @@ def by_spans(n: int, work: Callable[[Span], T], align: int = BLOCK) -> list[T]:
         finally:
             _running.reset(token)
 
-    return list(here.pool.map(told, todo))
+    others = [now.pool.submit(told, span) for span in todo[1:]]
+    try:
+        first = told(todo[0])
+    finally:
+        wait(others)
+    return [first, *(other.result() for other in others)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
+from collections import OrderedDict
 from threading import Lock
 
 import numpy as np
@@ -16,30 +17,45 @@ class Scratch:
     """Arrays that were given back, by their sizes; several threads may use it.
 
     Args:
-        most: how many bytes it keeps.
+        most: how many bytes it keeps; the sizes that were not used for the longest time go first.
     """
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
-        self._kept: defaultdict[int, list[Bytes]] = defaultdict(list)
-        self._n_bytes = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._kept: OrderedDict[int, list[Bytes]] = OrderedDict()
+        self.n_bytes = 0
         self._lock = Lock()
 
     def take(self, n_bytes: int) -> Bytes:
         """So many bytes, of any content."""
         with self._lock:
-            if self._kept[n_bytes]:
-                self._n_bytes -= n_bytes
+            if self._kept.get(n_bytes):
+                self.n_bytes -= n_bytes
                 return self._kept[n_bytes].pop()
         return np.empty(n_bytes, dtype=np.uint8)
 
     def give(self, array: Bytes) -> None:
         """Give back what was taken, and is no longer used."""
+        if array.nbytes > self._most:
+            return
         with self._lock:
-            if self._n_bytes + array.nbytes <= self._most:
-                self._n_bytes += array.nbytes
-                self._kept[array.nbytes].append(array)
+            self._kept.setdefault(array.nbytes, []).append(array)
+            self._kept.move_to_end(array.nbytes)
+            self.n_bytes += array.nbytes
+            while self.n_bytes > self._most:
+                size, oldest = next(iter(self._kept.items()))
+                if oldest:
+                    oldest.pop()
+                    self.n_bytes -= size
+                else:
+                    del self._kept[size]
 
 
 SCRATCH = Scratch()
 """That of this process."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=SCRATCH.clear)  # another thread may have held its lock

@@ -36,8 +36,8 @@ _PARTS_PER_THREAD = 4
 """In how many parts work is cut for each thread, so that they end together."""
 
 
-class Draw(NamedTuple):
-    """What is drawn before passes, a number of which follows from it.
+class Scaling(NamedTuple):
+    """A drawing, and which number of which passes is scaled by what it sums.
 
     Attributes:
         drawing: of one source.
@@ -59,14 +59,14 @@ class Filling:
         span: which elements.
         out: where they go, rounded to its dtype: contiguous, as many.
         passes: what compiled code does for it; None leaves it to the reference.
-        draws: what is drawn before.
+        draws: what is drawn before; then it can be computed once, since its memory is given back.
     """
 
     result: Tensor | Lazy
     span: Span
     out: Tensor
     passes: Sequence[tuple[Packed, Span]] | None = None
-    draws: Sequence[Draw] = ()
+    draws: Sequence[Scaling] = ()
 
     def run(self) -> bool:
         """Compute it; return whether all is finite."""
@@ -91,7 +91,10 @@ class Filling:
     def _block(self, span: Span) -> Tensor:
         if isinstance(self.result, torch.Tensor):
             return self.result.reshape(-1)[span[0] : span[1]]
-        return self.result.block(span)
+        block = self.result.block(span)
+        if block.numel() != span[1] - span[0]:
+            raise ValueError(f"a block of {block.numel()} numbers for the span {span}")
+        return block.view(-1)
 
 
 class Work:
@@ -106,16 +109,16 @@ class Work:
     def __init__(self, fillings: Sequence[Filling], *, others_alone: bool = False) -> None:
         self._fillings = fillings
         self._draws = [draw for filling in fillings for draw in filling.draws]
-        todo, run_of = (self._drawings(), _sums_of) if self._draws else (self._blends(), _blends_of)
-        self._now: _Together = _Together(todo, run_of, others_alone=others_alone)
+        todo, make = (self._draws_to_do(), _sums_of) if self._draws else (self._blends_to_do(), _blends_of)
+        self._now: _Together = _Together(todo, make, others_alone=others_alone)
 
-    def _drawings(self) -> list[_Pass]:
+    def _draws_to_do(self) -> list[_Part]:
         todo = [draw.drawing for draw in self._draws]
-        return [_Pass(i, each.packed, each.span, each.rounder) for i, each in enumerate(todo)]
+        return [_Part(i, each.packed, each.span, each.rounder) for i, each in enumerate(todo)]
 
-    def _blends(self) -> list[_Pass]:
+    def _blends_to_do(self) -> list[_Part]:
         return [
-            _Pass(i, packed, span)
+            _Part(i, packed, span)
             for i, filling in enumerate(self._fillings)
             for packed, span in filling.passes or ()
         ]
@@ -133,14 +136,14 @@ class Work:
             for draw, after in zip(self._draws, kept, strict=True):
                 for numbers in draw.numbers:
                     numbers[draw.place] *= scaled_back(draw.drawing.whole, after)
-            self._now = _Together(self._blends(), _blends_of)
+            self._now = _Together(self._blends_to_do(), _blends_of)
         finite = _finite(self._fillings, self._now.end())
         for draw in self._draws:
             SCRATCH.give(draw.drawing.bits)
         return finite
 
 
-class _Pass(NamedTuple):
+class _Part(NamedTuple):
     """One pass: which of many it is, its description, which elements, and what its sums are rounded by."""
 
     i: int
@@ -160,24 +163,25 @@ class _Together:
 
     Args:
         passes: what is computed.
-        run_of: makes those of one share, and of one description, ready to run.
+        make: makes those of one share, and of one description, ready to run.
     """
 
     def __init__(
         self,
-        passes: Sequence[_Pass],
-        run_of: Callable[[str, Sequence[_Pass]], _Run],
+        passes: Sequence[_Part],
+        make: Callable[[str, Sequence[_Part]], _Run],
         *,
         others_alone: bool = False,
     ) -> None:
         running = here()
         self._found: list[tuple[int, float]] = []
         self._others: list[Future[None]] = []
-        others = 0 if running.pool is None or not passes else running.threads - 1
-        n_shares = _PARTS_PER_THREAD * running.threads if others else 1
+        n_blocks = sum(each.span[1] - each.span[0] for each in passes) // BLOCK
+        others = 0 if running.pool is None or not passes else min(running.threads - 1, 1 + n_blocks)
+        n_shares = _PARTS_PER_THREAD * (others + 1) if others else 1
         if others and others_alone:
-            n_shares = max(others, sum(each.span[1] - each.span[0] for each in passes) // _ALONE)
-        self._shares = deque([_run_of(share, run_of) for share in _shares(passes, n_shares)])
+            n_shares = max(others, n_blocks * BLOCK // _ALONE)
+        self._shares = deque([_ready(share, make) for share in _shares(passes, n_shares)])
         self._begun = Semaphore(0)
         if running.pool is not None:
             self._others = [running.pool.submit(self._help) for _ in range(others)]
@@ -207,9 +211,12 @@ class _Together:
             self._take(self._shares.popleft)  # from the other end: each core meets the tensors of last time
         finally:
             self._shares.clear()
+            for other in self._others:
+                other.cancel()  # one that did not begin: it may wait for the work of before
             wait(self._others)
         for other in self._others:
-            other.result()
+            if not other.cancelled():
+                other.result()
         return self._found
 
 
@@ -227,11 +234,11 @@ def _finite(fillings: Sequence[Filling], worst: _Found) -> list[bool]:
     ]
 
 
-def _shares(passes: Sequence[_Pass], n: int) -> list[list[_Pass]]:
-    """As many elements for each of n threads; each pass is cut at multiples of a block."""
+def _shares(passes: Sequence[_Part], n: int) -> list[list[_Part]]:
+    """n shares of about as many elements. Passes are cut at multiples of a block, where bits begin a byte."""
     total = sum(stop - start for _, _, (start, stop), _ in passes)
     size = max(BLOCK, -(-total // n))
-    shares: list[list[_Pass]] = [[]]
+    shares: list[list[_Part]] = [[]]
     room = size
     for each in passes:
         start, stop = each.span
@@ -249,19 +256,19 @@ def _shares(passes: Sequence[_Pass], n: int) -> list[list[_Pass]]:
     return shares
 
 
-def _run_of(passes: Sequence[_Pass], run_of: Callable[[str, Sequence[_Pass]], _Run]) -> _Run:
+def _ready(passes: Sequence[_Part], make: Callable[[str, Sequence[_Part]], _Run]) -> _Run:
     """Make a share ready to run."""
-    alike: dict[str, list[_Pass]] = {}
+    alike: dict[str, list[_Part]] = {}
     for each in passes:
         alike.setdefault(each.packed.text, []).append(each)
-    runs = [run_of(text, group) for text, group in alike.items()]
+    runs = [make(text, group) for text, group in alike.items()]
     return lambda: [pair for run in runs for pair in run()]
 
 
 _Arguments = tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint32], NDArray[np.int64]]
 
 
-def _arguments(passes: Sequence[_Pass]) -> _Arguments:
+def _arguments(passes: Sequence[_Part]) -> _Arguments:
     return (
         np.array([each.packed.addresses for each in passes], dtype=np.uint64),
         np.array([each.packed.numbers for each in passes], dtype=np.float32),
@@ -270,7 +277,7 @@ def _arguments(passes: Sequence[_Pass]) -> _Arguments:
     )
 
 
-def _blends_of(text: str, passes: Sequence[_Pass]) -> _Run:
+def _blends_of(text: str, passes: Sequence[_Part]) -> _Run:
     from kingyo.kernels import fused
 
     found, arguments = np.empty(len(passes), dtype=np.uint32), _arguments(passes)
@@ -282,7 +289,7 @@ def _blends_of(text: str, passes: Sequence[_Pass]) -> _Run:
     return run
 
 
-def _sums_of(text: str, passes: Sequence[_Pass]) -> _Run:
+def _sums_of(text: str, passes: Sequence[_Part]) -> _Run:
     from kingyo.kernels import fused
 
     found, arguments = np.empty(len(passes)), _arguments(passes)
@@ -311,7 +318,7 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
         drawings = _drawings(result) if is_whole else {}
         blend = _with_drawn(result.blend, drawings) if drawings else result.decided
     if letter is None or not isinstance(blend, Blend):
-        return Filling(result=blend, span=span, out=out)
+        return Filling(result=result, span=span, out=out)
     first = out.data_ptr() - span[0] * out.element_size()
     is_past = here().past and first % LINE == 0
     found = compiled_passes(blend, letter.upper() if is_past else letter)
@@ -319,7 +326,7 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
         return Filling(result=result, span=span, out=out)
     passes = found.over(span, first)
     numbers = [packed.numbers for packed, _ in passes]
-    draws = [Draw(drawing, numbers, SHARED + PER_SOURCE * k) for k, drawing in drawings.items()]
+    draws = [Scaling(drawing, numbers, SHARED + PER_SOURCE * k) for k, drawing in drawings.items()]
     return Filling(result=result, span=span, out=out, passes=passes, draws=draws)
 
 
@@ -332,6 +339,8 @@ def _drawings(draft: Draft) -> Mapping[int, Drawing]:
             assert isinstance(term.keep, RankedChance)
             one = drawing(term.source, draft.blend.base, term.keep, whole)
             if one is None:
+                for each in found.values():
+                    SCRATCH.give(each.bits)
                 return {}
             found[k] = one
     return found

@@ -19,6 +19,7 @@ from kingyo.merge.plan import Plan, plan
 from kingyo.merge.sources import Sources, all_references
 from kingyo.recipe import Recipe, RecipeBook
 from kingyo.vocabulary import TOKENIZER_FILES
+from kingyo.vocabulary.choice import BASE, UNION
 
 _MOST_MERGES = 64
 """To read a tensor of a recipe merges that of each recipe below it, once for each way that leads there."""
@@ -73,11 +74,12 @@ def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: 
     names = [step.name for step in book.steps if step.name is not None]
     opened: dict[str, Checkpoint] = {}
     plans: dict[str | None, Plan] = {}
+    tokenizers = {step.recipe.tokenizer_source for step in book.steps}
     for reference in _needed(book, names, refuse):
         try:
             opened[reference] = _open(reference, folder, names, fetch=fetch)
         except KingyoError as error:
-            refuse(error)
+            refuse(_meant(error, reference) if reference in tokenizers else error)
     merges: dict[str | None, int] = {}
     for step in book.steps:
         below = [merges.get(each, 0) for each in dict.fromkeys(_references(step.recipe, _ignore))]
@@ -159,7 +161,7 @@ def _folder_of(planned: Plan) -> Path:
 
 
 def _open(reference: str, folder: Path | None, names: list[str], *, fetch: bool) -> Checkpoint:
-    """Open a model; a reference that is near the name of a recipe may be meant for it."""
+    """Open a model; a reference that is near another name that is known here may be meant for it."""
     try:
         return open_checkpoint(reference, folder, fetch=fetch)
     except KingyoError as error:
@@ -172,6 +174,17 @@ def _open(reference: str, folder: Path | None, names: list[str], *, fetch: bool)
             received=error.received,
             remedy=f"{near} {error.remedy}",
         ) from error
+
+
+def _meant(error: KingyoError, source: str) -> KingyoError:
+    """Of a model that is named for its tokenizer: it may be a slip of one of the words that stand there."""
+    near = suggest(source, (BASE, UNION))
+    return KingyoError(
+        f"tokenizer_source: {error.argument}",
+        expected=f"{BASE}, {UNION} or {error.expected}",
+        received=error.received,
+        remedy=near if near.startswith("Did you mean") else error.remedy,
+    )
 
 
 def _plan(name: str | None, recipe: Recipe, sources: Sources) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from traceback import extract_tb
 
 import numpy as np
 
@@ -45,15 +46,46 @@ def result(
             named.append((ancestor, base))
         _check_hidden(job, named, facts, read)
     context = TensorContext(job.seed, job.name, facts, identities, ancestor)
-    made = job.method(tensors, base, job.values, context)
+    try:
+        made = job.method(tensors, base, job.values, context)
+    except Exception as error:
+        told = method_failed(job, error)
+        if told is error:
+            raise
+        raise told from error
     if type(made) is not Blend and not _is_result(made):
         raise KingyoError(
             job.method.name,
             expected="a tensor or a Blend",
             received=f"an object of the class {type(made).__name__}",
-            remedy="Have the method return a torch.Tensor in float32, of the shape of its arguments.",
+            remedy=_RETURN,
+        )
+    if tuple(made.shape) != job.shape:
+        raise KingyoError(
+            f"{job.method.name}: {job.name}",
+            expected=f"a result of the shape {list(job.shape)}",
+            received=f"one of {list(made.shape)}",
+            remedy=_RETURN,
         )
     return made
+
+
+_RETURN = "Have the method return a torch.Tensor in float32, of the shape of its arguments."
+
+
+def method_failed(job: TensorJob, error: Exception) -> Exception:
+    """What to say of an error that a method raised: itself if it is clear, or the method is kingyo's."""
+    if isinstance(error, KingyoError) or type(job.method).__module__.startswith("kingyo."):
+        return error
+    last = next((frame for frame in reversed(extract_tb(error.__traceback__))), None)
+    place = "" if last is None else f" in {last.filename}, line {last.lineno}"
+    name = "the method" if job.method is None else job.method.name
+    return KingyoError(
+        f"{name}: {job.name}",
+        expected="a method that merges it",
+        received=f"{type(error).__name__}: {error}{place}",
+        remedy="Correct the method.",
+    )
 
 
 def _is_result(made: object) -> bool:

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
+from kingyo.errors import KingyoError
 from kingyo.kernels import Draft, Lazy
 from kingyo.kernels.blocks import Span, spans
 from kingyo.kernels.packed import MOST_SOURCES
 from kingyo.kernels.passes import Running, by_spans, has_compiler, n_threads, running
 from kingyo.kernels.work import Filling, Work, write
 from kingyo.late import Tensor, is_loaded, torch
-from kingyo.merge.compute import Read, not_finite, result
+from kingyo.merge.compute import Read, method_failed, not_finite, result
 from kingyo.merge.plan import TensorJob
 from kingyo.methods import hands_on
 
 LARGE = 1 << 22  # elements; from here on a tensor is split between the threads
 _COMPILE_FROM = 1 << 24  # elements in all; below, loading the compiled code takes longer than the merge
-_HELD = 1 << 29  # bytes that may be computed for results before these are computed, in place
+_HELD = 1 << 29  # bytes that may be computed for results before these are, in place; twice while others do
 _FIRST = 0.15  # the part of all elements that is prepared before the first are computed, where others help
 _PAST = 1 << 24  # elements; as many results are more than the caches hold, and are written past them
 _PART = 1 << 20  # elements that a thread computes before it hands them over
@@ -64,6 +66,15 @@ class How:
     threads: int | None = None
     compiled: bool | None = None
     nonfinite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise KingyoError(
+                "threads",
+                expected="a number from 1 on",
+                received=str(self.threads),
+                remedy="Leave it out for as many as torch uses.",
+            )
 
 
 def execute(
@@ -140,7 +151,10 @@ def fill(
     held, seen = 0, 0
     total = sum(map(_size, jobs))
     first = _FIRST * total if threads > 1 else math.inf
-    with _no_grad(), running(compiled=compiles(jobs, chosen), threads=threads, past=total >= _PAST):
+    with (
+        _no_grad(),
+        running(compiled=compiles(jobs, chosen), threads=threads, past=total >= _PAST, keep=True),
+    ):
         try:
             for job in jobs:
                 filling, n_bytes = prepared(job)
@@ -149,6 +163,8 @@ def fill(
                 if held >= _HELD or seen >= first:
                     batches.finish()
                     batches.begin(others_alone=seen >= first)
+                    if threads == 1:
+                        batches.finish()  # else others are at it while the next is prepared
                     held = 0
                     if seen >= first:
                         first = math.inf  # only the first batch is left to others
@@ -195,16 +211,25 @@ class _Batches:
 
 
 def _side_by_side(jobs: Sequence[TensorJob], here: Running, run: Callable[[TensorJob], None]) -> None:
-    def alone(job: TensorJob) -> None:
-        with running(compiled=here.compiled):
-            run(job)
+    left = deque(jobs)
 
-    if here.pool is None:
-        for job in jobs:
-            run(job)
-        return
-    for _ in here.pool.map(alone, jobs):
-        pass
+    def take() -> None:
+        try:
+            with running(compiled=here.compiled):
+                while (job := _next(left)) is not None:
+                    run(job)
+        except BaseException:
+            left.clear()
+            raise
+
+    here.together(take)
+
+
+def _next(jobs: deque[TensorJob]) -> TensorJob | None:
+    try:
+        return jobs.popleft()
+    except IndexError:
+        return None
 
 
 def _groups(jobs: Sequence[TensorJob]) -> Iterator[list[TensorJob]]:
@@ -238,7 +263,7 @@ def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read
         for start, stop in spans(span[1] - span[0], _PART):
             part = span[0] + start, span[0] + stop
             place = sink.place(job, part)
-            finite = write(merged, part, place) and finite
+            finite = _write(job, merged, part, place) and finite
             if not finite and not how.nonfinite:
                 break
             sink.take(job, part, place)
@@ -249,3 +274,13 @@ def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read
     if not how.nonfinite:
         raise not_finite(job, read)
     sink.broken(job)
+
+
+def _write(job: TensorJob, merged: Tensor | Lazy, part: Span, place: Tensor) -> bool:
+    try:
+        return write(merged, part, place)
+    except Exception as error:
+        told = method_failed(job, error)
+        if told is error:
+            raise
+        raise told from error

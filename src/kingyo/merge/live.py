@@ -134,12 +134,12 @@ def _check_tensor(job: TensorJob, live: Tensor) -> None:
         raise KingyoError(
             job.name, expected=f"{list(job.shape)}", received=f"{list(live.shape)} live", remedy=_LOAD_LIVE
         )
-    if live.is_meta or live.is_sparse or live.is_neg() or not live.is_contiguous():
+    if live.is_meta or live.layout != torch.strided or live.is_neg() or not live.is_contiguous():
         raise KingyoError(
             job.name,
             expected="a live tensor in one piece of memory",
-            received="one without memory" if live.is_meta else "a view with gaps, turned, negated or sparse",
-            remedy="Load the model again, with its weights; or call contiguous() on the tensor.",
+            received=_form_of(live),
+            remedy="Load the model again, with its weights as they are stored.",
         )
     dtype = getattr(torch, job.dtype)
     if live.dtype != dtype and not _holds(live.dtype, dtype):
@@ -149,6 +149,14 @@ def _check_tensor(job: TensorJob, live: Tensor) -> None:
             received=str(live.dtype).removeprefix("torch."),
             remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
         )
+
+
+def _form_of(live: Tensor) -> str:
+    if live.is_meta:
+        return "one without memory (on the device meta)"
+    if live.layout != torch.strided:
+        return f"one with the layout {str(live.layout).removeprefix('torch.')}"
+    return "a negated view" if live.is_neg() else "a view with gaps, or turned"
 
 
 def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:

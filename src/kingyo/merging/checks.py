@@ -18,7 +18,7 @@ from kingyo.merge.folder import check_no_source
 from kingyo.merge.sources import tokenizer_choice
 from kingyo.merging.request import Request
 from kingyo.recipe import Recipe
-from kingyo.vocabulary import Finding, compare
+from kingyo.vocabulary import TOKENIZER_FILES, Finding, compare
 
 
 def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | None) -> Iterator[Finding]:
@@ -48,6 +48,9 @@ def _planned(recipe: Recipe, plan: Plan) -> Iterator[Finding]:
             received=f"{recipe.base_model}, of which nothing but config and tokenizer is taken",
             remedy="mergekit would merge it: list it below models: if that is wanted.",
         )
+    without = _without_tokenizer(plan)
+    if without is not None:
+        yield without
     for warning in plan.differences:
         yield _bends("models", "models that differ in nothing but weights", warning)
     for each in plan.unmatched:
@@ -68,6 +71,26 @@ def _planned(recipe: Recipe, plan: Plan) -> Iterator[Finding]:
             received=f"'{marker}', which it writes and which is none",
             remedy=f"Add it below `tokenizer: tokens:`, as `'{marker}': {{}}`.",
         )
+
+
+def _without_tokenizer(plan: Plan) -> Finding | None:
+    """The output is like a model that brings no tokenizer, where another one does."""
+    if plan.tokenizer_files is not None or _has_tokenizer(plan.like):
+        return None
+    others = [name for name in sorted(plan.weights_of) if _has_tokenizer(plan.sources[name])]
+    if not others:  # models that read no text
+        return None
+    return Finding(
+        level="warning",
+        argument=plan.like.reference,
+        expected="a tokenizer beside the model that the output is like",
+        received="none, so the output will have none either",
+        remedy=f"Copy the tokenizer of {others[0]} beside it, if it is the same.",
+    )
+
+
+def _has_tokenizer(model: Checkpoint) -> bool:
+    return any((model.path / file).is_file() for file in TOKENIZER_FILES)
 
 
 def check_output(request: Request, targets: Sequence[tuple[Path, Plan, int]]) -> Iterator[Finding]:

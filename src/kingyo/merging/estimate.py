@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.checkpoint import KEPT_BELOW
+from kingyo.errors import KingyoError
 from kingyo.kernels.passes import n_threads
 from kingyo.merge import How, Plan, TensorJob
 from kingyo.merge.execute import LARGE, compiles
@@ -38,6 +39,7 @@ class Estimate:
         written: bytes of the files of weights.
         memory: bytes at once, by what needs them.
         seconds: by what needs them; None when the method cannot be tried.
+        trouble: why it cannot.
         disk: where the result goes.
     """
 
@@ -48,6 +50,7 @@ class Estimate:
     memory: Mapping[str, int]
     seconds: Mapping[str, float] | None
     disk: Disk
+    trouble: str | None = None
 
     @property
     def peak(self) -> int:
@@ -94,7 +97,7 @@ def estimate(survey: Survey) -> Estimate:
     files = {info.file for info in stored}
     read, held = sum(info.n_bytes for info in stored), cached(files)
     disk = try_disk(existing_parent(survey.request.out))
-    costs = _costs(works, survey.request.how)
+    costs, trouble = _costs(works, survey.request.how)
     written = sum(target.n_bytes for target in survey.targets)
     return Estimate(
         read=read,
@@ -110,11 +113,12 @@ def estimate(survey: Survey) -> Estimate:
             "writing": written / disk.write,
         },
         disk=disk,
+        trouble=trouble,
     )
 
 
-def _costs(works: Sequence[_Work], how: How) -> dict[tuple[object, ...], Cost] | None:
-    """What jobs of each kind cost; None when the method fails on made-up tensors."""
+def _costs(works: Sequence[_Work], how: How) -> tuple[dict[tuple[object, ...], Cost] | None, str | None]:
+    """What jobs of each kind cost; None, and why, when the method fails on made-up tensors."""
     kinds: dict[tuple[object, ...], list[_Work]] = {}
     for work in works:
         if work.job.method is not None and work.size:
@@ -126,9 +130,9 @@ def _costs(works: Sequence[_Work], how: How) -> dict[tuple[object, ...], Cost] |
         work = max(kinds[kind], key=lambda each: each.size)
         try:
             costs[kind] = measure(work.job, work.dtypes, chosen)
-        except Exception:  # noqa: BLE001 - a method of the user's own may want tensors of its own; the merge will tell
-            return None
-    return costs
+        except Exception as error:  # noqa: BLE001 - a method of the user's own may want tensors of its own
+            return None, error.received if isinstance(error, KingyoError) else str(error)
+    return costs, None
 
 
 def _cost(work: _Work, costs: Mapping[tuple[object, ...], Cost]) -> Cost:

@@ -109,6 +109,7 @@ def _estimate(found: Estimate) -> Json:
         "peak_memory_bytes": found.peak,
         "memory_bytes": dict(found.memory),
         "total_seconds": found.total_seconds,
+        "trouble": found.trouble,
         "seconds": None if found.seconds is None else dict(found.seconds),
         "disk": {
             "read_bytes_per_second": found.disk.read,

@@ -63,6 +63,8 @@ def _is_number(value: object) -> bool:
 
 def _remedy(key: object, value: object, known: Sequence[str]) -> str:
     """A number beside ``parameters:`` is most often meant to be one of them."""
+    if "sources" in known and key in {"model", "layer_range"}:
+        return "It belongs to a source of the slice: `sources: [{model: …, layer_range: […]}]`."
     if "parameters" not in known or not _is_number(value):
         return suggest(str(key), known)
     near = suggest(str(key), _NUMBERS.intersection(known))  # keys of other kinds were not meant

@@ -1,0 +1,116 @@
+"""Slips that newcomers make: each is told in one sentence that says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.cli.conftest import World
+from tests.cli.merging import Command, foreseen, refused
+
+OWN = """
+import torch
+from kingyo.kernels import Elementwise
+
+class Method:
+    name, doc, params = "own", "of the user's", ()
+    needs_base = takes_base = stochastic = False
+    min_sources, max_sources = 1, None
+
+class Raises(Method):
+    def __call__(self, sources, base, values, context):
+        return totl
+
+class Turns(Method):
+    def __call__(self, sources, base, values, context):
+        return sources[0].float().reshape(-1)[:, None]
+
+class Averages(Method):
+    def __call__(self, sources, base, values, context):
+        return sources[0].float().mean()
+
+class Breaks(Method):
+    def __call__(self, sources, base, values, context):
+        return Elementwise(shape=tuple(sources[0].shape), compute=lambda span: torch.zeros(1) / None)
+
+class Cuts(Method):
+    def __call__(self, sources, base, values, context):
+        return Elementwise(shape=tuple(sources[0].shape), compute=lambda span: torch.zeros(3))
+
+raises, turns, averages, breaks, cuts = Raises(), Turns(), Averages(), Breaks(), Cuts()
+"""
+
+
+@pytest.fixture
+def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    (world.folder / "own.py").write_text(OWN)
+    return Command(world.folder, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ("raises", "NameError: name 'totl' is not defined in "),
+        ("turns", "expected a result of the shape ["),
+        ("averages", "received one of []"),
+        ("breaks", "TypeError: unsupported operand"),
+        ("cuts", "a block of 3 numbers for the span (0, "),
+    ],
+)
+def test_a_method_of_ones_own_that_fails(command: Command, method: str, says: str) -> None:
+    """It is named with a tensor, nothing is left behind, and a dry run quotes it."""
+    recipe = command.recipe(merge_method=f"own.py:{method}", base_model=None, models=[{"model": "a"}])
+    told = refused(command, recipe, "out", says=says)
+    assert told.startswith("Error: own: ") and "weight" in told
+    dry = command("merge", recipe, "out", "--dry-run")
+    said = says.removeprefix("received ") if method != "turns" else ", 1]"
+    assert "time: unknown" in dry.out and said.split(" in ")[0] in dry.out.replace("\n", " ")
+
+
+def test_a_pointer_in_place_of_weights(command: Command) -> None:
+    (command.folder / "a" / "model.safetensors").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    )
+    foreseen(command, command.recipe(), "out", says="expected weights; received a pointer of Git LFS")
+
+
+def test_a_slice_without_sources(command: Command) -> None:
+    recipe = command.recipe(slices=[{"model": "a", "layer_range": [0, 1]}], models=None)
+    refused(command, recipe, "out", says="It belongs to a source of the slice: `sources: [{model")
+
+
+def test_a_tokenizer_source_that_is_misspelt(command: Command) -> None:
+    recipe = command.recipe(tokenizer_source="unoin")
+    foreseen(command, recipe, "out", says="tokenizer_source: unoin: expected base, union or a folder")
+    assert "Did you mean 'union'?" in command("merge", recipe, "out").err
+
+
+def test_a_model_without_a_tokenizer_is_told(command: Command) -> None:
+    for file in (command.folder / "base").glob("*token*"):
+        file.unlink()
+    done = command("merge", command.recipe(), "out")
+    assert done.code == 0 and "Copy the tokenizer of a beside it" in done.err
+    assert not list((command.folder / "out").glob("tokenizer*"))
+    for file in (command.folder / "a").glob("*token*"):
+        shutil.copy(file, command.folder / "base")
+    done = command("merge", command.recipe(), "other")
+    assert done.code == 0 and "will have none" not in done.err
+    assert (command.folder / "other" / "tokenizer.json").is_file()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+def test_nobody_needs_to_listen(command: Command, closed: str) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m kingyo merge {command.recipe()} out {closed}",
+        shell=True,
+        cwd=command.folder,
+        env=os.environ,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert load_file(command.folder / "out" / "model.safetensors")
