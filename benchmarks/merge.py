@@ -1,5 +1,7 @@
 """kingyo against mergekit on one machine, in one run: merges of files, candidates in memory, start-up.
 
+Files also against the limit of reading and writing, and of many shards; candidates also by two threads.
+
 Models are made on the fly. mergekit is found by ``KINGYO_MERGEKIT``, or where ``make mergekit-venv`` puts it.
 Times are the best of several runs with a warm page cache; memory is the peak of a process, by kind.
 """
@@ -173,7 +175,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="parts to measure; all by default")
     parser.add_argument("--methods", nargs="+", choices=sorted({*FILES, *MEMORY}), help="all by default")
-    parser.add_argument("--size", choices=list(SHAPES), default="0.5b", help="of the models of files")
+    parser.add_argument(
+        "--size", choices=list(SHAPES), default="0.5b", help="of the models of files and threads"
+    )
     parser.add_argument("--repeat", type=int, default=3, help="runs of which the best counts")
     parser.add_argument(
         "--cache", type=Path, help="folder where the models are kept; a temporary one by default"

@@ -68,7 +68,9 @@ def read(written: dict[str, object]) -> Recipe:
     return Recipe.from_dict(written)
 
 
-def copying(opened: Sources, live: dict[str, Tensor], threads: int) -> list[Callable[[], object]]:
+def copying(
+    opened: Sources, live: dict[str, Tensor], threads: int, pool: ThreadPoolExecutor
+) -> list[Callable[[], object]]:
     """Ways to copy a source into the live model: torch's, and threads with halves.
 
     The sources take turns, as a candidate reads all of them: half of one alone may stay in a cache.
@@ -77,7 +79,6 @@ def copying(opened: Sources, live: dict[str, Tensor], threads: int) -> list[Call
     pairs = [[(live[name], opened.read(source, name)) for name in live] for source in sources]
     halves = [_split(each, threads) for each in pairs]
     turns, halved = itertools.cycle(pairs), itertools.cycle(halves)
-    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     ways: list[Callable[[], object]] = [lambda: _copy(next(turns))]
     return ways if threads == 1 else [*ways, lambda: list(pool.map(_copy, next(halved)))]
 
@@ -87,8 +88,8 @@ def merging(
 ) -> tuple[Took, Took]:
     """Copying and one candidate, from its recipe; each has other weights and densities, as in a search.
 
-    The first ones are not timed: they measure what later ones find (the first), and put in order what they
-    will ask for again (the second). ``how`` is the number of sources, of threads, and of repetitions.
+    The first three are not timed: they measure what later ones find (the first), put in order what they will
+    ask for again (the second), and warm up. ``how`` is the number of sources, of threads, and of repetitions.
     """
     sources, threads, repeat = how
     recipes = [read(recipe(method, folder, sources, 0.5 + 0.01 * i)) for i in range(repeat + _FIRST)]
@@ -99,8 +100,9 @@ def merging(
 
     for _ in range(_FIRST):
         candidate()
-    ways = copying(opened, live, threads)
-    *copied, merged = fastest([*ways, candidate], repeat, threads)
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        ways = copying(opened, live, threads, pool)
+        *copied, merged = fastest([*ways, candidate], repeat, threads)
     return min(copied), merged
 
 

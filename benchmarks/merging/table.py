@@ -139,7 +139,7 @@ def _candidates(results: Mapping[str, Row]) -> Iterator[Line]:
 
 
 def _threads(results: Mapping[str, Row]) -> Iterator[Line]:
-    for part, title in (("threads", "large model"), ("memory", "25M")):
+    for part, title in (("threads", "0.5B or --size"), ("memory", "25M")):
         for what in _methods(results, part):
             row = results[f"{part}/{what}/kingyo"]
             ours, copied = row["1"] / row["2"], row["copy 1"] / row["copy 2"]
