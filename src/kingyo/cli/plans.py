@@ -19,7 +19,7 @@ from kingyo.merging.sizes import count_text, size_text, time_text
 from kingyo.vocabulary import Finding
 
 _MOST_FILES = 3
-_BROKEN, _LEAST_WIDE = "with", 30  # the column whose lines may be broken, between words
+_BROKEN, _LEAST_WIDE = "with", 16  # the column whose lines may be broken, between words
 
 
 def print_plan(survey: Survey, estimated: Estimate | None, *, verbose: bool = False) -> None:
@@ -56,12 +56,12 @@ def _print_target(console: Console, survey: Survey, target: Target, *, verbose: 
         _print_step(console, str(step.name), survey.steps.plans[step.name])
     for line in plan.heading():  # its warnings are among the findings below
         say(console, escape(line))
-    print_whole(console, _models(survey, target))
+    print_whole(console, _models(survey, target), leading=2)
     groups = ungrouped(plan) if verbose else group(plan)
     everywhere = shared(groups)
     if everywhere:
         say(console, escape(f"with {', '.join(everywhere)}"))
-    print_whole(console, _tensors(groups, everywhere))
+    print_whole(console, _tensors(groups, everywhere), leading=2)
     say(console, escape(_output(target)))
     if survey.error is None and target.n_kept:
         say(console, f"kept of an interrupted merge: {_files(target.n_kept)} of weights, which are complete")

@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, RenderableType
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 
 _WIDEST = 100_000
 
 
-def print_whole(console: Console, table: Table) -> None:
-    """Print a table as wide as what stands in it; on a terminal cells are broken where that makes it fit."""
-    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table)
+def print_whole(console: Console, table: Table, *, leading: int = 1) -> None:
+    """Print a table as wide as what stands in it.
+
+    On a terminal cells are broken where that makes it fit; else it is printed in parts, each with the leading
+    columns, which say what its rows are.
+    """
+    for column in table.columns:
+        if column.no_wrap:  # rich would rather cut such cells than think them wider than their words
+            column.min_width = max(_width(console, cell) for cell in (column.header, *column.cells))
+    if not console.is_terminal or _measured(console, table).minimum <= console.width:
+        _print(console, table)
+        return
+    for part in _parts(console, table, leading):
+        _print(console, part)
+
+
+def _print(console: Console, table: Table) -> None:
+    needed = _measured(console, table)
     fits = console.is_terminal and needed.minimum <= console.width
     width = console.width if fits else max(needed.maximum, console.width)
     Console(file=console.file, highlight=False, width=width).print(table)
+
+
+def _parts(console: Console, table: Table, leading: int) -> Iterator[Table]:
+    """Tables of the leading columns and as many of the others as fit, at least one."""
+    first, chosen = table.columns[:leading], list[Column]()
+    for column in table.columns[leading:]:
+        if chosen and _measured(console, _of(table, [*first, *chosen, column])).minimum > console.width:
+            yield _of(table, [*first, *chosen])
+            table.title, chosen = None, []
+        chosen.append(column)
+    yield _of(table, [*first, *chosen])
+
+
+def _of(table: Table, columns: Sequence[Column]) -> Table:
+    """A table like another, of some of its columns."""
+    found = Table(
+        title=table.title,
+        title_justify=table.title_justify,
+        box=table.box,
+        pad_edge=table.pad_edge,
+        padding=table.padding,
+    )
+    for column in columns:
+        found.add_column(
+            column.header, justify=column.justify, no_wrap=column.no_wrap, min_width=column.min_width
+        )
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        found.add_row(*cells)
+    return found
+
+
+def _measured(console: Console, what: RenderableType) -> Measurement:
+    return Measurement.get(console, console.options.update(max_width=_WIDEST), what)
+
+
+def _width(console: Console, cell: RenderableType) -> int:
+    return _measured(console, cell).maximum
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
