@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,8 @@ from kingyo.kernels.blocks import BLOCK, SIZE_SHIFT, Span, all_finite
 from kingyo.kernels.elements import difference
 from kingyo.kernels.keep import Chance, Drawn, Keep, Limit, RankedChance
 from kingyo.kernels.noise import N_CHANCES
-from kingyo.kernels.packed import Packed, Passes
+from kingyo.kernels.packed import Passes
 from kingyo.kernels.passes import by_spans, compiled_passes
-from kingyo.kernels.scratch import SCRATCH
 from kingyo.late import Tensor, torch
 
 Floats = NDArray[np.float64]
@@ -90,38 +88,6 @@ def draw(source: Tensor, base: Tensor, keep: RankedChance, whole: float) -> tupl
     bits = np.zeros(Drawn.n_bytes(n), dtype=np.uint8)
     after = _sums_of(passes, blend, "k", 1, reference.rounder(whole), bits.ctypes.data)
     return Drawn(bits=torch.as_tensor(bits)), float(after[0])
-
-
-class Drawing(NamedTuple):
-    """A pass that draws what is kept of a source, and sums its magnitudes; see ``draw``.
-
-    Attributes:
-        packed: its description.
-        span: all entries.
-        bits: what is kept, once the pass was done; see ``Drawn``.
-        whole: Σ|θ - θ₀|.
-        rounder: what rounds each magnitude, so that parts of the sum may be added in any order.
-    """
-
-    packed: Packed
-    span: Span
-    bits: NDArray[np.uint8]
-    whole: float
-    rounder: float
-
-
-def drawing(source: Tensor, base: Tensor, keep: RankedChance, whole: float) -> Drawing | None:
-    """A ``draw`` that is still to be done, by ``fused.exact_sums``; None where nothing is compiled.
-
-    Its bits are of ``SCRATCH``.
-    """
-    blend = _blend([source], base, keep=keep)
-    passes = _compiled(blend, _WRITTEN["kw"], "kw")
-    if passes is None:
-        return None
-    bits = SCRATCH.take(Drawn.n_bytes(blend.n_elements))
-    ((packed, span),) = passes.over((0, blend.n_elements), bits.ctypes.data)
-    return Drawing(packed, span, bits, whole, reference.rounder(whole))
 
 
 def scaled_back(whole: float, kept: float) -> float:

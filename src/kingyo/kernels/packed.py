@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -93,6 +94,36 @@ class Passes(NamedTuple):
     def cuts(self, span: Span) -> list[int]:
         """The places within a span behind the last equal entry that a limit keeps."""
         return [limit.before for _, limit in self.limits if span[0] < limit.before < span[1]]
+
+
+def drawn_first(passes: Passes, bits: Mapping[int, int]) -> tuple[Passes, dict[int, Packed]]:
+    """Split a blend into what draws some of its sources, and the blend of what is drawn.
+
+    Args:
+        passes: the blend; what is kept of these sources depends on chance.
+        bits: of each, where a bit of every entry goes; by the positions of the sources.
+
+    Returns:
+        The blend, which reads these bits; and of each source the pass that writes them, and sums the rounded
+        magnitudes of what is kept.
+    """
+    text, addresses, numbers, keys, held = passes.packed
+    dtypes, on, out, kinds, *switches = text.split("/")
+    n = len(dtypes)
+    first: dict[int, Packed] = {}
+    left, tables = list(kinds), addresses[2 + n :]
+    for k, address in bits.items():
+        place = SHARED + PER_SOURCE * k
+        first[k] = Packed(
+            f"{dtypes[k]}/{on}/b/{kinds[k]}/kw",
+            [addresses[0], address % 2**64, addresses[2 + k], tables[k]],
+            [1.0, 0.0, 1.0, 1.0, *numbers[place + 2 : place + 4]],
+            keys[2 * k : 2 * k + 2],
+            held,
+        )
+        left[k], tables[k] = "d", address
+    text = "/".join([dtypes, on, out, "".join(left), *switches])
+    return Passes(Packed(text, [*addresses[: 2 + n], *tables], numbers, keys, held), passes.limits), first
 
 
 def pack(blend: Blend, out: str = "f", switches: str = "") -> Passes | None:

@@ -7,9 +7,9 @@ code. No bit depends on who computes what.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Semaphore
 from typing import NamedTuple
 
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from kingyo.kernels.blend import Blend
 from kingyo.kernels.blocks import BLOCK, LINE, Span, all_finite, spans
 from kingyo.kernels.draft import Draft
-from kingyo.kernels.keep import Drawn, RankedChance
+from kingyo.kernels.keep import Drawn
 from kingyo.kernels.lazy import Lazy
-from kingyo.kernels.measures import Drawing, drawing, scaled_back
-from kingyo.kernels.packed import PER_SOURCE, SHARED, Packed, has_nan, overflows
+from kingyo.kernels.measures import scaled_back
+from kingyo.kernels.packed import PER_SOURCE, SHARED, Packed, Passes, drawn_first, has_nan, overflows
 from kingyo.kernels.passes import compiled_passes, here
 from kingyo.kernels.raw import letter_of
+from kingyo.kernels.reference import rounder
 from kingyo.kernels.scratch import SCRATCH
 from kingyo.late import Tensor, torch
 
@@ -36,17 +37,25 @@ _PARTS_PER_THREAD = 4
 """In how many parts work is cut for each thread, so that they end together."""
 
 
-class Scaling(NamedTuple):
-    """A drawing, and which number of which passes is scaled by what it sums.
+class Drawing(NamedTuple):
+    """A pass that draws what is kept of a source, and the numbers that its sum scales; see ``Draft``.
 
     Attributes:
-        drawing: of one source.
-        numbers: of each pass.
+        packed: its description.
+        span: all entries.
+        bits: what is kept, once the pass was done; see ``Drawn``. They are of ``SCRATCH``.
+        whole: Σ|δ|.
+        rounder: what rounds each magnitude, so that parts of the sum may be added in any order.
+        scaled: the numbers of the passes that blend it.
         place: of the source's factor among them.
     """
 
-    drawing: Drawing
-    numbers: Sequence[list[float]]
+    packed: Packed
+    span: Span
+    bits: NDArray[np.uint8]
+    whole: float
+    rounder: float
+    scaled: Sequence[list[float]]
     place: int
 
 
@@ -66,7 +75,7 @@ class Filling:
     span: Span
     out: Tensor
     passes: Sequence[tuple[Packed, Span]] | None = None
-    draws: Sequence[Scaling] = ()
+    draws: Sequence[Drawing] = ()
 
     def run(self) -> bool:
         """Compute it; return whether all is finite."""
@@ -113,8 +122,7 @@ class Work:
         self._now: _Together = _Together(todo, make, others_alone=others_alone)
 
     def _draws_to_do(self) -> list[_Part]:
-        todo = [draw.drawing for draw in self._draws]
-        return [_Part(i, each.packed, each.span, each.rounder) for i, each in enumerate(todo)]
+        return [_Part(i, draw.packed, draw.span, draw.rounder) for i, draw in enumerate(self._draws)]
 
     def _blends_to_do(self) -> list[_Part]:
         return [
@@ -134,12 +142,12 @@ class Work:
             for i, part in self._now.end():
                 kept[i] += part  # which is exact, in any order
             for draw, after in zip(self._draws, kept, strict=True):
-                for numbers in draw.numbers:
-                    numbers[draw.place] *= scaled_back(draw.drawing.whole, after)
+                for numbers in draw.scaled:
+                    numbers[draw.place] *= scaled_back(draw.whole, after)
             self._now = _Together(self._blends_to_do(), _blends_of)
         finite = _finite(self._fillings, self._now.end())
         for draw in self._draws:
-            SCRATCH.give(draw.drawing.bits)
+            SCRATCH.give(draw.bits)
         return finite
 
 
@@ -311,12 +319,10 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
         out: where they go.
     """
     letter = letter_of(out.dtype) if out.is_cpu else None
-    drawings: Mapping[int, Drawing] = {}
     blend = result
     if isinstance(result, Draft):
-        is_whole = letter is not None and span == (0, result.blend.n_elements)
-        drawings = _drawings(result) if is_whole else {}
-        blend = _with_drawn(result.blend, drawings) if drawings else result.decided
+        is_whole = span == (0, result.blend.n_elements)
+        blend = result.blend if is_whole and letter is not None and here().compiled else result.decided
     if letter is None or not isinstance(blend, Blend):
         return Filling(result=result, span=span, out=out)
     first = out.data_ptr() - span[0] * out.element_size()
@@ -324,34 +330,23 @@ def prepare(result: Tensor | Lazy, span: Span, out: Tensor) -> Filling:
     found = compiled_passes(blend, letter.upper() if is_past else letter)
     if found is None:
         return Filling(result=result, span=span, out=out)
-    passes = found.over(span, first)
-    numbers = [packed.numbers for packed, _ in passes]
-    draws = [Scaling(drawing, numbers, SHARED + PER_SOURCE * k) for k, drawing in drawings.items()]
-    return Filling(result=result, span=span, out=out, passes=passes, draws=draws)
+    if isinstance(result, Draft) and blend is result.blend:
+        return _prepare_draft(result, found, first, out)
+    return Filling(result=result, span=span, out=out, passes=found.over(span, first))
 
 
-def _drawings(draft: Draft) -> Mapping[int, Drawing]:
-    """The drawings of its terms by their positions; none where nothing is compiled."""
-    found: dict[int, Drawing] = {}
-    for k, (term, whole) in enumerate(zip(draft.blend.terms, draft.wholes, strict=True)):
-        if whole is not None:
-            assert draft.blend.base is not None
-            assert isinstance(term.keep, RankedChance)
-            one = drawing(term.source, draft.blend.base, term.keep, whole)
-            if one is None:
-                for each in found.values():
-                    SCRATCH.give(each.bits)
-                return {}
-            found[k] = one
-    return found
-
-
-def _with_drawn(blend: Blend, drawings: Mapping[int, Drawing]) -> Blend:
-    """The blend that reads what is drawn."""
-    terms = list(blend.terms)
-    for k, each in drawings.items():
-        terms[k] = replace(terms[k], keep=Drawn(bits=torch.as_tensor(each.bits)))
-    return replace(blend, terms=tuple(terms))
+def _prepare_draft(draft: Draft, passes: Passes, first: int, out: Tensor) -> Filling:
+    span = 0, draft.blend.n_elements
+    wholes = {k: whole for k, whole in enumerate(draft.wholes) if whole is not None}
+    bits = {k: SCRATCH.take(Drawn.n_bytes(span[1])) for k in wholes}
+    blend, drawn = drawn_first(passes, {k: each.ctypes.data for k, each in bits.items()})
+    over = blend.over(span, first)
+    scaled = [packed.numbers for packed, _ in over]
+    draws = [
+        Drawing(drawn[k], span, bits[k], whole, rounder(whole), scaled, SHARED + PER_SOURCE * k)
+        for k, whole in wholes.items()
+    ]
+    return Filling(result=draft, span=span, out=out, passes=over, draws=draws)
 
 
 def write(result: Tensor | Lazy, span: Span, out: Tensor) -> bool:

@@ -68,8 +68,9 @@ class _Live:
         blend = merged.blend if isinstance(merged, Draft) else merged
         if isinstance(blend, Blend):
             for term in blend.terms:
-                if isinstance(term.keep, RankedChance):
-                    n_bytes += term.keep.ranks.nbytes + Drawn.n_bytes(blend.n_elements)
+                if isinstance(term.keep, RankedChance):  # a draft's ranks are remembered anyway
+                    is_draft = isinstance(merged, Draft)
+                    n_bytes += Drawn.n_bytes(blend.n_elements) if is_draft else term.keep.ranks.nbytes
         elif isinstance(merged, torch.Tensor):
             n_bytes += merged.nbytes
         return n_bytes

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kingyo.kernels import Blend, Draft, Keep, RankedChance
 from kingyo.kernels.facts import PASSING, Fact
-from kingyo.kernels.measures import row_length, row_ranks
+from kingyo.kernels.measures import draw, row_length, row_ranks, scaled_back
 from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -83,7 +83,7 @@ class Della:
             density = values.each("density")[i]
             if density >= 1.0 or not base.numel():
                 return None, 1.0
-            ranks = _ranks(sources, base, i, context)
+            ranks, is_kept = _ranks(sources, base, i, context)
             last = max(1, row_length(base.shape)) - 1
             reach = min(values.each("epsilon")[i], density, 1 - density) if last else 0.0
             kept = RankedChance(
@@ -93,8 +93,13 @@ class Della:
                 step=2 * reach / last if last else 0.0,
                 inverse=inverse,
             )
-            if values.flag("rescale") and not inverse:
-                wholes[i] = whole_magnitude(sources, base, i, context)
+            if inverse or not values.flag("rescale"):
+                return kept, 1.0
+            whole = whole_magnitude(sources, base, i, context)
+            if not is_kept:  # not to hold the ranks of all sources at once
+                drawn, after = draw(sources[i], base, kept, whole)
+                return drawn, scaled_back(whole, after)
+            wholes[i] = whole
             return kept, 1.0
 
         wholes: dict[int, float] = {}
@@ -105,15 +110,16 @@ class Della:
         return Draft(blend=made, wholes=tuple(map(wholes.get, taking_part)))
 
 
-def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> Fact:
-    """Ranks of one source, remembered as long as there is room."""
+def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> tuple[Fact, bool]:
+    """Ranks of one source, and whether they are remembered, as long as there is room."""
     known = context.known(_RANKS, (source,))
     if known is not None:
-        return known
+        return known, True
     found = row_ranks(sources[source], base)
-    if context.has_room(found.nbytes):
+    has_room = context.has_room(found.nbytes)
+    if has_room:
         context.recall(_RANKS, (source,), lambda: found)
-    return found
+    return found, has_room
 
 
 _SOURCE = (
