@@ -40,7 +40,7 @@ def render(results: Mapping[str, Row], machine: Mapping[str, str], *, markdown: 
             results
         ),
         "A candidate in memory, one thread, ns per parameter (processor time)": _candidates(results),
-        "Two threads in memory": _threads(results),
+        "Two threads in memory": _threads(results, machine.get("size", "0.5b")),
         "Start-up: wall time (processor time of all threads)": _startup(results),
     }
     parts = [_machine(machine, markdown=markdown)]
@@ -138,8 +138,8 @@ def _candidates(results: Mapping[str, Row]) -> Iterator[Line]:
             )
 
 
-def _threads(results: Mapping[str, Row]) -> Iterator[Line]:
-    for part, title in (("threads", "0.5B or --size"), ("memory", "25M")):
+def _threads(results: Mapping[str, Row], size: str) -> Iterator[Line]:
+    for part, title in (("threads", size.upper()), ("memory", "25M")):
         for what in _methods(results, part):
             row = results[f"{part}/{what}/kingyo"]
             ours, copied = row["1"] / row["2"], row["copy 1"] / row["copy 2"]
