@@ -103,12 +103,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
             size = file.stat().st_size
             begin = stream.read(8)
             if begin == _POINTER[:8] and begin + stream.read(len(_POINTER) - 8) == _POINTER:
-                raise KingyoError(
-                    str(file),
-                    expected="weights",
-                    received="a pointer of Git LFS to them",
-                    remedy="Fetch them: `git lfs install`, then `git lfs pull` in this folder.",
-                )
+                raise _pointer(file)
             length = int.from_bytes(begin, "little")
             if not 0 < length <= min(size - 8, _LONGEST):
                 raise _broken(file, "a header within the file", f"{length:,} bytes of it in {size:,}")
@@ -201,6 +196,15 @@ def _info(file: Path, name: str, entry: object, start: int) -> TensorInfo:
     shape = tuple(cast("list[int]", fields["shape"]))
     dtype = DTYPES[cast(str, fields["dtype"])][0]
     return TensorInfo(name=name, shape=shape, dtype=dtype, file=file, start=start)
+
+
+def _pointer(file: Path) -> KingyoError:
+    return KingyoError(
+        str(file),
+        expected="weights",
+        received="a pointer of Git LFS to them",
+        remedy="Fetch them: `git lfs install`, then `git lfs pull` in this folder.",
+    )
 
 
 def _broken(file: Path, expected: str, received: str) -> KingyoError:

