@@ -26,6 +26,8 @@ class Axis:
         kind: float genes are continuous; the others take whole numbers.
         choices: the categories of a categorical axis, else empty.
         start: where a search that needs a first point begins; the middle when None.
+        place: where along the model the tensors lie that it decides about, from 0 (the input) to 1 (the
+            output); None when it decides about all of them.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Axis:
     kind: Literal["float", "int", "binary", "categorical"] = "float"
     choices: tuple[str, ...] = ()
     start: float | None = None
+    place: float | None = None
 
     @property
     def first(self) -> float:
@@ -72,11 +75,24 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a trial ended: item scores, or a failure with its reason. Never both, never neither."""
+    """How a trial ended: item scores, or a failure with its reason. Never both, never neither.
+
+    Attributes:
+        trial: what was asked.
+        scores: of the items that it was scored on.
+        failure: why there are none.
+        value: what a search for one objective maximises, when that is not the mean of the scores: an estimate
+            for all items where only some were scored, or a mean over several tasks.
+        objectives: one number per objective of the run, larger better; empty where there is only one.
+        is_partial: only some of the items were scored, so ``value`` and ``objectives`` are estimates.
+    """
 
     trial: Trial
     scores: tuple[ItemScore, ...] = ()
     failure: str | None = None
+    value: float | None = None
+    objectives: tuple[float, ...] = ()
+    is_partial: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.scores) == (self.failure is not None):
@@ -86,9 +102,11 @@ class Outcome:
 
     @property
     def score(self) -> float | None:
-        """Mean item score, or None for a failure."""
+        """What a search for one objective maximises; None for a failure."""
         if self.failure is not None:
             return None
+        if self.value is not None:
+            return self.value
         return sum(each.score for each in self.scores) / len(self.scores)
 
 
@@ -136,6 +154,18 @@ class Strategy(Protocol):
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Learn how trials ended."""
+        ...
+
+
+@runtime_checkable
+class InformedStrategy(Strategy, Protocol):
+    """A strategy that can begin with what was measured before: the scores of parents and uniform merge."""
+
+    def learn(self, known: Sequence[Outcome]) -> None:
+        """Take in points that it never asked for; called at most once, before the first ask.
+
+        Their trials have numbers below 0, and can be nobody's parents. None of them is a failure.
+        """
         ...
 
 

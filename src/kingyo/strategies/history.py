@@ -7,8 +7,8 @@ order of their numbers, however they came. It knows no algorithm.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kingyo.errors import KingyoError
 from kingyo.types import Genome, Outcome, Trial
@@ -16,11 +16,32 @@ from kingyo.types import Genome, Outcome, Trial
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """An outcome as strategies see it: a number, a genome, a score; None for a failure."""
+    """An outcome as strategies see it.
+
+    Attributes:
+        number, genome: of the trial.
+        score: what a search for one objective maximises; None for a failure.
+        objectives: one number per objective; the score alone where there is one, none for a failure.
+        items: the score on each item that was scored, by the item's name, sorted by it.
+    """
 
     number: int
     genome: Genome
     score: float | None
+    objectives: tuple[float, ...] = ()
+    items: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    @staticmethod
+    def of(outcome: Outcome) -> Told:
+        """Leave out what no strategy needs: the answers."""
+        score = outcome.score
+        return Told(
+            number=outcome.trial.number,
+            genome=outcome.trial.genome,
+            score=score,
+            objectives=outcome.objectives or (() if score is None else (score,)),
+            items={each.item: each.score for each in sorted(outcome.scores, key=lambda each: each.item)},
+        )
 
 
 class History:
@@ -56,8 +77,7 @@ class History:
             number, fingerprint = outcome.trial.number, hash(outcome)
             known = new[number][0] if number in new else self._fingerprints.get(number)
             if known is None:
-                told = Told(number=number, genome=outcome.trial.genome, score=outcome.score)
-                new[number] = (fingerprint, told)
+                new[number] = (fingerprint, Told.of(outcome))
             elif known != fingerprint:
                 raise KingyoError(
                     f"outcome of trial {number}",
@@ -98,11 +118,12 @@ class History:
                 received=str(outcome.trial.genome),
                 remedy="Tell the trial as `ask` returned it.",
             )
-        if outcome.score is not None and not math.isfinite(outcome.score):
+        numbers = (*outcome.objectives, *([] if outcome.score is None else [outcome.score]))
+        if not all(map(math.isfinite, numbers)):
             raise KingyoError(
                 where,
-                expected="a finite score",
-                received=str(outcome.score),
+                expected="finite scores",
+                received=", ".join(map(str, numbers)),
                 remedy="Tell an evaluation without a score as a failure, with its reason.",
             )
 

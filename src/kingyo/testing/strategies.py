@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kingyo.types import Axis, Genome, ItemScore, Outcome, Strategy, Trial
+from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
 
 MIXED_AXES = (
     Axis(name="weight", low=-0.5, high=1.5, start=1.0),
@@ -204,6 +204,44 @@ class StrategyContract:
         for trial in strategy.ask(strategy.batch):
             self._expect_genome(trial.genome)
 
+    def test_several_objectives_are_taken(self) -> None:
+        """Outcomes may have one number per objective, and a value for who looks for one thing only."""
+        strategy = self.make(self.axes, 0)
+        for _ in range(4):
+            trials = strategy.ask(strategy.batch)
+            strategy.tell([_of_two(self.evaluate(trial)) for trial in trials])
+        for trial in strategy.ask(strategy.batch):
+            self._expect_genome(trial.genome)
+
+    def test_partial_scores_are_taken(self) -> None:
+        """Some trials may have been scored on some of the items only; their value is an estimate."""
+        strategy = self.make(self.axes, 0)
+        for _ in range(4):
+            trials = strategy.ask(strategy.batch)
+            strategy.tell([_cut_short(self.evaluate(trial)) for trial in trials])
+        for trial in strategy.ask(strategy.batch):
+            self._expect_genome(trial.genome)
+
+    def test_known_points_are_learned(self) -> None:
+        """A strategy that can learn what was measured before asks the same whenever it learns the same."""
+        points = tuple(trial.genome for trial in self.make(self.axes, 9).ask(3))
+        known = [
+            scored(Trial(number=-1 - index, genome=genome), self.score(genome))
+            for index, genome in enumerate(points)
+        ]
+
+        def informed() -> Strategy:
+            strategy = self.make(self.axes, 0)
+            if isinstance(strategy, InformedStrategy):
+                strategy.learn(known)
+            return strategy
+
+        trials, log = self._search(informed(), generations=4)
+        for trial in trials:
+            self._expect_genome(trial.genome)
+            assert all(parent >= 0 for parent in trial.parents), "a known point has no number"
+        assert _replay(informed(), log) == trials
+
     def test_unknown_trial_is_refused(self) -> None:
         """A trial that was never asked cannot end; the error leaves the search as it was."""
         self._expect_refusal(lambda trials: scored(Trial(number=999_999, genome=trials[0].genome), 0.5))
@@ -312,6 +350,18 @@ class StrategyContract:
             assert type(gene) is float, f"{axis.name}: a gene is a float, got {type(gene).__name__}"
             assert axis.low <= gene <= axis.high, f"{axis.name}: {gene} is out of {axis.low}..{axis.high}"
             assert axis.kind == "float" or gene.is_integer(), f"{axis.name}: {gene} is not a whole number"
+
+
+def _of_two(outcome: Outcome) -> Outcome:
+    score = outcome.score
+    return outcome if score is None else replace(outcome, objectives=(score, 1 - score**2), value=score)
+
+
+def _cut_short(outcome: Outcome) -> Outcome:
+    score = outcome.score
+    if score is None or outcome.trial.number % 2:
+        return outcome
+    return replace(outcome, value=score * 0.9, is_partial=True)
 
 
 def _replay(strategy: Strategy, log: Sequence[Event]) -> list[Trial]:
