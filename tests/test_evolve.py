@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Model:
         self._fails = fails
         self._stop_after = stop_after
 
-    def __call__(self, recipe: Recipe, split: Split) -> Evaluation:
+    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
         if self._stop_after is not None and self.asked.total() >= self._stop_after:
             raise KeyboardInterrupt
         self.asked[recipe.hash, split] += 1
@@ -64,6 +64,7 @@ class Model:
         scores = tuple(
             ItemScore(item=item.id, score=float(distance < (n + 1) / 8), answer=f"{distance:.3f}")
             for n, item in enumerate(SPLITS[split])
+            if item.id in set(items)
         )
         return Evaluation(scores=scores, build_seconds=0.001, score_seconds=0.01)
 
@@ -93,7 +94,6 @@ def journey(
         baselines={"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)},
         searches=[main, control],
         finalists=4,
-        n_items=N_ITEMS,
         notify=notify,
     )
 

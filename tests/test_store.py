@@ -6,13 +6,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.store import DATABASE, NewTrial, RunStore
+from kingyo.store import DATABASE, NewTrial, RunStore, StoredOutcome
 from kingyo.store.database import MIGRATIONS
 from kingyo.types import Evaluation, Item, ItemScore, Trial
 
@@ -101,9 +101,79 @@ def test_same_recipe_is_found_only_when_it_succeeded_on_that_split(tmp_path: Pat
         stored = store.add_trials("main", 0, [trial(0, "a"), trial(1, "b"), trial(2, "b")])
         store.record(stored[0].id, "fit", Evaluation(failure="crash"))
         store.record(stored[1].id, "fit", Evaluation(scores=scores(1.0)))
-        assert store.same_recipe("a", "fit") is None
-        assert store.same_recipe("b", "fit") == stored[1].id
-        assert store.same_recipe("b", "test") is None
+        assert store.same_recipe("a", "fit", but=stored[2].id) == []
+        assert store.same_recipe("b", "fit", but=stored[2].id) == [stored[1].id]
+        assert store.same_recipe("b", "fit", but=stored[1].id) == []
+        assert store.same_recipe("b", "test", but=stored[2].id) == []
+
+
+def test_an_evaluation_may_come_in_parts(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        one, two = store.add_trials("main", 0, [trial(0), trial(1)])
+        first, second = scores(1.0, 0.25)
+        store.record(one.id, "fit", Evaluation(scores=(second,), build_seconds=1, score_seconds=2))
+        store.record(one.id, "fit", Evaluation(scores=(first,), copied_from=two.id))
+        assert store.evaluation(one.id, "fit") == Evaluation(
+            scores=(first, second), build_seconds=1, score_seconds=2
+        )
+        assert store.scores("main", "fit") == {one.id: {first.item: 1.0, second.item: 0.25}}
+        assert store.costs("main", "fit") == {one.id: (1, 3.0)}
+        assert store.costs("main", "fit", batch=1) == {}
+        with pytest.raises(sqlite3.IntegrityError):
+            store.record(one.id, "fit", Evaluation(scores=(first,)))
+        store.record(one.id, "fit", Evaluation(failure="crash"), n_items=3)
+        assert store.costs("main", "fit")[one.id][0] == 4
+        failed = store.evaluation(one.id, "fit")
+        assert failed is not None
+        assert (failed.failure, failed.scores) == ("crash", ())
+        assert [(each.n, each.mean) for each in store.summaries("fit")] == [(2, None)]
+
+
+def test_what_was_told_comes_back_in_the_order_of_telling(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        one, two = store.add_trials("main", 0, [trial(0), trial(1)])
+        store.record(one.id, "fit", Evaluation(scores=scores(1.0)))
+        told = [
+            StoredOutcome(trial=two.id, failure="crash", value=None),
+            StoredOutcome(trial=one.id, failure=None, value=0.75, objectives=(0.5, 1.0), is_partial=True),
+        ]
+        store.add_outcomes(told)
+        assert store.outcomes("main") == told
+        assert store.outcomes("other") == []
+        row = store.summaries("fit")[0]
+        assert (row.mean, row.value, row.is_partial) == (1.0, 0.75, True)
+
+
+def test_a_run_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / DATABASE)) as old:
+        old.executescript(MIGRATIONS[0])
+        old.executescript(
+            """
+            PRAGMA user_version = 1;
+            INSERT INTO facts VALUES ('status', '"running"');
+            INSERT INTO items VALUES ('i0', 'fit', 0, '{"id": "i0", "prompt": "p", "answer": "a"}'),
+                ('i1', 'fit', 1, '{"id": "i1", "prompt": "p", "answer": "a"}');
+            INSERT INTO searches VALUES ('main', 0, '{}', NULL);
+            INSERT INTO trials VALUES (1, 'main', 0, 0, NULL, '[0.5]', '[]', '{}', 'a', 0),
+                (2, 'main', 1, 0, NULL, '[0.25]', '[]', '{}', 'b', 0),
+                (3, 'main', 2, 1, NULL, '[0.75]', '[]', '{}', 'c', 0),
+                (4, 'main', 3, 1, NULL, '[0.875]', '[]', '{}', 'd', 0);
+            INSERT INTO evaluations VALUES (1, 'fit', NULL, 1, 2, 0, NULL), (2, 'fit', 'crash', 1, 0, 0, NULL),
+                (3, 'fit', NULL, 1, 2, 0, NULL);
+            INSERT INTO item_scores VALUES (1, 'fit', 'i0', 1, 'x'), (1, 'fit', 'i1', 0, 'y'),
+                (3, 'fit', 'i0', 1, 'x'), (3, 'fit', 'i1', 1, 'y');
+            """
+        )
+    with RunStore.open(folder) as store:
+        assert store.evaluation(2, "fit") == Evaluation(failure="crash", build_seconds=1)
+        assert store.costs("main", "fit") == {1: (2, 3.0), 2: (2, 1.0), 3: (2, 3.0)}
+        # The second batch is not complete: nothing of it was told yet.
+        assert store.outcomes("main") == [
+            StoredOutcome(trial=1, failure=None, value=0.5),
+            StoredOutcome(trial=2, failure="crash", value=None),
+        ]
 
 
 def test_copies_cost_no_item_evaluation(tmp_path: Path) -> None:

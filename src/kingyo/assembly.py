@@ -160,7 +160,6 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
         baselines=baseline_recipes(config, models),
         searches=searches(config, folder, models),
         finalists=config.finalists,
-        n_items={split: len(items) for split, items in splits.items()},
         notify=notify,
     )
 

@@ -44,8 +44,13 @@ class Evaluator:
         self._sources = sources
         self._task = task
 
-    def __call__(self, recipe: Recipe, split: Split) -> Evaluation:
+    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str] | None = None) -> Evaluation:
         """Merge and score; whatever goes wrong is in the result's ``failure``.
+
+        Args:
+            recipe: of the candidate.
+            split: of the items.
+            items: their names, in the order of the scores; default: all of the split.
 
         Raises:
             ChangedSourceError: the sources are no longer what they were: no candidate can be measured.
@@ -55,8 +60,8 @@ class Evaluator:
         try:
             into(plan(recipe, self._sources), self._model.weights, _HOW)
             built = time.perf_counter()
-            items = self._task.items(split)
-            scores = _checked(self._task.score(self._model, items), items)
+            asked = self._items(split, items)
+            scores = _checked(self._task.score(self._model, asked), asked)
         except ChangedSourceError:
             raise
         except Exception as error:  # noqa: BLE001 (a candidate that crashes is a result, not an accident)
@@ -68,6 +73,13 @@ class Evaluator:
         return Evaluation(
             scores=scores, build_seconds=built - started, score_seconds=time.perf_counter() - built
         )
+
+    def _items(self, split: Split, wanted: Sequence[str] | None) -> Sequence[Item]:
+        items = self._task.items(split)
+        if wanted is None:
+            return items
+        by_name = {item.id: item for item in items}
+        return [by_name[name] for name in wanted]
 
 
 def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemScore, ...]:

@@ -202,7 +202,7 @@ def fit_minus_test(entry: Entry) -> Interval | None:
 
 
 def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> Entry | None:
-    known = [(each.mean, -each.trial) for each in fits if each.mean is not None]
+    known = [(each.value, -each.trial) for each in fits if each.value is not None]
     return read_entry(store, "leader", store.trial(-max(known)[1])) if known else None
 
 

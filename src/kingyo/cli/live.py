@@ -96,37 +96,43 @@ class _State:
             self._phase, self._started, self._fresh, self._done = event, time.monotonic(), 0, 0
             self._generation, self._batch, self._failures = -1, [], 0
             return
+        if event.kind == "told":
+            self._learn(event)
+            return
         trial, evaluation = event.trial, event.evaluation
         if trial is None or evaluation is None:
             return
-        self._done = event.done
-        self._fresh += not event.replayed
-        mean = evaluation.mean
-        if mean is None:
+        if event.kind == "ended":
+            self._done = event.done
+            self._fresh += not event.replayed
+        if evaluation.failure is not None:
             self._failures += 1
-        elif event.search == BASELINES:
-            if event.split == "fit":
-                self._baselines[str(trial.name)] = mean
-        elif event.split == "fit":
-            if trial.batch != self._generation:
-                self._generation, self._batch = trial.batch, []
-            self._batch.append(mean)
-            self._fits.setdefault(event.search, []).append(mean)
+        elif event.search == BASELINES and event.split == "fit" and evaluation.mean is not None:
+            self._baselines[str(trial.name)] = evaluation.mean
+        if event.search != BASELINES and event.split == "fit" and trial.batch != self._generation:
+            self._generation, self._batch = trial.batch, []
+
+    def _learn(self, event: Event) -> None:
+        """What counts of a candidate is what its strategy is told: with few items, an estimate."""
+        if event.value is not None:
+            self._batch.append(event.value)
+            self._fits.setdefault(event.search, []).append(event.value)
 
     def line(self, event: Event) -> str:
         """One line for a log: a phase, a baseline, or the end of a part of a search."""
         if event.kind == "phase":
             return f"{_title(event)}: {event.total if event.total is not None else 'as time allows'}"
-        if event.trial is None or event.evaluation is None or event.replayed:
+        if event.kind != "ended" or event.trial is None or event.evaluation is None or event.replayed:
             return ""
         mean = event.evaluation.mean
         if event.search == BASELINES and mean is not None:
             return f"  {event.trial.name}: {100 * mean:.1f} %"
         if event.split == "fit" and self._is_due(event):
             self._lined = time.monotonic()
-            best = max(self._fits.get(event.search, [0.0]), default=0.0)
+            fits = self._fits.get(event.search)
+            best = f", best {100 * max(fits):.1f} %" if fits else ""
             left = self._left()
-            return f"  {event.done} trials, best {100 * best:.1f} %{f', {left} left' if left else ''}"
+            return f"  {event.done} trials{best}{f', {left} left' if left else ''}"
         return ""
 
     def _is_due(self, event: Event) -> bool:

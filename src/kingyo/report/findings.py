@@ -135,7 +135,12 @@ def _farthest(child: Entry | None) -> Split:
 
 
 def _expected_bias(store: RunStore, main: History) -> float | None:
-    """Trials with one recipe are one candidate: their copies would be drawn as if they were independent."""
+    """Trials with one recipe are one candidate: their copies would be drawn as if they were independent.
+
+    Only what was scored on the same items can be compared: nothing where the search used some of them.
+    """
+    if any(point.is_partial for point in main.points):
+        return None
     recipes = {point.trial.recipe_hash: point for point in main.points if point.score is not None}
     evaluations = [store.evaluation(point.trial.id, "fit") for point in recipes.values()]
     scores = [[each.score for each in found.scores] for found in evaluations if found is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,21 @@ from kingyo.summary import score_interval
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One trial of a search that ended on the fit split; ``score`` is None for a failure."""
+    """One trial of a search that ended on the fit split.
+
+    Attributes:
+        trial: as stored.
+        score: what its strategy was told: its mean, or an estimate where ``is_partial``; None for a failure.
+        n: items that it was scored on.
+        failure: its reason, or None.
+        is_partial: only some of the items were scored.
+    """
 
     trial: StoredTrial
     score: float | None
     n: int
     failure: str | None
+    is_partial: bool = False
 
     @property
     def number(self) -> int:
@@ -102,7 +112,8 @@ def _read_history(
 ) -> History:
     ended = [(trial, lines[trial.id]) for trial in store.trials(name) if trial.id in lines]
     points = tuple(
-        Point(trial=trial, score=line.mean, n=line.n, failure=line.failure) for trial, line in ended
+        Point(trial=trial, score=line.value, n=line.n, failure=line.failure, is_partial=line.is_partial)
+        for trial, line in ended
     )
     return History(
         name=name,
@@ -116,8 +127,10 @@ def _read_history(
 
 def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:
     found: list[Record] = []
+    best = -math.inf
     for point in points:
-        if point.score is not None and (not found or point.score > found[-1].fit.score):
+        if point.score is not None and point.score > best:
+            best = point.score
             fit = score_interval(store.evaluation(point.trial.id, "fit"))
             assert fit is not None
             found.append(Record(number=point.number, fit=fit))

@@ -35,20 +35,20 @@ from kingyo.store.database import (
     schema_version,
     unusable,
 )
-from kingyo.store.records import EvaluationRow, NewTrial, StoredTrial
-from kingyo.types import SPLITS, Evaluation, Genome, Item, ItemScore, Split, Trial
+from kingyo.store.evaluations import EvaluationLog
+from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial
+from kingyo.types import SPLITS, Genome, Item, Split, Trial
 
-__all__ = ["DATABASE", "EvaluationRow", "NewTrial", "RunStore", "StoredTrial"]
+__all__ = ["DATABASE", "EvaluationRow", "NewTrial", "RunStore", "StoredOutcome", "StoredTrial"]
 
 
-class RunStore:
+class RunStore(EvaluationLog):
     """The database of one run folder. Use ``create``, ``open`` or ``read``, then as a context manager."""
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+        super().__init__(connection)
         self.folder = folder
-        self._db = connection
         self._lock = lock
-        self._session: int | None = None
         if lock is not None:
             now = time.time()
             with self._db:
@@ -222,7 +222,8 @@ class RunStore:
                 " asked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(search, new.asked.number, batch, *_values(new), now) for new in trials],
             )
-        return [trial for trial in self.trials(search) if trial.batch == batch]
+        rows = self._db.execute(f"{_TRIAL} WHERE search = ? AND batch = ? ORDER BY id", (search, batch))
+        return [_trial(row) for row in rows]
 
     def trials(self, search: str | None = None) -> list[StoredTrial]:
         """Return the trials of one search, or of all, in the order of asking."""
@@ -243,91 +244,6 @@ class RunStore:
                 remedy="Take an id that `trials` returns.",
             )
         return _trial(row)
-
-    # Evaluations
-
-    def record(self, trial: int, split: Split, evaluation: Evaluation) -> None:
-        """Commit how a trial did on a split: one transaction, all or nothing."""
-        now = time.time()
-        with self._db:
-            self._db.execute(
-                "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    trial,
-                    split,
-                    evaluation.failure,
-                    evaluation.build_seconds,
-                    evaluation.score_seconds,
-                    now,
-                    evaluation.copied_from,
-                ),
-            )
-            self._db.executemany(
-                "INSERT INTO item_scores VALUES (?, ?, ?, ?, ?)",
-                [(trial, split, each.item, each.score, each.answer) for each in evaluation.scores],
-            )
-            self._db.execute("UPDATE sessions SET seen_at = ? WHERE id = ?", (now, self._session))
-
-    def evaluation(self, trial: int, split: Split) -> Evaluation | None:
-        """Return how a trial did on a split, items in the split's order; None when it was not evaluated."""
-        row = self._db.execute(
-            "SELECT failure, build_seconds, score_seconds, copied_from FROM evaluations"
-            " WHERE trial = ? AND split = ?",
-            (trial, split),
-        ).fetchone()
-        if row is None:
-            return None
-        scores = self._db.execute(
-            "SELECT s.item, s.score, s.answer FROM item_scores s JOIN items i ON i.id = s.item"
-            " WHERE s.trial = ? AND s.split = ? ORDER BY i.position",
-            (trial, split),
-        )
-        return Evaluation(
-            scores=tuple(ItemScore(item=item, score=score, answer=answer) for item, score, answer in scores),
-            failure=row[0],
-            build_seconds=row[1],
-            score_seconds=row[2],
-            copied_from=row[3],
-        )
-
-    def same_recipe(self, recipe_hash: str, split: Split) -> int | None:
-        """Return the first trial with this recipe that was evaluated on this split without failure."""
-        row = self._db.execute(
-            "SELECT MIN(t.id) FROM trials t JOIN evaluations e ON e.trial = t.id"
-            " WHERE t.recipe_hash = ? AND e.split = ? AND e.failure IS NULL AND e.copied_from IS NULL",
-            (recipe_hash, split),
-        ).fetchone()
-        return None if row is None else row[0]
-
-    def item_evaluations(self) -> int:
-        """How many items were answered and graded so far, by all searches on all splits, without copies."""
-        row = self._db.execute(
-            "SELECT COUNT(*) FROM item_scores s JOIN evaluations e ON e.trial = s.trial AND e.split = s.split"
-            " WHERE e.copied_from IS NULL"
-        ).fetchone()
-        return int(row[0])
-
-    def summaries(self, split: Split) -> list[EvaluationRow]:
-        """Return a line for each evaluation on a split, in the order of asking, without texts."""
-        rows = self._db.execute(
-            "SELECT e.trial, t.search, e.failure, e.build_seconds, e.score_seconds, e.ended_at,"
-            " e.copied_from, COUNT(s.score), AVG(s.score) FROM evaluations e JOIN trials t ON t.id = e.trial"
-            " LEFT JOIN item_scores s ON s.trial = e.trial AND s.split = e.split"
-            " WHERE e.split = ? GROUP BY e.trial ORDER BY e.trial",
-            (split,),
-        )
-        names = (
-            "trial",
-            "search",
-            "failure",
-            "build_seconds",
-            "score_seconds",
-            "ended_at",
-            "copied_from",
-            "n",
-            "mean",
-        )
-        return [EvaluationRow(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 _TRIAL = "SELECT id, search, batch, name, number, genome, parents, recipe, recipe_hash FROM trials"

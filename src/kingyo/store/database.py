@@ -45,6 +45,34 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE sessions (
         id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, started_at REAL NOT NULL, seen_at REAL NOT NULL);
     """,
+    # 2: an evaluation may have parts, each of some of the items; and what the strategy was told is kept.
+    """
+    CREATE TABLE parts (
+        trial INTEGER NOT NULL REFERENCES trials (id), split TEXT NOT NULL, part INTEGER NOT NULL,
+        n_items INTEGER NOT NULL, failure TEXT, build_seconds REAL NOT NULL, score_seconds REAL NOT NULL,
+        ended_at REAL NOT NULL, copied_from INTEGER REFERENCES trials (id),
+        PRIMARY KEY (trial, split, part)) WITHOUT ROWID;
+    INSERT INTO parts SELECT trial, split, 0,
+        (SELECT COUNT(*) FROM items i WHERE i.split = e.split),
+        failure, build_seconds, score_seconds, ended_at, copied_from FROM evaluations e;
+    CREATE TABLE scores (
+        trial INTEGER NOT NULL, split TEXT NOT NULL, part INTEGER NOT NULL,
+        item TEXT NOT NULL REFERENCES items (id), score REAL NOT NULL, answer TEXT NOT NULL,
+        PRIMARY KEY (trial, item), FOREIGN KEY (trial, split, part) REFERENCES parts (trial, split, part)
+        ) WITHOUT ROWID;
+    INSERT INTO scores SELECT trial, split, 0, item, score, answer FROM item_scores;
+    DROP TABLE item_scores;
+    DROP TABLE evaluations;
+    CREATE TABLE outcomes (
+        id INTEGER PRIMARY KEY, trial INTEGER NOT NULL UNIQUE REFERENCES trials (id), failure TEXT,
+        value REAL, objectives TEXT NOT NULL, is_partial INTEGER NOT NULL);
+    INSERT INTO outcomes (trial, failure, value, objectives, is_partial)
+        SELECT t.id, p.failure, (SELECT AVG(s.score) FROM scores s WHERE s.trial = t.id AND s.split = 'fit'),
+        '[]', 0 FROM trials t JOIN parts p ON p.trial = t.id AND p.split = 'fit'
+        WHERE t.search != 'baselines' AND NOT EXISTS (
+            SELECT 1 FROM trials u LEFT JOIN parts q ON q.trial = u.id AND q.split = 'fit'
+            WHERE u.search = t.search AND u.batch = t.batch AND q.trial IS NULL) ORDER BY t.id;
+    """,
 )
 
 

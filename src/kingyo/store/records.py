@@ -32,7 +32,18 @@ class NewTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRow:
-    """One evaluation in numbers: mean over n items (None for a failure) and its cost in seconds."""
+    """One evaluation in numbers.
+
+    Attributes:
+        trial, search: whose it is.
+        failure: its reason, or None.
+        build_seconds, score_seconds, ended_at: what it cost, and when it ended.
+        copied_from: the trial whose scores these are, if all of them are copied.
+        n: items that were scored.
+        mean: over those items; None for a failure.
+        value: on fit, what the strategy was told: the mean, or an estimate where only some items were scored.
+        is_partial: the strategy was told an estimate.
+    """
 
     trial: int
     search: str
@@ -43,3 +54,24 @@ class EvaluationRow:
     copied_from: int | None
     n: int
     mean: float | None
+    value: float | None
+    is_partial: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredOutcome:
+    """What a strategy was told of a trial, without the item scores.
+
+    Attributes:
+        trial: its id.
+        failure: its reason, or None.
+        value: what a search for one objective maximises; None for a failure.
+        objectives: one number per objective; empty where there is only one.
+        is_partial: only some of the items were scored.
+    """
+
+    trial: int
+    failure: str | None
+    value: float | None
+    objectives: tuple[float, ...] = ()
+    is_partial: bool = False

@@ -1,0 +1,50 @@
+"""The matrix trials × items of one search, with gaps where nothing was scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+class Responses:
+    """Scores by trial and item; it grows, and a gap is NaN.
+
+    Args:
+        items: the names of all items, in their order.
+    """
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self._columns = {item: column for column, item in enumerate(items)}
+        self._rows: dict[int, int] = {}
+        self._scores: Matrix = np.full((64, len(items)), np.nan)
+
+    @property
+    def n_items(self) -> int:
+        """How many items there are, scored or not."""
+        return len(self._columns)
+
+    @property
+    def keys(self) -> list[int]:
+        """The trials that have scores, in the order in which they came."""
+        return list(self._rows)
+
+    def add(self, key: int, scores: Mapping[str, float]) -> None:
+        """Take in scores of a trial; more of it may follow."""
+        row = self._rows.setdefault(key, len(self._rows))
+        if row == len(self._scores):
+            self._scores = np.concatenate([self._scores, np.full_like(self._scores, np.nan)])
+        for item, score in scores.items():
+            self._scores[row, self._columns[item]] = score
+
+    def matrix(self, keys: Sequence[int]) -> Matrix:
+        """Return the rows of these trials, a copy; a trial without scores is a row of gaps."""
+        found = np.full((len(keys), self.n_items), np.nan)
+        for place, key in enumerate(keys):
+            row = self._rows.get(key)
+            if row is not None:
+                found[place] = self._scores[row]
+        return found

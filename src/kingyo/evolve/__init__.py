@@ -1,0 +1,20 @@
+"""The journey of a run: baselines, searches, validation, and the test split once.
+
+The one loop of the project. It knows no algorithm by name and no model: it moves trials between a strategy,
+an evaluator and the store. The store's log is the state: a run that is resumed replays it into a fresh
+strategy, checks that it asks for the stored genomes, and goes on where it ended.
+"""
+
+from kingyo.evolve.journey import Journey
+from kingyo.evolve.words import (
+    BASELINES,
+    MAIN,
+    Evaluate,
+    Event,
+    Limits,
+    Search,
+    Space,
+    silent,
+)
+
+__all__ = ["BASELINES", "MAIN", "Evaluate", "Event", "Journey", "Limits", "Search", "Space", "silent"]

@@ -1,0 +1,160 @@
+"""All of a run in its order: baselines, the searches, validation picks, the test split once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kingyo.abilities import Responses
+from kingyo.errors import KingyoError
+from kingyo.evolve.measure import Measurer
+from kingyo.evolve.search import SearchRun, new_trial
+from kingyo.evolve.words import BASELINES, MAIN, Evaluate, Event, Search, silent
+from kingyo.recipe import Recipe
+from kingyo.screens import Screen, ScreenSettings
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Evaluation, Split, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journey:
+    """All that a run needs, as objects.
+
+    Attributes:
+        store: the run's database, open for writing, with the items of all splits.
+        evaluate: recipe, split and items -> evaluation; crashes are values.
+        baselines: name -> recipe; scored first, and compared with the winner at the end.
+        searches: the main search, then its controls.
+        finalists: how many of a search's best on fit are scored on validation.
+        notify: told of every step.
+    """
+
+    store: RunStore
+    evaluate: Evaluate
+    baselines: Mapping[str, Recipe]
+    searches: Sequence[Search]
+    finalists: int
+    notify: Callable[[Event], None] = silent
+
+    def run(self) -> None:
+        """Do all that is not done yet. Safe to interrupt anywhere, and to call again.
+
+        Raises:
+            KingyoError: a baseline fails (then no comparison is possible), no trial succeeds, or the
+                strategy does not ask for what the store says it asked for.
+        """
+        measurer = self._measurer()
+        baselines = self._score_baselines(measurer)
+        for search in self.searches:
+            SearchRun(search, self.store, measurer, self.notify).run()
+        winners = [self._pick(search, measurer) for search in self.searches]
+        self._part(measurer, BASELINES, "validation", baselines)
+        for search, winner in zip(self.searches, winners, strict=True):
+            self._part(measurer, search.name, "test", [winner] if winner is not None else [])
+        self._part(measurer, BASELINES, "test", baselines)
+        self.store.set_fact("status", "finished")
+
+    def _measurer(self) -> Measurer:
+        items: dict[Split, list[str]] = {
+            split: [item.id for item in items] for split, items in self.store.items().items()
+        }
+        return Measurer(self.store, self.evaluate, items)
+
+    def _score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
+        if BASELINES not in self.store.searches():
+            self.store.add_search(BASELINES, {"what": "models to compare with"})
+        stored = self.store.trials(BASELINES)
+        if not stored:
+            trials = [
+                new_trial(Trial(number=number, genome=()), recipe, name)
+                for number, (name, recipe) in enumerate(self.baselines.items())
+            ]
+            stored = self.store.add_trials(BASELINES, 0, trials)
+        self._part(measurer, BASELINES, "fit", stored, self._items_of_baselines(measurer))
+        return stored
+
+    def _items_of_baselines(self, measurer: Measurer) -> Sequence[str]:
+        """As many fit items as a candidate of the main search meets, chosen by chance."""
+        items, main = measurer.items["fit"], self.searches[0]
+        plain = ScreenSettings(items=main.screen.items, choose="random")
+        rounds = Screen(plain, main.seed).rounds(Responses(items), [0], 0)
+        return [items[column] for column in sorted(rounds.order)]
+
+    def _part(
+        self,
+        measurer: Measurer,
+        name: str,
+        split: Split,
+        trials: Sequence[StoredTrial],
+        items: Sequence[str] | None = None,
+    ) -> list[Evaluation]:
+        """Evaluate given trials on a split, or on some items of it."""
+        self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
+        found: list[Evaluation] = []
+        for trial in trials:
+            measured = measurer.measure(trial, split, items)
+            found.append(measured.evaluation)
+            self.notify(
+                Event(
+                    kind="ended",
+                    search=trial.search,
+                    split=split,
+                    done=len(found),
+                    total=len(trials),
+                    trial=trial,
+                    evaluation=measured.evaluation,
+                    replayed=measured.replayed,
+                )
+            )
+        return found
+
+    def _pick(self, search: Search, measurer: Measurer) -> StoredTrial | None:
+        """The winner: of the best on fit, the best on validation; fit, then age break ties.
+
+        None for a control that only failed. That is a finding, and no reason to lose the main search.
+        """
+        chosen = self.store.winner(search.name)
+        if chosen is not None:
+            return chosen
+        finalists = self._finalists(search.name)
+        judged = self._part(measurer, search.name, "validation", [trial for trial, _ in finalists])
+        ranked = [
+            (evaluation.mean, fit, -trial.id, trial)
+            for evaluation, (trial, fit) in zip(judged, finalists, strict=True)
+            if evaluation.mean is not None
+        ]
+        if not ranked and search.name != MAIN:
+            return None
+        if not ranked:
+            raise KingyoError(
+                f"search '{search.name}'",
+                expected="at least one trial that can be scored on validation",
+                received=f"failures only, the last: {judged[-1].failure}",
+                remedy="Mend the cause, and start a new run.",
+            )
+        winner = max(ranked, key=lambda each: each[:3])[3]
+        self.store.set_winner(search.name, winner.id)
+        return winner
+
+    def _finalists(self, search: str) -> list[tuple[StoredTrial, float]]:
+        means = {each.trial: each.value for each in self.store.summaries("fit")}
+        best: dict[str, tuple[StoredTrial, float]] = {}
+        for trial in self.store.trials(search):
+            fit = means.get(trial.id)
+            if fit is not None:
+                best.setdefault(trial.recipe_hash, (trial, fit))
+        if not best and search == MAIN:
+            raise KingyoError(
+                f"search '{search}'",
+                expected="at least one trial that succeeds",
+                received=_failures(self.store, search),
+                remedy="Mend the cause, or give a larger budget, and start a new run.",
+            )
+        return sorted(best.values(), key=lambda each: (-each[1], each[0].id))[: self.finalists]
+
+
+def _failures(store: RunStore, search: str) -> str:
+    reasons = [each.failure for each in store.summaries("fit") if each.search == search and each.failure]
+    if not reasons:
+        return "no trials at all (is the budget smaller than one evaluation?)"
+    return f"{len(reasons)} failures, the last: {reasons[-1]}"

@@ -1,0 +1,266 @@
+"""One search: ask, measure, tell, until its limits; and the same again from the log when it is resumed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from kingyo.abilities import Responses
+from kingyo.errors import KingyoError
+from kingyo.evolve.measure import Measured, Measurer
+from kingyo.evolve.spent import Spent, total
+from kingyo.evolve.words import BASELINES, Event, Limits, Search
+from kingyo.recipe import Recipe
+from kingyo.screens import Screen, appraise
+from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
+from kingyo.types import Axis, Evaluation, InformedStrategy, ItemScore, Outcome, Trial
+
+
+class SearchRun:
+    """Runs one search of a journey, or the rest of it.
+
+    Args:
+        search: what to run.
+        store: the run's database.
+        measurer: evaluates trials.
+        notify: told of every step.
+    """
+
+    def __init__(
+        self, search: Search, store: RunStore, measurer: Measurer, notify: Callable[[Event], None]
+    ) -> None:
+        self._search = search
+        self._store = store
+        self._measurer = measurer
+        self._notify = notify
+        self._items = list(measurer.items["fit"])
+        self._screen = Screen(search.screen, search.seed)
+        self._responses = Responses(self._items)
+        self._spent = Spent()
+        self._total: int | None = None
+
+    def run(self) -> None:
+        """Search until a limit is reached, or the space or the strategy has no more to give."""
+        search, store = self._search, self._store
+        if search.name not in store.searches():
+            store.add_search(search.name, search.description)
+        logged = _by_batch(store.trials(search.name))
+        past = _Past(store, search.name)
+        limits = self._limits()
+        most = self._screen.most_items(len(self._items))
+        self._total = total(limits, most)
+        self._notify(Event(kind="phase", search=search.name, split="fit", total=self._total))
+        self._begin()
+        batch = 0
+        while True:
+            stored = logged.get(batch)
+            n = len(stored) if stored else self._spent.room(limits, search.strategy.batch, most)
+            asked = search.strategy.ask(n) if n > 0 else []
+            if not asked:
+                return
+            _check_asked(search, asked)
+            trials = stored or self._log(batch, asked)
+            _check_replay(search.name, asked, trials)
+            before = self._spent.items
+            outcomes = self._replayed(trials, past) or self._measured(trials, batch)
+            self._spent.idle = 0 if self._spent.items > before else self._spent.idle + 1
+            search.strategy.tell(outcomes)
+            batch += 1
+
+    def _limits(self) -> Limits:
+        if self._search.like is None:
+            return self._search.limits
+        costs = self._store.costs(self._search.like, "fit")
+        items = sum(items for items, _ in costs.values())
+        return Limits(candidates=len(self._store.trials(self._search.like)), item_evaluations=items)
+
+    def _begin(self) -> None:
+        """Let screen and strategy know what the baselines scored."""
+        scores = self._store.scores(BASELINES, "fit")
+        known: list[Outcome] = []
+        for index, trial in enumerate(self._store.trials(BASELINES)):
+            row = scores.get(trial.id, {})
+            if not row:
+                continue
+            self._responses.add(-1 - index, row)
+            genome = self._search.known.get(str(trial.name))
+            if genome is not None:
+                mine = Trial(number=-1 - index, genome=genome)
+                known.append(Outcome(trial=mine, scores=_item_scores(row, self._items)))
+        strategy = self._search.strategy
+        if known and isinstance(strategy, InformedStrategy):
+            strategy.learn(known)
+
+    def _log(self, batch: int, asked: Sequence[Trial]) -> list[StoredTrial]:
+        new = [new_trial(trial, self._search.space.decode(trial.genome)) for trial in asked]
+        return self._store.add_trials(self._search.name, batch, new)
+
+    def _replayed(self, trials: Sequence[StoredTrial], past: _Past) -> list[Outcome]:
+        """The outcomes of a generation that was told before; nothing when it was not."""
+        if not all(trial.id in past.outcomes for trial in trials):
+            return []
+        outcomes: list[Outcome] = []
+        for trial in trials:
+            stored, row = past.outcomes[trial.id], past.scores.get(trial.id, {})
+            items, seconds = past.costs.get(trial.id, (0, 0.0))
+            self._count(items, seconds)
+            self._responses.add(trial.asked.number, row)
+            scores = () if stored.failure is not None else _item_scores(row, self._items)
+            evaluation = Evaluation(scores=scores, failure=stored.failure)
+            self._tell_ended(trial, Measured(evaluation=evaluation), replayed=True)
+            outcomes.append(_outcome(trial, scores, stored))
+        self._tell_told(outcomes)
+        return outcomes
+
+    def _measured(self, trials: Sequence[StoredTrial], batch: int) -> list[Outcome]:
+        """Score a generation, round by round, and log what the strategy is told of it."""
+        by_number = {trial.asked.number: trial for trial in trials}
+        rounds = self._screen.rounds(self._responses, list(by_number), batch)
+        found: dict[int, Measured] = {}
+        failed: set[int] = set()
+        while (step := rounds.next(self._responses, failed)) is not None:
+            items = [self._items[column] for column in step.items]
+            for number in step.trials:
+                measured = self._measurer.measure(by_number[number], "fit", items)
+                if measured.evaluation.failure is not None:
+                    failed.add(number)
+                else:
+                    self._responses.add(number, {e.item: e.score for e in measured.evaluation.scores})
+                self._tell_ended(by_number[number], measured, again=number in found)
+                found[number] = measured
+        outcomes = self._outcomes(trials, {number: each.evaluation for number, each in found.items()})
+        costs = self._store.costs(self._search.name, "fit", batch)
+        for trial in trials:
+            self._count(*costs[trial.id])
+        self._tell_told(outcomes)
+        return outcomes
+
+    def _outcomes(self, trials: Sequence[StoredTrial], found: Mapping[int, Evaluation]) -> list[Outcome]:
+        fine = [n for n, evaluation in found.items() if evaluation.failure is None]
+        partial = any(len(found[n].scores) < len(self._items) for n in fine)
+        values = dict(zip(fine, appraise(self._responses, fine), strict=True)) if partial else {}
+        stored: list[StoredOutcome] = []
+        for trial in trials:
+            evaluation, number = found[trial.asked.number], trial.asked.number
+            value = values[number].score if number in values else evaluation.mean
+            stored.append(
+                StoredOutcome(
+                    trial=trial.id,
+                    failure=evaluation.failure,
+                    value=value,
+                    is_partial=0 < len(evaluation.scores) < len(self._items),
+                )
+            )
+        self._store.add_outcomes(stored)
+        pairs = zip(trials, stored, strict=True)
+        return [_outcome(trial, found[trial.asked.number].scores, each) for trial, each in pairs]
+
+    def _count(self, items: int, seconds: float) -> None:
+        self._spent.trials += 1
+        self._spent.items += items
+        self._spent.seconds += seconds
+
+    def _tell_ended(
+        self, trial: StoredTrial, measured: Measured, *, again: bool = False, replayed: bool = False
+    ) -> None:
+        self._notify(
+            Event(
+                kind="more" if again else "ended",
+                search=self._search.name,
+                split="fit",
+                done=trial.asked.number + 1,
+                total=self._total,
+                trial=trial,
+                evaluation=measured.evaluation,
+                replayed=replayed or measured.replayed,
+            )
+        )
+
+    def _tell_told(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._notify(
+                Event(
+                    kind="told",
+                    search=self._search.name,
+                    split="fit",
+                    done=outcome.trial.number + 1,
+                    total=self._total,
+                    value=outcome.score,
+                )
+            )
+
+
+class _Past:
+    """What the store knows of a search from earlier sessions."""
+
+    def __init__(self, store: RunStore, search: str) -> None:
+        self.outcomes = {each.trial: each for each in store.outcomes(search)}
+        self.scores = store.scores(search, "fit") if self.outcomes else {}
+        self.costs = store.costs(search, "fit") if self.outcomes else {}
+
+
+def new_trial(trial: Trial, recipe: Recipe, name: str | None = None) -> NewTrial:
+    """Make the row of a trial; baselines have names."""
+    text = json.dumps(recipe.to_dict(), ensure_ascii=False)
+    return NewTrial(asked=trial, recipe=text, recipe_hash=recipe.hash, name=name)
+
+
+def _outcome(trial: StoredTrial, scores: tuple[ItemScore, ...], stored: StoredOutcome) -> Outcome:
+    return Outcome(
+        trial=trial.asked,
+        scores=scores,
+        failure=stored.failure,
+        value=stored.value if stored.is_partial else None,
+        objectives=stored.objectives,
+        is_partial=stored.is_partial,
+    )
+
+
+def _item_scores(row: Mapping[str, float], items: Sequence[str]) -> tuple[ItemScore, ...]:
+    return tuple(ItemScore(item=item, score=row[item], answer="") for item in items if item in row)
+
+
+def _by_batch(trials: Sequence[StoredTrial]) -> dict[int, list[StoredTrial]]:
+    batches: dict[int, list[StoredTrial]] = {}
+    for trial in trials:
+        batches.setdefault(trial.batch, []).append(trial)
+    return batches
+
+
+def _check_asked(search: Search, asked: Sequence[Trial]) -> None:
+    """A strategy of the user's own may propose anything; nothing but points of the space is measured."""
+    for trial in asked:
+        axes = search.space.axes
+        if len(trial.genome) != len(axes):
+            raise _impossible(search, trial, f"{len(axes)} genes", str(len(trial.genome)))
+        for axis, gene in zip(axes, trial.genome, strict=True):
+            if not _fits(axis, gene):
+                whole = "a number" if axis.kind == "float" else "a whole number"
+                wanted = f"{whole} from {axis.low:g} to {axis.high:g} on axis {axis.name}"
+                raise _impossible(search, trial, wanted, repr(gene))
+
+
+def _fits(axis: Axis, gene: float) -> bool:
+    inside = math.isfinite(gene) and axis.low <= gene <= axis.high
+    return inside and (axis.kind == "float" or float(gene).is_integer())
+
+
+def _impossible(search: Search, trial: Trial, expected: str, received: str) -> KingyoError:
+    return KingyoError(
+        f"search '{search.name}': trial {trial.number} of {type(search.strategy).__name__}",
+        expected=expected,
+        received=received,
+        remedy="Mend the strategy; kingyo.testing.strategies holds its contract. What was scored is stored.",
+    )
+
+
+def _check_replay(search: str, asked: Sequence[Trial], stored: Sequence[StoredTrial]) -> None:
+    """The law of resuming: a fresh strategy, told the stored outcomes, asks for the stored trials."""
+    if list(asked) != [each.asked for each in stored]:
+        raise KingyoError(
+            f"search '{search}'",
+            expected=f"the strategy to ask for the stored batch {stored[0].batch} again",
+            received="other genomes",
+            remedy="Resume with the versions of kingyo and its libraries that began the run.",
+        )

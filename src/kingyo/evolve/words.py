@@ -1,0 +1,101 @@
+"""What the loop works with, as data: searches and their limits, and the events that it tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from kingyo.recipe import Recipe
+from kingyo.screens import ScreenSettings
+from kingyo.store import StoredTrial
+from kingyo.types import Axis, Evaluation, Genome, Split, Strategy
+
+BASELINES = "baselines"
+MAIN = "main"
+
+
+class Evaluate(Protocol):
+    """Scores a recipe on some items of a split; crashes are values."""
+
+    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
+        """Return one score for each item, in the order given, or a failure."""
+        ...
+
+
+class Space(Protocol):
+    """What the loop needs of a space."""
+
+    @property
+    def axes(self) -> Sequence[Axis]:
+        """Its coordinates."""
+        ...
+
+    def decode(self, genome: Genome) -> Recipe:
+        """Return the recipe of a genome."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a search may spend; None is no bound. The first bound that is reached ends it."""
+
+    candidates: int | None = None
+    item_evaluations: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A strategy on a space with limits.
+
+    Attributes:
+        name: unique within the run.
+        space, strategy, limits: what is searched, how, and how much it may cost.
+        like: a search that this one must not cost more than, as many item evaluations on fit; then ``limits``
+            does not count.
+        screen: which items candidates are scored on.
+        seed: for the order of the items.
+        known: baselines that are points of the space: name -> genome; a strategy may learn of them.
+        description: what it was made of, for the store.
+    """
+
+    name: str
+    space: Space
+    strategy: Strategy
+    limits: Limits
+    like: str | None = None
+    screen: ScreenSettings = field(default_factory=ScreenSettings)
+    seed: int = 0
+    known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
+    description: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened, for whoever shows progress.
+
+    Attributes:
+        kind: ``phase`` when a part of the run begins, ``ended`` when a trial was evaluated (or copied) for
+            the first time, ``more`` when it was scored on more items, ``told`` when its strategy learns it.
+        search: the search that it belongs to.
+        split: what is being evaluated.
+        done, total: trials done in this part, and how many there will be (None when time decides).
+        trial, evaluation: of ``ended`` and ``more``.
+        value: of ``told``: what the strategy is told, None for a failure.
+        replayed: it was read from the store; nothing was run.
+    """
+
+    kind: Literal["phase", "ended", "more", "told"]
+    search: str
+    split: Split
+    done: int = 0
+    total: int | None = None
+    trial: StoredTrial | None = None
+    evaluation: Evaluation | None = None
+    value: float | None = None
+    replayed: bool = False
+
+
+def silent(_: Event) -> None:
+    """An observer that looks away."""

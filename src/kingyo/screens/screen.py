@@ -1,0 +1,162 @@
+"""One screen for all schedules: items in blocks, and who goes on after each.
+
+    items     all, or a number: as many as tell most about candidates as able as the best so far
+    rule      none: all candidates are scored on all of these; racing: see ``kingyo.screens.racing``;
+              halving: after each rung the better half goes on to twice the items (Jamieson & Talwalkar 2016)
+
+All candidates of a generation meet the same items in the same order (common random numbers), other
+generations meet others, so that a search cannot breed for a few items.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.abilities import Abilities, Estimate, Responses, estimates, fit, sigmoid
+from kingyo.screens.racing import survivors
+
+RECENT = 200  # trials that difficulties are estimated from, beside the known ones and the generation
+ABLE = 0.25  # of them, the share that says how able candidates are now
+FLOOR = 0.02  # added to each item's information: none is never asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenSettings:
+    """How candidates are scored on fit."""
+
+    items: int | None = field(
+        default=None, metadata={"doc": "items per candidate at most; default: all of fit"}
+    )
+    choose: Literal["informative", "random"] = field(
+        default="informative",
+        metadata={"doc": "which items, when not all: those that tell most about the best so far, or any"},
+    )
+    rule: Literal["none", "racing", "halving"] = field(
+        default="none",
+        metadata={"doc": "who goes on to more items: all, those not yet beaten, or the better half"},
+    )
+    block: int = field(default=10, metadata={"doc": "racing: items between two looks"})
+    alpha: float = field(
+        default=0.05,
+        metadata={"doc": "racing: probability that one of the best is dropped in a generation, at most"},
+    )
+    keep: float = field(
+        default=0.5, metadata={"doc": "racing and halving: share of a generation that is wanted in the end"}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What to score next: these trials (their keys) on these items (their columns)."""
+
+    trials: tuple[int, ...]
+    items: tuple[int, ...]
+
+
+class Screen:
+    """Says what to score next, from the scores so far alone.
+
+    Args:
+        settings: see ``ScreenSettings``.
+        seed: for the order of the items.
+    """
+
+    def __init__(self, settings: ScreenSettings, seed: int) -> None:
+        self._settings = settings
+        self._seed = seed
+
+    def most_items(self, n_items: int) -> int:
+        """The most that one candidate can cost."""
+        return n_items if self._settings.items is None else min(self._settings.items, n_items)
+
+    def rounds(self, responses: Responses, batch: Sequence[int], number: int) -> Rounds:
+        """Plan the rounds of a generation.
+
+        Args:
+            responses: all scores known before it, of earlier trials and of known models.
+            batch: keys of the generation.
+            number: of the generation.
+        """
+        order = self._order(responses, number)
+        return Rounds(settings=self._settings, order=tuple(order), batch=tuple(batch))
+
+    def _order(self, responses: Responses, number: int) -> list[int]:
+        """The items of a generation, the first to be asked first."""
+        rng = np.random.default_rng([self._seed, number])
+        n = self.most_items(responses.n_items)
+        known = responses.keys[-RECENT:]
+        if n == responses.n_items or self._settings.choose == "random" or not known:
+            return [int(item) for item in rng.permutation(responses.n_items)[:n]]
+        found = fit(responses.matrix(known))
+        weights = _information(found) + FLOOR
+        chosen = rng.choice(responses.n_items, size=n, replace=False, p=weights / weights.sum())
+        return [int(item) for item in chosen]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """The rounds of one generation."""
+
+    settings: ScreenSettings
+    order: tuple[int, ...]
+    batch: tuple[int, ...]
+
+    def next(self, responses: Responses, failed: Collection[int]) -> Round | None:
+        """Return what to score now, or None when the generation is done.
+
+        Args:
+            responses: now with what was scored of this generation.
+            failed: keys of its trials that failed. What they scored before still counts in the rounds that
+                they finished, so that the same rounds follow whenever they are planned again.
+        """
+        alive = list(range(len(self.batch)))
+        start = 0
+        for stop in self._stops():
+            scores = responses.matrix(self.batch)[:, list(self.order[:stop])]
+            gaps = {i for i in alive if np.isnan(scores[i]).any()}
+            alive = [i for i in alive if not (i in gaps and self.batch[i] in failed)]
+            missing = tuple(self.batch[i] for i in alive if i in gaps)
+            if missing:
+                return Round(trials=missing, items=tuple(self.order[start:stop]))
+            alive = self._going_on(scores, alive)
+            start = stop
+        return None
+
+    def _stops(self) -> list[int]:
+        n, block = len(self.order), self.settings.block
+        if self.settings.rule == "racing":
+            return [*range(block, n, block), n]
+        if self.settings.rule == "halving":
+            rungs = max(1, math.ceil(math.log2(1 / self.settings.keep)) + 1)
+            return sorted({max(1, n >> (rungs - 1 - rung)) for rung in range(rungs)})
+        return [n]
+
+    def _going_on(self, scores: NDArray[np.float64], alive: list[int]) -> list[int]:
+        wanted = max(1, math.ceil(self.settings.keep * len(self.batch)))
+        if self.settings.rule == "racing" and len(alive) > wanted:
+            tests = len(self._stops()) * (len(self.batch) - wanted)
+            return survivors(scores, alive, wanted, self.settings.alpha / tests)
+        if self.settings.rule == "halving":
+            half = max(wanted, math.ceil(len(alive) / 2))
+            return sorted(sorted(alive, key=lambda i: (-scores[i].mean(), i))[:half])
+        return alive
+
+
+def appraise(responses: Responses, batch: Sequence[int]) -> list[Estimate]:
+    """Estimate what trials would score on all items, shrunk towards what others did."""
+    others = [key for key in responses.keys[-RECENT:] if key not in set(batch)]
+    matrix = responses.matrix([*batch, *others])
+    return estimates(fit(matrix), matrix)[: len(batch)]
+
+
+def _information(found: Abilities) -> NDArray[np.float64]:
+    """How much each item tells of candidates as able as the best: p (1 − p), averaged over them."""
+    best = np.sort(found.ability)[-max(1, math.ceil(ABLE * len(found.ability))) :]
+    chance = sigmoid(best[:, None] - found.difficulty[None, :])
+    return (chance * (1 - chance)).mean(axis=0)

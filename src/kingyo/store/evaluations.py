@@ -1,0 +1,189 @@
+"""What was scored, and what strategies were told of it: the rows of ``parts``, ``scores`` and ``outcomes``.
+
+A trial is scored on a split at once or in parts, each of some of the items.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterable
+
+from kingyo.store.records import EvaluationRow, StoredOutcome
+from kingyo.types import Evaluation, ItemScore, Split
+
+
+class EvaluationLog:
+    """The half of the run database that holds scores; ``RunStore`` is the whole.
+
+    Args:
+        connection: to a database of the newest schema.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._session: int | None = None
+
+    def record(self, trial: int, split: Split, evaluation: Evaluation, n_items: int | None = None) -> None:
+        """Commit how a trial did on items of a split, a part of its evaluation: all or nothing.
+
+        Args:
+            trial: its id.
+            split: of the items.
+            evaluation: scores of items that the trial had none of yet, or a failure.
+            n_items: how many items were tried; as many as have scores when None.
+        """
+        now = time.time()
+        tried = len(evaluation.scores) if n_items is None else n_items
+        with self._db:
+            part = self._db.execute(
+                "SELECT COUNT(*) FROM parts WHERE trial = ? AND split = ?", (trial, split)
+            ).fetchone()[0]
+            cost = (evaluation.build_seconds, evaluation.score_seconds, now, evaluation.copied_from)
+            self._db.execute(
+                "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (trial, split, part, tried, evaluation.failure, *cost),
+            )
+            self._db.executemany(
+                "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)",
+                [(trial, split, part, each.item, each.score, each.answer) for each in evaluation.scores],
+            )
+            self._db.execute("UPDATE sessions SET seen_at = ? WHERE id = ?", (now, self._session))
+
+    def evaluation(self, trial: int, split: Split) -> Evaluation | None:
+        """Return how a trial did on a split, all parts together, items in the split's order.
+
+        None when nothing of it was evaluated. One part that failed makes the whole a failure, which keeps the
+        scores of the other parts out.
+        """
+        parts = self._db.execute(
+            "SELECT failure, build_seconds, score_seconds, copied_from FROM parts"
+            " WHERE trial = ? AND split = ? ORDER BY part",
+            (trial, split),
+        ).fetchall()
+        if not parts:
+            return None
+        failure = next((part[0] for part in parts if part[0] is not None), None)
+        origins = {part[3] for part in parts}
+        scores = self._db.execute(
+            "SELECT s.item, s.score, s.answer FROM scores s JOIN items i ON i.id = s.item"
+            " WHERE s.trial = ? AND s.split = ? ORDER BY i.position",
+            (trial, split),
+        )
+        kept = [ItemScore(item=item, score=score, answer=answer) for item, score, answer in scores]
+        return Evaluation(
+            scores=tuple(kept) if failure is None else (),
+            failure=failure,
+            build_seconds=sum(part[1] for part in parts),
+            score_seconds=sum(part[2] for part in parts),
+            copied_from=parts[0][3] if len(origins) == 1 else None,
+        )
+
+    def same_recipe(self, recipe_hash: str, split: Split, but: int) -> list[int]:
+        """Return the other trials with this recipe that were scored on this split, and did not fail."""
+        rows = self._db.execute(
+            "SELECT DISTINCT t.id FROM trials t JOIN parts p ON p.trial = t.id"
+            " WHERE t.recipe_hash = ? AND p.split = ? AND t.id != ? AND NOT EXISTS"
+            " (SELECT 1 FROM parts f WHERE f.trial = t.id AND f.split = p.split AND f.failure IS NOT NULL)"
+            " ORDER BY t.id",
+            (recipe_hash, split, but),
+        )
+        return [row[0] for row in rows]
+
+    def scores(self, search: str, split: Split) -> dict[int, dict[str, float]]:
+        """Return every item score of a search on a split: trial id -> item -> score."""
+        found: dict[int, dict[str, float]] = {}
+        rows = self._db.execute(
+            "SELECT s.trial, s.item, s.score FROM scores s JOIN trials t ON t.id = s.trial"
+            " WHERE t.search = ? AND s.split = ? ORDER BY s.trial",
+            (search, split),
+        )
+        for trial, item, score in rows:
+            found.setdefault(trial, {})[item] = score
+        return found
+
+    def costs(self, search: str, split: Split, batch: int | None = None) -> dict[int, tuple[int, float]]:
+        """Return what each trial of a search, or of one batch of it, cost on a split.
+
+        That is: trial id -> items tried without copies, and seconds.
+        """
+        rows = self._db.execute(
+            "SELECT p.trial, SUM(CASE WHEN p.copied_from IS NULL THEN p.n_items ELSE 0 END),"
+            " SUM(p.build_seconds + p.score_seconds) FROM parts p JOIN trials t ON t.id = p.trial"
+            " WHERE t.search = ?1 AND p.split = ?2 AND (?3 IS NULL OR t.batch = ?3) GROUP BY p.trial",
+            (search, split, batch),
+        )
+        return {trial: (int(items), float(seconds)) for trial, items, seconds in rows}
+
+    def add_outcomes(self, outcomes: Iterable[StoredOutcome]) -> None:
+        """Log what a strategy is about to be told, in one transaction."""
+        with self._db:
+            self._db.executemany(
+                "INSERT INTO outcomes (trial, failure, value, objectives, is_partial) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (each.trial, each.failure, each.value, json.dumps(each.objectives), each.is_partial)
+                    for each in outcomes
+                ],
+            )
+
+    def outcomes(self, search: str) -> list[StoredOutcome]:
+        """Return what the strategy of a search was told, in the order of telling."""
+        rows = self._db.execute(
+            "SELECT o.trial, o.failure, o.value, o.objectives, o.is_partial FROM outcomes o"
+            " JOIN trials t ON t.id = o.trial WHERE t.search = ? ORDER BY o.id",
+            (search,),
+        )
+        return [
+            StoredOutcome(
+                trial=trial,
+                failure=failure,
+                value=value,
+                objectives=tuple(float(each) for each in json.loads(objectives)),
+                is_partial=bool(is_partial),
+            )
+            for trial, failure, value, objectives, is_partial in rows
+        ]
+
+    def item_evaluations(self) -> int:
+        """How many items were answered and graded so far, by all searches on all splits, without copies."""
+        row = self._db.execute(
+            "SELECT COUNT(*) FROM scores s JOIN parts p"
+            " ON p.trial = s.trial AND p.split = s.split AND p.part = s.part WHERE p.copied_from IS NULL"
+        ).fetchone()
+        return int(row[0])
+
+    def summaries(self, split: Split) -> list[EvaluationRow]:
+        """Return a line for each evaluation on a split, in the order of asking, without texts."""
+        rows = self._db.execute(
+            "SELECT p.trial, t.search, p.failure, p.build_seconds, p.score_seconds, p.ended_at,"
+            " CASE WHEN p.origins = 1 THEN p.copied_from END, COUNT(s.score),"
+            " CASE WHEN p.failure IS NULL THEN AVG(s.score) END,"
+            " CASE WHEN p.failure IS NULL THEN COALESCE(o.value, AVG(s.score)) END,"
+            " COALESCE(o.is_partial, 0)"
+            " FROM (SELECT trial, split, MAX(failure) AS failure, SUM(build_seconds) AS build_seconds,"
+            "  SUM(score_seconds) AS score_seconds, MAX(ended_at) AS ended_at,"
+            "  MIN(copied_from) AS copied_from, COUNT(copied_from) = COUNT(*) AS origins"
+            "  FROM parts WHERE split = ?1 GROUP BY trial) p"
+            " JOIN trials t ON t.id = p.trial"
+            " LEFT JOIN outcomes o ON o.trial = p.trial AND ?1 = 'fit'"
+            " LEFT JOIN scores s ON s.trial = p.trial AND s.split = p.split"
+            " GROUP BY p.trial ORDER BY p.trial",
+            (split,),
+        )
+        return [
+            EvaluationRow(
+                trial=row[0],
+                search=row[1],
+                failure=row[2],
+                build_seconds=row[3],
+                score_seconds=row[4],
+                ended_at=row[5],
+                copied_from=row[6],
+                n=row[7],
+                mean=row[8],
+                value=row[9],
+                is_partial=bool(row[10]),
+            )
+            for row in rows
+        ]
