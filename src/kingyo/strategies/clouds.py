@@ -1,8 +1,8 @@
 """What searches by a cloud share: a distribution that is drawn from and moves once per generation.
 
-It collects tells into generations, turns scores into costs, ranks failures last, rounds what is drawn, warms the
-first mean up with what is known, and starts again when a cloud can learn no more. How a cloud moves, and which
-kinds of axes it has, is the business of the strategy that makes it.
+It collects tells into generations, turns scores into costs, ranks failures last, rounds what is drawn, begins
+near what is known, and starts again when a cloud can learn no more. How a cloud moves, and on which kinds of
+axes, is the business of the strategy that makes it.
 """
 
 from __future__ import annotations
@@ -118,9 +118,10 @@ class CloudSearch(ABC):
         return self._population
 
     def learn(self, known: Sequence[Outcome]) -> None:
-        """Move the first mean to what scored well before, if the settings allow it."""
+        """Move the first mean to what scored well before, if the settings allow it and the scores differ."""
         scored = [(outcome.score, outcome.trial) for outcome in known if outcome.score is not None]
-        if not scored or not self._options.warm_start or self._options.x0 is not None:
+        says_nothing = len({score for score, _ in scored}) < 2
+        if says_nothing or not self._options.warm_start or self._options.x0 is not None:
             return
         ranked = sorted(scored, key=lambda pair: (-pair[0], -pair[1].number))
         places = np.array([self._place(trial.genome) for _, trial in ranked])
@@ -185,9 +186,13 @@ class CloudSearch(ABC):
 
 
 def recombined(places: NDArray[np.float64]) -> Point:
-    """The weighted mean of the better half of ranked points, by the weights of a generation (eq. 49)."""
+    """The mean of the better half of ranked points, weighted as Ros and Hansen 2008 do: ln(μ + 1) - ln i.
+
+    Warm starts that estimate a covariance as well (Nomura et al. 2021) need more points than there are
+    parents: measured on a handful they were worse than this.
+    """
     mu = (len(places) + 1) // 2
-    weights = math.log((len(places) + 1) / 2 + 0.5) - np.log(np.arange(1, mu + 1))
+    weights = math.log(mu + 1) - np.log(np.arange(1, mu + 1))
     return np.array(weights @ places[:mu] / weights.sum(), dtype=np.float64)
 
 

@@ -1,7 +1,7 @@
 """CMA-ES: a Gaussian cloud that moves, turns and stretches towards better scores.
 
-Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772. The maths is the ``cmaes`` library's; what
-turns it into a search (generations, failures, restarts) is ``CloudSearch``, shared with its relatives.
+Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772. The maths is the ``cmaes`` library's;
+what turns it into a search (generations, failures, restarts) is ``CloudSearch``, shared with its relatives.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class CmaEs(CloudSearch):
         lr_adapt: bool = field(
             default=False,
             metadata={
-                "doc": "slow down where scores are noisy or rugged (learning rate adaptation, Nomura et al. "
-                "2023): safer, and slower where they are not"
+                "doc": "learn slower where scores are noisy or rugged (learning rate adaptation, Nomura et "
+                "al. 2023); safer with thousands of trials, too slow for hundreds"
             },
         )
 

@@ -1,8 +1,8 @@
 """Separable CMA-ES: a Gaussian cloud that stretches along each axis, but does not turn; for many axes.
 
 Ros and Hansen 2008, A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity. A diagonal
-covariance has n numbers instead of n²/2, so it is learned (n + 2)/3 times faster and a draw costs O(n). The maths is
-the ``cmaes`` library's; what turns it into a search is ``CloudSearch``.
+covariance has n numbers instead of n²/2, so it is learned (n + 2)/3 times faster and a draw costs O(n). The
+maths is the ``cmaes`` library's; what turns it into a search is ``CloudSearch``.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ class _SeparableCloud(SepCMA):
     Times (n + 2)/3 it can exceed that in few dimensions with a large population, and C would turn negative.
     """
 
-    def __init__(
-        self, mean: Point, sigma: float, bounds: Point, seed: int, population_size: int
-    ) -> None:
+    def __init__(self, mean: Point, sigma: float, bounds: Point, seed: int, population_size: int) -> None:
         super().__init__(mean, sigma, bounds=bounds, seed=seed, population_size=population_size)
         self._cmu = min(self._cmu, 1 - self._c1)
 
