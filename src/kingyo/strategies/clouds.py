@@ -1,0 +1,214 @@
+"""What searches by a cloud share: a distribution that is drawn from and moves once per generation.
+
+It collects tells into generations, turns scores into costs, ranks failures last, rounds what is drawn, begins
+near what is known, and starts again when a cloud can learn no more. How a cloud moves, and on which kinds of
+axes, is the business of the strategy that makes it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.strategies.checks import require
+from kingyo.strategies.history import History, Told, check_count
+from kingyo.types import Axis, Genome, Outcome, Trial
+
+DECIMALS = 6  # of a point in the unit box
+SMALLEST_POPULATION = 4  # below it, the library's rank-μ learning rate (eq. 58) is zero and it divides by it
+
+Point = NDArray[np.float64]
+"""A draw from a cloud, one number per axis: its place between the bounds, 0 (low) to 1 (high)."""
+
+
+class Cloud(Protocol):
+    """A distribution in the unit box, as the ``cmaes`` library has them."""
+
+    @property
+    def mean(self) -> Point:
+        """Its centre; not finite once it has broken down."""
+        ...
+
+    def ask(self) -> Point:
+        """Draw a point."""
+        ...
+
+    def tell(self, solutions: list[tuple[Point, float]], /) -> None:
+        """Move by the costs of one generation; the list may be sorted."""
+        ...
+
+    def should_stop(self) -> bool:
+        """Whether it can learn no more."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudSettings:
+    """Options that all clouds have."""
+
+    x0: float | None = field(
+        default=None,
+        metadata={"doc": "first mean on every axis, 0 (low) to 1 (high); default: the start of each axis"},
+    )
+    sigma: float = field(
+        default=1 / 6, metadata={"doc": "first standard deviation, as a fraction of each axis' range"}
+    )
+    population: int | None = field(
+        default=None, metadata={"doc": "trials per generation, default 4 + floor(3 ln n) for n axes"}
+    )
+    warm_start: bool = field(
+        default=True,
+        metadata={
+            "doc": "begin at the mean of the better half of what is known (parents, uniform merge), weighted "
+            "by rank; not where x0 is given"
+        },
+    )
+
+
+class CloudSearch(ABC):
+    """A search by one cloud after another.
+
+    A generation is complete when ``population`` outcomes are in, in the order of their numbers; asks before
+    that draw from the cloud as it is. A failure costs more than everything told so far.
+
+    When a cloud can learn no more (collapsed, or the same score for many generations), a new cloud with the
+    first sigma starts at a uniformly random point, seeded by (seed, restart): the optimum that was found is
+    in the log already, so the rest of the budget looks elsewhere. Late outcomes of the old cloud no longer
+    count.
+
+    Points are rounded to a millionth of each axis' range, so that a search goes on unchanged on another kind
+    of processor, whose arithmetic differs in the last bits.
+
+    Trials have no parents: a point is drawn from a distribution that all earlier outcomes have moved, and no
+    pair of them can be called its origin.
+
+    Args:
+        axes: the space, checked.
+        seed: 0 or more, checked.
+        settings: see ``CloudSettings``.
+
+    Raises:
+        KingyoError: settings that make no sense.
+    """
+
+    def __init__(self, axes: tuple[Axis, ...], seed: int, settings: CloudSettings) -> None:
+        _check_settings(settings)
+        self._axes = axes
+        self._seed = seed
+        self._options = settings
+        self._population = settings.population or 4 + math.floor(3 * math.log(len(axes)))  # eq. 48
+        self._low = np.array([axis.low for axis in axes], dtype=np.float64)
+        self._high = np.array([axis.high for axis in axes], dtype=np.float64)
+        self._restarts = 0
+        self._first = 0
+        self._worst = -math.inf
+        self._history = History()
+        self._points: dict[int, Point] = {}
+        self._cloud = self._make_cloud(self._first_mean(), self._derived_seed())
+
+    @property
+    def batch(self) -> int:
+        """The size of a generation: λ."""
+        return self._population
+
+    def learn(self, known: Sequence[Outcome]) -> None:
+        """Move the first mean to what scored well before, if the settings allow it and the scores differ."""
+        scored = [(outcome.score, outcome.trial) for outcome in known if outcome.score is not None]
+        says_nothing = len({score for score, _ in scored}) < 2
+        if says_nothing or not self._options.warm_start or self._options.x0 is not None:
+            return
+        ranked = sorted(scored, key=lambda pair: (-pair[0], -pair[1].number))
+        places = np.array([self._place(trial.genome) for _, trial in ranked])
+        self._cloud = self._make_cloud(recombined(places), self._derived_seed())
+
+    def ask(self, n: int) -> list[Trial]:
+        """Draw n trials from the cloud."""
+        check_count(n)
+        if n == 0:
+            return []
+        while generation := self._history.take(self._population, since=self._first):
+            self._update(generation)
+        return [self._propose() for _ in range(n)]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Learn how trials ended; the cloud moves at the next ask."""
+        self._history.tell(outcomes)
+
+    @abstractmethod
+    def _make_cloud(self, mean: Point, seed: int) -> Cloud:
+        """Make a new cloud around a mean that nobody else holds."""
+
+    def _genome(self, point: Point) -> Genome:
+        inside = np.clip(self._low + point * (self._high - self._low), self._low, self._high)
+        return tuple(float(gene) for gene in inside)
+
+    def _place(self, genome: Genome) -> Point:
+        return np.clip((np.array(genome) - self._low) / (self._high - self._low), 0.0, 1.0)
+
+    def _propose(self) -> Trial:
+        point = np.array(np.round(self._cloud.ask(), DECIMALS), dtype=np.float64)
+        trial = self._history.ask(self._genome(point))
+        self._points[trial.number] = point
+        return trial
+
+    def _update(self, generation: Sequence[Told]) -> None:
+        costs = [-told.score for told in generation if told.score is not None]
+        self._worst = max([self._worst, *costs])
+        failure = self._worst + 1 if math.isfinite(self._worst) else 0.0
+        # The library sorts the list that it is given: this one is ours.
+        solutions = [
+            (self._points.pop(told.number), failure if told.score is None else -told.score)
+            for told in generation
+        ]
+        if _spends(self._cloud, solutions):
+            self._restart()
+
+    def _restart(self) -> None:
+        self._restarts += 1
+        self._first = self._history.count
+        self._points.clear()
+        rng = np.random.RandomState(self._derived_seed())
+        self._cloud = self._make_cloud(rng.uniform(size=len(self._axes)), self._derived_seed())
+
+    def _first_mean(self) -> Point:
+        if self._options.x0 is not None:
+            return np.full(len(self._axes), self._options.x0)
+        return (np.array([axis.first for axis in self._axes]) - self._low) / (self._high - self._low)
+
+    def _derived_seed(self) -> int:
+        return int(np.random.SeedSequence([self._seed, self._restarts]).generate_state(1)[0])
+
+
+def recombined(places: NDArray[np.float64]) -> Point:
+    """The mean of the better half of ranked points, weighted as Ros and Hansen 2008 do: ln(μ + 1) - ln i.
+
+    Warm starts that estimate a covariance as well (Nomura et al. 2021) need more points than there are
+    parents: measured on a handful they were worse than this.
+    """
+    mu = (len(places) + 1) // 2
+    weights = math.log(mu + 1) - np.log(np.arange(1, mu + 1))
+    return np.array(weights @ places[:mu] / weights.sum(), dtype=np.float64)
+
+
+def _spends(cloud: Cloud, solutions: list[tuple[Point, float]]) -> bool:
+    """Tell a generation, and say whether the cloud can learn no more."""
+    try:
+        with np.errstate(all="ignore"):  # a collapsed cloud divides by zero; what is not finite is spent
+            cloud.tell(solutions)
+            return not np.all(np.isfinite(cloud.mean)) or bool(cloud.should_stop())
+    except np.linalg.LinAlgError:  # a covariance with NaN or inf has no eigenvalues
+        return True
+
+
+def _check_settings(settings: CloudSettings) -> None:
+    x0, sigma, population = settings.x0, settings.sigma, settings.population
+    require("x0", x0, "0 to 1", holds=x0 is None or 0 <= x0 <= 1)
+    require("sigma", sigma, "more than 0, at most 1", holds=0 < sigma <= 1)
+    enough = population is None or population >= SMALLEST_POPULATION
+    require("population", population, f"{SMALLEST_POPULATION} or more", holds=enough)

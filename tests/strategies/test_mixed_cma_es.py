@@ -1,0 +1,198 @@
+"""Mixed CMA-ES: the contract on every combination of kinds, known optima, and the library's weak points."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cmaes import CatCMAwM
+
+from kingyo.strategies import build
+from kingyo.strategies.mixed_cma_es import MixedCmaEs
+from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
+from kingyo.types import Axis, Genome, InformedStrategy, Strategy, Trial
+from tests.strategies.problems import Knapsack, best, floats, rotated_ellipsoid, sphere, work
+
+Settings = MixedCmaEs.Settings
+METHODS = Axis(name="methods", low=0, high=4, kind="categorical", choices=tuple("abcde"))
+RECIPE = (
+    Axis(name="weight", low=0, high=1),
+    Axis(name="layers", low=0, high=30, kind="int"),
+    Axis(name="used", low=0, high=1, kind="binary"),
+    METHODS,
+)
+KINDS = [
+    tuple(axis for axis in MIXED_AXES if axis.kind in kinds)
+    for size in range(1, 5)
+    for kinds in itertools.combinations(("float", "int", "binary", "categorical"), size)
+]
+
+
+class TestMixedCmaEs(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("mixed-cma-es", axes, seed, {})
+
+
+class TestMixedCmaEsFromTheBounds(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("mixed-cma-es", axes, seed, {"x0": 0.0, "sigma": 0.5, "population": 5})
+
+
+class TestMixedCmaEsOnFloats(StrategyContract):
+    axes = FLOAT_AXES
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("mixed-cma-es", axes, seed, {})
+
+
+class TestMixedCmaEsOnCategories(StrategyContract):
+    axes = (METHODS, *MIXED_AXES[3:])
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("mixed-cma-es", axes, seed, {"warm_start": False})
+
+
+class TestMixedCmaEsOnOneInt(StrategyContract):
+    axes = (Axis(name="layers", low=-3, high=40, kind="int", start=40),)
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("mixed-cma-es", axes, seed, {})
+
+
+def recipe(genome: Genome) -> float:
+    """4 for a weight of 0.3, 17 layers, used, by the method c."""
+    weight, layers, used, method = genome
+    return 4 - (weight - 0.3) ** 2 - abs(layers - 17) / 30 - (1 - used) - (method != 2)
+
+
+@pytest.mark.parametrize("axes", KINDS, ids=lambda axes: "+".join(dict.fromkeys(axis.kind for axis in axes)))
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_every_combination_of_kinds(axes: tuple[Axis, ...], noise: float) -> None:
+    """The best is high on every axis; with noise, on a plateau and among failures it goes on as well."""
+    chance = random.Random(0)
+
+    def score(genome: Genome) -> float:
+        places = [(gene - axis.low) / (axis.high - axis.low) for axis, gene in zip(axes, genome, strict=True)]
+        return sum(places) / len(places) + noise * chance.random()
+
+    log = work(build("mixed-cma-es", axes, 0, {}), score, 400)
+    assert noise or max(s for _, s in log if s is not None) > 0.999
+    for trial in work(build("mixed-cma-es", axes, 0, {}), lambda _: None, 400)[-1:]:
+        assert len(trial[0].genome) == len(axes)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_recipe_with_a_known_optimum(seed: int) -> None:
+    found = best("mixed-cma-es", RECIPE, recipe, 400, seed)
+    assert found > 3.99999
+    assert found > best("random", RECIPE, recipe, 400, seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_subset_of_sources_with_a_method_and_weights(seed: int) -> None:
+    """Eight sources of which three are useful, a weight for each, and a method that hides the rest."""
+    axes = (
+        *(Axis(name=f"use/{i}", low=0, high=1, kind="binary") for i in range(8)),
+        *(Axis(name=f"weight/{i}", low=0, high=1) for i in range(8)),
+        METHODS,
+    )
+
+    def score(genome: Genome) -> float:
+        used, weights, method = genome[:8], genome[8:16], genome[16]
+        gain = sum(
+            use * (1 - (w - 0.6) ** 2 if i in (1, 4, 6) else -w - 0.1)
+            for i, (use, w) in enumerate(zip(used, weights, strict=True))
+        )
+        return gain - (method != 3)
+
+    mixed, ga, control = (best(name, axes, score, 1500, seed) for name in ("mixed-cma-es", "ga", "random"))
+    assert mixed > 2.999
+    assert mixed > control and mixed > ga - 0.01
+
+
+@pytest.mark.parametrize("instance", [0, 1])
+def test_knapsack(instance: int) -> None:
+    knapsack = Knapsack.random(16, instance)
+    found = [best("mixed-cma-es", knapsack.axes, knapsack.score, 2000, seed) for seed in range(5)]
+    control = [best("random", knapsack.axes, knapsack.score, 2000, seed) for seed in range(5)]
+    assert min(found) > max(control)
+    assert statistics.median(found) == knapsack.optimum
+
+
+def test_on_floats_it_is_as_good_as_cma_es() -> None:
+    for seed in range(3):
+        assert best("mixed-cma-es", floats(6), sphere, 300, seed) > -0.001
+        assert best("mixed-cma-es", floats(6), rotated_ellipsoid(6), 1500, seed) > -1e-6
+
+
+def test_an_int_that_starts_on_its_bound_can_leave_it() -> None:
+    axes = tuple(Axis(name=f"i{i}", low=0, high=2, kind="int", start=0) for i in range(4))
+    trials = build("mixed-cma-es", axes, 0, {"sigma": 0.01}).ask(200)
+    assert {gene for trial in trials for gene in trial.genome} >= {0.0, 1.0}
+    assert best("mixed-cma-es", axes, sum, 200, 0) == 8
+
+
+def test_categories_begin_equally_likely_whatever_is_known() -> None:
+    strategy = build("mixed-cma-es", RECIPE, 0, {})
+    assert isinstance(strategy, InformedStrategy)
+    points = [(0.2, 10.0, 1.0, 1.0), (0.9, 30.0, 0.0, 1.0)]
+    strategy.learn([scored(Trial(number=-1 - i, genome=g), recipe(g)) for i, g in enumerate(points)])
+    genomes = np.array([trial.genome for trial in strategy.ask(4000)])
+    assert genomes[:, :2].mean(axis=0) == pytest.approx([0.25, 10], abs=0.5)
+    assert genomes[:, 2].mean() == pytest.approx(0.5, abs=0.05)
+    assert np.bincount(genomes[:, 3].astype(int)) / 4000 == pytest.approx([0.2] * 5, abs=0.03)
+
+
+def test_categories_that_find_no_better_start_again() -> None:
+    """A trap: the best is alone, far from where everything else leads; without restarts nobody comes back."""
+    axes = tuple(Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(6))
+    log = [trial.genome for trial, _ in work(build("mixed-cma-es", axes, 0, {}), sum, 3000)]
+    shares = [np.mean(log[start : start + 90]) for start in range(0, 3000, 90)]
+    settled = next(i for i, share in enumerate(shares) if share > 0.9)
+    assert min(shares[settled:]) < 0.85
+
+
+def test_the_librarys_rounding_is_ours() -> None:
+    """What it believes that it drew is what we asked for."""
+    values = list(np.linspace(0, 1, 8))
+    library = CatCMAwM(z_space=[values], mean=np.array([0.4]), sigma=0.5, seed=0)
+    axis = Axis(name="layers", low=-2, high=5, kind="int")
+    strategy = MixedCmaEs([axis], 0, Settings())
+    for place in np.round(np.linspace(-0.4, 1.4, 1001), 6):
+        ours = strategy._genome(np.array([place]))
+        theirs = values.index(float(library._discretization(np.array([place]))[0])) - 2
+        assert ours == (theirs,)
+
+
+ANOTHER_PROCESS = """
+from tests.strategies.problems import work
+from tests.strategies.test_mixed_cma_es import RECIPE, recipe
+from tests.strategies.problems import floats
+from kingyo.strategies import build
+axes = (*floats(20), *RECIPE)
+log = work(build("mixed-cma-es", axes, 0, {}), lambda g: recipe(g[20:]) - sum(x * x for x in g[:20]), 300)
+print([trial.genome for trial, _ in log])
+"""
+
+
+def test_another_kind_of_processor_asks_the_same() -> None:
+    """OpenBLAS computes as on older processors, which every x86-64 can; elsewhere this shows less."""
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", ANOTHER_PROCESS],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, **core},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for core in ({}, {"OPENBLAS_CORETYPE": "Prescott"}, {"OPENBLAS_CORETYPE": "Nehalem"})
+    ]
+    assert len(set(results)) == 1
