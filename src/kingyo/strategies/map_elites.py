@@ -98,10 +98,8 @@ class MapElites(Illumination):
         one, two = self._rng.choice(self._members), self._rng.choice(self._members)
         settings, rng = self._settings, self._rng
         genome = variation.towards(self._axes, one.genome, two.genome, settings.line_step, rng)
-        return variation.mutated(self._axes, genome, settings.mutation_step, self._mutation_rate, rng), (
-            one,
-            two,
-        )
+        genome = variation.mutated(self._axes, genome, settings.mutation_step, self._mutation_rate, rng)
+        return genome, (one, two)
 
 
 STRATEGIES.register("map-elites")(MapElites)
