@@ -1,4 +1,4 @@
-"""Fronts, crowding, hypervolume and knee, against their definitions and against pymoo where it is installed."""
+"""Fronts, crowding, hypervolume and knee, against their definitions and, where it is there, pymoo."""
 
 from __future__ import annotations
 

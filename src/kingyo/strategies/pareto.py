@@ -20,7 +20,7 @@ Indices = NDArray[np.intp]
 
 
 def ranks(points: ArrayLike, most: int | None = None) -> Indices:
-    """The number of each point's front: 0 for those that nobody dominates, 1 for those dominated by them only.
+    """Number of each point's front: 0 for those that nobody dominates, 1 for those dominated by these only.
 
     Args:
         points: n × m, larger better.
@@ -101,6 +101,8 @@ def hypervolume(points: ArrayLike, reference: Sequence[float]) -> float:
         KingyoError: another number of objectives, or points that are no table of finite numbers.
     """
     table = _table(points)
+    if not len(table):
+        return 0.0
     worst = np.asarray(reference, dtype=np.float64)
     m = table.shape[1]
     remedy = "Give a reference for each of one to three objectives."
@@ -136,7 +138,7 @@ def knee(points: ArrayLike) -> int:
     if not varies.any():
         return int(members[0])
     scaled = (table[members][:, varies] - low[varies]) / (high - low)[varies]
-    distance = np.round(scaled @ _normal(scaled), 12)  # else rounding decides between equals
+    distance: Floats = np.round(scaled @ _normal(scaled), 12)  # else rounding decides between equals
     return int(members[np.lexsort((-np.round(scaled.min(axis=1), 12), -distance))[0]])
 
 
@@ -206,7 +208,7 @@ class _Front:
 
 
 def _volume(points: Floats) -> float:
-    """Sweep down the last objective; between two points, the area of the staircase so far times the height."""
+    """Sweep down the last objective; between two points, the staircase so far times the height."""
     xs: list[float] = []  # the staircase: x ascending, y descending
     ys: list[float] = []
     area = volume = 0.0
