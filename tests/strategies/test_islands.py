@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -157,13 +156,21 @@ def test_islands_of_nsga2_find_a_front() -> None:
 
 
 def trap(genome: Genome) -> float:
-    """Deceptive traps of four bits each (Deb and Goldberg 1993): what one bit gains leads away from the best."""
+    """Deceptive traps of four bits each (Deb and Goldberg 1993): every bit gained leads away."""
     blocks = [sum(genome[i : i + 4]) for i in range(0, len(genome), 4)]
     return sum(4 if ones == 4 else 3 - ones for ones in blocks)
 
 
-def rastrigin(genome: Genome) -> float:
-    return -sum(10 + (10 * x - 6) ** 2 - 10 * math.cos(2 * math.pi * (10 * x - 6)) for x in genome)
+@pytest.mark.slow
+def test_islands_solve_a_deceptive_problem_more_often_than_one_population_of_their_size() -> None:
+    axes = [Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(16)]
+    apart = {"settings": {"population": 10}, "islands": 4}
+    together = {"population": 40}
+    solved = [
+        sum(best(name, axes, trap, 2000, seed, options) == 16 for seed in range(40))
+        for name, options in (("islands", apart), ("ga", together))
+    ]
+    assert solved[0] > solved[1], solved
 
 
 @pytest.mark.parametrize(

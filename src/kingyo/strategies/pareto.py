@@ -138,8 +138,10 @@ def knee(points: ArrayLike) -> int:
     if not varies.any():
         return int(members[0])
     scaled = (table[members][:, varies] - low[varies]) / (high - low)[varies]
-    distance: Floats = np.round(scaled @ _normal(scaled), 12)  # else rounding decides between equals
-    return int(members[np.lexsort((-np.round(scaled.min(axis=1), 12), -distance))[0]])
+    # Rounded, else the last bit decides between equals.
+    distance: Floats = (scaled @ _normal(scaled)).round(12)
+    worst: Floats = scaled.min(axis=1).round(12)
+    return int(members[np.lexsort((-worst, -distance))[0]])
 
 
 def _normal(scaled: Floats) -> Floats:
