@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.strategies import build, variation
+from kingyo.strategies import build, sbx
 from kingyo.strategies.nsga2 import Nsga2
 from kingyo.strategies.pareto import front, hypervolume
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
@@ -207,17 +207,17 @@ def test_crossover_keeps_the_middle_and_the_bounds() -> None:
     """Away from the bounds SBX is symmetric: the children have the mean of the parents."""
     rng, axes = Random(0), floats(1, low=-1000, high=1000)
     for _ in range(300):
-        (a,), (b,) = variation.cross(axes, (1.0,), (2.0,), 20.0, rng)
+        (a,), (b,) = sbx.cross(axes, (1.0,), (2.0,), 20.0, rng)
         assert a + b == pytest.approx(3.0, abs=1e-6)
     for _ in range(300):
-        for (gene,) in variation.cross(floats(1), (0.0,), (1.0,), 2.0, rng):
+        for (gene,) in sbx.cross(floats(1), (0.0,), (1.0,), 2.0, rng):
             assert 0 <= gene <= 1
 
 
 def test_a_larger_index_keeps_children_nearer() -> None:
     def spread(eta: float) -> float:
         rng, axis = Random(0), floats(1)[0]
-        return statistics.mean(abs(variation.mutate(axis, 0.5, eta, rng) - 0.5) for _ in range(2000))
+        return statistics.mean(abs(sbx.mutate(axis, 0.5, eta, rng) - 0.5) for _ in range(2000))
 
     # E|δ| of polynomial mutation is about 1 / (η + 2).
     assert spread(20.0) == pytest.approx(1 / 22, rel=0.1)
@@ -229,7 +229,7 @@ def test_a_mutation_changes_every_kind_of_gene() -> None:
     for axis in MIXED_AXES:
         for _ in range(200):
             value = axis.low if axis.kind != "float" else axis.first
-            gene = variation.mutate(axis, float(value), 20.0, rng)
+            gene = sbx.mutate(axis, float(value), 20.0, rng)
             assert gene != value and axis.low <= gene <= axis.high
             assert axis.kind == "float" or gene.is_integer()
 

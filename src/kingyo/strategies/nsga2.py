@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from kingyo.strategies import STRATEGIES, genes, pareto, selection, variation
+from kingyo.strategies import STRATEGIES, genes, pareto, sbx, selection
 from kingyo.strategies.checks import check_search, require
 from kingyo.strategies.history import History, Told, check_count
 from kingyo.strategies.welcome import strangers
@@ -134,7 +134,7 @@ class Nsga2:
             return self._mutated(parent.genome), self._named(parent)
         one, two = selection.pick_pair(self._fitness, TOURNAMENT, self._rng)
         a, b = self._parents[one], self._parents[two]
-        first, second = variation.cross(self._axes, a.genome, b.genome, self._settings.eta_c, self._rng)
+        first, second = sbx.cross(self._axes, a.genome, b.genome, self._settings.eta_c, self._rng)
         self._unborn = self._mutated(second), self._named(a, b)
         return self._mutated(first), self._named(a, b)
 
@@ -143,7 +143,7 @@ class Nsga2:
 
     def _mutated(self, genome: Genome) -> Genome:
         return tuple(
-            variation.mutate(axis, gene, self._settings.eta_m, self._rng)
+            sbx.mutate(axis, gene, self._settings.eta_m, self._rng)
             if self._rng.random() < self._mutation_rate
             else gene
             for axis, gene in zip(self._axes, genome, strict=True)
@@ -154,7 +154,7 @@ class Nsga2:
             if genome not in self._seen:
                 break
             place = self._rng.randrange(len(genome))
-            gene = variation.mutate(self._axes[place], genome[place], self._settings.eta_m, self._rng)
+            gene = sbx.mutate(self._axes[place], genome[place], self._settings.eta_m, self._rng)
             genome = (*genome[:place], gene, *genome[place + 1 :])
         return genome
 
