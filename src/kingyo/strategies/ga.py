@@ -19,6 +19,7 @@ from typing import Literal
 from kingyo.strategies import STRATEGIES, genes, selection
 from kingyo.strategies.checks import check_search, require
 from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.welcome import strangers
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 SMALLEST_MUTATION_RATE = 0.01
@@ -27,7 +28,7 @@ NOVELTY_ATTEMPTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
-    """A told trial that may have children."""
+    """A trial, or a point from elsewhere, that may have children."""
 
     number: int
     genome: Genome
@@ -86,6 +87,8 @@ class GeneticAlgorithm:
         self._rng = Random(seed)
         self._history = History()
         self._seen: set[Genome] = set()
+        self._known: set[int] = set()
+        self._guests: list[Told] = []
         self._elites: list[Parent] = []
         self._parents: list[Parent] = []
         self._mutation_rate = (
@@ -117,13 +120,25 @@ class GeneticAlgorithm:
         """Learn how trials ended; a generation turns at the next ask."""
         self._history.tell(outcomes)
 
+    def learn(self, known: Sequence[Outcome]) -> None:
+        """Take in what was measured before: it joins the first parents, but is nobody's parent by name."""
+        self.welcome(known)
+        self._known = {outcome.trial.number for outcome in known}
+
+    def welcome(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in what others measured: it joins the parents when the next generation is complete."""
+        told = strangers(outcomes, len(self._axes))
+        self._guests += told
+        self._seen.update(each.genome for each in told)
+
     def _turn(self, generation: Sequence[Told]) -> None:
-        """Next generation: its members and the best ever are the parents from now on."""
+        """Next generation: its members, guests and the best ever are the parents from now on."""
         born = [
             Parent(number=told.number, genome=told.genome, score=told.score)
-            for told in generation
+            for told in [*self._guests, *generation]
             if told.score is not None
         ]
+        self._guests = []
         ranked = sorted([*self._elites, *born], key=lambda parent: (-parent.score, parent.number))
         self._elites = ranked[: self._settings.elites]
         older = [elite for elite in self._elites if elite not in born]
@@ -145,10 +160,13 @@ class GeneticAlgorithm:
         scores = [parent.score for parent in self._parents]
         if len(scores) < 2 or self._rng.random() >= self._settings.crossover_rate:
             parent = self._parents[self._select(scores, self._rng)]
-            return self._mutated(parent.genome), (parent.number,)
+            return self._mutated(parent.genome), self._named(parent)
         one, two = selection.pick_pair(scores, self._select, self._rng)
         a, b = self._parents[one], self._parents[two]
-        return self._mutated(cross(a.genome, b.genome, self._rng)), (a.number, b.number)
+        return self._mutated(cross(a.genome, b.genome, self._rng)), self._named(a, b)
+
+    def _named(self, *parents: Parent) -> tuple[int, ...]:
+        return tuple(parent.number for parent in parents if parent.number not in self._known)
 
     def _mutated(self, genome: Genome) -> Genome:
         return tuple(

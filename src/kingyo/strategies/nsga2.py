@@ -1,0 +1,192 @@
+"""NSGA-II: several objectives at once, towards the whole front of best compromises.
+
+    parents     the best of parents and children together: by front, then where it is least crowded  (μ + λ)
+    child       two winners of tournaments by the same order; SBX, then polynomial mutation
+
+Deb, Pratap, Agarwal and Meyarivan 2002 (A fast and elitist multiobjective genetic algorithm: NSGA-II). As
+in ``ga``, a generation is complete when ``population`` outcomes are in, whichever trials they belong to. With
+one objective the fronts are the ranks of the scores: an elitist genetic algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from kingyo.strategies import STRATEGIES, genes, pareto, sbx, selection
+from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.welcome import strangers
+from kingyo.types import Axis, Genome, Outcome, Trial
+
+NOVELTY_ATTEMPTS = 20
+TOURNAMENT = selection.tournament(2)
+
+
+class Nsga2:
+    """NSGA-II, the genetic algorithm for several objectives, for axes of every kind.
+
+    A trial has two parents after crossover, one when it is only a mutant, none in the first population. A
+    child that repeats an earlier genome is mutated on, one random gene at a time, until it is new (20
+    attempts; a small space may be used up). Failures have no children.
+
+    Args:
+        axes: the space.
+        seed: 0 or more.
+        settings: see ``Settings``.
+
+    Raises:
+        KingyoError: axes or settings that make no sense, each named.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Options of NSGA-II; the defaults are the paper's but for the population, which was 100."""
+
+        population: int = field(default=40, metadata={"doc": "trials per generation, and how many parents"})
+        crossover_rate: float = field(
+            default=0.9, metadata={"doc": "share of children with two parents; the others are mutants of one"}
+        )
+        eta_c: float = field(
+            default=20.0, metadata={"doc": "index of the crossover; larger keeps children nearer to parents"}
+        )
+        mutation_rate: float | None = field(
+            default=None, metadata={"doc": "probability per gene; default 1 / number of genes"}
+        )
+        eta_m: float = field(
+            default=20.0, metadata={"doc": "index of the mutation; larger makes smaller steps"}
+        )
+
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
+        self._axes = check_search(axes, seed)
+        _check_settings(settings)
+        self._settings = settings
+        self._rng = Random(seed)
+        self._history = History()
+        self._n_objectives: int | None = None
+        self._seen: set[Genome] = set()
+        self._known: set[int] = set()
+        self._guests: list[Told] = []
+        self._parents: list[Told] = []  # the best first
+        self._fitness: list[float] = []  # of each parent: larger is better in the crowded-comparison order
+        self._unborn: tuple[Genome, tuple[int, ...]] | None = None  # a pair's second child
+        rate = settings.mutation_rate
+        self._mutation_rate = 1 / len(self._axes) if rate is None else rate
+
+    @property
+    def batch(self) -> int:
+        """The size of a generation."""
+        return self._settings.population
+
+    def ask(self, n: int) -> list[Trial]:
+        """Propose n trials: the first population at random, then children."""
+        check_count(n)
+        if n == 0:
+            return []
+        while generation := self._history.take(self._settings.population):
+            self._turn(generation)
+        return [self._propose() for _ in range(n)]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Learn how trials ended; a generation turns at the next ask."""
+        n_objectives = count_objectives(outcomes, self._n_objectives)
+        self._history.tell(outcomes)
+        self._n_objectives = n_objectives
+
+    def learn(self, known: Sequence[Outcome]) -> None:
+        """Take in what was measured before: it competes with the first population, but has no name."""
+        self.welcome(known)
+        self._known = {outcome.trial.number for outcome in known}
+
+    def welcome(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in what others measured: it competes for a place among the parents at the next generation."""
+        told = strangers(outcomes, len(self._axes))
+        self._n_objectives = count_objectives(outcomes, self._n_objectives)
+        self._guests += told
+        self._seen.update(each.genome for each in told)
+
+    def _turn(self, generation: Sequence[Told]) -> None:
+        """The best of parents, children and guests are the parents from now on (the paper, section III-C)."""
+        born = [told for told in generation if told.score is not None]
+        # Among equals the younger stays, so that a population on a plateau moves on.
+        pool = sorted([*self._guests, *self._parents, *born], key=lambda told: -told.number)
+        if not pool:
+            return
+        order, classes = pareto.best_first([told.objectives for told in pool])
+        kept = order[: self._settings.population]
+        self._guests, self._unborn = [], None
+        self._parents = [pool[index] for index in kept]
+        self._fitness = [-float(classes[index]) for index in kept]
+
+    def _propose(self) -> Trial:
+        genome, parents = self._child() if self._parents else (genes.random_point(self._axes, self._rng), ())
+        genome = self._renewed(genome)
+        self._seen.add(genome)
+        return self._history.ask(genome, parents)
+
+    def _child(self) -> tuple[Genome, tuple[int, ...]]:
+        if self._unborn is not None:
+            child, self._unborn = self._unborn, None
+            return child
+        if len(self._parents) < 2 or self._rng.random() >= self._settings.crossover_rate:
+            parent = self._parents[TOURNAMENT(self._fitness, self._rng)]
+            return self._mutated(parent.genome), self._named(parent)
+        one, two = selection.pick_pair(self._fitness, TOURNAMENT, self._rng)
+        a, b = self._parents[one], self._parents[two]
+        first, second = sbx.cross(self._axes, a.genome, b.genome, self._settings.eta_c, self._rng)
+        self._unborn = self._mutated(second), self._named(a, b)
+        return self._mutated(first), self._named(a, b)
+
+    def _named(self, *parents: Told) -> tuple[int, ...]:
+        return tuple(parent.number for parent in parents if parent.number not in self._known)
+
+    def _mutated(self, genome: Genome) -> Genome:
+        return tuple(
+            sbx.mutate(axis, gene, self._settings.eta_m, self._rng)
+            if self._rng.random() < self._mutation_rate
+            else gene
+            for axis, gene in zip(self._axes, genome, strict=True)
+        )
+
+    def _renewed(self, genome: Genome) -> Genome:
+        for _ in range(NOVELTY_ATTEMPTS):
+            if genome not in self._seen:
+                break
+            place = self._rng.randrange(len(genome))
+            gene = sbx.mutate(self._axes[place], genome[place], self._settings.eta_m, self._rng)
+            genome = (*genome[:place], gene, *genome[place + 1 :])
+        return genome
+
+
+def count_objectives(outcomes: Sequence[Outcome], before: int | None) -> int | None:
+    """How many objectives outcomes have, given how many they had before; None while all failed.
+
+    Raises:
+        KingyoError: an outcome has another number than those before it.
+    """
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            continue
+        count = len(outcome.objectives) or 1
+        before = before or count
+        require(
+            f"outcome of trial {outcome.trial.number}",
+            count,
+            f"{before} objectives, as those before it",
+            holds=count == before,
+            remedy="Measure every trial of a search by the same objectives.",
+        )
+    return before
+
+
+def _check_settings(settings: Nsga2.Settings) -> None:
+    require("population", settings.population, "2 or more", holds=settings.population >= 2)
+    rates = {"crossover_rate": settings.crossover_rate, "mutation_rate": settings.mutation_rate}
+    for name, rate in rates.items():
+        require(name, rate, "0 to 1", holds=rate is None or 0 <= rate <= 1)
+    for name, eta in {"eta_c": settings.eta_c, "eta_m": settings.eta_m}.items():
+        require(name, eta, "0 or more", holds=eta >= 0)
+
+
+STRATEGIES.register("nsga2")(Nsga2)
