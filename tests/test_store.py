@@ -160,7 +160,8 @@ def test_a_run_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None
                 (2, 'main', 1, 0, NULL, '[0.25]', '[]', '{}', 'b', 0),
                 (3, 'main', 2, 1, NULL, '[0.75]', '[]', '{}', 'c', 0),
                 (4, 'main', 3, 1, NULL, '[0.875]', '[]', '{}', 'd', 0);
-            INSERT INTO evaluations VALUES (1, 'fit', NULL, 1, 2, 0, NULL), (2, 'fit', 'crash', 1, 0, 0, NULL),
+            INSERT INTO evaluations VALUES (1, 'fit', NULL, 1, 2, 0, NULL),
+                (2, 'fit', 'crash', 1, 0, 0, NULL),
                 (3, 'fit', NULL, 1, 2, 0, NULL);
             INSERT INTO item_scores VALUES (1, 'fit', 'i0', 1, 'x'), (1, 'fit', 'i1', 0, 'y'),
                 (3, 'fit', 'i0', 1, 'x'), (3, 'fit', 'i1', 1, 'y');

@@ -170,6 +170,20 @@ class InformedStrategy(Strategy, Protocol):
 
 
 @runtime_checkable
+class Welcoming(Strategy, Protocol):
+    """A strategy that can go on with what others measured."""
+
+    def welcome(self, outcomes: Sequence[Outcome]) -> None:
+        """Take in points that it never asked for, at any time; in what order they are given does not matter.
+
+        Their trials have numbers below 0, each of them used once, by known points (``learn``) or by migrants.
+        A child of one names it as its parent by this number: whoever brought it knows who it is. (Known
+        points are nobody's parents, as ever.) Failures are ignored.
+        """
+        ...
+
+
+@runtime_checkable
 class LanguageModel(Protocol):
     """What a task needs of a live model."""
 

@@ -10,9 +10,8 @@ from kingyo.errors import KingyoError
 from kingyo.strategies import build
 from kingyo.strategies.islands import Islands
 from kingyo.strategies.pareto import hypervolume
-from kingyo.strategies.welcome import Welcoming
 from kingyo.testing.strategies import FLOAT_AXES, StrategyContract, failed, scored
-from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
+from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial, Welcoming
 from tests.strategies.problems import best, floats, sphere, work
 
 SMALL = {"strategy": "ga", "settings": {"population": 4}, "islands": 3, "migration_every": 1}

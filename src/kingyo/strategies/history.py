@@ -100,6 +100,10 @@ class History:
             return []
         return [self._fresh.pop(number) for number in sorted(self._fresh)[:n]]
 
+    def take_all(self) -> list[Told]:
+        """Hand over all outcomes not yet taken, in the order of their numbers. Call it from ``ask``."""
+        return self.take(len(self._fresh)) if self._fresh else []
+
     def _check(self, outcome: Outcome) -> None:
         number = outcome.trial.number
         where = f"outcome of trial {number}"

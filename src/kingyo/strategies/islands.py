@@ -20,8 +20,7 @@ from kingyo.strategies import STRATEGIES, build, pareto
 from kingyo.strategies.checks import check_search, require
 from kingyo.strategies.history import History, Told, check_count
 from kingyo.strategies.nsga2 import count_objectives
-from kingyo.strategies.welcome import Welcoming
-from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
+from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial, Welcoming
 
 
 class Islands:

@@ -7,25 +7,10 @@ in by a door of its own, under a number that no trial of the host can have.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 from kingyo.strategies.checks import require
 from kingyo.strategies.history import Told
-from kingyo.types import Outcome, Strategy
-
-
-@runtime_checkable
-class Welcoming(Strategy, Protocol):
-    """A strategy that can go on with what others measured."""
-
-    def welcome(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in points that it never asked for, at any time; in what order they are given does not matter.
-
-        Their trials have numbers below 0, each of them used once, by known points (``learn``) or by migrants.
-        A child of one names it as its parent by this number: whoever brought it knows who it is. (Known
-        points are nobody's parents, as ever.) Failures are ignored.
-        """
-        ...
+from kingyo.types import Outcome
 
 
 def strangers(outcomes: Sequence[Outcome], n_axes: int) -> list[Told]:

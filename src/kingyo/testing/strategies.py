@@ -225,10 +225,10 @@ class StrategyContract:
     def test_known_points_are_learned(self) -> None:
         """A strategy that can learn what was measured before asks the same whenever it learns the same."""
         points = tuple(trial.genome for trial in self.make(self.axes, 9).ask(3))
-        known = [
-            scored(Trial(number=-1 - index, genome=genome), self.score(genome))
-            for index, genome in enumerate(points)
+        measured = [
+            self.evaluate(Trial(number=-1 - index, genome=genome)) for index, genome in enumerate(points)
         ]
+        known = [outcome for outcome in measured if outcome.failure is None]
 
         def informed() -> Strategy:
             strategy = self.make(self.axes, 0)

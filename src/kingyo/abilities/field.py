@@ -1,0 +1,228 @@
+"""A Gaussian process of ability over points, seen through single items.
+
+    θ(x) = μ + f(x),   f ~ GP(0, v · k),   P(item j is solved at x) = σ(θ(x) − d_j),   d_j ~ N(0, δ²)
+
+k is Matérn's with ν = 5/2 and one length per axis. The posterior of f at the points is Laplace's
+approximation (Rasmussen & Williams 2006, algorithms 3.1 and 3.2, with as many Bernoulli terms per point as it
+has scores); difficulties and μ are maximum a posteriori, in turn with it; lengths and v maximise the
+approximate marginal likelihood times a log-normal prior, by steps along one axis at a time. A trial with few
+scores so borrows from its neighbours, and a hard item excuses whoever met it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.abilities.rasch import DIFFICULTY_SPREAD, LARGEST_STEP, sigmoid
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+NEWTON_STEPS = 30
+PRECISION = 1e-5  # of f, in logits
+JITTER = 1e-6  # on the diagonal, as a share of v
+DAMPED = 1e-9  # least information of a point
+MEAN_SPREAD = 3.0  # of μ, in logits
+USUAL_LENGTH, LENGTH_SPREAD = (
+    0.35,
+    0.6,
+)  # median, times the root of the number of axes; and spread of its logarithm
+USUAL_VARIANCE, VARIANCE_SPREAD = 4.0, 1.0
+STEP = 1.6  # factor by which a length or v is tried to change
+SWEEPS = 2  # over all axes, each time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What is known of n points.
+
+    Attributes:
+        points: n × axes, in the unit box.
+        scores: n × items in [0, 1]; what stands in a gap does not count.
+        seen: n × items, where there are scores.
+        crashes: n, pseudo-scores of 0 on an item of difficulty 0, for points that failed.
+    """
+
+    points: Matrix
+    scores: Matrix
+    seen: Matrix
+    crashes: Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What the process is believed to be before the scores.
+
+    Attributes:
+        lengths: of each axis, in units of the box.
+        variance: v, in squared logits.
+        mean: μ, in logits.
+        difficulty: d of each item, in logits.
+    """
+
+    lengths: Vector
+    variance: float
+    mean: float
+    difficulty: Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """The posterior. Abilities are in logits; an item of difficulty 0 is solved with chance σ(ability)."""
+
+    prior: Prior
+    points: Matrix
+    ability: Vector
+    alpha: Vector
+    root: Vector
+    lower: Matrix
+    evidence: float
+
+    def predict(self, points: Matrix) -> Vector:
+        """Return the mean ability at points (m × axes)."""
+        return self.prior.mean + _kernel(points, self.points, self.prior) @ self.alpha
+
+    def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
+        """Draw n functions from the posterior at points (m × axes): n × m abilities, jointly."""
+        across = _kernel(points, self.points, self.prior)
+        half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        covariance = _kernel(points, points, self.prior) - half.T @ half
+        covariance[np.diag_indices_from(covariance)] += 1e-4 * self.prior.variance
+        shape = np.linalg.cholesky(covariance)
+        mean = self.prior.mean + across @ self.alpha
+        return mean + rng.standard_normal((n, len(points))) @ shape.T
+
+
+def first_prior(n_axes: int, n_items: int) -> Prior:
+    """What to believe before any score."""
+    return Prior(
+        lengths=np.full(n_axes, USUAL_LENGTH * math.sqrt(n_axes)),
+        variance=USUAL_VARIANCE,
+        mean=0.0,
+        difficulty=np.zeros(n_items),
+    )
+
+
+def fit_field(known: Observed, prior: Prior, *, learn_shape: bool) -> Field:
+    """Return the posterior; difficulties and mean are learned anew, lengths and v if the shape is.
+
+    Args:
+        known: points and scores.
+        prior: where to start from: that of the fit before, or ``first_prior``.
+        learn_shape: whether lengths and v may change, which takes some Laplace fits per axis.
+    """
+    field = _laplace(known, prior)
+    for _ in range(2):
+        field = _laplace(known, _items_and_mean(known, field), field.ability - field.prior.mean)
+    if learn_shape:
+        field = _shaped(known, field)
+        field = _laplace(known, _items_and_mean(known, field), field.ability - field.prior.mean)
+    return field
+
+
+def _laplace(known: Observed, prior: Prior, start: Vector | None = None) -> Field:
+    """Newton's method on f (algorithm 3.1)."""
+    covariance = _kernel(known.points, known.points, prior)
+    covariance[np.diag_indices_from(covariance)] += JITTER * prior.variance
+    f = np.zeros(len(known.points)) if start is None else start
+    alpha, root, lower = np.zeros(0), np.zeros(0), np.zeros((0, 0))
+    for _ in range(NEWTON_STEPS):
+        slope, weight = _slope(known, prior, f)
+        root = np.sqrt(weight)
+        inner = np.eye(len(f)) + root[:, None] * covariance * root[None, :]
+        lower = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
+        b = weight * f + slope
+        alpha = b - root * np.linalg.solve(lower.T, np.linalg.solve(lower, root * (covariance @ b)))
+        step = covariance @ alpha - f
+        f = f + np.clip(step, -2 * LARGEST_STEP, 2 * LARGEST_STEP)
+        if np.abs(step).max(initial=0.0) < PRECISION:
+            break
+    evidence = _log_likelihood(known, prior, f) - 0.5 * float(alpha @ f) - float(np.log(np.diag(lower)).sum())
+    return Field(
+        prior=prior,
+        points=known.points,
+        ability=prior.mean + f,
+        alpha=alpha,
+        root=root,
+        lower=lower,
+        evidence=evidence + _log_prior(prior),
+    )
+
+
+def _slope(known: Observed, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
+    """First derivative and negative second derivative of the log-likelihood by f."""
+    chance = sigmoid(prior.mean + f[:, None] - prior.difficulty[None, :])
+    crash = sigmoid(prior.mean + f)
+    slope = ((known.scores - chance) * known.seen).sum(axis=1) - known.crashes * crash
+    weight = (chance * (1 - chance) * known.seen).sum(axis=1) + known.crashes * crash * (1 - crash)
+    return slope, weight + DAMPED
+
+
+def _log_likelihood(known: Observed, prior: Prior, f: Vector) -> float:
+    logit = prior.mean + f[:, None] - prior.difficulty[None, :]
+    terms = known.scores * -np.logaddexp(0, -logit) + (1 - known.scores) * -np.logaddexp(0, logit)
+    return float((terms * known.seen).sum() - (known.crashes * np.logaddexp(0, prior.mean + f)).sum())
+
+
+def _log_prior(prior: Prior) -> float:
+    usual = USUAL_LENGTH * math.sqrt(len(prior.lengths))
+    lengths = float(((np.log(prior.lengths / usual) / LENGTH_SPREAD) ** 2).sum())
+    variance = (math.log(prior.variance / USUAL_VARIANCE) / VARIANCE_SPREAD) ** 2
+    return -0.5 * (lengths + variance)
+
+
+def _items_and_mean(known: Observed, field: Field) -> Prior:
+    """Difficulties and mean, given the abilities: some Newton steps each."""
+    prior = field.prior
+    f, mean, difficulty = field.ability - prior.mean, prior.mean, prior.difficulty
+    for _ in range(8):
+        chance = sigmoid(mean + f[:, None] - difficulty[None, :])
+        rest = (known.scores - chance) * known.seen
+        weight = chance * (1 - chance) * known.seen
+        pull = -rest.sum(axis=0) - difficulty / DIFFICULTY_SPREAD**2
+        step = pull / (weight.sum(axis=0) + 1 / DIFFICULTY_SPREAD**2)
+        difficulty = difficulty + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
+        difficulty = difficulty - difficulty.sum() / max(1, len(difficulty))
+        pull = float(rest.sum()) - mean / MEAN_SPREAD**2
+        step = pull / (float(weight.sum()) + 1 / MEAN_SPREAD**2)
+        mean += min(max(step, -1.0), 1.0)
+    return replace(prior, mean=mean, difficulty=difficulty)
+
+
+def _shaped(known: Observed, field: Field) -> Field:
+    """Climb the evidence: v, then each length, one factor up or down at a time."""
+    for _ in range(SWEEPS):
+        before = field.evidence
+        for axis in range(-1, len(field.prior.lengths)):
+            field = _better_along(known, field, axis)
+        if field.evidence - before < 1e-3:
+            break
+    return field
+
+
+def _better_along(known: Observed, field: Field, axis: int) -> Field:
+    for factor in (STEP, 1 / STEP):
+        tried = _laplace(known, _changed(field.prior, axis, factor), field.ability - field.prior.mean)
+        if tried.evidence > field.evidence:
+            return tried
+    return field
+
+
+def _changed(prior: Prior, axis: int, factor: float) -> Prior:
+    if axis < 0:
+        return replace(prior, variance=prior.variance * factor**2)
+    lengths = prior.lengths.copy()
+    lengths[axis] *= factor
+    return replace(prior, lengths=lengths)
+
+
+def _kernel(a: Matrix, b: Matrix, prior: Prior) -> Matrix:
+    """Matérn, ν = 5/2 (Rasmussen & Williams 2006, equation 4.17), times v."""
+    x, y = a / prior.lengths, b / prior.lengths
+    square = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1)[None, :] - 2 * x @ y.T
+    r = np.sqrt(5 * np.maximum(square, 0.0))
+    return prior.variance * (1 + r + r**2 / 3) * np.exp(-r)

@@ -1,0 +1,195 @@
+"""Bayesian search through single items: where a few items per candidate go a long way.
+
+A Gaussian process of ability over the space (``kingyo.abilities.field``) pools all item scores of all trials:
+how hard each item is, and how able the neighbours are. So a candidate needs a handful of items, and the best
+point is one that its neighbourhood vouches for, not the luckiest of many.
+
+    ask     the point of the highest posterior mean; the others by Thompson sampling: each is the best of a
+            pool of points under one function drawn from the posterior (Thompson 1933; Kandasamy et al. 2018)
+    tell    the item scores; what an estimate says of the items that were not scored is not used
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.abilities.field import Field, Observed, first_prior, fit_field
+from kingyo.strategies import STRATEGIES, genes
+from kingyo.strategies.box import Box
+from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.history import History, Told, check_count
+from kingyo.types import Axis, Outcome, Trial
+
+Matrix = NDArray[np.float64]
+
+REFITS = 1.3  # the shape of the process is learned anew when there are so many times the points
+CRASHES = 4.0  # a failure counts as so many wrong answers
+TOP = 6  # points that others are sought around
+NEAR = (0.03, 0.1)  # steps of the pool around them, as shares of each axis' range
+CLIMB = (0.1, 0.05, 0.025, 0.0125)  # steps towards the highest posterior mean
+NEIGHBOURS = 200  # points tried at each
+CHANGED = 4.0  # genes that such a step changes, on average
+
+
+class ItemGp:
+    """Thompson sampling on an item-response Gaussian process, for axes of every kind.
+
+    It learns from item scores, so it gains most where candidates are scored on some of the items
+    (``screen: {items: 16}``). Scores beyond 0 to 1 are scaled into it. At most ``memory`` points are kept:
+    the most able and the latest. Trials have no parents: all that was told decides about the next.
+
+    Args:
+        axes: the space.
+        seed: 0 or more.
+        settings: see ``Settings``.
+
+    Raises:
+        KingyoError: axes or settings that make no sense, each named.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Options of the item-response Gaussian process."""
+
+        batch: int = field(default=6, metadata={"doc": "trials per generation"})
+        initial: int = field(
+            default=8, metadata={"doc": "trials spread over the space before the process is asked"}
+        )
+        pool: int = field(default=500, metadata={"doc": "points of which each trial is the best"})
+        memory: int = field(default=256, metadata={"doc": "points that the process rests on, at most"})
+
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
+        self._axes = check_search(axes, seed)
+        _check_settings(settings)
+        self._settings = settings
+        self._seed = seed
+        self._box = Box(self._axes)
+        self._history = History()
+        self._known: list[Told] = []
+        self._columns: dict[str, int] = {}
+        self._posterior: Field | None = None
+        self._shaped = 0
+        rng = np.random.default_rng(seed)
+        first = self._box.points([genes.first_point(self._axes)])
+        self._spread = np.concatenate([first, self._box.spread(max(1, settings.initial - 1), rng)])
+
+    @property
+    def batch(self) -> int:
+        """The size of a generation."""
+        return self._settings.batch
+
+    def learn(self, known: Sequence[Outcome]) -> None:
+        """Begin with points that were measured before."""
+        self._take(sorted(map(Told.of, known), key=lambda told: -told.number))
+
+    def ask(self, n: int) -> list[Trial]:
+        """Propose n trials: spread over the space at first, then by what the process says."""
+        check_count(n)
+        if n == 0:
+            return []
+        self._take(self._history.take_all())
+        count = self._history.count
+        rng = np.random.default_rng([self._seed, count])
+        fresh = self._spread[: self._settings.initial][count : count + n]
+        points = [*fresh, *self._proposals(n - len(fresh), rng)]
+        return [self._history.ask(self._box.genome(point)) for point in points]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Learn how trials ended; the process is fitted at the next ask."""
+        self._history.tell(outcomes)
+
+    def _take(self, told: Sequence[Told]) -> None:
+        for each in told:
+            for item in each.items:
+                self._columns.setdefault(item, len(self._columns))
+        if told:
+            self._known += told
+            self._posterior = self._fitted()
+
+    def _proposals(self, n: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
+        posterior = self._posterior
+        if n == 0 or posterior is None:
+            return list(self._box.random(n, rng))
+        best = self._best(posterior, rng)
+        pool = self._pool(best, rng)
+        drawn = posterior.draw(self._box.features(pool), n, rng)
+        return [best, *pool[drawn.argmax(axis=1)[1:]]]
+
+    def _best(self, posterior: Field, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Climb the posterior mean from the most able points."""
+        points = self._box.points([told.genome for told in self._known])
+        centres = points[np.argsort(-posterior.ability, kind="stable")[:TOP]]
+        for step in CLIMB:
+            around = centres[rng.integers(0, len(centres), NEIGHBOURS)]
+            tried = np.concatenate([centres, self._box.near(around, step, CHANGED, rng)])
+            mean = posterior.predict(self._box.features(tried))
+            centres = tried[np.argsort(-mean, kind="stable")[:TOP]]
+        return centres[0]
+
+    def _pool(self, best: NDArray[np.float64], rng: np.random.Generator) -> Matrix:
+        """Points to choose from: a third anywhere, the others around the most able and the best point."""
+        assert self._posterior is not None, "there is a process before there is a pool"
+        n = self._settings.pool // (len(NEAR) + 1)
+        points = self._box.points([told.genome for told in self._known])
+        able = points[np.argsort(-self._posterior.ability, kind="stable")[:TOP]]
+        centres = np.concatenate([best[None, :], able])
+        parts = [self._box.random(n, rng)]
+        for step in NEAR:
+            around = centres[rng.integers(0, len(centres), n)]
+            parts.append(self._box.near(around, step, CHANGED, rng))
+        return np.concatenate([best[None, :], *parts])
+
+    def _fitted(self) -> Field:
+        """Fit the process to what is known; its shape only when there is enough that is new."""
+        self._forget()
+        observed = self._observed()
+        n_items = observed.scores.shape[1]
+        prior = self._prior if self._shaped else first_prior(observed.points.shape[1], n_items)
+        if len(prior.difficulty) < n_items:
+            new = np.zeros(n_items - len(prior.difficulty))
+            prior = replace(prior, difficulty=np.concatenate([prior.difficulty, new]))
+        count = self._history.count + 1
+        again = count >= REFITS * self._shaped
+        posterior = fit_field(observed, prior, learn_shape=again)
+        self._prior = posterior.prior
+        self._shaped = count if again else self._shaped
+        return posterior
+
+    def _forget(self) -> None:
+        """Keep the most able half of the points that were known at the last fit, and the latest."""
+        memory, before = self._settings.memory, self._posterior
+        if len(self._known) <= memory or before is None:
+            return
+        ranked = np.argsort(-before.ability, kind="stable")[: memory // 2]
+        latest = range(len(self._known) - memory // 2, len(self._known))
+        self._known = [self._known[index] for index in sorted({*map(int, ranked), *latest})]
+
+    def _observed(self) -> Observed:
+        """All that is known, as arrays; scores beyond 0 to 1 are scaled into it."""
+        shape = (len(self._known), len(self._columns))
+        scores, seen = np.zeros(shape), np.zeros(shape)
+        for row, told in enumerate(self._known):
+            columns = [self._columns[item] for item in told.items]
+            scores[row, columns] = list(told.items.values())
+            seen[row, columns] = 1.0
+        low, high = min(0.0, float(scores.min(initial=0.0))), max(1.0, float(scores.max(initial=1.0)))
+        return Observed(
+            points=self._box.features(self._box.points([told.genome for told in self._known])),
+            scores=(scores - low) / (high - low),
+            seen=seen,
+            crashes=np.array([CRASHES if told.score is None else 0.0 for told in self._known]),
+        )
+
+
+def _check_settings(settings: ItemGp.Settings) -> None:
+    require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
+    require("initial", settings.initial, "1 or more", holds=settings.initial >= 1)
+    require("pool", settings.pool, "10 to 2000", holds=10 <= settings.pool <= 2000)
+    require("memory", settings.memory, "20 to 1000", holds=20 <= settings.memory <= 1000)
+
+
+STRATEGIES.register("item-gp")(ItemGp)
