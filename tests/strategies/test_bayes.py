@@ -57,7 +57,7 @@ class TestTpeAxisByAxis(StrategyContract):
 
 class TestGaussianProcess(StrategyContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("gp", axes, seed, {"startup": 5})
+        return build("gp", axes, seed, {"batch": 2, "startup": 5})
 
 
 class TestGaussianProcessOnFloats(StrategyContract):
@@ -81,7 +81,7 @@ def test_the_gaussian_process_finds_the_optimum_of_a_bowl() -> None:
     assert min(best("gp", floats(3), sphere, 40, seed, {"batch": 1}) for seed in range(2)) > -1e-3
 
 
-@pytest.mark.parametrize(("name", "budget"), [("tpe", 150), ("gp", 60)])
+@pytest.mark.parametrize(("name", "budget"), [("tpe", 150), ("gp", 48)])
 def test_axes_of_every_kind(name: str, budget: int) -> None:
     found = [best(name, EVERY_KIND, score_of_every_kind, budget, seed) for seed in range(2)]
     control = [best("random", EVERY_KIND, score_of_every_kind, budget, seed) for seed in range(2)]
@@ -100,14 +100,14 @@ def test_they_learn_which_category_is_best(name: str, budget: int) -> None:
 
 @pytest.mark.parametrize(("name", "budget"), [("tpe", 120), ("gp", 60)])
 def test_failures_rank_below_the_lowest_score(name: str, budget: int) -> None:
-    """Nine tenths of the space fail, and where it does not, scores are negative."""
+    """Nine tenths of the space fail, around the optimum too, and where it does not, scores are negative."""
 
     def score(genome: Genome) -> float | None:
-        return None if genome[0] > 0.1 else sphere(genome) - 100
+        return None if abs(genome[0] - 0.7) > 0.05 else sphere(genome) - 100
 
     log = work(build(name, floats(3), 0, {}), score, budget)
     late_failures = sum(s is None for _, s in log[-20:])
-    assert late_failures < 10, f"{late_failures} of the last 20 trials failed"
+    assert late_failures < 14, f"{late_failures} of the last 20 trials failed"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -116,7 +116,9 @@ def test_a_batch_spreads(name: str) -> None:
     strategy = build(name, floats(2), 0, {})
     work(strategy, sphere, 20)
     genomes = [trial.genome for n in (5, 5) for trial in strategy.ask(n)]
-    gaps = [max(abs(a - b) for a, b in zip(p, q, strict=True)) for p in genomes for q in genomes if p is not q]
+    gaps = [
+        max(abs(a - b) for a, b in zip(p, q, strict=True)) for p in genomes for q in genomes if p is not q
+    ]
     assert min(gaps) > 1e-3
 
 
@@ -137,14 +139,14 @@ def test_what_is_known_makes_the_start_unnecessary(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_genome_is_asked_twice_while_others_are_left(name: str) -> None:
+def test_no_genome_is_asked_twice_while_many_are_left(name: str) -> None:
     axes = (
         Axis(name="layers", low=0, high=9, kind="int"),
         Axis(name="used", low=0, high=1, kind="binary"),
         Axis(name="method", low=0, high=2, kind="categorical", choices=("a", "b", "c")),
     )
-    log = work(build(name, axes, 0, {}), lambda genome: -abs(genome[0] - 4) + genome[1], 40)
-    assert len({trial.genome for trial, _ in log}) == 40
+    log = work(build(name, axes, 0, {}), lambda genome: -abs(genome[0] - 4) + genome[1], 30)
+    assert len({trial.genome for trial, _ in log}) == 30
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,7 +165,7 @@ def told(number: int, score: float | None) -> Told:
 
 
 def test_the_best_and_the_most_recent_are_remembered() -> None:
-    memory = Memory(startup=1, size=4, best=2, failures="worst")
+    memory = Memory(startup=1, size=4, best=2)
     log = [told(i, score) for i, score in enumerate([0.1, 0.9, None, 0.5, 0.7, 0.2, None, 0.3])]
     assert [each.number for each in memory.keep(log[::-1])] == [1, 4, 6, 7]
     assert memory.keep(log[:3]) == log[:3]
@@ -244,7 +246,7 @@ def test_the_log_of_optuna_and_the_random_state_of_torch_are_left_as_they_were(
     "options", [{"batch": 0}, {"startup": 0}, {"memory": 1}, {"memory": 9}, {"startup": 300}, {"memroy": 50}]
 )
 def test_an_option_that_makes_no_sense_is_named(name: str, options: dict[str, int]) -> None:
-    with pytest.raises(KingyoError, match="batch|startup|memory"):
+    with pytest.raises(KingyoError, match=r"batch|startup|memory"):
         build(name, FLOAT_AXES, 0, options)
 
 

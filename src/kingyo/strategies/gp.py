@@ -57,7 +57,7 @@ class GaussianProcess:
         require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
         require("memory", settings.memory, "2 or more", holds=settings.memory >= 2)
         best = settings.memory // 2
-        memory = Memory(startup=settings.startup, size=settings.memory, best=best, failures="worst")
+        memory = Memory(startup=settings.startup, size=settings.memory, best=best)
         require_optuna("gp", "scipy", "torch")
         self._settings = settings
         self._search = OptunaSearch(checked, seed, memory, _sampler)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,14 +45,11 @@ class Memory:
         startup: how many outcomes are in before the sampler is asked; until then trials are random.
         size: how many outcomes are remembered at most.
         best: how many of them are the best ever told; the others are the most recent.
-        failures: ``pending`` shows them as trials that never end, which a constant liar counts as bad;
-            ``worst`` gives them a score below the worst that is remembered, by a tenth of the spread.
     """
 
     startup: int
     size: int
     best: int
-    failures: Literal["pending", "worst"]
 
     def __post_init__(self) -> None:
         require("startup", self.startup, "1 or more", holds=self.startup >= 1)
@@ -72,6 +69,9 @@ class OptunaSearch:
 
     A proposal that repeats an earlier genome would cost an evaluation and teach nothing: one random gene at
     a time is moved until it is new (20 attempts; a small space may be used up). Trials have no parents.
+
+    A failure is shown as a score below the worst that is remembered, by a tenth of their spread. Left out,
+    its surroundings would be proposed again and again.
 
     Args:
         axes: checked.
@@ -127,8 +127,7 @@ class OptunaSearch:
 
         sampler = self._sampler(self._derived_seed())
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        scores = [told.score for told in self._told if told.score is not None]
-        worst = None if self._memory.failures == "pending" else _below(scores)
+        worst = _below([told.score for told in self._told if told.score is not None])
         for told in self._told:
             study.add_trial(self._frozen(told.genome, worst if told.score is None else told.score))
         for genome in self._pending.values():

@@ -1,10 +1,10 @@
 """TPE: model where the good points lie and where the others lie, and try what is likelier among the good.
 
-    l(x), g(x)  Parzen estimates of the best tenth (25 at most) and of the others   (Bergstra et al. 2011, eq. 2)
+    l(x), g(x)  Parzen estimates of the best tenth (25 at most) and of the others   (eq. 2)
     next x      of 24 draws from l the one with the largest l(x) / g(x), which maximises expected improvement
 
-Bergstra, Bardenet, Bengio, Kégl 2011, Algorithms for Hyper-Parameter Optimization, NeurIPS. The estimator is
-optuna's; with ``multivariate`` it models all axes together (Falkner et al. 2018, BOHB).
+Bergstra, Bardenet, Bengio, Kégl 2011, Algorithms for Hyper-Parameter Optimization, NeurIPS. The estimators
+are optuna's; with ``multivariate`` they model all axes together (Falkner et al. 2018, BOHB).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ BEST = 25  # what optuna counts as good at most: of those none may be forgotten
 class TreeParzen:
     """Tree-structured Parzen Estimator, for axes of every kind; it needs optuna.
 
-    Pending trials count among the bad (constant liar), so that a batch spreads. So do failures, however few
-    scores there are: they are never good. Known points are observations like any other.
+    Pending trials count among the bad (constant liar), so that a batch spreads. A failure ranks below every
+    score. Known points are observations like any other.
 
     Args:
         axes: the space.
@@ -53,14 +53,16 @@ class TreeParzen:
         )
         memory: int = field(
             default=250,
-            metadata={"doc": f"outcomes remembered: the best {BEST}, and the most recent; time grows with it"},
+            metadata={
+                "doc": f"outcomes remembered: the best {BEST}, and the most recent; time grows with it"
+            },
         )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         checked = check_search(axes, seed)
         require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
         require("candidates", settings.candidates, "1 or more", holds=settings.candidates >= 1)
-        memory = Memory(startup=settings.startup, size=settings.memory, best=BEST, failures="pending")
+        memory = Memory(startup=settings.startup, size=settings.memory, best=BEST)
         require_optuna("tpe")
         self._settings = settings
         self._search = OptunaSearch(checked, seed, memory, self._sampler)
