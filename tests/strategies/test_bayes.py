@@ -124,7 +124,7 @@ def test_a_batch_spreads(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_known_makes_the_start_unnecessary(name: str) -> None:
-    """Twelve known points around the optimum: the first asks are already near it."""
+    """Twelve known points around the optimum: one of the first four asks is already near it."""
     near = [tuple(0.6 + 0.02 * (i * k % 11) for k in (1, 3, 7)) for i in range(12)]
     far = [(0.1 * (i % 10), 0.1, 0.9) for i in range(12)]
     known = [
@@ -134,7 +134,7 @@ def test_what_is_known_makes_the_start_unnecessary(name: str) -> None:
     assert isinstance(strategy, InformedStrategy)
     strategy.learn(known)
     asked = strategy.ask(4)
-    assert sum(sphere(trial.genome) for trial in asked) / 4 > -0.15  # of uniform points: -0.37
+    assert max(sphere(trial.genome) for trial in asked) > -0.07  # a ball of a twelfth of the space
     assert all(trial.parents == () for trial in asked)
 
 
