@@ -205,7 +205,7 @@ print([trial.genome for trial, _ in log])
 """
 
 
-@pytest.mark.parametrize(("name", "budget"), [("tpe", 120), ("gp", 32)])
+@pytest.mark.parametrize(("name", "budget"), [("tpe", 120), ("gp", 16)])
 def test_another_process_with_more_threads_asks_the_same(name: str, budget: int) -> None:
     results = [
         subprocess.run(

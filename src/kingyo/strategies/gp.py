@@ -30,6 +30,9 @@ class GaussianProcess:
     spread, so that its surroundings are left. Of what is remembered, half are the best, half the most
     recent: time grows with the cube of it. Known points are observations like any other.
 
+    A log is replayed exactly by the same libraries on the same kind of processor. On another kind the last
+    bits of its matrices differ, and where two maxima are nearly equal the search may take the other one.
+
     Args:
         axes: the space.
         seed: 0 or more.
