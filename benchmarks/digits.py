@@ -63,8 +63,9 @@ class Digits:
         """Split as the paper does, in scikit-learn's order."""
         from sklearn.datasets import load_digits  # pyright: ignore[reportMissingTypeStubs]
 
-        images, labels = load_digits(return_X_y=True)
-        images, cut = images.astype(np.float32), int(0.8 * len(images))
+        bunch = cast(tuple[Array, NDArray[np.int64]], load_digits(return_X_y=True))
+        images, labels = bunch[0].astype(np.float32), bunch[1]
+        cut = int(0.8 * len(images))
         return Digits(fit=images[:cut], fit_labels=labels[:cut], test=images[cut:], test_labels=labels[cut:])
 
 
@@ -80,7 +81,7 @@ Search = Iterator[tuple[Array, Flags]]
 Evaluate = Callable[[Array], Flags]
 
 
-def m2n2(evaluate: Evaluate, digits: Digits, seed: int, alpha: float = 1.0) -> Search:
+def m2n2(evaluate: Evaluate, _is_odd: Flags, seed: int, alpha: float = 1.0) -> Search:
     """The paper's settings; 2 random models first, as in its code."""
     axes = tuple(Axis(name=f"w{i}", low=-LIMIT, high=LIMIT, start=0.0) for i in range(N_WEIGHTS))
     fraction = STEP / (2 * LIMIT)
@@ -95,12 +96,12 @@ def m2n2(evaluate: Evaluate, digits: Digits, seed: int, alpha: float = 1.0) -> S
         number += 1
 
 
-def ga(evaluate: Evaluate, digits: Digits, seed: int) -> Search:
+def ga(evaluate: Evaluate, is_odd: Flags, seed: int) -> Search:
     """M2N2 without competition, the paper's ablation; attraction stays."""
-    return m2n2(evaluate, digits, seed, alpha=0.0)
+    return m2n2(evaluate, is_odd, seed, alpha=0.0)
 
 
-def sep_cma(evaluate: Evaluate, digits: Digits, seed: int) -> Search:
+def sep_cma(evaluate: Evaluate, _is_odd: Flags, seed: int) -> Search:
     """CMA-ES with a diagonal covariance."""
     first = np.random.RandomState(seed).normal(scale=STEP, size=N_WEIGHTS)
     cma = SepCMA(mean=first, sigma=STEP, seed=seed, population_size=POPULATION)
@@ -114,10 +115,9 @@ def sep_cma(evaluate: Evaluate, digits: Digits, seed: int) -> Search:
         cma.tell(solutions)
 
 
-def map_elites(evaluate: Evaluate, digits: Digits, seed: int) -> Search:
+def map_elites(evaluate: Evaluate, is_odd: Flags, seed: int) -> Search:
     """A grid of cells by accuracy on odd and on even digits; each keeps the best seen in it."""
     rng = np.random.RandomState(seed)
-    odd = digits.fit_labels % 2 == 1
     cells: dict[tuple[int, int], tuple[Array, float]] = {}
     place, floats = np.arange(N_WEIGHTS) / (N_WEIGHTS - 1), np.ones(N_WEIGHTS, dtype=bool)
     number = 0
@@ -130,18 +130,18 @@ def map_elites(evaluate: Evaluate, digits: Digits, seed: int) -> Search:
             one, two = rng.choice(len(elites), size=2, replace=len(elites) < 2, p=quality / quality.sum())
             left, w = place < rng.uniform(), rng.uniform()
             a, b = elites[one][0], elites[two][0]
-            weights = cross(a, b, np.where(left, w, 1 - w), left, floats) + noise
+            weights = cross(a, b, ratio=w, left=left, floats=floats) + noise
         found = evaluate(weights)
         yield weights, found
         accuracy = float(found.mean())
-        places = (min(CELLS - 1, int(CELLS * found[part].mean())) for part in (odd, ~odd))
+        places = (min(CELLS - 1, int(CELLS * found[part].mean())) for part in (is_odd, ~is_odd))
         cell = next(places), next(places)
         if cell not in cells or accuracy > cells[cell][1]:
             cells[cell] = (weights, accuracy)
         number += 1
 
 
-ALGORITHMS: dict[str, Callable[[Evaluate, Digits, int], Search]] = {
+ALGORITHMS: dict[str, Callable[[Evaluate, Flags, int], Search]] = {
     "m2n2": m2n2,
     "sep-cma": sep_cma,
     "map-elites": map_elites,
@@ -168,7 +168,11 @@ def run(algorithm: str, seed: int, budget: int) -> Run:
     curve: list[tuple[int, float, float]] = []
     marks = set(np.unique(np.geomspace(min(20, budget), budget, POINTS).astype(int)).tolist())
     began = time.perf_counter()
-    search = ALGORITHMS[algorithm](lambda w: right(w, digits.fit, digits.fit_labels), digits, seed)
+
+    def evaluate(weights: Array) -> Flags:
+        return right(weights, digits.fit, digits.fit_labels)
+
+    search = ALGORITHMS[algorithm](evaluate, digits.fit_labels % 2 == 1, seed)
     for count, (weights, found) in enumerate(search, start=1):
         if found.mean() > best:
             best, answer = float(found.mean()), weights.copy()

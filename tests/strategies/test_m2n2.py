@@ -97,7 +97,7 @@ def test_crossover_at_a_split_point() -> None:
     """Left of the split ratio w, right of it 1 − w, each side an arc of its own."""
     a, b = np.array([1.0, 0.0, 5.0, 0.0, 7.0]), np.array([0.0, 1.0, 0.0, 5.0, 8.0])
     left, all_floats = np.array([True, True, False, False, False]), np.ones(5, dtype=bool)
-    child = cross(a, b, np.where(left, 0.25, 0.75), left, all_floats)
+    child = cross(a, b, ratio=0.25, left=left, floats=all_floats)
     assert child[:2] == pytest.approx(slerp(a[:2], b[:2], 0.25))
     assert child[2:] == pytest.approx(slerp(a[2:], b[2:], 0.75))
 
@@ -105,7 +105,7 @@ def test_crossover_at_a_split_point() -> None:
 def test_genes_that_are_no_floats_come_from_the_nearer_parent() -> None:
     a, b = np.array([0.0, 3.0, 3.0, 0.0]), np.array([1.0, 5.0, 5.0, 1.0])
     left, floating = np.array([True, True, False, False]), np.array([True, False, False, True])
-    child = cross(a, b, np.where(left, 0.25, 0.75), left, floating)
+    child = cross(a, b, ratio=0.25, left=left, floats=floating)
     assert child.tolist() == [0.25, 3.0, 5.0, 0.75]
 
 
@@ -277,7 +277,7 @@ def test_the_strategy_is_the_breeder_with_trials() -> None:
 
 
 def digits_like(n: int) -> tuple[tuple[Axis, ...], Callable[[Trial], Outcome]]:
-    """Each item is answered near a target of its own block of three genes: solving one never hurts another."""
+    """Each item is answered near a target of its own three genes: solving one never hurts another."""
     target: Array = np.random.RandomState(1).uniform(size=3 * n)
 
     def evaluate(trial: Trial) -> Outcome:

@@ -26,6 +26,7 @@ from kingyo.strategies.niches import Member, Niches, attraction
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 DECIMALS = 6  # of a float gene, as a fraction of its axis' range
 SMALLEST_ANGLE = 1e-3  # between two directions, in radians, that slerp can tell from 0 and from π
@@ -172,7 +173,7 @@ class Breeder:
         self._high = np.array([axis.high for axis in axes], dtype=np.float64)
         self._floats = np.array([axis.kind == "float" for axis in axes])
         self._others = [index for index, axis in enumerate(axes) if axis.kind != "float"]
-        self._places = places(axes)
+        self._places: Array = places(axes)
         self._flip_rate = (
             max(1 / len(axes), SMALLEST_FLIP_RATE) if settings.flip_rate is None else settings.flip_rate
         )
@@ -194,29 +195,27 @@ class Breeder:
         if first == second:
             return self._renewed(self._mutated(a.genes)), (a.number,)
         split, w = self._rng.uniform(size=2)
-        t = np.where(self._places < split, w, 1 - w)
-        child = cross(a.genes, b.genes, t, self._places < split, self._floats)
+        left = self._places < split
+        child = cross(a.genes, b.genes, ratio=float(w), left=left, floats=self._floats)
         return self._renewed(self._mutated(np.clip(child, self._low, self._high))), (a.number, b.number)
 
     def _pair(self) -> tuple[int, int]:
         f = self.niches.shares()
-        fitness = f.sum(axis=1)
+        fitness: Array = f.sum(axis=1)
         first = self._pick(fitness)
         if fitness.size == 1:
             return first, first
-        attracted = attraction(f, first)
-        if not attracted.any():
-            attracted = fitness
-        attracted[first] = 0.0
-        if not attracted.any():
-            attracted = np.ones_like(fitness)
-            attracted[first] = 0.0
-        return first, self._pick(attracted)
+        others = np.arange(fitness.size) != first
+        for weights in (attraction(f, first), fitness):
+            if (weights * others).any():
+                return first, self._pick(weights * others)
+        return first, self._pick(others.astype(np.float64))
 
     def _pick(self, weights: Array) -> int:
         """Draw an index in proportion to its weight; evenly where all are 0."""
         steps = np.cumsum(weights if weights.any() else np.ones_like(weights))
-        return int(np.searchsorted(steps, self._rng.uniform() * steps[-1], side="right"))
+        drawn = self._rng.uniform() * float(steps[-1])
+        return int(np.searchsorted(steps[:-1], drawn, side="right"))
 
     def _mutated(self, point: Array) -> Array:
         moved = self._stepped(point, self._settings.mutation_step, self._settings.mutation_rate)
@@ -261,15 +260,15 @@ def places(axes: Sequence[Axis]) -> Array:
     return np.array([i / last if axis.place is None else axis.place for i, axis in enumerate(axes)])
 
 
-def cross(a: Array, b: Array, t: Array, left: NDArray[np.bool_], floats: NDArray[np.bool_]) -> Array:
-    """The paper's crossover: on each side of the split, slerp from a (t = 0) to b (t = 1).
+def cross(a: Array, b: Array, *, ratio: float, left: Flags, floats: Flags) -> Array:
+    """The paper's crossover: slerp from a to b, by the ratio left of the split and by 1 − ratio right of it.
 
     Genes that are no floats come from the nearer of the two.
     """
-    child = np.where(t < 0.5, a, b)
-    for side in (left & floats, ~left & floats):
-        if side.any():
-            child[side] = slerp(a[side], b[side], float(t[side][0]))
+    child = a.copy()
+    for side, t in ((left, ratio), (~left, 1 - ratio)):
+        child[side & floats] = slerp(a[side & floats], b[side & floats], t)
+        child[side & ~floats] = (a if t < 0.5 else b)[side & ~floats]
     return child
 
 

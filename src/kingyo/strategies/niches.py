@@ -62,14 +62,15 @@ class Niches:
         return scores
 
     def add(self, member: Member) -> None:
-        """Let a member compete with all others; the one of least shared fitness leaves, of equals the oldest."""
+        """Let a member compete with all others; the least in shared fitness leaves, of equals the oldest."""
         self.members.append(member)
         if len(self.members) > self._population:
             del self.members[int(np.argmin(self.fitness()))]
 
     def fitness(self) -> Array:
         """F_k of each member."""
-        return np.round(self.shares().sum(axis=1), DECIMALS)
+        fitness: Array = self.shares().sum(axis=1)
+        return np.round(fitness, DECIMALS)
 
     def shares(self) -> Array:
         """f_kj, members × items."""
