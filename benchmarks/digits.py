@@ -190,9 +190,10 @@ def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
     from scipy.stats import t  # pyright: ignore[reportMissingTypeStubs]
 
     n, mean = len(values), float(np.mean(values))
-    error = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("inf")
-    reach = float(t.ppf(0.975, n - 1)) * error if n > 1 else float("inf")
-    return {"mean": mean, "low": mean - reach, "high": mean + reach, "n": n}
+    if n < 2:
+        return {"mean": mean, "n": n}
+    reach = float(t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / np.sqrt(n)
+    return {"mean": mean, "low": float(mean - reach), "high": float(mean + reach), "n": n}
 
 
 def summary(runs: Sequence[Run], reference: str = "m2n2") -> dict[str, dict[str, object]]:
@@ -226,6 +227,8 @@ def percent(value: object) -> str:
     if not isinstance(value, dict):
         return "—"
     numbers = cast(dict[str, float], value)
+    if "low" not in numbers:
+        return f"{100 * numbers['mean']:.1f}"
     return f"{100 * numbers['mean']:.1f} [{100 * numbers['low']:.1f}, {100 * numbers['high']:.1f}]"
 
 
