@@ -1,0 +1,296 @@
+"""Digit classifiers evolved from random weights without gradients: M2N2, CMA-ES, MAP-Elites, equal budgets.
+
+The first experiment of Abrantes, Lange, Tang 2025 (arXiv:2508.16204), which uses scikit-learn's digits: the
+first 80 % of the images (1437) are what the search sees, the last 360 (other writers) are the test. A genome
+is all 19,210 weights of a network 64-256-10. An evaluation is one pass over the images of the search.
+
+All three begin with N(0, 0.01²) and mutate by 0.01. The answer of a search is the best on its own images that
+it ever saw, the first of equals; tests are read at the points of the curve and decide nothing.
+
+    m2n2        kingyo's Breeder (the strategy without trials: History would keep 600 KB for each of them)
+    sep-cma     the separable CMA-ES of ``cmaes``; the paper's full covariance of 19,210 weights takes 3 GB
+    map-elites  the paper's: a grid of 10 × 10 by accuracy on even and on odd digits, parents in proportion to
+                quality, M2N2's crossover and mutation
+
+Needs scikit-learn, and matplotlib for --plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from cmaes import SepCMA  # pyright: ignore[reportMissingTypeStubs]
+from numpy.typing import NDArray
+
+from kingyo.strategies.m2n2 import M2N2, Breeder, cross
+from kingyo.strategies.niches import Member
+from kingyo.types import Axis
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+SHAPES = ((64, 256), (256,), (256, 10), (10,))
+N_WEIGHTS = sum(int(np.prod(shape)) for shape in SHAPES)
+STEP = 0.01  # first weights and mutations
+LIMIT = 1.0  # M2N2's axes have bounds: a hundred steps
+POPULATION = 20
+CELLS = 10
+POINTS = 50  # of a curve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits:
+    """Images with their labels: for the search, and for the test."""
+
+    fit: NDArray[np.float32]
+    fit_labels: NDArray[np.int64]
+    test: NDArray[np.float32]
+    test_labels: NDArray[np.int64]
+
+    @staticmethod
+    def load() -> Digits:
+        """Split as the paper does, in scikit-learn's order."""
+        from sklearn.datasets import load_digits  # pyright: ignore[reportMissingTypeStubs]
+
+        bunch = cast(tuple[Array, NDArray[np.int64]], load_digits(return_X_y=True))
+        images, labels = bunch[0].astype(np.float32), bunch[1]
+        cut = int(0.8 * len(images))
+        return Digits(fit=images[:cut], fit_labels=labels[:cut], test=images[cut:], test_labels=labels[cut:])
+
+
+def right(weights: Array, images: NDArray[np.float32], labels: NDArray[np.int64]) -> Flags:
+    """Which images the network names rightly."""
+    cuts = np.cumsum([int(np.prod(shape)) for shape in SHAPES])[:-1]
+    parts = zip(np.split(weights.astype(np.float32), cuts), SHAPES, strict=True)
+    w1, b1, w2, b2 = (part.reshape(shape) for part, shape in parts)
+    return (np.maximum(images @ w1 + b1, 0) @ w2 + b2).argmax(axis=1) == labels
+
+
+Search = Iterator[tuple[Array, Flags]]
+Evaluate = Callable[[Array], Flags]
+
+
+def m2n2(evaluate: Evaluate, _is_odd: Flags, seed: int, alpha: float = 1.0) -> Search:
+    """The paper's settings; 2 random models first, as in its code."""
+    axes = tuple(Axis(name=f"w{i}", low=-LIMIT, high=LIMIT, start=0.0) for i in range(N_WEIGHTS))
+    fraction = STEP / (2 * LIMIT)
+    settings = M2N2.Settings(population=POPULATION, alpha=alpha, spread=fraction, mutation_step=fraction)
+    breeder, number = Breeder(axes, seed, settings), 0
+    while True:
+        weights = breeder.newcomer() if number < 2 else breeder.child()[0]
+        found = evaluate(weights)
+        yield weights, found
+        scores = found.astype(np.float64)
+        breeder.niches.add(Member(number=number, genes=weights, scores=scores, value=float(scores.mean())))
+        number += 1
+
+
+def ga(evaluate: Evaluate, is_odd: Flags, seed: int) -> Search:
+    """M2N2 without competition, the paper's ablation; attraction stays."""
+    return m2n2(evaluate, is_odd, seed, alpha=0.0)
+
+
+def sep_cma(evaluate: Evaluate, _is_odd: Flags, seed: int) -> Search:
+    """CMA-ES with a diagonal covariance."""
+    first = np.random.RandomState(seed).normal(scale=STEP, size=N_WEIGHTS)
+    cma = SepCMA(mean=first, sigma=STEP, seed=seed, population_size=POPULATION)
+    while True:
+        solutions: list[tuple[Array, float]] = []
+        for _ in range(POPULATION):
+            weights = cma.ask()
+            found = evaluate(weights)
+            yield weights, found
+            solutions.append((weights, -float(found.mean())))
+        cma.tell(solutions)
+
+
+def map_elites(evaluate: Evaluate, is_odd: Flags, seed: int) -> Search:
+    """A grid of cells by accuracy on odd and on even digits; each keeps the best seen in it."""
+    rng = np.random.RandomState(seed)
+    cells: dict[tuple[int, int], tuple[Array, float]] = {}
+    place, floats = np.arange(N_WEIGHTS) / (N_WEIGHTS - 1), np.ones(N_WEIGHTS, dtype=bool)
+    number = 0
+    while True:
+        noise = rng.normal(scale=STEP, size=N_WEIGHTS)
+        weights = noise
+        if number >= 2:
+            elites = list(cells.values())
+            quality = np.array([accuracy for _, accuracy in elites])
+            one, two = rng.choice(len(elites), size=2, replace=len(elites) < 2, p=quality / quality.sum())
+            left, w = place < rng.uniform(), rng.uniform()
+            a, b = elites[one][0], elites[two][0]
+            weights = cross(a, b, ratio=w, left=left, floats=floats) + noise
+        found = evaluate(weights)
+        yield weights, found
+        accuracy = float(found.mean())
+        places = (min(CELLS - 1, int(CELLS * found[part].mean())) for part in (is_odd, ~is_odd))
+        cell = next(places), next(places)
+        if cell not in cells or accuracy > cells[cell][1]:
+            cells[cell] = (weights, accuracy)
+        number += 1
+
+
+ALGORITHMS: dict[str, Callable[[Evaluate, Flags, int], Search]] = {
+    "m2n2": m2n2,
+    "sep-cma": sep_cma,
+    "map-elites": map_elites,
+    "ga": ga,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One search: accuracy of its answer on its own images and on the test, along the way."""
+
+    algorithm: str
+    seed: int
+    evaluations: tuple[int, ...]
+    fit: tuple[float, ...]
+    test: tuple[float, ...]
+    seconds: float
+
+
+def run(algorithm: str, seed: int, budget: int) -> Run:
+    """Search until the budget is spent."""
+    digits = Digits.load()
+    best, answer = -1.0, np.zeros(N_WEIGHTS)
+    curve: list[tuple[int, float, float]] = []
+    marks = set(np.unique(np.geomspace(min(20, budget), budget, POINTS).astype(int)).tolist())
+    began = time.perf_counter()
+
+    def evaluate(weights: Array) -> Flags:
+        return right(weights, digits.fit, digits.fit_labels)
+
+    search = ALGORITHMS[algorithm](evaluate, digits.fit_labels % 2 == 1, seed)
+    for count, (weights, found) in enumerate(search, start=1):
+        if found.mean() > best:
+            best, answer = float(found.mean()), weights.copy()
+        if count in marks:
+            curve.append((count, best, float(right(answer, digits.test, digits.test_labels).mean())))
+        if count == budget:
+            break
+    counts, fit, test = zip(*curve, strict=True)
+    seconds = time.perf_counter() - began
+    return Run(algorithm=algorithm, seed=seed, evaluations=counts, fit=fit, test=test, seconds=seconds)
+
+
+def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
+    """Mean with Student's 95 % interval: there are few seeds, for which a bootstrap is too narrow."""
+    from scipy.stats import t  # pyright: ignore[reportMissingTypeStubs]
+
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return {"mean": mean, "n": n}
+    reach = float(t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / np.sqrt(n)
+    return {"mean": mean, "low": float(mean - reach), "high": float(mean + reach), "n": n}
+
+
+def summary(runs: Sequence[Run], reference: str = "m2n2") -> dict[str, dict[str, object]]:
+    """Accuracies by algorithm, and how far the reference is ahead on the test, paired by seed."""
+    tests = {(each.algorithm, each.seed): each.test[-1] for each in runs}
+    table: dict[str, dict[str, object]] = {}
+    for name in dict.fromkeys(each.algorithm for each in runs):
+        own = [each for each in runs if each.algorithm == name]
+        table[name] = {
+            "fit": mean_with_interval([each.fit[-1] for each in own]),
+            "test": mean_with_interval([each.test[-1] for each in own]),
+            "seconds": float(np.mean([each.seconds for each in own])),
+        }
+        ahead = [tests[reference, r.seed] - r.test[-1] for r in own if (reference, r.seed) in tests]
+        if name != reference and ahead:
+            table[name]["ahead"] = mean_with_interval(ahead)
+    return table
+
+
+def show(table: dict[str, dict[str, object]]) -> None:
+    """Print the table in Markdown, in percent."""
+    print("| algorithm | fit | test | m2n2 ahead on test, paired | seconds a seed |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, row in table.items():
+        cells = [percent(row.get(key)) for key in ("fit", "test", "ahead")]
+        print(f"| {name} | {' | '.join(cells)} | {row['seconds']:.0f} |")
+
+
+def percent(value: object) -> str:
+    """A mean with its interval; a dash where there is none."""
+    if not isinstance(value, dict):
+        return "—"
+    numbers = cast(dict[str, float], value)
+    if "low" not in numbers:
+        return f"{100 * numbers['mean']:.1f}"
+    return f"{100 * numbers['mean']:.1f} [{100 * numbers['low']:.1f}, {100 * numbers['high']:.1f}]"
+
+
+def plot(runs: Sequence[Run], path: Path) -> None:
+    """Mean test accuracy along the way, with the range of the seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for name in dict.fromkeys(each.algorithm for each in runs):
+        own = [each for each in runs if each.algorithm == name]
+        tests = np.array([each.test for each in own])
+        axes.plot(own[0].evaluations, tests.mean(axis=0), label=f"{name}, {len(own)} seeds")
+        axes.fill_between(own[0].evaluations, tests.min(axis=0), tests.max(axis=0), alpha=0.15)
+    axes.set(xscale="log", xlabel="evaluations", ylabel="test accuracy", ylim=(0, 1))
+    axes.legend(loc="upper left")
+    figure.savefig(path, dpi=150)
+
+
+def arguments() -> argparse.Namespace:
+    """What to run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--budget", type=int, default=50_000, help="evaluations of each search")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument(
+        "--algorithms", nargs="+", choices=ALGORITHMS, default=["m2n2", "sep-cma", "map-elites"]
+    )
+    parser.add_argument("--workers", type=int, default=1, help="searches side by side, one thread each")
+    parser.add_argument("--json", type=Path, help="write all curves and the table here")
+    parser.add_argument("--plot", type=Path, help="write the curve here, as PNG")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run every algorithm with every seed, then print, write and draw."""
+    asked = arguments()
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = "1"  # read by the workers, which are started anew
+    jobs = [(name, seed) for seed in asked.seeds for name in asked.algorithms]
+    runs: list[Run] = []
+    with ProcessPoolExecutor(asked.workers, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(run, name, seed, asked.budget) for name, seed in jobs]
+        for done in as_completed(waiting):
+            runs.append(done.result())
+            each = runs[-1]
+            line = f"{each.algorithm} seed {each.seed}: fit {each.fit[-1]:.3f}, test {each.test[-1]:.3f}"
+            print(f"{line}, {each.seconds:.0f} s", file=sys.stderr, flush=True)
+            if asked.json:
+                write(asked.json, runs, asked.budget)
+    runs.sort(key=lambda each: (asked.algorithms.index(each.algorithm), each.seed))
+    if asked.json:
+        write(asked.json, runs, asked.budget)
+    show(summary(runs))
+    if asked.plot:
+        plot(runs, asked.plot)
+
+
+def write(path: Path, runs: Sequence[Run], budget: int) -> None:
+    """All that is known so far, so that a run that is stopped leaves what it found."""
+    values = {"budget": budget, "table": summary(runs), "runs": [asdict(each) for each in runs]}
+    path.write_text(json.dumps(values, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,352 @@
+"""M2N2: the paper's formulas by hand, niches, crossover at a split point, and the contract."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.strategies import build
+from kingyo.strategies.m2n2 import M2N2, Breeder, cross, places, slerp
+from kingyo.strategies.niches import Array, Member, Niches, attraction, shared
+from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
+from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
+from tests.strategies.problems import best, floats, sphere, work
+
+Settings = M2N2.Settings
+
+
+class TestM2N2(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("m2n2", axes, seed, {})
+
+
+class TestM2N2OnFloats(StrategyContract):
+    axes = FLOAT_AXES
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("m2n2", axes, seed, {"population": 5, "batch": 6, "initial": 2, "spread": 0.1})
+
+
+class TestM2N2OnMixedAxesInBatches(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        options = {"population": 4, "batch": 8, "mutation_rate": 0.5, "flip_rate": 0.3, "spread": 0.2}
+        return build("m2n2", axes, seed, options)
+
+
+class TestM2N2WithoutMutationOrCompetition(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("m2n2", axes, seed, {"population": 3, "batch": 4, "alpha": 0.0, "mutation_step": 0.0})
+
+
+class TestM2N2OnOneSwitch(StrategyContract):
+    axes = MIXED_AXES[2:3]
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("m2n2", axes, seed, {"population": 2, "initial": 0})
+
+
+# the formulas
+
+
+def test_shared_fitness_and_attraction_by_hand() -> None:
+    """Items are eaten by 2, 1, 1 and 0 of three members."""
+    s = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
+    f = shared(s, alpha=1.0)
+    assert f.tolist() == [[0.5, 1, 0, 0], [0.5, 0, 0, 0], [0, 0, 1, 0]]
+    assert attraction(f, 0).tolist() == [0, 0, 1]
+    assert attraction(f, 1).tolist() == [1, 0, 1]
+    assert attraction(f, 2).tolist() == [1.5, 0.5, 0]
+    assert shared(s, alpha=0.0).sum(axis=1).tolist() == [2, 1, 1]
+    assert shared(s, alpha=2.0)[:, 0].tolist() == [0.25, 0.25, 0]
+
+
+def test_the_capacity_of_a_continuous_item_is_the_best_score_on_it() -> None:
+    """z = 0.5 and 0.8; c = 0.4 and 0.8."""
+    s = np.array([[0.4, 0.0], [0.1, 0.8]])
+    assert shared(s, alpha=1.0) == pytest.approx(np.array([[0.4 * 0.4 / 0.5, 0], [0.4 * 0.1 / 0.5, 0.8]]))
+
+
+def test_slerp_by_hand() -> None:
+    a, b = np.array([2.0, 0.0]), np.array([0.0, 1.0])
+    assert slerp(a, b, 0.0) == pytest.approx(a)
+    assert slerp(a, b, 1.0) == pytest.approx(b)
+    assert slerp(a, b, 1 / 3) == pytest.approx([2 * math.sin(math.pi / 3), math.sin(math.pi / 6)])
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([1.0, 1.0], [3.0, 3.0]), ([0.0, 0.0], [1.0, 2.0]), ([1.0, 0.0], [-3.0, 0.0])]
+)
+def test_slerp_is_a_line_where_there_is_no_arc(a: list[float], b: list[float]) -> None:
+    expected = 0.75 * np.array(a) + 0.25 * np.array(b)
+    assert slerp(np.array(a), np.array(b), 0.25) == pytest.approx(expected)
+
+
+def test_slerp_of_coefficients_is_slerp_of_orthogonal_task_vectors_of_one_length() -> None:
+    rng = np.random.RandomState(0)
+    deltas = 3.7 * np.linalg.qr(rng.normal(size=(50, 4)))[0]
+    a, b = rng.uniform(size=4), rng.uniform(size=4)
+    assert deltas @ slerp(a, b, 0.3) == pytest.approx(slerp(deltas @ a, deltas @ b, 0.3))
+
+
+def test_crossover_at_a_split_point() -> None:
+    """Left of the split ratio w, right of it 1 − w, each side an arc of its own."""
+    a, b = np.array([1.0, 0.0, 5.0, 0.0, 7.0]), np.array([0.0, 1.0, 0.0, 5.0, 8.0])
+    left, all_floats = np.array([True, True, False, False, False]), np.ones(5, dtype=bool)
+    child = cross(a, b, ratio=0.25, left=left, floats=all_floats)
+    assert child[:2] == pytest.approx(slerp(a[:2], b[:2], 0.25))
+    assert child[2:] == pytest.approx(slerp(a[2:], b[2:], 0.75))
+
+
+def test_genes_that_are_no_floats_come_from_the_nearer_parent() -> None:
+    a, b = np.array([0.0, 3.0, 3.0, 0.0]), np.array([1.0, 5.0, 5.0, 1.0])
+    left, floating = np.array([True, True, False, False]), np.array([True, False, False, True])
+    child = cross(a, b, ratio=0.25, left=left, floats=floating)
+    assert child.tolist() == [0.25, 3.0, 5.0, 0.75]
+
+
+def test_places_are_those_of_the_axes_or_else_their_order() -> None:
+    placed = [Axis(name=f"p{i}", low=0, high=1, place=place) for i, place in enumerate((0.9, None, 0.1))]
+    assert places(placed).tolist() == [0.9, 0.5, 0.1]
+    assert places(floats(1)).tolist() == [0.0]
+
+
+def test_children_of_known_parents_lie_on_arcs_with_one_split_in_place_space() -> None:
+    """Axes are listed from the output to the input; places, not the order, decide what is left."""
+    axes = [Axis(name=f"x{i}", low=0, high=1, place=1 - i / 3) for i in range(4)]
+    strategy = M2N2(axes, 0, Settings(mutation_step=0.0))
+    strategy.learn([known(-1, (0.0, 0.0, 0.0, 0.0), a=1, b=0), known(-2, (1.0, 1.0, 1.0, 1.0), a=0, b=1)])
+    splits: set[int] = set()
+    for trial in strategy.ask(200):
+        changes = [i for i in range(3) if abs(trial.genome[i] - trial.genome[i + 1]) > 1e-5]
+        assert len(changes) <= 1
+        assert (
+            all(g == pytest.approx(1 - trial.genome[0], abs=2e-6) for g in trial.genome[-1:]) or not changes
+        )
+        splits.update(changes)
+    assert splits == {0, 1, 2}
+
+
+# niches
+
+
+def known(number: int, genome: Genome, **items: float) -> Outcome:
+    scores = tuple(ItemScore(item=item, score=score, answer="") for item, score in items.items())
+    return Outcome(trial=Trial(number=number, genome=genome), scores=scores)
+
+
+def archive(alpha: float, *rows: Sequence[float]) -> list[int]:
+    niches = Niches(population=3, alpha=alpha)
+    for number, row in enumerate(rows):
+        scores = niches.row({f"item-{i}": score for i, score in enumerate(row)})
+        niches.add(Member(number=number, genes=np.zeros(1), scores=scores, value=statistics.mean(row)))
+    return [member.number for member in niches.members]
+
+
+def test_specialists_survive_where_plain_fitness_would_lose_one() -> None:
+    generalists = [(1, 1, 1, 0, 0, 0), (1, 1, 0, 1, 0, 0), (1, 0, 1, 1, 0, 0)]  # F = 4/3 each
+    assert archive(1.0, (0, 0, 0, 0, 1, 1), *generalists) == [0, 2, 3]
+    assert archive(0.0, (0, 0, 0, 0, 1, 1), *generalists) == [1, 2, 3]
+
+
+def test_two_specialists_on_disjoint_items_both_stay_in_a_search() -> None:
+    """A bump at either end of one axis: items of the left one, and one item of the right one."""
+
+    def evaluate(trial: Trial) -> Outcome:
+        left = max(0.0, 1 - 5 * trial.genome[0])
+        right = max(0.0, 1 - 5 * (1 - trial.genome[0]))
+        return known_trial(trial, [left, left, left, right])
+
+    for alpha, both in ((1.0, True), (0.0, False)):
+        strategy = M2N2(floats(1), 0, Settings(population=8, alpha=alpha, initial=30))
+        for _ in range(600):
+            strategy.tell([evaluate(trial) for trial in strategy.ask(1)])
+        genes = [gene for trial in strategy.ask(1) for gene in trial.genome] + living(strategy)
+        assert (min(genes) < 0.1 and max(genes) > 0.9) is both
+
+
+def known_trial(trial: Trial, scores: Sequence[float]) -> Outcome:
+    return scored(trial, *scores)
+
+
+def living(strategy: M2N2) -> list[float]:
+    """The first gene of everybody in the archive."""
+    return [float(member.genes[0]) for member in strategy.breeder.niches.members]
+
+
+def test_a_child_that_is_worse_than_all_does_not_enter_and_of_equals_the_oldest_leaves() -> None:
+    assert archive(1.0, (1, 1), (1, 0), (0, 1), (0, 0)) == [0, 1, 2]
+    assert archive(1.0, (1, 0), (1, 0), (1, 0), (1, 0)) == [1, 2, 3]
+
+
+def test_negative_scores_count_from_the_lowest() -> None:
+    assert archive(1.0, (-5.0,), (-1.0,), (-3.0,), (-2.0,)) == [1, 2, 3]
+
+
+def test_items_that_were_not_scored_count_as_the_value() -> None:
+    niches = Niches(population=5, alpha=1.0)
+    full = niches.row({"a": 1.0, "b": 0.0})
+    niches.add(Member(number=0, genes=np.zeros(1), scores=full, value=0.5))
+    part = niches.row({"a": 1.0, "c": 1.0})
+    niches.add(Member(number=1, genes=np.zeros(1), scores=part, value=0.25))
+    # s is (1, 0, 0.5) and (1, 0.25, 1); z is (2, 0.25, 1.5); c is (1, 0.25, 1).
+    assert niches.shares() == pytest.approx(np.array([[0.5, 0, 1 / 3], [0.5, 0.25, 2 / 3]]))
+
+
+# who mates
+
+
+def informed(*outcomes: Outcome, seed: int = 0) -> M2N2:
+    strategy = M2N2(floats(2), seed, Settings())
+    strategy.learn(outcomes)
+    return strategy
+
+
+def test_the_second_parent_completes_the_first() -> None:
+    """0 and 1 answer the same; 2 answers the rest: with 0 or 1 first it is always the second."""
+    strategy = M2N2(floats(2), 0, Settings(population=3))
+    rows = [(1, 1, 0), (1, 1, 0), (0, 0, 1)]
+    trials = strategy.ask(3)
+    strategy.tell([scored(trial, *row) for trial, row in zip(trials, rows, strict=True)])
+    pairs = [trial.parents for trial in strategy.ask(300)]
+    assert set(pairs) == {(0, 2), (1, 2), (2, 0), (2, 1)}
+    first = [pair[0] for pair in pairs]  # F = 1, 1, 1
+    assert all(70 < first.count(number) < 130 for number in range(3))
+
+
+def test_known_points_are_the_first_archive_and_nobodys_parents() -> None:
+    strategy = informed(known(-1, (1.0, 0.0), a=1, b=0), known(-2, (0.0, 1.0), a=0, b=1))
+    assert isinstance(strategy, InformedStrategy)
+    assert sorted(member.number for member in strategy.breeder.niches.members) == [-2, -1]
+    assert [trial.parents for trial in strategy.ask(5)] == [()] * 5
+    # Each gene is a side of its own: (1 − w, 1 − w), but for mutations of 0.03.
+    gaps = [abs(trial.genome[0] - trial.genome[1]) for trial in strategy.ask(100)]
+    assert max(gaps) < 0.25
+
+
+def test_without_known_points_the_first_are_random_and_have_no_parents() -> None:
+    strategy = M2N2(floats(3), 0, Settings(population=6))
+    log = [trial for trial, _ in work(strategy, sphere, 40)]
+    assert all(trial.parents == () for trial in log[:6])
+    assert all(len(trial.parents) == 2 for trial in log[6:])
+
+
+def test_spread_puts_the_first_points_around_the_start() -> None:
+    axes = tuple(Axis(name=f"x{i}", low=-1, high=1, start=0.5) for i in range(500))
+    genome = M2N2(axes, 0, Settings(spread=0.01)).ask(1)[0].genome
+    assert statistics.mean(genome) == pytest.approx(0.5, abs=0.005)
+    assert statistics.stdev(genome) == pytest.approx(0.02, rel=0.1)
+
+
+def test_one_survivor_has_mutants_and_failures_have_no_children() -> None:
+    strategy = M2N2(floats(3), 0, Settings(population=4))
+    trials = strategy.ask(4)
+    strategy.tell([scored(t, 0.5) if t.number == 2 else failed(t) for t in trials])
+    assert {trial.parents for trial in strategy.ask(20)} == {(2,)}
+
+
+def test_a_child_is_nobodys_twin_where_there_are_others() -> None:
+    axes = tuple(Axis(name=f"b{i}", low=0, high=1, kind="binary") for i in range(6))
+    strategy = M2N2(axes, 0, Settings(population=5, flip_rate=0.0))
+    for _ in range(50):
+        trial = strategy.ask(1)[0]
+        assert trial.number < 5 or trial.genome not in {
+            tuple(m.genes) for m in strategy.breeder.niches.members
+        }
+        strategy.tell([scored(trial, sum(trial.genome) / 6)])
+
+
+def test_the_strategy_is_the_breeder_with_trials() -> None:
+    """A benchmark may run the breeder on arrays; it must be the same search."""
+    settings = Settings(population=4, mutation_step=0.1)
+    strategy, breeder = M2N2(floats(3), 7, settings), Breeder(floats(3), 7, settings)
+    for number in range(60):
+        trial = strategy.ask(1)[0]
+        point = breeder.newcomer() if number < 4 else breeder.child()[0]
+        assert trial.genome == tuple(point.tolist())
+        strategy.tell([scored(trial, *trial.genome)])
+        row = breeder.niches.row({f"item-{i}": score for i, score in enumerate(point.tolist())})
+        breeder.niches.add(Member(number=number, genes=point, scores=row, value=float(point.mean())))
+
+
+# it optimises
+
+
+def digits_like(n: int) -> tuple[tuple[Axis, ...], Callable[[Trial], Outcome]]:
+    """Each item is answered near a target of its own three genes: solving one never hurts another."""
+    target: Array = np.random.RandomState(1).uniform(size=3 * n)
+
+    def evaluate(trial: Trial) -> Outcome:
+        miss = np.abs(np.array(trial.genome) - target).reshape(n, 3).max(axis=1)
+        return scored(trial, *np.clip(1 - 2 * miss, 0, 1).tolist())
+
+    return floats(3 * n), evaluate
+
+
+def found(strategy: Strategy, evaluate: Callable[[Trial], Outcome], budget: int) -> float:
+    top = 0.0
+    for _ in range(budget):
+        outcomes = [evaluate(trial) for trial in strategy.ask(1)]
+        strategy.tell(outcomes)
+        top = max(top, *(outcome.score or 0.0 for outcome in outcomes))
+    return top
+
+
+def test_it_fuses_specialists_and_beats_random_search_and_itself_without_competition() -> None:
+    axes, evaluate = digits_like(6)
+    scores = {
+        alpha: [found(build("m2n2", axes, seed, {"alpha": alpha}), evaluate, 1500) for seed in range(5)]
+        for alpha in (0.0, 1.0)
+    }
+    control = [found(build("random", axes, seed, {}), evaluate, 1500) for seed in range(5)]
+    assert min(scores[1.0]) > max(control) + 0.1
+    assert min(scores[1.0]) > 0.85
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sphere(seed: int) -> None:
+    assert best("m2n2", floats(6), sphere, 600, seed) > -0.01
+    assert best("m2n2", floats(6), sphere, 600, seed) > best("random", floats(6), sphere, 600, seed) / 3
+
+
+def test_failures_rank_below_the_lowest_score() -> None:
+    def score(genome: Genome) -> float | None:
+        return None if genome[0] > 0.5 else sphere(genome) - 100
+
+    log = work(build("m2n2", floats(3), 0, {}), score, 400)
+    assert sum(s is None for _, s in log[-100:]) < 60
+    assert max(s for _, s in log if s is not None) > -100.06
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("population", 1),
+        ("alpha", -0.1),
+        ("batch", 0),
+        ("initial", -1),
+        ("spread", 0.0),
+        ("spread", 1.5),
+        ("mutation_step", -0.1),
+        ("mutation_step", 1.1),
+        ("mutation_rate", 1.5),
+        ("flip_rate", -0.5),
+    ],
+)
+def test_bad_settings_are_named(setting: str, value: float) -> None:
+    with pytest.raises(KingyoError, match=setting):
+        build("m2n2", floats(2), 0, {setting: value})
+
+
+def test_learning_after_the_first_ask_is_refused() -> None:
+    strategy = M2N2(floats(2), 0, Settings())
+    strategy.ask(1)
+    with pytest.raises(KingyoError, match="learn"):
+        strategy.learn([known(-1, (0.0, 0.0), a=1)])
