@@ -49,13 +49,28 @@ class Range(_Strict):
         return self
 
 
+class Choose(_Strict):
+    """How many of the sources may take part in a merge."""
+
+    at_least: Count | None = None
+    at_most: Count | None = None
+
+
 class MergeConfig(_Strict):
     """How candidates are merged, and which parameters are searched, at which granularity."""
 
-    method: str | None = None
+    method: str | Annotated[list[str], Field(min_length=1)] | None = None
+    choose_sources: Choose | bool = False
     groups: str | None = None
     parameters: dict[str, Range | Scalar] = Field(default_factory=dict[str, "Range | Scalar"])
     dtype: Dtype | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that are named; none where the preset says which."""
+        if self.method is None:
+            return ()
+        return (self.method,) if isinstance(self.method, str) else tuple(self.method)
 
 
 class SearchConfig(_Strict):
