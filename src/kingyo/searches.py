@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.config import Budget, Choose, Range, RunConfig
+from kingyo.config import Budget, Choose, GenomeConfig, Range, RunConfig
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Limits, Search, Space
-from kingyo.methods import METHODS
+from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
 from kingyo.space import (
     Bounds,
+    GenomeLayout,
+    MergekitGenome,
     ParameterSpace,
     RecipeSpace,
     SourceChoice,
@@ -102,9 +104,16 @@ def search_plan(config: RunConfig) -> SearchPlan:
         strategy=strategy,
         settings={**settings, **config.search.settings},
         methods=methods,
-        groups=config.merge.groups or (merge.groups if merge else "one"),
+        groups=_groups_of(config.merge.genome) or config.merge.groups or (merge.groups if merge else "one"),
         values=values,
     )
+
+
+def _groups_of(genome: GenomeConfig | None) -> str | None:
+    """How reports call the groups of a genome file."""
+    if genome is None:
+        return None
+    return f"{genome.layer_granularity} layers each" if genome.layer_granularity > 0 else "one"
 
 
 def _require_its_own(key: str, given: str | None, own: str | None, preset_name: str) -> None:
@@ -133,6 +142,8 @@ def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
 
 
 def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Space:
+    if config.merge.genome is not None:
+        return _genome(config, config.merge.genome, models, wanted)
     choice = _choice(config.merge.choose_sources)
     if len(wanted.methods) == 1 and choice is None:
         return _part(config, folder, models, wanted)
@@ -142,6 +153,22 @@ def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) 
         for name, values in zip(wanted.methods, values_of(methods, wanted.values), strict=True)
     ]
     return RecipeSpace(parts=tuple(parts), choice=choice)
+
+
+def _genome(config: RunConfig, genome: GenomeConfig, models: Models, wanted: SearchPlan) -> MergekitGenome:
+    return MergekitGenome(
+        method=wanted.methods[0],
+        sources=_named(models),
+        base=models.base.reference if models.base is not None else None,
+        n_layers=models.skeleton.layout.n_blocks,
+        layout=_genome_layout(genome),
+        dtype=config.merge.dtype,
+        seed=config.seed,
+    )
+
+
+def _genome_layout(genome: GenomeConfig) -> GenomeLayout:
+    return GenomeLayout(**genome.model_dump())
 
 
 def _part(
@@ -175,13 +202,27 @@ def _grid(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -
     left out, those that the budget lets in. None where even two points per source are too many.
     """
     methods = [METHODS.get(name, folder) for name in wanted.methods]
+    if config.merge.genome is not None:
+        wanted = _grid_of_genome(config.merge.genome, wanted, methods[0])
     for name, values in zip(wanted.methods, values_of(methods, wanted.values), strict=True):
         one = replace(wanted, methods=(name,), values=values)
         main = _part(config, folder, models, one, is_part=True)
         most = main.method.max_sources
-        if main.axes and (len(methods) == 1 or most is None or most >= len(models.sources)):
+        is_told = len(methods) == 1 and config.merge.genome is None  # then too many sources are an error
+        if main.axes and (is_told or most is None or most >= len(models.sources)):
             return _grid_of(config, folder, models, main, one)
     return None
+
+
+def _grid_of_genome(genome: GenomeConfig, wanted: SearchPlan, method: MergeMethod) -> SearchPlan:
+    """One weight per source within the bounds of the genes, all else as the genome file says."""
+    low, high = _genome_layout(genome).bounds(method.name)
+    values: dict[str, float | bool | Bounds] = {"weight": Bounds(low=low, high=high), "density": 1.0}
+    if genome.normalize is not None:
+        values["normalize"] = genome.normalize
+    known = {parameter.name for parameter in method.params}
+    values = {name: value for name, value in values.items() if name in known}
+    return replace(wanted, groups="one", values=values)
 
 
 def _grid_of(

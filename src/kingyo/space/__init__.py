@@ -1,6 +1,7 @@
 """From genomes to recipes: the axes of a search, and what a point on them means."""
 
 from kingyo.space.choice import SourceChoice
+from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
 from kingyo.space.place import places
 from kingyo.space.probes import probes
@@ -8,6 +9,8 @@ from kingyo.space.whole import RecipeSpace, values_of
 
 __all__ = [
     "Bounds",
+    "GenomeLayout",
+    "MergekitGenome",
     "ParameterSpace",
     "RecipeSpace",
     "SourceChoice",
