@@ -13,7 +13,7 @@ from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.config import Budget, Choose, GenomeConfig, Range, RunConfig
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Limits, Search, Space
-from kingyo.methods import METHODS, MergeMethod
+from kingyo.methods import METHODS, MergeMethod, takes_base
 from kingyo.recipe import Recipe
 from kingyo.space import (
     Bounds,
@@ -175,11 +175,15 @@ def _part(
     config: RunConfig, folder: Path, models: Models, wanted: SearchPlan, *, is_part: bool = False
 ) -> ParameterSpace:
     (name,) = wanted.methods
+    method, sources = METHODS.get(name, folder), _named(models)
+    base = models.base.reference if models.base is not None else None
+    if config.merge.genome is not None and takes_base(method):  # genome files may list it, to no effect
+        sources = {each: reference for each, reference in sources.items() if reference != base}
     return ParameterSpace(
-        method=METHODS.get(name, folder),
+        method=method,
         method_name=name,
-        sources=_named(models),
-        base=models.base.reference if models.base is not None else None,
+        sources=sources,
+        base=base,
         layout=models.skeleton.layout,
         groups=wanted.groups,
         values=wanted.values,

@@ -172,6 +172,8 @@ def test_the_base_as_a_source_counts_only_where_it_is_merged() -> None:
     found = whole("linear", "ties", sources=sources, choice=SourceChoice(at_most=2))
     assert used(found.decode(genome(found))) == ["base", "ja"]
     assert used(found.decode(genome(found, method=1))) == ["ja", "maths"]
+    everyone = whole("linear", "ties", sources=sources)
+    assert used(everyone.decode(genome(everyone, method=1))) == ["ja", "maths", "poem"]
 
 
 def test_a_choice_without_genes_keeps_the_budget() -> None:

@@ -158,6 +158,10 @@ class MergekitGenome:
         is_listed = self.base in self.sources.values() or self.method not in ON_BASE
         return None if is_listed else self.base
 
+    def _has_no_vector(self, reference: str) -> bool:
+        """Whether a model is the base of a method that merges differences from it: its genes are inactive."""
+        return reference == self.base and self.method in ON_BASE
+
     def _gradients(self, genes: _Genes) -> Iterator[Source]:
         for i, reference in enumerate(self.sources.values()):
             columns = {
@@ -169,7 +173,9 @@ class MergekitGenome:
             }
             yield Source(
                 model=reference,
-                parameters={
+                parameters={}
+                if self._has_no_vector(reference)
+                else {
                     parameter: self._value([tuple(each) if len(each) > 1 else each[0] for each in parts])
                     for parameter, parts in columns.items()
                 },
@@ -185,7 +191,9 @@ class MergekitGenome:
             SliceSource(
                 model=reference,
                 layers=layers,
-                parameters={
+                parameters={}
+                if self._has_no_vector(reference)
+                else {
                     parameter: self._value(
                         [genes.value(group, i, part, k) for part in range(len(self._parts))]
                     )

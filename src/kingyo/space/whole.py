@@ -89,9 +89,7 @@ class RecipeSpace:
             genes[axis.name] for parameter in part.method.params for axis in self._axes_of(part, parameter)
         ]
         recipe = part.decode(tuple(own))
-        if self.choice is None:
-            return recipe
-        kept = self._kept(part, self.choice, genes)
+        kept = _merged(part) if self.choice is None else self._kept(part, self.choice, genes)
         sources = zip(part.sources, recipe.sources, strict=True)
         return replace(recipe, sources=tuple(source for name, source in sources if name in kept))
 
