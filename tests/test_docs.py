@@ -15,7 +15,17 @@ import yaml
 from pydantic import BaseModel
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.config import Budget, Controls, MergeConfig, Range, RunConfig, SearchConfig, parse_config
+from kingyo.config import (
+    Budget,
+    Choose,
+    Controls,
+    GenomeConfig,
+    MergeConfig,
+    Range,
+    RunConfig,
+    SearchConfig,
+    parse_config,
+)
 from kingyo.merge import Sources, compute, plan
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
@@ -44,6 +54,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "task.data": DatasetSource,
     "task.splits": Sizes,
     "merge": MergeConfig,
+    "merge.choose_sources": Choose,
+    "merge.genome": GenomeConfig,
     "Range": Range,
     "search": SearchConfig,
     "budget": Budget,

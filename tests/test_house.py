@@ -43,6 +43,7 @@ FLOORS: dict[str, float] = {
     "evaluate": 2.1,
     "config": 3.0,
     "evolve": 3.0,
+    "genome_file": 3.1,
     "searches": 3.1,
     "summary": 3.1,
     "merging": 3.1,

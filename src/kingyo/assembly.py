@@ -27,6 +27,7 @@ from kingyo.merge import Sources, plan
 from kingyo.methods import METHODS
 from kingyo.registry import is_in_file
 from kingyo.searches import Models, baseline_recipes, open_models, search_plan, searches
+from kingyo.space import probes
 from kingyo.store import RunStore
 from kingyo.tasks import build_task, load_items, load_task_spec, make_splits
 from kingyo.types import SPLITS, Axis, Item, Split, Task
@@ -55,7 +56,8 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
     Raises:
         KingyoError: whatever is wrong with models, data or settings.
     """
-    METHODS.get(search_plan(config).method, folder)  # first what takes no time to find out
+    for name in search_plan(config).methods:  # first what takes no time to find out
+        METHODS.get(name, folder)
     models = open_models(config, folder)
     loaded = load_items(config.task, folder)
     splits = make_splits(loaded.items, config.task.splits)
@@ -68,8 +70,8 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
         check_finite(each)
     sources = Sources(models.by_reference, folder)
     for search in planned:
-        first = tuple(axis.first for axis in search.space.axes)
-        plan(search.space.decode(first), sources)
+        for genome in probes(search.space.axes):
+            plan(search.space.decode(genome), sources)
     if config.merge.dtype is None:
         _check_dtypes(models)
     return Prepared(
@@ -189,7 +191,7 @@ def _found_again(store: RunStore, folder: Path) -> Path:
 def user_code(config: RunConfig, folder: Path) -> dict[str, str]:
     """Hash the files of the user's own that a run.yaml names: graders, task kind, method, strategy."""
     graders = [name for name, _ in config.task.graders]
-    named = [*graders, config.task.kind, config.merge.method, config.search.strategy]
+    named = [*graders, config.task.kind, *config.merge.methods, config.search.strategy]
     files = {name.rpartition(":")[0] for name in named if name is not None and is_in_file(name)}
     return {file: _digest(folder / file) for file in sorted(files)}
 

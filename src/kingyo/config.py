@@ -49,13 +49,48 @@ class Range(_Strict):
         return self
 
 
+class Choose(_Strict):
+    """How many of the sources may take part in a merge."""
+
+    at_least: Count | None = None
+    at_most: Count | None = None
+
+
+class GenomeConfig(_Strict):
+    """How a genome file of mergekit-evolve lays out its genes."""
+
+    layer_granularity: Annotated[int, Field(strict=True)] = 0
+    normalize: bool | None = None
+    allow_negative_weights: bool = False
+    filters: tuple[str, ...] = ()
+    smooth: bool = False
+    tokenizer_source: str | None = None
+    random_init: bool = False
+
+
 class MergeConfig(_Strict):
     """How candidates are merged, and which parameters are searched, at which granularity."""
 
-    method: str | None = None
+    method: str | Annotated[list[str], Field(min_length=1)] | None = None
+    choose_sources: Choose | bool = False
     groups: str | None = None
     parameters: dict[str, Range | Scalar] = Field(default_factory=dict[str, "Range | Scalar"])
     dtype: Dtype | None = None
+    genome: GenomeConfig | None = None
+
+    @model_validator(mode="after")
+    def _laid_out_once(self) -> MergeConfig:
+        others = {"groups", "parameters", "choose_sources"} & self.model_fields_set
+        if self.genome is not None and (others or not isinstance(self.method, str)):
+            raise ValueError("one method beside genome, and no groups, parameters or choose_sources")
+        return self
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that are named; none where the preset says which."""
+        if self.method is None:
+            return ()
+        return (self.method,) if isinstance(self.method, str) else tuple(self.method)
 
 
 class SearchConfig(_Strict):

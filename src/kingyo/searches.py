@@ -10,12 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.config import Budget, Range, RunConfig
+from kingyo.config import Budget, Choose, GenomeConfig, Range, RunConfig
 from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN, Limits, Search
-from kingyo.methods import METHODS, MergeMethod
+from kingyo.evolve import MAIN, Limits, Search, Space
+from kingyo.methods import METHODS, MergeMethod, takes_base
 from kingyo.recipe import Recipe
-from kingyo.space import Bounds, ParameterSpace, parent_recipe, uniform_recipe
+from kingyo.space import (
+    Bounds,
+    GenomeLayout,
+    MergekitGenome,
+    ParameterSpace,
+    RecipeSpace,
+    SourceChoice,
+    parent_recipe,
+    uniform_recipe,
+    values_of,
+)
 from kingyo.strategies import build
 from kingyo.strategies.presets import preset
 from kingyo.types import Strategy
@@ -49,7 +59,7 @@ class SearchPlan:
 
     strategy: str
     settings: Mapping[str, object]
-    method: str
+    methods: tuple[str, ...]
     groups: str
     values: Mapping[str, float | bool | Bounds]
 
@@ -80,11 +90,12 @@ def search_plan(config: RunConfig) -> SearchPlan:
     chosen = preset(config.search.preset)
     merge = chosen.merge
     if "preset" in config.search.model_fields_set:
-        _require_its_own("merge.method", config.merge.method, merge and merge.method, chosen.name)
+        given = ", ".join(config.merge.methods) or None
+        _require_its_own("merge.method", given, merge and merge.method, chosen.name)
         _require_its_own("search.strategy", config.search.strategy, chosen.strategy, chosen.name)
-    method = config.merge.method or (merge.method if merge else "task_arithmetic")
+    methods = config.merge.methods or (merge.method if merge else "task_arithmetic",)
     values: dict[str, float | bool | Bounds] = {}
-    if merge is not None and merge.method == method:
+    if merge is not None and methods == (merge.method,):
         values |= {name: Bounds(low=low, high=high) for name, (low, high) in merge.bounds.items()}
     values |= {name: _value(value) for name, value in config.merge.parameters.items()}
     strategy = config.search.strategy or chosen.strategy
@@ -92,10 +103,17 @@ def search_plan(config: RunConfig) -> SearchPlan:
     return SearchPlan(
         strategy=strategy,
         settings={**settings, **config.search.settings},
-        method=method,
-        groups=config.merge.groups or (merge.groups if merge else "one"),
+        methods=methods,
+        groups=_groups_of(config.merge.genome) or config.merge.groups or (merge.groups if merge else "one"),
         values=values,
     )
+
+
+def _groups_of(genome: GenomeConfig | None) -> str | None:
+    """How reports call the groups of a genome file."""
+    if genome is None:
+        return None
+    return f"{genome.layer_granularity} layers each" if genome.layer_granularity > 0 else "one"
 
 
 def _require_its_own(key: str, given: str | None, own: str | None, preset_name: str) -> None:
@@ -112,56 +130,131 @@ def _require_its_own(key: str, given: str | None, own: str | None, preset_name: 
 def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
     """The main search, then its controls: random on the same space, and a grid of one weight per source."""
     wanted = search_plan(config)
-    method = METHODS.get(wanted.method, folder)
-    space = _space(config, models, method, wanted)
+    space = _space(config, folder, models, wanted)
     limits = _limits(config.budget)
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
-    found = [_search(MAIN, space, strategy, limits, wanted.strategy, wanted.settings)]
+    found = [_search(MAIN, space, strategy, limits, wanted, wanted.strategy)]
     if config.controls.random:
         strategy = build("random", space.axes, config.seed, {})
-        found.append(_search("random", space, strategy, limits, "random"))
-    grid = _grid(config, models, space, wanted) if config.controls.grid else None
+        found.append(_search("random", space, strategy, limits, wanted))
+    grid = _grid(config, folder, models, wanted) if config.controls.grid else None
     return [*found, *([grid] if grid is not None else [])]
 
 
-def _space(config: RunConfig, models: Models, method: MergeMethod, wanted: SearchPlan) -> ParameterSpace:
-    return ParameterSpace(
-        method=method,
-        method_name=wanted.method,
+def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Space:
+    if config.merge.genome is not None:
+        return _genome(config, config.merge.genome, models, wanted)
+    choice = _choice(config.merge.choose_sources)
+    if len(wanted.methods) == 1 and choice is None:
+        return _part(config, folder, models, wanted)
+    methods = [METHODS.get(name, folder) for name in wanted.methods]
+    parts = [
+        _part(config, folder, models, replace(wanted, methods=(name,), values=values), is_part=True)
+        for name, values in zip(wanted.methods, values_of(methods, wanted.values), strict=True)
+    ]
+    return RecipeSpace(parts=tuple(parts), choice=choice)
+
+
+def _genome(config: RunConfig, genome: GenomeConfig, models: Models, wanted: SearchPlan) -> MergekitGenome:
+    return MergekitGenome(
+        method=wanted.methods[0],
         sources=_named(models),
         base=models.base.reference if models.base is not None else None,
-        layout=models.skeleton.layout,
-        groups=wanted.groups,
-        values=wanted.values,
+        n_layers=models.skeleton.layout.n_blocks,
+        layout=_genome_layout(genome),
         dtype=config.merge.dtype,
         seed=config.seed,
     )
 
 
-def _grid(config: RunConfig, models: Models, main: ParameterSpace, wanted: SearchPlan) -> Search | None:
+def _genome_layout(genome: GenomeConfig) -> GenomeLayout:
+    return GenomeLayout(**genome.model_dump())
+
+
+def _part(
+    config: RunConfig, folder: Path, models: Models, wanted: SearchPlan, *, is_part: bool = False
+) -> ParameterSpace:
+    (name,) = wanted.methods
+    method, sources = METHODS.get(name, folder), _named(models)
+    base = models.base.reference if models.base is not None else None
+    if config.merge.genome is not None and takes_base(method):  # genome files may list it, to no effect
+        sources = {each: reference for each, reference in sources.items() if reference != base}
+    return ParameterSpace(
+        method=method,
+        method_name=name,
+        sources=sources,
+        base=base,
+        layout=models.skeleton.layout,
+        groups=wanted.groups,
+        values=wanted.values,
+        dtype=config.merge.dtype,
+        seed=config.seed,
+        is_part=is_part,
+    )
+
+
+def _choice(wanted: Choose | bool) -> SourceChoice | None:
+    if isinstance(wanted, bool):
+        return SourceChoice() if wanted else None
+    return SourceChoice(at_least=wanted.at_least, at_most=wanted.at_most)
+
+
+def _grid(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Search | None:
     """One weight per source on a grid, everything else at its start: what people do by hand.
 
-    None where even two points per source are too many.
+    Of several methods the first that merges all sources and has something to vary; of sources that may be
+    left out, those that the budget lets in. None where even two points per source are too many.
     """
+    methods = [METHODS.get(name, folder) for name in wanted.methods]
+    if config.merge.genome is not None:
+        wanted = _grid_of_genome(config.merge.genome, wanted, methods[0])
+    for name, values in zip(wanted.methods, values_of(methods, wanted.values), strict=True):
+        one = replace(wanted, methods=(name,), values=values)
+        main = _part(config, folder, models, one, is_part=True)
+        most = main.method.max_sources
+        is_told = len(methods) == 1 and config.merge.genome is None  # then too many sources are an error
+        if main.axes and (is_told or most is None or most >= len(models.sources)):
+            return _grid_of(config, folder, models, main, one)
+    return None
+
+
+def _grid_of_genome(genome: GenomeConfig, wanted: SearchPlan, method: MergeMethod) -> SearchPlan:
+    """One weight per source within the bounds of the genes, all else as the genome file says."""
+    low, high = _genome_layout(genome).bounds(method.name)
+    values: dict[str, float | bool | Bounds] = {"weight": Bounds(low=low, high=high), "density": 1.0}
+    if genome.normalize is not None:
+        values["normalize"] = genome.normalize
+    known = {parameter.name for parameter in method.params}
+    values = {name: value for name, value in values.items() if name in known}
+    return replace(wanted, groups="one", values=values)
+
+
+def _grid_of(
+    config: RunConfig, folder: Path, models: Models, main: ParameterSpace, wanted: SearchPlan
+) -> Search | None:
     searched = main.searched
     varied = "weight" if "weight" in searched else next(iter(searched))
     others = {name: bounds.first for name, bounds in searched.items() if name != varied}
     plain = replace(wanted, groups="one", values={**wanted.values, **others})
-    space = _space(config, models, main.method, plain)
+    part = _part(config, folder, models, plain)
+    choice = _choice(config.merge.choose_sources)
+    space = part if choice is None else RecipeSpace(parts=(part,), choice=replace(choice, is_open=False))
     for points in GRID_POINTS:
         if points ** len(space.axes) <= GRID_LIMIT:
-            strategy = build("grid", space.axes, config.seed, {"points": points, "limit": GRID_LIMIT})
-            return _search("grid", space, strategy, _limits(config.budget), f"grid of {points} per axis")
+            settings = {"points": points, "limit": GRID_LIMIT}
+            strategy = build("grid", space.axes, config.seed, settings)
+            limits = _limits(config.budget)
+            return _search("grid", space, strategy, limits, plain, f"grid of {points} per axis")
     return None
 
 
 def _search(
     name: str,
-    space: ParameterSpace,
+    space: Space,
     strategy: Strategy,
     limits: Limits,
-    how: str,
-    settings: Mapping[str, object] | None = None,
+    wanted: SearchPlan,
+    how: str | None = None,
 ) -> Search:
     return Search(
         name=name,
@@ -170,10 +263,10 @@ def _search(
         limits=limits,
         like=None if name == MAIN else MAIN,
         description={
-            "strategy": how,
-            "method": space.method_name,
-            "groups": space.groups,
-            "settings": dict(settings or {}),
+            "strategy": how or name,
+            "method": ", ".join(wanted.methods),
+            "groups": wanted.groups,
+            "settings": dict(wanted.settings) if name == MAIN else {},
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
         },
     )

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.compiler import tell_if_slow
+from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
+    from kingyo.config import RunConfig
     from kingyo.store import RunStore
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
@@ -31,12 +33,24 @@ def add_to(app: typer.Typer) -> None:
 
 def evolve(
     config: Annotated[
-        Path, typer.Argument(metavar="RUN.yaml", help="What to breed; `kingyo init` writes one.")
+        Path,
+        typer.Argument(
+            metavar="RUN.yaml",
+            help="What to breed; `kingyo init` writes one. A genome file of mergekit-evolve will do as well.",
+        ),
     ],
     run: Annotated[
         Path | None, typer.Option("--run", help="The run folder to make.  \\[default: runs/NAME]")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides the file's seed.")] = None,
+    max_fevals: Annotated[
+        int | None,
+        typer.Option("--max-fevals", min=1, help="Candidates, for a genome file.  \\[default: 100]"),
+    ] = None,
+    task_search_path: Annotated[
+        list[Path] | None,
+        typer.Option("--task-search-path", help="A folder with tasks, for a genome file; may be repeated."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Breed a model: search for the best merge, pick the winner on validation, test it once.
@@ -45,9 +59,7 @@ def evolve(
 
     Example: `kingyo evolve run.yaml --run runs/first`
     """
-    from kingyo.config import load_config
-
-    loaded = load_config(config)  # before the heavy imports: a typing error is answered at once
+    loaded = _load(config, max_fevals, task_search_path or [])  # before the heavy imports
     from kingyo.assembly import begin
 
     if seed is not None:
@@ -57,6 +69,28 @@ def evolve(
         begun = begin(loaded, config.parent, folder)
     with begun as store:
         _go(store, as_json)
+
+
+def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
+    """Read a run.yaml, or a genome file of mergekit-evolve; a typing error is answered at once."""
+    from kingyo.config import load_config
+    from kingyo.documents import read_yaml
+    from kingyo.genome_file import is_genome_file, load_genome_file
+
+    if is_genome_file(read_yaml(path)):
+        found = load_genome_file(path, max_fevals=max_fevals, task_search_path=task_search_path)
+        for note in found.notes:
+            typer.echo(f"Note: {note}", err=True)
+        return found.config
+    given = {"--max-fevals": max_fevals is not None, "--task-search-path": bool(task_search_path)}
+    for flag in (flag for flag, is_given in given.items() if is_given):
+        raise KingyoError(
+            flag,
+            expected="a genome file of mergekit-evolve",
+            received=str(path),
+            remedy="Say it in the run.yaml: budget.candidates, and task.",
+        )
+    return load_config(path)
 
 
 def resume(run: RunFolder, as_json: AsJson = False) -> None:

@@ -17,11 +17,9 @@ def read_origins(recipe: Recipe, models: Models, folder: Path) -> tuple[Origin, 
         models: the opened models of the run.
         folder: where the run's relative paths start.
     """
-    wanted = dict.fromkeys([*(source.model for source in recipe.sources), recipe.base_model])
     names = {checkpoint.reference: name for name, checkpoint in models.sources.items()}
     by_reference = models.by_reference
     return tuple(
         describe(names.get(reference, "base"), by_reference[reference], folder)
-        for reference in wanted
-        if reference is not None
+        for reference in recipe.references
     )

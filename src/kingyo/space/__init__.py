@@ -1,5 +1,22 @@
 """From genomes to recipes: the axes of a search, and what a point on them means."""
 
+from kingyo.space.choice import SourceChoice
+from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
+from kingyo.space.place import places
+from kingyo.space.probes import probes
+from kingyo.space.whole import RecipeSpace, values_of
 
-__all__ = ["Bounds", "ParameterSpace", "parent_recipe", "uniform_recipe"]
+__all__ = [
+    "Bounds",
+    "GenomeLayout",
+    "MergekitGenome",
+    "ParameterSpace",
+    "RecipeSpace",
+    "SourceChoice",
+    "parent_recipe",
+    "places",
+    "probes",
+    "uniform_recipe",
+    "values_of",
+]

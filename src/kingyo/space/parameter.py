@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from kingyo.checkpoints.layout import Layout
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter
 from kingyo.recipe import Recipe, Source, Value
+from kingyo.space.place import places
 from kingyo.types import Axis, Genome
 
 
@@ -46,6 +48,7 @@ class ParameterSpace:
             method declares for it, or keep its default when it declares none.
         dtype: of the merged weights; None keeps the models' own.
         seed: for random methods; the same for all genomes, so that they differ only in their genes.
+        is_part: of a larger space, which has axes of its own: then this one may have none.
     """
 
     method: MergeMethod
@@ -57,6 +60,7 @@ class ParameterSpace:
     values: Mapping[str, float | bool | Bounds] = field(default_factory=dict[str, "float | bool | Bounds"])
     dtype: str | None = None
     seed: int = 0
+    is_part: bool = False
 
     def __post_init__(self) -> None:
         known = {parameter.name: parameter for parameter in self.method.params}
@@ -69,7 +73,7 @@ class ParameterSpace:
                     remedy=suggest(name, known),
                 )
             _check_value(known[name], value)
-        if not self.axes:
+        if not self.axes and not self.is_part:
             numbers = [each.name for each in self.method.params if each.kind != "bool" and not each.inert]
             raise KingyoError(
                 "merge.parameters",
@@ -86,7 +90,35 @@ class ParameterSpace:
 
         Axes of parameters with a logarithmic scale are in powers of ten, and named ``log10 t/block.3``.
         """
-        return tuple(axis for parameter in self.method.params for axis in self._axes_of(parameter))
+        return self._axes
+
+    def axes_of(self, parameter: Parameter) -> tuple[Axis, ...]:
+        """The axes of one parameter of the method, by source, then by group; none when it is fixed."""
+        bounds = self._bounds(parameter)
+        if bounds is None:
+            return ()
+        owners = list(self.sources) if parameter.per_source else [None]
+        scale = math.log10 if parameter.search_scale == "log" else float
+        return tuple(
+            Axis(
+                name=_axis_name(parameter, owner, group),
+                low=scale(bounds.low),
+                high=scale(bounds.high),
+                kind="int" if parameter.kind == "int" else "float",
+                start=None if bounds.start is None else scale(bounds.start),
+                place=place,
+            )
+            for owner in owners
+            for group, place in self._places.items()
+        )
+
+    @cached_property
+    def _axes(self) -> tuple[Axis, ...]:
+        return tuple(axis for parameter in self.method.params for axis in self.axes_of(parameter))
+
+    @cached_property
+    def _places(self) -> Mapping[str, float | None]:
+        return places(self.layout, self.groups)
 
     @property
     def searched(self) -> dict[str, Bounds]:
@@ -123,24 +155,6 @@ class ParameterSpace:
         if value is not None or parameter.search_low is None or parameter.search_high is None:
             return None
         return _with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
-
-    def _axes_of(self, parameter: Parameter) -> list[Axis]:
-        bounds = self._bounds(parameter)
-        if bounds is None:
-            return []
-        owners = list(self.sources) if parameter.per_source else [None]
-        scale = math.log10 if parameter.search_scale == "log" else float
-        return [
-            Axis(
-                name=_axis_name(parameter, owner, group),
-                low=scale(bounds.low),
-                high=scale(bounds.high),
-                kind="int" if parameter.kind == "int" else "float",
-                start=None if bounds.start is None else scale(bounds.start),
-            )
-            for owner in owners
-            for group in self.layout.groups(self.groups)
-        ]
 
     def _parameters(self, genes: Mapping[str, float], owner: str | None) -> dict[str, Value]:
         found: dict[str, Value] = {}

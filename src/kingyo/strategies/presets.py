@@ -62,6 +62,14 @@ PRESETS: Mapping[str, Preset] = {
             ),
         ),
         Preset(
+            name="mergekit-evolve",
+            doc="What mergekit-evolve does with a genome file: CMA-ES with the population that pycma takes, "
+            "from the start of every axis.",
+            source="mergekit 0.1.5, mergekit-evolve",
+            strategy="cma-es",
+            settings={"sigma": 1 / 6, "population": None},
+        ),
+        Preset(
             name="textbook-ga",
             doc="The textbook genetic algorithm: roulette selection, uniform crossover, low mutation, two "
             "elites. For axes of every kind.",

@@ -1,0 +1,186 @@
+"""The genome YAML of mergekit-evolve, read as a run: unchanged, but for its tasks, which are kingyo's.
+
+It reads and checks the file and finds the task; it opens no model. What its keys mean is mergekit's; where
+kingyo differs is told as notes, and in ``docs/run-yaml.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from kingyo.config import TAKEN, GenomeConfig, RunConfig, parse_config
+from kingyo.documents import read_yaml
+from kingyo.errors import KingyoError
+from kingyo.recipe.reading import parse_reference
+from kingyo.space import GenomeLayout
+from kingyo.strict import parse_model
+from kingyo.tasks import TaskSpec, load_task_spec
+
+MAX_FEVALS = 100
+SIGMA = 1 / 6
+"""Both as mergekit-evolve has them; sigma is a difference of genes, not a share of an axis."""
+OF_LM_EVAL = ("limit", "num_fewshot", "shuffle", "apply_chat_template", "fewshot_as_multiturn")
+DTYPE = "bfloat16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenomeRun:
+    """A genome file as a run, and sentences about what has no effect in it."""
+
+    config: RunConfig
+    notes: tuple[str, ...] = ()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Definition(_Strict):
+    models: Annotated[list[str], Field(min_length=1)]
+    merge_method: str
+    base_model: str | None = None
+    tokenizer_source: str | None = None
+    layer_granularity: int = 0
+    normalize: bool | None = None
+    allow_negative_weights: bool = False
+    filters: tuple[str, ...] | None = None
+    smooth: bool = False
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _named(cls, models: object) -> object:
+        if not isinstance(models, list):
+            return models
+        return [parse_reference(model, "models") or model for model in cast("list[object]", models)]
+
+    @field_validator("base_model", mode="before")
+    @classmethod
+    def _one_named(cls, model: object) -> str | None:
+        return parse_reference(model, "base_model")
+
+
+class _Task(_Strict):
+    name: Annotated[str, Field(min_length=1)]
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    metric: str = "acc,none"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class _File(_Strict):
+    genome: _Definition
+    tasks: Annotated[list[_Task], Field(min_length=1)]
+    limit: int | None = None
+    num_fewshot: int | None = None
+    shuffle: bool = False
+    random_init: bool = False
+    apply_chat_template: bool = True
+    fewshot_as_multiturn: bool = True
+
+
+def is_genome_file(data: Mapping[str, object]) -> bool:
+    """Whether a mapping is that of mergekit-evolve, and not a run.yaml."""
+    return "genome" in data and "sources" not in data
+
+
+def load_genome_file(
+    path: Path, *, max_fevals: int | None = None, task_search_path: Sequence[Path] = ()
+) -> GenomeRun:
+    """Read a genome file as a run.
+
+    Args:
+        path: the file; relative models begin where it is.
+        max_fevals: how many candidates are tried; 100 when None.
+        task_search_path: folders with task files, beside that of the file.
+
+    Raises:
+        KingyoError: a key or value that is not sound, or a task that kingyo does not find.
+    """
+    found = parse_model(_File, read_yaml(path), str(path))
+    task = _one_task(found.tasks, path)
+    spec = _find_task(task, path.parent, task_search_path)
+    genome = _genome(found)
+    low, high = GenomeLayout(**genome.model_dump()).bounds(found.genome.merge_method)
+    data: dict[str, object] = {
+        "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-.") or "genome",
+        "sources": _names(found.genome),
+        "task": spec.model_dump(exclude_unset=True) | {"name": spec.name},
+        "merge": {
+            "method": found.genome.merge_method,
+            "dtype": DTYPE,
+            "genome": genome.model_dump(exclude_unset=True),
+        },
+        "search": {"preset": "mergekit-evolve", "settings": {"sigma": SIGMA / (high - low)}},
+        "budget": {"candidates": max_fevals or MAX_FEVALS},
+    }
+    if found.genome.base_model is not None:
+        data["base"] = found.genome.base_model
+    return GenomeRun(config=parse_config(data, str(path)), notes=tuple(_notes(found, task)))
+
+
+def _genome(found: _File) -> GenomeConfig:
+    given = found.genome.model_dump(exclude={"models", "merge_method", "base_model"}, exclude_unset=True)
+    given["filters"] = tuple(given.get("filters") or ())
+    return GenomeConfig.model_validate(given | {"random_init": found.random_init})
+
+
+def _one_task(tasks: Sequence[_Task], path: Path) -> _Task:
+    """The task. A run has one; where it has several, this is where weights go."""
+    if len(tasks) > 1:
+        raise KingyoError(
+            f"{path}: tasks",
+            expected="one task",
+            received=f"{len(tasks)}: {', '.join(task.name for task in tasks)}",
+            remedy="Keep one, or put the rows of all into one task file.",
+        )
+    return tasks[0]
+
+
+def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
+    folders = (folder, *search)
+    names = (task.name, f"{task.name}.yaml", f"{task.name}.yml")
+    file = next((each / name for each in folders for name in names if (each / name).is_file()), None)
+    if file is not None and not {"task", "dataset_path"} & read_yaml(file).keys():
+        return load_task_spec(file)
+    places = ", ".join(str(each.resolve()) for each in folders)
+    raise KingyoError(
+        f"tasks: {task.name}",
+        expected=f"a kingyo task, as {task.name}.yaml in {places}",
+        received="none there" if file is None else f"{file}, a task of lm-eval's",
+        remedy="kingyo does not run lm-eval's tasks: write a task file with data:, prompt: and grader: (see "
+        "docs/run-yaml.md), put it beside the genome file or name its folder with --task-search-path.",
+    )
+
+
+def _names(genome: _Definition) -> dict[str, str]:
+    """Short names for the models: the last part of a path, with a number where two are alike."""
+    found: dict[str, str] = {}
+    for reference in genome.models:
+        last = reference.split("+")[0].split("@")[0].rstrip("/").rpartition("/")[2]
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", last).lstrip("-._") or "model"
+        taken = stem in TAKEN or (stem == "base" and reference != genome.base_model)
+        name, n = f"{stem}-1" if taken else stem, 1
+        while name in found:
+            n += 1
+            name = f"{stem}-{n}"
+        found[name] = reference
+    return found
+
+
+def _notes(found: _File, task: _Task) -> Iterator[str]:
+    given = [key for key in OF_LM_EVAL if key in found.model_fields_set]
+    given += ["metric"] if "metric" in task.model_fields_set else []
+    if given:
+        yield (
+            f"{', '.join(given)}: settings of lm-eval's tasks, without effect here: the task file says what "
+            "is asked, of which items, and what is right."
+        )

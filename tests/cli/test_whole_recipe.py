@@ -1,0 +1,39 @@
+"""Searches over the whole recipe, through the real command: methods, sources and their weights together."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+
+from tests.cli.conftest import World
+
+
+def test_methods_and_sources_are_searched_and_exported(world: World) -> None:
+    config = world.config(
+        merge={
+            "method": ["linear", "ties", "dare_ties", "slerp"],
+            "choose_sources": {"at_most": 1},
+            "groups": "layers:2",
+        },
+        budget={"candidates": 12},
+    )
+    done = world.run("evolve", config, "--run", "r")
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(world.folder / "r" / "run.db")) as connection:
+        rows = connection.execute("SELECT recipe FROM trials WHERE search IN ('main', 'random', 'grid')")
+        recipes = [json.loads(row[0]) for row in rows]
+    assert len({recipe["merge_method"] for recipe in recipes}) > 2
+    assert {len(recipe["models"]) for recipe in recipes} == {1}
+    for command in (("show", "r", "--json"), ("report", "r"), ("export", "r", "out"), ("resume", "r")):
+        done = world.run(*command)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_preset_with_a_method_of_its_own_refuses_a_list(world: World) -> None:
+    config = world.config(merge={"method": ["linear", "ties"]}, search={"preset": "sakana-ps"})
+    done = world.run("evolve", config)
+    assert done.returncode == 1
+    assert (
+        "expected 'dare_ties', which belongs to the preset sakana-ps; received 'linear, ties'" in done.stderr
+    )

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.methods import METHODS
+from kingyo.recipe import Recipe
+from kingyo.space import Bounds, ParameterSpace, RecipeSpace, SourceChoice, probes, values_of
+from kingyo.types import Axis, Genome
+from tests.space.test_parameter import LAYOUT
+
+SOURCES = {"ja": "models/ja", "maths": "models/maths", "poem": "models/poem"}
+ALL = ("linear", "ties", "dare_ties", "tsv", "model_stock", "della", "ram")
+
+
+def whole(
+    *methods: str,
+    groups: str = "one",
+    choice: SourceChoice | None = None,
+    sources: dict[str, str] = SOURCES,
+    base: str | None = "models/base",
+    **values: float | bool | Bounds,
+) -> RecipeSpace:
+    found = [METHODS.get(name) for name in methods]
+    return RecipeSpace(
+        parts=tuple(
+            ParameterSpace(
+                method=method,
+                method_name=name,
+                sources=sources,
+                base=base,
+                layout=LAYOUT,
+                groups=groups,
+                values=own,
+                seed=7,
+                is_part=True,
+            )
+            for name, method, own in zip(methods, found, values_of(found, values), strict=True)
+        ),
+        choice=choice,
+    )
+
+
+def genome(space: RecipeSpace, **genes: float) -> Genome:
+    """The first point, with genes by the names of their axes (`__` for `/`)."""
+    given = {name.replace("__", "/"): gene for name, gene in genes.items()}
+    assert given.keys() <= {axis.name for axis in space.axes}
+    return tuple(given.get(axis.name, axis.first) for axis in space.axes)
+
+
+def points(axes: tuple[Axis, ...]) -> st.SearchStrategy[Genome]:
+    return st.tuples(
+        *(
+            st.floats(axis.low, axis.high)
+            if axis.kind == "float"
+            else st.integers(int(axis.low), int(axis.high)).map(float)
+            for axis in axes
+        )
+    )
+
+
+def used(recipe: Recipe) -> list[str]:
+    return [source.model.removeprefix("models/") for source in recipe.sources]
+
+
+def test_methods_share_the_axes_of_parameters_with_the_same_bounds() -> None:
+    found = whole("linear", "ties", "dare_ties")
+    names = [axis.name for axis in found.axes]
+    assert names == ["method"] + [f"{what}/{who}/all" for what in ("weight", "density") for who in SOURCES]
+    method = found.axes[0]
+    assert (method.kind, method.choices, method.first) == ("categorical", ("linear", "ties", "dare_ties"), 0)
+
+
+def test_a_parameter_with_other_bounds_has_axes_of_its_own() -> None:
+    found = {axis.name: axis for axis in whole("ties", "dare_ties", "tsv", "iso_c").axes}
+    assert found["weight(ties)/ja/all"].high == 1
+    assert found["weight(tsv)/ja/all"].high == 1.5
+    assert "density/ja/all" in found
+    assert sum(name.startswith("weight") for name in found) == 2 * len(SOURCES)
+    given = whole("ties", "tsv", weight=Bounds(low=0, high=1))
+    assert "weight/ja/all" in {axis.name for axis in given.axes}
+
+
+def test_decoding_uses_what_the_chosen_method_has() -> None:
+    found = whole("linear", "ties", "dare_ties", "model_stock")
+    linear = found.decode(genome(found, method=0, weight__ja__all=0.3, density__ja__all=0.2))
+    assert linear.merge_method == "linear"
+    assert linear.sources[0].parameters == {"weight": 0.3}
+    assert linear.seed == 0
+    dare = found.decode(genome(found, method=2, weight__ja__all=0.3, density__ja__all=0.2))
+    assert dare.sources[0].parameters == {"weight": 0.3, "density": 0.2}
+    assert dare.seed == 7
+    assert found.decode(genome(found, method=3)).merge_method == "model_stock"
+
+
+@given(data=st.data())
+def test_genomes_that_differ_in_inactive_genes_are_one_recipe(data: st.DataObject) -> None:
+    found = whole(*ALL, choice=SourceChoice(at_least=2))
+    one, other = data.draw(points(found.axes)), data.draw(points(found.axes))
+    part = found.parts[round(one[0])]
+    has = {each.name for each in part.method.params}
+    recipe = found.decode(one)
+    kept = set(used(recipe))
+    mixed = tuple(
+        a
+        if axis.name.split("/")[0].split("(")[0] in {"method", "use", *has} - {"weight"}
+        or axis.name.startswith("weight")
+        else b
+        for axis, a, b in zip(found.axes, one, other, strict=True)
+    )
+    assert found.decode(mixed).hash == recipe.hash
+    dropped = tuple(
+        b if axis.name.startswith("density") and axis.name.split("/")[1] not in kept else a
+        for axis, a, b in zip(found.axes, one, other, strict=True)
+    )
+    assert found.decode(dropped).hash == recipe.hash
+
+
+def test_values_go_to_the_methods_that_have_them() -> None:
+    found = whole("linear", "task_arithmetic", "ties", density=0.4, weight=Bounds(low=-1, high=2))
+    assert [part.values.keys() for part in found.parts] == [{"weight"}, {"weight"}, {"weight", "density"}]
+    searched = whole("task_arithmetic", "ties", density=Bounds(low=0.1, high=0.5))
+    assert [part.searched.keys() for part in searched.parts] == [{"weight"}, {"weight", "density"}]
+    with pytest.raises(KingyoError, match=r"a parameter of linear, ties; received 'wieght'.*'weight'"):
+        whole("linear", "ties", wieght=1.0)
+
+
+def test_sources_without_a_gene_are_left_out() -> None:
+    found = whole("ties", choice=SourceChoice())
+    assert [axis.name for axis in found.axes[:3]] == ["use/ja", "use/maths", "use/poem"]
+    assert {axis.kind for axis in found.axes[:3]} == {"binary"}
+    assert used(found.decode(genome(found))) == ["ja", "maths", "poem"]
+    assert used(found.decode(genome(found, use__maths=0))) == ["ja", "poem"]
+
+
+def test_of_too_many_those_with_the_largest_weights_stay() -> None:
+    found = whole("linear", choice=SourceChoice(at_most=2), weight=Bounds(low=-1, high=1))
+    weights = {"weight__ja__all": 0.2, "weight__maths__all": 0.5, "weight__poem__all": -0.9}
+    assert used(found.decode(genome(found, **weights))) == ["maths", "poem"]
+    assert used(found.decode(genome(found, **weights, use__poem=0))) == ["ja", "maths"]
+
+
+def test_of_none_that_with_the_largest_weight_joins() -> None:
+    found = whole("linear", "model_stock", choice=SourceChoice())
+    nobody = {"use__ja": 0.0, "use__maths": 0.0, "use__poem": 0.0}
+    assert used(found.decode(genome(found, **nobody, weight__maths__all=0.9))) == ["maths"]
+    assert used(found.decode(genome(found, **nobody, method=1))) == ["ja", "maths"]
+
+
+def test_methods_that_take_few_sources_keep_the_strongest() -> None:
+    found = whole("linear", "nuslerp", "slerp", choice=SourceChoice())
+    assert used(found.decode(genome(found, method=1, weight__poem__all=1, weight__maths__all=0.9))) == [
+        "maths",
+        "poem",
+    ]
+    assert used(found.decode(genome(found, method=2, use__ja=0))) == ["maths"]
+
+
+@pytest.mark.parametrize("groups", ["one", "block"])
+@given(data=st.data())
+def test_every_genome_keeps_every_limit(groups: str, data: st.DataObject) -> None:
+    found = whole("linear", "ties", "nuslerp", groups=groups, choice=SourceChoice(at_least=2, at_most=2))
+    recipe = found.decode(data.draw(points(found.axes)))
+    assert len(recipe.sources) == 2
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_the_base_as_a_source_counts_only_where_it_is_merged() -> None:
+    sources = {"base": "models/base", **SOURCES}
+    found = whole("linear", "ties", sources=sources, choice=SourceChoice(at_most=2))
+    assert used(found.decode(genome(found))) == ["base", "ja"]
+    assert used(found.decode(genome(found, method=1))) == ["ja", "maths"]
+    everyone = whole("linear", "ties", sources=sources)
+    assert used(everyone.decode(genome(everyone, method=1))) == ["ja", "maths", "poem"]
+
+
+def test_a_choice_without_genes_keeps_the_budget() -> None:
+    found = whole("linear", choice=SourceChoice(at_most=1, is_open=False))
+    assert [axis.name for axis in found.axes] == [f"weight/{name}/all" for name in SOURCES]
+    assert used(found.decode((0.1, 0.2, 0.3))) == ["poem"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "choice", "message"),
+    [
+        (("linear",), SourceChoice(at_least=4), "at_least: expected at most 3"),
+        (("linear",), SourceChoice(at_least=3, at_most=2), "at_most: expected 3 or more"),
+        (("linear", "model_stock"), SourceChoice(at_least=1), "at_least: expected 2 or more, which model_st"),
+        (("model_stock",), SourceChoice(at_most=1), "at_most: expected 2 or more"),
+        (("linear", "slerp"), SourceChoice(at_least=2), "at most 1, which is all that slerp takes"),
+        (("linear", "slerp"), None, "at most 1 beside the base for slerp; received 3"),
+        (("linear", "linear"), None, "different methods"),
+    ],
+)
+def test_limits_that_cannot_be_kept(
+    methods: tuple[str, ...], choice: SourceChoice | None, message: str
+) -> None:
+    with pytest.raises(KingyoError, match=message):
+        whole(*methods, choice=choice)
+
+
+def test_a_method_that_needs_a_base_says_so() -> None:
+    with pytest.raises(KingyoError, match="a base for ties"):
+        whole("linear", "ties", base=None)
+
+
+def test_nothing_to_search() -> None:
+    with pytest.raises(KingyoError, match="something that is searched"):
+        whole("linear", weight=1.0, choice=SourceChoice(is_open=False))
+
+
+def test_probes_try_every_method() -> None:
+    found = whole("ties", "linear", "tsv", choice=SourceChoice())
+    tried = [found.decode(each) for each in probes(found.axes)]
+    assert [recipe.merge_method for recipe in tried] == ["ties", "linear", "tsv"]
+    assert all(len(recipe.sources) == 3 for recipe in tried)
+
+
+def test_a_genome_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 7 genes, received 1"):
+        whole("linear", "ties").decode((0.5,))
