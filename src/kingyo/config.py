@@ -96,9 +96,11 @@ class MergeConfig(_Strict):
 class SearchConfig(_Strict):
     """Which strategy looks for the genome. The preset fills in what is given neither here nor under merge."""
 
-    preset: str = "quick"
+    preset: str = "fast"
     strategy: str | None = None
     settings: dict[str, object] = Field(default_factory=dict[str, object])
+    screen: dict[str, object] = Field(default_factory=dict[str, object])
+    warm_start: bool = True
 
 
 class Budget(_Strict):

@@ -6,7 +6,7 @@ It opens headers of checkpoints; it reads no weight and no data.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
@@ -15,6 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Limits, Search, Space
 from kingyo.methods import METHODS, MergeMethod, takes_base
 from kingyo.recipe import Recipe
+from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import (
     Bounds,
     GenomeLayout,
@@ -22,12 +23,14 @@ from kingyo.space import (
     ParameterSpace,
     RecipeSpace,
     SourceChoice,
+    known_points,
     parent_recipe,
     uniform_recipe,
     values_of,
 )
 from kingyo.strategies import build
 from kingyo.strategies.presets import preset
+from kingyo.strict import parse_settings
 from kingyo.types import Strategy
 
 GRID_POINTS = (5, 4, 3, 2)
@@ -62,6 +65,7 @@ class SearchPlan:
     methods: tuple[str, ...]
     groups: str
     values: Mapping[str, float | bool | Bounds]
+    screen: ScreenSettings
 
 
 def open_models(config: RunConfig, folder: Path) -> Models:
@@ -106,7 +110,14 @@ def search_plan(config: RunConfig) -> SearchPlan:
         methods=methods,
         groups=_groups_of(config.merge.genome) or config.merge.groups or (merge.groups if merge else "one"),
         values=values,
+        screen=_screen(config, chosen.screen if strategy == chosen.strategy else {}),
     )
+
+
+def _screen(config: RunConfig, preset_screen: Mapping[str, object]) -> ScreenSettings:
+    found = parse_settings(ScreenSettings, {**preset_screen, **config.search.screen}, "search.screen")
+    check_settings(found)
+    return found
 
 
 def _groups_of(genome: GenomeConfig | None) -> str | None:
@@ -131,12 +142,13 @@ def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
     """The main search, then its controls: random on the same space, and a grid of one weight per source."""
     wanted = search_plan(config)
     space = _space(config, folder, models, wanted)
-    limits = _limits(config.budget)
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
-    found = [_search(MAIN, space, strategy, limits, wanted, wanted.strategy)]
+    main = _search(MAIN, space, strategy, config, wanted, wanted.strategy)
+    known = known_points(space, list(config.sources)) if config.search.warm_start else {}
+    found = [replace(main, known=known)]
     if config.controls.random:
         strategy = build("random", space.axes, config.seed, {})
-        found.append(_search("random", space, strategy, limits, wanted))
+        found.append(_search("random", space, strategy, config, wanted))
     grid = _grid(config, folder, models, wanted) if config.controls.grid else None
     return [*found, *([grid] if grid is not None else [])]
 
@@ -243,8 +255,7 @@ def _grid_of(
         if points ** len(space.axes) <= GRID_LIMIT:
             settings = {"points": points, "limit": GRID_LIMIT}
             strategy = build("grid", space.axes, config.seed, settings)
-            limits = _limits(config.budget)
-            return _search("grid", space, strategy, limits, plain, f"grid of {points} per axis")
+            return _search("grid", space, strategy, config, plain, f"grid of {points} per axis")
     return None
 
 
@@ -252,7 +263,7 @@ def _search(
     name: str,
     space: Space,
     strategy: Strategy,
-    limits: Limits,
+    config: RunConfig,
     wanted: SearchPlan,
     how: str | None = None,
 ) -> Search:
@@ -260,13 +271,16 @@ def _search(
         name=name,
         space=space,
         strategy=strategy,
-        limits=limits,
+        limits=_limits(config.budget),
         like=None if name == MAIN else MAIN,
+        screen=wanted.screen,
+        seed=config.seed,
         description={
             "strategy": how or name,
             "method": ", ".join(wanted.methods),
             "groups": wanted.groups,
             "settings": dict(wanted.settings) if name == MAIN else {},
+            "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
         },
     )

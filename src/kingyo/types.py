@@ -28,6 +28,8 @@ class Axis:
         start: where a search that needs a first point begins; the middle when None.
         place: where along the model the tensors lie that it decides about, from 0 (the input) to 1 (the
             output); None when it decides about all of them.
+        family: axes of one family are the same value at other places of the model, such as the weights of one
+            source in each block; empty when it stands alone.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Axis:
     choices: tuple[str, ...] = ()
     start: float | None = None
     place: float | None = None
+    family: str = ""
 
     @property
     def first(self) -> float:
@@ -166,6 +169,15 @@ class InformedStrategy(Strategy, Protocol):
 
         Their trials have numbers below 0, and can be nobody's parents. None of them is a failure.
         """
+        ...
+
+
+@runtime_checkable
+class AppraisingStrategy(Strategy, Protocol):
+    """A strategy that has a belief about points, which is steadier than what any one of them scored."""
+
+    def appraise(self, genomes: Sequence[Genome]) -> list[float]:
+        """Return the score that it expects of each genome, by all that it was told so far."""
         ...
 
 

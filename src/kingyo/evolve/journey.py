@@ -45,9 +45,10 @@ class Journey:
         """
         measurer = self._measurer()
         baselines = self._score_baselines(measurer)
-        for search in self.searches:
-            SearchRun(search, self.store, measurer, self.notify).run()
-        winners = [self._pick(search, measurer) for search in self.searches]
+        runs = [SearchRun(search, self.store, measurer, self.notify) for search in self.searches]
+        for each in runs:
+            each.run()
+        winners = [self._pick(each, measurer) for each in runs]
         self._part(measurer, BASELINES, "validation", baselines)
         for search, winner in zip(self.searches, winners, strict=True):
             self._part(measurer, search.name, "test", [winner] if winner is not None else [])
@@ -108,15 +109,16 @@ class Journey:
             )
         return found
 
-    def _pick(self, search: Search, measurer: Measurer) -> StoredTrial | None:
+    def _pick(self, run: SearchRun, measurer: Measurer) -> StoredTrial | None:
         """The winner: of the best on fit, the best on validation; fit, then age break ties.
 
         None for a control that only failed. That is a finding, and no reason to lose the main search.
         """
+        search = run.search
         chosen = self.store.winner(search.name)
         if chosen is not None:
             return chosen
-        finalists = self._finalists(search.name)
+        finalists = self._finalists(run)
         judged = self._part(measurer, search.name, "validation", [trial for trial, _ in finalists])
         ranked = [
             (evaluation.mean, fit, -trial.id, trial)
@@ -136,21 +138,16 @@ class Journey:
         self.store.set_winner(search.name, winner.id)
         return winner
 
-    def _finalists(self, search: str) -> list[tuple[StoredTrial, float]]:
-        means = {each.trial: each.value for each in self.store.summaries("fit")}
-        best: dict[str, tuple[StoredTrial, float]] = {}
-        for trial in self.store.trials(search):
-            fit = means.get(trial.id)
-            if fit is not None:
-                best.setdefault(trial.recipe_hash, (trial, fit))
-        if not best and search == MAIN:
+    def _finalists(self, run: SearchRun) -> list[tuple[StoredTrial, float]]:
+        ranked = run.ranked()
+        if not ranked and run.search.name == MAIN:
             raise KingyoError(
-                f"search '{search}'",
+                f"search '{MAIN}'",
                 expected="at least one trial that succeeds",
-                received=_failures(self.store, search),
+                received=_failures(self.store, MAIN),
                 remedy="Mend the cause, or give a larger budget, and start a new run.",
             )
-        return sorted(best.values(), key=lambda each: (-each[1], each[0].id))[: self.finalists]
+        return ranked[: self.finalists]
 
 
 def _failures(store: RunStore, search: str) -> str:

@@ -14,7 +14,9 @@ from kingyo.evolve.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen, appraise
 from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
-from kingyo.types import Axis, Evaluation, InformedStrategy, ItemScore, Outcome, Trial
+from kingyo.types import AppraisingStrategy, Axis, Evaluation, InformedStrategy, ItemScore, Outcome, Trial
+
+MOST_RANKED = 200  # trials that are compared jointly
 
 
 class SearchRun:
@@ -30,7 +32,7 @@ class SearchRun:
     def __init__(
         self, search: Search, store: RunStore, measurer: Measurer, notify: Callable[[Event], None]
     ) -> None:
-        self._search = search
+        self.search = search
         self._store = store
         self._measurer = measurer
         self._notify = notify
@@ -42,7 +44,7 @@ class SearchRun:
 
     def run(self) -> None:
         """Search until a limit is reached, or the space or the strategy has no more to give."""
-        search, store = self._search, self._store
+        search, store = self.search, self._store
         if search.name not in store.searches():
             store.add_search(search.name, search.description)
         logged = _by_batch(store.trials(search.name))
@@ -68,12 +70,33 @@ class SearchRun:
             search.strategy.tell(outcomes)
             batch += 1
 
+    def ranked(self) -> list[tuple[StoredTrial, float]]:
+        """The trials of different recipes with what they are believed to score on fit, the best first.
+
+        Beliefs are shrunken: a strategy's own where it has some (neighbours vouch for a point), else those of
+        the Rasch model, so that few and lucky items do not make a winner. Age breaks ties.
+        """
+        told = {each.trial: each.value for each in self._store.outcomes(self.search.name)}
+        fine: dict[str, StoredTrial] = {}
+        for trial in self._store.trials(self.search.name):
+            if told.get(trial.id) is not None:
+                fine.setdefault(trial.recipe_hash, trial)
+        trials = sorted(fine.values(), key=lambda trial: (-(told[trial.id] or 0.0), trial.id))
+        if isinstance(self.search.strategy, AppraisingStrategy):
+            beliefs = self.search.strategy.appraise([trial.asked.genome for trial in trials])
+        else:
+            trials = trials[:MOST_RANKED]
+            found = appraise(self._responses, [trial.asked.number for trial in trials])
+            beliefs = [each.score for each in found]
+        pairs = zip(trials, beliefs, strict=True)
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0].id))
+
     def _limits(self) -> Limits:
-        if self._search.like is None:
-            return self._search.limits
-        costs = self._store.costs(self._search.like, "fit")
+        if self.search.like is None:
+            return self.search.limits
+        costs = self._store.costs(self.search.like, "fit")
         items = sum(items for items, _ in costs.values())
-        return Limits(candidates=len(self._store.trials(self._search.like)), item_evaluations=items)
+        return Limits(candidates=len(self._store.trials(self.search.like)), item_evaluations=items)
 
     def _begin(self) -> None:
         """Let screen and strategy know what the baselines scored."""
@@ -84,17 +107,17 @@ class SearchRun:
             if not row:
                 continue
             self._responses.add(-1 - index, row)
-            genome = self._search.known.get(str(trial.name))
+            genome = self.search.known.get(str(trial.name))
             if genome is not None:
                 mine = Trial(number=-1 - index, genome=genome)
                 known.append(Outcome(trial=mine, scores=_item_scores(row, self._items)))
-        strategy = self._search.strategy
+        strategy = self.search.strategy
         if known and isinstance(strategy, InformedStrategy):
             strategy.learn(known)
 
     def _log(self, batch: int, asked: Sequence[Trial]) -> list[StoredTrial]:
-        new = [new_trial(trial, self._search.space.decode(trial.genome)) for trial in asked]
-        return self._store.add_trials(self._search.name, batch, new)
+        new = [new_trial(trial, self.search.space.decode(trial.genome)) for trial in asked]
+        return self._store.add_trials(self.search.name, batch, new)
 
     def _replayed(self, trials: Sequence[StoredTrial], past: _Past) -> list[Outcome]:
         """The outcomes of a generation that was told before; nothing when it was not."""
@@ -130,7 +153,7 @@ class SearchRun:
                 self._tell_ended(by_number[number], measured, again=number in found)
                 found[number] = measured
         outcomes = self._outcomes(trials, {number: each.evaluation for number, each in found.items()})
-        costs = self._store.costs(self._search.name, "fit", batch)
+        costs = self._store.costs(self.search.name, "fit", batch)
         for trial in trials:
             self._count(*costs[trial.id])
         self._tell_told(outcomes)
@@ -167,7 +190,7 @@ class SearchRun:
         self._notify(
             Event(
                 kind="more" if again else "ended",
-                search=self._search.name,
+                search=self.search.name,
                 split="fit",
                 done=trial.asked.number + 1,
                 total=self._total,
@@ -182,7 +205,7 @@ class SearchRun:
             self._notify(
                 Event(
                     kind="told",
-                    search=self._search.name,
+                    search=self.search.name,
                     split="fit",
                     done=outcome.trial.number + 1,
                     total=self._total,

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.abilities import Abilities, Estimate, Responses, estimates, fit, sigmoid
+from kingyo.errors import KingyoError
 from kingyo.screens.racing import survivors
 
 RECENT = 200  # trials that difficulties are estimated from, beside the known ones and the generation
@@ -49,6 +50,24 @@ class ScreenSettings:
     keep: float = field(
         default=0.5, metadata={"doc": "racing and halving: share of a generation that is wanted in the end"}
     )
+
+
+def check_settings(settings: ScreenSettings) -> None:
+    """Raise unless the settings make sense, each named by its key in a run.yaml."""
+    for name, value in (("items", settings.items), ("block", settings.block)):
+        _require(name, value, "1 or more", holds=value is None or value >= 1)
+    _require("alpha", settings.alpha, "between 0 and 1", holds=0 < settings.alpha < 1)
+    _require("keep", settings.keep, "more than 0, at most 1", holds=0 < settings.keep <= 1)
+
+
+def _require(name: str, value: object, expected: str, *, holds: bool) -> None:
+    if not holds:
+        raise KingyoError(
+            f"search.screen.{name}",
+            expected=expected,
+            received=str(value),
+            remedy=f"Change it, or leave it out; docs/run-yaml.md says what {name} does.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """From genomes to recipes: the axes of a search, and what a point on them means."""
 
 from kingyo.space.choice import SourceChoice
+from kingyo.space.known import known_points
 from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
 from kingyo.space.place import places
@@ -14,6 +15,7 @@ __all__ = [
     "ParameterSpace",
     "RecipeSpace",
     "SourceChoice",
+    "known_points",
     "parent_recipe",
     "places",
     "probes",

@@ -107,6 +107,7 @@ class ParameterSpace:
                 kind="int" if parameter.kind == "int" else "float",
                 start=None if bounds.start is None else scale(bounds.start),
                 place=place,
+                family=_axis_name(parameter, owner, None),
             )
             for owner in owners
             for group, place in self._places.items()
@@ -192,7 +193,7 @@ def parent_recipe(reference: str, dtype: str | None) -> Recipe:
     )
 
 
-def _axis_name(parameter: Parameter, owner: str | None, group: str) -> str:
+def _axis_name(parameter: Parameter, owner: str | None, group: str | None) -> str:
     name = f"log10 {parameter.name}" if parameter.search_scale == "log" else parameter.name
     return "/".join(part for part in (name, owner, group) if part is not None)
 

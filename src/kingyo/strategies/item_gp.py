@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.abilities import sigmoid
 from kingyo.abilities.field import Field, Observed, first_prior, fit_field
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.box import Box
 from kingyo.strategies.checks import check_search, require
 from kingyo.strategies.history import History, Told, check_count
-from kingyo.types import Axis, Outcome, Trial
+from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]
 
@@ -73,6 +74,7 @@ class ItemGp:
         self._columns: dict[str, int] = {}
         self._posterior: Field | None = None
         self._shaped = 0
+        self._scale = (0.0, 1.0)
         rng = np.random.default_rng(seed)
         first = self._box.points([genes.first_point(self._axes)])
         self._spread = np.concatenate([first, self._box.spread(max(1, settings.initial - 1), rng)])
@@ -101,6 +103,16 @@ class ItemGp:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Learn how trials ended; the process is fitted at the next ask."""
         self._history.tell(outcomes)
+
+    def appraise(self, genomes: Sequence[Genome]) -> list[float]:
+        """Return the mean score over all items that the process expects of each genome."""
+        self._take(self._history.take_all())
+        if self._posterior is None or not genomes:
+            return [0.0 for _ in genomes]
+        ability = self._posterior.predict(self._box.features(self._box.points(genomes)))
+        chance = sigmoid(ability[:, None] - self._posterior.prior.difficulty[None, :])
+        low, high = self._scale
+        return [float(low + (high - low) * each) for each in chance.mean(axis=1)]
 
     def _take(self, told: Sequence[Told]) -> None:
         for each in told:
@@ -177,6 +189,7 @@ class ItemGp:
             scores[row, columns] = list(told.items.values())
             seen[row, columns] = 1.0
         low, high = min(0.0, float(scores.min(initial=0.0))), max(1.0, float(scores.max(initial=1.0)))
+        self._scale = (low, high)
         return Observed(
             points=self._box.features(self._box.points([told.genome for told in self._known])),
             scores=(scores - low) / (high - low),

@@ -36,6 +36,7 @@ class Preset:
         source: where its numbers come from.
         strategy: name of a strategy.
         settings: options of that strategy.
+        screen: how candidates are scored; empty: on all items of fit.
         merge: the merge that belongs to it, or None when any will do.
     """
 
@@ -44,6 +45,7 @@ class Preset:
     source: str
     strategy: str
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    screen: Mapping[str, object] = field(default_factory=dict[str, object])
     merge: MergeSuggestion | None = None
 
 
@@ -78,13 +80,30 @@ PRESETS: Mapping[str, Preset] = {
             settings={"population": 20, "elites": 2, "selection": "roulette", "crossover_rate": 0.9},
         ),
         Preset(
-            name="quick",
-            doc="A small search for a laptop and a budget of about a hundred trials: CMA-ES over one weight "
-            "per source, from the start of every axis.",
-            source="kingyo's own choice",
-            strategy="cma-es",
-            settings={"sigma": 0.2},
-            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.0)}),
+            name="fast",
+            doc="The most for a small budget: a Gaussian process that learns from single items, of which "
+            "each candidate answers a few. For axes of every kind.",
+            source="kingyo's own choice, by benchmarks/search.py",
+            strategy="item-gp",
+            screen={"items": 16},
+            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+        ),
+        Preset(
+            name="quality",
+            doc="For a large budget: as fast, first with one weight per source, then with finer and finer "
+            "layers.",
+            source="kingyo's own choice, by benchmarks/search.py",
+            strategy="coarse-to-fine",
+            screen={"items": 24},
+            merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.5)}),
+        ),
+        Preset(
+            name="m2n2",
+            doc="Specialists compete for items, and pairs that complete each other are fused at a split "
+            "point.",
+            source="Abrantes et al. 2025, Competition and Attraction Improve Model Fusion, GECCO 2025",
+            strategy="m2n2",
+            merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.0)}),
         ),
     )
 }

@@ -1,0 +1,84 @@
+"""Few genes first, then more: stages that tie neighbours together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.strategies import build
+from kingyo.strategies.coarse_to_fine import stages
+from kingyo.testing.strategies import MIXED_AXES, StrategyContract, scored
+from kingyo.types import Axis, Strategy
+
+LAYERED = tuple(
+    Axis(
+        name=f"weight/{source}/block.{block}",
+        low=0,
+        high=1,
+        place=(block + 0.5) / 5,
+        family=f"weight/{source}",
+    )
+    for source in ("a", "b")
+    for block in range(5)
+)
+
+
+class TestCoarseToFine(StrategyContract):
+    axes = LAYERED
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        options = {"batch": 4, "initial": 3, "pool": 40, "memory": 30}
+        return build("coarse-to-fine", axes, seed, {"settings": options, "per_gene": 2})
+
+
+class TestCoarseToFineGa(StrategyContract):
+    axes = (*LAYERED[:5], *MIXED_AXES)
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        options = {"strategy": "ga", "settings": {"population": 6}, "per_gene": 1}
+        return build("coarse-to-fine", axes, seed, options)
+
+
+def test_each_stage_is_finer_than_the_one_before() -> None:
+    found = stages(LAYERED)
+    assert [len(stage.axes) for stage in found] == [2, 4, 8, 10]
+    assert found[1].groups == ((0, 1, 2), (3, 4), (5, 6, 7), (8, 9))
+    for stage, finer in itertools.pairwise(found):
+        for group in finer.groups:
+            assert any(set(group) <= set(coarser) for coarser in stage.groups)
+    assert found[-1].axes == LAYERED
+
+
+def test_axes_of_other_kinds_bounds_or_without_a_place_stand_alone() -> None:
+    other = Axis(name="weight/a/head", low=0, high=2, place=1.0, family="weight/a")
+    (only,) = stages((*MIXED_AXES, other))
+    assert only.axes == (*MIXED_AXES, other)
+
+
+def test_a_coarse_point_is_a_fine_one_with_equal_genes() -> None:
+    stage = stages(LAYERED)[0]
+    assert stage.fine((0.25, 0.75)) == (0.25,) * 5 + (0.75,) * 5
+    assert stage.coarse(stage.fine((0.25, 0.75))) == (0.25, 0.75)
+    assert stage.holds((0.25,) * 10)
+    assert not stage.holds((0.25,) * 9 + (0.5,))
+
+
+def test_a_search_goes_from_few_genes_to_all() -> None:
+    strategy = build("coarse-to-fine", LAYERED, 0, {"per_gene": 2, "settings": {"batch": 2, "initial": 2}})
+    different: list[int] = []
+    while len(different) < 40:
+        asked = strategy.ask(2)
+        different += [len(set(trial.genome[:5])) for trial in asked]
+        strategy.tell([scored(trial, trial.genome[0], 1.0) for trial in asked])
+    assert set(different[:4]) == {1}
+    assert set(different[4:12]) <= {1, 2}
+    assert max(different[28:]) == 5
+
+
+@pytest.mark.parametrize("name", ["islands", "coarse-to-fine"])
+def test_a_combinator_within_is_refused(name: str) -> None:
+    with pytest.raises(KingyoError, match="no combinator"):
+        build("coarse-to-fine", LAYERED, 0, {"strategy": name})
