@@ -43,8 +43,8 @@ class Journey:
             KingyoError: a baseline fails (then no comparison is possible), no trial succeeds, or the
                 strategy does not ask for what the store says it asked for.
         """
-        measurer = self._measurer()
-        baselines = self._score_baselines(measurer)
+        measurer = self.measurer()
+        baselines = self.score_baselines(measurer)
         runs = [SearchRun(search, self.store, measurer, self.notify) for search in self.searches]
         for each in runs:
             each.run()
@@ -55,13 +55,15 @@ class Journey:
         self._part(measurer, BASELINES, "test", baselines)
         self.store.set_fact("status", "finished")
 
-    def _measurer(self) -> Measurer:
+    def measurer(self) -> Measurer:
+        """Make what scores trials of this run."""
         items: dict[Split, list[str]] = {
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
         return Measurer(self.store, self.evaluate, items)
 
-    def _score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
+    def score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
+        """Score the models to compare with on fit, as many items as a candidate meets."""
         if BASELINES not in self.store.searches():
             self.store.add_search(BASELINES, {"what": "models to compare with"})
         stored = self.store.trials(BASELINES)

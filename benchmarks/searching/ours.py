@@ -1,0 +1,76 @@
+"""kingyo's search as a run does it: baselines, screen, warm start and a real run database."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from kingyo.config import parse_config
+from kingyo.evolve import Event, Journey
+from kingyo.evolve.search import SearchRun
+from kingyo.searches import baseline_recipes, open_models, searches
+from kingyo.store import RunStore
+from kingyo.types import Genome
+from searching.zoo import DEMO, Problem
+
+
+def search(
+    problem: Problem, budget: int, wanted: dict[str, object], report: Callable[[int, Genome], None]
+) -> None:
+    """Run a search of kingyo and report its answer after each generation.
+
+    Args:
+        problem: what is searched; the baselines' items count as spent.
+        budget: item evaluations in all.
+        wanted: the section ``search`` of a run.yaml.
+        report: told of spent item evaluations and the point that the search would answer then.
+    """
+    data = problem.config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    config = parse_config({**data, "search": wanted, "budget": {"item_evaluations": budget}}, "benchmark")
+    models = open_models(config, DEMO)
+    main = searches(config, DEMO, models)[0]
+    with tempfile.TemporaryDirectory() as folder, RunStore.create(Path(folder) / "run") as store:
+        store.begin({"status": "running"}, problem.splits)
+        journey = Journey(
+            store=store,
+            evaluate=problem.evaluate,
+            baselines=baseline_recipes(config, models),
+            searches=[main],
+            finalists=1,
+        )
+        measurer = journey.measurer()
+        journey.score_baselines(measurer)
+        limits = replace(main.limits, item_evaluations=budget - problem.spent)
+        watch = _Watch(problem, report)
+        run = SearchRun(replace(main, limits=limits), store, measurer, watch.notify)
+        watch.run = run
+        run.run()
+        watch.answer()
+
+
+class _Watch:
+    """Reports what a search would answer, once its strategy has learned of a generation."""
+
+    def __init__(self, problem: Problem, report: Callable[[int, Genome], None]) -> None:
+        self.run: SearchRun | None = None
+        self._problem = problem
+        self._report = report
+        self._spent = 0
+        self._batch = 0
+
+    def notify(self, event: Event) -> None:
+        """Answer as soon as the next generation begins: its first trial has ended, and was not told yet."""
+        if event.kind == "told":
+            self._spent = self._problem.spent
+        elif event.kind == "ended" and event.trial is not None and event.trial.batch > self._batch:
+            self._batch = event.trial.batch
+            self.answer()
+
+    def answer(self) -> None:
+        """Report the best by what the search believes."""
+        assert self.run is not None, "it watches a search"
+        ranked = self.run.ranked()
+        if ranked:
+            self._report(self._spent, ranked[0][0].asked.genome)

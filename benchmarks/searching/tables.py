@@ -1,0 +1,111 @@
+"""The results as tables: how soon the others' accuracy is reached, and who is ahead at equal cost."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+
+from scipy.stats import t as student
+
+Result = Mapping[str, object]
+MERGEKIT = "mergekit-evolve"
+
+
+def render(results: Sequence[Result], *, markdown: bool) -> str:
+    """All tables, of all settings that have results."""
+    settings = list(dict.fromkeys(str(each["setting"]) for each in results))
+    reached = [row for setting in settings for row in _reached(results, setting)]
+    equal = [row for setting in settings for row in _equal(results, setting)]
+    head = (
+        "setting",
+        "search",
+        "n",
+        "test accuracy of mergekit-evolve",
+        "its items",
+        "items to reach it",
+        "share",
+    )
+    parts = [_table(head, reached, markdown)]
+    head = ("setting", "search", "n", "items", "test accuracy [95 %]", "ahead by [95 %, paired]")
+    return "\n\n".join([*parts, _table(head, equal, markdown)])
+
+
+def _runs(results: Sequence[Result], setting: str) -> dict[str, dict[int, list[tuple[int, float]]]]:
+    found: dict[str, dict[int, list[tuple[int, float]]]] = {}
+    for each in results:
+        if each["setting"] == setting:
+            trace = each["trace"]
+            assert isinstance(trace, list), "a trace is a list"
+            found.setdefault(str(each["search"]), {})[int(str(each["seed"]))] = trace
+    return found
+
+
+def _reached(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]:
+    """Seed by seed: the first checkpoint where ours is as good as mergekit-evolve at its end."""
+    runs = _runs(results, setting)
+    theirs = runs.get(MERGEKIT, {})
+    for name in runs:
+        seeds = sorted(set(runs[name]) & set(theirs))
+        if name == MERGEKIT or not seeds:
+            continue
+        shares: list[float] = []
+        needed: list[float] = []
+        for seed in seeds:
+            spent, target = theirs[seed][-1]
+            first = next((items for items, score in runs[name][seed] if score >= target), math.inf)
+            needed.append(first)
+            shares.append(first / spent)
+        target = statistics.median(theirs[seed][-1][1] for seed in seeds)
+        spent = statistics.median(theirs[seed][-1][0] for seed in seeds)
+        yield (
+            setting,
+            name,
+            str(len(seeds)),
+            f"{100 * target:.1f} (median)",
+            f"{spent:,.0f}",
+            _items(statistics.median(needed)) + f" (all: {', '.join(map(_items, sorted(needed)))})",
+            f"{statistics.median(shares):.2f}",
+        )
+
+
+def _equal(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]:
+    """At the end of the equal budget: mean test accuracy, and fast minus each other, paired by seed."""
+    runs = _runs(results, setting)
+    ours = runs.get("fast", {})
+    for name, by_seed in runs.items():
+        items = max((trace[-1][0] for trace in ours.values()), default=0)
+        ends = {seed: _at(trace, items) for seed, trace in by_seed.items()}
+        pairs = [_at(ours[seed], items) - ends[seed] for seed in sorted(set(ours) & set(ends))]
+        ahead = "" if name == "fast" or len(pairs) < 2 else _interval(pairs, signed=True)
+        yield setting, name, str(len(ends)), f"{items:,}", _interval(list(ends.values())), ahead
+
+
+def _at(trace: Sequence[tuple[int, float]], items: int) -> float:
+    """What was the answer's test accuracy when so many items were spent; the first answer before that."""
+    before = [score for spent, score in trace if spent <= items]
+    return before[-1] if before else trace[0][1]
+
+
+def _interval(values: Sequence[float], *, signed: bool = False) -> str:
+    mean = statistics.mean(values)
+    reach = 0.0
+    if len(values) > 1:
+        error = statistics.stdev(values) / math.sqrt(len(values))
+        reach = float(student.ppf(0.975, len(values) - 1)) * error
+    form = "+.1f" if signed else ".1f"
+    return f"{100 * mean:{form}} [{100 * (mean - reach):{form}}, {100 * (mean + reach):{form}}]"
+
+
+def _items(value: float) -> str:
+    return "never" if math.isinf(value) else f"{value:,.0f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> str:
+    if markdown:
+        lines = [head, ["---"] * len(head), *rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]
+    )

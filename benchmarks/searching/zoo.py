@@ -1,0 +1,134 @@
+"""Problems on the zoo: a genome in, item scores out, and what it has cost so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kingyo.assembly import build_task
+from kingyo.config import RunConfig, parse_config
+from kingyo.documents import read_yaml
+from kingyo.evaluate import Evaluator
+from kingyo.evolve import Space
+from kingyo.merge import Sources
+from kingyo.models.language import LiveModel
+from kingyo.recipe import Recipe
+from kingyo.searches import open_models, searches
+from kingyo.tasks import load_items, make_splits
+from kingyo.types import Evaluation, Genome, Item, Split
+
+DEMO = Path(__file__).parents[2] / "examples" / "demo"
+USELESS = ("poem", "sort")
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is merged how.
+
+    Attributes:
+        name: in tables.
+        sources: of the zoo.
+        groups: granularity of the weights.
+        low, high: bounds of a weight.
+        fit: number of items that a search sees.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    groups: str = "one"
+    low: float = 0.0
+    high: float = 1.5
+    fit: int = 120
+
+
+SETTINGS = {
+    each.name: each
+    for each in (
+        Setting(name="four", sources=("ja", "math-en", *USELESS)),
+        Setting(name="five", sources=("ja", "math-en", "math-sym", *USELESS)),
+        Setting(name="four-by-block", sources=("ja", "math-en", *USELESS), groups="block"),
+        Setting(name="five-by-block", sources=("ja", "math-en", "math-sym", *USELESS), groups="block"),
+    )
+}
+
+
+@dataclass(kw_only=True)
+class Problem:
+    """Japanese word problems, solved by merges of zoo models; the seed draws the splits.
+
+    Attributes:
+        setting: what is merged.
+        seed: which items are fit, and which are test.
+        spent: item evaluations on fit so far.
+    """
+
+    setting: Setting
+    seed: int
+    spent: int = 0
+    config: RunConfig = field(init=False)
+    splits: Mapping[Split, tuple[Item, ...]] = field(init=False)
+    space: Space = field(init=False)
+    _tests: dict[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        torch.set_num_threads(1)
+        self.config = parse_config(self._data(), self.setting.name)
+        models = open_models(self.config, DEMO)
+        self.splits = make_splits(load_items(self.config.task, DEMO).items, self.config.task.splits)
+        self.space = searches(self.config, DEMO, models)[0].space
+        task = build_task(self.config.task, self.splits, DEMO)
+        live = LiveModel.load(models.skeleton.path, dtype="float32", device="cpu", batch_size=512)
+        self._evaluator = Evaluator(live, Sources(models.by_reference, DEMO), task)
+
+    @property
+    def n_items(self) -> int:
+        """Items that a search may see."""
+        return len(self.splits["fit"])
+
+    def evaluate(self, recipe: Recipe, split: Split, items: list[str]) -> Evaluation:
+        """Score a recipe on items of a split, as the loop of kingyo wants it."""
+        if split == "fit":
+            self.spent += len(items)
+        return self._evaluator(recipe, split, items)
+
+    def fit(self, genome: Genome) -> float:
+        """The mean over all items of fit: what a search without racing looks at."""
+        found = self.evaluate(self.space.decode(genome), "fit", [item.id for item in self.splits["fit"]])
+        assert found.mean is not None, found.failure
+        return found.mean
+
+    def test(self, genome: Genome) -> float:
+        """The mean over the test items; it costs nothing and no search looks at it."""
+        recipe = self.space.decode(genome)
+        if recipe.hash not in self._tests:
+            mean = self._evaluator(recipe, "test").mean
+            assert mean is not None, "a merge of the zoo can be scored"
+            self._tests[recipe.hash] = mean
+        return self._tests[recipe.hash]
+
+    def _data(self) -> dict[str, object]:
+        data = read_yaml(DEMO / "run.yaml")
+        sources, task = data["sources"], data["task"]
+        assert isinstance(sources, dict), "the demo names its sources"
+        assert isinstance(task, dict), "the demo holds its task"
+        splits = {"fit": self.setting.fit, "validation": 300, "test": 700, "seed": self.seed}
+        weight = {"from": self.setting.low, "to": self.setting.high}
+        return {
+            **{key: value for key, value in data.items() if key not in ("search", "controls")},
+            "sources": {name: sources[name] for name in self.setting.sources},
+            "task": {**task, "splits": splits},
+            "merge": {
+                "method": "task_arithmetic",
+                "groups": self.setting.groups,
+                "parameters": {"weight": weight},
+                "dtype": "float32",
+            },
+            "seed": self.seed,
+            "controls": {"random": False, "grid": False},
+        }
