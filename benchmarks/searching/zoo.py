@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,7 +91,7 @@ class Problem:
         """Items that a search may see."""
         return len(self.splits["fit"])
 
-    def evaluate(self, recipe: Recipe, split: Split, items: list[str]) -> Evaluation:
+    def evaluate(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
         """Score a recipe on items of a split, as the loop of kingyo wants it."""
         if split == "fit":
             self.spent += len(items)

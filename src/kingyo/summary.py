@@ -13,6 +13,7 @@ from typing import cast
 
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.stats import Interval, interval, mcnemar, paired_difference
+from kingyo.stats.prediction import predict_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.types import Evaluation, Genome, Split
 
@@ -55,7 +56,11 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """A run at a glance. ``leader`` is the best of the main search on fit, so far."""
+    """A run at a glance.
+
+    ``leader`` is the best of the main search on fit, so far; ``predicted`` what the finalists' validation
+    scores say of the winner's test score: without the luck that it was picked for.
+    """
 
     run: str
     folder: str
@@ -69,6 +74,7 @@ class RunSummary:
     baselines: Mapping[str, Entry]
     controls: Mapping[str, Entry]
     comparisons: tuple[Comparison, ...]
+    predicted: Interval | None = None
 
     def best_parent(self) -> Entry | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
@@ -94,6 +100,7 @@ class RunSummary:
             "seconds": round(self.seconds, 3),
             "leader": self.leader and {"trial": self.leader.trial.asked.number, **_scores(self.leader)},
             "winner": winner,
+            "predicted": interval_json(self.predicted),
             "baselines": {name: _scores(entry) for name, entry in self.baselines.items()},
             "controls": {
                 name: {"trial": entry.trial.asked.number, **_scores(entry)}
@@ -132,7 +139,20 @@ def summarize(store: RunStore) -> RunSummary:
         baselines=baselines,
         controls=entries,
         comparisons=_compare(store, winner, [*baselines.values(), *entries.values()]),
+        predicted=None if winner is None else _predicted(store, winner),
     )
+
+
+def _predicted(store: RunStore, winner: Entry) -> Interval | None:
+    """What the winner will score on test, by all finalists' validation scores."""
+    finalists = [each.trial for each in store.summaries("validation") if each.search == MAIN]
+    scores = {trial: store.evaluation(trial, "validation") for trial in finalists}
+    fine = {trial: found for trial, found in scores.items() if found is not None and found.failure is None}
+    n_test = len(store.items()["test"])
+    if winner.trial.id not in fine or not n_test:
+        return None
+    rows = [[each.score for each in found.scores] for found in fine.values()]
+    return predict_winner(rows, list(fine).index(winner.trial.id), n_test)
 
 
 def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from kingyo.stats import Interval
-from kingyo.summary import Comparison, Entry, RunSummary
+from kingyo.summary import Comparison, Entry, RunSummary, fit_minus_test
 
 NARROW = 80
 """Below so many columns intervals are broken into two lines, rather than cut."""
@@ -31,8 +33,30 @@ def print_summary(summary: RunSummary) -> None:
     console.print(_scores(summary, is_narrow=console.width < NARROW))
     for comparison in summary.comparisons:
         console.print(_sentence(comparison))
+    for line in _honesty(summary):
+        console.print(line)
     if summary.winner is not None and not summary.comparisons:
         console.print("The test split has not been read yet.")
+
+
+def _honesty(summary: RunSummary) -> Iterator[str]:
+    """What was said of the winner before test was read, and by how much picking flattered it."""
+    winner, predicted = summary.winner, summary.predicted
+    if winner is None or predicted is None:
+        return
+    said = f"Predicted for test from {predicted.n} validation items: {percent(predicted)} %"
+    if winner.test is None:
+        yield f"{said}."
+        return
+    inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
+    yield f"{said}; it scored {100 * winner.test.score:.1f}, {inside}."
+    drop = fit_minus_test(winner)
+    if drop is not None and winner.fit is not None:
+        yield (
+            f"Fit minus test of the winner: {100 * drop.score:+.1f} points "
+            f"[{100 * drop.low:+.1f}, {100 * drop.high:+.1f}], by which its pick flattered it "
+            f"(n={winner.fit.n} and {winner.test.n})."
+        )
 
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:

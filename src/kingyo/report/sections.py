@@ -242,6 +242,7 @@ def render_selection(found: Findings) -> Html | None:
             label="Scores of all models on all splits, with 95% intervals",
             marked=found.child_name,
         ),
+        note(_predicted_note(found)),
         note(_selection_note(found)),
     )
 
@@ -253,6 +254,17 @@ def _selection_claim(child: Entry) -> str:
     return (
         f"Fit minus test of the winner: {wording.points(drop)} "
         f"(n = {child.fit.n:,} and {child.test.n:,} different items)."
+    )
+
+
+def _predicted_note(found: Findings) -> str:
+    predicted = found.summary.predicted
+    if predicted is None:
+        return "The winner's test score is predicted once its finalists were scored on validation."
+    return (
+        f"Predicted for test, from {predicted.n:,} validation items of all finalists, before test was read: "
+        f"{wording.score(predicted)}. The best of several validation scores is drawn towards their mean, as "
+        "far as their differences may be luck; the luck of the test items is part of the interval."
     )
 
 

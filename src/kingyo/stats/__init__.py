@@ -20,7 +20,7 @@ from kingyo.errors import KingyoError
 Array = NDArray[np.float64]
 RESAMPLES = 10_000
 _CHUNK = 100_000  # numbers drawn at once: stays in the processor's cache
-_NORMAL = NormalDist()
+NORMAL = NormalDist()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Interval:
     n: int
     low: float
     high: float
-    method: Literal["wilson", "bca", "newcombe"]
+    method: Literal["wilson", "bca", "newcombe", "beta-binomial", "normal"]
 
 
 def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
@@ -208,12 +208,12 @@ def _bca_bounds(values: Array, seed: int, level: float) -> tuple[float, float]:
         return float(values[0]), float(values[0])
     means = np.concatenate(list(_resampled_deviations(centred, seed)))
     below = float((means < 0).mean() + (means == 0).mean() / 2)
-    z0 = _NORMAL.inv_cdf(min(max(below, 1 / RESAMPLES), 1 - 1 / RESAMPLES))
+    z0 = NORMAL.inv_cdf(min(max(below, 1 / RESAMPLES), 1 - 1 / RESAMPLES))
     a = float((centred**3).sum()) / (6 * spread**1.5)
     shares: list[float] = []
     for tail in ((1 - level) / 2, (1 + level) / 2):
-        z = z0 + _NORMAL.inv_cdf(tail)
-        shares.append(_NORMAL.cdf(z0 + z / (1 - a * z)))
+        z = z0 + NORMAL.inv_cdf(tail)
+        shares.append(NORMAL.cdf(z0 + z / (1 - a * z)))
     low, high = np.quantile(means, shares)
     return float(values.mean() + low), float(values.mean() + high)
 
@@ -235,7 +235,7 @@ def _quantile(level: float) -> float:
             received=str(level),
             remedy="Give a level such as 0.95.",
         )
-    return _NORMAL.inv_cdf((1 + level) / 2)
+    return NORMAL.inv_cdf((1 + level) / 2)
 
 
 def _array(name: str, values: Sequence[float]) -> Array:

@@ -1,0 +1,115 @@
+"""What the winner will score on the test split, said before anybody looks.
+
+The best of several finalists was picked for its validation score, so that score flatters it. It is drawn
+towards the finalists' mean as far as their differences may be luck (empirical Bayes: Efron & Morris 1975).
+All of them met the same items. What an easy draw of items gives to all is no reason for the pick, and does
+not average out: it stays in the interval. So
+
+    m_k = θ_k + a + e_k,   θ_k ~ N(M, τ²),   a ~ N(0, c),   e_k ~ N(0, s)
+
+with c the covariance of two finalists' item scores over n, s the rest of a finalist's variance over n, and τ²
+what is left of the variance of the m_k. The winner's predicted score is M + τ²/(τ² + s) · (m − M).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.errors import KingyoError
+from kingyo.stats import NORMAL, Interval
+
+Matrix = NDArray[np.float64]
+
+
+def predict_winner(
+    scores: Sequence[Sequence[float]], winner: int, n_test: int, level: float = 0.95
+) -> Interval:
+    """Predict the mean score of the picked finalist over test items that are still unread.
+
+    Args:
+        scores: a row per finalist, a column per validation item; in [0, 1].
+        winner: the row that was picked.
+        n_test: how many test items there are; their luck is part of the interval.
+        level: confidence, between 0 and 1.
+
+    Returns:
+        The prediction with an interval that the test score lies in with this confidence; ``n`` is the number
+        of validation items. Scores are right or wrong: beta-binomial quantiles; else normal ones.
+
+    Raises:
+        KingyoError: no finalist, rows of different lengths, or no items.
+    """
+    matrix = _matrix(scores)
+    means, n = matrix.mean(axis=1), matrix.shape[1]
+    single, shared = _noise(matrix)
+    between = float(means.var(ddof=1)) if len(means) > 1 else 0.0
+    real = max(0.0, between - single)
+    kept = 1.0 if len(means) == 1 else real / (real + single) if real + single > 0 else 0.0
+    score = float(means.mean() + kept * (means[winner] - means.mean()))
+    variance = shared + single * (kept + (1 - kept) / len(means))
+    per_item = float(matrix[winner].var()) if n > 1 else 0.25
+    is_binary = bool(np.all((matrix == 0) | (matrix == 1)))
+    if is_binary:
+        low, high = _beta_binomial(score, _floored(variance, score, n), n_test, level)
+        return Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
+    reach = NORMAL.inv_cdf((1 + level) / 2) * math.sqrt(variance + per_item / n_test)
+    return Interval(
+        score=score, n=n, low=max(0.0, score - reach), high=min(1.0, score + reach), method="normal"
+    )
+
+
+def _noise(matrix: Matrix) -> tuple[float, float]:
+    """s and c: what a finalist's mean has of luck of its own, and what all share."""
+    n = matrix.shape[1]
+    own = float(matrix.var(axis=1, ddof=1).mean()) if n > 1 else 0.25
+    if len(matrix) == 1:
+        return 0.0, own / n
+    together = float(matrix.mean(axis=0).var(ddof=1)) if n > 1 else 0.0
+    # Var of the finalists' mean = c' + s'/K with own = c' + s'.
+    size = len(matrix)
+    rest = max(0.0, (own - together) * size / (size - 1))
+    return rest / n, max(0.0, own - rest) / n
+
+
+def _floored(variance: float, score: float, n: int) -> float:
+    """No surer than n items can make one: where all is right, the sample has no variance (Agresti 1998)."""
+    centre = (score * n + 2) / (n + 4)
+    return max(variance, centre * (1 - centre) / (n + 4))
+
+
+def _beta_binomial(mean: float, variance: float, n: int, level: float) -> tuple[float, float]:
+    """Quantiles of the share of n items that are right, whose chance is beta of this mean and variance."""
+    inside = min(max(mean, 0.5 / n), 1 - 0.5 / n)
+    total = max(inside * (1 - inside) / variance - 1, 1.0)
+    a, b = inside * total, (1 - inside) * total
+    k = np.arange(n + 1)
+    terms = [
+        math.lgamma(n + 1)
+        - math.lgamma(i + 1)
+        - math.lgamma(n - i + 1)
+        + math.lgamma(a + i)
+        + math.lgamma(b + n - i)
+        for i in map(int, k)
+    ]
+    chances = np.exp(np.array(terms) - max(terms))
+    below = np.cumsum(chances / chances.sum())
+    tail = (1 - level) / 2
+    low = int(np.searchsorted(below, tail))
+    high = int(np.searchsorted(below, 1 - tail))
+    return low / n, min(high, n) / n
+
+
+def _matrix(scores: Sequence[Sequence[float]]) -> Matrix:
+    lengths = {len(row) for row in scores}
+    if len(lengths) != 1 or 0 in lengths:
+        raise KingyoError(
+            "scores",
+            expected="a row for each finalist, all of one length, of one item or more",
+            received=f"lengths {sorted(lengths)}",
+            remedy="Score every finalist on the same validation items.",
+        )
+    return np.array(scores, dtype=np.float64)

@@ -1,0 +1,65 @@
+"""A prediction of the winner's test score holds its level, where the plain validation score does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.stats import wilson
+from kingyo.stats.prediction import predict_winner
+
+
+def _run(
+    rng: np.random.Generator, spread: float, n: int, n_test: int, k: int, centre: float
+) -> tuple[bool, bool]:
+    """Simulate: finalists of nearly equal ability on common items of unequal difficulty."""
+    abilities = centre + spread * rng.standard_normal(k)
+    items = rng.normal(0, 2, n)
+    right = rng.random((k, n)) < 1 / (1 + np.exp(items[None, :] - abilities[:, None]))
+    winner = int(right.mean(axis=1).argmax())
+    test = (rng.random(n_test) < 1 / (1 + np.exp(rng.normal(0, 2, n_test) - abilities[winner]))).mean()
+    found = predict_winner(right.astype(float).tolist(), winner, n_test)
+    plain = wilson(int(right[winner].sum()), n)
+    return found.low <= test <= found.high, plain.low <= test <= plain.high
+
+
+@pytest.mark.parametrize(("n", "n_test"), [(40, 100), (100, 300), (300, 700)])
+@pytest.mark.parametrize(("spread", "centre"), [(0.0, 0.0), (0.3, 1.0), (0.0, 4.0), (1.0, 0.0)])
+def test_the_interval_holds_its_level(n: int, n_test: int, spread: float, centre: float) -> None:
+    rng = np.random.default_rng(n)
+    inside = np.mean([_run(rng, spread, n, n_test, 8, centre)[0] for _ in range(300)])
+    assert inside >= 0.92  # 95 % of 300, two standard errors of which are 2.5 points
+
+
+def test_the_plain_score_of_the_picked_one_does_not_hold_it() -> None:
+    rng = np.random.default_rng(0)
+    found = [_run(rng, 0.0, 60, 2000, 30, 0.0) for _ in range(300)]
+    predicted, plain = np.mean(found, axis=0)
+    assert plain < 0.9 < predicted
+
+
+def test_equals_are_drawn_to_their_mean_and_a_lone_leader_is_not() -> None:
+    rng = np.random.default_rng(1)
+    equal = (rng.random((8, 100)) < 0.5).astype(float)
+    winner = int(equal.mean(axis=1).argmax())
+    found = predict_winner(equal.tolist(), winner, 100)
+    assert found.score - equal.mean() < 0.5 * (equal[winner].mean() - equal.mean())
+    ahead = np.concatenate([np.ones((1, 100)), (rng.random((7, 100)) < 0.2).astype(float)])
+    assert predict_winner(ahead.tolist(), 0, 100).score > 0.97
+
+
+def test_one_finalist_one_item_constant_and_fractional_scores() -> None:
+    assert predict_winner([[1.0] * 50], 0, 100).low < 0.97
+    assert predict_winner([[1.0] * 50], 0, 100).score == 1.0
+    lone = predict_winner([[1.0], [0.0]], 0, 10)
+    assert 0 <= lone.low <= lone.score <= lone.high <= 1
+    halves = predict_winner([[0.5, 0.75, 0.25], [0.5, 0.25, 0.25]], 0, 10)
+    assert halves.method == "normal"
+    assert halves.low < halves.score < halves.high
+
+
+def test_scores_that_cannot_be_compared() -> None:
+    for scores in ([], [[]], [[1.0, 0.0], [1.0]]):
+        with pytest.raises(KingyoError, match="finalist"):
+            predict_winner(scores, 0, 10)
