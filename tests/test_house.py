@@ -47,6 +47,7 @@ FLOORS: dict[str, float] = {
     "searches": 3.1,
     "summary": 3.1,
     "merging": 3.1,
+    "spread": 3.2,
     "assembly": 3.2,
     "export": 3.3,
     "report": 3.3,

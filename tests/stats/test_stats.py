@@ -13,6 +13,7 @@ from kingyo.stats import (
     bootstrap_mean,
     interval,
     mcnemar,
+    mean_of_runs,
     paired_difference,
     selection_bias,
     wilson,
@@ -198,3 +199,13 @@ def _table(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[int]
     )
     a, b = zip(*pairs, strict=True)
     return list(a), list(b)
+
+
+def test_the_mean_of_runs_by_student() -> None:
+    found = mean_of_runs([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert found.score == 3.0
+    assert found.high - found.score == pytest.approx(2.7764 * (2.5**0.5) / 5**0.5, rel=1e-3)  # t(0.975; 4)
+    pair = mean_of_runs([0.0, 1.0])
+    assert pair.high - pair.score == pytest.approx(12.706 * (0.5**0.5) / 2**0.5, rel=1e-3)  # t(0.975; 1)
+    alone = mean_of_runs([0.5])
+    assert (alone.score, alone.low, alone.high) == (0.5, -math.inf, math.inf)

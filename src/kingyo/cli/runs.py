@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.compiler import tell_if_slow
+from kingyo.cli.seeds import breed_seeds, print_spread
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ def evolve(
         Path | None, typer.Option("--run", help="The run folder to make.  \\[default: runs/NAME]")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Overrides the file's seed.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", min=1, help="Run so many seeds, each in a folder below --run, and report the spread."
+        ),
+    ] = None,
     max_fevals: Annotated[
         int | None,
         typer.Option("--max-fevals", min=1, help="Candidates, for a genome file.  \\[default: 100]"),
@@ -65,9 +72,16 @@ def evolve(
     if seed is not None:
         loaded = loaded.model_copy(update={"seed": seed})
     folder = run or Path("runs") / loaded.name
-    with redirect_stdout(sys.stderr):
-        begun = begin(loaded, config.parent, folder)
-    with begun as store:
+
+    def begun(one: RunConfig, where: Path) -> RunStore:
+        with redirect_stdout(sys.stderr):
+            return begin(one, config.parent, where)
+
+    if seeds is not None:
+        breed_seeds(loaded, folder, seeds, begun, lambda store: _breed(store, quiet=as_json))
+        print_spread(folder, as_json)
+        return
+    with begun(loaded, folder) as store:
         _go(store, as_json)
 
 
@@ -105,12 +119,16 @@ def resume(run: RunFolder, as_json: AsJson = False) -> None:
 
 
 def show(run: RunFolder, as_json: AsJson = False) -> None:
-    """Show how a run stands, also while it is under way.
+    """Show how a run stands, also while it is under way; or the spread over the runs of several seeds.
 
     Example: `kingyo show runs/first --json`
     """
+    from kingyo.spread import seed_folders
     from kingyo.store import RunStore
 
+    if seed_folders(run):
+        print_spread(run, as_json)
+        return
     with RunStore.read(run) as store:
         _print_summary(store, as_json)
 
@@ -152,12 +170,19 @@ def export(
 
 
 def _go(store: RunStore, as_json: bool) -> None:
+    _breed(store, quiet=as_json)
+    _print_summary(store, as_json)
+    if not as_json:
+        typer.echo(f"\nNext: kingyo report {store.folder}   |   kingyo export {store.folder} OUT")
+
+
+def _breed(store: RunStore, *, quiet: bool) -> None:
     from kingyo.assembly import assemble
     from kingyo.cli.live import LiveDisplay
 
     tell_if_slow()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
-    with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=as_json) as display:
+    with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=quiet) as display:
         try:
             assemble(store, display.notify).run()
         except KeyboardInterrupt:
@@ -169,9 +194,6 @@ def _go(store: RunStore, as_json: bool) -> None:
                 err=True,
             )
             raise typer.Exit(130) from None
-    _print_summary(store, as_json)
-    if not as_json:
-        typer.echo(f"\nNext: kingyo report {store.folder}   |   kingyo export {store.folder} OUT")
 
 
 def _print_summary(store: RunStore, as_json: bool) -> None:

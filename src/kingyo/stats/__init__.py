@@ -38,7 +38,7 @@ class Interval:
     n: int
     low: float
     high: float
-    method: Literal["wilson", "bca", "newcombe", "beta-binomial", "normal"]
+    method: Literal["wilson", "bca", "newcombe", "beta-binomial", "normal", "student"]
 
 
 def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
@@ -108,6 +108,20 @@ def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, lev
         return Interval(score=difference, n=len(x), low=low, high=high, method="newcombe")
     low, high = _bca_bounds(x - y, seed, level)
     return Interval(score=difference, n=len(x), low=low, high=high, method="bca")
+
+
+def mean_of_runs(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Bound the mean over independent runs by Student's t (1908); with one run nothing is known of others.
+
+    Raises:
+        KingyoError: no values, or one that is not finite.
+    """
+    array = _array("values", values)
+    mean, n = float(array.mean()), len(array)
+    if n == 1:
+        return Interval(score=mean, n=1, low=-math.inf, high=math.inf, method="student")
+    reach = _student_quantile((1 + level) / 2, n - 1) * float(array.std(ddof=1)) / math.sqrt(n)
+    return Interval(score=mean, n=n, low=mean - reach, high=mean + reach, method="student")
 
 
 def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
@@ -225,6 +239,18 @@ def _resampled_deviations(centred: Array, seed: int) -> Iterator[Array]:
         rows = min(left, max(1, _CHUNK // n))
         yield centred[rng.integers(0, n, (rows, n), dtype=np.int32)].mean(axis=1)
         left -= rows
+
+
+def _student_quantile(p: float, freedom: int) -> float:
+    """The quantile of Student's t for p of 0.5 to 1, by bisection on a substitution that makes it finite.
+
+    With t = √ν tan φ the density of φ is proportional to cos(φ)^(ν − 1).
+    """
+    angles = np.linspace(0.0, math.pi / 2, 20_001)
+    density = np.cos(angles) ** (freedom - 1)
+    area = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    angle = float(np.interp(2 * p - 1, area / area[-1], angles))
+    return math.sqrt(freedom) * math.tan(angle)
 
 
 def _quantile(level: float) -> float:

@@ -1,0 +1,94 @@
+"""Several runs of one run.yaml, one after the other, and what they say together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from kingyo.errors import KingyoError
+
+if TYPE_CHECKING:
+    from kingyo.config import RunConfig
+    from kingyo.spread import Spread
+    from kingyo.stats import Interval
+    from kingyo.store import RunStore
+
+
+def breed_seeds(
+    config: RunConfig,
+    folder: Path,
+    n: int,
+    begin: Callable[[RunConfig, Path], RunStore],
+    go: Callable[[RunStore], None],
+) -> None:
+    """Run every seed that is not finished, from the file's on; runs that were stopped go on.
+
+    Args:
+        config: the run.yaml; its seed is the first.
+        folder: where the runs go, each in a folder of its own.
+        n: how many seeds.
+        begin: makes a new run from a config and its folder.
+        go: goes on with a run to its end.
+
+    Raises:
+        KingyoError: the folder holds something else.
+    """
+    from kingyo.spread import PREFIX
+    from kingyo.store import DATABASE, RunStore
+
+    if (folder / DATABASE).exists():
+        raise KingyoError(
+            str(folder),
+            expected="a folder for the runs of several seeds",
+            received="a run",
+            remedy="Choose another folder with --run.",
+        )
+    for seed in range(config.seed, config.seed + n):
+        run = folder / f"{PREFIX}{seed}"
+        if (run / DATABASE).exists():
+            with RunStore.read(run) as store:
+                if store.status() == "finished":
+                    typer.echo(f"Seed {seed} is finished: {run}", err=True)
+                    continue
+            with RunStore.open(run) as store:
+                go(store)
+        else:
+            with begin(config.model_copy(update={"seed": seed}), run) as store:
+                go(store)
+
+
+def print_spread(folder: Path, as_json: bool) -> None:
+    """Print the spread over the runs of a folder."""
+    from kingyo.spread import read_spread
+
+    found = read_spread(folder)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=2))
+        return
+    for line in _lines(found):
+        typer.echo(line)
+
+
+def _lines(found: Spread) -> list[str]:
+    scores = ", ".join(f"{100 * score:.1f}" for score in found.bred)
+    lines = [
+        f"{len(found.seeds)} seeds ({', '.join(map(str, found.seeds))}): "
+        f"the winner scores {scores} % on test.",
+        f"Mean {_points(found.mean, sign='')} % (Student's t over the searches; "
+        "the test items are the same).",
+    ]
+    lines += [f"bred − {name}: {_points(each)} points, paired by seed" for name, each in found.ahead.items()]
+    lines.append(
+        f"Predictions before test was read held in {found.predicted_inside} of {len(found.seeds)} runs."
+    )
+    return lines
+
+
+def _points(value: Interval, sign: str = "+") -> str:
+    if value.n == 1:
+        return f"{100 * value.score:{sign}.1f} [one run: no interval]"
+    return f"{100 * value.score:{sign}.1f} [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"

@@ -1,0 +1,110 @@
+"""Several runs that differ in their seed alone: how much of a result is the luck of its search.
+
+It reads finished runs and prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kingyo.errors import KingyoError
+from kingyo.stats import Interval, mean_of_runs
+from kingyo.store import DATABASE, RunStore
+from kingyo.summary import RunSummary, summarize
+
+PREFIX = "seed-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """What several runs say together. The test items are the same for all, so only the searches differ.
+
+    Attributes:
+        seeds: of the runs.
+        bred: the winner's test score in each run.
+        mean: over the runs, with the interval that the luck of the search leaves.
+        ahead: other model -> winner minus it, over the runs, paired.
+        predicted_inside: in how many runs the winner's test score lay within its prediction.
+    """
+
+    seeds: tuple[int, ...]
+    bred: tuple[float, ...]
+    mean: Interval
+    ahead: Mapping[str, Interval]
+    predicted_inside: int
+
+    def to_json(self) -> dict[str, object]:
+        """The stable interface of ``kingyo evolve --seeds N --json``."""
+        return {
+            "seeds": list(self.seeds),
+            "test": list(self.bred),
+            "mean": _numbers(self.mean),
+            "ahead": {name: _numbers(each) for name, each in self.ahead.items()},
+            "predicted_inside": self.predicted_inside,
+        }
+
+
+def seed_folders(folder: Path) -> dict[int, Path]:
+    """The runs below a folder that `kingyo evolve --seeds` made, by seed."""
+    found = {path.name.removeprefix(PREFIX): path for path in folder.glob(f"{PREFIX}*/")}
+    return {
+        int(seed): path
+        for seed, path in sorted(found.items())
+        if seed.isdecimal() and (path / DATABASE).is_file()
+    }
+
+
+def read_spread(folder: Path) -> Spread:
+    """Read the finished runs below a folder.
+
+    Raises:
+        KingyoError: none is finished.
+    """
+    runs: dict[int, RunSummary] = {}
+    for seed, path in sorted(seed_folders(folder).items()):
+        with RunStore.read(path) as store:
+            summary = summarize(store)
+        if summary.status == "finished" and summary.winner is not None and summary.winner.test is not None:
+            runs[seed] = summary
+    if not runs:
+        raise KingyoError(
+            str(folder),
+            expected="at least one finished run below it",
+            received=f"{len(seed_folders(folder))} runs, none of them finished",
+            remedy="Go on with the same `kingyo evolve --seeds N` command.",
+        )
+    bred = [_test(summary) for summary in runs.values()]
+    return Spread(
+        seeds=tuple(runs),
+        bred=tuple(bred),
+        mean=mean_of_runs(bred),
+        ahead=_ahead(list(runs.values())),
+        predicted_inside=sum(map(_is_inside, runs.values())),
+    )
+
+
+def _ahead(runs: Sequence[RunSummary]) -> dict[str, Interval]:
+    names = [each.other for each in runs[0].comparisons]
+    found: dict[str, Interval] = {}
+    for name in names:
+        values = [each.difference.score for run in runs for each in run.comparisons if each.other == name]
+        if len(values) == len(runs):  # a control that failed in one run cannot be compared over all
+            found[name] = mean_of_runs(values)
+    return found
+
+
+def _test(summary: RunSummary) -> float:
+    assert summary.winner is not None and summary.winner.test is not None, "only finished runs are read"
+    return summary.winner.test.score
+
+
+def _is_inside(summary: RunSummary) -> bool:
+    return summary.predicted is not None and summary.predicted.low <= _test(summary) <= summary.predicted.high
+
+
+def _numbers(value: Interval) -> dict[str, object]:
+    one = value.n == 1
+    bounds = {"low": None if one else value.low, "high": None if one else value.high}
+    return {"score": value.score, "n": value.n, **bounds}

@@ -1,0 +1,44 @@
+"""kingyo evolve --seeds: several runs, what they say together, and going on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+
+from kingyo.store import RunStore
+from tests.cli.conftest import World
+
+
+def test_seeds_are_run_once_and_their_spread_is_told(world: World) -> None:
+    config = world.config(budget={"candidates": 4}, controls={"random": True, "grid": False})
+    done = world.run("evolve", config, "--run", "many", "--seeds", "2", "--seed", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["seeds"] == [3, 4]
+    singles = [world.show(f"many/seed-{seed}") for seed in (3, 4)]
+    tests = [each["winner"]["test"]["score"] for each in singles]  # type: ignore[index]
+    assert found["test"] == tests
+    assert found["mean"]["score"] == sum(tests) / 2
+    assert found["mean"]["low"] <= found["mean"]["score"] <= found["mean"]["high"]
+    assert set(found["ahead"]) == set(singles[0]["comparisons"])  # type: ignore[call-overload]
+
+    again = world.run("evolve", config, "--run", "many", "--seeds", "3", "--seed", "3")
+    assert again.returncode == 0, again.stderr
+    assert "Seed 3 is finished" in again.stderr
+    assert "3 seeds (3, 4, 5)" in again.stdout
+    assert "bred − uniform" in again.stdout
+    assert world.run("show", "many").stdout == again.stdout
+    with RunStore.read(world.folder / "many" / "seed-5") as store:
+        assert store.status() == "finished"
+
+
+def test_one_seed_has_no_interval(world: World) -> None:
+    config = world.config(budget={"candidates": 2}, controls={"random": False, "grid": False})
+    done = world.run("evolve", config, "--run", "one", "--seeds", "1")
+    assert done.returncode == 0, done.stderr
+    assert "[one run: no interval]" in done.stdout
+
+
+def test_a_run_is_no_folder_for_runs(finished: World) -> None:
+    done = finished.run("evolve", "run.yaml", "--run", "runs/small", "--seeds", "2")
+    assert done.returncode != 0
+    assert "a folder for the runs of several seeds" in done.stderr
