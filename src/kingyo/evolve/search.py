@@ -128,7 +128,7 @@ class SearchRun:
             stored, row = past.outcomes[trial.id], past.scores.get(trial.id, {})
             items, seconds = past.costs.get(trial.id, (0, 0.0))
             self._count(items, seconds)
-            self._responses.add(trial.asked.number, row)
+            self._remember(trial.asked.number, row)
             scores = () if stored.failure is not None else _item_scores(row, self._items)
             evaluation = Evaluation(scores=scores, failure=stored.failure)
             self._tell_ended(trial, Measured(evaluation=evaluation), replayed=True)
@@ -148,8 +148,7 @@ class SearchRun:
                 measured = self._measurer.measure(by_number[number], "fit", items)
                 if measured.evaluation.failure is not None:
                     failed.add(number)
-                else:
-                    self._responses.add(number, {e.item: e.score for e in measured.evaluation.scores})
+                self._remember(number, self._store.scores_of(by_number[number].id, "fit"))
                 self._tell_ended(by_number[number], measured, again=number in found)
                 found[number] = measured
         outcomes = self._outcomes(trials, {number: each.evaluation for number, each in found.items()})
@@ -158,6 +157,11 @@ class SearchRun:
             self._count(*costs[trial.id])
         self._tell_told(outcomes)
         return outcomes
+
+    def _remember(self, number: int, row: Mapping[str, float]) -> None:
+        """Keep what a trial scored, of one that failed what it scored before: as a resumed search reads it."""
+        if row:
+            self._responses.add(number, row)
 
     def _outcomes(self, trials: Sequence[StoredTrial], found: Mapping[int, Evaluation]) -> list[Outcome]:
         fine = [n for n, evaluation in found.items() if evaluation.failure is None]
