@@ -29,9 +29,9 @@ class Truth:
     def in_generations(self, size: int, items: int, seed: int) -> Matrix:
         """Return the answers as a screen asks for them: a generation meets the same few items."""
         rng = np.random.default_rng(seed)
-        found = np.full(self.answers.shape, np.nan)
+        found: Matrix = np.full_like(self.answers, np.nan)
         for start in range(0, len(found), size):
-            chosen = rng.choice(found.shape[1], items, replace=False)
+            chosen = rng.choice(len(self.difficulty), items, replace=False)
             found[start : start + size, chosen] = self.answers[start : start + size, chosen]
         return found
 

@@ -61,7 +61,7 @@ class SearchRun:
             asked = search.strategy.ask(n) if n > 0 else []
             if not asked:
                 return
-            _check_asked(search, asked)
+            _check_asked(search, asked, n, self._spent.trials)
             trials = stored or self._log(batch, asked)
             _check_replay(search.name, asked, trials)
             before = self._spent.items
@@ -131,7 +131,7 @@ class SearchRun:
             self._remember(trial.asked.number, row)
             scores = () if stored.failure is not None else _item_scores(row, self._items)
             evaluation = Evaluation(scores=scores, failure=stored.failure)
-            self._tell_ended(trial, Measured(evaluation=evaluation), replayed=True)
+            self._tell_ended(trial, Measured(evaluation=evaluation, replayed=True))
             outcomes.append(_outcome(trial, scores, stored))
         self._tell_told(outcomes)
         return outcomes
@@ -159,7 +159,7 @@ class SearchRun:
         return outcomes
 
     def _remember(self, number: int, row: Mapping[str, float]) -> None:
-        """Keep what a trial scored, of one that failed what it scored before: as a resumed search reads it."""
+        """Keep what a trial scored, of one that failed what it scored before: as a replay reads it."""
         if row:
             self._responses.add(number, row)
 
@@ -188,9 +188,7 @@ class SearchRun:
         self._spent.items += items
         self._spent.seconds += seconds
 
-    def _tell_ended(
-        self, trial: StoredTrial, measured: Measured, *, again: bool = False, replayed: bool = False
-    ) -> None:
+    def _tell_ended(self, trial: StoredTrial, measured: Measured, *, again: bool = False) -> None:
         self._notify(
             Event(
                 kind="more" if again else "ended",
@@ -200,7 +198,7 @@ class SearchRun:
                 total=self._total,
                 trial=trial,
                 evaluation=measured.evaluation,
-                replayed=replayed or measured.replayed,
+                replayed=measured.replayed,
             )
         )
 
@@ -255,9 +253,15 @@ def _by_batch(trials: Sequence[StoredTrial]) -> dict[int, list[StoredTrial]]:
     return batches
 
 
-def _check_asked(search: Search, asked: Sequence[Trial]) -> None:
+def _check_asked(search: Search, asked: Sequence[Trial], most: int, first: int) -> None:
     """A strategy of the user's own may propose anything; nothing but points of the space is measured."""
-    for trial in asked:
+    if len(asked) > most:
+        raise _impossible(search, asked[most], f"at most {most} trials", str(len(asked)))
+    for number, trial in enumerate(asked, first):
+        if trial.number != number:
+            raise _impossible(
+                search, trial, f"the number {number}, one more than the last", str(trial.number)
+            )
         axes = search.space.axes
         if len(trial.genome) != len(axes):
             raise _impossible(search, trial, f"{len(axes)} genes", str(len(trial.genome)))
