@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shlex
@@ -29,6 +30,7 @@ from kingyo.config import (
 from kingyo.merge import Sources, compute, plan
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
+from kingyo.screens import ScreenSettings
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.presets import PRESETS
 from kingyo.tasks import GRADERS, Sizes, TaskSpec
@@ -165,6 +167,33 @@ def test_the_reference_has_every_key_of_run_yaml(heading: str) -> None:
     table = below.partition("| key | meaning | default |\n")[2].partition("\n\n")[0]
     keys = [field.alias or name for name, field in SECTIONS[heading].model_fields.items()]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == keys
+
+
+def table_below(heading: str, header: str) -> list[list[str]]:
+    """The rows of the table with this header, the first after a heading."""
+    _, _, below = REFERENCE.read_text(encoding="utf-8").partition(heading)
+    rows = below.partition(header)[2].partition("\n\n")[0].strip().splitlines()[1:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_reference_has_every_key_of_a_screen_with_its_default() -> None:
+    rows = table_below("### search.screen\n", "| key | meaning | default |\n")
+    wanted = {field.name: field.default for field in dataclasses.fields(ScreenSettings)}
+    shown = {key.strip("`"): default.strip("`") for key, _, default in rows}
+    assert shown == {name: "all of fit" if value is None else str(value) for name, value in wanted.items()}
+
+
+def test_the_reference_says_of_every_preset_what_it_is() -> None:
+    rows = {
+        row[0].strip("`"): row[1:] for row in table_below("", "| preset | strategy | screen | method |\n")
+    }
+    assert list(rows) == sorted(PRESETS, key=list(rows).index)
+    for name, (strategy, screen, method) in rows.items():
+        chosen = PRESETS[name]
+        assert strategy.startswith(f"`{chosen.strategy}`")
+        items = chosen.screen.get("items")
+        assert screen == ("all items" if items is None else f"{items} items")
+        assert method.startswith("any" if chosen.merge is None else f"`{chosen.merge.method}`")
 
 
 def test_the_reference_has_every_name_that_a_key_may_have() -> None:

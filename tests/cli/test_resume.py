@@ -21,7 +21,8 @@ def facts(run: Path) -> dict[str, list[tuple[object, ...]]]:
     """All that must not depend on how often a run was killed."""
     queries = {
         "trials": "SELECT search, number, batch, name, genome, parents FROM trials ORDER BY search, number",
-        "scores": "SELECT trial, item, score, answer FROM item_scores ORDER BY trial, item",
+        "scores": "SELECT trial, item, score, answer FROM scores ORDER BY trial, item",
+        "told": "SELECT trial, failure, value, is_partial FROM outcomes ORDER BY trial",
         "winners": "SELECT name, winner FROM searches ORDER BY name",
         "status": "SELECT value FROM facts WHERE key = 'status'",
     }
@@ -49,6 +50,34 @@ def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> Non
     graded = Counter(log.read_text().split())
     # Ten evaluations at most were in flight when they were killed.
     assert sum(graded.values()) <= len(facts(run)["scores"]) + KILLS * 16
+
+
+SEARCHES: dict[str, dict[str, object]] = {
+    "fast": {"preset": "fast", "screen": {"items": 6}},
+    "racing": {
+        "strategy": "ga",
+        "settings": {"population": 6},
+        "screen": {"rule": "racing", "block": 4, "alpha": 0.9},
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("search", SEARCHES)
+def test_killed_between_rounds_it_ends_the_same(world: World, search: str) -> None:
+    changes = {"search": SEARCHES[search], "budget": {"item_evaluations": 96}, "controls": {"grid": False}}
+    config = world.config(**changes)
+    run, undisturbed = world.folder / "runs" / "small", world.folder / "undisturbed"
+    done = world.run("evolve", config, "--run", undisturbed)
+    assert done.returncode == 0, done.stderr
+    total = evaluations(undisturbed)
+    arguments: tuple[str | Path, ...] = ("evolve", config)
+    for stop in sorted(random.Random(1).sample(range(4, total - 1), 3)):
+        interrupted(world, *arguments, after=stop)
+        arguments = ("resume", "runs/small")
+    done = world.run("resume", "runs/small")
+    assert done.returncode == 0, done.stderr
+    assert facts(run) == facts(undisturbed)
 
 
 def _is_set_up(run: Path) -> bool:

@@ -63,7 +63,8 @@ def fit(responses: Matrix) -> Abilities:
     """Estimate abilities and difficulties.
 
     Args:
-        responses: trials × items, scores in [0, 1], NaN where nothing was scored.
+        responses: trials × items, scores in [0, 1], NaN where nothing was scored; of no trial, all is at
+            the start.
     """
     seen = ~np.isnan(responses)
     scores = np.where(seen, responses, 0.0)
@@ -71,7 +72,7 @@ def fit(responses: Matrix) -> Abilities:
     ability = np.zeros(responses.shape[0])
     mean, spread = 0.0, 1.0
     error = np.ones_like(ability)
-    for _ in range(STEPS):
+    for _ in range(STEPS if len(ability) else 0):
         before = ability
         rest, weight = _residuals(scores, seen, ability, difficulty)
         precision = weight.sum(axis=1) + 1 / spread**2
@@ -92,7 +93,8 @@ def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
     """Estimate the mean over all items of each trial that the abilities were fitted to.
 
     The error holds both what is unknown of the ability and the luck of the items that are not scored yet; it
-    is 0 where all are.
+    is 0 where all are. What is unknown of the difficulties is left out: where one or two generations met a
+    few items and nobody the others, errors of about 1.3 to 1.8 times this size are seen.
     """
     seen = ~np.isnan(responses)
     chance = sigmoid(found.ability[:, None] - found.difficulty[None, :])

@@ -182,6 +182,7 @@ def _presets() -> list[Row]:
     found: list[Row] = []
     for name, preset in PRESETS.items():
         options = [f"{key}: {_shown(value)}" for key, value in preset.settings.items()]
+        options += [f"screen.{key}: {_shown(value)}" for key, value in preset.screen.items()]
         if preset.merge is not None:
             options.append(f"merge: {preset.merge.method}, groups {preset.merge.groups}")
         found.append(

@@ -18,16 +18,10 @@ from kingyo.types import Evaluation, ItemScore, Split
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """How a trial did on what was asked; ``n_new`` items were run for it, in ``seconds``."""
+    """How a trial did on what was asked; ``replayed``: all was in the store, nothing was run or copied."""
 
     evaluation: Evaluation
-    n_new: int = 0
-    seconds: float = 0.0
-
-    @property
-    def replayed(self) -> bool:
-        """Nothing was run or copied: all was in the store."""
-        return self.n_new == 0 and self.seconds == 0.0 and self.evaluation.copied_from is None
+    replayed: bool = False
 
 
 class Measurer:
@@ -52,19 +46,17 @@ class Measurer:
         """
         known = self._store.evaluation(trial.id, split)
         if known is not None and known.failure is not None:
-            return Measured(evaluation=known)
+            return Measured(evaluation=known, replayed=True)
         missing = _without(items or self.items[split], known)
         if not missing:
             assert known is not None, "a split has items"
-            return Measured(evaluation=known)
+            return Measured(evaluation=known, replayed=True)
         missing = self._copy(trial, split, missing)
-        new = self._run(trial, split, missing) if missing else None
+        if missing:
+            self._run(trial, split, missing)
         evaluation = self._store.evaluation(trial.id, split)
         assert evaluation is not None, "it was recorded just now"
-        if new is None:
-            return Measured(evaluation=evaluation)
-        seconds = new.build_seconds + new.score_seconds
-        return Measured(evaluation=evaluation, n_new=len(missing), seconds=seconds)
+        return Measured(evaluation=evaluation)
 
     def _copy(self, trial: StoredTrial, split: Split, missing: list[str]) -> list[str]:
         """Take over what trials of the same recipe scored; return what is still missing."""
@@ -77,12 +69,11 @@ class Measurer:
                 missing = [item for item in missing if item not in {each.item for each in shared}]
         return missing
 
-    def _run(self, trial: StoredTrial, split: Split, missing: list[str]) -> Evaluation:
+    def _run(self, trial: StoredTrial, split: Split, missing: list[str]) -> None:
         new = self._evaluate(Recipe.from_dict(json.loads(trial.recipe)), split, missing)
         if trial.name is not None and new.failure is not None:
             raise _baseline_failed(trial.name, new.failure)
         self._store.record(trial.id, split, replace(new, copied_from=None), n_items=len(missing))
-        return new
 
 
 def _without(items: Sequence[str], known: Evaluation | None) -> list[str]:

@@ -61,7 +61,7 @@ class SearchRun:
             asked = search.strategy.ask(n) if n > 0 else []
             if not asked:
                 return
-            _check_asked(search, asked)
+            _check_asked(search, asked, n, self._spent.trials)
             trials = stored or self._log(batch, asked)
             _check_replay(search.name, asked, trials)
             before = self._spent.items
@@ -128,10 +128,10 @@ class SearchRun:
             stored, row = past.outcomes[trial.id], past.scores.get(trial.id, {})
             items, seconds = past.costs.get(trial.id, (0, 0.0))
             self._count(items, seconds)
-            self._responses.add(trial.asked.number, row)
+            self._remember(trial.asked.number, row)
             scores = () if stored.failure is not None else _item_scores(row, self._items)
             evaluation = Evaluation(scores=scores, failure=stored.failure)
-            self._tell_ended(trial, Measured(evaluation=evaluation), replayed=True)
+            self._tell_ended(trial, Measured(evaluation=evaluation, replayed=True))
             outcomes.append(_outcome(trial, scores, stored))
         self._tell_told(outcomes)
         return outcomes
@@ -148,8 +148,7 @@ class SearchRun:
                 measured = self._measurer.measure(by_number[number], "fit", items)
                 if measured.evaluation.failure is not None:
                     failed.add(number)
-                else:
-                    self._responses.add(number, {e.item: e.score for e in measured.evaluation.scores})
+                self._remember(number, self._store.scores_of(by_number[number].id, "fit"))
                 self._tell_ended(by_number[number], measured, again=number in found)
                 found[number] = measured
         outcomes = self._outcomes(trials, {number: each.evaluation for number, each in found.items()})
@@ -158,6 +157,11 @@ class SearchRun:
             self._count(*costs[trial.id])
         self._tell_told(outcomes)
         return outcomes
+
+    def _remember(self, number: int, row: Mapping[str, float]) -> None:
+        """Keep what a trial scored, of one that failed what it scored before: as a replay reads it."""
+        if row:
+            self._responses.add(number, row)
 
     def _outcomes(self, trials: Sequence[StoredTrial], found: Mapping[int, Evaluation]) -> list[Outcome]:
         fine = [n for n, evaluation in found.items() if evaluation.failure is None]
@@ -184,9 +188,7 @@ class SearchRun:
         self._spent.items += items
         self._spent.seconds += seconds
 
-    def _tell_ended(
-        self, trial: StoredTrial, measured: Measured, *, again: bool = False, replayed: bool = False
-    ) -> None:
+    def _tell_ended(self, trial: StoredTrial, measured: Measured, *, again: bool = False) -> None:
         self._notify(
             Event(
                 kind="more" if again else "ended",
@@ -196,7 +198,7 @@ class SearchRun:
                 total=self._total,
                 trial=trial,
                 evaluation=measured.evaluation,
-                replayed=replayed or measured.replayed,
+                replayed=measured.replayed,
             )
         )
 
@@ -251,9 +253,15 @@ def _by_batch(trials: Sequence[StoredTrial]) -> dict[int, list[StoredTrial]]:
     return batches
 
 
-def _check_asked(search: Search, asked: Sequence[Trial]) -> None:
+def _check_asked(search: Search, asked: Sequence[Trial], most: int, first: int) -> None:
     """A strategy of the user's own may propose anything; nothing but points of the space is measured."""
-    for trial in asked:
+    if len(asked) > most:
+        raise _impossible(search, asked[most], f"at most {most} trials", str(len(asked)))
+    for number, trial in enumerate(asked, first):
+        if trial.number != number:
+            raise _impossible(
+                search, trial, f"the number {number}, one more than the last", str(trial.number)
+            )
         axes = search.space.axes
         if len(trial.genome) != len(axes):
             raise _impossible(search, trial, f"{len(axes)} genes", str(len(trial.genome)))

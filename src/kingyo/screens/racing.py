@@ -7,8 +7,11 @@ K others beat it by an exact one-sided sign test on the items that both were sco
 **Error rate.** Let i be truly among the best K: at most K − 1 candidates are better. To be dropped it must
 lose against K, so against one at least that is not better. There are λ − K of these or fewer to falsely lose
 against, at each of the looks: by the union bound a candidate of the true best K is dropped with probability
-at most α in a generation. (Racing: Maron & Moore 1994; irace: López-Ibáñez et al. 2016. The sign test needs
-no distribution and allows for scores between 0 and 1.)
+at most α in a generation. (Racing: Maron & Moore 1994; irace: López-Ibáñez et al. 2016.)
+
+"Better" is meant as the sign test sees it: right on more of the items where the two differ. Of scores that
+are right or wrong that is the higher mean. Of scores in between it is not always: whoever loses narrowly on
+most items and wins clearly on the others may be dropped, in spite of the higher mean.
 """
 
 from __future__ import annotations

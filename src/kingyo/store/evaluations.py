@@ -103,6 +103,13 @@ class EvaluationLog:
             found.setdefault(trial, {})[item] = score
         return found
 
+    def scores_of(self, trial: int, split: Split) -> dict[str, float]:
+        """Return the item scores of a trial on a split: item -> score; of one that failed, from before."""
+        rows = self._db.execute(
+            "SELECT item, score FROM scores WHERE trial = ? AND split = ?", (trial, split)
+        )
+        return dict(rows.fetchall())
+
     def costs(self, search: str, split: Split, batch: int | None = None) -> dict[int, tuple[int, float]]:
         """Return what each trial of a search, or of one batch of it, cost on a split.
 

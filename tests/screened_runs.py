@@ -1,0 +1,184 @@
+"""Runs whose candidates are scored on some of the items: real strategies and store, made-up answers."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kingyo.evolve import BASELINES, MAIN, Event, Journey, Limits, Search, silent
+from kingyo.recipe import Recipe, Source
+from kingyo.screens import ScreenSettings
+from kingyo.store import RunStore
+from kingyo.strategies import build
+from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split, Strategy
+
+AXES = tuple(
+    Axis(name=f"weight/{who}/{place}", low=0, high=1, place=place, family=f"weight/{who}")
+    for who in ("a", "b")
+    for place in (0.0, 1.0)
+)
+PEAK = (0.7, 0.5, 0.2, 0.3)
+N_ITEMS: dict[Split, int] = {"fit": 24, "validation": 20, "test": 10}
+SPLITS: dict[Split, tuple[Item, ...]] = {
+    split: tuple(Item(id=f"{split}{n}", prompt=f"{split} {n}", answer="") for n in range(size))
+    for split, size in N_ITEMS.items()
+}
+RULES: dict[str, ScreenSettings] = {
+    "none": ScreenSettings(),
+    "some": ScreenSettings(items=8),
+    "racing": ScreenSettings(rule="racing", block=4, alpha=0.9, keep=0.3),
+    "halving": ScreenSettings(rule="halving", keep=0.3),
+    "some halved": ScreenSettings(rule="halving", items=12),
+}
+SMALL_GP: dict[str, object] = {"batch": 5, "initial": 5, "pool": 60}
+STRATEGIES: dict[str, dict[str, object]] = {
+    "item-gp": SMALL_GP,
+    "cma-es": {"population": 5},
+    "ga": {"population": 5},
+    "m2n2": {"population": 5, "batch": 5},
+    "nsga2": {"population": 6},
+    "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 4.0},
+    "islands": {"strategy": "ga", "settings": {"population": 4}, "islands": 2},
+}
+BUDGET = Limits(item_evaluations=24 * 12)
+
+
+class Space4:
+    """Recipes with four weights, rounded so that some genomes share a recipe."""
+
+    axes = AXES
+
+    def decode(self, genome: Genome) -> Recipe:
+        return weights(*(round(gene, 1) for gene in genome))
+
+
+def weights(*values: float) -> Recipe:
+    return Recipe(
+        merge_method="linear",
+        sources=tuple(Source(model=f"m{n}", parameters={"weight": each}) for n, each in enumerate(values)),
+    )
+
+
+def chance(recipe: Recipe) -> float:
+    """The true score: how likely an item is solved."""
+    found = [float(source.parameters["weight"]) for source in recipe.sources]  # type: ignore[arg-type]
+    return math.exp(-sum((gene - best) ** 2 for gene, best in zip(found, PEAK, strict=True)))
+
+
+def solves(recipe: Recipe, item: str) -> float:
+    """A coin that falls the same way each time."""
+    return float(zlib.crc32(f"{recipe.hash}/{item}".encode()) / 2**32 < chance(recipe))
+
+
+Fails = Callable[[Recipe, int], bool]
+
+
+class Model:
+    """Answers items, and counts what was asked.
+
+    Args:
+        fails: whether a recipe fails, given how many evaluations of it there were before on this split.
+        before: what an earlier session had asked.
+        stop_after: evaluations in this session after which it is killed.
+        solves: the score of a recipe on an item.
+    """
+
+    def __init__(
+        self,
+        fails: Fails = lambda recipe, before: False,
+        *,
+        before: Model | None = None,
+        stop_after: int | None = None,
+        solves: Callable[[Recipe, str], float] = solves,
+    ) -> None:
+        self.calls: Counter[tuple[str, Split]] = Counter() if before is None else Counter(before.calls)
+        self.scored: Counter[tuple[str, str]] = Counter() if before is None else Counter(before.scored)
+        self.asked: list[tuple[Split, int]] = []
+        self._fails = fails
+        self._stop_after = stop_after
+        self._solves = solves
+
+    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
+        if len(self.asked) == self._stop_after:
+            raise KeyboardInterrupt
+        self.asked.append((split, len(items)))
+        self.calls[recipe.hash, split] += 1
+        if self._fails(recipe, self.calls[recipe.hash, split] - 1):
+            return Evaluation(failure="it crashed", score_seconds=0.01)
+        self.scored.update((recipe.hash, item) for item in items)
+        scores = tuple(ItemScore(item=item, score=self._solves(recipe, item), answer="") for item in items)
+        return Evaluation(scores=scores, build_seconds=0.001, score_seconds=0.01)
+
+
+BASELINE_RECIPES: Mapping[str, Recipe] = {
+    "a": weights(1, 1, 0, 0),
+    "b": weights(0, 0, 1, 1),
+    "uniform": weights(0.5, 0.5, 0.5, 0.5),
+}
+KNOWN: Mapping[str, Genome] = {
+    "a": (1.0, 1.0, 0.0, 0.0),
+    "b": (0.0, 0.0, 1.0, 1.0),
+    "uniform": (0.5, 0.5, 0.5, 0.5),
+}
+
+
+def journey(
+    store: RunStore,
+    model: Model,
+    strategy: str | Strategy = "ga",
+    rule: str = "some",
+    *,
+    limits: Limits = BUDGET,
+    notify: Callable[[Event], None] = silent,
+) -> Journey:
+    made = build(strategy, AXES, 3, STRATEGIES[strategy]) if isinstance(strategy, str) else strategy
+    main = Search(
+        name=MAIN,
+        space=Space4(),
+        strategy=made,
+        limits=limits,
+        screen=RULES[rule],
+        seed=3,
+        known=KNOWN,
+    )
+    control = replace(
+        main, name="random", strategy=build("random", AXES, 3, {}), limits=Limits(), like=MAIN, known={}
+    )
+    return Journey(
+        store=store,
+        evaluate=model,
+        baselines=BASELINE_RECIPES,
+        searches=[main, control],
+        finalists=3,
+        notify=notify,
+    )
+
+
+def begun(folder: Path) -> RunStore:
+    store = RunStore.create(folder)
+    store.begin({"status": "running"}, SPLITS)
+    return store
+
+
+def facts(store: RunStore) -> tuple[object, ...]:
+    """All that must not depend on how often a run was interrupted."""
+    names = list(store.searches())
+    return (
+        [(each.search, each.asked, each.batch, each.recipe_hash) for each in store.trials()],
+        [
+            (
+                split,
+                [(e.trial, e.n, e.mean, e.value, e.failure, e.is_partial) for e in store.summaries(split)],
+            )
+            for split in N_ITEMS
+        ],
+        [store.outcomes(name) for name in names],
+        [store.scores(name, "fit") for name in names],
+        [{trial: items for trial, (items, _) in store.costs(name, "fit").items()} for name in names],
+        [store.winner(name) for name in names if name != BASELINES],
+        store.fact("status"),
+    )

@@ -1,0 +1,155 @@
+"""Racing: the sign test by hand, and the stated error rate by simulation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kingyo.abilities import Responses, sigmoid
+from kingyo.screens import Screen, ScreenSettings
+from kingyo.screens.racing import sign_test, survivors
+
+Matrix = NDArray[np.float64]
+ITEMS = [f"i{n}" for n in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "p"),
+    [
+        (0, 0, 1.0),
+        (0, 1, 0.5),
+        (1, 1, 1.0),
+        (0, 5, 1 / 32),
+        (1, 5, 6 / 32),
+        (2, 10, 56 / 1024),
+        (0, 10, 1 / 1024),
+        (5, 10, 638 / 1024),
+    ],
+)
+def test_sign_test_by_hand(successes: int, n: int, p: float) -> None:
+    assert sign_test(successes, n) == p
+
+
+def test_sign_test_of_many_items_is_exact() -> None:
+    assert sign_test(499, 1000) + sign_test(500, 1000) == pytest.approx(1.0, abs=1e-12)
+    assert 0 < sign_test(300, 1000) < 1e-30
+
+
+def rows(*right: int, n: int = 12) -> Matrix:
+    """Candidates that have the first so many items right."""
+    return np.array([[float(item < each) for item in range(n)] for each in right])
+
+
+def test_whoever_is_beaten_by_as_many_as_are_wanted_is_dropped() -> None:
+    responses = rows(12, 12, 0, 11)
+    # None of 12 against 12 of 12: p = 1 / 4096, against 11 of 12: 1 / 2048. 11 against 12: p = 1 / 2.
+    assert survivors(responses, [0, 1, 2, 3], keep=2, level=1 / 4096) == [0, 1, 3]
+    assert survivors(responses, [0, 1, 2, 3], keep=2, level=1 / 4097) == [0, 1, 2, 3]
+    assert survivors(responses, [0, 1, 2, 3], keep=3, level=1 / 2048) == [0, 1, 3]
+    assert survivors(responses, [0, 1, 2, 3], keep=3, level=1 / 2049) == [0, 1, 2, 3]
+    assert survivors(responses, [0, 2], keep=2, level=0.5) == [0, 2], "one cannot beat for two"
+    assert survivors(responses, [0, 2], keep=1, level=0.01) == [0]
+
+
+def test_ties_say_nothing() -> None:
+    responses = np.full((3, 50), 0.5)
+    assert survivors(responses, [0, 1, 2], keep=1, level=0.99) == [0, 1, 2]
+
+
+def test_the_dropped_beat_nobody() -> None:
+    responses = rows(0, 12, 0)
+    assert survivors(responses, [0, 2], keep=1, level=0.3) == [0, 2]
+
+
+def race(
+    chance: Matrix, settings: ScreenSettings, rng: np.random.Generator
+) -> tuple[dict[int, int], set[int]]:
+    """Race one generation of candidates with true chances; return how many items each met, and who stayed."""
+    answers = (rng.random(chance.shape) < chance).astype(np.float64)
+    n_trials, n_items = chance.shape
+    return race_for(lambda trial, item: float(answers[trial, item]), n_trials, n_items, settings, rng)
+
+
+def race_for(
+    score: Callable[[int, int], float],
+    n_trials: int,
+    n_items: int,
+    settings: ScreenSettings,
+    rng: np.random.Generator,
+) -> tuple[dict[int, int], set[int]]:
+    responses = Responses(ITEMS[:n_items])
+    rounds = Screen(settings, int(rng.integers(2**30))).rounds(responses, range(n_trials), 0)
+    met = dict.fromkeys(range(n_trials), 0)
+    while (step := rounds.next(responses, set())) is not None:
+        for trial in step.trials:
+            met[trial] += len(step.items)
+            responses.add(trial, {ITEMS[item]: score(trial, item) for item in step.items})
+    return met, {trial for trial, n in met.items() if n == n_items}
+
+
+def at_most(errors: int, n: int, rate: float) -> bool:
+    """Whether so many errors are credible at this rate: within four standard errors above."""
+    return errors <= rate * n + 4 * math.sqrt(rate * (1 - rate) * n)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.5])
+@pytest.mark.parametrize("wanted", [1, 2])
+@pytest.mark.parametrize("truth", ["equal", "close", "one better", "items differ"])
+def test_one_of_the_best_is_dropped_as_rarely_as_is_said(truth: str, wanted: int, alpha: float) -> None:
+    """Each of the first ``wanted`` is truly one of the best, by true scores."""
+    n_trials, n_items, repeats = 6, 60, 150
+    chance = {
+        "equal": np.full((n_trials, n_items), 0.5),
+        "close": np.linspace(0.55, 0.5, n_trials)[:, None] * np.ones(n_items),
+        "one better": np.where(np.arange(n_trials) == 0, 0.6, 0.5)[:, None] * np.ones(n_items),
+        "items differ": sigmoid(np.linspace(0.3, 0, n_trials)[:, None] - np.linspace(-3, 3, n_items)),
+    }[truth]
+    settings = ScreenSettings(rule="racing", block=12, alpha=alpha, keep=wanted / n_trials)
+    rng = np.random.default_rng(20261126)
+    stayed = [race(chance, settings, rng)[1] for _ in range(repeats)]
+    for best in range(wanted):
+        assert at_most(sum(best not in each for each in stayed), repeats, alpha)
+
+
+def test_the_bound_on_real_items_holds_for_true_scores_on_all_of_them() -> None:
+    """Items are met in an order by chance: the best over all items are those of the fixed answers."""
+    rng = np.random.default_rng(7)
+    dropped = 0
+    for _ in range(100):
+        answers = (rng.random((6, 60)) < 0.5).astype(np.float64)
+        best = set(np.argsort(-answers.mean(axis=1), kind="stable")[:2].tolist())
+        settings = ScreenSettings(rule="racing", block=12, alpha=0.2, keep=1 / 3)
+        _, stayed = race_for(lambda trial, item: float(answers[trial, item]), 6, 60, settings, rng)  # noqa: B023
+        dropped += len(best - stayed)
+    assert at_most(dropped, 200, 0.2)
+
+
+def test_clear_losers_are_dropped_early() -> None:
+    chance = np.where(np.arange(10) < 5, 0.95, 0.15)[:, None] * np.ones(100)
+    rng = np.random.default_rng(8)
+    races = [race(chance, ScreenSettings(rule="racing"), rng) for _ in range(8)]
+    losers = [met[trial] for met, _ in races for trial in range(5, 10)]
+    assert np.mean(losers) < 40
+    assert all(stayed == set(range(5)) for _, stayed in races)
+
+
+def test_equals_go_on_to_the_end_together() -> None:
+    chance = np.full((6, 40), 1.0)
+    met, stayed = race(chance, ScreenSettings(rule="racing"), np.random.default_rng(9))
+    assert set(met.values()) == {40} and stayed == set(range(6))
+
+
+def test_better_means_better_on_more_items() -> None:
+    """Known and told: of scores in between, the higher mean may lose the race."""
+    narrow, clear = np.full(60, 0.5), np.where(np.arange(60) % 5 < 4, 0.6, 0.0)
+    assert narrow.mean() > clear.mean()
+    settings = ScreenSettings(rule="racing", block=12, alpha=0.05, keep=0.5)
+    scores = (narrow, clear)
+    _, stayed = race_for(
+        lambda trial, item: float(scores[trial][item]), 2, 60, settings, np.random.default_rng(10)
+    )
+    assert stayed == {1}

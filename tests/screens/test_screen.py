@@ -1,0 +1,261 @@
+"""Screens: which items, how many of them, for whom; and the same again when it is planned again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from kingyo.abilities import Responses, sigmoid
+from kingyo.errors import KingyoError
+from kingyo.screens import Round, Screen, ScreenSettings, appraise, check_settings
+
+ITEMS = [f"i{n}" for n in range(64)]
+HALVING = ScreenSettings(rule="halving", keep=0.25)
+RACING = ScreenSettings(rule="racing", block=8, keep=0.25)
+RULES = {
+    "none": ScreenSettings(),
+    "some": ScreenSettings(items=16),
+    "racing": RACING,
+    "halving": HALVING,
+    "some halved": ScreenSettings(rule="halving", items=24, keep=0.3),
+}
+
+
+@dataclass(kw_only=True)
+class Generation:
+    """Plays a generation: answers rounds, and keeps what was asked.
+
+    Attributes:
+        score: of a trial on an item.
+        fails_at: trial -> the round, counted from 0, in which it fails.
+        stop_after: evaluations after which it is killed.
+    """
+
+    score: Callable[[int, int], float] = lambda trial, item: float((trial * 37 + item * 11) % 64 < 6 * trial)
+    fails_at: Mapping[int, int] = field(default_factory=dict[int, int])
+    stop_after: int | None = None
+    rounds: list[Round] = field(default_factory=list[Round])
+    scored: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
+
+    def play(
+        self, settings: ScreenSettings, n: int, n_items: int = 64, before: Responses | None = None
+    ) -> None:
+        """Begin again with what was scored, as a resumed search does."""
+        responses = Responses(ITEMS[:n_items]) if before is None else before
+        rounds = Screen(settings, 5).rounds(responses, range(n), 3)
+        failed: set[int] = set()
+        done = 0
+        self.rounds = []
+        while (step := rounds.next(responses, failed)) is not None:
+            self.rounds.append(step)
+            for trial in step.trials:
+                if self.fails_at.get(trial) == len(self.rounds) - 1:
+                    failed.add(trial)
+                    continue
+                mine = self.scored.setdefault(trial, {})
+                for item in step.items:
+                    if ITEMS[item] in mine:
+                        continue
+                    if done == self.stop_after:
+                        return
+                    done += 1
+                    mine[ITEMS[item]] = self.score(trial, item)
+                responses.add(trial, {ITEMS[item]: mine[ITEMS[item]] for item in step.items})
+
+
+def played(settings: ScreenSettings, n: int, n_items: int = 64, **how: object) -> Generation:
+    generation = Generation(**how)  # type: ignore[arg-type]
+    generation.play(settings, n, n_items)
+    return generation
+
+
+def shape(generation: Generation) -> list[tuple[int, int]]:
+    return [(len(step.trials), len(step.items)) for step in generation.rounds]
+
+
+def test_without_a_rule_all_are_scored_on_all() -> None:
+    generation = played(ScreenSettings(), 5)
+    assert shape(generation) == [(5, 64)]
+    assert sorted(generation.rounds[0].items) == list(range(64))
+
+
+@pytest.mark.parametrize(
+    ("settings", "n", "n_items", "rungs"),
+    [
+        (HALVING, 8, 64, [(8, 16), (4, 16), (2, 32)]),
+        (ScreenSettings(rule="halving"), 8, 64, [(8, 32), (4, 32)]),
+        (ScreenSettings(rule="halving", keep=1.0), 8, 64, [(8, 64)]),
+        (ScreenSettings(rule="halving", keep=0.1), 10, 64, [(10, 4), (5, 4), (3, 8), (2, 16), (1, 32)]),
+        (ScreenSettings(rule="halving", items=24), 6, 64, [(6, 12), (3, 12)]),
+        (ScreenSettings(rule="halving", keep=0.25), 5, 64, [(5, 16), (3, 16), (2, 32)]),
+        (ScreenSettings(rule="halving", keep=0.1), 4, 3, [(4, 1), (2, 2)]),
+        (ScreenSettings(rule="halving"), 1, 64, [(1, 32), (1, 32)]),
+        (ScreenSettings(rule="halving"), 3, 1, [(3, 1)]),
+    ],
+)
+def test_rungs_of_halving(
+    settings: ScreenSettings, n: int, n_items: int, rungs: list[tuple[int, int]]
+) -> None:
+    assert shape(played(settings, n, n_items)) == rungs
+
+
+def test_the_better_half_goes_on_and_age_breaks_ties() -> None:
+    generation = played(HALVING, 8, score=lambda trial, item: float(trial in (2, 3, 5)))
+    assert [step.trials for step in generation.rounds] == [tuple(range(8)), (0, 2, 3, 5), (2, 3)]
+
+
+def test_rounds_of_racing_are_blocks() -> None:
+    generation = played(RACING, 4, 30, score=lambda trial, item: 1.0)
+    assert shape(generation) == [(4, 8), (4, 8), (4, 8), (4, 6)]
+    items = [item for step in generation.rounds for item in step.items]
+    assert sorted(items) == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("settings", "n", "n_items", "rounds"),
+    [
+        (ScreenSettings(items=1000), 3, 10, [(3, 10)]),
+        (ScreenSettings(rule="racing", block=99), 3, 10, [(3, 10)]),
+        (ScreenSettings(rule="racing", block=10), 3, 10, [(3, 10)]),
+        (ScreenSettings(rule="racing", block=9), 3, 10, [(3, 9), (3, 1)]),
+        (ScreenSettings(rule="racing", block=5, keep=1.0), 3, 10, [(3, 5), (3, 5)]),
+        (ScreenSettings(rule="racing", block=5), 1, 10, [(1, 5), (1, 5)]),
+        (ScreenSettings(rule="racing", block=1, items=3), 2, 10, [(2, 1), (2, 1), (2, 1)]),
+        (ScreenSettings(items=1), 2, 1, [(2, 1)]),
+    ],
+)
+def test_edges(settings: ScreenSettings, n: int, n_items: int, rounds: list[tuple[int, int]]) -> None:
+    assert shape(played(settings, n, n_items)) == rounds
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_no_candidate_meets_an_item_twice_or_more_than_the_most(rule: str) -> None:
+    generation = played(RULES[rule], 9)
+    met: dict[int, list[int]] = {}
+    for step in generation.rounds:
+        for trial in step.trials:
+            met.setdefault(trial, []).extend(step.items)
+    most = Screen(RULES[rule], 5).most_items(64)
+    assert met.keys() == set(range(9)), "each is scored on something"
+    assert all(len(items) == len(set(items)) <= most for items in met.values())
+    assert max(len(items) for items in met.values()) == most
+    first = generation.rounds[0].items
+    assert all(tuple(items[: len(first)]) == first for items in met.values()), "all meet the same first"
+
+
+@pytest.mark.parametrize(
+    "fails_at", [{}, {0: 0}, {8: 1}, {3: 0, 8: 1, 7: 1, 2: 2}, dict.fromkeys(range(9), 0)]
+)
+@pytest.mark.parametrize("rule", RULES)
+def test_killed_anywhere_the_same_rounds_follow(rule: str, fails_at: dict[int, int]) -> None:
+    whole = played(RULES[rule], 9, fails_at=fails_at)
+    total = sum(map(len, whole.scored.values()))
+    for stop_after in range(0, total, 23):
+        generation = played(RULES[rule], 9, fails_at=fails_at, stop_after=stop_after)
+        generation.stop_after = None
+        generation.play(RULES[rule], 9)
+        assert generation.rounds == whole.rounds
+        assert generation.scored == whole.scored
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_who_failed_is_asked_no_more_and_the_others_go_on(at: int) -> None:
+    best = 8
+    generation = played(HALVING, 9, score=lambda trial, item: trial / 9, fails_at={best: at})
+    asked = [best in step.trials for step in generation.rounds]
+    assert asked == [step <= at for step in range(3)]
+    assert all(step.trials for step in generation.rounds)
+
+
+def test_what_a_trial_scored_before_it_failed_still_counts() -> None:
+    """It keeps its place in the half of the rung that it finished; nobody moves up in its stead."""
+    score: Callable[[int, int], float] = lambda trial, item: trial / 8  # noqa: E731
+    kept = played(HALVING, 8, score=score, fails_at={7: 1})
+    assert [step.trials for step in kept.rounds] == [tuple(range(8)), (4, 5, 6, 7), (5, 6)]
+
+
+def test_when_all_fail_it_is_over() -> None:
+    generation = played(HALVING, 3, fails_at=dict.fromkeys(range(3), 0))
+    assert len(generation.rounds) == 1
+
+
+def history(n_trials: int = 60) -> Responses:
+    """Items from very easy to very hard, for trials of ability about 0; the best about 1."""
+    rng = np.random.default_rng(0)
+    responses = Responses(ITEMS)
+    for trial in range(n_trials):
+        chance = sigmoid(rng.normal(0, 0.7) - np.linspace(-6, 6, 64))
+        responses.add(-1 - trial, dict(zip(ITEMS, (rng.random(64) < chance).astype(float), strict=True)))
+    return responses
+
+
+def chosen(settings: ScreenSettings, before: Responses, numbers: range = range(60)) -> np.ndarray:
+    """How often each item is asked, over generations."""
+    counts = np.zeros(64)
+    for number in numbers:
+        counts[list(Screen(settings, 1).rounds(before, [0], number).order)] += 1
+    return counts / len(numbers)
+
+
+def test_informative_items_are_neither_too_easy_nor_too_hard() -> None:
+    found = chosen(ScreenSettings(items=16), history())
+    middle, ends = found[28:46].mean(), np.concatenate([found[:8], found[-8:]]).mean()
+    assert middle > 4 * ends
+    assert found.sum() == pytest.approx(16)
+    assert (found > 0).mean() > 0.9, "every item has a chance"
+
+
+def test_random_items_are_any() -> None:
+    found = chosen(ScreenSettings(items=16, choose="random"), history())
+    assert abs(found[28:46].mean() - 0.25) < 0.06
+    assert abs(np.concatenate([found[:8], found[-8:]]).mean() - 0.25) < 0.06
+
+
+def test_with_nothing_known_informative_is_random() -> None:
+    informative, random = (ScreenSettings(items=16, choose=how) for how in ("informative", "random"))
+    orders = [Screen(each, 1).rounds(Responses(ITEMS), [0], 4).order for each in (informative, random)]
+    assert orders[0] == orders[1]
+
+
+def test_generations_and_seeds_meet_other_items() -> None:
+    settings = ScreenSettings(items=16)
+    orders = {
+        Screen(settings, seed).rounds(Responses(ITEMS), [0], number).order
+        for seed in range(3)
+        for number in range(5)
+    }
+    assert len(orders) == 15
+
+
+def test_estimates_are_shrunken_towards_the_others() -> None:
+    before = history()
+    before.add(0, {ITEMS[31]: 1.0, ITEMS[32]: 1.0})
+    before.add(1, dict.fromkeys(ITEMS, 1.0))
+    lucky, perfect = appraise(before, [0, 1])
+    assert 0.4 < lucky.score < 0.75
+    assert perfect.score == 1.0
+    assert [each.n for each in (lucky, perfect)] == [2, 64]
+
+
+def test_estimates_of_nobody_are_none() -> None:
+    assert appraise(Responses(ITEMS), []) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (ScreenSettings(items=0), "search.screen.items: expected 1 or more; received 0"),
+        (ScreenSettings(block=0), "search.screen.block: expected 1 or more; received 0"),
+        (ScreenSettings(alpha=1.5), "search.screen.alpha: expected between 0 and 1; received 1.5"),
+        (ScreenSettings(alpha=0.0), "search.screen.alpha"),
+        (ScreenSettings(alpha=float("nan")), "search.screen.alpha"),
+        (ScreenSettings(keep=0.0), "search.screen.keep: expected more than 0, at most 1; received 0"),
+        (ScreenSettings(keep=1.1), "search.screen.keep"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: ScreenSettings, says: str) -> None:
+    with pytest.raises(KingyoError, match=says):
+        check_settings(settings)

@@ -1,0 +1,111 @@
+"""Known points: their recipes give exactly the weights of the parents, and of the uniform merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.merge import Sources, compute, plan
+from kingyo.methods import METHODS
+from kingyo.recipe import Recipe
+from kingyo.space import Bounds, ParameterSpace, known_points, parent_recipe, uniform_recipe
+from tests.models_on_disk import family
+
+NAMES = ("a", "b", "c")
+WEIGHT = Bounds(low=0, high=1.5)
+DENSITY = Bounds(low=0.1, high=1)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
+    base, sources = family(tmp_path_factory.mktemp("models"), sources=3)
+    return {
+        name: open_checkpoint(str(path))
+        for name, path in zip(("base", *NAMES), (base, *sources), strict=True)
+    }
+
+
+def space(
+    models: dict[str, Checkpoint], method: str, groups: str = "one", **values: float | bool | Bounds
+) -> ParameterSpace:
+    return ParameterSpace(
+        method=METHODS.get(method),
+        method_name=method,
+        sources={name: models[name].reference for name in NAMES},
+        base=models["base"].reference,
+        layout=models["base"].layout,
+        groups=groups,
+        values=values,
+        seed=7,
+    )
+
+
+def tensors(recipe: Recipe, models: dict[str, Checkpoint]) -> dict[str, torch.Tensor]:
+    sources = Sources({each.reference: each for each in models.values()}, Path())
+    return {job.name: compute(job, sources.read) for job in plan(recipe, sources).jobs}
+
+
+@pytest.mark.parametrize(
+    ("method", "groups", "values", "known"),
+    [
+        ("task_arithmetic", "one", {}, (*NAMES, "uniform")),
+        ("task_arithmetic", "block", {}, (*NAMES, "uniform")),
+        ("task_arithmetic", "kind", {"lambda": 1.0}, (*NAMES, "uniform")),
+        ("linear", "one", {}, (*NAMES, "uniform")),
+        ("linear", "block", {"normalize": False}, (*NAMES, "uniform")),
+        ("ties", "one", {"density": DENSITY}, NAMES),
+        ("ties", "block", {"density": 1.0}, NAMES),
+        ("ties", "one", {"density": 1.0, "normalize": False}, NAMES),
+        ("dare_ties", "one", {"density": DENSITY}, NAMES),
+        ("dare_ties", "block", {"density": DENSITY}, NAMES),
+        ("dare_linear", "one", {"density": DENSITY}, NAMES),
+    ],
+)
+def test_a_known_point_has_the_weights_of_its_model(
+    models: dict[str, Checkpoint],
+    method: str,
+    groups: str,
+    values: dict[str, float | bool | Bounds],
+    known: tuple[str, ...],
+) -> None:
+    searched = space(models, method, groups, **{"weight": WEIGHT, **values})
+    points = known_points(searched, NAMES)
+    assert set(points) == set(known)
+    references = {name: models[name].reference for name in NAMES}
+    for name, genome in points.items():
+        wanted = uniform_recipe(references, None) if name == "uniform" else parent_recipe(references[name])
+        found, model = tensors(searched.decode(genome), models), tensors(wanted, models)
+        assert found.keys() == model.keys()
+        for tensor, values_of_it in model.items():
+            torch.testing.assert_close(found[tensor], values_of_it, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "values"),
+    [
+        ("task_arithmetic", {"lambda": 0.5}),
+        ("task_arithmetic", {"lambda": Bounds(low=0, high=2)}),
+        ("ties", {"density": 0.5}),
+        ("ties", {"density": DENSITY, "weight": 0.5}),
+        ("dare_ties", {"density": DENSITY, "lambda": 0.9}),
+        ("della", {}),
+        ("slerp", {}),
+    ],
+)
+def test_where_no_point_is_a_model_none_is_known(
+    models: dict[str, Checkpoint], method: str, values: dict[str, float | bool | Bounds]
+) -> None:
+    given = {"weight": WEIGHT, **values} if method in ("task_arithmetic", "ties", "dare_ties") else values
+    if method == "slerp":
+        assert known_points(object(), NAMES) == {}
+    else:
+        assert known_points(space(models, method, **given), NAMES) == {}
+
+
+def test_points_beyond_the_bounds_are_left_out(models: dict[str, Checkpoint]) -> None:
+    found = known_points(space(models, "task_arithmetic", weight=Bounds(low=0, high=0.9)), NAMES)
+    assert set(found) == {"uniform"}
+    assert known_points(space(models, "task_arithmetic", weight=Bounds(low=0.5, high=1)), NAMES) == {}

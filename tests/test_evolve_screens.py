@@ -1,0 +1,293 @@
+"""The loop where candidates are scored on some of the items: resuming, costs, estimates, events."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.evolve import BASELINES, MAIN, Event, Limits
+from kingyo.recipe import Recipe
+from kingyo.store import RunStore
+from kingyo.strategies import build
+from kingyo.strategies.item_gp import ItemGp
+from kingyo.types import Genome, ItemScore, Outcome, Trial
+from tests.screened_runs import (
+    AXES,
+    BASELINE_RECIPES,
+    BUDGET,
+    RULES,
+    STRATEGIES,
+    Fails,
+    Model,
+    begun,
+    facts,
+    journey,
+    weights,
+)
+
+NAMED = {recipe.hash for recipe in BASELINE_RECIPES.values()}
+
+
+def some_fail(recipe: Recipe, before: int) -> bool:
+    """One recipe in four fails at once."""
+    return recipe.hash not in NAMED and int(recipe.hash[:8], 16) % 4 == 0
+
+
+def some_fail_later(recipe: Recipe, before: int) -> bool:
+    """One recipe in two fails, but only when it is asked a second time."""
+    return recipe.hash not in NAMED and int(recipe.hash[:8], 16) % 2 == 0 and before > 0
+
+
+def nobody_fails(recipe: Recipe, before: int) -> bool:
+    return False
+
+
+def ends_the_same(folder: Path, strategy: str, rule: str, fails: Fails, *, every: int) -> None:
+    whole = Model(fails)
+    with begun(folder / "whole") as store:
+        journey(store, whole, strategy, rule).run()
+        wanted = facts(store)
+    for stop_after in range(every // 2, len(whole.asked), every):
+        first = Model(fails, stop_after=stop_after)
+        with begun(folder / f"stopped-{stop_after}") as store, pytest.raises(KeyboardInterrupt):
+            journey(store, first, strategy, rule).run()
+        second = Model(fails, before=first)
+        with RunStore.open(folder / f"stopped-{stop_after}") as store:
+            journey(store, second, strategy, rule).run()
+            assert facts(store) == wanted
+        assert second.calls == whole.calls
+        assert second.scored == whole.scored
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_interrupted_it_ends_the_same(tmp_path: Path, strategy: str, rule: str) -> None:
+    ends_the_same(tmp_path, strategy, rule, nobody_fails, every=40)
+
+
+@pytest.mark.parametrize("fails", [some_fail, some_fail_later])
+@pytest.mark.parametrize("rule", ["some", "racing", "halving", "some halved"])
+@pytest.mark.parametrize("strategy", ["item-gp", "ga", "coarse-to-fine"])
+def test_with_failures_too(tmp_path: Path, strategy: str, rule: str, fails: Fails) -> None:
+    ends_the_same(tmp_path, strategy, rule, fails, every=25)
+
+
+@pytest.mark.parametrize("fails", [nobody_fails, some_fail, some_fail_later])
+def test_at_many_steps_too(tmp_path: Path, fails: Fails) -> None:
+    ends_the_same(tmp_path, "ga", "halving", fails, every=4)
+
+
+@pytest.mark.parametrize("fails", [nobody_fails, some_fail, some_fail_later])
+@pytest.mark.parametrize("rule", RULES)
+def test_no_item_of_a_recipe_is_run_twice_and_no_budget_is_exceeded(
+    tmp_path: Path, rule: str, fails: Fails
+) -> None:
+    for strategy in ("item-gp", "ga"):
+        model = Model(fails)
+        with begun(tmp_path / strategy) as store:
+            journey(store, model, strategy, rule).run()
+            costs = {name: spent(store, name) for name in (MAIN, "random")}
+            trials = {name: len(store.trials(name)) for name in (MAIN, "random")}
+        assert set(model.scored.values()) == {1}
+        assert costs["random"] <= costs[MAIN] <= (BUDGET.item_evaluations or 0)
+        assert trials["random"] <= trials[MAIN]
+        assert costs[MAIN] > (BUDGET.item_evaluations or 0) / 2
+
+
+def spent(store: RunStore, search: str) -> int:
+    """Items that were tried for a search on fit, failures too."""
+    return sum(items for items, _ in store.costs(search, "fit").values())
+
+
+@pytest.mark.parametrize("budget", [23, 24, 7 * 8 - 1, 7 * 8])
+def test_a_budget_is_used_as_far_as_whole_candidates_go(tmp_path: Path, budget: int) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), "ga", "some", limits=Limits(item_evaluations=budget)).run()
+        assert len(store.trials(MAIN)) == budget // 8
+        assert spent(store, MAIN) <= budget
+
+
+def test_what_is_told_is_stored_and_estimates_are_marked(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(some_fail_later), "ga", "halving").run()
+        told = {each.trial: each for each in store.outcomes(MAIN)}
+        rows = [each for each in store.summaries("fit") if each.search == MAIN]
+        assert set(told) == {each.trial for each in rows} == {each.id for each in store.trials(MAIN)}
+        for row in rows:
+            outcome = told[row.trial]
+            assert outcome.failure == row.failure
+            assert outcome.is_partial == (row.failure is None and row.n < 24)
+            if row.failure is None and row.n == 24:
+                assert outcome.value == pytest.approx(row.mean)
+            if outcome.is_partial:
+                assert outcome.value is not None and 0 < outcome.value < 1
+        kinds = Counter((row.failure is not None, row.n < 24) for row in rows)
+        assert min(kinds[True, True], kinds[False, True], kinds[False, False]) > 0
+
+
+@pytest.mark.parametrize(("rule", "n"), [("none", 24), ("some", 8), ("racing", 24), ("some halved", 12)])
+def test_baselines_are_scored_on_as_many_items_as_a_candidate(tmp_path: Path, rule: str, n: int) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), "ga", rule).run()
+        rows = [each for each in store.summaries("fit") if each.search == BASELINES]
+        assert [each.n for each in rows] == [n] * 3
+        assert len({tuple(row) for row in store.scores(BASELINES, "fit").values()}) == 1
+
+
+GOOD, FAIR, LUCKY = (0.7, 0.5, 0.2, 0.3), (0.6, 0.5, 0.2, 0.3), (0.1, 0.9, 0.9, 0.9)
+
+
+class Listed:
+    """A strategy of given genomes, four at a time, then of none."""
+
+    batch = 4
+
+    def __init__(self, genomes: Sequence[Genome]) -> None:
+        self._genomes = list(genomes)
+        self._count = 0
+        self.told: list[Outcome] = []
+
+    def ask(self, n: int) -> list[Trial]:
+        first, self._count = self._count, min(self._count + n, len(self._genomes))
+        return [Trial(number=number, genome=self._genomes[number]) for number in range(first, self._count)]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        self.told += outcomes
+
+
+class Streaks:
+    """Answers by how many fit items a recipe met: all right until one, then each n-th wrong."""
+
+    def __init__(self, streaks: Mapping[str, tuple[int, int]]) -> None:
+        self._streaks = streaks
+        self._asked: Counter[str] = Counter()
+
+    def __call__(self, recipe: Recipe, item: str) -> float:
+        if not item.startswith("fit"):
+            return 0.5
+        self._asked[recipe.hash] += 1
+        n, (until, every) = self._asked[recipe.hash], self._streaks.get(recipe.hash, (0, 2))
+        return float(n <= until or n % every != 0)
+
+
+def test_a_lucky_trial_with_few_items_does_not_win(tmp_path: Path) -> None:
+    """Three have all of the first rung right: the youngest is cut there, the good one misses one of 24."""
+    streaks = {
+        weights(*GOOD).hash: (23, 24),
+        weights(*FAIR).hash: (6, 2),
+        weights(*LUCKY).hash: (6, 1),
+    }
+    rest = [(gene / 10, 0.5, 0.9, 0.1) for gene in range(9)]
+    strategy = Listed([*rest[:4], GOOD, FAIR, LUCKY, rest[4], *rest[5:]])
+    with begun(tmp_path / "run") as store:
+        whole = journey(store, Model(solves=Streaks(streaks)), strategy, "halving")
+        replace(whole, finalists=1).run()
+        rows = {each.trial: each for each in store.summaries("fit") if each.search == MAIN}
+        by_genome = {each.asked.genome: rows[each.id] for each in store.trials(MAIN)}
+        assert (by_genome[LUCKY].n, by_genome[LUCKY].mean) == (6, 1.0)
+        assert (by_genome[GOOD].n, by_genome[GOOD].mean) == (24, pytest.approx(23 / 24))
+        assert (by_genome[LUCKY].value or 0.0) < 0.95
+        winner = store.winner(MAIN)
+        assert winner is not None and winner.asked.genome == GOOD
+
+
+def test_a_lucky_point_among_bad_neighbours_is_not_believed() -> None:
+    strategy = build("item-gp", AXES, 0, STRATEGIES["item-gp"])
+    assert isinstance(strategy, ItemGp)
+    rng = random.Random(1)
+
+    def known(number: int, centre: Genome, right: int) -> Outcome:
+        genome = tuple(gene + rng.uniform(-0.05, 0.05) for gene in centre)
+        scores = tuple(ItemScore(item=f"i{n}", score=float(n < right), answer="") for n in range(8))
+        return Outcome(trial=Trial(number=number, genome=genome), scores=scores, is_partial=True)
+
+    good = [known(-1 - n, GOOD, 7) for n in range(8)]
+    bad = [known(-9 - n, (*LUCKY[:1], 0.8, 0.8, 0.8), 2) for n in range(8)]
+    lucky = known(-17, (*LUCKY[:1], 0.8, 0.8, 0.8), 8)
+    strategy.learn([*good, *bad, lucky])
+    beliefs = strategy.appraise([good[0].trial.genome, lucky.trial.genome])
+    assert beliefs[0] > beliefs[1] + 0.1
+
+
+@pytest.mark.parametrize("rule", ["some", "racing", "halving"])
+def test_events_tell_of_each_trial_once(tmp_path: Path, rule: str) -> None:
+    events: list[Event] = []
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(some_fail_later), "ga", rule, notify=events.append).run()
+        trials = store.trials(MAIN)
+        parts = Counter(each.trial.id for each in of(events, "ended", "more") if each.trial is not None)
+        values = [each.value for each in store.outcomes(MAIN)]
+    assert [each.trial for each in of(events, "ended")] == trials
+    assert [each.done for each in of(events, "told")] == list(range(1, len(trials) + 1))
+    assert [each.value for each in of(events, "told")] == values
+    assert set(parts) == {each.id for each in trials}
+    assert bool(of(events, "more")) == (rule != "some")
+    assert not any(each.replayed for each in events)
+    kinds = [each.kind for each in events if each.search == MAIN and each.split == "fit"]
+    assert kinds[0] == "phase" and kinds.count("phase") == 1 and kinds[-1] == "told"
+
+
+def of(events: Sequence[Event], *kinds: str) -> list[Event]:
+    return [each for each in events if each.kind in kinds and each.search == MAIN and each.split == "fit"]
+
+
+def test_a_replay_tells_the_same_events_as_replayed(tmp_path: Path) -> None:
+    first: list[Event] = []
+    again: list[Event] = []
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(some_fail_later), "ga", "halving", notify=first.append).run()
+    with RunStore.open(tmp_path / "run") as store:
+        journey(store, Model(stop_after=0), "ga", "halving", notify=again.append).run()
+    assert [e.value for e in of(again, "told")] == [e.value for e in of(first, "told")]
+    assert [e.trial for e in of(again, "ended")] == [e.trial for e in of(first, "ended")]
+    assert all(each.replayed for each in of(again, "ended"))
+
+
+class Odd(Listed):
+    """Proposes well once, then something impossible."""
+
+    def __init__(self, then: Sequence[Trial]) -> None:
+        super().__init__([GOOD, FAIR, LUCKY, (0.0, 0.0, 0.0, 0.0)])
+        self._then = list(then)
+
+    def ask(self, n: int) -> list[Trial]:
+        return super().ask(n) if self._count == 0 else self._then
+
+
+def at(number: int, *genome: float) -> Trial:
+    return Trial(number=number, genome=genome)
+
+
+@pytest.mark.parametrize(
+    ("then", "says"),
+    [
+        ([at(4, float("nan"), 0, 0, 0)], r"trial 4 of Odd.*a number from 0 to 1 on axis weight/a/0.0.*nan"),
+        ([at(4, 0, 0, 0, float("inf"))], "a number from 0 to 1 on axis weight/b/1.0; received inf"),
+        ([at(4, 0, -0.001, 0, 0)], "received -0.001"),
+        ([at(4, 0, 0, 0)], "expected 4 genes; received 3"),
+        ([at(4)], "expected 4 genes; received 0"),
+        ([at(4, 0, 0, 0, 0, 0)], "expected 4 genes; received 5"),
+        ([at(4, 0, 0, 0, 0), at(5, 2, 0, 0, 0)], "trial 5 of Odd"),
+        ([at(3, 0, 0, 0, 0)], "number 4"),
+        ([at(4, 0, 0, 0, 0), at(4, 0, 0, 0, 1)], "number 5"),
+        ([at(number, 0, 0, 0, number / 99) for number in range(4, 40)], "at most 4 trials; received 36"),
+    ],
+)
+def test_what_no_strategy_may_propose_ends_the_run_clearly(
+    tmp_path: Path, then: Sequence[Trial], says: str
+) -> None:
+    with begun(tmp_path / "run") as store:
+        with pytest.raises(KingyoError, match=says):
+            journey(store, Model(), Odd(then), "some").run()
+        assert len(store.trials(MAIN)) == len(store.outcomes(MAIN)) == 4
+    with RunStore.open(tmp_path / "run") as store:
+        mended = Listed([GOOD, FAIR, LUCKY, (0.0, 0.0, 0.0, 0.0), (1.0, 1.0, 0.0, 0.1)])
+        journey(store, Model(), mended, "some").run()
+        assert store.status() == "finished"
+        assert len(store.trials(MAIN)) == 5
