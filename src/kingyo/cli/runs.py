@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kingyo.cli.as_json import errors_as_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.errors import KingyoError
 
@@ -51,22 +52,47 @@ def evolve(
         list[Path] | None,
         typer.Option("--task-search-path", help="A folder with tasks, for a genome file; may be repeated."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and what is wrong; write nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Breed a model: search for the best merge, pick the winner on validation, test it once.
 
     Progress is stored trial by trial: stop it with Ctrl-C and go on with `kingyo resume`.
 
-    Example: `kingyo evolve run.yaml --run runs/first`
+    Example: `kingyo evolve run.yaml --dry-run`
     """
-    loaded = _load(config, max_fevals, task_search_path or [])  # before the heavy imports
+    with errors_as_json(as_json):
+        loaded = _load(config, max_fevals, task_search_path or [])  # before the heavy imports
+        if seed is not None:
+            loaded = loaded.model_copy(update={"seed": seed})
+        folder = run or Path("runs") / loaded.name
+        if dry_run:
+            _look(loaded, config.parent, as_json)
+        else:
+            _begin(loaded, config.parent, folder, as_json)
+
+
+def _look(config: RunConfig, folder: Path, as_json: bool) -> None:
+    """Say what a run would do; nothing is run, written or downloaded but what says what models are."""
+    from kingyo.outlook import foresee, outlook_record
+
+    with redirect_stdout(sys.stderr):
+        found = foresee(config, folder)
+    if as_json:
+        typer.echo(json.dumps(outlook_record(found), ensure_ascii=False, indent=2))
+    else:
+        from kingyo.cli.outlook import print_outlook
+
+        print_outlook(found)
+
+
+def _begin(config: RunConfig, folder: Path, run: Path, as_json: bool) -> None:
     from kingyo.assembly import begin
 
-    if seed is not None:
-        loaded = loaded.model_copy(update={"seed": seed})
-    folder = run or Path("runs") / loaded.name
     with redirect_stdout(sys.stderr):
-        begun = begin(loaded, config.parent, folder)
+        begun = begin(config, folder, run)
     with begun as store:
         _go(store, as_json)
 
@@ -100,7 +126,7 @@ def resume(run: RunFolder, as_json: AsJson = False) -> None:
     """
     from kingyo.store import RunStore
 
-    with RunStore.open(run) as store:
+    with errors_as_json(as_json), RunStore.open(run) as store:
         _go(store, as_json)
 
 
@@ -111,7 +137,7 @@ def show(run: RunFolder, as_json: AsJson = False) -> None:
     """
     from kingyo.store import RunStore
 
-    with RunStore.read(run) as store:
+    with errors_as_json(as_json), RunStore.read(run) as store:
         _print_summary(store, as_json)
 
 
