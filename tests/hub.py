@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from hashlib import sha1
@@ -12,10 +13,11 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class Hub:
-    """Models in folders ``org/name``, at one commit each.
+    """Models in folders ``org/name``, the same at every commit that is asked for.
 
     Attributes:
         address: where it listens.
@@ -66,13 +68,15 @@ def serve(root: Path) -> Generator[Hub]:
         def _answer(self, *, body: bool) -> None:
             parts = urlsplit(self.path).path.strip("/").split("/")
             if parts[:2] == ["api", "models"] and hub.files("/".join(parts[2:4])):
-                self._tell("/".join(parts[2:4]), is_tree="tree" in parts)
+                commit = next(filter(_COMMIT.fullmatch, parts[4:]), COMMIT)
+                self._tell("/".join(parts[2:4]), commit, is_tree="tree" in parts)
             elif len(parts) > 4 and parts[2] == "resolve":
-                self._send("/".join(parts[:2]), "/".join(parts[4:]), body=body)
+                commit = parts[3] if _COMMIT.fullmatch(parts[3]) else COMMIT
+                self._send("/".join(parts[:2]), "/".join(parts[4:]), commit, body=body)
             else:
                 self._json({"error": "Repository not found"}, 404)
 
-        def _tell(self, model: str, *, is_tree: bool) -> None:
+        def _tell(self, model: str, commit: str, *, is_tree: bool) -> None:
             files = {name: file.stat().st_size for name, file in hub.files(model).items()}
             if is_tree:
                 entries = [
@@ -82,15 +86,15 @@ def serve(root: Path) -> Generator[Hub]:
                 self._json(entries)
                 return
             siblings = [{"rfilename": name, "size": size} for name, size in files.items()]
-            self._json({"id": model, "sha": COMMIT, "siblings": siblings, "private": False, "tags": []})
+            self._json({"id": model, "sha": commit, "siblings": siblings, "private": False, "tags": []})
 
-        def _send(self, model: str, name: str, *, body: bool) -> None:
+        def _send(self, model: str, name: str, commit: str, *, body: bool) -> None:
             file = hub.files(model).get(name)
             if file is None:
                 self._json({"error": "Entry not found"}, 404)
                 return
-            content, asked = file.read_bytes(), self.headers.get("Range")
-            size, first, last = len(content), 0, len(content) - 1
+            size, asked = file.stat().st_size, self.headers.get("Range")
+            first, last = 0, size - 1
             if asked:
                 begin, _, end = asked.removeprefix("bytes=").partition("-")
                 first, last = int(begin), min(int(end or last), last)
@@ -98,11 +102,13 @@ def serve(root: Path) -> Generator[Hub]:
             if asked:
                 self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
             self.send_header("ETag", f'"{sha1(str(file).encode()).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("X-Repo-Commit", commit)
             self.send_header("Content-Length", str(last + 1 - first))
             self.end_headers()
             if body:
-                self.wfile.write(content[first : last + 1])
+                with file.open("rb") as stream:  # it may have a header, and holes in place of weights
+                    stream.seek(first)
+                    self.wfile.write(stream.read(last + 1 - first))
                 path = f"{model}/{name}"
                 hub.sent[path] = hub.sent.get(path, 0) + last + 1 - first
 

@@ -10,9 +10,9 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, cast
 
 from kingyo import __version__
 from kingyo.checkpoints import check_finite, fingerprint
@@ -20,33 +20,27 @@ from kingyo.config import RunConfig, load_config, parse_config
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
-from kingyo.evolve import Event, Journey
+from kingyo.evolve import Event, Journey, Search
 from kingyo.kernels.facts import Facts
 from kingyo.late import torch
-from kingyo.merge import Sources, plan
-from kingyo.methods import METHODS
+from kingyo.merge import Plan, Sources, plan, to_folder
+from kingyo.outlook import Prepared, is_like, prepare
+from kingyo.recipe import Recipe
 from kingyo.registry import is_in_file
-from kingyo.searches import Models, baseline_recipes, open_models, search_plan, searches
+from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.space import probes
 from kingyo.store import RunStore
 from kingyo.tasks import build_task, load_items, load_task_spec, make_splits
-from kingyo.types import SPLITS, Axis, Item, Split, Task
+from kingyo.types import SPLITS, Task
+
+if TYPE_CHECKING:
+    from kingyo.models.language import LiveModel
 
 TINY = 10_000_000
 """Models of fewer parameters compute with one thread, unless the run.yaml says otherwise."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A run.yaml whose models, data and settings were found to fit together."""
-
-    models: Models
-    splits: Mapping[Split, tuple[Item, ...]]
-    duplicates: int
-    axes: tuple[Axis, ...]
-
-
-def prepare(config: RunConfig, folder: Path) -> Prepared:
+def check_all(config: RunConfig, folder: Path) -> Prepared:
     """Check models, data and settings: everything that can be known before a search but the prompts' lengths.
 
     Args:
@@ -56,27 +50,13 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
     Raises:
         KingyoError: whatever is wrong with models, data or settings.
     """
-    for name in search_plan(config).methods:  # first what takes no time to find out
-        METHODS.get(name, folder)
-    models = open_models(config, folder)
-    loaded = load_items(config.task, folder)
-    splits = make_splits(loaded.items, config.task.splits)
-    build_task(config.task, splits, folder)
-    planned = searches(config, folder, models)
+    prepared = prepare(config, folder)
     from kingyo.models.loading import require_device  # after slips of the pen are answered: it takes seconds
 
     require_device(config.device)
-    for each in models.by_reference.values():
+    for each in prepared.models.by_reference.values():
         check_finite(each)
-    sources = Sources(models.by_reference, folder)
-    for search in planned:
-        for genome in probes(search.space.axes):
-            plan(search.space.decode(genome), sources)
-    if config.merge.dtype is None:
-        _check_dtypes(models)
-    return Prepared(
-        models=models, splits=splits, duplicates=loaded.duplicates, axes=tuple(planned[0].space.axes)
-    )
+    return prepared
 
 
 def _check_prompts(task: Task, models: Models) -> None:
@@ -93,29 +73,13 @@ def _check_prompts(task: Task, models: Models) -> None:
             continue
 
 
-def _check_dtypes(models: Models) -> None:
-    """The live model is as wide as the skeleton: it cannot hold a parent that is wider."""
-    like = models.skeleton
-    for name, checkpoint in models.sources.items():
-        for info in checkpoint.tensors.values():
-            held = like.tensors[info.name].dtype
-            wide, live = getattr(torch, info.dtype), getattr(torch, held)
-            if info.is_floating and torch.promote_types(wide, live) != live:
-                raise KingyoError(
-                    f"sources.{name}: {info.name}",
-                    expected=f"weights that fit into {held}, as {like.reference} has them",
-                    received=info.dtype,
-                    remedy="Say the dtype of all candidates: merge.dtype, such as float32.",
-                )
-
-
 def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
     """Check a run.yaml, then make the run folder and store all that it is made of.
 
     Raises:
         KingyoError: whatever is wrong with models, data or settings; nothing has been written then.
     """
-    prepared = prepare(config, folder)
+    prepared = check_all(config, folder)
     _check_prompts(build_task(config.task, prepared.splits, folder), prepared.models)
     store = RunStore.create(run)
     facts = {
@@ -145,25 +109,40 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     config, folder = stored_config(store)
     _check_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
-    from kingyo.models.language import LiveModel
-
     splits = store.items()
     use_threads(store)
-    model = LiveModel.load(
-        models.skeleton.path, dtype=config.merge.dtype, device=config.device, batch_size=config.batch_size
-    )
+    sources = Sources(models.by_reference, folder, Facts(file=store.folder / "facts.sqlite"))
+    planned = searches(config, folder, models)
+    model = _live_model(store, config, models, plan(_first(planned[0]), sources))
     return Journey(
         store=store,
-        evaluate=Evaluator(
-            model,
-            Sources(models.by_reference, folder, Facts(file=store.folder / "facts.sqlite")),
-            build_task(config.task, splits, folder),
-        ),
+        evaluate=Evaluator(model, sources, build_task(config.task, splits, folder)),
         baselines=baseline_recipes(config, models),
-        searches=searches(config, folder, models),
+        searches=planned,
         finalists=config.finalists,
         notify=notify,
     )
+
+
+def _first(search: Search) -> Recipe:
+    return search.space.decode(next(probes(search.space.axes)))
+
+
+def _live_model(store: RunStore, config: RunConfig, models: Models, first: Plan) -> LiveModel:
+    """The model that candidates are filled into: like base or first source, if candidates are.
+
+    Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
+    """
+    from kingyo.models.language import LiveModel
+
+    def load(path: Path) -> LiveModel:
+        merge = config.merge
+        return LiveModel.load(path, dtype=merge.dtype, device=config.device, batch_size=config.batch_size)
+
+    if is_like(first, models.skeleton):
+        return load(models.skeleton.path)
+    with TemporaryDirectory(prefix="live-", dir=store.folder) as made:
+        return load(to_folder(first, Path(made) / "model"))
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
@@ -242,7 +221,7 @@ def stored_models(store: RunStore, config: RunConfig, folder: Path) -> Models:
 
 def check(config: RunConfig, folder: Path) -> list[str]:
     """Check models, data and settings as ``begin`` does, and say in sentences what was found."""
-    prepared = prepare(config, folder)
+    prepared = check_all(config, folder)
     shape = prepared.models.skeleton
     splits = ", ".join(f"{len(items)} {split}" for split, items in prepared.splits.items())
     example = prepared.splits["fit"][0]

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from kingyo.documents import read_yaml
-from kingyo.recipe import Dtype
+from kingyo.recipe import Dtype, Resize
 from kingyo.strict import parse_model
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
@@ -76,7 +76,17 @@ class MergeConfig(_Strict):
     groups: str | None = None
     parameters: dict[str, Range | Scalar] = Field(default_factory=dict[str, "Range | Scalar"])
     dtype: Dtype | None = None
+    tokenizer_source: Annotated[str, Field(min_length=1)] | None = None
+    tokenizer: dict[str, object] | None = None
+    resize: Resize | None = None
     genome: GenomeConfig | None = None
+
+    @model_validator(mode="after")
+    def _one_tokenizer(self) -> MergeConfig:
+        of_genome = None if self.genome is None else self.genome.tokenizer_source
+        if sum(each is not None for each in (self.tokenizer_source, self.tokenizer, of_genome)) > 1:
+            raise ValueError("one of tokenizer_source, tokenizer and genome.tokenizer_source")
+        return self
 
     @model_validator(mode="after")
     def _laid_out_once(self) -> MergeConfig:

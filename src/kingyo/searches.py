@@ -19,10 +19,13 @@ from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import (
     Bounds,
     GenomeLayout,
+    JoinedSpace,
     MergekitGenome,
     ParameterSpace,
     RecipeSpace,
     SourceChoice,
+    Vocabularies,
+    check_base,
     known_points,
     parent_recipe,
     uniform_recipe,
@@ -68,25 +71,39 @@ class SearchPlan:
     screen: ScreenSettings
 
 
-def open_models(config: RunConfig, folder: Path) -> Models:
-    """Open base and sources; nothing is read but headers."""
-    base = None if config.base is None else open_checkpoint(config.base, folder)
+def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> Models:
+    """Open base and sources; nothing is read but headers, and without ``fetch`` nothing else is fetched."""
+    base = None if config.base is None else open_checkpoint(config.base, folder, fetch=fetch)
     return Models(
         base=base,
-        sources={name: open_checkpoint(reference, folder) for name, reference in config.sources.items()},
+        sources={
+            name: open_checkpoint(reference, folder, fetch=fetch)
+            for name, reference in config.sources.items()
+        },
     )
 
 
 def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
     """The models to compare with: base, every parent as it is, the uniform merge."""
     dtype = config.merge.dtype
-    recipes: dict[str, Recipe] = {}
-    if models.base is not None and models.base.reference not in _named(models).values():
-        recipes["base"] = parent_recipe(models.base.reference, dtype)
-    for name, checkpoint in models.sources.items():
-        recipes[name] = parent_recipe(checkpoint.reference, dtype)
-    recipes["uniform"] = uniform_recipe(_named(models), None, dtype)
-    return recipes
+    named, said, like = _named(models), _vocabularies(config), models.skeleton.reference
+    has_base = models.base is not None and models.base.reference not in named.values()
+    alone = {**({"base": like} if has_base else {}), **named}
+    if said.is_silent:
+        recipes = {name: parent_recipe(reference, dtype) for name, reference in alone.items()}
+        return {**recipes, "uniform": uniform_recipe(named, None, dtype)}
+    among = list(dict.fromkeys([*named.values(), like]))
+    recipes = {name: said.alone(reference, among, like, dtype) for name, reference in alone.items()}
+    return {**recipes, "uniform": said.said_in(uniform_recipe(named, like, dtype))}
+
+
+def _vocabularies(config: RunConfig) -> Vocabularies:
+    merge, genome = config.merge, config.merge.genome
+    return Vocabularies(
+        resize=merge.resize,
+        tokenizer_source=merge.tokenizer_source or (None if genome is None else genome.tokenizer_source),
+        tokenizer=merge.tokenizer,
+    )
 
 
 def search_plan(config: RunConfig) -> SearchPlan:
@@ -191,7 +208,7 @@ def _part(
     base = models.base.reference if models.base is not None else None
     if config.merge.genome is not None and takes_base(method):  # genome files may list it, to no effect
         sources = {each: reference for each, reference in sources.items() if reference != base}
-    return ParameterSpace(
+    part = ParameterSpace(
         method=method,
         method_name=name,
         sources=sources,
@@ -203,6 +220,8 @@ def _part(
         seed=config.seed,
         is_part=is_part,
     )
+    check_base(part)
+    return part
 
 
 def _choice(wanted: Choose | bool) -> SourceChoice | None:
@@ -267,9 +286,10 @@ def _search(
     wanted: SearchPlan,
     how: str | None = None,
 ) -> Search:
+    said = _vocabularies(config)
     return Search(
         name=name,
-        space=space,
+        space=space if said.is_silent else JoinedSpace(space=space, vocabularies=said),
         strategy=strategy,
         limits=_limits(config.budget),
         like=None if name == MAIN else MAIN,

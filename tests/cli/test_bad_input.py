@@ -62,7 +62,7 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"sources": {"a": "a", "uniform": "b"}}, "another name than 'uniform'"),
         ({"sources": {"a": "a", "base": "b"}}, "another name than 'base'"),
         ({"sources": {"a": "a", "bred": "b"}}, "another name than 'bred'"),
-        ({"base": None}, "base_model: expected a base for task_arithmetic"),
+        ({"base": None}, "base: expected a base for task_arithmetic"),
         ({"merge": {"method": "tiees"}}, "Did you mean 'ties'?"),
         ({"merge": {"parameters": {"wieght": 1.0}}}, "Did you mean 'weight'?"),
         ({"merge": {"parameters": {"weight": {"from": 1, "to": 0}}}}, "from (1) must be below to (0)"),

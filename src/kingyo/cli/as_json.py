@@ -12,12 +12,12 @@ from kingyo.errors import KingyoError
 
 
 @contextmanager
-def errors_as_json(wanted: bool, made: Sequence[Mapping[str, object]] = ()) -> Generator[None]:
+def errors_as_json(wanted: bool, made: Sequence[Mapping[str, object]] | None = None) -> Generator[None]:
     """Where JSON is wanted, print an error as such and end with exit code 1; else let it pass.
 
     Args:
         wanted: whether it is.
-        made: what was done before, one after the other.
+        made: models that were written before, for commands that write several.
     """
     try:
         yield

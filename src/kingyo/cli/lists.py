@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kingyo.cli.as_json import errors_as_json
 from kingyo.errors import KingyoError, unknown
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def show_list(
         typer.echo(_page(what, name), nl=False)
         return
     if as_json:
-        typer.echo(json.dumps(_as_data(what, name), ensure_ascii=False, indent=2))
+        with errors_as_json(as_json):
+            typer.echo(json.dumps(_as_data(what, name), ensure_ascii=False, indent=2))
         return
     from rich.console import Console
     from rich.markup import escape

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.atomic import write_text
+from kingyo.cli.as_json import errors_as_json
 from kingyo.errors import KingyoError, suggest
 
 if TYPE_CHECKING:
@@ -52,33 +53,46 @@ def evaluate(
 
     Example: `kingyo evaluate my-model task.yaml --split test`
     """
+    with errors_as_json(as_json):
+        if split is None:
+            _require_tested(task)
+        chosen = split or "test"
+        with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
+            name, items, scores = _scored(model, task, chosen, device, batch_size)
+        if answers is not None:
+            _write_answers(answers, items, scores)
+        _print_score(model, name, chosen, scores, as_json=as_json)
+
+
+def _scored(
+    model: str, task: Path, split: str, device: str, batch_size: int
+) -> tuple[str, Sequence[Item], Sequence[ItemScore]]:
+    """The name of the task, its items of a split, and their scores."""
     from kingyo.assembly import open_task
     from kingyo.checkpoints import open_checkpoint
     from kingyo.checkpoints.lora import AdaptedCheckpoint
+
+    built = open_task(task)
+    items = _items(built, split)
+    checkpoint = open_checkpoint(model)
+    from kingyo.models.language import LiveModel  # after slips of the pen are answered: it takes seconds
+
+    live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size)
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        checkpoint.into(live.weights)
+    return built.name, items, built.score(live, items)
+
+
+def _print_score(model: str, name: str, split: str, scores: Sequence[ItemScore], *, as_json: bool) -> None:
     from kingyo.stats import interval
     from kingyo.summary import interval_json
 
-    if split is None:
-        _require_tested(task)
-        split = "test"
-    with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
-        built = open_task(task)
-        items = _items(built, split)
-        checkpoint = open_checkpoint(model)
-        from kingyo.models.language import LiveModel  # after slips of the pen are answered: it takes seconds
-
-        live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size)
-        if isinstance(checkpoint, AdaptedCheckpoint):
-            checkpoint.into(live.weights)
-        scores = built.score(live, items)
     result = interval([each.score for each in scores], seed=0)
-    if answers is not None:
-        _write_answers(answers, items, scores)
     if as_json:
-        found = {"model": model, "task": built.name, "split": split, **(interval_json(result) or {})}
+        found = {"model": model, "task": name, "split": split, **(interval_json(result) or {})}
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
-        typer.echo(f"{model} on {built.name} ({split}): {_in_words(result)}")
+        typer.echo(f"{model} on {name} ({split}): {_in_words(result)}")
 
 
 def chat(

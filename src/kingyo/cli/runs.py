@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kingyo.cli.as_json import errors_as_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.seeds import breed_seeds, print_spread
 from kingyo.errors import KingyoError
@@ -58,30 +59,54 @@ def evolve(
         list[Path] | None,
         typer.Option("--task-search-path", help="A folder with tasks, for a genome file; may be repeated."),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and what is wrong; write nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Breed a model: search for the best merge, pick the winner on validation, test it once.
 
     Progress is stored trial by trial: stop it with Ctrl-C and go on with `kingyo resume`.
 
-    Example: `kingyo evolve run.yaml --run runs/first`
+    Example: `kingyo evolve run.yaml --dry-run`
     """
-    loaded = _load(config, max_fevals, task_search_path or [])  # before the heavy imports
-    from kingyo.assembly import begin
+    with errors_as_json(as_json):
+        loaded = _load(config, max_fevals, task_search_path or [])  # before the heavy imports
+        if seed is not None:
+            loaded = loaded.model_copy(update={"seed": seed})
+        folder = run or Path("runs") / loaded.name
+        if dry_run:
+            _look(loaded, config.parent, as_json)
+        else:
+            _begin(loaded, config.parent, folder, seeds, as_json)
 
-    if seed is not None:
-        loaded = loaded.model_copy(update={"seed": seed})
-    folder = run or Path("runs") / loaded.name
+
+def _look(config: RunConfig, folder: Path, as_json: bool) -> None:
+    """Say what a run would do; nothing is run, written or downloaded but what says what models are."""
+    from kingyo.outlook import foresee, outlook_record
+
+    with redirect_stdout(sys.stderr):
+        found = foresee(config, folder)
+    if as_json:
+        typer.echo(json.dumps(outlook_record(found), ensure_ascii=False, indent=2))
+    else:
+        from kingyo.cli.outlook import print_outlook
+
+        print_outlook(found)
+
+
+def _begin(config: RunConfig, folder: Path, run: Path, seeds: int | None, as_json: bool) -> None:
+    from kingyo.assembly import begin
 
     def begun(one: RunConfig, where: Path) -> RunStore:
         with redirect_stdout(sys.stderr):
-            return begin(one, config.parent, where)
+            return begin(one, folder, where)
 
     if seeds is not None:
-        breed_seeds(loaded, folder, seeds, begun, lambda store: _breed(store, quiet=as_json))
-        print_spread(folder, as_json)
+        breed_seeds(config, run, seeds, begun, lambda store: _breed(store, quiet=as_json))
+        print_spread(run, as_json)
         return
-    with begun(loaded, folder) as store:
+    with begun(config, run) as store:
         _go(store, as_json)
 
 
@@ -114,7 +139,7 @@ def resume(run: RunFolder, as_json: AsJson = False) -> None:
     """
     from kingyo.store import RunStore
 
-    with RunStore.open(run) as store:
+    with errors_as_json(as_json), RunStore.open(run) as store:
         _go(store, as_json)
 
 
@@ -126,11 +151,12 @@ def show(run: RunFolder, as_json: AsJson = False) -> None:
     from kingyo.spread import seed_folders
     from kingyo.store import RunStore
 
-    if seed_folders(run):
-        print_spread(run, as_json)
-        return
-    with RunStore.read(run) as store:
-        _print_summary(store, as_json)
+    with errors_as_json(as_json):
+        if seed_folders(run):
+            print_spread(run, as_json)
+            return
+        with RunStore.read(run) as store:
+            _print_summary(store, as_json)
 
 
 def report(

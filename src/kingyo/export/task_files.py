@@ -40,7 +40,9 @@ def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Ite
         "data": ITEMS,
         "answer": spec.answer,
         "grader": moved if isinstance(spec.grader, list) else moved[0],
-        "splits": {**{split: len(items) for split, items in splits.items()}, "seed": spec.splits.seed},
+        "splits": {**{split: len(items) for split, items in splits.items()}, "seed": spec.splits.seed}
+        if spec.splits.column is None
+        else {"column": spec.splits.column},
     }
     if spec.kind is not None:
         values["kind"] = _move(spec.kind, folder, code)

@@ -40,9 +40,10 @@ def findings_record(findings: Iterable[Finding]) -> Json:
     }
 
 
-def error_record(error: KingyoError, made: Sequence[Json] = ()) -> Json:
-    """An error that ended a command, and what was written before it."""
-    return {"targets": list(made), "errors": [_finding(error)], "warnings": [], "notes": []}
+def error_record(error: KingyoError, made: Sequence[Json] | None = None) -> Json:
+    """An error that ended a command, and what was written before it by one that writes models."""
+    targets = {} if made is None else {"targets": list(made)}
+    return {**targets, "errors": [_finding(error)], "warnings": [], "notes": []}
 
 
 def target_record(target: Target) -> Json:

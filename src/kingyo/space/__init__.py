@@ -6,15 +6,19 @@ from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
 from kingyo.space.place import places
 from kingyo.space.probes import probes
-from kingyo.space.whole import RecipeSpace, values_of
+from kingyo.space.vocabularies import JoinedSpace, Vocabularies
+from kingyo.space.whole import RecipeSpace, check_base, values_of
 
 __all__ = [
     "Bounds",
     "GenomeLayout",
+    "JoinedSpace",
     "MergekitGenome",
     "ParameterSpace",
     "RecipeSpace",
     "SourceChoice",
+    "Vocabularies",
+    "check_base",
     "known_points",
     "parent_recipe",
     "places",

@@ -44,7 +44,7 @@ class RecipeSpace:
             remedy = "Name every method once."
             raise KingyoError("merge.method", expected="different methods", received=twice, remedy=remedy)
         for part in self.parts:
-            _check_base(part)
+            check_base(part)
         if self.choice is not None:
             self.choice.check(methods, min(len(_merged(part)) for part in self.parts))
         for part in self.parts:
@@ -179,7 +179,12 @@ def _merged(part: ParameterSpace) -> list[str]:
     return [name for name, reference in part.sources.items() if reference != base]
 
 
-def _check_base(part: ParameterSpace) -> None:
+def check_base(part: ParameterSpace) -> None:
+    """Refuse a method on a base where none is named.
+
+    Raises:
+        KingyoError: so it is.
+    """
     if part.method.needs_base and part.base is None:
         raise KingyoError(
             "base",

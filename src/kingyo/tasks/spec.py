@@ -22,12 +22,20 @@ class _Strict(BaseModel):
 
 
 class Sizes(_Strict):
-    """How the items are split: counts (``200``) or shares of all items (``0.25``)."""
+    """How the items are split: counts (``200``) or shares of all (``0.25``), or by what a column says."""
 
     fit: int | float = 0.5
     validation: int | float = 0.25
     test: int | float = 0.25
     seed: int = 0
+    column: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Sizes:
+        others = {"fit", "validation", "test", "seed"} & self.model_fields_set
+        if self.column is not None and others:
+            raise ValueError("either column, or sizes and seed")
+        return self
 
     @field_validator("fit", "validation", "test", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from math import floor
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.items import question
 from kingyo.tasks.spec import Sizes
 from kingyo.types import SPLITS, Item, Split
@@ -23,13 +23,15 @@ def make_splits(
 
     Args:
         items: of one task; of several that ask the same, the first is used.
-        sizes: counts, or shares of all items; 50 / 25 / 25 % by default.
+        sizes: counts, or shares of all items, 50 / 25 / 25 % by default; or the column that says the split.
         seed: instead of the seed in ``sizes``.
 
     Raises:
-        KingyoError: a split would be empty, or there are too few items.
+        KingyoError: a split would be empty, there are too few items, or a row says no split.
     """
     sizes = sizes or Sizes()
+    if sizes.column is not None:
+        return _as_told(_distinct(items), sizes.column)
     salt = sizes.seed if seed is None else seed
     order = sorted(_distinct(items), key=lambda item: _rank(item, salt))
     counts = _counts(sizes, len(order))
@@ -38,6 +40,32 @@ def make_splits(
     for split in SPLITS:
         splits[split] = tuple(order[start : start + counts[split]])
         start += counts[split]
+    return splits
+
+
+def _as_told(items: Sequence[Item], column: str) -> Mapping[Split, tuple[Item, ...]]:
+    """The items of each split in the order of the file, by what a column of their rows says."""
+    splits: dict[Split, tuple[Item, ...]] = {
+        split: tuple(item for item in items if item.fields.get(column) == split) for split in SPLITS
+    }
+    odd = next((item for item in items if item.fields.get(column) not in SPLITS), None)
+    if odd is not None:
+        said = odd.fields.get(column)
+        raise KingyoError(
+            f"splits.column: {column}",
+            expected=f"{', '.join(SPLITS)} in every row",
+            received=f"{'no such column' if said is None else repr(said)} where the prompt begins "
+            f"{odd.prompt[:40]!r}",
+            remedy=suggest(column, odd.fields) if said is None else "Correct that row, or delete it.",
+        )
+    for split, found in splits.items():
+        if not found:
+            raise KingyoError(
+                f"splits.{split}",
+                expected=f"at least one row whose {column} is {split}",
+                received="none",
+                remedy="Add rows, or leave column out and give sizes.",
+            )
     return splits
 
 

@@ -1,0 +1,133 @@
+"""A run that was only looked at, as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.cli.whole import print_whole, say
+from kingyo.errors import told
+from kingyo.merging.sizes import count_text, size_text
+from kingyo.outlook import Cost, Memory, Outlook
+from kingyo.types import SPLITS, Axis
+
+_MOST_GENES = 12
+
+
+def print_outlook(found: Outlook) -> None:
+    """Print what a run would do, what it takes, and its first recipe, to standard output."""
+    console = Console(highlight=False)
+    prepared = found.prepared
+    say(console, f"[bold]{escape(found.config.name)}[/bold]")
+    print_whole(console, _models(found), leading=2)
+    for line in _search_lines(found):
+        say(console, escape(line))
+    print_whole(console, _genes(prepared.axes), leading=2)
+    if len(prepared.axes) > _MOST_GENES:
+        say(console, f"  and {len(prepared.axes) - _MOST_GENES} more; --json names all")
+    print_whole(console, _parts(found.cost), leading=2)
+    for line in (*_cost_lines(found.cost), *_memory_lines(found.memory, found.config.device)):
+        say(console, escape(line))
+    for warning in prepared.plan.warnings:
+        say(console, f"[dim]note[/dim]: {escape(warning)}")
+    say(console, "the recipe at the start of every gene:")
+    for line in prepared.first.to_yaml().splitlines():
+        say(console, escape(f"  {line}"))
+    say(console, "All fits together. Nothing was written or run. Leave --dry-run out to begin.")
+
+
+def _models(found: Outlook) -> Table:
+    models, table = found.prepared.models, _table("", "model", "numbers", "dtype", "size", "on the Hub still")
+    named = dict(models.sources)
+    if models.base is not None:
+        named = {**named, "base": models.base}
+    for name, model in named.items():
+        table.add_row(*map(escape, _model_cells(name, model)))
+    return table
+
+
+def _model_cells(name: str, model: Checkpoint) -> tuple[str, ...]:
+    dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
+    size = sum(info.n_bytes for info in model.tensors.values())
+    missing = size_text(model.n_missing) if model.n_missing else ""
+    return name, model.reference, count_text(model.n_parameters), ", ".join(dtypes), size_text(size), missing
+
+
+def _search_lines(found: Outlook) -> Iterator[str]:
+    config, wanted, prepared = found.config, found.wanted, found.prepared
+    items = ", ".join(f"{len(prepared.splits[split])} {split}" for split in SPLITS)
+    yield f"items: {items}; {prepared.duplicates} duplicates dropped"
+    example = prepared.splits["fit"][0]
+    yield f"an item: {example.prompt!r} → {example.answer!r}"
+    settings = ", ".join(
+        f"{key} {_shown(value)}" for key, value in wanted.settings.items() if value is not None
+    )
+    population = prepared.searches[0].strategy.batch
+    named = f" (preset {config.search.preset})" if "preset" in config.search.model_fields_set else ""
+    yield (
+        f"search: {wanted.strategy}{named}, {population} candidates at once"
+        f"{f', {settings}' if settings else ''}"
+    )
+    dtype = config.merge.dtype or "the models' own dtype"
+    yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {dtype}"
+    screen = wanted.screen
+    which = "all items of fit" if screen.items is None else f"{screen.items} items of fit, {screen.choose}"
+    yield f"screen: {which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
+    yield f"genes: {len(prepared.axes)}"
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _genes(axes: tuple[Axis, ...]) -> Table:
+    table = _table("", "gene", "from", "to", "start", "kind")
+    for axis in axes[:_MOST_GENES]:
+        kind = f"one of {told(axis.choices, 6)}" if axis.choices else axis.kind
+        table.add_row(
+            "", escape(axis.name), f"{axis.low:g}", f"{axis.high:g}", f"{axis.first:g}", escape(kind)
+        )
+    return table
+
+
+def _parts(cost: Cost) -> Table:
+    table = _table("split", "what", "models", "items of each", "answers")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for part in cost.parts:
+        models, answers = ("?" if n is None else f"{n:,}" for n in (part.models, part.answers))
+        table.add_row(part.split, escape(part.name), models, f"{part.items:,}", answers)
+    return table
+
+
+def _cost_lines(cost: Cost) -> Iterator[str]:
+    every, fit = cost.answers(), cost.answers("fit")
+    if every is None or fit is None:
+        yield "answers to grade: as many as the minutes of the budget allow"
+    else:
+        yield f"answers to grade: {every:,} at most, {fit:,} of them on fit"
+
+
+def _memory_lines(memory: Memory, device: str) -> Iterator[str]:
+    size = "unknown" if memory.cache is None else size_text(memory.cache)
+    tokens = "unknown" if memory.longest is None else f"{memory.longest} tokens"
+    yield (
+        f"memory of {device}: {size_text(memory.live)} for the live model; {size} for keys and values of a "
+        f"full batch (the longest prompt: {tokens}); and what computing takes beside"
+    )
+    sources = size_text(sum(memory.sources.values()))
+    yield f"sources: {sources} of files, mapped: the system may take that memory back"
+    if memory.missing:
+        yield f"downloads first: {size_text(sum(memory.missing.values()))} of {len(memory.missing)} models"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    return table

@@ -1,0 +1,12 @@
+"""What a run will be, before anything of it is run: whether all fits together, and what it will take.
+
+It reads run.yaml, configs, headers, tokenizers and data; it reads no weight and writes nothing.
+"""
+
+from kingyo.outlook.cost import Cost, Part
+from kingyo.outlook.look import Outlook, foresee
+from kingyo.outlook.memory import Memory
+from kingyo.outlook.prepared import Prepared, is_like, prepare
+from kingyo.outlook.record import outlook_record
+
+__all__ = ["Cost", "Memory", "Outlook", "Part", "Prepared", "foresee", "is_like", "outlook_record", "prepare"]

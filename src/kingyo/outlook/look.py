@@ -1,0 +1,59 @@
+"""All that is known of a run before it begins, in one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kingyo.config import RunConfig
+from kingyo.outlook.cost import Cost, count
+from kingyo.outlook.memory import Memory, foresee_memory
+from kingyo.outlook.prepared import Prepared, prepare
+from kingyo.searches import SearchPlan, search_plan
+from kingyo.types import SPLITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What is known of a run.
+
+    Attributes:
+        config: the run.yaml.
+        wanted: what it and its preset say of the search.
+        prepared: models, items, searches, the first recipe.
+        cost: what is scored.
+        memory: what it takes.
+    """
+
+    config: RunConfig
+    wanted: SearchPlan
+    prepared: Prepared
+    cost: Cost
+    memory: Memory
+
+
+def foresee(config: RunConfig, folder: Path) -> Outlook:
+    """Look at a run without running any of it; of models on the Hub only what says what they are is fetched.
+
+    Args:
+        config: the run.yaml.
+        folder: where its relative paths start.
+
+    Raises:
+        KingyoError: whatever is wrong with models, data or settings.
+    """
+    prepared = prepare(config, folder, fetch=False)
+    prompts = [item.prompt for split in SPLITS for item in prepared.splits[split]]
+    return Outlook(
+        config=config,
+        wanted=search_plan(config),
+        prepared=prepared,
+        cost=count(prepared.searches, len(prepared.baselines), prepared.splits, config.finalists),
+        memory=foresee_memory(
+            prepared.models,
+            prepared.plan,
+            prompts,
+            batch_size=config.batch_size,
+            max_new_tokens=config.task.max_new_tokens,
+        ),
+    )

@@ -1,0 +1,126 @@
+"""A run.yaml whose models, data and settings were found to fit together, as far as headers and data tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.config import RunConfig
+from kingyo.errors import KingyoError
+from kingyo.evolve import Search
+from kingyo.merge import Plan, Sources, plan
+from kingyo.methods import METHODS
+from kingyo.recipe import Recipe
+from kingyo.searches import Models, baseline_recipes, open_models, search_plan, searches
+from kingyo.space import probes
+from kingyo.tasks import build_task, load_items, make_splits
+from kingyo.types import Axis, Item, Split
+
+_WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run that can begin.
+
+    Attributes:
+        models: opened; without their weights where these were not to be fetched.
+        splits: the items.
+        duplicates: rows that were dropped.
+        searches: the main search, then its controls.
+        baselines: recipes of the models to compare with.
+        first: the recipe at the start of every axis.
+        plan: of it.
+    """
+
+    models: Models
+    splits: Mapping[Split, tuple[Item, ...]]
+    duplicates: int
+    searches: tuple[Search, ...]
+    baselines: Mapping[str, Recipe]
+    first: Recipe
+    plan: Plan
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The genes of the main search."""
+        return tuple(self.searches[0].space.axes)
+
+
+def is_like(planned: Plan, model: Checkpoint) -> bool:
+    """Whether a merge has the tensors and the tokenizer of a model, which then can be filled with it."""
+    shapes = {job.name: job.shape for job in planned.jobs}
+    return planned.tokenizer_files is None and all(
+        shapes.get(name) == info.shape for name, info in model.tensors.items()
+    )
+
+
+def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
+    """Check models, data and settings, without a weight: what takes no time to find out comes first.
+
+    Args:
+        config: the run.yaml.
+        folder: where its relative paths start.
+        fetch: whether weights are fetched from the Hub; else only what says what they are.
+
+    Raises:
+        KingyoError: whatever is wrong with models, data or settings.
+    """
+    for name in search_plan(config).methods:
+        METHODS.get(name, folder)
+    models = open_models(config, folder, fetch=fetch)
+    loaded = load_items(config.task, folder)
+    splits = make_splits(loaded.items, config.task.splits)
+    build_task(config.task, splits, folder)
+    planned, baselines = searches(config, folder, models), baseline_recipes(config, models)
+    sources = Sources(models.by_reference, folder)
+    tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
+    plans = [plan(recipe, sources) for recipe in tried]
+    for recipe in baselines.values():
+        _require_alike(plans[0], plan(recipe, sources))
+    if config.merge.dtype is None:
+        _check_dtypes(models)
+    return Prepared(
+        models=models,
+        splits=splits,
+        duplicates=loaded.duplicates,
+        searches=tuple(planned),
+        baselines=baselines,
+        first=tried[0],
+        plan=plans[0],
+    )
+
+
+def _require_alike(first: Plan, other: Plan) -> None:
+    """All that is scored is filled into one live model."""
+    shapes = {job.name: job.shape for job in first.jobs}
+    for job in other.jobs:
+        if shapes.get(job.name) != job.shape:
+            raise KingyoError(
+                f"{other.recipe.references[0]}: {job.name}",
+                expected=f"the shape that candidates have: {list(shapes.get(job.name, ()))}",
+                received=str(list(job.shape)),
+                remedy="Name the models' common ancestor as base:, or say merge.resize: base.",
+            )
+
+
+def _check_dtypes(models: Models) -> None:
+    """The live model is as wide as the skeleton: it cannot hold a parent that is wider."""
+    like = models.skeleton
+    for name, checkpoint in models.sources.items():
+        for info in checkpoint.tensors.values():
+            live = like.tensors.get(info.name)
+            if live is not None and info.is_floating and not _holds(live.dtype, info.dtype):
+                raise KingyoError(
+                    f"sources.{name}: {info.name}",
+                    expected=f"weights that fit into {live.dtype}, as {like.reference} has them",
+                    received=info.dtype,
+                    remedy="Say the dtype of all candidates: merge.dtype, such as float32.",
+                )
+
+
+def _holds(live: str, stored: str) -> bool:
+    """Whether a dtype has every number of another; those of eight bits have none but their own."""
+    return live == stored or _WIDTHS.get(live, 0) > _WIDTHS.get(stored, 0)

@@ -1,0 +1,77 @@
+"""An outlook as plain data, for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TypeAlias
+
+from kingyo.outlook.cost import Cost
+from kingyo.outlook.look import Outlook
+from kingyo.outlook.memory import Memory
+from kingyo.types import SPLITS, Axis
+
+Json: TypeAlias = Mapping[str, object]
+
+
+def outlook_record(found: Outlook) -> Json:
+    """What is known of a run: models, genes, search, answers, memory, the first recipe."""
+    prepared, wanted = found.prepared, found.wanted
+    main = prepared.searches[0]
+    return {
+        "name": found.config.name,
+        "device": found.config.device,
+        "base": found.config.base,
+        "sources": dict(found.config.sources),
+        "parameters": prepared.models.skeleton.n_parameters,
+        "items": {
+            **{split: len(items) for split, items in prepared.splits.items()},
+            "duplicates": prepared.duplicates,
+        },
+        "search": {
+            "preset": found.config.search.preset,
+            "strategy": wanted.strategy,
+            "settings": dict(wanted.settings),
+            "population": main.strategy.batch,
+            "screen": asdict(wanted.screen),
+            "methods": list(wanted.methods),
+            "groups": wanted.groups,
+            "genes": [_gene(axis) for axis in prepared.axes],
+        },
+        "controls": [search.name for search in prepared.searches[1:]],
+        "baselines": list(prepared.baselines),
+        "answers": _cost(found.cost),
+        "memory": _memory(found.memory),
+        "first_recipe": prepared.first.to_dict(),
+        "notes": list(prepared.plan.warnings),
+        "errors": [],
+    }
+
+
+def _gene(axis: Axis) -> Json:
+    return {
+        "name": axis.name,
+        "low": axis.low,
+        "high": axis.high,
+        "kind": axis.kind,
+        "choices": list(axis.choices),
+        "start": axis.first,
+    }
+
+
+def _cost(cost: Cost) -> Json:
+    return {
+        "at_most": cost.answers(),
+        "by_split": {split: cost.answers(split) for split in SPLITS},
+        "parts": [{**asdict(part), "answers": part.answers} for part in cost.parts],
+    }
+
+
+def _memory(memory: Memory) -> Json:
+    return {
+        "live_bytes": memory.live,
+        "cache_bytes": memory.cache,
+        "source_bytes": dict(memory.sources),
+        "to_download_bytes": dict(memory.missing),
+        "longest_prompt_tokens": memory.longest,
+    }

@@ -1,0 +1,213 @@
+"""`kingyo evolve --dry-run`: what a run would do, for people and for programs; nothing is written or run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file, save_file
+
+from tests.cli.conftest import World
+from tests.cli.merging import Command, everything
+from tests.models_on_disk import llama
+
+
+@pytest.fixture
+def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(world.folder, capsys, monkeypatch)
+
+
+def told(command: Command, config: Path | str = "run.yaml") -> dict[str, dict[str, object]]:
+    done = command("evolve", config, "--dry-run", "--json")
+    assert done.code == 0, done.out + done.err
+    return json.loads(done.out)
+
+
+def test_it_says_what_would_be_done(command: Command) -> None:
+    before = everything(command.folder)
+    done = command("evolve", "run.yaml", "--dry-run")
+    assert done.code == 0, done.err
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert lines[0] == "small"
+    assert any(line.startswith("a a 9.07 k float32 36.3 kB") for line in lines), done.out
+    assert "items: 16 fit, 12 validation, 12 test; 0 duplicates dropped" in lines
+    assert "search: ga, 6 candidates at once, population 6" in lines
+    assert "weight/a/all -1 2 0.5 float" in lines
+    assert "fit main 24 16 384" in lines
+    assert "merge_method: task_arithmetic" in lines
+    assert lines[-1].startswith("All fits together. Nothing was written or run.")
+    assert everything(command.folder) == before
+
+
+def test_as_data(command: Command) -> None:
+    found = told(command)
+    assert found["items"] == {"fit": 16, "validation": 12, "test": 12, "duplicates": 0}
+    answers = found["answers"]
+    assert answers["by_split"] == {
+        "fit": 16 * (4 + 24 + 24 + 24),  # base, a, b and uniform; main, random, and a grid of 25 points
+        "validation": 12 * (4 + 3 * 3),
+        "test": 12 * (4 + 3),
+    }
+    assert answers["at_most"] == 16 * 76 + 12 * 13 + 12 * 7
+    memory = found["memory"]
+    assert memory["live_bytes"] == 9072 * 4 and memory["to_download_bytes"] == {}
+    # keys and values of 3 layers, 2 heads of 4, in 40 rows of the longest prompt and 6 new tokens
+    assert memory["longest_prompt_tokens"] == 4
+    assert memory["cache_bytes"] == 2 * 3 * 2 * 4 * 4 * 40 * (4 + 6)
+    assert found["first_recipe"]["models"] == [
+        {"model": name, "parameters": {"weight": 0.5}} for name in ("a", "b")
+    ]
+
+
+def test_the_run_that_follows_is_the_one_that_was_foreseen(command: Command, world: World) -> None:
+    plain = {"search": {"strategy": "random"}, "controls": {"random": False, "grid": False}}
+    config = world.config(**plain, budget={"candidates": 5})
+    found = told(command, config)
+    assert command("evolve", config).code == 0
+    shown = world.show("runs/small")
+    assert shown["trials"] == 5
+    assert shown["item_evaluations"] == found["answers"]["at_most"] == 16 * (4 + 5) + 12 * 7 + 12 * 5
+
+
+def test_without_torch(command: Command) -> None:
+    code = (
+        "import sys; from kingyo.cli import app\n"
+        "try: app(['evolve', 'run.yaml', '--dry-run'])\n"
+        "finally: print(sorted({'torch', 'transformers'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=command.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_time_decides(command: Command, world: World) -> None:
+    found = told(command, world.config(budget={"minutes": 3}))
+    assert found["answers"]["at_most"] is None
+    assert "as many as the minutes" in command("evolve", "changed.yaml", "--dry-run").out
+
+
+def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
+    search = {"strategy": "random", "screen": {"items": 5}}
+    config = world.config(budget={"item_evaluations": 52}, search=search, controls={"grid": False})
+    parts = told(command, config)["answers"]["parts"]
+    assert [(p["name"], p["models"], p["items"]) for p in parts if p["split"] == "fit"] == [  # type: ignore[index]
+        ("baselines", 4, 5),
+        ("main", 10, 5),
+        ("random", 10, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sorces": {"a": "a"}}, "'sorces'"),
+        ({"merge": {"method": "tiees"}}, "'tiees'"),
+        ({"sources": {"a": "a", "b": "nowhere"}}, "neither"),
+        ({"base": None}, "none"),
+        ({"search": {"settings": {"popluation": 5}}}, "'popluation'"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_one_error(
+    command: Command, world: World, changes: dict[str, object], says: str
+) -> None:
+    config = world.config(**changes)
+    before = everything(command.folder)
+    done = command("evolve", config, "--dry-run")
+    assert done.code == 1 and done.out == "" and done.err.count("Error:") == 1
+    done = command("evolve", config, "--dry-run", "--json")
+    assert done.code == 1 and done.err == ""
+    (error,) = json.loads(done.out)["errors"]
+    assert says in error["received"] and "targets" not in json.loads(done.out)
+    assert everything(command.folder) == before
+
+
+def test_a_prompt_without_room_for_its_answer(command: Command, world: World) -> None:
+    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "max_new_tokens": 61}
+    done = command("evolve", world.config(task=task), "--dry-run")
+    assert done.code == 1 and "prompts of at most 3 tokens" in done.err and "one of 4" in done.err
+
+
+def test_models_that_do_not_fit(command: Command, world: World) -> None:
+    shutil.rmtree(world.folder / "b")
+    llama(world.folder / "b", hidden=32)
+    done = command("evolve", "run.yaml", "--dry-run")
+    assert done.code == 1 and "[64, 16]" in done.err and "[64, 32]" in done.err
+
+
+def widen(folder: Path, rows: int) -> None:
+    """Give a model more rows than it has tokens."""
+    weights = load_file(folder / "model.safetensors")
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        old = weights[name]
+        weights[name] = old.new_zeros(rows, *old.shape[1:])
+        weights[name][: len(old)] = old
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": rows}))
+
+
+def test_vocabularies_that_differ_say_which_key_helps(command: Command, world: World) -> None:
+    widen(world.folder / "b", 72)
+    done = command("evolve", "run.yaml", "--dry-run")
+    assert done.code == 1 and "resize: pad-vocab or truncate or base" in done.err
+    both = {"resize": "base", "tokenizer_source": "base", "tokenizer": {"source": "base"}}
+    done = command("evolve", world.config(merge=both), "--dry-run")
+    assert done.code == 1 and "one of tokenizer_source, tokenizer" in done.err
+
+
+@pytest.mark.parametrize(
+    ("said", "rows"),
+    [
+        ({"resize": "truncate"}, 64),
+        ({"resize": "base"}, 64),
+        ({"resize": "pad-vocab"}, 72),
+        ({"tokenizer_source": "base"}, 64),
+        ({"tokenizer": {"source": "union"}}, 64),
+        ({"tokenizer": {"source": "base", "pad_to_multiple_of": 48}}, 96),
+    ],
+    ids=str,
+)
+def test_a_run_of_models_with_different_vocabularies(
+    command: Command, world: World, said: dict[str, object], rows: int
+) -> None:
+    widen(world.folder / "b", 72)
+    merge = {"method": "task_arithmetic", **said}
+    config = world.config(merge=merge, budget={"candidates": 4}, controls={"random": False, "grid": False})
+    recipe = told(command, config)["first_recipe"]
+    assert {key: recipe[key] for key in said} == said
+    done = command("evolve", config)
+    assert done.code == 0, done.err
+    assert not list((world.folder / "runs" / "small").glob("live-*"))
+    done = command("export", "runs/small", "bred")
+    assert done.code == 0, done.err
+    weights = load_file(world.folder / "bred" / "model.safetensors")
+    assert weights["model.embed_tokens.weight"].shape == (rows, 16)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "methods", "tiees"),
+        ("show", "runs/gone"),
+        ("resume", "runs/gone"),
+        ("evolve", "gone.yaml"),
+        ("evaluate", "gone", "task.yaml"),
+        ("evaluate", "a", "task.yaml", "--split", "tset"),
+    ],
+    ids=" ".join,
+)
+def test_errors_of_every_command_that_prints_json_are_json(command: Command, words: tuple[str, ...]) -> None:
+    plain, done = command(*words), command(*words, "--json")
+    assert plain.code == done.code == 1 and plain.out == "" and done.err == ""
+    (error,) = json.loads(done.out)["errors"]
+    assert plain.err == "Error: {argument}: expected {expected}; received {received}. {remedy}\n".format(
+        **error
+    )
