@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,19 +36,24 @@ if __name__ == "__main__":
 """
 
 
-def parent(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+@contextmanager
+def parent(folder: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
     """A process whose runner has one worker that hangs, with a child, and an idle one."""
     script = folder / "parent.py"
     script.write_text(PARENT)
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(script), str(folder), *arguments],
         env={**os.environ, "PYTHONPATH": paths},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_one_that_dies_idle_loses_no_job(tmp_path: Path) -> None:
