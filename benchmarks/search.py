@@ -80,10 +80,7 @@ def main() -> None:
             for result in pool.imap_unordered(run, missing):
                 with arguments.out.open("a") as file:
                     file.write(json.dumps(result) + "\n")
-                print(
-                    f"{result['setting']} {result['search']} seed {result['seed']}: {result['trace'][-1]}",
-                    file=sys.stderr,
-                )
+                print(" ".join(str(result[key]) for key in ("setting", "search", "seed")), file=sys.stderr)
         done = read(arguments.out)
     print(render(done, markdown=arguments.markdown))
 

@@ -12,6 +12,8 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN, Event, Journey, Limits, Search
 from kingyo.recipe import Recipe, Source
+from kingyo.runners import LocalRunner, Runner
+from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split
@@ -25,6 +27,7 @@ SPLITS: dict[Split, tuple[Item, ...]] = {
 
 
 THIRTY = Limits(candidates=30)
+ALL = ScreenSettings()
 
 
 class Plane:
@@ -34,6 +37,13 @@ class Plane:
 
     def decode(self, genome: Genome) -> Recipe:
         return weights(*genome)
+
+
+class Corners(Plane):
+    """Few recipes, so that a generation has several of one."""
+
+    def decode(self, genome: Genome) -> Recipe:
+        return weights(round(genome[0]), round(genome[1]))
 
 
 def weights(a: float, b: float) -> Recipe:
@@ -71,18 +81,21 @@ class Model:
 
 def journey(
     store: RunStore,
-    model: Model,
+    model: Model | Runner,
     *,
     strategy: str = "ga",
     limits: Limits = THIRTY,
+    screen: ScreenSettings = ALL,
+    rounded: bool = False,
     notify: Callable[[Event], None] = lambda _: None,
 ) -> Journey:
     options: dict[str, object] = {"population": 6} if strategy in {"ga", "cma-es"} else {}
     main = Search(
         name=MAIN,
-        space=Plane(),
+        space=Corners() if rounded else Plane(),
         strategy=build(strategy, AXES, 3, options),
         limits=limits,
+        screen=screen,
         description={"strategy": strategy},
     )
     control = Search(
@@ -90,7 +103,7 @@ def journey(
     )
     return Journey(
         store=store,
-        evaluate=model,
+        runner=LocalRunner(model) if isinstance(model, Model) else model,
         baselines={"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)},
         searches=[main, control],
         finalists=4,
@@ -245,15 +258,11 @@ def test_a_limit_of_time_counts_evaluation(tmp_path: Path) -> None:
 
 
 def test_a_search_that_has_converged_ends(tmp_path: Path) -> None:
-    class Point(Plane):
-        def decode(self, genome: Genome) -> Recipe:
-            return weights(round(genome[0]), round(genome[1]))
-
     with begun(tmp_path / "run") as store:
         whole = journey(store, Model())
         main = Search(
             name=MAIN,
-            space=Point(),
+            space=Corners(),
             strategy=build("random", AXES, 3, {}),
             limits=Limits(item_evaluations=10_000),
         )

@@ -41,6 +41,7 @@ FLOORS: dict[str, float] = {
     "merge": 2.0,
     "lineage": 2.1,
     "evaluate": 2.1,
+    "runners": 2.1,
     "config": 3.0,
     "evolve": 3.0,
     "genome_file": 3.1,

@@ -10,6 +10,7 @@ from pathlib import Path
 from kingyo.config import parse_config
 from kingyo.evolve import Event, Journey
 from kingyo.evolve.search import SearchRun
+from kingyo.runners import LocalRunner
 from kingyo.searches import baseline_recipes, open_models, searches
 from kingyo.store import RunStore
 from kingyo.types import Genome
@@ -35,7 +36,7 @@ def search(
         store.begin({"status": "running"}, problem.splits)
         journey = Journey(
             store=store,
-            evaluate=problem.evaluate,
+            runner=LocalRunner(problem.evaluate),
             baselines=baseline_recipes(config, models),
             searches=[main],
             finalists=1,

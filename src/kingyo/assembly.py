@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
@@ -21,12 +22,14 @@ from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
 from kingyo.evolve import Event, Journey, Search
-from kingyo.kernels.facts import Facts
+from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
-from kingyo.merge import Plan, Sources, plan, to_folder
+from kingyo.merge import Plan, Sources, to_folder
 from kingyo.outlook import Prepared, is_like, prepare
 from kingyo.recipe import Recipe
 from kingyo.registry import is_in_file
+from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
+from kingyo.runners.clusters import Place
 from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.space import probes
 from kingyo.store import RunStore
@@ -93,15 +96,18 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
         "code": user_code(config, folder),
         "duplicates_dropped": prepared.duplicates,
-        "threads": config.threads or _threads(prepared.models),
+        "threads": config.threads or _threads(prepared.models, config.workers),
     }
     store.begin(facts, prepared.splits)
     return store
 
 
-def _threads(models: Models) -> int:
-    """One for a tiny model: a second gains nothing, and waits for long where another job has the core."""
-    return 1 if models.skeleton.n_parameters < TINY else torch.get_num_threads()
+def _threads(models: Models, workers: int) -> int:
+    """One for a tiny model: a second gains nothing, and waits for long where another job has the core.
+
+    Workers share the cores.
+    """
+    return 1 if models.skeleton.n_parameters < TINY else max(1, torch.get_num_threads() // workers)
 
 
 def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
@@ -109,19 +115,54 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     config, folder = stored_config(store)
     _check_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
-    splits = store.items()
-    use_threads(store)
-    sources = Sources(models.by_reference, folder, Facts(file=store.folder / "facts.sqlite"))
-    planned = searches(config, folder, models)
-    model = _live_model(store, config, models, plan(_first(planned[0]), sources))
     return Journey(
         store=store,
-        evaluate=Evaluator(model, sources, build_task(config.task, splits, folder)),
+        runner=_runner(store, config),
         baselines=baseline_recipes(config, models),
-        searches=planned,
+        searches=searches(config, folder, models),
         finalists=config.finalists,
         notify=notify,
     )
+
+
+def _runner(store: RunStore, config: RunConfig) -> Runner:
+    """Where candidates are evaluated. The result of one does not depend on it."""
+    work = WorkOfRun(run=store.folder.resolve())
+    if config.runner == "local":
+        return LocalRunner(evaluator_of(store))
+    if config.runner == "processes":
+        return ProcessRunner(work, n_workers=config.workers, timeout=config.timeout)
+    threads = store.fact("threads")
+    place = Place(cpus=threads if isinstance(threads, int) else 1, gpus=int(config.device.startswith("cuda")))
+    return RayRunner(work, n_workers=config.workers, timeout=config.timeout, place=place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOfRun:
+    """What a worker needs to know to evaluate the candidates of a run: its folder."""
+
+    run: Path
+
+    def __call__(self) -> Evaluator:
+        """Build the live model and all else, from what the run stores of itself."""
+        with RunStore.read(self.run) as store:
+            return evaluator_of(store)
+
+
+def evaluator_of(store: RunStore) -> Evaluator:
+    """Load the live model of a run, and its task; torch then computes with the run's threads.
+
+    Raises:
+        KingyoError: a model or the data are not what they were when the run began.
+    """
+    config, folder = stored_config(store)
+    models = stored_models(store, config, folder)
+    use_threads(store)
+    facts = Facts(memory_size() // 4 // config.workers, store.folder / "facts.sqlite")
+    sources = Sources(models.by_reference, folder, facts)
+    first = plan(_first(searches(config, folder, models)[0]), sources)
+    model = _live_model(store, config, models, first)
+    return Evaluator(model, sources, build_task(config.task, store.items(), folder))
 
 
 def _first(search: Search) -> Recipe:

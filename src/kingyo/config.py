@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -23,6 +23,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
+MOST_WORKERS = 1024
 TAKEN = ("bred", "uniform", "random", "grid")
 """What a run calls its winner, its uniform merge and its controls: no source may have the same name."""
 
@@ -150,6 +151,21 @@ class RunConfig(_Strict):
     batch_size: Count = 128
     device: str = "cpu"
     threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
+    runner: Literal["local", "processes", "ray"] = "local"
+    workers: Annotated[Count, Field(le=MOST_WORKERS)] = 1
+    timeout: Annotated[Finite, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _with_a_runner_that_can(self) -> RunConfig:
+        if self.runner == "local" and self.workers > 1:
+            raise ValueError(
+                f"runner: processes (or ray) beside workers: {self.workers}; local, the default, has one"
+            )
+        if self.runner == "local" and self.timeout is not None:
+            raise ValueError(
+                "runner: processes (or ray) beside timeout; local, the default, cannot end a candidate"
+            )
+        return self
 
     @field_validator("sources")
     @classmethod

@@ -31,11 +31,19 @@ class KingyoError(ValueError):
             f"{argument}: expected {expected.rstrip('.')}; received {received.rstrip('.')}. {remedy}"
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """It travels between processes, its fields with it."""
+        return _again, (type(self), self.argument, self.expected, self.received, self.remedy)
+
     def placed(self, where: str) -> KingyoError:
         """The same, with the place of what is wrong before it: a file, an entry, the name of a recipe."""
         return KingyoError(
             f"{where}: {self.argument}", expected=self.expected, received=self.received, remedy=self.remedy
         )
+
+
+def _again(kind: type[KingyoError], argument: str, expected: str, received: str, remedy: str) -> KingyoError:
+    return kind(argument, expected=expected, received=received, remedy=remedy)
 
 
 class ChangedSourceError(KingyoError):

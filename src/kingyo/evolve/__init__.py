@@ -9,7 +9,6 @@ from kingyo.evolve.journey import Journey
 from kingyo.evolve.words import (
     BASELINES,
     MAIN,
-    Evaluate,
     Event,
     Limits,
     Search,
@@ -17,4 +16,4 @@ from kingyo.evolve.words import (
     silent,
 )
 
-__all__ = ["BASELINES", "MAIN", "Evaluate", "Event", "Journey", "Limits", "Search", "Space", "silent"]
+__all__ = ["BASELINES", "MAIN", "Event", "Journey", "Limits", "Search", "Space", "silent"]

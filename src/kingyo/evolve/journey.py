@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from kingyo.abilities import Responses
 from kingyo.errors import KingyoError
-from kingyo.evolve.measure import Measurer
+from kingyo.evolve.measure import Measurer, Request
 from kingyo.evolve.search import SearchRun, new_trial
-from kingyo.evolve.words import BASELINES, MAIN, Evaluate, Event, Search, silent
+from kingyo.evolve.words import BASELINES, MAIN, Event, Search, silent
 from kingyo.recipe import Recipe
+from kingyo.runners import Runner
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, Split, Trial
@@ -22,7 +23,7 @@ class Journey:
 
     Attributes:
         store: the run's database, open for writing, with the items of all splits.
-        evaluate: recipe, split and items -> evaluation; crashes are values.
+        runner: evaluates recipes on items; it is closed at the end.
         baselines: name -> recipe; scored first, and compared with the winner at the end.
         searches: the main search, then its controls.
         finalists: how many of a search's best on fit are scored on validation.
@@ -30,7 +31,7 @@ class Journey:
     """
 
     store: RunStore
-    evaluate: Evaluate
+    runner: Runner
     baselines: Mapping[str, Recipe]
     searches: Sequence[Search]
     finalists: int
@@ -43,7 +44,12 @@ class Journey:
             KingyoError: a baseline fails (then no comparison is possible), no trial succeeds, or the
                 strategy does not ask for what the store says it asked for.
         """
-        measurer = self.measurer()
+        try:
+            self._run(self.measurer())
+        finally:
+            self.runner.close()
+
+    def _run(self, measurer: Measurer) -> None:
         baselines = self.score_baselines(measurer)
         runs = [SearchRun(search, self.store, measurer, self.notify) for search in self.searches]
         for each in runs:
@@ -60,7 +66,7 @@ class Journey:
         items: dict[Split, list[str]] = {
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
-        return Measurer(self.store, self.evaluate, items)
+        return Measurer(self.store, self.runner, items)
 
     def score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
         """Score the models to compare with on fit, as many items as a candidate meets."""
@@ -93,10 +99,10 @@ class Journey:
     ) -> list[Evaluation]:
         """Evaluate given trials on a split, or on some items of it."""
         self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
-        found: list[Evaluation] = []
-        for trial in trials:
-            measured = measurer.measure(trial, split, items)
-            found.append(measured.evaluation)
+        found: dict[int, Evaluation] = {}
+        requests = [Request(trial=trial, split=split, items=items) for trial in trials]
+        for trial, measured in measurer.measure_all(requests):
+            found[trial.id] = measured.evaluation
             self.notify(
                 Event(
                     kind="ended",
@@ -109,7 +115,7 @@ class Journey:
                     replayed=measured.replayed,
                 )
             )
-        return found
+        return [found[trial.id] for trial in trials]
 
     def _pick(self, run: SearchRun, measurer: Measurer) -> StoredTrial | None:
         """The winner: of the best on fit, the best on validation; fit, then age break ties.

@@ -1,4 +1,4 @@
-"""Scores of a trial on items: stored ones, copies of the same recipe's, and the rest from the evaluator.
+"""Scores of trials on items: stored ones, copies of the same recipe's, and the rest from the runner.
 
 Whatever is new is committed at once; what is in the store is never run again.
 """
@@ -6,14 +6,23 @@ Whatever is new is committed at once; what is in the store is never run again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.errors import KingyoError
-from kingyo.evolve.words import Evaluate
 from kingyo.recipe import Recipe
+from kingyo.runners import Job, Runner
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, ItemScore, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A trial to measure on a split: on these items, or on all."""
+
+    trial: StoredTrial
+    split: Split
+    items: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,39 +33,92 @@ class Measured:
     replayed: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Running:
+    """A request that a runner has, with what it was asked for."""
+
+    request: Request
+    missing: Sequence[str]
+
+
 class Measurer:
     """Evaluates trials, each item once.
 
     Args:
         store: the run's database, open for writing.
-        evaluate: recipe, split and items -> evaluation.
+        runner: evaluates recipes.
         items: names of the items of each split, in their order.
     """
 
-    def __init__(self, store: RunStore, evaluate: Evaluate, items: Mapping[Split, Sequence[str]]) -> None:
+    def __init__(self, store: RunStore, runner: Runner, items: Mapping[Split, Sequence[str]]) -> None:
         self._store = store
-        self._evaluate = evaluate
+        self._runner = runner
+        self._running: dict[int, _Running] = {}
+        self._waiting: list[Request] = []
+        self._jobs = 0
         self.items = items
 
-    def measure(self, trial: StoredTrial, split: Split, items: Sequence[str] | None = None) -> Measured:
-        """Return how a trial did on a split, once it has scores on these items (default: all).
+    @property
+    def n_workers(self) -> int:
+        """How many trials are measured at a time."""
+        return self._runner.n_workers
+
+    def measure_all(self, requests: Iterable[Request]) -> Iterator[tuple[StoredTrial, Measured]]:
+        """Yield each trial with how it did, once it has scores on its items, in order of finishing.
+
+        Trials of one recipe wait for one another and copy, so what is run and stored of each does not depend
+        on who finishes first.
 
         Raises:
             KingyoError: a baseline fails; nothing is stored of that.
         """
+        # A queue of the runner's own keeps workers busy while results are stored. One worker has none: then
+        # each result is stored before the next is begun.
+        most = self.n_workers if self.n_workers == 1 else 2 * self.n_workers
+        for request in requests:
+            known = self.begin(request)
+            if known is not None:
+                yield request.trial, known
+            while len(self._running) >= most:
+                yield from self.finish()
+        while self._running:
+            yield from self.finish()
+
+    def begin(self, request: Request) -> Measured | None:
+        """Return how a trial did, if that is known without running it; else let it be run."""
+        recipe = request.trial.recipe_hash
+        if any(each.request.trial.recipe_hash == recipe for each in self._running.values()):
+            self._waiting.append(request)
+            return None
+        trial, split = request.trial, request.split
         known = self._store.evaluation(trial.id, split)
         if known is not None and known.failure is not None:
             return Measured(evaluation=known, replayed=True)
-        missing = _without(items or self.items[split], known)
+        missing = _without(request.items or self.items[split], known)
         if not missing:
             assert known is not None, "a split has items"
             return Measured(evaluation=known, replayed=True)
         missing = self._copy(trial, split, missing)
-        if missing:
-            self._run(trial, split, missing)
-        evaluation = self._store.evaluation(trial.id, split)
-        assert evaluation is not None, "it was recorded just now"
-        return Measured(evaluation=evaluation)
+        if not missing:
+            return Measured(evaluation=self._stored(request))
+        recipe = Recipe.from_dict(json.loads(trial.recipe))
+        self._jobs += 1
+        self._running[self._jobs] = _Running(request=request, missing=missing)
+        self._runner.submit(Job(id=self._jobs, recipe=recipe, split=split, items=tuple(missing)))
+        return None
+
+    def finish(self) -> Iterator[tuple[StoredTrial, Measured]]:
+        """Wait for one that runs; yield it, and those that can copy from it now."""
+        job, new = self._runner.next()
+        done = self._running.pop(job)
+        yield done.request.trial, self._record(done, new)
+        recipe = done.request.trial.recipe_hash
+        twins = [each for each in self._waiting if each.trial.recipe_hash == recipe]
+        self._waiting = [each for each in self._waiting if each.trial.recipe_hash != recipe]
+        for request in twins:
+            known = self.begin(request)  # it may have to be run after all: then the others wait again
+            if known is not None:
+                yield request.trial, known
 
     def _copy(self, trial: StoredTrial, split: Split, missing: list[str]) -> list[str]:
         """Take over what trials of the same recipe scored; return what is still missing."""
@@ -69,11 +131,17 @@ class Measurer:
                 missing = [item for item in missing if item not in {each.item for each in shared}]
         return missing
 
-    def _run(self, trial: StoredTrial, split: Split, missing: list[str]) -> None:
-        new = self._evaluate(Recipe.from_dict(json.loads(trial.recipe)), split, missing)
+    def _record(self, done: _Running, new: Evaluation) -> Measured:
+        trial, split = done.request.trial, done.request.split
         if trial.name is not None and new.failure is not None:
             raise _baseline_failed(trial.name, new.failure)
-        self._store.record(trial.id, split, replace(new, copied_from=None), n_items=len(missing))
+        self._store.record(trial.id, split, replace(new, copied_from=None), n_items=len(done.missing))
+        return Measured(evaluation=self._stored(done.request))
+
+    def _stored(self, request: Request) -> Evaluation:
+        evaluation = self._store.evaluation(request.trial.id, request.split)
+        assert evaluation is not None, "it was recorded just now"
+        return evaluation
 
 
 def _without(items: Sequence[str], known: Evaluation | None) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kingyo.abilities import Responses
 from kingyo.errors import KingyoError
-from kingyo.evolve.measure import Measured, Measurer
+from kingyo.evolve.measure import Measured, Measurer, Request
 from kingyo.evolve.spent import Spent, total
 from kingyo.evolve.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
@@ -40,6 +40,7 @@ class SearchRun:
         self._screen = Screen(search.screen, search.seed)
         self._responses = Responses(self._items)
         self._spent = Spent()
+        self._ended = 0
         self._total: int | None = None
 
     def run(self) -> None:
@@ -144,13 +145,17 @@ class SearchRun:
         failed: set[int] = set()
         while (step := rounds.next(self._responses, failed)) is not None:
             items = [self._items[column] for column in step.items]
-            for number in step.trials:
-                measured = self._measurer.measure(by_number[number], "fit", items)
-                if measured.evaluation.failure is not None:
+            requests = [Request(trial=by_number[n], split="fit", items=items) for n in step.trials]
+            new: dict[int, Measured] = {}
+            for trial, measured in self._measurer.measure_all(requests):
+                self._tell_ended(trial, measured, again=trial.asked.number in found)
+                new[trial.asked.number] = measured
+            for number in step.trials:  # in order of asking, whatever the order of finishing
+                evaluation = new[number].evaluation
+                if evaluation.failure is not None:
                     failed.add(number)
                 self._remember(number, self._store.scores_of(by_number[number].id, "fit"))
-                self._tell_ended(by_number[number], measured, again=number in found)
-                found[number] = measured
+                found[number] = new[number]
         outcomes = self._outcomes(trials, {number: each.evaluation for number, each in found.items()})
         costs = self._store.costs(self.search.name, "fit", batch)
         for trial in trials:
@@ -189,12 +194,13 @@ class SearchRun:
         self._spent.seconds += seconds
 
     def _tell_ended(self, trial: StoredTrial, measured: Measured, *, again: bool = False) -> None:
+        self._ended += not again
         self._notify(
             Event(
                 kind="more" if again else "ended",
                 search=self.search.name,
                 split="fit",
-                done=trial.asked.number + 1,
+                done=self._ended,
                 total=self._total,
                 trial=trial,
                 evaluation=measured.evaluation,

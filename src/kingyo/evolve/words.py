@@ -15,14 +15,6 @@ BASELINES = "baselines"
 MAIN = "main"
 
 
-class Evaluate(Protocol):
-    """Scores a recipe on some items of a split; crashes are values."""
-
-    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
-        """Return one score for each item, in the order given, or a failure."""
-        ...
-
-
 class Space(Protocol):
     """What the loop needs of a space."""
 

@@ -1,0 +1,104 @@
+"""Runs on several workers: with fakes in any order of finishing, the same end as with one worker."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from kingyo.evolve import MAIN, Event
+from kingyo.runners import Job, LocalRunner
+from kingyo.screens import ScreenSettings
+from kingyo.store import RunStore
+from kingyo.types import Evaluation
+from tests.test_evolve import Model, begun, facts, journey, weights
+
+
+class Shuffled:
+    """A runner of several workers, of whom any may finish first."""
+
+    def __init__(self, model: Model, seed: int, n_workers: int = 3) -> None:
+        self.n_workers = n_workers
+        self._model = model
+        self._dice = random.Random(seed)
+        self._jobs: list[Job] = []
+        self.most = 0
+
+    def submit(self, job: Job) -> None:
+        self._jobs.append(job)
+        self.most = max(self.most, len(self._jobs))
+
+    def next(self) -> tuple[int, Evaluation]:
+        job = self._jobs.pop(self._dice.randrange(min(self.n_workers, len(self._jobs))))
+        return job.id, self._model(job.recipe, job.split, job.items)
+
+    def close(self) -> None:
+        self._jobs.clear()
+
+
+SCREENS = {
+    "all": ScreenSettings(),
+    "some": ScreenSettings(items=4),
+    "halving": ScreenSettings(rule="halving", keep=0.25),
+    "racing": ScreenSettings(rule="racing", block=2, alpha=0.5, keep=0.3),
+}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("strategy", ["ga", "cma-es"])
+def test_who_finishes_first_changes_nothing(tmp_path: Path, strategy: str, screen: str) -> None:
+    ends: list[tuple[object, ...]] = []
+    for seed in range(3):
+        model = Model()
+        runner = LocalRunner(model) if seed == 0 else Shuffled(model, seed)
+        with begun(tmp_path / f"{seed}") as store:
+            journey(store, runner, strategy=strategy, screen=SCREENS[screen]).run()
+            told = [store.outcomes(name) for name in store.searches()]
+            ends.append((facts(store), told, model.asked))
+    assert ends[1:] == ends[:1] * 2
+
+
+def test_workers_are_kept_busy(tmp_path: Path) -> None:
+    runner = Shuffled(Model(), 1)
+    with begun(tmp_path / "run") as store:
+        journey(store, runner).run()
+    assert runner.most >= 3
+
+
+@pytest.mark.parametrize("broken", [None, weights(1, 1).hash])
+def test_twins_of_one_generation_are_not_run_twice(tmp_path: Path, broken: str | None) -> None:
+    """Unless the first of them failed: then each is tried, as by one worker."""
+    ends: list[tuple[object, ...]] = []
+    for name in ("several", "one"):
+        model = Model(fails=lambda recipe: recipe.hash == broken)
+        runner = Shuffled(model, 2) if name == "several" else LocalRunner(model)
+        with begun(tmp_path / name) as store:
+            journey(store, runner, strategy="random", rounded=True).run()
+            ends.append((facts(store), model.asked))
+        twice = {recipe for (recipe, _), times in model.asked.items() if times > 1}
+        assert twice == ({broken} if broken else set())
+    assert ends[0] == ends[1]
+
+
+def test_interrupted_with_several_in_flight_it_ends_the_same(tmp_path: Path) -> None:
+    whole = Model()
+    with begun(tmp_path / "whole") as store:
+        journey(store, LocalRunner(whole)).run()
+        wanted = facts(store)
+    for stop_after in range(0, whole.asked.total(), 9):
+        with begun(tmp_path / f"{stop_after}") as store, pytest.raises(KeyboardInterrupt):
+            journey(store, Shuffled(Model(stop_after=stop_after), stop_after)).run()
+        with RunStore.open(tmp_path / f"{stop_after}") as store:
+            journey(store, Shuffled(Model(), 7)).run()
+            assert facts(store) == wanted
+
+
+def test_events_count_in_order_of_finishing(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with begun(tmp_path / "run") as store:
+        journey(store, Shuffled(Model(), 5), notify=events.append).run()
+    ended = [e for e in events if e.kind == "ended" and e.search == MAIN and e.split == "fit"]
+    assert [event.done for event in ended] == list(range(1, 31))
+    numbers = [event.trial.asked.number for event in ended if event.trial is not None]
+    assert numbers != sorted(numbers) == list(range(30))
