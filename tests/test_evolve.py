@@ -87,6 +87,7 @@ def journey(
     limits: Limits = THIRTY,
     screen: ScreenSettings = ALL,
     rounded: bool = False,
+    is_asynchronous: bool = False,
     notify: Callable[[Event], None] = lambda _: None,
 ) -> Journey:
     options: dict[str, object] = {"population": 6} if strategy in {"ga", "cma-es"} else {}
@@ -96,6 +97,7 @@ def journey(
         strategy=build(strategy, AXES, 3, options),
         limits=limits,
         screen=screen,
+        is_asynchronous=is_asynchronous,
         description={"strategy": strategy},
     )
     control = Search(

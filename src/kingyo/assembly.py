@@ -24,7 +24,7 @@ from kingyo.evaluate import Evaluator
 from kingyo.evolve import Event, Journey, Search
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
-from kingyo.merge import Plan, Sources, to_folder
+from kingyo.merge import Plan, Sources, plan, to_folder
 from kingyo.outlook import Prepared, is_like, prepare
 from kingyo.recipe import Recipe
 from kingyo.registry import is_in_file

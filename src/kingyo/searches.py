@@ -134,6 +134,13 @@ def search_plan(config: RunConfig) -> SearchPlan:
 def _screen(config: RunConfig, preset_screen: Mapping[str, object]) -> ScreenSettings:
     found = parse_settings(ScreenSettings, {**preset_screen, **config.search.screen}, "search.screen")
     check_settings(found)
+    if config.search.mode == "asynchronous" and found.rule != "none":
+        raise KingyoError(
+            "search.screen.rule",
+            expected="none beside search.mode: asynchronous, which has no generation to compare within",
+            received=found.rule,
+            remedy="Say `rule: none`, or leave search.mode out.",
+        )
     return found
 
 
@@ -295,6 +302,7 @@ def _search(
         like=None if name == MAIN else MAIN,
         screen=wanted.screen,
         seed=config.seed,
+        is_asynchronous=config.search.mode == "asynchronous",
         description={
             "strategy": how or name,
             "method": ", ".join(wanted.methods),

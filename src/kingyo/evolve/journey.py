@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kingyo.abilities import Responses
 from kingyo.errors import KingyoError
+from kingyo.evolve.asynchronous import AsynchronousRun
 from kingyo.evolve.measure import Measurer, Request
 from kingyo.evolve.search import SearchRun, new_trial
 from kingyo.evolve.words import BASELINES, MAIN, Event, Search, silent
@@ -51,7 +52,12 @@ class Journey:
 
     def _run(self, measurer: Measurer) -> None:
         baselines = self.score_baselines(measurer)
-        runs = [SearchRun(search, self.store, measurer, self.notify) for search in self.searches]
+        runs = [
+            (AsynchronousRun if search.is_asynchronous else SearchRun)(
+                search, self.store, measurer, self.notify
+            )
+            for search in self.searches
+        ]
         for each in runs:
             each.run()
         winners = [self._pick(each, measurer) for each in runs]

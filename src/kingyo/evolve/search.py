@@ -48,13 +48,18 @@ class SearchRun:
         search, store = self.search, self._store
         if search.name not in store.searches():
             store.add_search(search.name, search.description)
-        logged = _by_batch(store.trials(search.name))
-        past = _Past(store, search.name)
+        past = Past(store, search.name)
         limits = self._limits()
         most = self._screen.most_items(len(self._items))
         self._total = total(limits, most)
         self._notify(Event(kind="phase", search=search.name, split="fit", total=self._total))
         self._begin()
+        self._search(past, limits, most)
+
+    def _search(self, past: Past, limits: Limits, most: int) -> None:
+        """Generation by generation."""
+        search = self.search
+        logged = _by_batch(self._store.trials(search.name))
         batch = 0
         while True:
             stored = logged.get(batch)
@@ -62,12 +67,12 @@ class SearchRun:
             asked = search.strategy.ask(n) if n > 0 else []
             if not asked:
                 return
-            _check_asked(search, asked, n, self._spent.trials)
+            check_asked(search, asked, n, self._spent.trials)
             trials = stored or self._log(batch, asked)
-            _check_replay(search.name, asked, trials)
+            check_replay(search.name, asked, trials)
             before = self._spent.items
             outcomes = self._replayed(trials, past) or self._measured(trials, batch)
-            self._spent.idle = 0 if self._spent.items > before else self._spent.idle + 1
+            self._note_idle(before)
             search.strategy.tell(outcomes)
             batch += 1
 
@@ -120,7 +125,7 @@ class SearchRun:
         new = [new_trial(trial, self.search.space.decode(trial.genome)) for trial in asked]
         return self._store.add_trials(self.search.name, batch, new)
 
-    def _replayed(self, trials: Sequence[StoredTrial], past: _Past) -> list[Outcome]:
+    def _replayed(self, trials: Sequence[StoredTrial], past: Past) -> list[Outcome]:
         """The outcomes of a generation that was told before; nothing when it was not."""
         if not all(trial.id in past.outcomes for trial in trials):
             return []
@@ -188,6 +193,9 @@ class SearchRun:
         pairs = zip(trials, stored, strict=True)
         return [_outcome(trial, found[trial.asked.number].scores, each) for trial, each in pairs]
 
+    def _note_idle(self, before: int) -> None:
+        self._spent.idle = 0 if self._spent.items > before else self._spent.idle + 1
+
     def _count(self, items: int, seconds: float) -> None:
         self._spent.trials += 1
         self._spent.items += items
@@ -222,7 +230,7 @@ class SearchRun:
             )
 
 
-class _Past:
+class Past:
     """What the store knows of a search from earlier sessions."""
 
     def __init__(self, store: RunStore, search: str) -> None:
@@ -259,7 +267,7 @@ def _by_batch(trials: Sequence[StoredTrial]) -> dict[int, list[StoredTrial]]:
     return batches
 
 
-def _check_asked(search: Search, asked: Sequence[Trial], most: int, first: int) -> None:
+def check_asked(search: Search, asked: Sequence[Trial], most: int, first: int) -> None:
     """A strategy of the user's own may propose anything; nothing but points of the space is measured."""
     if len(asked) > most:
         raise _impossible(search, asked[most], f"at most {most} trials", str(len(asked)))
@@ -292,7 +300,7 @@ def _impossible(search: Search, trial: Trial, expected: str, received: str) -> K
     )
 
 
-def _check_replay(search: str, asked: Sequence[Trial], stored: Sequence[StoredTrial]) -> None:
+def check_replay(search: str, asked: Sequence[Trial], stored: Sequence[StoredTrial]) -> None:
     """The law of resuming: a fresh strategy, told the stored outcomes, asks for the stored trials."""
     if list(asked) != [each.asked for each in stored]:
         raise KingyoError(

@@ -49,6 +49,7 @@ class Search:
         screen: which items candidates are scored on.
         seed: for the order of the items.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
+        is_asynchronous: candidates are asked for and told one by one; the screen's rule is none then.
         description: what it was made of, for the store.
     """
 
@@ -60,6 +61,7 @@ class Search:
     screen: ScreenSettings = field(default_factory=ScreenSettings)
     seed: int = 0
     known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
+    is_asynchronous: bool = False
     description: Mapping[str, object] = field(default_factory=dict[str, object])
 
 

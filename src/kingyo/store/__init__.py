@@ -217,10 +217,14 @@ class RunStore(EvaluationLog):
         """Log one ask: all its trials in one transaction."""
         now = time.time()
         with self._db:
+            told = self._db.execute(
+                "SELECT COUNT(*) FROM outcomes o JOIN trials t ON t.id = o.trial WHERE t.search = ?",
+                (search,),
+            ).fetchone()[0]
             self._db.executemany(
                 "INSERT INTO trials (search, number, batch, name, genome, parents, recipe, recipe_hash,"
-                " asked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(search, new.asked.number, batch, *_values(new), now) for new in trials],
+                " asked_at, told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(search, new.asked.number, batch, *_values(new), now, told) for new in trials],
             )
         rows = self._db.execute(f"{_TRIAL} WHERE search = ? AND batch = ? ORDER BY id", (search, batch))
         return [_trial(row) for row in rows]
@@ -246,7 +250,7 @@ class RunStore(EvaluationLog):
         return _trial(row)
 
 
-_TRIAL = "SELECT id, search, batch, name, number, genome, parents, recipe, recipe_hash FROM trials"
+_TRIAL = "SELECT id, search, batch, name, number, genome, parents, recipe, recipe_hash, told FROM trials"
 
 
 _ITEM = TypeAdapter(Item)
@@ -257,7 +261,7 @@ def _values(new: NewTrial) -> tuple[str | None, str, str, str, str]:
     return new.name, genome, parents, new.recipe, new.recipe_hash
 
 
-def _trial(row: tuple[int, str, int, str | None, int, str, str, str, str]) -> StoredTrial:
+def _trial(row: tuple[int, str, int, str | None, int, str, str, str, str, int]) -> StoredTrial:
     number, genome, parents = row[4], json.loads(row[5]), json.loads(row[6])
     decoded: Genome = tuple(float(gene) for gene in genome)
     return StoredTrial(
@@ -268,4 +272,5 @@ def _trial(row: tuple[int, str, int, str | None, int, str, str, str, str]) -> St
         asked=Trial(number=number, genome=decoded, parents=tuple(parents)),
         recipe=row[7],
         recipe_hash=row[8],
+        told=row[9],
     )

@@ -73,6 +73,10 @@ MIGRATIONS: tuple[str, ...] = (
             SELECT 1 FROM trials u LEFT JOIN parts q ON q.trial = u.id AND q.split = 'fit'
             WHERE u.search = t.search AND u.batch = t.batch AND q.trial IS NULL) ORDER BY t.id;
     """,
+    # 3: how many outcomes a strategy had been told when it asked; it was not needed with generations alone.
+    """
+    ALTER TABLE trials ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 

@@ -9,7 +9,10 @@ from kingyo.types import Trial
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTrial:
-    """One row of ``trials``: what was asked, under which search, and the recipe of its genome."""
+    """One row of ``trials``: what was asked, under which search, and the recipe of its genome.
+
+    ``told`` is how many outcomes the strategy of the search had been told when it asked.
+    """
 
     id: int
     search: str
@@ -18,6 +21,7 @@ class StoredTrial:
     asked: Trial
     recipe: str
     recipe_hash: str
+    told: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

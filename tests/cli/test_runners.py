@@ -1,0 +1,77 @@
+"""Runs on several workers, in real processes: the same end as on one, also when they are killed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import World, interrupted
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
+
+
+def facts(run: Path) -> list[list[tuple[object, ...]]]:
+    """All that must not depend on who finished first; ids of rows may."""
+    queries = (
+        "SELECT search, number, batch, name, genome, parents FROM trials ORDER BY search, number",
+        "SELECT t.search, t.number, s.split, s.item, s.score, s.answer FROM scores s"
+        " JOIN trials t ON t.id = s.trial ORDER BY 1, 2, 3, 4",
+        "SELECT t.search, t.number, o.failure, o.value FROM outcomes o JOIN trials t ON t.id = o.trial"
+        " ORDER BY o.id",
+        "SELECT s.name, t.number FROM searches s LEFT JOIN trials t ON t.id = s.winner ORDER BY 1",
+    )
+    with sqlite3.connect(run / "run.db") as connection:
+        found = [list(connection.execute(query)) for query in queries]
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("runner", ["processes", pytest.param("ray", marks=needs_ray)])
+def test_a_run_killed_on_two_workers_ends_as_on_one(finished: World, world: World, runner: str) -> None:
+    config = world.config(runner=runner, workers=2)
+    interrupted(world, "evolve", config, after=9, env={"OMP_NUM_THREADS": "1"})
+    done = world.run("resume", "runs/small")
+    assert done.returncode == 0, done.stderr
+    assert facts(world.folder / "runs" / "small") == facts(finished.folder / "runs" / "small")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"workers": 2}, "runner: processes"),
+        ({"timeout": 5}, "runner: processes"),
+        ({"runner": "slurm"}, "'local', 'processes' or 'ray'"),
+    ],
+)
+def test_a_runner_that_cannot_is_refused(world: World, changes: dict[str, object], told: str) -> None:
+    done = world.run("evolve", world.config(**changes))
+    assert done.returncode == 1
+    assert told in done.stderr.replace("\n", " ")
+    assert not (world.folder / "runs").exists()
+
+
+def test_an_asynchronous_run_that_was_killed_goes_on(world: World) -> None:
+    config = world.config(
+        runner="processes",
+        workers=2,
+        search={"strategy": "ga", "mode": "asynchronous"},
+        budget={"candidates": 10},
+    )
+    interrupted(world, "evolve", config, after=7)
+    before = facts(world.folder / "runs" / "small")
+    done = world.run("resume", "runs/small")
+    assert done.returncode == 0, done.stderr
+    after = facts(world.folder / "runs" / "small")
+    assert world.show("runs/small")["status"] == "finished"
+    assert after[2][: len(before[2])] == before[2]  # what was told, in its order
+    assert [row for row in after[0] if row in before[0]] == before[0]
+
+
+def test_asynchronous_candidates_do_not_race(world: World) -> None:
+    search = {"strategy": "ga", "mode": "asynchronous", "screen": {"rule": "racing"}}
+    done = world.run("evolve", world.config(search=search))
+    assert done.returncode == 1
+    assert "search.screen.rule: expected none beside search.mode" in done.stderr.replace("\n", " ")

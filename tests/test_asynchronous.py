@@ -1,0 +1,69 @@
+"""Searches without generations: candidates are told as they finish, and a resumed run repeats just that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kingyo.evolve import MAIN
+from kingyo.runners import LocalRunner
+from kingyo.screens import ScreenSettings
+from kingyo.store import RunStore
+from tests.test_evolve import Model, begun, facts, journey
+from tests.test_parallel import Shuffled
+
+STRATEGIES = ["ga", "cma-es", "random", "tpe"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_budget_is_kept_and_all_workers_work(tmp_path: Path, strategy: str) -> None:
+    runner = Shuffled(Model(), 1)
+    with begun(tmp_path / "run") as store:
+        journey(store, runner, strategy=strategy, is_asynchronous=True).run()
+        trials = store.trials(MAIN)
+        assert len(trials) == len(store.outcomes(MAIN)) == 30
+        assert [each.batch for each in trials] == list(range(30))
+        assert [each.told for each in trials[:3]] == [0, 0, 0]
+        assert all(number - 2 <= each.told <= number for number, each in enumerate(trials))
+        told = [each.trial for each in store.outcomes(MAIN)]
+        assert told != sorted(told)
+        assert store.status() == "finished"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_one_worker_ends_the_same_wherever_it_is_stopped(tmp_path: Path, strategy: str) -> None:
+    whole = Model()
+    with begun(tmp_path / "whole") as store:
+        journey(store, LocalRunner(whole), strategy=strategy, is_asynchronous=True).run()
+        wanted = facts(store)
+    for stop_after in range(2, whole.asked.total(), 11):
+        with begun(tmp_path / f"{stop_after}") as store, pytest.raises(KeyboardInterrupt):
+            journey(store, Model(stop_after=stop_after), strategy=strategy, is_asynchronous=True).run()
+        with RunStore.open(tmp_path / f"{stop_after}") as store:
+            journey(store, Model(), strategy=strategy, is_asynchronous=True).run()
+            assert facts(store) == wanted
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("items", [None, 4])
+def test_stopped_with_several_in_flight_it_repeats_what_happened(
+    tmp_path: Path, strategy: str, items: int | None
+) -> None:
+    screen = ScreenSettings(items=items)
+    for stop_after in (4, 9, 17, 28):
+        first, second = Model(stop_after=stop_after), Model()
+        folder = tmp_path / f"{stop_after}"
+        with begun(folder) as store:
+            with pytest.raises(KeyboardInterrupt):
+                runner = Shuffled(first, stop_after)
+                journey(store, runner, strategy=strategy, screen=screen, is_asynchronous=True).run()
+            asked, told = store.trials(MAIN), store.outcomes(MAIN)
+        with RunStore.open(folder) as store:
+            runner = Shuffled(second, 5)
+            journey(store, runner, strategy=strategy, screen=screen, is_asynchronous=True).run()
+            assert store.trials(MAIN)[: len(asked)] == asked
+            assert store.outcomes(MAIN)[: len(told)] == told
+            assert len(store.outcomes(MAIN)) == 30
+        if items is None:
+            assert set((first.asked + second.asked).values()) == {1}
