@@ -22,10 +22,8 @@ DENSITY = Bounds(low=0.1, high=1)
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
     base, sources = family(tmp_path_factory.mktemp("models"), sources=3)
-    return {
-        name: open_checkpoint(str(path))
-        for name, path in zip(("base", *NAMES), (base, *sources), strict=True)
-    }
+    folders = dict(zip(("base", *NAMES), (base, *sources), strict=True))
+    return {name: open_checkpoint(str(folder)) for name, folder in folders.items()}
 
 
 def space(
@@ -76,7 +74,11 @@ def test_a_known_point_has_the_weights_of_its_model(
     assert set(points) == set(known)
     references = {name: models[name].reference for name in NAMES}
     for name, genome in points.items():
-        wanted = uniform_recipe(references, None) if name == "uniform" else parent_recipe(references[name])
+        wanted = (
+            uniform_recipe(references, None, None)
+            if name == "uniform"
+            else parent_recipe(references[name], None)
+        )
         found, model = tensors(searched.decode(genome), models), tensors(wanted, models)
         assert found.keys() == model.keys()
         for tensor, values_of_it in model.items():
