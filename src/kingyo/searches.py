@@ -227,7 +227,8 @@ def _part(
         seed=config.seed,
         is_part=is_part,
     )
-    check_base(part)
+    if config.merge.genome is None:  # a genome of slerp has a base of its own in each slice
+        check_base(part)
     return part
 
 
