@@ -16,7 +16,7 @@ from typing import cast
 
 from kingyo import __version__
 from kingyo.checkpoints import check_finite, fingerprint
-from kingyo.config import RunConfig, load_config, parse_config
+from kingyo.config import RunConfig, load_config, load_tasks, parse_config
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
@@ -29,7 +29,7 @@ from kingyo.registry import is_in_file
 from kingyo.searches import Models, baseline_recipes, open_models, search_plan, searches
 from kingyo.space import probes
 from kingyo.store import RunStore
-from kingyo.tasks import build_task, load_items, load_task_spec, make_splits
+from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
 from kingyo.types import SPLITS, Axis, Item, Split, Task
 
 TINY = 10_000_000
@@ -59,9 +59,8 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
     for name in search_plan(config).methods:  # first what takes no time to find out
         METHODS.get(name, folder)
     models = open_models(config, folder)
-    loaded = load_items(config.task, folder)
-    splits = make_splits(loaded.items, config.task.splits)
-    build_task(config.task, splits, folder)
+    loaded = load_splits(config.specs, folder)
+    build_tasks(config.specs, loaded.splits, folder)
     planned = searches(config, folder, models)
     from kingyo.models.loading import require_device  # after slips of the pen are answered: it takes seconds
 
@@ -75,7 +74,10 @@ def prepare(config: RunConfig, folder: Path) -> Prepared:
     if config.merge.dtype is None:
         _check_dtypes(models)
     return Prepared(
-        models=models, splits=splits, duplicates=loaded.duplicates, axes=tuple(planned[0].space.axes)
+        models=models,
+        splits=loaded.splits,
+        duplicates=loaded.duplicates,
+        axes=tuple(planned[0].space.axes),
     )
 
 
@@ -84,13 +86,14 @@ def _check_prompts(task: Task, models: Models) -> None:
     from kingyo.models.reader import PromptReader
 
     reader = PromptReader.load(models.skeleton.path)
-    for split in SPLITS:
-        try:
-            task.score(reader, task.items(split))
-        except KingyoError:
-            raise
-        except Exception:  # noqa: BLE001 (AllRead; or a task of the user's own that needs answers)
-            continue
+    for each in single_tasks(task):
+        for split in SPLITS:
+            try:
+                each.score(reader, each.items(split))
+            except KingyoError:
+                raise
+            except Exception:  # noqa: BLE001 (AllRead; or a task of the user's own that needs answers)
+                continue
 
 
 def _check_dtypes(models: Models) -> None:
@@ -116,7 +119,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         KingyoError: whatever is wrong with models, data or settings; nothing has been written then.
     """
     prepared = prepare(config, folder)
-    _check_prompts(build_task(config.task, prepared.splits, folder), prepared.models)
+    _check_prompts(build_tasks(config.specs, prepared.splits, folder), prepared.models)
     store = RunStore.create(run)
     facts = {
         "name": config.name,
@@ -157,7 +160,7 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
         evaluate=Evaluator(
             model,
             Sources(models.by_reference, folder, Facts(file=store.folder / "facts.sqlite")),
-            build_task(config.task, splits, folder),
+            build_tasks(config.specs, splits, folder),
         ),
         baselines=baseline_recipes(config, models),
         searches=searches(config, folder, models),
@@ -190,8 +193,10 @@ def _found_again(store: RunStore, folder: Path) -> Path:
 
 def user_code(config: RunConfig, folder: Path) -> dict[str, str]:
     """Hash the files of the user's own that a run.yaml names: graders, task kind, method, strategy."""
-    graders = [name for name, _ in config.task.graders]
-    named = [*graders, config.task.kind, *config.merge.methods, config.search.strategy]
+    specs = config.specs.values()
+    graders = [name for spec in specs for name, _ in spec.graders]
+    kinds = [spec.kind for spec in specs]
+    named = [*graders, *kinds, *config.merge.methods, config.search.strategy]
     files = {name.rpartition(":")[0] for name in named if name is not None and is_in_file(name)}
     return {file: _digest(folder / file) for file in sorted(files)}
 
@@ -263,7 +268,9 @@ def use_threads(store: RunStore) -> None:
 
 
 def open_task(path: Path) -> Task:
-    """Open a task file, the task of a run.yaml, or that of a run folder with the run's own items.
+    """Open a task file, the tasks of a run.yaml, or those of a run folder with the run's own items.
+
+    A file of nothing but ``tasks:`` will do as well. Several tasks are opened as one, see ``SeveralTasks``.
 
     For a run folder torch then computes with as many threads as the run did, see ``use_threads``.
     """
@@ -271,8 +278,16 @@ def open_task(path: Path) -> Task:
         with RunStore.read(path) as store:
             use_threads(store)
             config, folder = stored_config(store)
-            return build_task(config.task, store.items(), folder)
-    data = read_yaml(path)
-    spec = load_config(path).task if "task" in data else load_task_spec(path)
-    splits = make_splits(load_items(spec, path.parent).items, spec.splits)
-    return build_task(spec, splits, path.parent)
+            return build_tasks(config.specs, store.items(), folder)
+    specs = _specs_in(path)
+    return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)
+
+
+def _specs_in(path: Path) -> dict[str, TaskSpec]:
+    keys = set(read_yaml(path))
+    if keys == {"tasks"}:
+        return load_tasks(path)
+    if keys & {"task", "tasks"}:
+        return load_config(path).specs
+    spec = load_task_spec(path)
+    return {spec.name: spec}

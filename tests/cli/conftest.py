@@ -112,7 +112,7 @@ def interrupted(
 
 def evaluations(run: Path) -> int:
     with sqlite3.connect(run / "run.db", timeout=30) as connection:
-        count = connection.execute("SELECT COUNT(*) FROM evaluations").fetchone()[0]
+        count = connection.execute("SELECT COUNT(*) FROM parts").fetchone()[0]
     connection.close()
     return int(count)
 

@@ -21,7 +21,7 @@ def facts(run: Path) -> dict[str, list[tuple[object, ...]]]:
     """All that must not depend on how often a run was killed."""
     queries = {
         "trials": "SELECT search, number, batch, name, genome, parents FROM trials ORDER BY search, number",
-        "scores": "SELECT trial, item, score, answer FROM item_scores ORDER BY trial, item",
+        "scores": "SELECT trial, item, score, answer FROM scores ORDER BY trial, item",
         "winners": "SELECT name, winner FROM searches ORDER BY name",
         "status": "SELECT value FROM facts WHERE key = 'status'",
     }

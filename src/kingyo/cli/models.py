@@ -48,15 +48,17 @@ def evaluate(
 ) -> None:
     """Score a model on a task, with the interval of the score.
 
-    With a run folder in place of the task file, the items are exactly those of the run.
+    With a run folder in place of the task file, the items are exactly those of the run. Of several tasks
+    each is scored, then their weighted mean.
 
     Example: `kingyo evaluate my-model task.yaml --split test`
     """
     from kingyo.assembly import open_task
     from kingyo.checkpoints import open_checkpoint
     from kingyo.checkpoints.lora import AdaptedCheckpoint
-    from kingyo.stats import interval
+    from kingyo.stats import interval, weighted_mean
     from kingyo.summary import interval_json
+    from kingyo.tasks import weights_of
 
     if split is None:
         _require_tested(task)
@@ -71,12 +73,23 @@ def evaluate(
         if isinstance(checkpoint, AdaptedCheckpoint):
             checkpoint.into(live.weights)
         scores = built.score(live, items)
-    result = interval([each.score for each in scores], seed=0)
+    weights = weights_of(built)
+    by_task = {
+        name: interval([s.score for s, item in zip(scores, items, strict=True) if item.task == name], seed=0)
+        for name in weights
+    }
+    result = weighted_mean(list(by_task.values()), list(weights.values()))
     if answers is not None:
         _write_answers(answers, items, scores)
     if as_json:
         found = {"model": model, "task": built.name, "split": split, **(interval_json(result) or {})}
+        if len(by_task) > 1:
+            found["tasks"] = {name: interval_json(each) for name, each in by_task.items()}
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    elif len(by_task) > 1:
+        for name, each in by_task.items():
+            typer.echo(f"{model} on {name} ({split}): {_in_words(each)}")
+        typer.echo(f"Mean of {len(by_task)} tasks: {_in_words(result)}")
     else:
         typer.echo(f"{model} on {built.name} ({split}): {_in_words(result)}")
 
@@ -181,6 +194,7 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
         json.dumps(
             {
                 "id": item.id,
+                **({"task": item.task} if item.task else {}),
                 "prompt": item.prompt,
                 "reference": item.answer,
                 "answer": each.answer,

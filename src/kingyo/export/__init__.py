@@ -14,7 +14,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN
 from kingyo.export.card import Card, render_card
 from kingyo.export.origins import read_origins
-from kingyo.export.task_files import write_task
+from kingyo.export.task_files import write_tasks
 from kingyo.merge import Sources, plan, rooted, to_folder
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
@@ -56,7 +56,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
         example=store.items()["fit"][0].prompt,
     )
     files = {
-        **write_task(config.task, folder, store.items()),
+        **write_tasks(config.specs, folder, store.items()),
         "recipe.yaml": rooted(recipe, folder).to_yaml(),
         "README.md": render_card(card),
     }
