@@ -20,13 +20,13 @@ from kingyo.config import RunConfig, load_config, load_tasks, parse_config
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
-from kingyo.evolve import Event, Journey
+from kingyo.evolve import Event, Journey, aims_as_facts
 from kingyo.kernels.facts import Facts
 from kingyo.late import torch
 from kingyo.merge import Sources, plan
 from kingyo.methods import METHODS
 from kingyo.registry import is_in_file
-from kingyo.searches import Models, baseline_recipes, open_models, search_plan, searches
+from kingyo.searches import Models, aims_of, baseline_recipes, open_models, search_plan, searches
 from kingyo.space import probes
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
@@ -132,6 +132,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
         "code": user_code(config, folder),
         "duplicates_dropped": prepared.duplicates,
+        **aims_as_facts(aims_of(config, folder)),
         "threads": config.threads or _threads(prepared.models),
     }
     store.begin(facts, prepared.splits)

@@ -23,6 +23,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
+OF_RECIPES = ("closeness", "size")
+"""Objectives that are read off the recipe: no task may have the same name."""
 TAKEN = ("bred", "uniform", "random", "grid")
 """What a run calls its winner, its uniform merge and its controls: no source may have the same name."""
 
@@ -147,6 +149,7 @@ class RunConfig(_Strict):
     sources: Annotated[dict[Annotated[str, Field(pattern=NAME)], str], Field(min_length=1)]
     task: TaskSpec | None = None
     tasks: Tasks = Field(default_factory=dict[str, TaskSpec])
+    objectives: tuple[str, ...] = ()
     merge: MergeConfig = MergeConfig()
     search: SearchConfig = SearchConfig()
     budget: Budget
@@ -173,6 +176,15 @@ class RunConfig(_Strict):
     def _has_a_task(self) -> RunConfig:
         if (self.task is None) == (not self.tasks):
             raise ValueError("either task, or tasks with at least one in it")
+        for name in self.specs:
+            if name in OF_RECIPES:
+                raise ValueError(f"another name than '{name}' for a task: it is an objective")
+        known = (*self.specs, *OF_RECIPES)
+        for name in self.objectives:
+            if name not in known:
+                raise ValueError(f"objectives out of {', '.join(known)}, not '{name}'")
+        if len(self.objectives) == 1 or len(set(self.objectives)) < len(self.objectives):
+            raise ValueError("two different objectives or more; without any, the mean of the tasks")
         return self
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from kingyo.evolve.objectives import Aims
 from kingyo.recipe import Recipe
 from kingyo.screens import ScreenSettings
 from kingyo.store import StoredTrial
@@ -56,6 +57,7 @@ class Search:
             does not count.
         screen: which items candidates are scored on.
         seed: for the order of the items.
+        aims: what is maximised: the tasks with their weights, and the objectives.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
         description: what it was made of, for the store.
     """
@@ -67,6 +69,7 @@ class Search:
     like: str | None = None
     screen: ScreenSettings = field(default_factory=ScreenSettings)
     seed: int = 0
+    aims: Aims = field(default_factory=Aims)
     known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
     description: Mapping[str, object] = field(default_factory=dict[str, object])
 

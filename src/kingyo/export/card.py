@@ -111,12 +111,11 @@ def _summary(card: Card) -> str:
 
 
 def _scores(card: Card) -> str:
-    rows = [_row("**this model**", card.chosen, None)]
-    rows += [_row(cell(name), each, _against(card, name)) for name, each in card.summary.baselines.items()]
-    rows += [
-        _row(f"{cell(name)} search, same cost", each, _against(card, name))
-        for name, each in card.summary.controls.items()
-    ]
+    rows = _rows("**this model**", card.chosen, None)
+    for name, each in card.summary.baselines.items():
+        rows += _rows(cell(name), each, _against(card, name))
+    for name, each in card.summary.controls.items():
+        rows += _rows(f"{cell(name)} search, same cost", each, _against(card, name))
     lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
     read = (
         "Mean item scores in % with 95 % intervals, and n. The search chose by fit, validation picked the "
@@ -127,9 +126,15 @@ def _scores(card: Card) -> str:
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}"
 
 
-def _row(name: str, entry: Entry, comparison: Comparison | None) -> tuple[str, ...]:
+def _rows(name: str, entry: Entry, comparison: Comparison | None) -> list[tuple[str, ...]]:
+    """The scores of a model; with several tasks their mean, then each of them."""
     difference = "" if comparison is None else _difference(comparison)
-    return name, *(_score(each) for each in (entry.fit, entry.validation, entry.test)), difference
+    mean = (name, *(_score(each) for each in (entry.fit, entry.validation, entry.test)), difference)
+    tasks = [
+        (f"{name}: {cell(task)}", *(_score(own.get(split)) for split in SPLITS), "")
+        for task, own in entry.tasks.items()
+    ]
+    return [mean, *tasks]
 
 
 def _against(card: Card, name: str) -> Comparison | None:
