@@ -56,7 +56,7 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
 
 def _front(summary: RunSummary) -> Table:
     """The front in the order of its first objective, the best first, with the knee in bold."""
-    title = "Front on fit: no other trial is better in one and as good in all; * is the knee"
+    title = "Front on fit (* knee)"
     table = Table(title=title, title_justify="left")
     table.add_column("trial", justify="right")
     for name in summary.objectives:

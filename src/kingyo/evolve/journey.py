@@ -96,6 +96,7 @@ class Journey:
         """Evaluate given trials on a split, or on some items of it."""
         self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
         found: list[Evaluation] = []
+        judge = Judge(self.searches[0].aims, self.store.items()[split])
         for trial in trials:
             measured = measurer.measure(trial, split, items)
             found.append(measured.evaluation)
@@ -108,6 +109,7 @@ class Journey:
                     total=len(trials),
                     trial=trial,
                     evaluation=measured.evaluation,
+                    value=judge.value(measured.evaluation),
                     replayed=measured.replayed,
                 )
             )

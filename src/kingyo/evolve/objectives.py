@@ -93,7 +93,7 @@ class Judge:
         return {number: self.measured(each) for number, each in found.items()}
 
     def measured(self, evaluation: Evaluation) -> Means:
-        """Return the means of one that was scored on all items."""
+        """Return the mean of the scores on each task; of each there is one at least."""
         if len(self._columns) == 1:
             assert evaluation.mean is not None, "it did not fail"
             return (evaluation.mean,)
@@ -101,6 +101,10 @@ class Judge:
         for each in evaluation.scores:
             scores[self._task_of[each.item]].append(each.score)
         return tuple(sum(own) / len(own) for own in scores.values())
+
+    def value(self, evaluation: Evaluation) -> float | None:
+        """Return the weighted mean of one that was scored on some items of each task; None for a failure."""
+        return None if evaluation.failure is not None else self.aims.value(self.measured(evaluation))
 
     def expected(self, responses: Responses, trials: Sequence[int]) -> list[Means]:
         """Estimate the means over all items, task by task, shrunk towards what other trials did."""
