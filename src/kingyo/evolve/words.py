@@ -85,8 +85,8 @@ class Event:
         split: what is being evaluated.
         done, total: trials done in this part, and how many there will be (None when time decides).
         trial, evaluation: of ``ended`` and ``more``.
-        value: of ``told``: what the strategy is told; of ``ended`` outside a search: the mean of the tasks. None
-            for a failure.
+        value: of ``told``: what the strategy is told; of ``ended`` outside a search: the mean of the tasks.
+            None for a failure.
         replayed: it was read from the store; nothing was run.
     """
 
