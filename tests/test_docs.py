@@ -202,9 +202,10 @@ def test_the_reference_has_every_name_that_a_key_may_have() -> None:
 
 
 def test_the_examples_of_the_reference_work(tmp_path: Path) -> None:
-    blocks = dict(
-        re.findall(r"^```(yaml|python)\n(.*?)^```", REFERENCE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        r"^```(yaml|python)\n(.*?)^```", REFERENCE.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
+    blocks = dict(reversed(found))  # the first of each
     config = parse_config(yaml.safe_load(blocks["yaml"]), "the example")
     assert config.task.grader == ["mine.py:grade", {"language": "de"}]
     (tmp_path / "mine.py").write_text(blocks["python"], encoding="utf-8")

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kingyo.assembly import build_task
 from kingyo.config import RunConfig, parse_config
 from kingyo.documents import read_yaml
 from kingyo.evaluate import Evaluator
@@ -19,7 +18,7 @@ from kingyo.merge import Sources
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe
 from kingyo.searches import open_models, searches
-from kingyo.tasks import load_items, make_splits
+from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Evaluation, Genome, Item, Split
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
@@ -80,9 +79,9 @@ class Problem:
         torch.set_num_threads(1)
         self.config = parse_config(self._data(), self.setting.name)
         models = open_models(self.config, DEMO)
-        self.splits = make_splits(load_items(self.config.task, DEMO).items, self.config.task.splits)
+        self.splits = load_splits(self.config.specs, DEMO).splits
         self.space = searches(self.config, DEMO, models)[0].space
-        task = build_task(self.config.task, self.splits, DEMO)
+        task = build_tasks(self.config.specs, self.splits, DEMO)
         live = LiveModel.load(models.skeleton.path, dtype="float32", device="cpu", batch_size=512)
         self._evaluator = Evaluator(live, Sources(models.by_reference, DEMO), task)
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo import __version__
 from kingyo.checkpoints import check_finite, fingerprint
-from kingyo.config import RunConfig, load_config, parse_config
+from kingyo.config import RunConfig, load_config, load_tasks, parse_config
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator
-from kingyo.evolve import Event, Journey, Search
+from kingyo.evolve import Event, Journey, Search, aims_as_facts
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
@@ -30,10 +30,10 @@ from kingyo.recipe import Recipe
 from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
-from kingyo.searches import Models, baseline_recipes, open_models, searches
+from kingyo.searches import Models, aims_of, baseline_recipes, open_models, searches
 from kingyo.space import probes
 from kingyo.store import RunStore
-from kingyo.tasks import build_task, load_items, load_task_spec, make_splits
+from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
 from kingyo.types import SPLITS, Task
 
 if TYPE_CHECKING:
@@ -67,13 +67,14 @@ def _check_prompts(task: Task, models: Models) -> None:
     from kingyo.models.reader import PromptReader
 
     reader = PromptReader.load(models.skeleton.path)
-    for split in SPLITS:
-        try:
-            task.score(reader, task.items(split))
-        except KingyoError:
-            raise
-        except Exception:  # noqa: BLE001 (AllRead; or a task of the user's own that needs answers)
-            continue
+    for each in single_tasks(task):
+        for split in SPLITS:
+            try:
+                each.score(reader, each.items(split))
+            except KingyoError:
+                raise
+            except Exception:  # noqa: BLE001 (AllRead; or a task of the user's own that needs answers)
+                continue
 
 
 def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
@@ -83,7 +84,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         KingyoError: whatever is wrong with models, data or settings; nothing has been written then.
     """
     prepared = check_all(config, folder)
-    _check_prompts(build_task(config.task, prepared.splits, folder), prepared.models)
+    _check_prompts(build_tasks(config.specs, prepared.splits, folder), prepared.models)
     store = RunStore.create(run)
     facts = {
         "name": config.name,
@@ -96,6 +97,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
         "code": user_code(config, folder),
         "duplicates_dropped": prepared.duplicates,
+        **aims_as_facts(aims_of(config, folder)),
         "threads": config.threads or _threads(prepared.models, config.workers),
     }
     store.begin(facts, prepared.splits)
@@ -162,7 +164,7 @@ def evaluator_of(store: RunStore) -> Evaluator:
     sources = Sources(models.by_reference, folder, facts)
     first = plan(_first(searches(config, folder, models)[0]), sources)
     model = _live_model(store, config, models, first)
-    return Evaluator(model, sources, build_task(config.task, store.items(), folder))
+    return Evaluator(model, sources, build_tasks(config.specs, store.items(), folder))
 
 
 def _first(search: Search) -> Recipe:
@@ -210,8 +212,10 @@ def _found_again(store: RunStore, folder: Path) -> Path:
 
 def user_code(config: RunConfig, folder: Path) -> dict[str, str]:
     """Hash the files of the user's own that a run.yaml names: graders, task kind, method, strategy."""
-    graders = [name for name, _ in config.task.graders]
-    named = [*graders, config.task.kind, *config.merge.methods, config.search.strategy]
+    specs = config.specs.values()
+    graders = [name for spec in specs for name, _ in spec.graders]
+    kinds = [spec.kind for spec in specs]
+    named = [*graders, *kinds, *config.merge.methods, config.search.strategy]
     files = {name.rpartition(":")[0] for name in named if name is not None and is_in_file(name)}
     return {file: _digest(folder / file) for file in sorted(files)}
 
@@ -283,7 +287,9 @@ def use_threads(store: RunStore) -> None:
 
 
 def open_task(path: Path) -> Task:
-    """Open a task file, the task of a run.yaml, or that of a run folder with the run's own items.
+    """Open a task file, the tasks of a run.yaml, or those of a run folder with the run's own items.
+
+    A file of nothing but ``tasks:`` will do as well. Several tasks are opened as one, see ``SeveralTasks``.
 
     For a run folder torch then computes with as many threads as the run did, see ``use_threads``.
     """
@@ -291,8 +297,16 @@ def open_task(path: Path) -> Task:
         with RunStore.read(path) as store:
             use_threads(store)
             config, folder = stored_config(store)
-            return build_task(config.task, store.items(), folder)
-    data = read_yaml(path)
-    spec = load_config(path).task if "task" in data else load_task_spec(path)
-    splits = make_splits(load_items(spec, path.parent).items, spec.splits)
-    return build_task(spec, splits, path.parent)
+            return build_tasks(config.specs, store.items(), folder)
+    specs = _specs_in(path)
+    return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)
+
+
+def _specs_in(path: Path) -> dict[str, TaskSpec]:
+    keys = set(read_yaml(path))
+    if keys == {"tasks"}:
+        return load_tasks(path)
+    if keys & {"task", "tasks"}:
+        return load_config(path).specs
+    spec = load_task_spec(path)
+    return {spec.name: spec}

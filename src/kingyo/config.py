@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -24,6 +24,8 @@ Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
 MOST_WORKERS = 1024
+OF_RECIPES = ("closeness", "size")
+"""Objectives that are read off the recipe: no task may have the same name."""
 TAKEN = ("bred", "uniform", "random", "grid")
 """What a run calls its winner, its uniform merge and its controls: no source may have the same name."""
 
@@ -136,6 +138,20 @@ class Controls(_Strict):
     grid: bool = True
 
 
+Tasks = dict[Annotated[str, Field(pattern=NAME)], TaskSpec]
+
+
+class TasksConfig(_Strict):
+    """Nothing but the key ``tasks`` of a run.yaml, as it lies beside an exported model."""
+
+    tasks: Annotated[Tasks, Field(min_length=1)]
+
+    @field_validator("tasks")
+    @classmethod
+    def _named_by_key(cls, tasks: Tasks) -> Tasks:
+        return _named_by_key(tasks)
+
+
 class RunConfig(_Strict):
     """A whole run.yaml."""
 
@@ -143,7 +159,9 @@ class RunConfig(_Strict):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     base: str | None = None
     sources: Annotated[dict[Annotated[str, Field(pattern=NAME)], str], Field(min_length=1)]
-    task: TaskSpec
+    task: TaskSpec | None = None
+    tasks: Tasks = Field(default_factory=dict[str, TaskSpec])
+    objectives: tuple[str, ...] = ()
     merge: MergeConfig = MergeConfig()
     search: SearchConfig = SearchConfig()
     budget: Budget
@@ -176,6 +194,35 @@ class RunConfig(_Strict):
                 raise ValueError(f"another name than '{name}', by which a run calls something else")
         return sources
 
+    @field_validator("tasks")
+    @classmethod
+    def _named_by_key(cls, tasks: Tasks) -> Tasks:
+        return _named_by_key(tasks)
+
+    @model_validator(mode="after")
+    def _has_a_task(self) -> RunConfig:
+        if (self.task is None) == (not self.tasks):
+            raise ValueError("either task, or tasks with at least one in it")
+        for name in self.specs:
+            if name in OF_RECIPES:
+                raise ValueError(f"another name than '{name}' for a task: it is an objective")
+        known = (*self.specs, *OF_RECIPES)
+        for name in self.objectives:
+            if name not in known:
+                raise ValueError(f"objectives out of {', '.join(known)}, not '{name}'")
+        if len(self.objectives) == 1 or len(set(self.objectives)) < len(self.objectives):
+            raise ValueError("two different objectives or more; without any, the mean of the tasks")
+        return self
+
+    @property
+    def specs(self) -> dict[str, TaskSpec]:
+        """The tasks by name: the only one, or several."""
+        return dict(self.tasks) if self.task is None else {self.task.name: self.task}
+
+
+def _named_by_key(tasks: Tasks) -> Tasks:
+    return {name: spec.model_copy(update={"name": name}) for name, spec in tasks.items()}
+
 
 def load_config(path: Path) -> RunConfig:
     """Read and check a run.yaml.
@@ -184,10 +231,40 @@ def load_config(path: Path) -> RunConfig:
         KingyoError: no such file, not YAML, an unknown key, a wrong value.
     """
     data = read_yaml(path)
-    task = data.get("task")
-    if isinstance(task, str):
-        data = {**data, "task": load_task_spec(path.parent / task).model_dump(exclude_unset=True)}
+    if isinstance(data.get("task"), str):
+        data = {**data, "task": _task_from_file(data["task"], path.parent)}
+    if "tasks" in data:
+        data = {**data, "tasks": _tasks_from_files(data["tasks"], path.parent)}
     return parse_config({"name": path.stem, **data}, str(path))
+
+
+def load_tasks(path: Path) -> dict[str, TaskSpec]:
+    """Read a file that holds nothing but ``tasks:``, as an exported model has it beside it.
+
+    Raises:
+        KingyoError: no such file, an unknown key, a wrong value.
+    """
+    data = read_yaml(path)
+    data = {**data, "tasks": _tasks_from_files(data.get("tasks"), path.parent)}
+    return dict(parse_model(TasksConfig, data, str(path)).tasks)
+
+
+def _tasks_from_files(tasks: object, folder: Path) -> object:
+    if not isinstance(tasks, dict):
+        return tasks
+    named = cast("dict[object, object]", tasks)
+    return {str(name): _task_from_file(task, folder) for name, task in named.items()}
+
+
+def _task_from_file(task: object, folder: Path) -> object:
+    """What a task file says, where one is named: by its path, or as ``{file: PATH, weight: 2}``."""
+    named: object = {"file": task} if isinstance(task, str) else task
+    own = dict(cast("dict[str, object]", named)) if isinstance(named, dict) else {}
+    file = own.pop("file", None)
+    if not isinstance(file, str):
+        return task
+    spec = load_task_spec(folder / file)
+    return {**spec.model_dump(exclude_unset=True), "name": spec.name, **own}
 
 
 def parse_config(data: Mapping[str, object], where: str) -> RunConfig:

@@ -5,14 +5,15 @@ It opens headers of checkpoints; it reads no weight and no data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.config import Budget, Choose, GenomeConfig, Range, RunConfig
 from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN, Limits, Search, Space
+from kingyo.evolve import MAIN, Aims, Limits, Search, Space
 from kingyo.methods import METHODS, MergeMethod, takes_base
 from kingyo.recipe import Recipe
 from kingyo.screens import ScreenSettings, check_settings
@@ -31,6 +32,7 @@ from kingyo.space import (
     uniform_recipe,
     values_of,
 )
+from kingyo.space.measures import CLOSENESS, SIZE, closeness, require_closeness, size
 from kingyo.strategies import build
 from kingyo.strategies.presets import preset
 from kingyo.strict import parse_settings
@@ -169,12 +171,64 @@ def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
     main = _search(MAIN, space, strategy, config, wanted, wanted.strategy)
     known = known_points(space, list(config.sources)) if config.search.warm_start else {}
+    aims = aims_of(config, folder)
     found = [replace(main, known=known)]
     if config.controls.random:
         strategy = build("random", space.axes, config.seed, {})
         found.append(_search("random", space, strategy, config, wanted))
     grid = _grid(config, folder, models, wanted) if config.controls.grid else None
-    return [*found, *([grid] if grid is not None else [])]
+    every = [*found, *([grid] if grid is not None else [])]
+    return [replace(each, aims=aims) for each in every]
+
+
+def aims_of(config: RunConfig, folder: Path) -> Aims:
+    """What a run.yaml wants to be maximised.
+
+    Raises:
+        KingyoError: an objective that its merges do not have, or fewer items per candidate than tasks.
+    """
+    specs, wanted = config.specs, search_plan(config)
+    most = wanted.screen.items
+    if most is not None and most < len(specs):
+        raise KingyoError(
+            "search.screen.items",
+            expected=f"at least {len(specs)}, one for each task",
+            received=str(most),
+            remedy="Raise it, or leave tasks out.",
+        )
+    tasks = {name: spec.weight for name, spec in specs.items()} if len(specs) > 1 else {"": 1.0}
+    measures: dict[str, Callable[[Recipe], float]] = {}
+    if CLOSENESS in config.objectives:
+        _require_closeness(config, folder, wanted)
+        measures[CLOSENESS] = closeness
+    if SIZE in config.objectives:
+        measures[SIZE] = partial(size, n_sources=_require_choice(config))
+    return Aims(tasks=tasks, names=config.objectives, measures=measures)
+
+
+def _require_closeness(config: RunConfig, folder: Path, wanted: SearchPlan) -> None:
+    if config.merge.genome is not None:
+        raise KingyoError(
+            f"objectives: {CLOSENESS}",
+            expected="a space of whole models",
+            received="merge.genome",
+            remedy=f"Leave {CLOSENESS} out: recipes of genome files are made of slices.",
+        )
+    methods = [METHODS.get(name, folder) for name in wanted.methods]
+    for method, values in zip(methods, values_of(methods, wanted.values), strict=True):
+        require_closeness(method, values)
+
+
+def _require_choice(config: RunConfig) -> int:
+    """How many sources there are, beside the base, where they may be left out."""
+    if config.merge.choose_sources is False:
+        raise KingyoError(
+            f"objectives: {SIZE}",
+            expected="merge.choose_sources, so that merges differ in size",
+            received="all sources in every merge",
+            remedy=f"Set merge.choose_sources: true, or leave {SIZE} out.",
+        )
+    return sum(reference != config.base for reference in config.sources.values())
 
 
 def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Space:

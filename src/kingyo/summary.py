@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
-from kingyo.evolve import BASELINES, MAIN
-from kingyo.stats import Interval, interval, mcnemar, paired_difference
+from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
+from kingyo.stats import Interval, interval, mcnemar, paired_difference, weighted_mean
 from kingyo.stats.prediction import predict_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.types import Evaluation, Genome, Split
+from kingyo.types import SPLITS, Evaluation, Genome, Split
 
 STATISTICS_SEED = 0
 
@@ -24,7 +24,8 @@ STATISTICS_SEED = 0
 class Entry:
     """A model of a run: the winner, a baseline, or the winner of a control search.
 
-    Scores are None where the model was not evaluated on that split (yet).
+    Scores are None where the model was not evaluated on that split (yet). With several tasks they are the
+    weighted means of what stands under ``tasks``: name -> split -> score.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Entry:
     fit: Interval | None
     validation: Interval | None
     test: Interval | None
+    tasks: Mapping[str, Mapping[Split, Interval]] = field(default_factory=dict[str, Mapping[Split, Interval]])
 
     @property
     def genome(self) -> Genome:
@@ -58,8 +60,12 @@ class Comparison:
 class RunSummary:
     """A run at a glance.
 
-    ``leader`` is the best of the main search on fit, so far; ``predicted`` what the finalists' validation
-    scores say of the winner's test score: without the luck that it was picked for.
+    Attributes:
+        leader: the best of the main search on fit, so far.
+        predicted: what the finalists' validation scores say of the winner's test score, without the luck
+            that it was picked for.
+        objectives: their names; empty where there is one.
+        front: of the main search, in these objectives.
     """
 
     run: str
@@ -75,6 +81,8 @@ class RunSummary:
     controls: Mapping[str, Entry]
     comparisons: tuple[Comparison, ...]
     predicted: Interval | None = None
+    objectives: tuple[str, ...] = ()
+    front: Front = field(default_factory=Front)
 
     def best_parent(self) -> Entry | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
@@ -91,6 +99,7 @@ class RunSummary:
                 "recipe": self.winner.recipe,
                 **_scores(self.winner),
             }
+        front = {} if not self.objectives else {"front": self._front_json()}
         return {
             "run": self.folder,
             "status": self.status,
@@ -109,6 +118,23 @@ class RunSummary:
             "comparisons": {
                 each.other: {**_numbers(each.difference), "p": each.p} for each in self.comparisons
             },
+            **front,
+        }
+
+    def _front_json(self) -> dict[str, object]:
+        knee = self.front.knee
+        return {
+            "objectives": list(self.objectives),
+            "knee": knee and knee.trial.asked.number,
+            "points": [
+                {
+                    "trial": point.trial.asked.number,
+                    "objectives": dict(zip(self.objectives, point.objectives, strict=True)),
+                    "mean": point.value,
+                    "estimated": point.is_partial,
+                }
+                for point in self.front.points
+            ],
         }
 
 
@@ -126,6 +152,7 @@ def summarize(store: RunStore) -> RunSummary:
     winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
     entries = {name: read_entry(store, name, trial) for name, trial in winners.items() if trial is not None}
     winner = entries.pop(MAIN, None)
+    aims = stored_aims(store)
     return RunSummary(
         run=str(store.fact("name")),
         folder=str(store.folder),
@@ -140,6 +167,8 @@ def summarize(store: RunStore) -> RunSummary:
         controls=entries,
         comparisons=_compare(store, winner, [*baselines.values(), *entries.values()]),
         predicted=None if winner is None else _predicted(store, winner),
+        objectives=aims.names,
+        front=read_front(store, MAIN) if aims.names else Front(),
     )
 
 
@@ -158,8 +187,14 @@ def _predicted(store: RunStore, winner: Entry) -> Interval | None:
 def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
     """Read what is known of one trial, on all splits, under a name of the caller's."""
 
+    weights = stored_aims(store).tasks
+    found: dict[Split, dict[str, Interval]] = {
+        split: _task_intervals(store, trial, split, weights) for split in SPLITS
+    }
+
     def scored(split: Split) -> Interval | None:
-        return score_interval(store.evaluation(trial.id, split))
+        own = found[split]
+        return weighted_mean(list(own.values()), list(weights.values())) if len(own) == len(weights) else None
 
     return Entry(
         name=name,
@@ -168,36 +203,63 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
         fit=scored("fit"),
         validation=scored("validation"),
         test=scored("test"),
+        tasks={
+            name: {split: own[name] for split, own in found.items() if name in own}
+            for name in (weights if len(weights) > 1 else ())
+        },
     )
 
 
-def score_interval(evaluation: Evaluation | None) -> Interval | None:
-    """Return the mean item score of an evaluation with its interval; None for a failure, or nothing."""
-    if evaluation is None or evaluation.failure is not None:
-        return None
-    return interval([each.score for each in evaluation.scores], seed=STATISTICS_SEED)
+def _task_intervals(
+    store: RunStore, trial: StoredTrial, split: Split, weights: Mapping[str, float]
+) -> dict[str, Interval]:
+    """The mean item score on each task of which it has any scores, with its interval."""
+    by_task = _scores_by_task(store.evaluation(trial.id, split), weights)
+    return {name: interval(scores, seed=STATISTICS_SEED) for name, scores in by_task.items() if scores}
+
+
+def _scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, list[float]]:
+    """Task -> its scores in the order of the items; a single task is called nothing.
+
+    An item of one of several tasks is called ``TASK/ID``.
+    """
+    scores = () if evaluation is None or evaluation.failure is not None else evaluation.scores
+    if len(weights) == 1:
+        return {name: [each.score for each in scores] for name in weights}
+    found: dict[str, list[float]] = {name: [] for name in weights}
+    for each in scores:
+        found[each.item.partition("/")[0]].append(each.score)
+    return found
 
 
 def _compare(store: RunStore, winner: Entry | None, others: Sequence[Entry]) -> tuple[Comparison, ...]:
-    mine = None if winner is None else store.evaluation(winner.trial.id, "test")
-    if mine is None or mine.failure is not None:
+    weights = stored_aims(store).tasks
+    if winner is None or winner.test is None:
         return ()
-    left = [each.score for each in mine.scores]
-    found: list[Comparison] = []
-    for other in others:
-        theirs = store.evaluation(other.trial.id, "test")
-        if theirs is None or theirs.failure is not None:
-            continue
-        right = [each.score for each in theirs.scores]
-        right_or_wrong = all(score in (0.0, 1.0) for score in [*left, *right])
-        found.append(
-            Comparison(
-                other=other.name,
-                difference=paired_difference(left, right, seed=STATISTICS_SEED),
-                p=mcnemar(left, right) if right_or_wrong else None,
-            )
-        )
-    return tuple(found)
+    mine = _scores_by_task(store.evaluation(winner.trial.id, "test"), weights)
+    return tuple(
+        _comparison(mine, _scores_by_task(store.evaluation(other.trial.id, "test"), weights), weights, other)
+        for other in others
+        if other.test is not None
+    )
+
+
+def _comparison(
+    mine: Mapping[str, Sequence[float]],
+    theirs: Mapping[str, Sequence[float]],
+    weights: Mapping[str, float],
+    other: Entry,
+) -> Comparison:
+    """Paired by item within each task; of several the weighted mean, which has no exact test."""
+    parts = [paired_difference(mine[name], theirs[name], seed=STATISTICS_SEED) for name in weights]
+    scores = [score for each in (mine, theirs) for own in each.values() for score in own]
+    is_exact = len(weights) == 1 and all(score in (0.0, 1.0) for score in scores)
+    (first, *_) = weights
+    return Comparison(
+        other=other.name,
+        difference=weighted_mean(parts, list(weights.values())),
+        p=mcnemar(mine[first], theirs[first]) if is_exact else None,
+    )
 
 
 def fit_minus_test(entry: Entry) -> Interval | None:
@@ -231,6 +293,13 @@ def _scores(entry: Entry) -> dict[str, object]:
         "fit": interval_json(entry.fit),
         "validation": interval_json(entry.validation),
         "test": interval_json(entry.test),
+        **({"tasks": _tasks_json(entry)} if entry.tasks else {}),
+    }
+
+
+def _tasks_json(entry: Entry) -> dict[str, object]:
+    return {
+        name: {split: interval_json(own.get(split)) for split in SPLITS} for name, own in entry.tasks.items()
     }
 
 

@@ -49,13 +49,20 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One question of a task: prompt as the model sees it after templating, and the reference answer."""
+    """One question of a task: prompt as the model sees it after templating, and the reference answer.
+
+    Attributes:
+        id: unique within a run.
+        prompt, answer, choices, fields: what is asked, what is right, and the row that it was made of.
+        task: the name of its task where a run has several, else empty.
+    """
 
     id: str
     prompt: str
     answer: str
     choices: tuple[str, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    task: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,8 +107,8 @@ class _State:
             self._fresh += not event.replayed
         if evaluation.failure is not None:
             self._failures += 1
-        elif event.search == BASELINES and event.split == "fit" and evaluation.mean is not None:
-            self._baselines[str(trial.name)] = evaluation.mean
+        elif event.search == BASELINES and event.split == "fit" and event.value is not None:
+            self._baselines[str(trial.name)] = event.value
         if event.search != BASELINES and event.split == "fit" and trial.batch != self._generation:
             self._generation, self._batch = trial.batch, []
 
@@ -124,9 +124,8 @@ class _State:
             return f"{_title(event)}: {event.total if event.total is not None else 'as time allows'}"
         if event.kind != "ended" or event.trial is None or event.evaluation is None or event.replayed:
             return ""
-        mean = event.evaluation.mean
-        if event.search == BASELINES and mean is not None:
-            return f"  {event.trial.name}: {100 * mean:.1f} %"
+        if event.search == BASELINES and event.value is not None:
+            return f"  {event.trial.name}: {100 * event.value:.1f} %"
         if event.split == "fit" and self._is_due(event):
             self._lined = time.monotonic()
             fits = self._fits.get(event.search)

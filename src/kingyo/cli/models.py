@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +49,8 @@ def evaluate(
 ) -> None:
     """Score a model on a task, with the interval of the score.
 
-    With a run folder in place of the task file, the items are exactly those of the run.
+    With a run folder in place of the task file, the items are exactly those of the run. Of several tasks
+    each is scored, then their weighted mean.
 
     Example: `kingyo evaluate my-model task.yaml --split test`
     """
@@ -58,16 +59,16 @@ def evaluate(
             _require_tested(task)
         chosen = split or "test"
         with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
-            name, items, scores = _scored(model, task, chosen, device, batch_size)
+            built, items, scores = _scored(model, task, chosen, device, batch_size)
         if answers is not None:
             _write_answers(answers, items, scores)
-        _print_score(model, name, chosen, scores, as_json=as_json)
+        _print_score(model, built, chosen, _by_task(built, items, scores), as_json=as_json)
 
 
 def _scored(
     model: str, task: Path, split: str, device: str, batch_size: int
-) -> tuple[str, Sequence[Item], Sequence[ItemScore]]:
-    """The name of the task, its items of a split, and their scores."""
+) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
+    """The task, its items of a split, and their scores."""
     from kingyo.assembly import open_task
     from kingyo.checkpoints import open_checkpoint
     from kingyo.checkpoints.lora import AdaptedCheckpoint
@@ -80,19 +81,39 @@ def _scored(
     live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size)
     if isinstance(checkpoint, AdaptedCheckpoint):
         checkpoint.into(live.weights)
-    return built.name, items, built.score(live, items)
+    return built, items, built.score(live, items)
 
 
-def _print_score(model: str, name: str, split: str, scores: Sequence[ItemScore], *, as_json: bool) -> None:
+def _by_task(built: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> dict[str, Interval]:
     from kingyo.stats import interval
-    from kingyo.summary import interval_json
+    from kingyo.tasks import weights_of
 
-    result = interval([each.score for each in scores], seed=0)
+    pairs = list(zip(scores, items, strict=True))
+    return {
+        name: interval([score.score for score, item in pairs if item.task == name], seed=0)
+        for name in weights_of(built)
+    }
+
+
+def _print_score(
+    model: str, built: Task, split: str, by_task: Mapping[str, Interval], *, as_json: bool
+) -> None:
+    from kingyo.stats import weighted_mean
+    from kingyo.summary import interval_json
+    from kingyo.tasks import weights_of
+
+    result = weighted_mean(list(by_task.values()), list(weights_of(built).values()))
     if as_json:
-        found = {"model": model, "task": name, "split": split, **(interval_json(result) or {})}
+        found = {"model": model, "task": built.name, "split": split, **(interval_json(result) or {})}
+        if len(by_task) > 1:
+            found["tasks"] = {name: interval_json(each) for name, each in by_task.items()}
         typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    elif len(by_task) > 1:
+        for name, each in by_task.items():
+            typer.echo(f"{model} on {name} ({split}): {_in_words(each)}")
+        typer.echo(f"Mean of {len(by_task)} tasks: {_in_words(result)}")
     else:
-        typer.echo(f"{model} on {name} ({split}): {_in_words(result)}")
+        typer.echo(f"{model} on {built.name} ({split}): {_in_words(result)}")
 
 
 def chat(
@@ -195,6 +216,7 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
         json.dumps(
             {
                 "id": item.id,
+                **({"task": item.task} if item.task else {}),
                 "prompt": item.prompt,
                 "reference": item.answer,
                 "answer": each.answer,

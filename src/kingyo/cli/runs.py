@@ -182,16 +182,21 @@ def export(
     trial: Annotated[
         int | None, typer.Option("--trial", min=0, help="A trial's number.  \\[default: the winner]")
     ] = None,
+    pick: Annotated[
+        str | None,
+        typer.Option("--pick", help="With several objectives: knee, or a trial on the front, by its number."),
+    ] = None,
 ) -> None:
     """Write the bred model as an ordinary Hugging Face folder with its recipe and model card.
 
     Example: `kingyo export runs/first my-model`
     """
     from kingyo.export import export as export_run
+    from kingyo.export import picked
     from kingyo.store import RunStore
 
     with RunStore.read(run) as store:
-        written = export_run(store, out, trial)
+        written = export_run(store, out, trial if pick is None else picked(store, pick, trial))
     typer.echo(f"Wrote {written}. Try it: kingyo chat {written}")
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary, fit_minus_test
+from kingyo.types import SPLITS
 
 NARROW = 80
 """Below so many columns intervals are broken into two lines, rather than cut."""
@@ -31,6 +32,8 @@ def print_summary(summary: RunSummary) -> None:
         f"{summary.item_evaluations:,} item evaluations, {summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))
+    if summary.front.points:
+        console.print(_front(summary))
     for comparison in summary.comparisons:
         console.print(_sentence(comparison))
     for line in _honesty(summary):
@@ -75,8 +78,28 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     return table
 
 
+def _front(summary: RunSummary) -> Table:
+    """The front in the order of its first objective, the best first, with the knee in bold."""
+    title = "Front on fit (* knee)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("trial", justify="right")
+    for name in summary.objectives:
+        table.add_column(f"{name} %", justify="right")
+    knee = summary.front.knee
+    for point in sorted(summary.front.points, key=lambda each: each.objectives, reverse=True):
+        is_knee = point is knee
+        estimated = "~" if point.is_partial else ""
+        numbers = [f"{estimated}{100 * each:.1f}" for each in point.objectives]
+        name = f"{'* ' if is_knee else ''}{point.trial.asked.number}"
+        table.add_row(name, *numbers, style="bold" if is_knee else None)
+    return table
+
+
 def _row(table: Table, name: str, entry: Entry, style: str | None = None) -> None:
+    """A model; with several tasks the mean of them, then each."""
     table.add_row(name, percent(entry.fit), percent(entry.validation), percent(entry.test), style=style)
+    for task, own in entry.tasks.items():
+        table.add_row(f"  {task}", *(percent(own.get(split)) for split in SPLITS), style="dim")
 
 
 def _n(summary: RunSummary, split: str) -> str:

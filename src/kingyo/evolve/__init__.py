@@ -5,7 +5,9 @@ an evaluator and the store. The store's log is the state: a run that is resumed 
 strategy, checks that it asks for the stored genomes, and goes on where it ended.
 """
 
+from kingyo.evolve.front import Front, FrontPoint, read_front
 from kingyo.evolve.journey import Journey
+from kingyo.evolve.objectives import Aims, aims_as_facts, stored_aims
 from kingyo.evolve.words import (
     BASELINES,
     MAIN,
@@ -16,4 +18,19 @@ from kingyo.evolve.words import (
     silent,
 )
 
-__all__ = ["BASELINES", "MAIN", "Event", "Journey", "Limits", "Search", "Space", "silent"]
+__all__ = [
+    "BASELINES",
+    "MAIN",
+    "Aims",
+    "Event",
+    "Front",
+    "FrontPoint",
+    "Journey",
+    "Limits",
+    "Search",
+    "Space",
+    "aims_as_facts",
+    "read_front",
+    "silent",
+    "stored_aims",
+]

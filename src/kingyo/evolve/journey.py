@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from kingyo.abilities import Responses
 from kingyo.errors import KingyoError
 from kingyo.evolve.asynchronous import AsynchronousRun
+from kingyo.evolve.front import read_front
 from kingyo.evolve.measure import Measurer, Request
+from kingyo.evolve.objectives import Aims, Judge, Means
 from kingyo.evolve.search import SearchRun, new_trial
 from kingyo.evolve.words import BASELINES, MAIN, Event, Search, silent
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.store import RunStore, StoredTrial
+from kingyo.strategies.pareto import knee
 from kingyo.types import Evaluation, Split, Trial
 
 
@@ -92,7 +95,8 @@ class Journey:
         """As many fit items as a candidate of the main search meets, chosen by chance."""
         items, main = measurer.items["fit"], self.searches[0]
         plain = ScreenSettings(items=main.screen.items, choose="random")
-        rounds = Screen(plain, main.seed).rounds(Responses(items), [0], 0)
+        strata = Judge(main.aims, self.store.items()["fit"]).strata
+        rounds = Screen(plain, main.seed, strata).rounds(Responses(items), [0], 0)
         return [items[column] for column in sorted(rounds.order)]
 
     def _part(
@@ -106,6 +110,7 @@ class Journey:
         """Evaluate given trials on a split, or on some items of it."""
         self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
         found: dict[int, Evaluation] = {}
+        judge = Judge(self.searches[0].aims, self.store.items()[split])
         requests = [Request(trial=trial, split=split, items=items) for trial in trials]
         for trial, measured in measurer.measure_all(requests):
             found[trial.id] = measured.evaluation
@@ -118,6 +123,7 @@ class Journey:
                     total=len(trials),
                     trial=trial,
                     evaluation=measured.evaluation,
+                    value=judge.value(measured.evaluation),
                     replayed=measured.replayed,
                 )
             )
@@ -125,6 +131,8 @@ class Journey:
 
     def _pick(self, run: SearchRun, measurer: Measurer) -> StoredTrial | None:
         """The winner: of the best on fit, the best on validation; fit, then age break ties.
+
+        With several objectives, the knee of what the front's points reach on validation.
 
         None for a control that only failed. That is a finding, and no reason to lose the main search.
         """
@@ -134,21 +142,22 @@ class Journey:
             return chosen
         finalists = self._finalists(run)
         judged = self._part(measurer, search.name, "validation", [trial for trial, _ in finalists])
-        ranked = [
-            (evaluation.mean, fit, -trial.id, trial)
+        judge = Judge(search.aims, self.store.items()["validation"])
+        fine = [
+            (judge.measured(evaluation), fit, trial)
             for evaluation, (trial, fit) in zip(judged, finalists, strict=True)
-            if evaluation.mean is not None
+            if evaluation.failure is None
         ]
-        if not ranked and search.name != MAIN:
+        if not fine and search.name != MAIN:
             return None
-        if not ranked:
+        if not fine:
             raise KingyoError(
                 f"search '{search.name}'",
                 expected="at least one trial that can be scored on validation",
                 received=f"failures only, the last: {judged[-1].failure}",
                 remedy="Mend the cause, and start a new run.",
             )
-        winner = max(ranked, key=lambda each: each[:3])[3]
+        winner = _best(search.aims, fine)
         self.store.set_winner(search.name, winner.id)
         return winner
 
@@ -161,7 +170,17 @@ class Journey:
                 received=_failures(self.store, MAIN),
                 remedy="Mend the cause, or give a larger budget, and start a new run.",
             )
+        if run.search.aims.names:
+            front = read_front(self.store, run.search.name).spread(self.finalists)
+            return [(point.trial, point.value) for point in front]
         return ranked[: self.finalists]
+
+
+def _best(aims: Aims, validated: Sequence[tuple[Means, float, StoredTrial]]) -> StoredTrial:
+    """Of trials with their means on validation and their value on fit."""
+    if aims.names:
+        return validated[knee([aims.objectives(means, trial) for means, _, trial in validated])][2]
+    return max(validated, key=lambda each: (aims.value(each[0]), each[1], -each[2].id))[2]
 
 
 def _failures(store: RunStore, search: str) -> str:

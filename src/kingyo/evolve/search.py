@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from kingyo.abilities import Responses
 from kingyo.errors import KingyoError
 from kingyo.evolve.measure import Measured, Measurer, Request
+from kingyo.evolve.objectives import Judge
 from kingyo.evolve.spent import Spent, total
 from kingyo.evolve.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
-from kingyo.screens import Screen, appraise
+from kingyo.screens import Screen
 from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
 from kingyo.types import AppraisingStrategy, Axis, Evaluation, InformedStrategy, ItemScore, Outcome, Trial
 
@@ -37,7 +39,8 @@ class SearchRun:
         self._measurer = measurer
         self._notify = notify
         self._items = list(measurer.items["fit"])
-        self._screen = Screen(search.screen, search.seed)
+        self._judge = Judge(search.aims, store.items()["fit"])
+        self._screen = Screen(search.screen, search.seed, self._judge.strata)
         self._responses = Responses(self._items)
         self._spent = Spent()
         self._ended = 0
@@ -88,12 +91,12 @@ class SearchRun:
             if told.get(trial.id) is not None:
                 fine.setdefault(trial.recipe_hash, trial)
         trials = sorted(fine.values(), key=lambda trial: (-(told[trial.id] or 0.0), trial.id))
-        if isinstance(self.search.strategy, AppraisingStrategy):
+        if isinstance(self.search.strategy, AppraisingStrategy) and len(self.search.aims.tasks) == 1:
             beliefs = self.search.strategy.appraise([trial.asked.genome for trial in trials])
         else:
             trials = trials[:MOST_RANKED]
-            found = appraise(self._responses, [trial.asked.number for trial in trials])
-            beliefs = [each.score for each in found]
+            found = self._judge.expected(self._responses, [trial.asked.number for trial in trials])
+            beliefs = [self.search.aims.value(means) for means in found]
         pairs = zip(trials, beliefs, strict=True)
         return sorted(pairs, key=lambda pair: (-pair[1], pair[0].id))
 
@@ -107,7 +110,7 @@ class SearchRun:
     def _begin(self) -> None:
         """Let screen and strategy know what the baselines scored."""
         scores = self._store.scores(BASELINES, "fit")
-        known: list[Outcome] = []
+        known: dict[int, tuple[StoredTrial, Evaluation]] = {}
         for index, trial in enumerate(self._store.trials(BASELINES)):
             row = scores.get(trial.id, {})
             if not row:
@@ -115,11 +118,26 @@ class SearchRun:
             self._responses.add(-1 - index, row)
             genome = self.search.known.get(str(trial.name))
             if genome is not None:
-                mine = Trial(number=-1 - index, genome=genome)
-                known.append(Outcome(trial=mine, scores=_item_scores(row, self._items)))
+                mine = self._as_point(trial, Trial(number=-1 - index, genome=genome))
+                known[-1 - index] = mine, Evaluation(scores=_item_scores(row, self._items))
         strategy = self.search.strategy
         if known and isinstance(strategy, InformedStrategy):
-            strategy.learn(known)
+            strategy.learn(self._known(known))
+
+    def _as_point(self, baseline: StoredTrial, mine: Trial) -> StoredTrial:
+        """A baseline as the point of the space that it is, with the recipe of its genome."""
+        recipe = json.dumps(self.search.space.decode(mine.genome).to_dict(), ensure_ascii=False)
+        return replace(baseline, asked=mine, recipe=recipe)
+
+    def _known(self, known: Mapping[int, tuple[StoredTrial, Evaluation]]) -> list[Outcome]:
+        found = {number: evaluation for number, (_, evaluation) in known.items()}
+        if self.search.aims.is_plain:
+            return [Outcome(trial=trial.asked, scores=each.scores) for trial, each in known.values()]
+        stored = self._judged([trial for trial, _ in known.values()], found)
+        return [
+            self._outcome(trial, each.scores, line)
+            for (trial, each), line in zip(known.values(), stored, strict=True)
+        ]
 
     def _log(self, batch: int, asked: Sequence[Trial]) -> list[StoredTrial]:
         new = [new_trial(trial, self.search.space.decode(trial.genome)) for trial in asked]
@@ -138,7 +156,7 @@ class SearchRun:
             scores = () if stored.failure is not None else _item_scores(row, self._items)
             evaluation = Evaluation(scores=scores, failure=stored.failure)
             self._tell_ended(trial, Measured(evaluation=evaluation, replayed=True))
-            outcomes.append(_outcome(trial, scores, stored))
+            outcomes.append(self._outcome(trial, scores, stored))
         self._tell_told(outcomes)
         return outcomes
 
@@ -174,24 +192,38 @@ class SearchRun:
             self._responses.add(number, row)
 
     def _outcomes(self, trials: Sequence[StoredTrial], found: Mapping[int, Evaluation]) -> list[Outcome]:
-        fine = [n for n, evaluation in found.items() if evaluation.failure is None]
-        partial = any(len(found[n].scores) < len(self._items) for n in fine)
-        values = dict(zip(fine, appraise(self._responses, fine), strict=True)) if partial else {}
+        stored = self._judged(trials, found)
+        self._store.add_outcomes(stored)
+        pairs = zip(trials, stored, strict=True)
+        return [self._outcome(trial, found[trial.asked.number].scores, each) for trial, each in pairs]
+
+    def _judged(self, trials: Sequence[StoredTrial], found: Mapping[int, Evaluation]) -> list[StoredOutcome]:
+        """What counts of each trial; ``found`` is by its number."""
+        fine = {number: each for number, each in found.items() if each.failure is None}
+        means, aims = self._judge.means(fine, self._responses), self.search.aims
         stored: list[StoredOutcome] = []
         for trial in trials:
-            evaluation, number = found[trial.asked.number], trial.asked.number
-            value = values[number].score if number in values else evaluation.mean
+            evaluation, mine = found[trial.asked.number], means.get(trial.asked.number)
             stored.append(
                 StoredOutcome(
                     trial=trial.id,
                     failure=evaluation.failure,
-                    value=value,
+                    value=None if mine is None else aims.value(mine),
+                    objectives=() if mine is None else aims.objectives(mine, trial),
                     is_partial=0 < len(evaluation.scores) < len(self._items),
                 )
             )
-        self._store.add_outcomes(stored)
-        pairs = zip(trials, stored, strict=True)
-        return [_outcome(trial, found[trial.asked.number].scores, each) for trial, each in pairs]
+        return stored
+
+    def _outcome(self, trial: StoredTrial, scores: tuple[ItemScore, ...], stored: StoredOutcome) -> Outcome:
+        return Outcome(
+            trial=trial.asked,
+            scores=scores,
+            failure=stored.failure,
+            value=stored.value if stored.is_partial or not self.search.aims.is_plain else None,
+            objectives=stored.objectives,
+            is_partial=stored.is_partial,
+        )
 
     def _note_idle(self, before: int) -> None:
         self._spent.idle = 0 if self._spent.items > before else self._spent.idle + 1
@@ -243,17 +275,6 @@ def new_trial(trial: Trial, recipe: Recipe, name: str | None = None) -> NewTrial
     """Make the row of a trial; baselines have names."""
     text = json.dumps(recipe.to_dict(), ensure_ascii=False)
     return NewTrial(asked=trial, recipe=text, recipe_hash=recipe.hash, name=name)
-
-
-def _outcome(trial: StoredTrial, scores: tuple[ItemScore, ...], stored: StoredOutcome) -> Outcome:
-    return Outcome(
-        trial=trial.asked,
-        scores=scores,
-        failure=stored.failure,
-        value=stored.value if stored.is_partial else None,
-        objectives=stored.objectives,
-        is_partial=stored.is_partial,
-    )
 
 
 def _item_scores(row: Mapping[str, float], items: Sequence[str]) -> tuple[ItemScore, ...]:

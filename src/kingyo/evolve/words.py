@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from kingyo.evolve.objectives import Aims
 from kingyo.recipe import Recipe
 from kingyo.screens import ScreenSettings
 from kingyo.store import StoredTrial
@@ -48,6 +49,7 @@ class Search:
             does not count.
         screen: which items candidates are scored on.
         seed: for the order of the items.
+        aims: what is maximised: the tasks with their weights, and the objectives.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
         is_asynchronous: candidates are asked for and told one by one; the screen's rule is none then.
         description: what it was made of, for the store.
@@ -60,6 +62,7 @@ class Search:
     like: str | None = None
     screen: ScreenSettings = field(default_factory=ScreenSettings)
     seed: int = 0
+    aims: Aims = field(default_factory=Aims)
     known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
     is_asynchronous: bool = False
     description: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -76,7 +79,8 @@ class Event:
         split: what is being evaluated.
         done, total: trials done in this part, and how many there will be (None when time decides).
         trial, evaluation: of ``ended`` and ``more``.
-        value: of ``told``: what the strategy is told, None for a failure.
+        value: of ``told``: what the strategy is told; of ``ended`` outside a search: the mean of the tasks.
+            None for a failure.
         replayed: it was read from the store; nothing was run.
     """
 

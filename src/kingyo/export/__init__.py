@@ -11,16 +11,16 @@ from pathlib import Path
 
 from kingyo.assembly import stored_config, stored_models
 from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN
+from kingyo.evolve import MAIN, read_front
 from kingyo.export.card import Card, render_card
 from kingyo.export.origins import read_origins
-from kingyo.export.task_files import write_task
+from kingyo.export.task_files import write_tasks
 from kingyo.merge import Sources, plan, rooted, to_folder
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import read_entry, summarize
 
-__all__ = ["export"]
+__all__ = ["export", "picked"]
 
 
 def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
@@ -56,11 +56,39 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
         example=store.items()["fit"][0].prompt,
     )
     files = {
-        **write_task(config.task, folder, store.items()),
+        **write_tasks(config.specs, folder, store.items()),
         "recipe.yaml": rooted(recipe, folder).to_yaml(),
         "README.md": render_card(card),
     }
     return to_folder(planned, out, files=files)
+
+
+def picked(store: RunStore, pick: str, trial: int | None = None) -> int:
+    """Return the number of a trial on the front of a run with several objectives.
+
+    Args:
+        store: the run.
+        pick: ``knee``, or a number.
+        trial: what else was asked for; there must not be anything.
+
+    Raises:
+        KingyoError: two wishes, a run without a front, or a trial that is not on it.
+    """
+    front = read_front(store, MAIN)
+    numbers = [point.trial.asked.number for point in front.points]
+    remedy = f"`kingyo show {store.folder}` prints the front."
+    if trial is not None:
+        raise KingyoError("--pick", expected="--pick or --trial", received="both", remedy="Leave one out.")
+    if front.knee is None:
+        remedy = "Leave --pick out to export the winner, or name a trial with --trial."
+        received = "one without: it has one objective, or no trial that succeeded"
+        raise KingyoError("--pick", expected="a run with a front", received=received, remedy=remedy)
+    if pick == "knee":
+        return front.knee.trial.asked.number
+    if not pick.isdecimal() or int(pick) not in numbers:
+        expected = f"knee, or one of the trials {', '.join(str(number) for number in numbers)}"
+        raise KingyoError("--pick", expected=expected, received=repr(pick), remedy=remedy)
+    return int(pick)
 
 
 def _choose(store: RunStore, number: int | None) -> StoredTrial:

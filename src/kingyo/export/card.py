@@ -9,22 +9,24 @@ from dataclasses import dataclass
 import yaml
 
 from kingyo.config import RunConfig
+from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.lineage import Origin, base_models, bullets, cell, fence, front_licence, models_section, table
 from kingyo.recipe import Recipe
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary
+from kingyo.tasks import TaskSpec
 from kingyo.types import SPLITS
 
 _AGAIN = """```sh
-kingyo evaluate . task.yaml --split test
+kingyo evaluate . {task} --split test
 ```
 
-`items.jsonl` holds the items of all splits with their answers: leave it out where you publish this
+`{items} the items of all splits with their answers: leave {them} out where you publish this
 folder, if the test items are to stay unseen."""
 
 _LIMITS = """\
-- It was selected for one task. Nothing is known of it elsewhere; abilities of its sources may be lost.
-- Scores hold for greedy decoding with the prompts of `task.yaml`, within the intervals above.
+- It was selected for {tasks}. Nothing is known of it elsewhere; abilities of its sources may be lost.
+- Scores hold for greedy decoding with the prompts of `{task}`, within the intervals above.
 - It inherits the biases of the models that went in, and nobody has checked it for safety."""
 
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
@@ -69,8 +71,8 @@ def render_card(card: Card) -> str:
         f"## Recipe\n\n{_recipe(card)}",
         f"## How it was bred\n\n{_history(card)}",
         f"## Use\n\n{_use(card)}",
-        f"## Score it again\n\n{_AGAIN}",
-        f"## Limits\n\n{_LIMITS}",
+        f"## Score it again\n\n{_AGAIN.format(**_files(card))}",
+        f"## Limits\n\n{_LIMITS.format(**_files(card))}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -90,7 +92,8 @@ def front_matter(card: Card) -> dict[str, object]:
 
 def _languages(card: Card) -> list[str]:
     told = [language for origin in card.origins for language in origin.languages]
-    graded = [option for name, option in card.config.task.graders if name == "language"]
+    specs = card.config.specs.values()
+    graded = [option for spec in specs for name, option in spec.graders if name == "language"]
     codes = [option for option in graded if isinstance(option, str) and LANGUAGE_CODE.fullmatch(option)]
     return list(dict.fromkeys([*codes, *told]))
 
@@ -108,12 +111,11 @@ def _summary(card: Card) -> str:
 
 
 def _scores(card: Card) -> str:
-    rows = [_row("**this model**", card.chosen, None)]
-    rows += [_row(cell(name), each, _against(card, name)) for name, each in card.summary.baselines.items()]
-    rows += [
-        _row(f"{cell(name)} search, same cost", each, _against(card, name))
-        for name, each in card.summary.controls.items()
-    ]
+    rows = _rows("**this model**", card.chosen, None)
+    for name, each in card.summary.baselines.items():
+        rows += _rows(cell(name), each, _against(card, name))
+    for name, each in card.summary.controls.items():
+        rows += _rows(f"{cell(name)} search, same cost", each, _against(card, name))
     lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
     read = (
         "Mean item scores in % with 95 % intervals, and n. The search chose by fit, validation picked the "
@@ -124,9 +126,15 @@ def _scores(card: Card) -> str:
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}"
 
 
-def _row(name: str, entry: Entry, comparison: Comparison | None) -> tuple[str, ...]:
+def _rows(name: str, entry: Entry, comparison: Comparison | None) -> list[tuple[str, ...]]:
+    """The scores of a model; with several tasks their mean, then each of them."""
     difference = "" if comparison is None else _difference(comparison)
-    return name, *(_score(each) for each in (entry.fit, entry.validation, entry.test)), difference
+    mean = (name, *(_score(each) for each in (entry.fit, entry.validation, entry.test)), difference)
+    tasks = [
+        (f"{name}: {cell(task)}", *(_score(own.get(split)) for split in SPLITS), "")
+        for task, own in entry.tasks.items()
+    ]
+    return [mean, *tasks]
 
 
 def _against(card: Card, name: str) -> Comparison | None:
@@ -158,29 +166,41 @@ def _history(card: Card) -> str:
     summary, config = card.summary, card.config
     budget = config.budget.model_dump(exclude_none=True)
     spent = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in budget.items())
-    sizes = {each.n for each in (card.chosen.fit,) if each}
+    fit = card.chosen.fit
+    met = "" if fit is None or len(config.specs) > 1 else f", {fit.n} fit items"
     return bullets(
         (
             f"search: {cell(str(card.search.get('strategy')))} over {cell(str(card.search.get('method')))}, "
             f"groups {cell(str(card.search.get('groups')))}, seed {config.seed}",
             f"{summary.trials} trials, {summary.failures} of them failed; budget {spent}",
             f"{summary.item_evaluations:,} item evaluations in {summary.seconds:,.0f} s, by all searches",
-            f"task: {cell(config.task.name)}, graded by "
-            f"{cell(', '.join(name for name, _ in config.task.graders))}"
-            + "".join(f", {size} fit items" for size in sizes),
+            *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),
         )
     )
+
+
+def _task(spec: TaskSpec) -> str:
+    weight = "" if spec.weight == 1 else f", weight {spec.weight:g}"
+    return f"{cell(spec.name)}, graded by {cell(', '.join(name for name, _ in spec.graders))}{weight}"
+
+
+def _files(card: Card) -> dict[str, str]:
+    """What the card calls the tasks and their files."""
+    n = len(card.config.specs)
+    if n == 1:
+        return {"task": TASK, "items": f"{ITEMS}` holds", "them": "it", "tasks": "one task"}
+    return {"task": TASKS, "items": "items-*.jsonl` hold", "them": "them", "tasks": f"{n} tasks"}
 
 
 def _use(card: Card) -> str:
     prompt = repr(card.example)
     asked = f"tokenizer({prompt}, return_tensors='pt').input_ids"
-    if card.config.task.chat:
+    task = next(iter(card.config.specs.values()))
+    if task.chat:
         asked = (
             f"tokenizer.apply_chat_template([{{'role': 'user', 'content': {prompt}}}], "
             "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
         )
-    task = card.config.task
     stop = f", stop_strings={list(task.stop)}, tokenizer=tokenizer" if task.stop else ""
     code = (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"

@@ -13,12 +13,34 @@ import yaml
 
 from kingyo.errors import KingyoError
 from kingyo.registry import is_in_file
-from kingyo.tasks import TaskSpec
+from kingyo.tasks import TaskSpec, splits_of
 from kingyo.tasks.spec import GraderSpec
 from kingyo.types import Item, Split
 
 ITEMS = "items.jsonl"
 TASK = "task.yaml"
+TASKS = "tasks.yaml"
+
+
+def write_tasks(
+    specs: Mapping[str, TaskSpec], folder: Path, splits: Mapping[Split, Sequence[Item]]
+) -> dict[str, str]:
+    """Return the files of a run's tasks, name -> content: as ``write_task`` of one.
+
+    Several have a ``task-NAME.yaml`` and an ``items-NAME.jsonl`` each, and ``tasks.yaml`` names them all.
+
+    Raises:
+        KingyoError: see ``write_task``.
+    """
+    if len(specs) == 1:
+        return write_task(next(iter(specs.values())), folder, splits)
+    found: dict[str, str] = {}
+    code: dict[str, str] = {}
+    for name, spec in specs.items():
+        task, items = f"task-{name}.yaml", f"items-{name}.jsonl"
+        values, lines = _contents(spec, folder, splits_of(name, specs, splits), code)
+        found |= {task: _yaml(values | {"data": items}), items: lines}
+    return {TASKS: _yaml({"tasks": {name: f"task-{name}.yaml" for name in specs}}), **found, **code}
 
 
 def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Item]]) -> dict[str, str]:
@@ -33,9 +55,19 @@ def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Ite
         KingyoError: a grader's file cannot be read, or two of them have the same name.
     """
     code: dict[str, str] = {}
+    values, lines = _contents(spec, folder, splits, code)
+    return {TASK: _yaml(values), ITEMS: lines, **code}
+
+
+def _contents(
+    spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Item]], code: dict[str, str]
+) -> tuple[dict[str, object], str]:
+    """The spec as YAML has it, and the lines of its items; the user's own files go into ``code``."""
     graders = spec.grader if isinstance(spec.grader, list) else [spec.grader]
     moved = [_move_grader(each, folder, code) for each in graders]
-    values = spec.model_dump(mode="json", exclude_none=True)
+    values: dict[str, object] = spec.model_dump(mode="json", exclude_none=True)
+    if "weight" not in spec.model_fields_set:
+        del values["weight"]
     values |= {
         "data": ITEMS,
         "answer": spec.answer,
@@ -48,7 +80,11 @@ def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Ite
         values["kind"] = _move(spec.kind, folder, code)
     rows = [_row(spec, item) for items in splits.values() for item in items]
     lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-    return {TASK: yaml.safe_dump(values, sort_keys=False, allow_unicode=True), ITEMS: lines, **code}
+    return values, lines
+
+
+def _yaml(values: Mapping[str, object]) -> str:
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
 def _row(spec: TaskSpec, item: Item) -> dict[str, object]:

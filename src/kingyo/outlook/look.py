@@ -54,6 +54,6 @@ def foresee(config: RunConfig, folder: Path) -> Outlook:
             prepared.plan,
             prompts,
             batch_size=config.batch_size,
-            max_new_tokens=config.task.max_new_tokens,
+            max_new_tokens=max(spec.max_new_tokens for spec in config.specs.values()),
         ),
     )

@@ -15,7 +15,7 @@ from kingyo.methods import METHODS
 from kingyo.recipe import Recipe
 from kingyo.searches import Models, baseline_recipes, open_models, search_plan, searches
 from kingyo.space import probes
-from kingyo.tasks import build_task, load_items, make_splits
+from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Axis, Item, Split
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
@@ -71,9 +71,8 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     for name in search_plan(config).methods:
         METHODS.get(name, folder)
     models = open_models(config, folder, fetch=fetch)
-    loaded = load_items(config.task, folder)
-    splits = make_splits(loaded.items, config.task.splits)
-    build_task(config.task, splits, folder)
+    loaded = load_splits(config.specs, folder)
+    build_tasks(config.specs, loaded.splits, folder)
     planned, baselines = searches(config, folder, models), baseline_recipes(config, models)
     sources = Sources(models.by_reference, folder)
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
@@ -84,7 +83,7 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
         _check_dtypes(models)
     return Prepared(
         models=models,
-        splits=splits,
+        splits=loaded.splits,
         duplicates=loaded.duplicates,
         searches=tuple(planned),
         baselines=baselines,

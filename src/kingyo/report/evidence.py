@@ -165,6 +165,7 @@ def _methods(found: Findings) -> str:
         "wilson": "Wilson's for shares of right answers",
         "bca": "BCa bootstrap of the items for other scores (a little too narrow below 50 items)",
         "newcombe": "Newcombe's for differences",
+        "mover": "Zou & Donner's for the mean of several tasks",
     }
     entries = [*found.summary.baselines.values(), *([found.child] if found.child else [])]
     used = {each.method for entry in entries for each in (entry.fit, entry.validation, entry.test) if each}
@@ -181,8 +182,10 @@ def _sources(found: Findings) -> Html:
 
 
 def _task(config: Mapping[str, object]) -> Html:
-    text = json.dumps(config.get("task"), ensure_ascii=False, indent=2)
-    return element("details", element("summary", "The task, as stored"), element("pre", text, tabindex="0"))
+    tasks = config.get("tasks")
+    text = json.dumps(tasks or config.get("task"), ensure_ascii=False, indent=2)
+    name = f"The {'tasks' if tasks else 'task'}, as stored"
+    return element("details", element("summary", name), element("pre", text, tabindex="0"))
 
 
 def render_failures(found: Findings) -> Html:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.evolve import MAIN
+from kingyo.evolve import MAIN, stored_aims
 from kingyo.report.ancestry import Family, trace
 from kingyo.report.answers import Contrast, contrast
 from kingyo.report.composition import Matrix, read_matrices
@@ -137,9 +137,10 @@ def _farthest(child: Entry | None) -> Split:
 def _expected_bias(store: RunStore, main: History) -> float | None:
     """Trials with one recipe are one candidate: their copies would be drawn as if they were independent.
 
-    Only what was scored on the same items can be compared: nothing where the search used some of them.
+    Only what was scored on the same items can be compared: nothing where the search used some of them. Nor
+    is anything known of the mean of several tasks, which counts items unequally.
     """
-    if any(point.is_partial for point in main.points):
+    if len(stored_aims(store).tasks) > 1 or any(point.is_partial for point in main.points):
         return None
     recipes = {point.trial.recipe_hash: point for point in main.points if point.score is not None}
     evaluations = [store.evaluation(point.trial.id, "fit") for point in recipes.values()]

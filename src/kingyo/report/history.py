@@ -11,7 +11,7 @@ from functools import cached_property
 from kingyo.evolve import BASELINES
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.summary import score_interval
+from kingyo.summary import read_entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:
     for point in points:
         if point.score is not None and point.score > best:
             best = point.score
-            fit = score_interval(store.evaluation(point.trial.id, "fit"))
+            fit = read_entry(store, "", point.trial).fit
             assert fit is not None
             found.append(Record(number=point.number, fit=fit))
     return found

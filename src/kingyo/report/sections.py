@@ -12,6 +12,7 @@ from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History
 from kingyo.report.markup import Html, element, join, json_text, table
 from kingyo.summary import Entry, fit_minus_test
+from kingyo.types import SPLITS
 
 
 def section(anchor: str, title: str, *content: Html | None) -> Html:
@@ -227,10 +228,7 @@ def render_selection(found: Findings) -> Html | None:
         return None
     entries = [(found.child_name, child), *found.summary.baselines.items()]
     entries += [(f"{name} search", entry) for name, entry in found.summary.controls.items()]
-    rows = [
-        (name, *(wording.score(each) for each in (entry.fit, entry.validation, entry.test)))
-        for name, entry in entries
-    ]
+    rows = [row for name, entry in entries for row in _rows(name, entry)]
     head = ("model", *(f"{split}, n = {n:,}" for split, n in found.items.items()))
     return section(
         "selection",
@@ -245,6 +243,16 @@ def render_selection(found: Findings) -> Html | None:
         note(_predicted_note(found)),
         note(_selection_note(found)),
     )
+
+
+def _rows(name: str, entry: Entry) -> list[tuple[str, ...]]:
+    """The scores of a model on all splits; with several tasks their mean, then each of them."""
+    mean = (name, *(wording.score(each) for each in (entry.fit, entry.validation, entry.test)))
+    tasks = [
+        (f"{name}: {task}", *(wording.score(own.get(split)) for split in SPLITS))
+        for task, own in entry.tasks.items()
+    ]
+    return [mean, *tasks]
 
 
 def _selection_claim(child: Entry) -> str:

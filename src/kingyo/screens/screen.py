@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from kingyo.abilities import Abilities, Estimate, Responses, estimates, fit, sigmoid
 from kingyo.errors import KingyoError
 from kingyo.screens.racing import survivors
+from kingyo.screens.strata import interleaved, shares
 
 RECENT = 200  # trials that difficulties are estimated from, beside the known ones and the generation
 ABLE = 0.25  # of them, the share that says how able candidates are now
@@ -84,11 +85,14 @@ class Screen:
     Args:
         settings: see ``ScreenSettings``.
         seed: for the order of the items.
+        strata: columns that belong together, such as the items of one task, where there are several: each
+            gets its share of the items, and of every block of them. All columns alike when empty.
     """
 
-    def __init__(self, settings: ScreenSettings, seed: int) -> None:
+    def __init__(self, settings: ScreenSettings, seed: int, strata: Sequence[Sequence[int]] = ()) -> None:
         self._settings = settings
         self._seed = seed
+        self._strata = strata
 
     def most_items(self, n_items: int) -> int:
         """The most that one candidate can cost."""
@@ -109,13 +113,23 @@ class Screen:
         """The items of a generation, the first to be asked first."""
         rng = np.random.default_rng([self._seed, number])
         n = self.most_items(responses.n_items)
+        strata = self._strata or [range(responses.n_items)]
+        sizes = shares([len(each) for each in strata], n)
+        return interleaved(
+            [self._chosen(responses, each, size, rng) for each, size in zip(strata, sizes, strict=True)]
+        )
+
+    def _chosen(
+        self, responses: Responses, columns: Sequence[int], n: int, rng: np.random.Generator
+    ) -> list[int]:
+        """So many of these items, the first to be asked first."""
         known = responses.keys[-RECENT:]
-        if n == responses.n_items or self._settings.choose == "random" or not known:
-            return [int(item) for item in rng.permutation(responses.n_items)[:n]]
-        found = fit(responses.matrix(known))
+        if n == len(columns) or self._settings.choose == "random" or not known:
+            return [columns[place] for place in rng.permutation(len(columns))[:n]]
+        found = fit(responses.matrix(known)[:, list(columns)])
         weights = _information(found) + FLOOR
-        chosen = rng.choice(responses.n_items, size=n, replace=False, p=weights / weights.sum())
-        return [int(item) for item in chosen]
+        chosen = rng.choice(len(columns), size=n, replace=False, p=weights / weights.sum())
+        return [columns[place] for place in chosen]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +181,14 @@ class Rounds:
         return alive
 
 
-def appraise(responses: Responses, batch: Sequence[int]) -> list[Estimate]:
-    """Estimate what trials would score on all items, shrunk towards what others did."""
+def appraise(
+    responses: Responses, batch: Sequence[int], columns: Sequence[int] | None = None
+) -> list[Estimate]:
+    """Estimate what trials would score on all items, or on those of some columns, shrunk towards others."""
     others = [key for key in responses.keys[-RECENT:] if key not in set(batch)]
     matrix = responses.matrix([*batch, *others])
+    if columns is not None:
+        matrix = matrix[:, list(columns)]
     return estimates(fit(matrix), matrix)[: len(batch)]
 
 

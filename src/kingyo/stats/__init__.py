@@ -38,7 +38,7 @@ class Interval:
     n: int
     low: float
     high: float
-    method: Literal["wilson", "bca", "newcombe", "beta-binomial", "normal", "student"]
+    method: Literal["wilson", "bca", "newcombe", "beta-binomial", "normal", "student", "mover"]
 
 
 def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
@@ -89,6 +89,33 @@ def bootstrap_mean(scores: Sequence[float], seed: int, level: float = 0.95) -> I
     values = _array("scores", scores)
     low, high = _bca_bounds(values, seed, level)
     return Interval(score=float(values.mean()), n=len(values), low=low, high=high, method="bca")
+
+
+def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interval:
+    """Bound the weighted mean of independent means, such as the scores of several tasks.
+
+    The method of variance estimates recovery: Zou & Donner 2008 (Statistics in Medicine 27:1693), equation 2
+    for a sum of parts wᵢ θᵢ. ``n`` is the sum over the parts. The mean of one part is that part.
+
+    Raises:
+        KingyoError: no part, another number of weights, or a weight that is not above 0.
+    """
+    if not parts or len(parts) != len(weights) or min(weights) <= 0:
+        raise KingyoError(
+            "weights",
+            expected=f"a number above 0 for each of {len(parts)} parts, of which there is one at least",
+            received=str(list(weights)),
+            remedy="Give each part its weight.",
+        )
+    if len(parts) == 1:
+        return parts[0]
+    shares = [weight / math.fsum(weights) for weight in weights]
+    pairs = list(zip(shares, parts, strict=True))
+    mean = math.fsum(share * part.score for share, part in pairs)
+    below = math.hypot(*(share * (part.score - part.low) for share, part in pairs))
+    above = math.hypot(*(share * (part.high - part.score) for share, part in pairs))
+    n = sum(part.n for part in parts)
+    return Interval(score=mean, n=n, low=mean - below, high=mean + above, method="mover")
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:

@@ -105,6 +105,25 @@ PRESETS: Mapping[str, Preset] = {
             strategy="m2n2",
             merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.0)}),
         ),
+        Preset(
+            name="pareto",
+            doc="Several objectives at once: the front of best compromises, by NSGA-II. For axes of every "
+            "kind; name the objectives.",
+            source="Deb et al. 2002, A fast and elitist multiobjective genetic algorithm: NSGA-II",
+            strategy="nsga2",
+            settings={"population": 20},
+            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+        ),
+        Preset(
+            name="cycleqd",
+            doc="Several tasks: in turn each is what to be good at, and the others are what to differ in; an "
+            "archive of specialists and of all between them.",
+            source="Kuroki et al. 2024, Agent Skill Acquisition for Large Language Models via CycleQD, "
+            "arXiv:2410.14735",
+            strategy="cycleqd",
+            settings={"population": 20},
+            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+        ),
     )
 }
 

@@ -1,10 +1,20 @@
 """Tasks: items with splits, and graders that turn a live model's answers into item scores.
 
-From a user's file to a task: ``load_task_spec`` -> ``load_items`` -> ``make_splits`` -> ``build_task``.
+From a user's file to a task: ``load_task_spec`` -> ``load_items`` -> ``make_splits`` -> ``build_task``;
+of several at once ``load_splits`` -> ``build_tasks``.
 """
 
 from kingyo.tasks.grader import GRADERS, Grader
 from kingyo.tasks.items import LoadedItems, load_items
+from kingyo.tasks.several import (
+    LoadedSplits,
+    SeveralTasks,
+    build_tasks,
+    load_splits,
+    single_tasks,
+    splits_of,
+    weights_of,
+)
 from kingyo.tasks.spec import Sizes, TaskSpec, load_task_spec, parse_task_spec
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import TASKS, build_task
@@ -14,11 +24,18 @@ __all__ = [
     "TASKS",
     "Grader",
     "LoadedItems",
+    "LoadedSplits",
+    "SeveralTasks",
     "Sizes",
     "TaskSpec",
     "build_task",
+    "build_tasks",
     "load_items",
+    "load_splits",
     "load_task_spec",
     "make_splits",
     "parse_task_spec",
+    "single_tasks",
+    "splits_of",
+    "weights_of",
 ]

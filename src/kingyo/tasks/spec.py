@@ -80,6 +80,7 @@ class TaskSpec(_Strict):
         stop: strings that end an answer.
         max_new_tokens: the most tokens of an answer.
         splits: sizes of fit, validation and test.
+        weight: how much its mean score counts beside those of a run's other tasks.
     """
 
     name: Text = "task"
@@ -93,6 +94,7 @@ class TaskSpec(_Strict):
     stop: tuple[Text, ...] = ()
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     splits: Sizes = Sizes()
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
     @field_validator("grader", mode="before")
     @classmethod

@@ -1,0 +1,149 @@
+"""Several tasks as one: their items side by side, each scored by its own task.
+
+A single task stays as it is, with the names of items that it always had; of several, an item is called
+``TASK/ID`` and knows its task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.tasks.items import load_items
+from kingyo.tasks.spec import TaskSpec
+from kingyo.tasks.splits import make_splits
+from kingyo.tasks.task import Splits, build_task
+from kingyo.types import SPLITS, Item, ItemScore, LanguageModel, Split, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedSplits:
+    """The split items of all tasks, task by task, and how many rows were dropped as duplicates."""
+
+    splits: Mapping[Split, tuple[Item, ...]]
+    duplicates: int
+
+
+class SeveralTasks:
+    """A task made of tasks: an item is scored by the task that its ``task`` names.
+
+    Args:
+        tasks: with different names; their items are marked with these.
+        weights: how much the mean of each counts, by its name.
+    """
+
+    def __init__(self, tasks: Sequence[Task], weights: Mapping[str, float]) -> None:
+        self._tasks = {task.name: task for task in tasks}
+        self.weights = dict(weights)
+
+    @property
+    def name(self) -> str:
+        """The names of all."""
+        return " + ".join(self._tasks)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks, in their order."""
+        return tuple(self._tasks.values())
+
+    def items(self, split: Split) -> Sequence[Item]:
+        """The items of a split, task by task."""
+        return tuple(item for task in self.tasks for item in task.items(split))
+
+    def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+        """Score each item, in the order given; a task is asked once for all of its items.
+
+        Raises:
+            KingyoError: an item of none of the tasks, a task that does not score all that it is given, or
+                whatever a task raises.
+        """
+        found: dict[str, ItemScore] = {}
+        for name, own in _by_task(items).items():
+            if name not in self._tasks:
+                raise KingyoError(
+                    f"item {own[0].id}",
+                    expected=f"one of the tasks {', '.join(self._tasks)}",
+                    received=repr(name),
+                    remedy=suggest(name, self._tasks),
+                )
+            scores = self._tasks[name].score(model, own)
+            _check_order(name, own, scores)
+            found |= {each.item: each for each in scores}
+        return tuple(found[item.id] for item in items)
+
+
+def single_tasks(task: Task) -> tuple[Task, ...]:
+    """The tasks that a task is made of: itself, if it is one."""
+    return task.tasks if isinstance(task, SeveralTasks) else (task,)
+
+
+def weights_of(task: Task) -> dict[str, float]:
+    """How much each task counts, by what its items call it: the items of a single task name none."""
+    return task.weights if isinstance(task, SeveralTasks) else {"": 1.0}
+
+
+def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
+    """Read and split the items of a run's tasks, each by its own sizes.
+
+    Args:
+        specs: by name; one or more.
+        folder: where relative paths start.
+
+    Raises:
+        KingyoError: see ``load_items`` and ``make_splits``.
+    """
+    found: dict[Split, list[Item]] = {split: [] for split in SPLITS}
+    duplicates = 0
+    for name, spec in specs.items():
+        loaded = load_items(spec, folder)
+        duplicates += loaded.duplicates
+        for split, items in make_splits(loaded.items, spec.splits).items():
+            found[split] += items if len(specs) == 1 else [_marked(item, name) for item in items]
+    return LoadedSplits(splits={split: tuple(items) for split, items in found.items()}, duplicates=duplicates)
+
+
+def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> Task:
+    """Build the task of a run: the only one, or all of them as one.
+
+    Args:
+        specs: by name; one or more.
+        splits: the items of all, from ``load_splits`` or a run's store.
+        folder: where relative paths start.
+
+    Raises:
+        KingyoError: see ``build_task``.
+    """
+    built = [build_task(spec, splits_of(name, specs, splits), folder) for name, spec in specs.items()]
+    if len(built) == 1:
+        return built[0]
+    return SeveralTasks(built, {name: spec.weight for name, spec in specs.items()})
+
+
+def splits_of(name: str, specs: Mapping[str, TaskSpec], splits: Splits) -> Splits:
+    """The items of one of a run's tasks."""
+    if len(specs) == 1:
+        return splits
+    return {split: tuple(item for item in items if item.task == name) for split, items in splits.items()}
+
+
+def _marked(item: Item, task: str) -> Item:
+    return replace(item, id=f"{task}/{item.id}", task=task)
+
+
+def _by_task(items: Sequence[Item]) -> dict[str, list[Item]]:
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(item.task, []).append(item)
+    return found
+
+
+def _check_order(name: str, items: Sequence[Item], scores: Sequence[ItemScore]) -> None:
+    if [each.item for each in scores] != [item.id for item in items]:
+        raise KingyoError(
+            f"task {name}",
+            expected=f"one score for each of {len(items)} items, in their order",
+            received=f"{len(scores)} scores" if len(scores) != len(items) else "another order",
+            remedy="kingyo.testing.tasks holds the contract of a task.",
+        )

@@ -1,0 +1,145 @@
+"""Two tasks of the zoo and three objectives, through the real commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import World, interrupted
+
+ROOT = Path(__file__).parent.parent.parent
+ZOO = ROOT / "zoo"
+
+
+def task(name: str, grader: object, fit: int, **more: object) -> dict[str, object]:
+    return {
+        "data": str(ZOO / "tasks" / f"{name}.jsonl"),
+        "prompt": "Q: {prompt}\nA:",
+        "grader": grader,
+        "max_new_tokens": 24,
+        "splits": {"fit": fit, "validation": 8, "test": 10},
+        **more,
+    }
+
+
+def make(folder: Path) -> World:
+    folder.mkdir()
+    (folder / "en.yaml").write_text(yaml.safe_dump(task("en-math", "number", 6)))
+    config = {
+        "name": "small",
+        "base": str(ZOO / "base"),
+        "sources": {"ja": str(ZOO / "ja"), "math-en": str(ZOO / "math-en")},
+        "tasks": {
+            "ja": task("ja-math", ["number", {"language": "ja"}], 12),
+            "en": {"file": "en.yaml", "weight": 2},
+        },
+        "objectives": ["ja", "en", "closeness"],
+        "merge": {"parameters": {"weight": {"from": 0, "to": 1.5}}, "dtype": "float32"},
+        "search": {"preset": "pareto", "settings": {"population": 5}},
+        "budget": {"candidates": 10},
+        "controls": {"random": True, "grid": False},
+        "finalists": 3,
+        "threads": 1,
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
+    return World(folder=folder)
+
+
+@pytest.fixture(scope="module")
+def bred(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = make(tmp_path_factory.mktemp("several") / "world")
+    done = world.run("evolve", "run.yaml")
+    assert done.returncode == 0, done.stderr
+    return world
+
+
+def facts(run: Path) -> list[list[tuple[object, ...]]]:
+    queries = (
+        "SELECT search, number, genome, parents FROM trials ORDER BY search, number",
+        "SELECT trial, item, score, answer FROM scores ORDER BY trial, item",
+        "SELECT trial, value, objectives, is_partial FROM outcomes ORDER BY id",
+        "SELECT name, winner FROM searches ORDER BY name",
+    )
+    with sqlite3.connect(run / "run.db") as connection:
+        found = [list(connection.execute(query)) for query in queries]
+    connection.close()
+    return found
+
+
+def test_show_has_each_task_the_mean_and_the_front(bred: World) -> None:
+    shown = json.loads(bred.run("show", "runs/small", "--json").stdout)
+    test, tasks = shown["winner"]["test"], shown["winner"]["tasks"]
+    assert {name: own["test"]["n"] for name, own in tasks.items()} == {"ja": 10, "en": 10}
+    mean = (tasks["ja"]["test"]["score"] + 2 * tasks["en"]["test"]["score"]) / 3
+    assert test["score"] == pytest.approx(mean)
+    assert test["low"] <= test["score"] <= test["high"]
+    front = shown["front"]
+    assert front["objectives"] == ["ja", "en", "closeness"]
+    assert front["knee"] in [point["trial"] for point in front["points"]]
+    text = bred.run("show", "runs/small").stdout
+    assert f"* {front['knee']}" in text and "closeness" in text
+
+
+def test_any_point_of_the_front_is_exported_and_scored_again(bred: World) -> None:
+    shown = json.loads(bred.run("show", "runs/small", "--json").stdout)
+    done = bred.run("export", "runs/small", "knee", "--pick", "knee")
+    assert done.returncode == 0, done.stderr
+    names = {file.name for file in (bred.folder / "knee").iterdir()}
+    assert {"tasks.yaml", "task-ja.yaml", "items-ja.jsonl", "task-en.yaml", "items-en.jsonl"} <= names
+    assert f"trial {shown['front']['knee']} of" in (bred.folder / "knee" / "README.md").read_text("utf-8")
+    assert bred.run("export", "runs/small", "best").returncode == 0
+    for where in ("runs/small", "best/tasks.yaml"):
+        done = bred.run("evaluate", "best", where, "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["score"] == pytest.approx(shown["winner"]["test"]["score"])
+        for name, own in found["tasks"].items():
+            assert own == shown["winner"]["tasks"][name]["test"]
+    off = next(n for n in range(10) if n not in [p["trial"] for p in shown["front"]["points"]])
+    done = bred.run("export", "runs/small", "off", "--pick", str(off))
+    assert done.returncode == 1 and "--pick: expected knee, or one of the trials" in done.stderr
+
+
+def test_the_report_has_both_tasks(bred: World) -> None:
+    done = bred.run("report", "runs/small", "--out", "report.html")
+    assert done.returncode == 0, done.stderr
+    page = (bred.folder / "report.html").read_text("utf-8")
+    assert "uniform: ja" in page and "uniform: en" in page
+
+
+@pytest.mark.parametrize("after", [7, 13])
+def test_killed_and_resumed_it_ends_the_same(bred: World, tmp_path: Path, after: int) -> None:
+    world = make(tmp_path / "world")
+    interrupted(world, "evolve", "run.yaml", after=after)
+    done = world.run("resume", "runs/small")
+    assert done.returncode == 0, done.stderr
+    assert facts(world.folder / "runs" / "small") == facts(bred.folder / "runs" / "small")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"task": {"data": "x", "grader": "exact"}}, "either task, or tasks"),
+        ({"tasks": {}}, "either task, or tasks"),
+        ({"objectives": ["ja", "fr"]}, "not 'fr'"),
+        ({"objectives": ["ja"]}, "two different objectives"),
+        ({"objectives": ["ja", "size"]}, "choose_sources"),
+        ({"objectives": ["ja", "closeness"], "search": {}, "merge": {"method": "ties"}}, "normalize"),
+        ({"search": {"preset": "pareto", "screen": {"items": 1}}}, "one for each task"),
+    ],
+)
+def test_what_cannot_be_is_an_error_before_anything_runs(
+    bred: World, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    folder = Path(shutil.copytree(bred.folder, tmp_path / "world", ignore=shutil.ignore_patterns("runs")))
+    world = World(folder=folder)
+    done = world.run("evolve", world.config(**changes))
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "runs").exists()

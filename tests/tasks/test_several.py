@@ -1,0 +1,109 @@
+"""Several tasks as one: items side by side, each scored by its own task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.tasks import (
+    SeveralTasks,
+    TaskSpec,
+    build_tasks,
+    load_items,
+    load_splits,
+    make_splits,
+    single_tasks,
+    weights_of,
+)
+from kingyo.testing.tasks import TaskContract
+from kingyo.types import SPLITS, Item, LanguageModel, Split, Task
+
+
+class Parrot:
+    """Answers with the last word of the prompt, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        self.asked.append([prompt.split()[0] for prompt in prompts])
+        return [prompt.split()[-1] for prompt in prompts]
+
+    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        return [0.0 for _ in pairs]
+
+    def chat_prompt(self, message: str) -> str:
+        return message
+
+
+def write(folder: Path) -> dict[str, TaskSpec]:
+    """Two tasks of different sizes; three of their questions are the same in both."""
+    specs: dict[str, TaskSpec] = {}
+    for name, n in (("echo", 12), ("other", 30)):
+        rows = [{"prompt": f"{'same' if i < 3 else name} {i}", "answer": str(i)} for i in range(n)]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        specs[name] = TaskSpec.model_validate(
+            {"name": name, "data": f"{name}.jsonl", "grader": "exact", "weight": 1 if name == "echo" else 3}
+        )
+    return specs
+
+
+def test_items_know_their_task_and_have_names_of_their_own(tmp_path: Path) -> None:
+    specs = write(tmp_path)
+    loaded = load_splits(specs, tmp_path)
+    every = [item for items in loaded.splits.values() for item in items]
+    assert len({item.id for item in every}) == len(every) == 42
+    assert all(item.id.startswith(f"{item.task}/") for item in every)
+    assert [item.task for item in loaded.splits["fit"]] == ["echo"] * 6 + ["other"] * 15
+
+
+def test_a_single_task_is_as_it_always_was(tmp_path: Path) -> None:
+    spec = write(tmp_path)["echo"]
+    loaded = load_splits({"echo": spec}, tmp_path)
+    assert loaded.splits == make_splits(load_items(spec, tmp_path).items, spec.splits)
+    task = build_tasks({"echo": spec}, loaded.splits, tmp_path)
+    assert not isinstance(task, SeveralTasks)
+    assert single_tasks(task) == (task,)
+    assert weights_of(task) == {"": 1.0}
+
+
+def test_each_task_is_asked_once_and_scores_keep_the_order(tmp_path: Path) -> None:
+    specs = write(tmp_path)
+    splits = load_splits(specs, tmp_path).splits
+    task = build_tasks(specs, splits, tmp_path)
+    mixed = sorted(splits["fit"], key=lambda item: item.id[-3:])
+    model = Parrot()
+    scores = task.score(model, mixed)
+    assert [each.item for each in scores] == [item.id for item in mixed]
+    assert {each.score for each in scores} == {1.0}
+    assert sorted(len(asked) for asked in model.asked) == [6, 15]
+    assert weights_of(task) == {"echo": 1.0, "other": 3.0}
+
+
+def test_an_item_of_no_task_is_refused(tmp_path: Path) -> None:
+    specs = write(tmp_path)
+    task = build_tasks(specs, load_splits(specs, tmp_path).splits, tmp_path)
+    with pytest.raises(KingyoError, match="one of the tasks echo, other; received 'ecko'"):
+        task.score(Parrot(), [Item(id="x", prompt="x 1", answer="1", task="ecko")])
+
+
+class TestSeveralTasks(TaskContract):
+    @pytest.fixture(autouse=True)
+    def _world(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+        self.specs = write(tmp_path)
+
+    def make(self, splits: Mapping[Split, Sequence[Item]]) -> Task:
+        return build_tasks(self.specs, splits, self.folder)
+
+    def make_items(self, split: Split) -> Sequence[Item]:
+        found = load_splits(self.specs, self.folder).splits
+        assert set(found) == set(SPLITS)
+        return found[split]
+
+    def make_model(self) -> LanguageModel:
+        return Parrot()

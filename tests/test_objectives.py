@@ -1,0 +1,179 @@
+"""Several tasks and objectives in the loop: real strategies and store; scores follow from the genome."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kingyo.abilities import Responses
+from kingyo.errors import KingyoError
+from kingyo.evolve import MAIN, Aims, Journey, Limits, Search, read_front
+from kingyo.evolve.objectives import Judge
+from kingyo.methods import METHODS
+from kingyo.recipe import Recipe, Source
+from kingyo.screens import Screen, ScreenSettings
+from kingyo.screens.strata import interleaved, shares
+from kingyo.space.measures import closeness, require_closeness, size
+from kingyo.store import RunStore
+from kingyo.strategies import build
+from kingyo.types import SPLITS, Evaluation, Item, ItemScore, Split
+from tests.test_evolve import AXES, Plane, weights
+
+N = {"a": 12, "b": 4}
+ITEMS: dict[Split, tuple[Item, ...]] = {
+    split: tuple(
+        Item(id=f"{task}/{split}{i}", prompt="", answer="", task=task)
+        for task, n in N.items()
+        for i in range(n)
+    )
+    for split in SPLITS
+}
+AIMS = Aims(tasks={"a": 1.0, "b": 3.0}, names=("a", "b"))
+
+
+class Model:
+    """Task a is solved by the weight of the first source, b by that of the second, less both together."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self._stop_after = stop_after
+
+    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
+        if self._stop_after is not None and self.asked.total() >= self._stop_after:
+            raise KeyboardInterrupt
+        self.asked.update((recipe.hash, item) for item in items)
+        a, b = (float(source.parameters["weight"]) for source in recipe.sources)  # type: ignore[arg-type]
+        share = {"a": a - a * b / 2, "b": b - a * b / 2}
+        scores: list[ItemScore] = []
+        for item in ITEMS[split]:
+            place = [each for each in ITEMS[split] if each.task == item.task].index(item)
+            if item.id in set(items):
+                right = float(share[item.task] > (place + 0.5) / N[item.task])
+                scores.append(ItemScore(item=item.id, score=right, answer=""))
+        return Evaluation(scores=tuple(scores), build_seconds=0.001, score_seconds=0.01)
+
+
+def begun(folder: Path) -> RunStore:
+    store = RunStore.create(folder)
+    store.begin({"status": "running"}, ITEMS)
+    return store
+
+
+def journey(store: RunStore, model: Model, *, strategy: str = "nsga2", items: int | None = None) -> Journey:
+    main = Search(
+        name=MAIN,
+        space=Plane(),
+        strategy=build(strategy, AXES, 3, {"population": 6}),
+        limits=Limits(candidates=30),
+        screen=ScreenSettings(items=items),
+        aims=AIMS,
+        known={"a": (1.0, 0.0)},
+    )
+    return Journey(
+        store=store,
+        evaluate=model,
+        baselines={"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)},
+        searches=[main],
+        finalists=3,
+    )
+
+
+def told(store: RunStore) -> list[object]:
+    return [*store.outcomes(MAIN), store.winner(MAIN), [trial.asked for trial in store.trials(MAIN)]]
+
+
+@pytest.mark.parametrize("strategy", ["nsga2", "map-elites", "cycleqd", "ga"])
+@pytest.mark.parametrize("items", [None, 6])
+def test_outcomes_have_an_objective_per_task_and_a_weighted_mean(
+    tmp_path: Path, strategy: str, items: int | None
+) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), strategy=strategy, items=items).run()
+        outcomes = store.outcomes(MAIN)
+        scores = store.scores(MAIN, "fit")
+    assert len(outcomes) == 30
+    for each in outcomes:
+        assert each.is_partial == (items is not None)
+        assert each.value == pytest.approx((each.objectives[0] + 3 * each.objectives[1]) / 4)
+        if items is None:
+            mine = scores[each.trial]
+            means = [
+                sum(s for item, s in mine.items() if item.startswith(f"{task}/")) / n for task, n in N.items()
+            ]
+            assert each.objectives == pytest.approx(means)
+
+
+@pytest.mark.parametrize("items", [None, 6])
+def test_killed_anywhere_it_ends_the_same(tmp_path: Path, items: int | None) -> None:
+    whole = Model()
+    with begun(tmp_path / "whole") as store:
+        journey(store, whole, items=items).run()
+        wanted = told(store)
+    for stop_after in range(1, whole.asked.total(), 60):
+        folder = tmp_path / f"stopped-{stop_after}"
+        with begun(folder) as store, pytest.raises(KeyboardInterrupt):
+            journey(store, Model(stop_after), items=items).run()
+        with RunStore.open(folder) as store:
+            journey(store, Model(), items=items).run()
+            assert told(store) == wanted
+
+
+def test_finalists_are_points_of_the_front_and_the_knee_comes_first(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model()).run()
+        front = read_front(store, MAIN)
+        validated = {each.trial for each in store.summaries("validation") if each.search == MAIN}
+        winner = store.winner(MAIN)
+        beaten = [each.objectives for each in store.outcomes(MAIN)]
+    knee = front.knee
+    assert knee is not None and winner is not None
+    assert validated == {point.trial.id for point in front.spread(3)}
+    assert knee.trial.id in validated and winner.id in validated
+    for point in front.points:
+        assert not any(
+            other != point.objectives and all(x >= y for x, y in zip(other, point.objectives, strict=True))
+            for other in beaten
+        )
+
+
+def test_each_task_is_estimated_by_itself() -> None:
+    """Those who are good at a are bad at b: pooled, each would be average at both."""
+    judge = Judge(AIMS, ITEMS["fit"])
+    responses = Responses([item.id for item in ITEMS["fit"]])
+    for n in range(8):
+        good = "a" if n % 2 else "b"
+        items = [item for item in ITEMS["fit"] if item.id[-1] in "0123"]
+        responses.add(n, {item.id: float(item.task == good) for item in items})
+    a, b = judge.expected(responses, [1])[0]
+    assert a > 0.85
+    assert b == 0.0
+
+
+def test_a_screen_gives_each_task_its_share_in_every_stretch() -> None:
+    assert shares([12, 4], 8) == [6, 2]
+    assert shares([100, 1, 1], 3) == [1, 1, 1]
+    assert shares([30, 1], 4) == [3, 1]
+    assert shares([3, 3], 6) == [3, 3]
+    assert interleaved([[0, 1, 2, 3], [9, 8]]) == [0, 9, 1, 2, 8, 3]
+    responses = Responses([item.id for item in ITEMS["fit"]])
+    screen = Screen(ScreenSettings(items=8), 0, Judge(AIMS, ITEMS["fit"]).strata)
+    for number in range(20):
+        order = screen.rounds(responses, [0], number).order
+        assert sum(column >= 12 for column in order[:4]) == sum(column >= 12 for column in order[4:]) == 1
+
+
+def test_closeness_and_size_are_read_off_the_recipe() -> None:
+    sources = tuple(Source(model=m, parameters={"weight": w}) for m, w in (("a", 0.5), ("b", -1.0)))
+    recipe = Recipe(
+        merge_method="task_arithmetic", base_model="base", sources=sources, parameters={"lambda": 2.0}
+    )
+    assert closeness(recipe) == pytest.approx(1 / (1 + 2 * 1.5))
+    assert size(recipe, 4) == 0.5
+    require_closeness(METHODS.get("task_arithmetic"), {})
+    require_closeness(METHODS.get("ties"), {"normalize": False})
+    for name in ("ties", "linear", "slerp"):
+        with pytest.raises(KingyoError, match="closeness"):
+            require_closeness(METHODS.get(name), {})
