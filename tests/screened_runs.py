@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kingyo.evolve import BASELINES, MAIN, Event, Journey, Limits, Search, silent
 from kingyo.recipe import Recipe, Source
+from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import build
@@ -150,7 +151,7 @@ def journey(
     )
     return Journey(
         store=store,
-        evaluate=model,
+        runner=LocalRunner(model),
         baselines=BASELINE_RECIPES,
         searches=[main, control],
         finalists=3,

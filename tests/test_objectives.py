@@ -14,6 +14,7 @@ from kingyo.evolve import MAIN, Aims, Journey, Limits, Search, read_front
 from kingyo.evolve.objectives import Judge
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
+from kingyo.runners import LocalRunner
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.screens.strata import interleaved, shares
 from kingyo.space.measures import closeness, require_closeness, size
@@ -74,7 +75,7 @@ def journey(store: RunStore, model: Model, *, strategy: str = "nsga2", items: in
     )
     return Journey(
         store=store,
-        evaluate=model,
+        runner=LocalRunner(model),
         baselines={"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)},
         searches=[main],
         finalists=3,
