@@ -92,7 +92,7 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"merge": {"groups": "blocks"}}, "Did you mean 'block'?"),
         ({"merge": {"groups": "layers:0"}}, "layers:"),
         ({"search": {"strategy": "cmaes"}}, "Did you mean 'cma-es'?"),
-        ({"search": {"settings": {"popluation": 5}}}, "Did you mean 'population'?"),
+        ({"search": {"strategy": "cma-es", "settings": {"popluation": 5}}}, "Did you mean 'population'?"),
         ({"search": {"preset": "sakana"}}, "Did you mean 'sakana-ps'?"),
         (
             {"search": {"preset": "sakana-ps"}},

@@ -44,8 +44,8 @@ class CoarseToFine:
         """Options of coarse to fine."""
 
         strategy: str = field(default="item-gp", metadata={"doc": "what searches in each stage"})
-        settings: dict[str, object] = field(
-            default_factory=dict[str, object], metadata={"doc": "options of that strategy"}
+        settings: dict[str, object] | None = field(
+            default=None, metadata={"doc": "options of that strategy; default: its own"}
         )
         per_gene: float = field(
             default=8.0, metadata={"doc": "trials of a stage, for each gene that it has; the last has no end"}
@@ -109,7 +109,7 @@ class CoarseToFine:
         self._first = self._history.count
         self._asked: dict[int, Trial] = {}
         self._inner: Strategy = build(
-            self._settings.strategy, self._stage.axes, self._seed + self._level, self._settings.settings
+            self._settings.strategy, self._stage.axes, self._seed + self._level, self._settings.settings or {}
         )
         if self._level:
             self._inner_learns(self._best_and_latest())
