@@ -87,7 +87,7 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ),
         (
             {"merge": {"choose_sources": True}, "search": {"strategy": "cma-es"}},
-            "a float axis, the only kind that CMA-ES can search",
+            "a float axis, the only kind that this CMA-ES can search",
         ),
         ({"merge": {"groups": "blocks"}}, "Did you mean 'block'?"),
         ({"merge": {"groups": "layers:0"}}, "layers:"),
