@@ -29,6 +29,7 @@ def facts(run: Path) -> list[list[tuple[object, ...]]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["processes", pytest.param("ray", marks=needs_ray)])
 def test_a_run_killed_on_two_workers_ends_as_on_one(finished: World, world: World, runner: str) -> None:
     config = world.config(runner=runner, workers=2)
@@ -53,6 +54,7 @@ def test_a_runner_that_cannot_is_refused(world: World, changes: dict[str, object
     assert not (world.folder / "runs").exists()
 
 
+@pytest.mark.slow
 def test_an_asynchronous_run_that_was_killed_goes_on(world: World) -> None:
     config = world.config(
         runner="processes",
