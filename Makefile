@@ -60,6 +60,7 @@ lint: $(DEV_STAMP) ## check format, lint and types
 bench: $(DEV_STAMP) ## run the benchmarks
 	$(BIN)/python benchmarks/candidate.py
 	$(BIN)/python benchmarks/merge.py
+	$(BIN)/python benchmarks/knapsack.py
 
 zoo: $(USER_STAMP) ## rebuild the zoo (about half an hour)
 	$(BIN)/python zoo/build.py --out zoo

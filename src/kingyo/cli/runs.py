@@ -75,6 +75,13 @@ def evolve(
         if seed is not None:
             loaded = loaded.model_copy(update={"seed": seed})
         folder = run or Path("runs") / loaded.name
+        if dry_run and seeds is not None:
+            raise KingyoError(
+                "--seeds",
+                expected="no --dry-run beside it: that looks at one run",
+                received="both",
+                remedy="Leave --seeds out; each seed takes what the dry run says.",
+            )
         if dry_run:
             _look(loaded, config.parent, as_json)
         else:

@@ -23,7 +23,7 @@ from kingyo.errors import KingyoError
 from kingyo.screens.racing import survivors
 from kingyo.screens.strata import interleaved, shares
 
-RECENT = 200  # trials that difficulties are estimated from, beside the known ones and the generation
+RECENT = 200  # of the latest trials (at first also known models), from which difficulties are estimated
 ABLE = 0.25  # of them, the share that says how able candidates are now
 FLOOR = 0.02  # added to each item's information: none is never asked
 

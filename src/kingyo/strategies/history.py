@@ -23,6 +23,7 @@ class Told:
         score: what a search for one objective maximises; None for a failure.
         objectives: one number per objective; the score alone where there is one, none for a failure.
         items: the score on each item that was scored, by the item's name, sorted by it.
+        is_partial: only some of the items were scored, so score and objectives are estimates.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Told:
     score: float | None
     objectives: tuple[float, ...] = ()
     items: Mapping[str, float] = field(default_factory=dict[str, float])
+    is_partial: bool = False
 
     @staticmethod
     def of(outcome: Outcome) -> Told:
@@ -41,6 +43,7 @@ class Told:
             score=score,
             objectives=outcome.objectives or (() if score is None else (score,)),
             items={each.item: each.score for each in sorted(outcome.scores, key=lambda each: each.item)},
+            is_partial=outcome.is_partial,
         )
 
 

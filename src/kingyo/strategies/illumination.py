@@ -71,7 +71,6 @@ class Illumination(ABC):
         self._rng = Random(seed)
         self._history = History()
         self._seen: set[Genome] = set()
-        self._estimates: set[int] = set()
         self._known: tuple[Elite, ...] = ()
         self._objectives: int | None = None
         self._archives: tuple[Archive, ...] = ()
@@ -103,7 +102,6 @@ class Illumination(ABC):
             objectives = count if objectives is None else objectives
             _check_same(number, count, objectives)
         self._history.tell(outcomes)
-        self._estimates |= {outcome.trial.number for outcome in outcomes if outcome.is_partial}
         if objectives is not None and self._objectives is None:
             self._objectives = objectives
             self._begin(objectives)
@@ -184,12 +182,9 @@ class Illumination(ABC):
                 self._offer(elite)
 
     def _take_in(self) -> None:
-        while fresh := self._history.take(1):
-            told = fresh[0]
-            partial = told.number in self._estimates
-            self._estimates.discard(told.number)
+        for told in self._history.take_all():
             if told.score is not None:
-                self._offer(_elite(told, is_estimate=partial))
+                self._offer(_elite(told, is_estimate=told.is_partial))
 
     def _propose(self) -> Trial:
         child = self._child() if self._history.count >= self._initial() else None

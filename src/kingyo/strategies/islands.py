@@ -111,8 +111,8 @@ class Islands:
     def _take_in(self) -> None:
         """Sort what was told into islands. Here and not in ``tell``: its order must not matter."""
         fresh: dict[int, list[Told]] = {}
-        while told := self._history.take(1):
-            fresh.setdefault(id(self._homes[told[0].number]), []).extend(told)
+        for told in self._history.take_all():
+            fresh.setdefault(id(self._homes[told.number]), []).append(told)
         for island in self._islands:
             island.take_in(fresh.get(id(island), []))
 

@@ -131,8 +131,8 @@ class M2N2:
         check_count(n)
         if n == 0:
             return []
-        while fresh := self._history.take(1):
-            self._enter(fresh[0])
+        for told in self._history.take_all():
+            self._enter(told)
         return [self._propose() for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:

@@ -101,9 +101,7 @@ class OptunaSearch:
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: at random at the beginning, then by the sampler."""
         check_count(n)
-        fresh: list[Told] = []
-        while taken := self._history.take(1):
-            fresh += taken
+        fresh = self._history.take_all()
         for told in fresh:
             self._pending.pop(told.number, None)
         self._told = self._memory.keep([*self._told, *fresh])
