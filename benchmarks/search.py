@@ -6,7 +6,7 @@
 Each search is run on splits drawn by its seed; what it would answer is scored on the 700 test items at some
 numbers of item evaluations, which costs it nothing and tells it nothing. kingyo's baselines (parents and the
 uniform merge, which it learns from) count as spent. Results that are in the file are not run again.
-It needs `pip install cma pymoo optuna scipy`.
+It needs `pip install '.[bench,bayes]'` in a clone.
 """
 
 from __future__ import annotations
