@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kingyo.evolve.measure import Measured, Request
-from kingyo.evolve.search import Past, SearchRun, check_asked, check_replay
+from kingyo.evolve.search import Past, SearchRun
+from kingyo.evolve.strategist import Asked, Step
 from kingyo.evolve.words import Limits
 from kingyo.store import StoredTrial
 
@@ -27,12 +28,12 @@ class AsynchronousRun(SearchRun):
     """Runs one search of a journey without generations, or the rest of it."""
 
     def _search(self, past: Past, limits: Limits, most: int) -> None:
-        opened = self._repeat(past)
+        opened = self._in_flight(past)
         for each in list(opened.values()):
             self._begin_trial(each, opened)
         while True:
             while len(opened) < self._measurer.n_workers:
-                new = self._ask(limits, most, len(opened))
+                new = self._ask_one(limits, most, len(opened))
                 if new is None:
                     break
                 opened[new.trial.id] = new
@@ -42,41 +43,30 @@ class AsynchronousRun(SearchRun):
             for trial, measured in self._measurer.finish():
                 self._end_trial(opened.pop(trial.id), measured)
 
-    def _repeat(self, past: Past) -> dict[int, _Open]:
+    def _in_flight(self, past: Past) -> dict[int, _Open]:
         """Ask and tell as it was done in earlier sessions; return what was in flight when they ended."""
         trials = {each.id: each for each in self._store.trials(self.search.name)}
         told = [trials[each] for each in past.outcomes]
         opened: dict[int, _Open] = {}
+        steps: list[Step] = []
         n_told = 0
         for trial in trials.values():
-            for each in told[n_told : trial.told]:
-                self._tell_again(each, past)
+            steps += [self._told_again([each], past) for each in told[n_told : trial.told]]
             n_told = trial.told
-            asked = self.search.strategy.ask(1)
-            check_asked(self.search, asked, 1, trial.asked.number)
-            check_replay(self.search.name, asked, [trial])
+            steps.append(Asked(trials=[trial]))
             if trial.id not in past.outcomes:
                 opened[trial.id] = self._opened(trial)
-        for each in told[n_told:]:
-            self._tell_again(each, past)
+        steps += [self._told_again([each], past) for each in told[n_told:]]
+        self._strategist.catch_up(steps)
         return opened
 
-    def _tell_again(self, trial: StoredTrial, past: Past) -> None:
-        before = self._spent.items
-        outcomes = self._replayed([trial], past)
-        self._note_idle(before)
-        self.search.strategy.tell(outcomes)
-
-    def _ask(self, limits: Limits, most: int, n_open: int) -> _Open | None:
+    def _ask_one(self, limits: Limits, most: int, n_open: int) -> _Open | None:
         """One more trial, unless what is in flight may use up the budget, or there is none."""
         if self._spent.room(limits, n_open + 1, most) <= n_open:
             return None
-        asked = self.search.strategy.ask(1)
-        if not asked:
-            return None
-        check_asked(self.search, asked, 1, self._spent.trials + n_open)
-        (trial,) = self._log(asked[0].number, asked)
-        return self._opened(trial)
+        number = self._spent.trials + n_open
+        trials = self._asked(number, 1, number)
+        return self._opened(trials[0]) if trials else None
 
     def _opened(self, trial: StoredTrial) -> _Open:
         """Choose its items, by what is known when it is asked for."""
@@ -98,4 +88,4 @@ class AsynchronousRun(SearchRun):
         self._count(*self._store.costs(self.search.name, "fit", trial.batch)[trial.id])
         self._note_idle(before)
         self._tell_told(outcomes)
-        self.search.strategy.tell(outcomes)
+        self._strategist.tell(outcomes)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kingyo.abilities import Responses
-from kingyo.errors import KingyoError
 from kingyo.evolve.measure import Measured, Measurer, Request
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.spent import Spent, total
+from kingyo.evolve.strategist import Asked, Step, Strategist, Told
 from kingyo.evolve.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
 from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
-from kingyo.types import AppraisingStrategy, Axis, Evaluation, InformedStrategy, ItemScore, Outcome, Trial
+from kingyo.types import AppraisingStrategy, Evaluation, InformedStrategy, ItemScore, Outcome, Trial
 
 MOST_RANKED = 200  # trials that are compared jointly
 
@@ -43,6 +42,7 @@ class SearchRun:
         self._screen = Screen(search.screen, search.seed, self._judge.strata)
         self._responses = Responses(self._items)
         self._spent = Spent()
+        self._strategist = Strategist(search, store)
         self._ended = 0
         self._total: int | None = None
 
@@ -61,23 +61,43 @@ class SearchRun:
 
     def _search(self, past: Past, limits: Limits, most: int) -> None:
         """Generation by generation."""
-        search = self.search
-        logged = _by_batch(self._store.trials(search.name))
-        batch = 0
-        while True:
-            stored = logged.get(batch)
-            n = len(stored) if stored else self._spent.room(limits, search.strategy.batch, most)
-            asked = search.strategy.ask(n) if n > 0 else []
-            if not asked:
-                return
-            check_asked(search, asked, n, self._spent.trials)
-            trials = stored or self._log(batch, asked)
-            check_replay(search.name, asked, trials)
+        batch, trials = self._resume(past)
+        while trials := trials or self._ask(batch, limits, most):
             before = self._spent.items
-            outcomes = self._replayed(trials, past) or self._measured(trials, batch)
+            outcomes = self._measured(trials, batch)
             self._note_idle(before)
-            search.strategy.tell(outcomes)
-            batch += 1
+            self._strategist.tell(outcomes)
+            batch, trials = batch + 1, []
+
+    def _resume(self, past: Past) -> tuple[int, list[StoredTrial]]:
+        """Go to where earlier sessions ended; return the generation that comes next, if it was begun."""
+        steps: list[Step] = []
+        begun: list[StoredTrial] = []
+        logged = _by_batch(self._store.trials(self.search.name))
+        for trials in logged.values():
+            steps.append(Asked(trials=trials))
+            if any(trial.id not in past.outcomes for trial in trials):
+                begun = trials
+            else:
+                steps.append(self._told_again(trials, past))
+        self._strategist.catch_up(steps)
+        return len(logged) - bool(begun), begun
+
+    def _ask(self, batch: int, limits: Limits, most: int) -> list[StoredTrial]:
+        """A new generation; nothing when the budget is spent, or there is no more to try."""
+        n = self._spent.room(limits, self.search.strategy.batch, most)
+        return self._asked(batch, n, self._spent.trials) if n > 0 else []
+
+    def _asked(self, batch: int, n: int, first: int) -> list[StoredTrial]:
+        """Ask for new trials and log them, with a note of the strategy that asked where one is due."""
+        note = self._strategist.note()
+        asked = self._strategist.ask(n, first)
+        if not asked:
+            return []
+        new = [new_trial(trial, self.search.space.decode(trial.genome)) for trial in asked]
+        trials = self._store.add_trials(self.search.name, batch, new, self._strategist.n_told, note)
+        self._strategist.logged(trials)
+        return trials
 
     def ranked(self) -> list[tuple[StoredTrial, float]]:
         """The trials of different recipes with what they are believed to score on fit, the best first.
@@ -139,14 +159,9 @@ class SearchRun:
             for (trial, each), line in zip(known.values(), stored, strict=True)
         ]
 
-    def _log(self, batch: int, asked: Sequence[Trial]) -> list[StoredTrial]:
-        new = [new_trial(trial, self.search.space.decode(trial.genome)) for trial in asked]
-        return self._store.add_trials(self.search.name, batch, new)
-
-    def _replayed(self, trials: Sequence[StoredTrial], past: Past) -> list[Outcome]:
-        """The outcomes of a generation that was told before; nothing when it was not."""
-        if not all(trial.id in past.outcomes for trial in trials):
-            return []
+    def _told_again(self, trials: Sequence[StoredTrial], past: Past) -> Told:
+        """Count and remember trials that were told in an earlier session; return what was told."""
+        before = self._spent.items
         outcomes: list[Outcome] = []
         for trial in trials:
             stored, row = past.outcomes[trial.id], past.scores.get(trial.id, {})
@@ -157,8 +172,9 @@ class SearchRun:
             evaluation = Evaluation(scores=scores, failure=stored.failure)
             self._tell_ended(trial, Measured(evaluation=evaluation, replayed=True))
             outcomes.append(self._outcome(trial, scores, stored))
+        self._note_idle(before)
         self._tell_told(outcomes)
-        return outcomes
+        return Told(outcomes=outcomes)
 
     def _measured(self, trials: Sequence[StoredTrial], batch: int) -> list[Outcome]:
         """Score a generation, round by round, and log what the strategy is told of it."""
@@ -286,47 +302,3 @@ def _by_batch(trials: Sequence[StoredTrial]) -> dict[int, list[StoredTrial]]:
     for trial in trials:
         batches.setdefault(trial.batch, []).append(trial)
     return batches
-
-
-def check_asked(search: Search, asked: Sequence[Trial], most: int, first: int) -> None:
-    """A strategy of the user's own may propose anything; nothing but points of the space is measured."""
-    if len(asked) > most:
-        raise _impossible(search, asked[most], f"at most {most} trials", str(len(asked)))
-    for number, trial in enumerate(asked, first):
-        if trial.number != number:
-            raise _impossible(
-                search, trial, f"the number {number}, one more than the last", str(trial.number)
-            )
-        axes = search.space.axes
-        if len(trial.genome) != len(axes):
-            raise _impossible(search, trial, f"{len(axes)} genes", str(len(trial.genome)))
-        for axis, gene in zip(axes, trial.genome, strict=True):
-            if not _fits(axis, gene):
-                whole = "a number" if axis.kind == "float" else "a whole number"
-                wanted = f"{whole} from {axis.low:g} to {axis.high:g} on axis {axis.name}"
-                raise _impossible(search, trial, wanted, repr(gene))
-
-
-def _fits(axis: Axis, gene: float) -> bool:
-    inside = math.isfinite(gene) and axis.low <= gene <= axis.high
-    return inside and (axis.kind == "float" or float(gene).is_integer())
-
-
-def _impossible(search: Search, trial: Trial, expected: str, received: str) -> KingyoError:
-    return KingyoError(
-        f"search '{search.name}': trial {trial.number} of {type(search.strategy).__name__}",
-        expected=expected,
-        received=received,
-        remedy="Mend the strategy; kingyo.testing.strategies holds its contract. What was scored is stored.",
-    )
-
-
-def check_replay(search: str, asked: Sequence[Trial], stored: Sequence[StoredTrial]) -> None:
-    """The law of resuming: a fresh strategy, told the stored outcomes, asks for the stored trials."""
-    if list(asked) != [each.asked for each in stored]:
-        raise KingyoError(
-            f"search '{search}'",
-            expected=f"the strategy to ask for the stored batch {stored[0].batch} again",
-            received="other genomes",
-            remedy="Resume with the versions of kingyo and its libraries that began the run.",
-        )

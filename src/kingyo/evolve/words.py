@@ -52,6 +52,8 @@ class Search:
         aims: what is maximised: the tasks with their weights, and the objectives.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
         is_asynchronous: candidates are asked for and told one by one; the screen's rule is none then.
+        note_after: seconds of its strategy's time after which the state is noted, so that a resume need not
+            repeat them; only the speed of a resume depends on it.
         description: what it was made of, for the store.
     """
 
@@ -65,6 +67,7 @@ class Search:
     aims: Aims = field(default_factory=Aims)
     known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
     is_asynchronous: bool = False
+    note_after: float = 1.0
     description: Mapping[str, object] = field(default_factory=dict[str, object])
 
 

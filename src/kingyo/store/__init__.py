@@ -36,10 +36,18 @@ from kingyo.store.database import (
     unusable,
 )
 from kingyo.store.evaluations import EvaluationLog
-from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial
+from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial, StrategyState
 from kingyo.types import SPLITS, Genome, Item, Split, Trial
 
-__all__ = ["DATABASE", "EvaluationRow", "NewTrial", "RunStore", "StoredOutcome", "StoredTrial"]
+__all__ = [
+    "DATABASE",
+    "EvaluationRow",
+    "NewTrial",
+    "RunStore",
+    "StoredOutcome",
+    "StoredTrial",
+    "StrategyState",
+]
 
 
 class RunStore(EvaluationLog):
@@ -213,21 +221,49 @@ class RunStore(EvaluationLog):
         row = self._db.execute("SELECT winner FROM searches WHERE name = ?", (search,)).fetchone()
         return None if row is None or row[0] is None else self.trial(row[0])
 
-    def add_trials(self, search: str, batch: int, trials: Iterable[NewTrial]) -> list[StoredTrial]:
-        """Log one ask: all its trials in one transaction."""
+    def add_trials(
+        self,
+        search: str,
+        batch: int,
+        trials: Iterable[NewTrial],
+        told: int = 0,
+        state: StrategyState | None = None,
+    ) -> list[StoredTrial]:
+        """Log one ask: all its trials in one transaction, and the state before it where there is one.
+
+        So each state that is stored is followed by the trials that it must ask for.
+
+        Args:
+            search: whose strategy asked.
+            batch: number of the ask.
+            trials: what it asked for.
+            told: how many outcomes it had been told by then.
+            state: what it said of itself before.
+        """
         now = time.time()
         with self._db:
-            told = self._db.execute(
-                "SELECT COUNT(*) FROM outcomes o JOIN trials t ON t.id = o.trial WHERE t.search = ?",
-                (search,),
-            ).fetchone()[0]
             self._db.executemany(
                 "INSERT INTO trials (search, number, batch, name, genome, parents, recipe, recipe_hash,"
                 " asked_at, told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(search, new.asked.number, batch, *_values(new), now, told) for new in trials],
             )
+            if state is not None:
+                first = "(SELECT MIN(id) FROM trials WHERE search = ?1 AND batch = ?2)"
+                self._db.execute(
+                    f"INSERT OR REPLACE INTO states VALUES (?1, {first}, ?3, ?4, ?5)",
+                    (search, batch, state.version, state.log, json.dumps(state.content)),
+                )
         rows = self._db.execute(f"{_TRIAL} WHERE search = ? AND batch = ? ORDER BY id", (search, batch))
         return [_trial(row) for row in rows]
+
+    def state(self, search: str) -> tuple[int, StrategyState] | None:
+        """Return the latest state of a search's strategy, with the first trial (its id) asked for then."""
+        row = self._db.execute(
+            "SELECT trial, content, version, log FROM states WHERE search = ?", (search,)
+        ).fetchone()
+        if row is None:
+            return None
+        return row[0], StrategyState(content=json.loads(row[1]), version=row[2], log=row[3])
 
     def trials(self, search: str | None = None) -> list[StoredTrial]:
         """Return the trials of one search, or of all, in the order of asking."""

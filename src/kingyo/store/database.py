@@ -77,6 +77,12 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE trials ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
     """,
+    # 4: the latest state of each search's strategy, as it was before it asked for a trial.
+    """
+    CREATE TABLE states (
+        search TEXT PRIMARY KEY REFERENCES searches (name), trial INTEGER NOT NULL REFERENCES trials (id),
+        version TEXT NOT NULL, log TEXT NOT NULL, content TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 

@@ -12,13 +12,23 @@ one. (Multiresolution search; for merges: Akiba et al. 2024 found one weight per
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from kingyo.strategies import STRATEGIES, build
 from kingyo.strategies.checks import check_search, require
 from kingyo.strategies.history import History, check_count
-from kingyo.types import AppraisingStrategy, Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
+from kingyo.types import (
+    AppraisingStrategy,
+    Axis,
+    Genome,
+    InformedStrategy,
+    Outcome,
+    Resumable,
+    Strategy,
+    Trial,
+)
 
 MOST_KNOWN = 200  # outcomes that a stage begins with: the best half and the latest
 
@@ -62,8 +72,7 @@ class CoarseToFine:
         self._stages = stages(self._axes)
         self._known: list[Outcome] = []
         self._told: dict[int, Outcome] = {}
-        self._level = -1
-        self._begin_stage()
+        self._begin(0, 0)
 
     @property
     def batch(self) -> int:
@@ -79,7 +88,8 @@ class CoarseToFine:
         """Propose n trials of the stage, or of the next one when it has had its share."""
         check_count(n)
         if n and self._history.count - self._first >= self._share() and self._level + 1 < len(self._stages):
-            self._begin_stage()
+            self._begin(self._level + 1, self._history.count)
+            self._inner_learns_of(self._best_and_latest())
         trials = self._inner.ask(n)
         return [self._outer(trial) for trial in trials]
 
@@ -87,8 +97,28 @@ class CoarseToFine:
         """Learn how trials ended; of earlier stages too, for the next one."""
         self._history.tell(outcomes)
         self._told |= {each.trial.number: _without_answers(each) for each in outcomes}
-        mine = [each for each in outcomes if each.trial.number >= self._first]
-        self._inner.tell([replace(each, trial=self._asked[each.trial.number]) for each in mine])
+        self._inner.tell(self._mine(outcomes))
+
+    def state(self) -> Mapping[str, object] | None:
+        """Return which stage it is, what that one began with, and the state of its strategy."""
+        inner = self._inner.state() if isinstance(self._inner, Resumable) else None
+        if inner is None:
+            return None
+        return {"level": self._level, "first": self._first, "learned": self._learned, "inner": inner}
+
+    def restore(
+        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Begin the same stage with the same outcomes, and let its strategy go on in it."""
+        self._history.restore(trials, outcomes, ())
+        self._told = {each.trial.number: _without_answers(each) for each in outcomes}
+        if state["level"]:
+            self._begin(cast("int", state["level"]), cast("int", state["first"]))
+            self._inner_learns_of(cast("list[int]", state["learned"]))
+        self._asked = {each.number: self._inward(each) for each in trials[self._first :]}
+        assert isinstance(self._inner, Resumable), "only such a one has a state"
+        inner = cast("Mapping[str, object]", state["inner"])
+        self._inner.restore(inner, list(self._asked.values()), self._mine(outcomes))
 
     def appraise(self, genomes: Sequence[Genome]) -> list[float]:
         """What the strategy of the stage expects of genomes; those of a finer stage by their mean genes."""
@@ -103,16 +133,20 @@ class CoarseToFine:
     def _share(self) -> float:
         return math.ceil(self._settings.per_gene * len(self._stage.axes))
 
-    def _begin_stage(self) -> None:
-        self._level += 1
-        self._stage = self._stages[self._level]
-        self._first = self._history.count
+    def _begin(self, level: int, first: int) -> None:
+        self._level = level
+        self._stage = self._stages[level]
+        self._first = first
         self._asked: dict[int, Trial] = {}
+        self._learned: list[int] = []
         self._inner: Strategy = build(
-            self._settings.strategy, self._stage.axes, self._seed + self._level, self._settings.settings or {}
+            self._settings.strategy, self._stage.axes, self._seed + level, self._settings.settings or {}
         )
-        if self._level:
-            self._inner_learns(self._best_and_latest())
+
+    def _inner_learns_of(self, numbers: Sequence[int]) -> None:
+        """Let the strategy of the stage know what was known before all, and how these trials ended."""
+        self._learned = list(numbers)
+        self._inner_learns([*self._known, *(self._told[number] for number in numbers)])
 
     def _inner_learns(self, outcomes: Sequence[Outcome]) -> None:
         inside = [each for each in outcomes if self._stage.holds(each.trial.genome)]
@@ -127,17 +161,28 @@ class CoarseToFine:
                 ]
             )
 
-    def _best_and_latest(self) -> list[Outcome]:
+    def _best_and_latest(self) -> list[int]:
         told = [self._told[number] for number in sorted(self._told)]
         ranked = sorted(told, key=lambda each: (-(each.score or 0.0), each.trial.number))
-        kept = {each.trial.number for each in [*ranked[: MOST_KNOWN // 2], *told[-MOST_KNOWN // 2 :]]}
-        return [*self._known, *(each for each in told if each.trial.number in kept)]
+        return sorted({each.trial.number for each in [*ranked[: MOST_KNOWN // 2], *told[-MOST_KNOWN // 2 :]]})
+
+    def _mine(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Those of the stage, as its strategy knows them."""
+        mine = [each for each in outcomes if each.trial.number >= self._first]
+        return [replace(each, trial=self._asked[each.trial.number]) for each in mine]
 
     def _outer(self, inner: Trial) -> Trial:
         parents = tuple(self._first + parent for parent in inner.parents)
         trial = self._history.ask(self._stage.fine(inner.genome), parents)
         self._asked[trial.number] = inner
         return trial
+
+    def _inward(self, trial: Trial) -> Trial:
+        """What ``_outer`` made a trial of."""
+        parents = tuple(parent - self._first for parent in trial.parents)
+        return Trial(
+            number=trial.number - self._first, genome=self._stage.tied(trial.genome), parents=parents
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +206,10 @@ class Stage:
             for index in group:
                 found[index] = gene
         return tuple(found)
+
+    def tied(self, genome: Genome) -> Genome:
+        """Take the gene of each group, of a genome that ``fine`` made."""
+        return tuple(genome[group[0]] for group in self.groups)
 
     def coarse(self, genome: Genome) -> Genome:
         """Take the mean gene of each group."""

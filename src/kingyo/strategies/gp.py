@@ -9,7 +9,7 @@ Model and maximiser are optuna's ``GPSampler``, which needs scipy and torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,16 @@ class GaussianProcess:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Learn how trials ended."""
         self._search.tell(outcomes)
+
+    def state(self) -> Mapping[str, object]:
+        """Return which trials are remembered."""
+        return self._search.state()
+
+    def restore(
+        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Remember the same trials."""
+        self._search.restore(state, trials, outcomes)
 
 
 def _sampler(seed: int) -> BaseSampler:

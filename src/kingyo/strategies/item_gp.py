@@ -11,14 +11,15 @@ point is one that its neighbourhood vouches for, not the luckiest of many.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.abilities import sigmoid
-from kingyo.abilities.field import Field, Observed, first_prior, fit_field
+from kingyo.abilities.field import Field, Observed, Prior, first_prior, fit_field
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.box import Box
 from kingyo.strategies.checks import check_search, require
@@ -73,6 +74,7 @@ class ItemGp:
         self._known: list[Told] = []
         self._columns: dict[str, int] = {}
         self._posterior: Field | None = None
+        self._fit: _Fit | None = None
         self._shaped = 0
         self._scale = (0.0, 1.0)
         rng = np.random.default_rng(seed)
@@ -86,14 +88,14 @@ class ItemGp:
 
     def learn(self, known: Sequence[Outcome]) -> None:
         """Begin with points that were measured before."""
-        self._take(sorted(map(Told.of, known), key=lambda told: -told.number))
+        self._add(sorted(map(Told.of, known), key=lambda told: -told.number))
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: spread over the space at first, then by what the process says."""
         check_count(n)
         if n == 0:
             return []
-        self._take(self._history.take_all())
+        self._catch_up()
         count = self._history.count
         rng = np.random.default_rng([self._seed, count])
         fresh = self._spread[: self._settings.initial][count : count + n]
@@ -106,7 +108,7 @@ class ItemGp:
 
     def appraise(self, genomes: Sequence[Genome]) -> list[float]:
         """Return the mean score over all items that the process expects of each genome."""
-        self._take(self._history.take_all())
+        self._catch_up()
         if self._posterior is None or not genomes:
             return [0.0 for _ in genomes]
         ability = self._posterior.predict(self._box.features(self._box.points(genomes)))
@@ -114,13 +116,48 @@ class ItemGp:
         low, high = self._scale
         return [float(low + (high - low) * each) for each in chance.mean(axis=1)]
 
-    def _take(self, told: Sequence[Told]) -> None:
+    def state(self) -> Mapping[str, object]:
+        """Return which points are known, and from where the last fit began: it is done again."""
+        return {
+            "fresh": self._history.fresh,
+            "known": [told.number for told in self._known],
+            "items": list(self._columns),
+            "shaped": self._shaped,
+            "fit": None if self._fit is None else self._fit.to_dict(),
+        }
+
+    def restore(
+        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Know the same points, and fit the process to them once more."""
+        told = self._history.restore(trials, outcomes, cast("list[int]", state["fresh"]))
+        told |= {each.number: each for each in self._known}
+        self._known = [told[number] for number in cast("list[int]", state["known"])]
+        self._columns = {item: column for column, item in enumerate(cast("list[str]", state["items"]))}
+        self._shaped = cast("int", state["shaped"])
+        self._fit = _Fit.from_dict(cast("Mapping[str, object]", state["fit"])) if state["fit"] else None
+        if self._fit is not None:
+            self._posterior = self._fitted(self._fit)
+
+    def _add(self, told: Sequence[Told]) -> None:
         for each in told:
             for item in each.items:
                 self._columns.setdefault(item, len(self._columns))
-        if told:
-            self._known += told
-            self._posterior = self._fitted()
+        self._known += told
+
+    def _catch_up(self) -> None:
+        """Take in what was told, and fit the process to it; its shape only when enough is new."""
+        fresh = self._history.take_all()
+        self._add(fresh)
+        is_fitted = self._posterior is not None or not self._known
+        if is_fitted and not fresh:
+            return
+        self._forget()
+        count = self._history.count + 1
+        again = count >= REFITS * self._shaped
+        self._fit = _Fit(prior=self._prior(), learn_shape=again)
+        self._posterior = self._fitted(self._fit)
+        self._shaped = count if again else self._shaped
 
     def _proposals(self, n: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
         posterior = self._posterior
@@ -155,21 +192,17 @@ class ItemGp:
             parts.append(self._box.near(around, step, CHANGED, rng))
         return np.concatenate([best[None, :], *parts])
 
-    def _fitted(self) -> Field:
-        """Fit the process to what is known; its shape only when there is enough that is new."""
-        self._forget()
-        observed = self._observed()
-        n_items = observed.scores.shape[1]
-        prior = self._prior if self._shaped else first_prior(observed.points.shape[1], n_items)
-        if len(prior.difficulty) < n_items:
-            new = np.zeros(n_items - len(prior.difficulty))
-            prior = replace(prior, difficulty=np.concatenate([prior.difficulty, new]))
-        count = self._history.count + 1
-        again = count >= REFITS * self._shaped
-        posterior = fit_field(observed, prior, learn_shape=again)
-        self._prior = posterior.prior
-        self._shaped = count if again else self._shaped
-        return posterior
+    def _prior(self) -> Prior:
+        """What the last fit found, to begin the next one; items that are new are of middling difficulty."""
+        n_items = len(self._columns)
+        if self._posterior is None:
+            return first_prior(self._box.features(self._spread[:1]).shape[1], n_items)
+        found = self._posterior.prior
+        new = np.zeros(n_items - len(found.difficulty))
+        return replace(found, difficulty=np.concatenate([found.difficulty, new]))
+
+    def _fitted(self, fit: _Fit) -> Field:
+        return fit_field(self._observed(), fit.prior, learn_shape=fit.learn_shape)
 
     def _forget(self) -> None:
         """Keep the most able half of the points that were known at the last fit, and the latest."""
@@ -196,6 +229,34 @@ class ItemGp:
             seen=seen,
             crashes=np.array([CRASHES if told.score is None else 0.0 for told in self._known]),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """Where a fit of the process to the known points begins; the same beginning has the same end."""
+
+    prior: Prior
+    learn_shape: bool
+
+    def to_dict(self) -> dict[str, object]:
+        prior = self.prior
+        return {
+            "lengths": prior.lengths.tolist(),
+            "variance": float(prior.variance),
+            "mean": float(prior.mean),
+            "difficulty": prior.difficulty.tolist(),
+            "learn_shape": self.learn_shape,
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, object]) -> _Fit:
+        prior = Prior(
+            lengths=np.array(data["lengths"], dtype=np.float64),
+            variance=cast("float", data["variance"]),
+            mean=cast("float", data["mean"]),
+            difficulty=np.array(data["difficulty"], dtype=np.float64),
+        )
+        return _Fit(prior=prior, learn_shape=cast("bool", data["learn_shape"]))
 
 
 def _check_settings(settings: ItemGp.Settings) -> None:

@@ -9,7 +9,7 @@ are optuna's; with ``multivariate`` they model all axes together (Falkner et al.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,16 @@ class TreeParzen:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Learn how trials ended."""
         self._search.tell(outcomes)
+
+    def state(self) -> Mapping[str, object]:
+        """Return which trials are remembered."""
+        return self._search.state()
+
+    def restore(
+        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Remember the same trials."""
+        self._search.restore(state, trials, outcomes)
 
     def _sampler(self, seed: int) -> BaseSampler:
         from optuna.samplers import TPESampler

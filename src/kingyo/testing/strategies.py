@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kingyo.testing.restoring import expect_restored
 from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
 
 MIXED_AXES = (
@@ -175,6 +176,10 @@ class StrategyContract:
 
         self._expect_twin(pause)
 
+    def test_a_restored_one_asks_the_same(self) -> None:
+        """From any state, sent through JSON, a new strategy goes on exactly as the one that had it."""
+        expect_restored(self._informed, self.evaluate)
+
     # what it is told
 
     def test_partial_and_late_tells(self) -> None:
@@ -224,23 +229,11 @@ class StrategyContract:
 
     def test_known_points_are_learned(self) -> None:
         """A strategy that can learn what was measured before asks the same whenever it learns the same."""
-        points = tuple(trial.genome for trial in self.make(self.axes, 9).ask(3))
-        measured = [
-            self.evaluate(Trial(number=-1 - index, genome=genome)) for index, genome in enumerate(points)
-        ]
-        known = [outcome for outcome in measured if outcome.failure is None]
-
-        def informed() -> Strategy:
-            strategy = self.make(self.axes, 0)
-            if isinstance(strategy, InformedStrategy):
-                strategy.learn(known)
-            return strategy
-
-        trials, log = self._search(informed(), generations=4)
+        trials, log = self._search(self._informed(), generations=4)
         for trial in trials:
             self._expect_genome(trial.genome)
             assert all(parent >= 0 for parent in trial.parents), "a known point has no number"
-        assert _replay(informed(), log) == trials
+        assert _replay(self._informed(), log) == trials
 
     def test_unknown_trial_is_refused(self) -> None:
         """A trial that was never asked cannot end; the error leaves the search as it was."""
@@ -285,6 +278,17 @@ class StrategyContract:
             twin.tell(outcomes)
 
     # how the tests look
+
+    def _informed(self) -> Strategy:
+        """A strategy that knows some points, if it can learn."""
+        strategy = self.make(self.axes, 0)
+        trials = [
+            Trial(number=-1 - index, genome=trial.genome)
+            for index, trial in enumerate(self.make(self.axes, 9).ask(3))
+        ]
+        if isinstance(strategy, InformedStrategy):
+            strategy.learn([each for each in map(self.evaluate, trials) if each.failure is None])
+        return strategy
 
     def _search(self, strategy: Strategy, generations: int) -> tuple[list[Trial], list[Event]]:
         trials: list[Trial] = []
