@@ -15,18 +15,18 @@ def test_scores_come_in_parts_and_gaps_stay() -> None:
     responses.add(5, {"y": 0.5})
     responses.add(-1, {"x": 1.0, "y": 0.0, "z": 0.25})
     responses.add(5, {"x": 1.0})
-    assert responses.keys == [5, -1]
+    assert responses.latest(500) == [5, -1]
     np.testing.assert_array_equal(
         responses.matrix([-1, 5, 77]), [[1.0, 0.0, 0.25], [1.0, 0.5, np.nan], [np.nan] * 3]
     )
-    assert responses.keys == [5, -1], "to look at a trial does not add it"
+    assert responses.latest(500) == [5, -1], "to look at a trial does not add it"
 
 
 def test_it_grows_as_often_as_needed() -> None:
     responses = Responses(ITEMS)
     for key in range(300):
         responses.add(key, {ITEMS[key % 3]: key / 300})
-    assert responses.keys == list(range(300))
+    assert responses.latest(500) == list(range(300))
     found = responses.matrix(range(300))
     assert found.shape == (300, responses.n_items) == (300, 3)
     assert np.isnan(found).sum() == 600
@@ -47,5 +47,21 @@ def test_an_item_that_nobody_knows_is_no_score() -> None:
 
 def test_nothing_yet() -> None:
     responses = Responses(ITEMS)
-    assert responses.keys == []
+    assert responses.latest(500) == []
     assert responses.matrix([]).shape == (0, 3)
+
+
+def test_the_same_question_is_fitted_once_until_something_is_added() -> None:
+    responses = Responses(ITEMS)
+    for key in range(4):
+        responses.add(key, {"x": float(key > 1), "y": 0.5})
+    assert responses.latest(2) == [2, 3]
+    found, matrix = responses.fitted([0, 3], [0, 1])
+    assert matrix.tolist() == [[0.0, 0.5], [1.0, 0.5]]
+    assert responses.fitted([0, 3], [0, 1])[0] is found
+    assert responses.fitted([0, 3], [0])[0] is not found
+    before = responses.fitted([0, 3], [0, 1])[0]
+    responses.add(3, {"z": 1.0})
+    after = responses.fitted([0, 3], [0, 1])[0]
+    assert after is not before
+    assert after.ability.tolist() == found.ability.tolist(), "nothing of it was changed"

@@ -115,32 +115,74 @@ def fit_field(known: Observed, prior: Prior, *, learn_shape: bool) -> Field:
         prior: where to start from: that of the fit before, or ``first_prior``.
         learn_shape: whether lengths and v may change, which takes some Laplace fits per axis.
     """
-    field = _laplace(known, prior)
+    seen = _Seen.of(known)
+    covariance = _covariance(seen, prior)
+    field = _laplace(seen, prior, covariance)
     for _ in range(2):
-        field = _laplace(known, _items_and_mean(known, field), field.ability - field.prior.mean)
+        field = _laplace(seen, _items_and_mean(seen, field), covariance, field.ability - field.prior.mean)
     if learn_shape:
-        field = _shaped(known, field)
-        field = _laplace(known, _items_and_mean(known, field), field.ability - field.prior.mean)
+        field = _shaped(seen, field)
+        prior = _items_and_mean(seen, field)
+        field = _laplace(seen, prior, _covariance(seen, prior), field.ability - field.prior.mean)
     return field
 
 
-def _laplace(known: Observed, prior: Prior, start: Vector | None = None) -> Field:
-    """Newton's method on f (algorithm 3.1)."""
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What is known, with the scores that there are one after the other: nothing is computed for gaps."""
+
+    points: Matrix
+    crashes: Vector
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    scores: Vector
+    n_items: int
+
+    @staticmethod
+    def of(known: Observed) -> _Seen:
+        rows, columns = np.nonzero(known.seen)
+        return _Seen(
+            points=known.points,
+            crashes=known.crashes,
+            rows=rows,
+            columns=columns,
+            scores=known.scores[rows, columns],
+            n_items=known.scores.shape[1],
+        )
+
+    def logits(self, f: Vector, mean: float, difficulty: Vector) -> Vector:
+        return mean + f[self.rows] - difficulty[self.columns]
+
+    def by_point(self, values: Vector) -> Vector:
+        return np.bincount(self.rows, values, len(self.points))
+
+    def by_item(self, values: Vector) -> Vector:
+        return np.bincount(self.columns, values, self.n_items)
+
+
+def _covariance(known: _Seen, prior: Prior) -> Matrix:
+    """Of f at the points; it depends on the shape of the process alone."""
     covariance = _kernel(known.points, known.points, prior)
     covariance[np.diag_indices_from(covariance)] += JITTER * prior.variance
+    return covariance
+
+
+def _laplace(known: _Seen, prior: Prior, covariance: Matrix, start: Vector | None = None) -> Field:
+    """Newton's method on f (algorithm 3.1)."""
     f = np.zeros(len(known.points)) if start is None else start
-    alpha, root, lower = np.zeros(0), np.zeros(0), np.zeros((0, 0))
+    alpha, root, inner = np.zeros(0), np.zeros(0), np.zeros((0, 0))
     for _ in range(NEWTON_STEPS):
         slope, weight = _slope(known, prior, f)
         root = np.sqrt(weight)
-        inner = np.eye(len(f)) + root[:, None] * covariance * root[None, :]
-        lower = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
+        inner = root[:, None] * covariance * root[None, :]
+        inner[np.diag_indices_from(inner)] += 1.0
         b = weight * f + slope
-        alpha = b - root * np.linalg.solve(lower.T, np.linalg.solve(lower, root * (covariance @ b)))
+        alpha = b - root * np.linalg.solve(inner, root * (covariance @ b))
         step = covariance @ alpha - f
         f = f + np.clip(step, -2 * LARGEST_STEP, 2 * LARGEST_STEP)
         if np.abs(step).max(initial=0.0) < PRECISION:
             break
+    lower = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
     evidence = _log_likelihood(known, prior, f) - 0.5 * float(alpha @ f) - float(np.log(np.diag(lower)).sum())
     return Field(
         prior=prior,
@@ -153,19 +195,19 @@ def _laplace(known: Observed, prior: Prior, start: Vector | None = None) -> Fiel
     )
 
 
-def _slope(known: Observed, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
+def _slope(known: _Seen, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
     """First derivative and negative second derivative of the log-likelihood by f."""
-    chance = sigmoid(prior.mean + f[:, None] - prior.difficulty[None, :])
+    chance = sigmoid(known.logits(f, prior.mean, prior.difficulty))
     crash = sigmoid(prior.mean + f)
-    slope = ((known.scores - chance) * known.seen).sum(axis=1) - known.crashes * crash
-    weight = (chance * (1 - chance) * known.seen).sum(axis=1) + known.crashes * crash * (1 - crash)
+    slope = known.by_point(known.scores - chance) - known.crashes * crash
+    weight = known.by_point(chance * (1 - chance)) + known.crashes * crash * (1 - crash)
     return slope, weight + DAMPED
 
 
-def _log_likelihood(known: Observed, prior: Prior, f: Vector) -> float:
-    logit = prior.mean + f[:, None] - prior.difficulty[None, :]
+def _log_likelihood(known: _Seen, prior: Prior, f: Vector) -> float:
+    logit = known.logits(f, prior.mean, prior.difficulty)
     terms = known.scores * -np.logaddexp(0, -logit) + (1 - known.scores) * -np.logaddexp(0, logit)
-    return float((terms * known.seen).sum() - (known.crashes * np.logaddexp(0, prior.mean + f)).sum())
+    return float(terms.sum() - (known.crashes * np.logaddexp(0, prior.mean + f)).sum())
 
 
 def _log_prior(prior: Prior) -> float:
@@ -175,16 +217,15 @@ def _log_prior(prior: Prior) -> float:
     return -0.5 * (lengths + variance)
 
 
-def _items_and_mean(known: Observed, field: Field) -> Prior:
+def _items_and_mean(known: _Seen, field: Field) -> Prior:
     """Difficulties and mean, given the abilities: some Newton steps each."""
     prior = field.prior
     f, mean, difficulty = field.ability - prior.mean, prior.mean, prior.difficulty
     for _ in range(8):
-        chance = sigmoid(mean + f[:, None] - difficulty[None, :])
-        rest = (known.scores - chance) * known.seen
-        weight = chance * (1 - chance) * known.seen
-        pull = -rest.sum(axis=0) - difficulty / DIFFICULTY_SPREAD**2
-        step = pull / (weight.sum(axis=0) + 1 / DIFFICULTY_SPREAD**2)
+        chance = sigmoid(known.logits(f, mean, difficulty))
+        rest, weight = known.scores - chance, chance * (1 - chance)
+        pull = -known.by_item(rest) - difficulty / DIFFICULTY_SPREAD**2
+        step = pull / (known.by_item(weight) + 1 / DIFFICULTY_SPREAD**2)
         difficulty = difficulty + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
         difficulty = difficulty - difficulty.sum() / max(1, len(difficulty))
         pull = float(rest.sum()) - mean / MEAN_SPREAD**2
@@ -193,7 +234,7 @@ def _items_and_mean(known: Observed, field: Field) -> Prior:
     return replace(prior, mean=mean, difficulty=difficulty)
 
 
-def _shaped(known: Observed, field: Field) -> Field:
+def _shaped(known: _Seen, field: Field) -> Field:
     """Climb the evidence: v, then each length, one factor up or down at a time."""
     for _ in range(SWEEPS):
         before = field.evidence
@@ -204,9 +245,10 @@ def _shaped(known: Observed, field: Field) -> Field:
     return field
 
 
-def _better_along(known: Observed, field: Field, axis: int) -> Field:
+def _better_along(known: _Seen, field: Field, axis: int) -> Field:
     for factor in (STEP, 1 / STEP):
-        tried = _laplace(known, _changed(field.prior, axis, factor), field.ability - field.prior.mean)
+        prior = _changed(field.prior, axis, factor)
+        tried = _laplace(known, prior, _covariance(known, prior), field.ability - field.prior.mean)
         if tried.evidence > field.evidence:
             return tried
     return field

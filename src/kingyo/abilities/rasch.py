@@ -66,20 +66,19 @@ def fit(responses: Matrix) -> Abilities:
         responses: trials × items, scores in [0, 1], NaN where nothing was scored; of no trial, all is at
             the start.
     """
-    seen = ~np.isnan(responses)
-    scores = np.where(seen, responses, 0.0)
+    seen = _Seen.of(responses)
     difficulty = np.zeros(responses.shape[1])
     ability = np.zeros(responses.shape[0])
     mean, spread = 0.0, 1.0
     error = np.ones_like(ability)
     for _ in range(STEPS if len(ability) else 0):
         before = ability
-        rest, weight = _residuals(scores, seen, ability, difficulty)
-        precision = weight.sum(axis=1) + 1 / spread**2
-        ability = ability + _bounded((rest.sum(axis=1) - (ability - mean) / spread**2) / precision)
-        rest, weight = _residuals(scores, seen, ability, difficulty)
-        pull = -rest.sum(axis=0) - difficulty / DIFFICULTY_SPREAD**2
-        difficulty = difficulty + _bounded(pull / (weight.sum(axis=0) + 1 / DIFFICULTY_SPREAD**2))
+        rest, weight = seen.residuals(ability, difficulty)
+        precision = seen.by_row(weight) + 1 / spread**2
+        ability = ability + _bounded((seen.by_row(rest) - (ability - mean) / spread**2) / precision)
+        rest, weight = seen.residuals(ability, difficulty)
+        pull = -seen.by_column(rest) - difficulty / DIFFICULTY_SPREAD**2
+        difficulty = difficulty + _bounded(pull / (seen.by_column(weight) + 1 / DIFFICULTY_SPREAD**2))
         difficulty = difficulty - difficulty.mean()
         error = np.sqrt(1 / precision)
         mean = float(ability.mean())
@@ -109,12 +108,32 @@ def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
     ]
 
 
-def _residuals(
-    scores: Matrix, seen: NDArray[np.bool_], ability: Vector, difficulty: Vector
-) -> tuple[Matrix, Matrix]:
-    """Score minus chance, and the information p (1 − p), both 0 in the gaps."""
-    chance = sigmoid(ability[:, None] - difficulty[None, :])
-    return np.where(seen, scores - chance, 0.0), np.where(seen, chance * (1 - chance), 0.0)
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """The scores that there are, one after the other: where most is gaps, nothing is computed for them."""
+
+    shape: tuple[int, int]
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    scores: Vector
+
+    @staticmethod
+    def of(responses: Matrix) -> _Seen:
+        seen = ~np.isnan(responses)
+        rows, columns = np.nonzero(seen)
+        shape = (responses.shape[0], responses.shape[1])
+        return _Seen(shape=shape, rows=rows, columns=columns, scores=responses[seen])
+
+    def residuals(self, ability: Vector, difficulty: Vector) -> tuple[Vector, Vector]:
+        """Score minus chance, and the information p (1 − p)."""
+        chance = sigmoid(ability[self.rows] - difficulty[self.columns])
+        return self.scores - chance, chance * (1 - chance)
+
+    def by_row(self, values: Vector) -> Vector:
+        return np.bincount(self.rows, values, self.shape[0])
+
+    def by_column(self, values: Vector) -> Vector:
+        return np.bincount(self.columns, values, self.shape[1])
 
 
 def _bounded(step: Vector) -> Vector:

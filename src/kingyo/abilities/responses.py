@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kingyo.abilities.rasch import Abilities, fit
 
 Matrix = NDArray[np.float64]
 
@@ -21,19 +24,32 @@ class Responses:
         self._columns = {item: column for column, item in enumerate(items)}
         self._rows: dict[int, int] = {}
         self._scores: Matrix = np.full((64, len(items)), np.nan)
+        self._fitted: tuple[tuple[tuple[int, ...], tuple[int, ...]], Abilities, Matrix] | None = None
 
     @property
     def n_items(self) -> int:
         """How many items there are, scored or not."""
         return len(self._columns)
 
-    @property
-    def keys(self) -> list[int]:
-        """The trials that have scores, in the order in which they came."""
-        return list(self._rows)
+    def latest(self, n: int) -> list[int]:
+        """The last n trials that have scores, in the order in which they came."""
+        return list(islice(reversed(self._rows), n))[::-1]
+
+    def fitted(self, keys: Sequence[int], columns: Sequence[int]) -> tuple[Abilities, Matrix]:
+        """Fit the Rasch model to these trials and items; return it with their scores.
+
+        The same question is answered again without a fit, as long as nothing was added: a generation is
+        judged by the scores that choose the items of the next one.
+        """
+        asked = (tuple(keys), tuple(columns))
+        if self._fitted is None or self._fitted[0] != asked:
+            matrix = self.matrix(keys)[:, list(columns)]
+            self._fitted = asked, fit(matrix), matrix
+        return self._fitted[1:]
 
     def add(self, key: int, scores: Mapping[str, float]) -> None:
         """Take in scores of a trial; more of it may follow."""
+        self._fitted = None
         row = self._rows.setdefault(key, len(self._rows))
         if row == len(self._scores):
             self._scores = np.concatenate([self._scores, np.full_like(self._scores, np.nan)])

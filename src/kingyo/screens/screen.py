@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.abilities import Abilities, Estimate, Responses, estimates, fit, sigmoid
+from kingyo.abilities import Abilities, Estimate, Responses, estimates, sigmoid
 from kingyo.errors import KingyoError
 from kingyo.screens.racing import survivors
 from kingyo.screens.strata import interleaved, shares
@@ -123,10 +123,10 @@ class Screen:
         self, responses: Responses, columns: Sequence[int], n: int, rng: np.random.Generator
     ) -> list[int]:
         """So many of these items, the first to be asked first."""
-        known = responses.keys[-RECENT:]
+        known = responses.latest(RECENT)
         if n == len(columns) or self._settings.choose == "random" or not known:
             return [columns[place] for place in rng.permutation(len(columns))[:n]]
-        found = fit(responses.matrix(known)[:, list(columns)])
+        found, _ = responses.fitted(known, columns)
         weights = _information(found) + FLOOR
         chosen = rng.choice(len(columns), size=n, replace=False, p=weights / weights.sum())
         return [columns[place] for place in chosen]
@@ -185,11 +185,11 @@ def appraise(
     responses: Responses, batch: Sequence[int], columns: Sequence[int] | None = None
 ) -> list[Estimate]:
     """Estimate what trials would score on all items, or on those of some columns, shrunk towards others."""
-    others = [key for key in responses.keys[-RECENT:] if key not in set(batch)]
-    matrix = responses.matrix([*batch, *others])
-    if columns is not None:
-        matrix = matrix[:, list(columns)]
-    return estimates(fit(matrix), matrix)[: len(batch)]
+    known = responses.latest(RECENT)
+    keys = [*known, *(key for key in batch if key not in set(known))]
+    found, matrix = responses.fitted(keys, range(responses.n_items) if columns is None else columns)
+    each = dict(zip(keys, estimates(found, matrix), strict=True))
+    return [each[key] for key in batch]
 
 
 def _information(found: Abilities) -> NDArray[np.float64]:

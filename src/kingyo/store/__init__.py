@@ -59,7 +59,7 @@ class RunStore(EvaluationLog):
         self._lock = lock
         if lock is not None:
             now = time.time()
-            with self._db:
+            with self._saved():
                 row = self._db.execute(
                     "INSERT INTO sessions (pid, started_at, seen_at) VALUES (?, ?, ?)",
                     (os.getpid(), now, now),
@@ -157,7 +157,7 @@ class RunStore(EvaluationLog):
             for split, items in splits.items()
             for position, item in enumerate(items)
         ]
-        with removed_after_error(self.folder), clear_errors(self.folder), self._db:
+        with removed_after_error(self.folder), clear_errors(self.folder), self._saved():
             self._db.executemany(
                 "INSERT INTO facts VALUES (?, ?)", [(key, json.dumps(value)) for key, value in facts.items()]
             )
@@ -165,7 +165,7 @@ class RunStore(EvaluationLog):
 
     def set_fact(self, key: str, value: object) -> None:
         """Store a JSON value under a key."""
-        with self._db:
+        with self._saved():
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
 
     def fact(self, key: str) -> object:
@@ -199,7 +199,7 @@ class RunStore(EvaluationLog):
 
     def add_search(self, name: str, description: Mapping[str, object]) -> None:
         """Declare a search; the caller describes what it was made of, such as its strategy and axes."""
-        with self._db:
+        with self._saved():
             self._db.execute(
                 "INSERT INTO searches (name, position, description)"
                 " VALUES (?, (SELECT COUNT(*) FROM searches), ?)",
@@ -213,7 +213,7 @@ class RunStore(EvaluationLog):
 
     def set_winner(self, search: str, trial: int) -> None:
         """Name the trial (its id) that validation picked."""
-        with self._db:
+        with self._saved():
             self._db.execute("UPDATE searches SET winner = ? WHERE name = ?", (trial, search))
 
     def winner(self, search: str) -> StoredTrial | None:
@@ -241,7 +241,7 @@ class RunStore(EvaluationLog):
             state: what it said of itself before.
         """
         now = time.time()
-        with self._db:
+        with self._saved():
             self._db.executemany(
                 "INSERT INTO trials (search, number, batch, name, genome, parents, recipe, recipe_hash,"
                 " asked_at, told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

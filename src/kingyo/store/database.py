@@ -77,8 +77,10 @@ MIGRATIONS: tuple[str, ...] = (
     """
     ALTER TABLE trials ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
     """,
-    # 4: the latest state of each search's strategy, as it was before it asked for a trial.
+    # 4: the latest state of each search's strategy, as it was before it asked for a trial; and a generation
+    # is found without reading all others.
     """
+    CREATE INDEX trials_by_batch ON trials (search, batch);
     CREATE TABLE states (
         search TEXT PRIMARY KEY REFERENCES searches (name), trial INTEGER NOT NULL REFERENCES trials (id),
         version TEXT NOT NULL, log TEXT NOT NULL, content TEXT NOT NULL) WITHOUT ROWID;
@@ -98,7 +100,7 @@ def require(folder: Path) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open (or make) the file with foreign keys, write-ahead log and full fsync."""
+    """Open (or make) the file with foreign keys and write-ahead log."""
     try:
         connection = sqlite3.connect(path, timeout=30)
     except sqlite3.OperationalError as error:
@@ -111,7 +113,6 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
         connection.close()
         raise _damaged(path.parent, str(error)) from error

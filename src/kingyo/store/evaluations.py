@@ -6,12 +6,16 @@ A trial is scored on a split at once or in parts, each of some of the items.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 from kingyo.store.records import EvaluationRow, StoredOutcome
 from kingyo.types import Evaluation, ItemScore, Split
+
+AT_RISK = 1.0  # seconds of a run that a loss of power may cost
 
 
 class EvaluationLog:
@@ -24,6 +28,21 @@ class EvaluationLog:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._session: int | None = None
+        self._synced = -math.inf
+
+    @contextmanager
+    def _saved(self) -> Generator[None]:
+        """One transaction; it is on the disk for good when the last such one is a second old.
+
+        A process that is killed loses nothing in any case: the system has what was committed. To wait for the
+        disk each time takes longer than to score a small model, and a loss of power may cost a second.
+        """
+        is_due = time.monotonic() - self._synced >= AT_RISK
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if is_due else 'NORMAL'}")
+        with self._db:
+            yield
+        if is_due:
+            self._synced = time.monotonic()
 
     def record(self, trial: int, split: Split, evaluation: Evaluation, n_items: int | None = None) -> None:
         """Commit how a trial did on items of a split, a part of its evaluation: all or nothing.
@@ -36,7 +55,7 @@ class EvaluationLog:
         """
         now = time.time()
         tried = len(evaluation.scores) if n_items is None else n_items
-        with self._db:
+        with self._saved():
             part = self._db.execute(
                 "SELECT COUNT(*) FROM parts WHERE trial = ? AND split = ?", (trial, split)
             ).fetchone()[0]
@@ -115,17 +134,18 @@ class EvaluationLog:
 
         That is: trial id -> items tried without copies, and seconds.
         """
+        one = "" if batch is None else " AND t.batch = ?3"
         rows = self._db.execute(
             "SELECT p.trial, SUM(CASE WHEN p.copied_from IS NULL THEN p.n_items ELSE 0 END),"
-            " SUM(p.build_seconds + p.score_seconds) FROM parts p JOIN trials t ON t.id = p.trial"
-            " WHERE t.search = ?1 AND p.split = ?2 AND (?3 IS NULL OR t.batch = ?3) GROUP BY p.trial",
-            (search, split, batch),
+            " SUM(p.build_seconds + p.score_seconds) FROM trials t JOIN parts p ON p.trial = t.id"
+            f" WHERE t.search = ?1 AND p.split = ?2{one} GROUP BY p.trial",
+            (search, split) if batch is None else (search, split, batch),
         )
         return {trial: (int(items), float(seconds)) for trial, items, seconds in rows}
 
     def add_outcomes(self, outcomes: Iterable[StoredOutcome]) -> None:
         """Log what a strategy is about to be told, in one transaction."""
-        with self._db:
+        with self._saved():
             self._db.executemany(
                 "INSERT INTO outcomes (trial, failure, value, objectives, is_partial) VALUES (?, ?, ?, ?, ?)",
                 [
