@@ -9,6 +9,7 @@ import pytest
 
 from kingyo.evolve import MAIN, Event
 from kingyo.runners import Job, LocalRunner
+from kingyo.runners.runner import Evaluate
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.types import Evaluation
@@ -18,7 +19,7 @@ from tests.test_evolve import Model, begun, facts, journey, weights
 class Shuffled:
     """A runner of several workers, of whom any may finish first."""
 
-    def __init__(self, model: Model, seed: int, n_workers: int = 3) -> None:
+    def __init__(self, model: Evaluate, seed: int, n_workers: int = 3) -> None:
         self.n_workers = n_workers
         self._model = model
         self._dice = random.Random(seed)

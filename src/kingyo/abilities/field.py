@@ -154,10 +154,10 @@ class _Seen:
         return mean + f[self.rows] - difficulty[self.columns]
 
     def by_point(self, values: Vector) -> Vector:
-        return np.bincount(self.rows, values, len(self.points))
+        return np.asarray(np.bincount(self.rows, values, len(self.points)), dtype=np.float64)
 
     def by_item(self, values: Vector) -> Vector:
-        return np.bincount(self.columns, values, self.n_items)
+        return np.asarray(np.bincount(self.columns, values, self.n_items), dtype=np.float64)
 
 
 def _covariance(known: _Seen, prior: Prior) -> Matrix:
@@ -265,6 +265,19 @@ def _changed(prior: Prior, axis: int, factor: float) -> Prior:
 def _kernel(a: Matrix, b: Matrix, prior: Prior) -> Matrix:
     """Matérn, ν = 5/2 (Rasmussen & Williams 2006, equation 4.17), times v."""
     x, y = a / prior.lengths, b / prior.lengths
-    square = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1)[None, :] - 2 * x @ y.T
-    r = np.sqrt(5 * np.maximum(square, 0.0))
-    return prior.variance * (1 + r + r**2 / 3) * np.exp(-r)
+    r = x @ y.T  # worked on in place: most of the time goes into memory
+    r *= -2
+    r += (x**2).sum(axis=1)[:, None]
+    r += (y**2).sum(axis=1)[None, :]
+    np.maximum(r, 0.0, out=r)
+    r *= 5
+    np.sqrt(r, out=r)
+    k = r * r
+    k /= 3
+    k += r
+    k += 1
+    np.negative(r, out=r)
+    np.exp(r, out=r)
+    k *= r
+    k *= prior.variance
+    return k

@@ -24,7 +24,7 @@ DIFFICULTY_SPREAD = 2.0  # δ, in logits
 WIDEST, NARROWEST = 4.0, 0.1  # what τ may be, in logits
 LARGEST_STEP = 2.0  # of a Newton step, in logits
 STEPS = 60
-PRECISION = 1e-6
+PRECISION = 1e-4  # of abilities, in logits: far below their errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +130,10 @@ class _Seen:
         return self.scores - chance, chance * (1 - chance)
 
     def by_row(self, values: Vector) -> Vector:
-        return np.bincount(self.rows, values, self.shape[0])
+        return np.asarray(np.bincount(self.rows, values, self.shape[0]), dtype=np.float64)
 
     def by_column(self, values: Vector) -> Vector:
-        return np.bincount(self.columns, values, self.shape[1])
+        return np.asarray(np.bincount(self.columns, values, self.shape[1]), dtype=np.float64)
 
 
 def _bounded(step: Vector) -> Vector:
