@@ -136,6 +136,8 @@ class Watch:
         if event.kind == "told":
             self.n += 1
             self.marks[self.n] = time.process_time() - self.began - self.spent
+            if self.n % 1000 == 0:
+                print(f"{self.n:,} trials, {self.at(self.n):.2f} ms a trial", file=sys.stderr, flush=True)
 
     def seconds(self, n: int) -> float:
         """Of the first n trials."""

@@ -2,7 +2,7 @@
 
 The one loop of the project. It knows no algorithm by name and no model: it moves trials between a strategy,
 an evaluator and the store. The store's log is the state: a run that is resumed replays it into a fresh
-strategy, checks that it asks for the stored genomes, and goes on where it ended.
+strategy (or what follows its latest noted state), checks that it asks for the stored genomes, and goes on.
 """
 
 from kingyo.evolve.front import Front, FrontPoint, read_front
