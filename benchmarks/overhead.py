@@ -119,7 +119,7 @@ class Watch:
     marks: dict[int, float] = field(default_factory=dict[int, float])
     n: int = 0
 
-    def __call__(self, recipe: Recipe, _: Split, items: Sequence[str]) -> Evaluation:
+    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:  # noqa: ARG002
         """Answer items, each right with a chance that falls with the distance to a peak."""
         began = time.process_time()
         genes = [float(source.parameters["weight"]) for source in recipe.sources]  # type: ignore[arg-type]
@@ -186,7 +186,7 @@ def searched(run: Path, name: str, arguments: argparse.Namespace) -> Watch:
     """Search from the beginning."""
     watch = Watch()
     with RunStore.create(run) as store:
-        items = {
+        items: dict[Split, tuple[Item, ...]] = {
             split: tuple(Item(id=f"{split}{n}", prompt=f"question {n}", answer=str(n)) for n in range(size))
             for split, size in N_ITEMS.items()
         }
