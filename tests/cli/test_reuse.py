@@ -53,8 +53,9 @@ def test_copies_are_counted_and_can_be_switched_off(world: World) -> None:
         assert ("scores copied from the same recipe" in done.stdout) == reuse
         shown[reuse] = world.show(f"runs/{reuse}")
     assert shown[False]["copied"] == 0
-    assert isinstance(shown[True]["copied"], int)
-    assert shown[True]["copied"] >= 16 * 6  # nine trials of three recipes, on 16 items
+    copied = shown[True]["copied"]
+    assert isinstance(copied, int)
+    assert copied >= 16 * 6  # nine trials of three recipes, on 16 items
     for key in ("winner", "baselines", "comparisons", "trials"):
         assert shown[True][key] == shown[False][key]
 
