@@ -90,9 +90,10 @@ def interrupted(
     after: int,
     sent: signal.Signals = signal.SIGKILL,
     env: Mapping[str, str] | None = None,
+    where: str = "runs/small",
 ) -> tuple[int, str]:
     """Run a command until its run holds so many evaluations, then send the signal: exit code, errors."""
-    run = world.folder / "runs" / "small"
+    run = world.folder / where
     with subprocess.Popen(
         command(*arguments),
         cwd=world.folder,

@@ -43,6 +43,8 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"sorces": {"a": "a"}}, "'sorces'. Did you mean 'sources'?"),
         ({"search": {"screen": {"itmes": 5}}}, "'itmes'. Did you mean 'items'?"),
         ({"search": {"screen": {"items": 0}}}, "search.screen.items: expected 1 or more; received 0"),
+        ({"search": {"screen": {"block": True}}}, "search.screen: block: expected a whole number"),
+        ({"search": {"settings": {"sigma": True}, "strategy": "cma-es"}}, "sigma: expected a number"),
         ({"search": {"screen": {"items": 2.5}}}, "search.screen: items: expected a whole number"),
         ({"search": {"screen": {"alpha": 1.5}}}, "search.screen.alpha: expected between 0 and 1"),
         (
