@@ -212,6 +212,16 @@ def test_a_grader_that_raises_says_which_and_keeps_the_run(world: World) -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_a_grader_that_hangs_ends_the_run_and_not_the_patience(world: World) -> None:
+    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "grade.py:hangs"}
+    done = world.run("evolve", world.config(task={**task, "grader_timeout": 0.3}))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "grader grade.py:hangs on item" in done.stderr
+    assert "expected a score within 0.3 s; received none" in done.stderr
+    assert "kingyo resume" in done.stderr
+
+
 def test_a_grader_that_returns_nonsense(world: World) -> None:
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "grade.py:picky"}
     done = world.run("evolve", world.config(task=task))
