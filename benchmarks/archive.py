@@ -24,8 +24,8 @@ from illuminating.problem import SETTINGS, ThreeTasks
 from illuminating.runs import SEARCHES, found_by
 from illuminating.tables import render
 
-CANDIDATES = 160
-CHECKPOINTS = (40, 80, 160)
+CANDIDATES = 100
+CHECKPOINTS = (25, 50, 100)
 """After how many candidates it is asked whom one would take."""
 
 

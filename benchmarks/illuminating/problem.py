@@ -11,13 +11,13 @@ from kingyo.types import Evaluation, Genome, Outcome, Split, Trial
 Scores = tuple[float, ...]
 """The mean score on each task, in the order of ``TASKS``."""
 
-FIT = 20
+FIT, TEST = 20, 20
 TASKS: dict[str, tuple[object, int]] = {
-    "ja-math": (["number", {"language": "ja"}], 40),
-    "en-math": ("number", 40),
-    "sums": ("number", 40),
+    "ja-math": (["number", {"language": "ja"}], 24),
+    "en-math": ("number", 24),
+    "sums": ("number", 6),
 }
-"""Grader, and number of test items; all three are asked in the same words."""
+"""Grader, and most tokens of an answer; all three are asked in the same words."""
 SOURCES = ("ja", "math-en", "math-sym", "poem", "sort")
 SETTINGS = {
     each.name: each
@@ -66,8 +66,9 @@ class ThreeTasks(Problem):
                 "name": name,
                 "data": f"../../zoo/tasks/{name}.jsonl",
                 "grader": grader,
-                "splits": {"fit": self.setting.fit, "validation": 1, "test": test, "seed": self.seed},
+                "max_new_tokens": tokens,
+                "splits": {"fit": self.setting.fit, "validation": 1, "test": TEST, "seed": self.seed},
             }
-            for name, (grader, test) in TASKS.items()
+            for name, (grader, tokens) in TASKS.items()
         }
         return {**data, "tasks": tasks, "objectives": list(TASKS)}

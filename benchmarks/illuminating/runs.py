@@ -65,7 +65,8 @@ def pymoo_nsga2(population: int, offspring: int) -> Search:
         drawn = rng.uniform(low, high, (population - len(known), len(axes)))
         first = np.concatenate([np.array([each.trial.genome for each in known]), drawn])
         paid = {each.trial.genome: each.objectives for each in known}
-        algorithm = NSGA2(pop_size=population, n_offsprings=offspring, sampling=first)
+        # pymoo types `sampling` as its default, but takes points, too
+        algorithm = NSGA2(pop_size=population, n_offsprings=offspring, sampling=first)  # pyright: ignore[reportArgumentType]
         algorithm.setup(
             PymooProblem(n_var=len(axes), n_obj=len(known[0].objectives), xl=low, xu=high),
             seed=problem.seed + 1,

@@ -110,7 +110,7 @@ def _parts(source: Tensor, base: Tensor, i: int, context: TensorContext) -> list
     found = cast(
         "Parts", context.recall(f"{PASSING}singular bands", (i,), lambda: leading_parts(source, base))
     )
-    return list(torch.from_numpy(found).unbind(0))
+    return list(torch.as_tensor(found).unbind(0))
 
 
 def leading_parts(source: Tensor, base: Tensor) -> Parts:
