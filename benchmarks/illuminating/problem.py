@@ -24,9 +24,10 @@ SETTINGS = {
     for each in (
         Setting(name="one", sources=SOURCES, fit=FIT),
         Setting(name="block", sources=SOURCES, groups="block", fit=FIT),
+        Setting(name="bands", sources=SOURCES, fit=FIT),
     )
 }
-"""One weight per source: 5 genes; or one for each source and block: 30."""
+"""One weight per source: 5 genes; one per source and block: 30; a weight and two gains per source: 15."""
 
 
 @dataclass(kw_only=True)
@@ -71,4 +72,10 @@ class ThreeTasks(Problem):
             }
             for name, (grader, tokens) in TASKS.items()
         }
-        return {**data, "tasks": tasks, "objectives": list(TASKS)}
+        merge = data["merge"]
+        assert isinstance(merge, dict), "the problem says how to merge"
+        if self.setting.name == "bands":
+            gain = {"from": 0.0, "to": 1.5, "start": 1.0}
+            parameters = {**merge["parameters"], "top": gain, "middle": gain}
+            merge = {**merge, "method": "singular_bands", "parameters": parameters}
+        return {**data, "tasks": tasks, "merge": merge, "objectives": list(TASKS)}
