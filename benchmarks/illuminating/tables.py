@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from searching.tables import interval, table
@@ -14,18 +15,17 @@ Result = Mapping[str, object]
 PEERS = ("nsga2", "pymoo NSGA2")
 SHARES = ("coverage", "best")
 """Figures whose name begins so are shares, told in percent."""
+ITEMS = {"fit": "on fit", "test": "on items that no search saw"}
 
 
 def render(results: Sequence[Result], *, markdown: bool) -> str:
-    """A table for each setting: on fit, and on items that no search saw."""
-    settings = list(dict.fromkeys(str(each["setting"]) for each in results))
+    """For each setting and split a table of figures, and one of how far ahead of each peer others are."""
     parts: list[str] = []
-    for setting in settings:
-        for split in ("fit", "test"):
+    for setting in dict.fromkeys(str(each["setting"]) for each in results):
+        for split, where in ITEMS.items():
             runs = _runs([each for each in results if each["setting"] == setting], split)
-            head = ("items", "figure", "search", "n", "mean [95 %]", *(f"ahead of {peer}" for peer in PEERS))
-            rows = [(split, *row) for row in _rows(runs)]
-            parts.append(f"Genes: {setting}\n\n{table(head, rows, markdown)}")
+            name = f"Genes: {setting}; {where}"
+            parts += [f"{name}:\n\n{_means(runs, markdown)}", f"{name}, ahead:\n\n{_leads(runs, markdown)}"]
     return "\n\n".join(parts)
 
 
@@ -51,21 +51,50 @@ def _on_test(result: Result) -> Figures:
 
 def _taken(result: Result, scores: Mapping[int, Scores]) -> Figures:
     picks = cast("Mapping[str, Mapping[str, int]]", result["picks"])
-    return {
-        f"best {name} of {n}": value(name, scores[index])
-        for n, each in picks.items()
-        for name, index in each.items()
-    }
+    found: dict[str, float] = {}
+    for n, each in picks.items():
+        best = {name: value(name, scores[index]) for name, index in each.items()}
+        found[f"best in the mean, of {n}"] = best.pop("mean")
+        found[f"best at a task, of {n}"] = statistics.fmean(best.values())
+        if n == max(picks, key=int):
+            found |= {f"best at {name}, of {n}": score for name, score in best.items()}
+    return found
 
 
-def _rows(runs: Mapping[str, Mapping[int, Figures]]) -> Iterator[tuple[str, ...]]:
-    for figure in dict.fromkeys(name for own in runs.values() for each in own.values() for name in each):
-        factor = 100 if figure.startswith(SHARES) else 1
-        for search, own in runs.items():
-            values = [factor * each[figure] for each in own.values()]
-            ahead: list[str] = []
-            for peer in PEERS:
-                shared = sorted(set(own) & set(runs.get(peer, {})))
-                pairs = [factor * (own[seed][figure] - runs[peer][seed][figure]) for seed in shared]
-                ahead.append("" if peer == search or len(pairs) < 2 else interval(pairs, signed=True))
-            yield figure, search, str(len(values)), interval(values), *ahead
+Runs = Mapping[str, Mapping[int, Figures]]
+"""Search -> seed -> figures."""
+
+
+def _means(runs: Runs, markdown: bool) -> str:
+    head = ("figure", *(f"{search} (n = {len(own)})" for search, own in runs.items()))
+    rows = [
+        (
+            figure,
+            *(interval([_factor(figure) * each[figure] for each in own.values()]) for own in runs.values()),
+        )
+        for figure in _figures(runs)
+    ]
+    return table(head, rows, markdown)
+
+
+def _leads(runs: Runs, markdown: bool) -> str:
+    """Paired by seed."""
+    pairs = [(one, peer) for one in runs if one not in PEERS for peer in PEERS if peer in runs]
+    rows = [
+        (figure, *(_lead(runs[one], runs[peer], figure) for one, peer in pairs)) for figure in _figures(runs)
+    ]
+    return table(("figure", *(f"{one} − {peer}" for one, peer in pairs)), rows, markdown)
+
+
+def _lead(one: Mapping[int, Figures], other: Mapping[int, Figures], figure: str) -> str:
+    shared = sorted(set(one) & set(other))
+    found = [_factor(figure) * (one[seed][figure] - other[seed][figure]) for seed in shared]
+    return f"{interval(found, signed=True)} (n = {len(found)})" if len(found) > 1 else ""
+
+
+def _figures(runs: Runs) -> list[str]:
+    return list(next(iter(next(iter(runs.values())).values())))
+
+
+def _factor(figure: str) -> float:
+    return 100 if figure.startswith(SHARES) else 1

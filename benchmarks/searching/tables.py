@@ -98,12 +98,10 @@ def _at(trace: Sequence[tuple[int, float]], items: int) -> float:
 
 def interval(values: Sequence[float], *, signed: bool = False) -> str:
     """Mean and 95 % interval by Student's t, in words; the mean alone of one value."""
-    mean = statistics.mean(values)
-    reach = 0.0
-    if len(values) > 1:
-        error = statistics.stdev(values) / math.sqrt(len(values))
-        reach = float(student.ppf(0.975, len(values) - 1)) * error
-    form = "+.1f" if signed else ".1f"
+    mean, form = statistics.mean(values), "+.1f" if signed else ".1f"
+    if len(values) < 2:
+        return f"{mean:{form}}"
+    reach = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
     return f"{mean:{form}} [{mean - reach:{form}}, {mean + reach:{form}}]"
 
 
