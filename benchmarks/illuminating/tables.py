@@ -43,10 +43,11 @@ def _on_fit(result: Result) -> Figures:
 
 
 def _on_test(result: Result) -> Figures:
-    """Those who held a cell by what they scored on fit; whom to take was decided there, too."""
+    """Those who held a cell on fit, if all of them were tested; whom to take was decided on fit, too."""
     test = {int(index): f for index, f in cast("Mapping[str, Scores]", result["test"]).items()}
     held = cast("Sequence[int]", result["held"])
-    return {**spread([test[index] for index in held]), **_taken(result, test)}
+    ground = spread([test[index] for index in held]) if test.keys() >= set(held) else {}
+    return {**ground, **_taken(result, test)}
 
 
 def _taken(result: Result, scores: Mapping[int, Scores]) -> Figures:
@@ -66,15 +67,17 @@ Runs = Mapping[str, Mapping[int, Figures]]
 
 
 def _means(runs: Runs, markdown: bool) -> str:
-    head = ("figure", *(f"{search} (n = {len(own)})" for search, own in runs.items()))
     rows = [
         (
             figure,
-            *(interval([_factor(figure) * each[figure] for each in own.values()]) for own in runs.values()),
+            *(
+                _told([each[figure] for each in own.values() if figure in each], figure)
+                for own in runs.values()
+            ),
         )
         for figure in _figures(runs)
     ]
-    return table(head, rows, markdown)
+    return table(("figure", *runs), rows, markdown)
 
 
 def _leads(runs: Runs, markdown: bool) -> str:
@@ -87,14 +90,16 @@ def _leads(runs: Runs, markdown: bool) -> str:
 
 
 def _lead(one: Mapping[int, Figures], other: Mapping[int, Figures], figure: str) -> str:
-    shared = sorted(set(one) & set(other))
-    found = [_factor(figure) * (one[seed][figure] - other[seed][figure]) for seed in shared]
-    return f"{interval(found, signed=True)} (n = {len(found)})" if len(found) > 1 else ""
+    shared = [seed for seed in one if figure in one[seed] and figure in other.get(seed, {})]
+    return _told([one[seed][figure] - other[seed][figure] for seed in shared], figure, signed=True)
+
+
+def _told(values: Sequence[float], figure: str, *, signed: bool = False) -> str:
+    """Mean, interval and n; shares in percent."""
+    factor = 100 if figure.startswith(SHARES) else 1
+    return f"{interval([factor * each for each in values], signed=signed)} n={len(values)}" if values else ""
 
 
 def _figures(runs: Runs) -> list[str]:
-    return list(next(iter(next(iter(runs.values())).values())))
-
-
-def _factor(figure: str) -> float:
-    return 100 if figure.startswith(SHARES) else 1
+    every = [each for own in runs.values() for each in own.values()]
+    return list(max(every, key=len))
