@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
 from kingyo.config import RunConfig, parse_config
 from kingyo.documents import read_yaml
@@ -22,6 +25,9 @@ from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Evaluation, Genome, Item, Split
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
+ZOO = DEMO.parents[1] / "zoo"
+WEIGHTS = "model.safetensors"
+SHUFFLED = "-shuffled"
 USELESS = ("poem", "sort")
 Scores = NDArray[np.float64]
 
@@ -49,6 +55,11 @@ class Setting:
 SETTINGS = {
     each.name: each
     for each in (
+        Setting(name="two", sources=("ja", "math-en")),
+        Setting(
+            name="two and four useless",
+            sources=("ja", "math-en", *USELESS, *(name + SHUFFLED for name in USELESS)),
+        ),
         Setting(name="four", sources=("ja", "math-en", *USELESS)),
         Setting(name="five", sources=("ja", "math-en", "math-sym", *USELESS)),
         Setting(name="four-by-block", sources=("ja", "math-en", *USELESS), groups="block"),
@@ -77,7 +88,9 @@ class Problem:
 
     def __post_init__(self) -> None:
         torch.set_num_threads(1)
-        self.config = parse_config(self._data(), self.setting.name)
+        splits = {"fit": self.setting.fit, "validation": 300, "test": 700, "seed": self.seed}
+        data = {**run_data(self.setting, splits), "seed": self.seed}
+        self.config = parse_config(data, self.setting.name)
         models = open_models(self.config, DEMO)
         self.splits = load_splits(self.config.specs, DEMO).splits
         self.space = searches(self.config, DEMO, models)[0].space
@@ -111,23 +124,55 @@ class Problem:
             self._tests[recipe.hash] = mean
         return self._tests[recipe.hash]
 
-    def _data(self) -> dict[str, object]:
-        data = read_yaml(DEMO / "run.yaml")
-        sources, task = data["sources"], data["task"]
-        assert isinstance(sources, dict), "the demo names its sources"
-        assert isinstance(task, dict), "the demo holds its task"
-        splits = {"fit": self.setting.fit, "validation": 300, "test": 700, "seed": self.seed}
-        weight = {"from": self.setting.low, "to": self.setting.high}
-        return {
-            **{key: value for key, value in data.items() if key not in ("search", "controls")},
-            "sources": {name: sources[name] for name in self.setting.sources},
-            "task": {**task, "splits": splits},
-            "merge": {
-                "method": "task_arithmetic",
-                "groups": self.setting.groups,
-                "parameters": {"weight": weight},
-                "dtype": "float32",
-            },
-            "seed": self.seed,
-            "controls": {"random": False, "grid": False},
-        }
+
+def run_data(setting: Setting, splits: Mapping[str, object]) -> dict[str, object]:
+    """The run.yaml of a setting, as data: the demo's task, and no controls."""
+    data = read_yaml(DEMO / "run.yaml")
+    sources, task = data["sources"], data["task"]
+    assert isinstance(sources, dict), "the demo names its sources"
+    assert isinstance(task, dict), "the demo holds its task"
+    known = {**sources, **{name: str(shuffled(name)) for name in setting.sources if name.endswith(SHUFFLED)}}
+    return {
+        **{
+            key: value
+            for key, value in data.items()
+            if key not in ("search", "controls", "finalists", "budget")
+        },
+        "sources": {name: known[name] for name in setting.sources},
+        "task": {**task, "splits": splits},
+        "merge": {
+            "method": "task_arithmetic",
+            "groups": setting.groups,
+            "parameters": {"weight": {"from": setting.low, "to": setting.high}},
+            "dtype": "float32",
+        },
+        "controls": {"random": False, "grid": False},
+    }
+
+
+def shuffled(name: str) -> Path:
+    """A source that is of no use to anything: the changes of a model of the zoo, shuffled within each tensor.
+
+    It is written once, next to other temporary files.
+    """
+    source = name.removesuffix(SHUFFLED)
+    folder = Path(tempfile.gettempdir()) / "kingyo-benchmarks" / name
+    if not (folder / WEIGHTS).exists():
+        parts = [load_file(ZOO / each / WEIGHTS) for each in ("base", source)]
+        rng = torch.Generator().manual_seed(0)
+        mixed = {key: base + _mixed(parts[1][key] - base, rng) for key, base in parts[0].items()}
+        fresh = Path(tempfile.mkdtemp(dir=_made(folder.parent)))
+        shutil.copytree(ZOO / source, fresh, dirs_exist_ok=True)
+        save_file(mixed, fresh / WEIGHTS, metadata={"format": "pt"})
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    return folder
+
+
+def _mixed(change: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    return change.flatten()[torch.randperm(change.numel(), generator=rng)].reshape(change.shape)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
