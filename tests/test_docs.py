@@ -88,21 +88,38 @@ def test_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "my" / "report.html").exists()
 
 
-def test_commands_of_the_page_of_merging_run_in_order(tmp_path: Path) -> None:
-    page = ROOT / "docs" / "merge.md"
-    (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+def run_in_order(page: Path, folder: Path) -> None:
+    """Write the files that a page shows, then run its commands, beside the zoo."""
+    (folder / "zoo").symlink_to(ROOT / "zoo")
     for name, text in YAML_FILE.findall(page.read_text(encoding="utf-8")):
-        (tmp_path / name).write_text(text, encoding="utf-8")
+        (folder / name).write_text(text, encoding="utf-8")
     for words in commands(page):
         done = subprocess.run(
             command(*words[1:]),
-            cwd=tmp_path,
+            cwd=folder,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
+
+
+def test_commands_of_the_page_of_searching_run_in_order(tmp_path: Path) -> None:
+    run_in_order(ROOT / "docs" / "search.md", tmp_path)
+    assert (tmp_path / "compromise" / "model.safetensors").exists()
+    finished = {path.parent.relative_to(tmp_path / "runs") for path in tmp_path.glob("runs/**/run.db")}
+    assert {str(each) for each in finished} == {"both", "seeds/seed-0", "seeds/seed-1", "genome"}
+
+
+def test_the_page_of_searching_has_every_preset_and_strategy() -> None:
+    page = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
+    for name in [*PRESETS, *STRATEGIES.names()]:
+        assert f"`{name}`" in page or f"preset: {name}`" in page, name
+
+
+def test_commands_of_the_page_of_merging_run_in_order(tmp_path: Path) -> None:
+    run_in_order(ROOT / "docs" / "merge.md", tmp_path)
     written = {path.parent.name for path in tmp_path.glob("*/config.json")}
     assert written == {"merged", "sharded", "both"}
     assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1

@@ -13,8 +13,10 @@ from torch import Tensor
 from kingyo.evaluate import Evaluator
 from kingyo.merge import open_sources
 from kingyo.recipe import Recipe, Source
+from kingyo.tasks.generate import Asking, GenerateTask
+from kingyo.tasks.grader import build_verdict
 from kingyo.testing.tasks import ScriptedModel
-from kingyo.types import Item, ItemScore, LanguageModel, Split
+from kingyo.types import Item, ItemScore, LanguageModel, Split, Task
 from tests.models_on_disk import llama
 
 ITEMS = tuple(Item(id=name, prompt=name, answer="1") for name in ("x", "y"))
@@ -25,8 +27,8 @@ RECIPE = Recipe(merge_method="linear", sources=(Source(model="one", parameters={
 class Model(ScriptedModel):
     """A model that says nothing, with weights to fill."""
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__({})
+    def __init__(self, weights: Mapping[str, Tensor], says: Mapping[str, str] | None = None) -> None:
+        super().__init__(says or {})
         self.weights = weights
 
 
@@ -44,17 +46,49 @@ class GivenTask:
         return self.scores
 
 
-def evaluator(folder: Path, scores: Sequence[ItemScore]) -> Evaluator:
-    llama(folder / "one")
+def evaluator(folder: Path, task: Task, says: Mapping[str, str] | None = None) -> Evaluator:
+    if not (folder / "one").exists():
+        llama(folder / "one")
     sources = open_sources(RECIPE, folder)
     weights = {name: sources.read("one", name).clone() for name in sources["one"].tensors}
-    return Evaluator(Model(weights), sources, GivenTask(scores))
+    return Evaluator(Model(weights, says), sources, task)
 
 
 def test_scores_and_times(tmp_path: Path) -> None:
-    evaluation = evaluator(tmp_path, RIGHT)(RECIPE, "fit")
+    evaluation = evaluator(tmp_path, GivenTask(RIGHT))(RECIPE, "fit")
     assert evaluation.scores == RIGHT and evaluation.failure is None and evaluation.mean == 0.5
     assert evaluation.build_seconds > 0 and evaluation.score_seconds > 0
+
+
+GRADERS = """
+import threading
+
+def raises(answer, item):
+    if item.id == "y" and answer == "odd":
+        raise ValueError("no idea")
+    return 1.0
+
+def hangs(answer, item):
+    if item.id == "y" and answer == "odd":
+        threading.Event().wait()
+    return 1.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("raises", "received ValueError: no idea"), ("hangs", r"expected a score within 0\.2 s; received none")],
+)
+def test_a_grader_that_fails_on_one_item_costs_that_candidate_alone(
+    tmp_path: Path, name: str, says: str
+) -> None:
+    (tmp_path / "mine.py").write_text(GRADERS)
+    verdict = build_verdict([(f"mine.py:{name}", None)], tmp_path, timeout=0.2)
+    task = GenerateTask("mine", {"fit": ITEMS}, verdict=verdict, asking=Asking(max_new_tokens=4))
+    found = [evaluator(tmp_path, task, {"x": "1", "y": said})(RECIPE, "fit") for said in ("1", "odd", "1")]
+    assert [each.mean for each in found] == [1.0, None, 1.0]
+    assert re.search(rf"grader mine\.py:{name} on item y: .*{says}", str(found[1].failure))
+    assert found[1].scores == ()
 
 
 @pytest.mark.parametrize(
@@ -71,7 +105,7 @@ def test_scores_and_times(tmp_path: Path) -> None:
 def test_a_task_that_breaks_its_promise_is_a_failure(
     tmp_path: Path, scores: Sequence[ItemScore], says: str
 ) -> None:
-    evaluation = evaluator(tmp_path, scores)(RECIPE, "fit")
+    evaluation = evaluator(tmp_path, GivenTask(scores))(RECIPE, "fit")
     assert evaluation.scores == () and evaluation.mean is None
     assert evaluation.failure is not None
     assert re.search(says, evaluation.failure), evaluation.failure

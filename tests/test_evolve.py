@@ -87,6 +87,7 @@ def journey(
     limits: Limits = THIRTY,
     screen: ScreenSettings = ALL,
     rounded: bool = False,
+    reuse: bool = True,
     is_asynchronous: bool = False,
     notify: Callable[[Event], None] = lambda _: None,
 ) -> Journey:
@@ -109,6 +110,7 @@ def journey(
         baselines={"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)},
         searches=[main, control],
         finalists=4,
+        reuse=reuse,
         notify=notify,
     )
 
@@ -166,6 +168,21 @@ def test_the_same_recipe_is_never_run_twice(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         journey(store, model, limits=Limits(candidates=60)).run()
     assert set(model.asked.values()) == {1}
+
+
+@pytest.mark.parametrize("is_asynchronous", [False, True])
+def test_without_reuse_every_trial_is_scored_itself(tmp_path: Path, is_asynchronous: bool) -> None:
+    found: dict[bool, list[tuple[int, float | None]]] = {}
+    for reuse in (True, False):
+        model = Model()
+        with begun(tmp_path / str(reuse)) as store:
+            journey(store, model, rounded=True, reuse=reuse, is_asynchronous=is_asynchronous).run()
+            found[reuse] = [(each.trial, each.mean) for each in store.summaries("fit") if each.search == MAIN]
+            copies = [each for split in N_ITEMS for each in store.summaries(split) if each.copied_from]
+            evaluated = sum(len(store.summaries(split)) for split in N_ITEMS)
+            assert bool(copies) == bool(store.copied_scores()) == reuse
+            assert model.asked.total() == evaluated - len(copies)
+    assert found[True] == found[False]
 
 
 @pytest.mark.parametrize("strategy", ["ga", "cma-es"])

@@ -183,6 +183,7 @@ def test_copies_cost_no_item_evaluation(tmp_path: Path) -> None:
         store.record(stored[0].id, "fit", Evaluation(scores=scores(1.0)))
         store.record(stored[1].id, "fit", Evaluation(scores=scores(1.0), copied_from=stored[0].id))
         assert store.item_evaluations() == 1
+        assert store.copied_scores() == 1
 
 
 def test_an_evaluation_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:

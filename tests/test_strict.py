@@ -29,6 +29,7 @@ class Outer(BaseModel):
 class Settings:
     population: int = 10
     sigma: float = 0.3
+    elitist: bool = False
 
 
 def test_nested_unknown_key_suggests_the_nearest() -> None:
@@ -71,6 +72,14 @@ def test_settings() -> None:
         parse_settings(Settings, {"popluation": 3}, "search.settings")
     with pytest.raises(KingyoError, match=r"search: sigma"):
         parse_settings(Settings, {"sigma": "wide"}, "search")
+
+
+@pytest.mark.parametrize(("key", "wanted"), [("population", "a whole number"), ("sigma", "a number")])
+@pytest.mark.parametrize("value", [True, False])
+def test_true_and_false_are_no_numbers(key: str, wanted: str, value: bool) -> None:
+    with pytest.raises(KingyoError, match=f"search: {key}: expected {wanted}; received {value}"):
+        parse_settings(Settings, {key: value}, "search")
+    assert parse_settings(Settings, {"elitist": value}, "search").elitist is value
 
 
 @pytest.mark.parametrize(

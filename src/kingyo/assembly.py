@@ -31,7 +31,7 @@ from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
 from kingyo.searches import Models, aims_of, baseline_recipes, open_models, searches
-from kingyo.space import probes
+from kingyo.space import STEPS, probes
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
 from kingyo.types import SPLITS, Task
@@ -99,6 +99,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "duplicates_dropped": prepared.duplicates,
         **aims_as_facts(aims_of(config, folder)),
         "threads": config.threads or _threads(prepared.models, config.workers),
+        "gene_steps": STEPS,
     }
     store.begin(facts, prepared.splits)
     return store
@@ -121,8 +122,9 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
         store=store,
         runner=_runner(store, config),
         baselines=baseline_recipes(config, models),
-        searches=searches(config, folder, models),
+        searches=searches(config, folder, models, is_exact=store.fact("gene_steps") is None),
         finalists=config.finalists,
+        reuse=config.search.reuse,
         notify=notify,
     )
 

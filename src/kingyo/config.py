@@ -114,6 +114,7 @@ class SearchConfig(_Strict):
     settings: dict[str, object] = Field(default_factory=dict[str, object])
     screen: dict[str, object] = Field(default_factory=dict[str, object])
     warm_start: bool = True
+    reuse: bool = True
     mode: Literal["generations", "asynchronous"] = "generations"
 
 

@@ -67,7 +67,7 @@ class _Definition(_Strict):
 
 class _Task(_Strict):
     name: Annotated[str, Field(min_length=1)]
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     metric: str = "acc,none"
 
     @model_validator(mode="before")
@@ -106,14 +106,13 @@ def load_genome_file(
         KingyoError: a key or value that is not sound, or a task that kingyo does not find.
     """
     found = parse_model(_File, read_yaml(path), str(path))
-    task = _one_task(found.tasks, path)
-    spec = _find_task(task, path.parent, task_search_path)
+    specs = _specs(found.tasks, path, task_search_path)
     genome = _genome(found)
     low, high = GenomeLayout(**genome.model_dump()).bounds(found.genome.merge_method)
     data: dict[str, object] = {
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-.") or "genome",
         "sources": _names(found.genome),
-        "task": spec.model_dump(exclude_unset=True) | {"name": spec.name},
+        **_tasks(specs),
         "merge": {
             "method": found.genome.merge_method,
             "dtype": DTYPE,
@@ -124,7 +123,7 @@ def load_genome_file(
     }
     if found.genome.base_model is not None:
         data["base"] = found.genome.base_model
-    return GenomeRun(config=parse_config(data, str(path)), notes=tuple(_notes(found, task)))
+    return GenomeRun(config=parse_config(data, str(path)), notes=tuple(_notes(found)))
 
 
 def _genome(found: _File) -> GenomeConfig:
@@ -133,16 +132,27 @@ def _genome(found: _File) -> GenomeConfig:
     return GenomeConfig.model_validate(given | {"random_init": found.random_init})
 
 
-def _one_task(tasks: Sequence[_Task], path: Path) -> _Task:
-    """The task. A run has one; where it has several, this is where weights go."""
-    if len(tasks) > 1:
-        raise KingyoError(
-            f"{path}: tasks",
-            expected="one task",
-            received=f"{len(tasks)}: {', '.join(task.name for task in tasks)}",
-            remedy="Keep one, or put the rows of all into one task file.",
-        )
-    return tasks[0]
+def _specs(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> list[TaskSpec]:
+    """The tasks, each found and weighted: a weight of the genome file goes before one of the task file."""
+    found: list[TaskSpec] = []
+    for task in tasks:
+        spec = _find_task(task, path.parent, search)
+        if any(each.name == spec.name for each in found):
+            raise KingyoError(
+                f"{path}: tasks",
+                expected="different tasks",
+                received=f"{spec.name} twice",
+                remedy="Name each once; its weight says how much it counts.",
+            )
+        weighs = "weight" in task.model_fields_set
+        found.append(spec.model_copy(update={"weight": task.weight}) if weighs else spec)
+    return found
+
+
+def _tasks(specs: Sequence[TaskSpec]) -> dict[str, object]:
+    """As a run.yaml names them: one as ``task``, several as ``tasks``."""
+    written = {spec.name: spec.model_dump(exclude_unset=True) | {"name": spec.name} for spec in specs}
+    return {"tasks": written} if len(specs) > 1 else {"task": written[specs[0].name]}
 
 
 def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
@@ -176,9 +186,9 @@ def _names(genome: _Definition) -> dict[str, str]:
     return found
 
 
-def _notes(found: _File, task: _Task) -> Iterator[str]:
+def _notes(found: _File) -> Iterator[str]:
     given = [key for key in OF_LM_EVAL if key in found.model_fields_set]
-    given += ["metric"] if "metric" in task.model_fields_set else []
+    given += ["metric"] if any("metric" in task.model_fields_set for task in found.tasks) else []
     if given:
         yield (
             f"{', '.join(given)}: settings of lm-eval's tasks, without effect here: the task file says what "

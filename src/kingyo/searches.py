@@ -24,6 +24,7 @@ from kingyo.space import (
     MergekitGenome,
     ParameterSpace,
     RecipeSpace,
+    RoundedSpace,
     SourceChoice,
     Vocabularies,
     check_base,
@@ -164,8 +165,12 @@ def _require_its_own(key: str, given: str | None, own: str | None, preset_name: 
         )
 
 
-def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
-    """The main search, then its controls: random on the same space, and a grid of one weight per source."""
+def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool = False) -> list[Search]:
+    """The main search, then its controls: random on the same space, and a grid of one weight per source.
+
+    Genes are rounded before they are decoded, unless ``is_exact``, or the file is one of mergekit-evolve's,
+    which does not round.
+    """
     wanted = search_plan(config)
     space = _space(config, folder, models, wanted)
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
@@ -178,7 +183,9 @@ def searches(config: RunConfig, folder: Path, models: Models) -> list[Search]:
         found.append(_search("random", space, strategy, config, wanted))
     grid = _grid(config, folder, models, wanted) if config.controls.grid else None
     every = [*found, *([grid] if grid is not None else [])]
-    return [replace(each, aims=aims) for each in every]
+    if is_exact or config.merge.genome is not None:
+        return [replace(each, aims=aims) for each in every]
+    return [replace(each, aims=aims, space=RoundedSpace(space=each.space)) for each in every]
 
 
 def aims_of(config: RunConfig, folder: Path) -> Aims:

@@ -77,9 +77,19 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S
         if key not in fields:
             raise _unknown_key(where, str(key), fields)
     try:
-        return TypeAdapter(kind).validate_python(dict(values))
+        found = TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
         raise _clear(error.errors(), None, where) from error
+    for key, value in values.items():
+        _require_no_truth(f"{where}: {key}", value, getattr(found, key))
+    return found
+
+
+def _require_no_truth(argument: str, given: object, read: object) -> None:
+    """Refuse ``true`` where a number is wanted: pydantic reads it as 1."""
+    if isinstance(given, bool) and not isinstance(read, bool):
+        kind = "int_" if isinstance(read, int) else "float_"
+        raise KingyoError(argument, expected=_WORDS[kind], received=str(given), remedy=_MEND[kind])
 
 
 def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:

@@ -61,6 +61,7 @@ class RunSummary:
     """A run at a glance.
 
     Attributes:
+        copied: item scores that trials of one recipe copied from one another, at no cost.
         leader: the best of the main search on fit, so far.
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
@@ -74,6 +75,7 @@ class RunSummary:
     trials: int
     failures: int
     item_evaluations: int
+    copied: int
     seconds: float
     leader: Entry | None
     winner: Entry | None
@@ -106,6 +108,7 @@ class RunSummary:
             "trials": self.trials,
             "failures": self.failures,
             "item_evaluations": self.item_evaluations,
+            "copied": self.copied,
             "seconds": round(self.seconds, 3),
             "leader": self.leader and {"trial": self.leader.trial.asked.number, **_scores(self.leader)},
             "winner": winner,
@@ -160,6 +163,7 @@ def summarize(store: RunStore) -> RunSummary:
         trials=len(fits),
         failures=sum(each.failure is not None for each in fits),
         item_evaluations=store.item_evaluations(),
+        copied=store.copied_scores(),
         seconds=store.seconds(),
         leader=_leader(store, fits),
         winner=winner,

@@ -36,6 +36,10 @@ def raises(answer, item):
 
 def picky(answer, item):
     return 7.5
+
+def hangs(answer, item):
+    import threading
+    threading.Event().wait()
 '''
 
 
@@ -90,9 +94,10 @@ def interrupted(
     after: int,
     sent: signal.Signals = signal.SIGKILL,
     env: Mapping[str, str] | None = None,
+    where: str = "runs/small",
 ) -> tuple[int, str]:
     """Run a command until its run holds so many evaluations, then send the signal: exit code, errors."""
-    run = world.folder / "runs" / "small"
+    run = world.folder / where
     with subprocess.Popen(
         command(*arguments),
         cwd=world.folder,

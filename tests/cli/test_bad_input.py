@@ -43,6 +43,8 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"sorces": {"a": "a"}}, "'sorces'. Did you mean 'sources'?"),
         ({"search": {"screen": {"itmes": 5}}}, "'itmes'. Did you mean 'items'?"),
         ({"search": {"screen": {"items": 0}}}, "search.screen.items: expected 1 or more; received 0"),
+        ({"search": {"screen": {"block": True}}}, "search.screen: block: expected a whole number"),
+        ({"search": {"settings": {"sigma": True}, "strategy": "cma-es"}}, "sigma: expected a number"),
         ({"search": {"screen": {"items": 2.5}}}, "search.screen: items: expected a whole number"),
         ({"search": {"screen": {"alpha": 1.5}}}, "search.screen.alpha: expected between 0 and 1"),
         (
@@ -208,6 +210,16 @@ def test_a_grader_that_raises_says_which_and_keeps_the_run(world: World) -> None
     )
     done = world.run("resume", "runs/small")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_grader_that_hangs_ends_the_run_and_not_the_patience(world: World) -> None:
+    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "grade.py:hangs"}
+    done = world.run("evolve", world.config(task={**task, "grader_timeout": 0.3}))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "grader grade.py:hangs on item" in done.stderr
+    assert "expected a score within 0.3 s; received none" in done.stderr
+    assert "kingyo resume" in done.stderr
 
 
 def test_a_grader_that_returns_nonsense(world: World) -> None:

@@ -129,6 +129,14 @@ def test_what_is_wrong_is_one_error(
     assert everything(command.folder) == before
 
 
+def test_a_dry_run_looks_at_one_run(command: Command, world: World) -> None:
+    before = everything(command.folder)
+    done = command("evolve", world.folder / "run.yaml", "--dry-run", "--seeds", "2")
+    assert done.code == 1 and done.out == ""
+    assert "--seeds: expected no --dry-run beside it" in done.err and "Leave --seeds out" in done.err
+    assert everything(command.folder) == before
+
+
 def test_a_prompt_without_room_for_its_answer(command: Command, world: World) -> None:
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "max_new_tokens": 61}
     done = command("evolve", world.config(task=task), "--dry-run")

@@ -127,7 +127,9 @@ def test_models_with_the_same_last_name_are_told_apart(tasked: World) -> None:
     [
         ({"tasks": "gsm8k"}, "tasks: gsm8k: expected a kingyo task, as gsm8k.yaml in"),
         ({"tasks": "lm"}, "a task of lm-eval's. kingyo does not run"),
-        ({"tasks": ["even", "odd"]}, "tasks: expected one task; received 2: even, odd"),
+        ({"tasks": ["even", "odd"]}, "tasks: odd: expected a kingyo task, as odd.yaml in"),
+        ({"tasks": ["even", "even.yaml"]}, "tasks: expected different tasks; received even twice"),
+        ({"tasks": [{"name": "even", "weight": 0}]}, "weight: expected a number greater than 0"),
         ({"tasks": []}, "tasks"),
         ({"merge_method": "tiees"}, "Did you mean 'ties'?"),
         ({"merge_method": "della"}, "merge_method: expected a known name; received 'della'"),
@@ -149,6 +151,29 @@ def test_what_is_wrong_is_said_before_anything_is_written(
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tasked.folder / "runs").exists()
+
+
+def test_several_tasks_count_by_their_weights(tasked: World) -> None:
+    """mergekit-evolve maximises the weighted sum of the metrics: the weighted mean has the same best."""
+    other = yaml.safe_load((tasked.folder / "even.yaml").read_text())
+    other |= {"name": "short", "max_new_tokens": 3, "weight": 4}
+    (tasked.folder / "short.yaml").write_text(yaml.safe_dump(other))
+    heavy: dict[str, object] = {"name": "even", "weight": 3, "metric": "acc,none"}
+    file = write(tasked.folder, tasks=[heavy, "short"])
+    config = load_genome_file(file).config
+    assert config.task is None
+    assert {name: spec.weight for name, spec in config.tasks.items()} == {"even": 3, "short": 4}
+    given: dict[str, object] = {"name": "short", "weight": 1}
+    assert load_genome_file(write(tasked.folder, tasks=["even", given])).config.tasks["short"].weight == 1
+    assert load_genome_file(write(tasked.folder, tasks=[heavy])).config.specs["even"].weight == 3
+
+    done = tasked.run("evolve", write(tasked.folder, tasks=[heavy, "short"]), "--max-fevals", "3")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Note: metric: settings of lm-eval's tasks") == 1
+    winner = tasked.show("runs/genome")["winner"]
+    assert isinstance(winner, dict)
+    scores = {name: own["fit"]["score"] for name, own in winner["tasks"].items()}
+    assert winner["fit"]["score"] == pytest.approx((3 * scores["even"] + 4 * scores["short"]) / 7)
 
 
 def test_flags_of_genome_files_are_for_genome_files(world: World) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 
 from kingyo.store import RunStore
-from tests.cli.conftest import World
+from tests.cli.conftest import World, interrupted
 
 
 def test_seeds_are_run_once_and_their_spread_is_told(world: World) -> None:
@@ -29,6 +31,17 @@ def test_seeds_are_run_once_and_their_spread_is_told(world: World) -> None:
     assert world.run("show", "many").stdout == again.stdout
     with RunStore.read(world.folder / "many" / "seed-5") as store:
         assert store.status() == "finished"
+
+
+def test_interrupted_it_says_how_to_go_on(world: World) -> None:
+    config = world.config(budget={"candidates": 4}, controls={"random": False, "grid": False})
+    words = ("evolve", config, "--run", "runs/my seeds", "--seeds", "2", "--seed", "3")
+    code, errors = interrupted(world, *words, after=8, sent=signal.SIGINT, where="runs/my seeds/seed-3")
+    assert code == 130 and "Traceback" not in errors
+    said = errors.strip().splitlines()[-1].partition("Go on with: kingyo ")[2]
+    done = world.run(*shlex.split(said))
+    assert done.returncode == 0, done.stderr
+    assert "2 seeds (3, 4)" in done.stdout
 
 
 def test_one_seed_has_no_interval(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -83,6 +84,20 @@ def test_show_has_each_task_the_mean_and_the_front(bred: World) -> None:
     assert front["knee"] in [point["trial"] for point in front["points"]]
     text = bred.run("show", "runs/small").stdout
     assert f"* {front['knee']}" in text and "closeness" in text
+
+
+def test_the_report_shows_the_front(bred: World) -> None:
+    pytest.importorskip("plotly", reason="the report needs kingyo[report]")
+    pytest.importorskip("matplotlib", reason="the report needs kingyo[report]")
+    done = bred.run("report", "runs/small")
+    assert done.returncode == 0, done.stderr
+    page = (bred.folder / "runs" / "small" / "report.html").read_text("utf-8")
+    front = bred.show("runs/small")["front"]
+    assert isinstance(front, dict)
+    for figure in ("front-0-1", "front-0-2", "front-1-2"):
+        assert f'id="figure-{figure}"' in page
+    for point in front["points"]:
+        assert re.search(rf">trial {point['trial']}( \([a-z, ]+\))?<", page)
 
 
 def test_any_point_of_the_front_is_exported_and_scored_again(bred: World) -> None:

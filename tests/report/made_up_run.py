@@ -15,7 +15,7 @@ from random import Random
 
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.recipe import Recipe, Source
-from kingyo.store import NewTrial, RunStore, StoredTrial
+from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
 from kingyo.types import Evaluation, Item, ItemScore, Outcome, Split, Trial
 
 SOURCES = ("ja", "math-en", "math-sym", "poems", "weather")
@@ -28,6 +28,7 @@ class Shape:
     """What the made-up run is like.
 
     ``reach`` is how good a perfect genome is, ``stop`` how far the run goes: search, picked or finished.
+    ``objectives``: the score, and then measures of the recipe, as many as there are names.
     """
 
     strategy: str = "ga"
@@ -38,6 +39,7 @@ class Shape:
     stop: str = "finished"
     controls: bool = True
     seed: int = 0
+    objectives: tuple[str, ...] = ()
 
 
 def write(folder: Path, shape: Shape | None = None) -> Path:
@@ -106,7 +108,10 @@ class Writer:
                 NewTrial(asked=t, recipe=_recipe(*t.genome), recipe_hash=f"{name}-{t.number}") for t in asked
             ]
             stored = self.store.add_trials(name, batch, new)
-            told += [_outcome(each, found) for each, found in self.score(stored, "fit")]
+            scored = self.score(stored, "fit")
+            told += [_outcome(each, found) for each, found in scored]
+            if self.shape.objectives:
+                self.store.add_outcomes([self.objectives(each, found) for each, found in scored])
             batch += 1
 
     def ask(self, number: int, told: Sequence[Outcome], strategy: str, axes: int) -> Trial:
@@ -127,6 +132,14 @@ class Writer:
             self.store.record(trial.id, split, evaluation)
             found.append((trial, evaluation))
         return found
+
+    def objectives(self, trial: StoredTrial, found: Evaluation) -> StoredOutcome:
+        if found.mean is None:
+            return StoredOutcome(trial=trial.id, failure=found.failure, value=None)
+        sizes = [abs(gene) for gene in trial.asked.genome]
+        measures = (1 / (1 + sum(sizes) / len(SOURCES)), sum(size < 0.5 for size in sizes) / len(sizes))
+        objectives = (found.mean, *measures)[: len(self.shape.objectives)]
+        return StoredOutcome(trial=trial.id, failure=None, value=found.mean, objectives=objectives)
 
     def pick(self, name: str) -> StoredTrial:
         fits = {line.trial: line.mean for line in self.store.summaries("fit") if line.mean is not None}
@@ -188,6 +201,7 @@ def _facts(shape: Shape) -> dict[str, object]:
         "status": "running",
         "folder": "/somewhere",
         "duplicates_dropped": 3,
+        **({"aims": {"tasks": {"": 1.0}, "objectives": list(shape.objectives)}} if shape.objectives else {}),
         "config": {
             "name": "demo",
             "seed": shape.seed,

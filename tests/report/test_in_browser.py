@@ -42,6 +42,21 @@ def test_page_is_drawn_quietly_and_fits(browser: Browser, page: Path, width: int
     assert browser.evaluate("document.title").startswith("demo: The bred model beats")
 
 
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_the_front_is_drawn(
+    browser: Browser, runs: dict[str, Path], tmp_path: Path, width: int, dark: bool
+) -> None:
+    with RunStore.read(runs["front"]) as store:
+        page = write_report(store, tmp_path / "report.html")
+    visit = browser.open(page, width=width, dark=dark)
+    assert visit.problems == []
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    points = "document.querySelectorAll('[data-figure=front-0-1] .scatterlayer .trace')"
+    drawn = browser.evaluate(f"[...{points}].map(trace => trace.querySelectorAll('.point').length)")
+    assert drawn[2:] in ([1], [1, 1])  # the knee, and the winner where it is on the front
+    assert min(drawn[:2]) > 3
+
+
 def test_the_theme_can_be_chosen_and_charts_follow(browser: Browser, page: Path) -> None:
     browser.open(page)
     fill = "getComputedStyle(document.querySelector('[data-figure=bars] .point path')).fill"

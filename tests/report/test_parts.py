@@ -13,6 +13,7 @@ from kingyo.report.composition import read_matrices
 from kingyo.report.curves import descent, progress
 from kingyo.report.figures import bars, heat_map
 from kingyo.report.findings import gather
+from kingyo.report.front import front_charts
 from kingyo.report.history import Point
 from kingyo.report.markup import element, json_text, whole
 from kingyo.stats import Interval
@@ -153,7 +154,7 @@ def test_bars_begin_with_the_child(runs: dict[str, Path], better: RunStore) -> N
         assert gather(store).bars()[0].name == "best so far"
 
 
-def test_plotly_accepts_every_figure(better: RunStore) -> None:
+def test_plotly_accepts_every_figure(better: RunStore, runs: dict[str, Path]) -> None:
     graph_objects = pytest.importorskip("plotly.graph_objects", reason="figures are plotly's")
     found = gather(better)
     assert found.main is not None and found.family is not None
@@ -163,6 +164,8 @@ def test_plotly_accepts_every_figure(better: RunStore) -> None:
         descent(found.main, {1: "ancestor"}, found.family.edges, found.family.child),
         *(heat_map(matrix, "genes") for matrix in found.matrices),
     ]
+    with RunStore.read(runs["front"]) as store:
+        figures += front_charts(gather(store))
     for figure in figures:
         plain = json.loads(json.dumps(figure.to_json()).replace('"@accent-text"', '"red"'))
         graph_objects.Figure(json.loads(_with_colours(json.dumps(plain))))

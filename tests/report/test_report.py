@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ pytest.importorskip("matplotlib", reason="the report needs kingyo[report]")
 from kingyo.errors import KingyoError
 from kingyo.report import require, write_report
 from kingyo.report.findings import gather
+from kingyo.report.front import front_charts
 from kingyo.report.known import headline
 from kingyo.report.page import render_page
 from kingyo.store import RunStore
@@ -62,7 +64,7 @@ def rendered(folder: Path) -> str:
         return render_page(gather(store), "/* plotly */")
 
 
-@pytest.mark.parametrize("name", ["better", "worse", "searching", "picked", "empty"])
+@pytest.mark.parametrize("name", ["better", "worse", "searching", "picked", "front", "empty"])
 def test_every_kind_of_run_gives_a_sound_page(runs: dict[str, Path], name: str) -> None:
     reader = read(rendered(runs[name]))
     ids = [value for _, attribute, value in reader.attributes if attribute == "id"]
@@ -125,6 +127,39 @@ def test_sections_stand_in_a_sceptical_readers_order(runs: dict[str, Path]) -> N
         "basis",
         "failures",
     ]
+
+
+def test_the_front_is_drawn_and_all_its_points_are_in_the_table(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["front"]) as store:
+        found = gather(store)
+        page = render_page(found, "/* plotly */")
+        figures = front_charts(found)
+        fits = {point.trial.asked.number: store.evaluation(point.trial.id, "fit") for point, _ in found.front}
+    front = found.summary.front
+    assert front.knee is not None and found.summary.winner is not None
+    assert [(f.layout["xaxis"]["title"]["text"], f.layout["yaxis"]["title"]["text"]) for f in figures] == [  # type: ignore[index]
+        ("sums, score on fit", "closeness"),
+        ("sums, score on fit", "size"),
+        ("closeness", "size"),
+    ]
+    drawn: dict[object, Any] = {trace["name"]: trace["customdata"] for trace in figures[0].data}
+    assert drawn["knee"] == [front.knee.trial.asked.number]
+    assert sorted([*drawn["front"], *drawn["knee"]]) == sorted(fits)
+    assert (
+        len(drawn["beaten"]) == len(front.beaten) == found.summary.trials - found.summary.failures - len(fits)
+    )  # type: ignore[arg-type]
+    said = "".join(read(page).text)
+    for number, evaluation in fits.items():
+        assert evaluation is not None and evaluation.mean is not None
+        assert f"trial {number}" in said
+        assert re.search(rf"{100 * evaluation.mean:.1f}% \[[0-9.]+,\s[0-9.]+\], n = 100", said)
+    assert f"trial {front.knee.trial.asked.number} (knee" in said
+
+
+def test_one_objective_has_no_front(runs: dict[str, Path]) -> None:
+    assert "front" not in {
+        value for _, name, value in read(rendered(runs["better"])).attributes if name == "id"
+    }
 
 
 def test_without_parents_the_page_says_so(runs: dict[str, Path]) -> None:

@@ -81,6 +81,49 @@ def test_every_machine_and_process_agrees() -> None:
     assert found.stdout.strip() == str(here) == str(["8", "7", "0", "1", "11", "2"])
 
 
+def told(*said: str) -> list[Item]:
+    return [
+        Item(id=str(i), prompt=f"prompt {i}", answer="", fields={"part": each, "note": "x"})
+        for i, each in enumerate(said)
+    ]
+
+
+def test_a_column_says_the_split_of_every_row() -> None:
+    found = make_splits(told("test", "fit", "validation", "fit", "test"), Sizes(column="part"), seed=5)
+    assert {split: [item.id for item in own] for split, own in found.items()} == {
+        "fit": ["1", "3"],
+        "validation": ["2"],
+        "test": ["0", "4"],
+    }
+
+
+def test_a_row_that_is_there_twice_keeps_its_first_split() -> None:
+    rows = told("fit", "validation", "test")
+    again = Item(id="again", prompt=" prompt  0", answer="", fields={"part": "test"})
+    found = make_splits([*rows, again], Sizes(column="part"))
+    assert [item.id for split in SPLITS for item in found[split]] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("said", "column", "message"),
+    [
+        (("fit", "train", "test"), "part", r"fit, validation, test in every row; received 'train' where"),
+        (("fit", "", "test"), "part", r"in every row; received '' where the prompt begins 'prompt 1'"),
+        (("fit", "Validation", "test"), "part", "received 'Validation'"),
+        (("fit", "fit", "test"), "part", "splits.validation: expected at least one row whose part is valid"),
+        (("fit", "validation", "test"), "prat", r"received no such column .* Did you mean 'part'\?"),
+    ],
+)
+def test_a_column_that_does_not_say_it(said: tuple[str, ...], column: str, message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        make_splits(told(*said), Sizes(column=column))
+
+
+def test_a_column_stands_alone() -> None:
+    with pytest.raises(ValueError, match="either column, or sizes and seed"):
+        Sizes(column="part", fit=3)
+
+
 @pytest.mark.parametrize(
     ("n", "sizes", "message"),
     [

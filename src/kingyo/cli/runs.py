@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ import typer
 
 from kingyo.cli.as_json import errors_as_json
 from kingyo.cli.compiler import tell_if_slow
-from kingyo.cli.seeds import breed_seeds, print_spread
+from kingyo.cli.seeds import breed_seeds, print_spread, same_command
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def evolve(
+    context: typer.Context,
     config: Annotated[
         Path,
         typer.Argument(
@@ -85,7 +87,7 @@ def evolve(
         if dry_run:
             _look(loaded, config.parent, as_json)
         else:
-            _begin(loaded, config.parent, folder, seeds, as_json)
+            _begin(loaded, config.parent, folder, context.params)
 
 
 def _look(config: RunConfig, folder: Path, as_json: bool) -> None:
@@ -102,15 +104,19 @@ def _look(config: RunConfig, folder: Path, as_json: bool) -> None:
         print_outlook(found)
 
 
-def _begin(config: RunConfig, folder: Path, run: Path, seeds: int | None, as_json: bool) -> None:
+def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, object]) -> None:
+    """Begin a run, or several; ``given`` are the options of the command."""
     from kingyo.assembly import begin
+
+    as_json, seeds = bool(given["as_json"]), given["seeds"]
 
     def begun(one: RunConfig, where: Path) -> RunStore:
         with redirect_stdout(sys.stderr):
             return begin(one, folder, where)
 
-    if seeds is not None:
-        breed_seeds(config, run, seeds, begun, lambda store: _breed(store, quiet=as_json))
+    if isinstance(seeds, int):
+        again = same_command("evolve", given)
+        breed_seeds(config, run, seeds, begun, lambda store: _breed(store, quiet=as_json, again=again))
         print_spread(run, as_json)
         return
     with begun(config, run) as store:
@@ -214,7 +220,8 @@ def _go(store: RunStore, as_json: bool) -> None:
         typer.echo(f"\nNext: kingyo report {store.folder}   |   kingyo export {store.folder} OUT")
 
 
-def _breed(store: RunStore, *, quiet: bool) -> None:
+def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
+    """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
     from kingyo.assembly import assemble
     from kingyo.cli.live import LiveDisplay
 
@@ -228,7 +235,8 @@ def _breed(store: RunStore, *, quiet: bool) -> None:
                 signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out
             display.stop()
             typer.echo(
-                f"Interrupted; all that was evaluated is stored. Go on with: kingyo resume {store.folder}",
+                "Interrupted; all that was evaluated is stored. Go on with: "
+                f"{again or f'kingyo resume {store.folder}'}",
                 err=True,
             )
             raise typer.Exit(130) from None

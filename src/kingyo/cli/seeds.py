@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -59,6 +60,19 @@ def breed_seeds(
         else:
             with begin(config.model_copy(update={"seed": seed}), run) as store:
                 go(store)
+
+
+def same_command(name: str, given: Mapping[str, object]) -> str:
+    """Write a command for a shell: its argument ``config``, then the options that were given."""
+    words = ["kingyo", name, str(given["config"])]
+    for key, value in given.items():
+        flag = "--json" if key == "as_json" else f"--{key.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [flag] if value else []
+        elif key != "config" and value is not None:
+            each = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
+            words += [word for one in each for word in (flag, str(one))]
+    return shlex.join(words)
 
 
 def print_spread(folder: Path, as_json: bool) -> None:

@@ -29,7 +29,7 @@ def print_summary(summary: RunSummary) -> None:
     console.print(f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
     console.print(
         f"{summary.trials} trials, {summary.failures} failures, "
-        f"{summary.item_evaluations:,} item evaluations, {summary.seconds:,.0f} s"
+        f"{summary.item_evaluations:,} item evaluations, {_copied(summary.copied)}{summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))
     if summary.front.points:
@@ -40,6 +40,10 @@ def print_summary(summary: RunSummary) -> None:
         console.print(line)
     if summary.winner is not None and not summary.comparisons:
         console.print("The test split has not been read yet.")
+
+
+def _copied(n: int) -> str:
+    return f"{n:,} scores copied from the same recipe, " if n else ""
 
 
 def _honesty(summary: RunSummary) -> Iterator[str]:

@@ -28,9 +28,13 @@ class FrontPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Front:
-    """Points in the order of asking, one per recipe; ``knee`` is the best compromise, None without any."""
+    """Points in the order of asking, one per recipe; ``knee`` is the best compromise, None without any.
+
+    ``beaten`` are the trials that are not on the front.
+    """
 
     points: tuple[FrontPoint, ...] = ()
+    beaten: tuple[FrontPoint, ...] = ()
 
     @property
     def knee(self) -> FrontPoint | None:
@@ -58,10 +62,13 @@ def read_front(store: RunStore, search: str) -> Front:
                 trial=trial, objectives=each.objectives, value=each.value, is_partial=each.is_partial
             )
             found.setdefault(trial.recipe_hash, point)
-    return Front(points=_unbeaten(list(found.values())))
+    return _parted(list(found.values()))
 
 
-def _unbeaten(points: Sequence[FrontPoint]) -> tuple[FrontPoint, ...]:
+def _parted(points: Sequence[FrontPoint]) -> Front:
     ordered = sorted(points, key=lambda each: each.trial.id)
     unbeaten = {int(i) for i in pareto.front([each.objectives for each in ordered])}
-    return tuple(each for i, each in enumerate(ordered) if i in unbeaten)
+    return Front(
+        points=tuple(each for i, each in enumerate(ordered) if i in unbeaten),
+        beaten=tuple(each for i, each in enumerate(ordered) if i not in unbeaten),
+    )

@@ -31,6 +31,7 @@ class Journey:
         baselines: name -> recipe; scored first, and compared with the winner at the end.
         searches: the main search, then its controls.
         finalists: how many of a search's best on fit are scored on validation.
+        reuse: whether trials of a recipe that was scored before copy its scores.
         notify: told of every step.
     """
 
@@ -39,6 +40,7 @@ class Journey:
     baselines: Mapping[str, Recipe]
     searches: Sequence[Search]
     finalists: int
+    reuse: bool = True
     notify: Callable[[Event], None] = silent
 
     def run(self) -> None:
@@ -75,7 +77,7 @@ class Journey:
         items: dict[Split, list[str]] = {
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
-        return Measurer(self.store, self.runner, items)
+        return Measurer(self.store, self.runner, items, reuse=self.reuse)
 
     def score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
         """Score the models to compare with on fit, as many items as a candidate meets."""

@@ -48,14 +48,23 @@ class Measurer:
         store: the run's database, open for writing.
         runner: evaluates recipes.
         items: names of the items of each split, in their order.
+        reuse: whether trials of one recipe copy from one another; else each is scored itself.
     """
 
-    def __init__(self, store: RunStore, runner: Runner, items: Mapping[Split, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        runner: Runner,
+        items: Mapping[Split, Sequence[str]],
+        *,
+        reuse: bool = True,
+    ) -> None:
         self._store = store
         self._runner = runner
         self._running: dict[int, _Running] = {}
         self._waiting: list[Request] = []
         self._jobs = 0
+        self._reuse = reuse
         self.items = items
 
     @property
@@ -86,8 +95,7 @@ class Measurer:
 
     def begin(self, request: Request) -> Measured | None:
         """Return how a trial did, if that is known without running it; else let it be run."""
-        recipe = request.trial.recipe_hash
-        if any(each.request.trial.recipe_hash == recipe for each in self._running.values()):
+        if self._must_wait(request):
             self._waiting.append(request)
             return None
         trial, split = request.trial, request.split
@@ -98,7 +106,8 @@ class Measurer:
         if not missing:
             assert known is not None, "a split has items"
             return Measured(evaluation=known, replayed=True)
-        missing = self._copy(trial, split, missing)
+        if self._reuse:
+            missing = self._copy(trial, split, missing)
         if not missing:
             return Measured(evaluation=self._stored(request))
         recipe = Recipe.from_dict(json.loads(trial.recipe))
@@ -119,6 +128,12 @@ class Measurer:
             known = self.begin(request)  # it may have to be run after all: then the others wait again
             if known is not None:
                 yield request.trial, known
+
+    def _must_wait(self, request: Request) -> bool:
+        """Whether a trial of the same recipe is being run, so that there will be something to copy."""
+        recipe = request.trial.recipe_hash
+        running = (each.request.trial.recipe_hash for each in self._running.values())
+        return self._reuse and any(each == recipe for each in running)
 
     def _copy(self, trial: StoredTrial, split: Split, missing: list[str]) -> list[str]:
         """Take over what trials of the same recipe scored; return what is still missing."""

@@ -126,6 +126,7 @@ def render_basis(found: Findings) -> Html:
         ("trials", f"{found.summary.trials:,}, of which {found.summary.failures:,} failed"),
         *((f"trials, {name} search", _control(history)) for name, history in found.controls.items()),
         ("item evaluations", f"{found.summary.item_evaluations:,}, all searches and splits"),
+        ("scores copied", f"{found.summary.copied:,}, of trials with the same recipe"),
         ("working time", wording.duration(found.summary.seconds)),
         *_costs(found),
         ("search", _search(found)),

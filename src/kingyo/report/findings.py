@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.evolve import MAIN, stored_aims
+from kingyo.evolve import MAIN, FrontPoint, stored_aims
 from kingyo.report.ancestry import Family, trace
 from kingyo.report.answers import Contrast, contrast
 from kingyo.report.composition import Matrix, read_matrices
@@ -40,6 +40,7 @@ class Findings:
         main: the search that bred it; None before the search began.
         controls: the other searches.
         matrices, family: of the child.
+        front: the points of the front with all their scores; empty where there is one objective.
         contrast: answers on the test split, once it was read.
         expected_bias: what picking the best of all trials on fit overrates it by, estimated on fit alone.
         facts: what the run stores of itself.
@@ -53,6 +54,7 @@ class Findings:
     controls: Mapping[str, History]
     matrices: tuple[Matrix, ...]
     family: Family | None
+    front: tuple[tuple[FrontPoint, Entry], ...]
     contrast: Contrast | None
     expected_bias: float | None
     facts: Mapping[str, object]
@@ -112,6 +114,7 @@ def gather(store: RunStore) -> Findings:
         controls=histories,
         matrices=tuple(read_matrices(known[1].description, known[0].genome)) if known else (),
         family=trace(known[0].number, known[1].by_number) if known else None,
+        front=tuple((point, read_entry(store, MAIN, point.trial)) for point in summary.front.points),
         contrast=contrast(store, summary, BRED),
         expected_bias=None if main is None else _expected_bias(store, main),
         facts={

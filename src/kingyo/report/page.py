@@ -12,6 +12,7 @@ from importlib import resources
 
 from kingyo.report.evidence import render_answers, render_basis, render_failures
 from kingyo.report.findings import Findings
+from kingyo.report.front import render_front
 from kingyo.report.known import headline, render_known
 from kingyo.report.markup import Html, element, own
 from kingyo.report.sections import (
@@ -24,6 +25,7 @@ from kingyo.report.sections import (
 
 PARTS = (
     (render_scores, "scores", "Scores"),
+    (render_front, "front", "Front"),
     (render_progress, "progress", "Search"),
     (render_composition, "genes", "Genes"),
     (render_descent, "family", "Family"),

@@ -6,16 +6,19 @@ from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
 from kingyo.space.place import places
 from kingyo.space.probes import probes
+from kingyo.space.rounded import STEPS, RoundedSpace
 from kingyo.space.vocabularies import JoinedSpace, Vocabularies
 from kingyo.space.whole import RecipeSpace, check_base, values_of
 
 __all__ = [
+    "STEPS",
     "Bounds",
     "GenomeLayout",
     "JoinedSpace",
     "MergekitGenome",
     "ParameterSpace",
     "RecipeSpace",
+    "RoundedSpace",
     "SourceChoice",
     "Vocabularies",
     "check_base",

@@ -160,6 +160,14 @@ class EvaluationLog:
         ).fetchone()
         return int(row[0])
 
+    def copied_scores(self) -> int:
+        """How many item scores were copied from a trial of the same recipe, which cost nothing."""
+        row = self._db.execute(
+            "SELECT COUNT(*) FROM scores s JOIN parts p"
+            " ON p.trial = s.trial AND p.split = s.split AND p.part = s.part WHERE p.copied_from IS NOT NULL"
+        ).fetchone()
+        return int(row[0])
+
     def summaries(self, split: Split) -> list[EvaluationRow]:
         """Return a line for each evaluation on a split, in the order of asking, without texts."""
         rows = self._db.execute(

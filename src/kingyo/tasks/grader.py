@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from kingyo.errors import KingyoError
 from kingyo.registry import Registry
 from kingyo.strict import parse_settings
+from kingyo.tasks.patience import TooSlowError, within
 from kingyo.types import Item
 
 
@@ -53,19 +55,23 @@ def register_grader(name: str) -> Callable[[G], G]:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Several graders that must all hold: the score is their product."""
+    """Several graders that must all hold: the score is their product.
+
+    Each may take ``timeout`` seconds on an answer; None is any time.
+    """
 
     graders: tuple[tuple[str, Grader], ...]
+    timeout: float | None = None
 
     def __call__(self, answer: str, item: Item) -> float:
         """Score an answer; later graders are not asked once the score is 0.
 
         Raises:
-            KingyoError: a grader raised, or returned no number in [0, 1].
+            KingyoError: a grader raised, took too long, or returned no number in [0, 1].
         """
         score = 1.0
         for name, grader in self.graders:
-            score *= _asked(name, grader, answer, item)
+            score *= _asked(name, partial(grader, answer, item), item, self.timeout)
             if score == 0:
                 break
         return score
@@ -82,17 +88,19 @@ class Verdict:
                     grader.check(item)
 
 
-def build_verdict(specs: Sequence[tuple[str, object]], folder: Path) -> Verdict:
+def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: float | None = None) -> Verdict:
     """Build the graders of a task.
 
     Args:
         specs: names with what the user wrote after them: None, a mapping of options or the first option.
         folder: where ``file.py:function`` is looked for.
+        timeout: seconds that a grader may take on an answer.
 
     Raises:
         KingyoError: an unknown name or option; the nearest is suggested.
     """
-    return Verdict(graders=tuple((name, build_grader(name, option, folder)) for name, option in specs))
+    graders = tuple((name, build_grader(name, option, folder)) for name, option in specs)
+    return Verdict(graders=graders, timeout=timeout)
 
 
 def build_grader(name: str, option: object, folder: Path) -> Grader:
@@ -137,12 +145,19 @@ def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
     return {names[0]: option}
 
 
-def _asked(name: str, grader: Grader, answer: str, item: Item) -> float:
+def _asked(name: str, grade: Callable[[], float], item: Item, timeout: float | None) -> float:
     where = f"grader {name} on item {item.id}"
     try:
-        score = cast(object, grader(answer, item))
+        score = cast(object, within(timeout, grade))
     except KingyoError:
         raise
+    except TooSlowError as error:
+        raise KingyoError(
+            where,
+            expected=f"a score within {timeout:g} s",
+            received="none",
+            remedy="Mend the grader, or let the task's grader_timeout be larger.",
+        ) from error
     except (Exception, SystemExit) as error:  # any crash of a user's function becomes one clear message
         raise KingyoError(
             where,

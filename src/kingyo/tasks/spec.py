@@ -13,6 +13,8 @@ from kingyo.registry import whole_reference
 from kingyo.strict import parse_model
 
 Text = Annotated[str, Field(min_length=1)]
+LONGEST = 86_400
+"""Seconds that a grader may be given at most: a day."""
 GraderSpec = str | dict[str, object]
 """A grader's name, or a mapping of names to options: all of them, or the first one's value alone."""
 
@@ -77,6 +79,7 @@ class TaskSpec(_Strict):
         answer: the column of the right answer; null when the graders need none.
         choices: the column of the choices, for ``choice``.
         grader: a name, a mapping {name: option}, or a list of these, which must all hold.
+        grader_timeout: seconds that a grader may take on one answer; then the candidate has failed.
         stop: strings that end an answer.
         max_new_tokens: the most tokens of an answer.
         splits: sizes of fit, validation and test.
@@ -91,8 +94,9 @@ class TaskSpec(_Strict):
     answer: Text | None = "answer"
     choices: Text | None = None
     grader: GraderSpec | list[GraderSpec]
+    grader_timeout: Annotated[float, Field(gt=0, le=LONGEST)] = 300.0
     stop: tuple[Text, ...] = ()
-    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    max_new_tokens: Annotated[int, Field(ge=1, strict=True)] = 64
     splits: Sizes = Sizes()
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 

@@ -41,7 +41,7 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
 def build_generate(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
     """Build a task that generates and grades."""
     asking = Asking(max_new_tokens=spec.max_new_tokens, stop=spec.stop, chat=spec.chat)
-    verdict = build_verdict(spec.graders, folder)
+    verdict = build_verdict(spec.graders, folder, spec.grader_timeout)
     return GenerateTask(spec.name, splits, verdict=verdict, asking=asking)
 
 

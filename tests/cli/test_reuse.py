@@ -1,0 +1,91 @@
+"""Duplicates and near-duplicates through the real command: one recipe, scored once, unless told otherwise."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from kingyo.assembly import assemble, begin
+from kingyo.config import load_config
+from kingyo.genome_file import load_genome_file
+from kingyo.space import RoundedSpace
+from tests.cli.conftest import World, interrupted
+
+CORNERS = {"method": "task_arithmetic", "choose_sources": True, "parameters": {"weight": 0.5}}
+"""Two sources, each in or out: three recipes."""
+
+
+def rows(run: Path) -> list[tuple[list[float], dict[str, list[dict[str, dict[str, float]]]]]]:
+    with closing(sqlite3.connect(run / "run.db")) as connection:
+        found = connection.execute("SELECT genome, recipe FROM trials WHERE search = 'main' ORDER BY id")
+        return [(json.loads(genome), json.loads(recipe)) for genome, recipe in found]
+
+
+def weights(recipe: dict[str, list[dict[str, dict[str, float]]]]) -> list[float]:
+    return [source["parameters"]["weight"] for source in recipe["models"]]
+
+
+def test_recipes_hold_rounded_genes_and_the_winner_is_exported_as_it_was_scored(
+    finished: World, tmp_path: Path
+) -> None:
+    stored = rows(finished.folder / "runs" / "small")
+    assert any(genome != [round(gene, 3) for gene in genome] for genome, _ in stored)
+    for genome, recipe in stored:
+        assert weights(recipe) == [round(gene, 3) + 0.0 for gene in genome]
+    done = finished.run("export", "runs/small", tmp_path / "bred")
+    assert done.returncode == 0, done.stderr
+    winner = finished.show("runs/small")["winner"]
+    assert isinstance(winner, dict)
+    assert weights(winner["recipe"]) == [round(gene, 3) + 0.0 for gene in winner["genome"]]
+    exported = (tmp_path / "bred" / "recipe.yaml").read_text()
+    assert all(f"weight: {weight}" in exported for weight in weights(winner["recipe"]))
+
+
+def test_copies_are_counted_and_can_be_switched_off(world: World) -> None:
+    shown: dict[bool, dict[str, object]] = {}
+    for reuse in (True, False):
+        search = {"strategy": "random", "reuse": reuse}
+        config = world.config(merge=CORNERS, search=search, budget={"candidates": 9})
+        done = world.run("evolve", config, "--run", f"runs/{reuse}")
+        assert done.returncode == 0, done.stderr
+        assert ("scores copied from the same recipe" in done.stdout) == reuse
+        shown[reuse] = world.show(f"runs/{reuse}")
+    assert shown[False]["copied"] == 0
+    copied = shown[True]["copied"]
+    assert isinstance(copied, int)
+    assert copied >= 16 * 6  # nine trials of three recipes, on 16 items
+    for key in ("winner", "baselines", "comparisons", "trials"):
+        assert shown[True][key] == shown[False][key]
+
+
+def test_a_run_from_before_genes_were_rounded_goes_on_as_it_began(world: World) -> None:
+    run = world.folder / "runs" / "small"
+    interrupted(world, "evolve", "run.yaml", after=8)
+    with closing(sqlite3.connect(run / "run.db")) as connection, connection:
+        assert connection.execute("DELETE FROM facts WHERE key = 'gene_steps'").rowcount == 1
+    before = rows(run)
+    done = world.run("resume", run)
+    assert done.returncode == 0, done.stderr
+    after = rows(run)
+    assert after[: len(before)] == before
+    assert len(after) > len(before)
+    for genome, recipe in after[len(before) :]:
+        assert weights(recipe) == genome
+
+
+def test_genome_files_are_not_rounded(world: World) -> None:
+    (world.folder / "task.yaml").rename(world.folder / "even.yaml")
+    file = world.folder / "genome.yaml"
+    file.write_text(
+        "genome: {models: [a, b], merge_method: task_arithmetic, base_model: base}\ntasks: [even]\n"
+    )
+    configs = {"plain": load_config(world.folder / "run.yaml"), "genome": load_genome_file(file).config}
+    is_rounded: dict[str, bool] = {}
+    for name, config in configs.items():
+        with begin(config, world.folder, world.folder / name) as store:
+            found = assemble(store, lambda _: None)
+            is_rounded[name] = isinstance(found.searches[0].space, RoundedSpace)
+            found.runner.close()
+    assert is_rounded == {"plain": True, "genome": False}
