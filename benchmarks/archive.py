@@ -65,7 +65,7 @@ def main() -> None:
 def read(path: Path) -> list[dict[str, object]]:
     """Results of earlier calls, search by search."""
     found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return sorted(found, key=lambda each: (list(SEARCHES).index(each["search"]), each["seed"]))
+    return sorted(found, key=lambda each: (list(SEARCHES).index(str(each["search"])), int(str(each["seed"]))))
 
 
 def run(wanted: tuple[str, str, int, int, bool]) -> dict[str, object]:
