@@ -26,9 +26,9 @@ def render(results: Sequence[Result], *, markdown: bool) -> str:
         "items to reach it",
         "share",
     )
-    parts = [_table(head, reached, markdown)]
+    parts = [table(head, reached, markdown)]
     head = ("setting", "search", "n", "items", "test accuracy [95 %]", "ahead by [95 %, paired]")
-    return "\n\n".join([*parts, _table(head, equal, markdown)])
+    return "\n\n".join([*parts, table(head, equal, markdown)])
 
 
 def _runs(results: Sequence[Result], setting: str) -> dict[str, dict[int, list[tuple[int, float]]]]:
@@ -77,8 +77,17 @@ def _equal(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]
         items = max((trace[-1][0] for trace in ours.values()), default=0)
         ends = {seed: _at(trace, items) for seed, trace in by_seed.items()}
         pairs = [_at(ours[seed], items) - ends[seed] for seed in sorted(set(ours) & set(ends))]
-        ahead = "" if name == "fast" or len(pairs) < 2 else _interval(pairs, signed=True)
-        yield setting, name, str(len(ends)), f"{items:,}", _interval(list(ends.values())), ahead
+        ahead = (
+            "" if name == "fast" or len(pairs) < 2 else interval([100 * each for each in pairs], signed=True)
+        )
+        yield (
+            setting,
+            name,
+            str(len(ends)),
+            f"{items:,}",
+            interval([100 * each for each in ends.values()]),
+            ahead,
+        )
 
 
 def _at(trace: Sequence[tuple[int, float]], items: int) -> float:
@@ -87,21 +96,21 @@ def _at(trace: Sequence[tuple[int, float]], items: int) -> float:
     return before[-1] if before else trace[0][1]
 
 
-def _interval(values: Sequence[float], *, signed: bool = False) -> str:
-    mean = statistics.mean(values)
-    reach = 0.0
-    if len(values) > 1:
-        error = statistics.stdev(values) / math.sqrt(len(values))
-        reach = float(student.ppf(0.975, len(values) - 1)) * error
-    form = "+.1f" if signed else ".1f"
-    return f"{100 * mean:{form}} [{100 * (mean - reach):{form}}, {100 * (mean + reach):{form}}]"
+def interval(values: Sequence[float], *, signed: bool = False) -> str:
+    """Mean and 95 % interval by Student's t, in words; the mean alone of one value."""
+    mean, form = statistics.mean(values), "+.1f" if signed else ".1f"
+    if len(values) < 2:
+        return f"{mean:{form}}"
+    reach = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{mean:{form}} [{mean - reach:{form}}, {mean + reach:{form}}]"
 
 
 def _items(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:,.0f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> str:
+    """Rows below a head, in Markdown or in columns."""
     if markdown:
         lines = [head, ["---"] * len(head), *rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -88,15 +88,18 @@ class Problem:
 
     def __post_init__(self) -> None:
         torch.set_num_threads(1)
-        splits = {"fit": self.setting.fit, "validation": 300, "test": 700, "seed": self.seed}
-        data = {**run_data(self.setting, splits), "seed": self.seed}
-        self.config = parse_config(data, self.setting.name)
+        self.config = parse_config(self._data(), self.setting.name)
         models = open_models(self.config, DEMO)
         self.splits = load_splits(self.config.specs, DEMO).splits
         self.space = searches(self.config, DEMO, models)[0].space
         task = build_tasks(self.config.specs, self.splits, DEMO)
         live = LiveModel.load(models.skeleton.path, dtype="float32", device="cpu", batch_size=512)
         self._evaluator = Evaluator(live, Sources(models.by_reference, DEMO), task)
+
+    def _data(self) -> dict[str, object]:
+        """The run.yaml; each search has a budget of its own."""
+        splits = {"fit": self.setting.fit, "validation": 300, "test": 700, "seed": self.seed}
+        return {**run_data(self.setting, splits), "seed": self.seed, "budget": {"candidates": 1}}
 
     @property
     def n_items(self) -> int:

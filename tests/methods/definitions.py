@@ -277,3 +277,14 @@ def iso_cts(deltas: Sequence[Vector], weights: Sequence[float], common: float) -
         rights.append(right[:own].T)
     mean = float(np.concatenate(sizes).mean())
     return mean * whiten(np.concatenate(lefts, axis=1)) @ whiten(np.concatenate(rights, axis=1)).T
+
+
+def singular_bands(delta: Vector, gains: Sequence[float]) -> Vector:
+    """Components from the largest on; one begins the next band where the ones before hold a third, two."""
+    u, s, vt = np.linalg.svd(delta, full_matrices=False)
+    merged, before, total = np.zeros_like(delta), 0.0, float(np.sum(s**2))
+    for k, size in enumerate(s):
+        band = 0 if before < total / 3 else 1 if before < 2 * total / 3 else 2
+        merged += gains[band] * size * np.outer(u[:, k], vt[k])
+        before += float(size**2)
+    return merged

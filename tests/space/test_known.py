@@ -52,6 +52,8 @@ def tensors(recipe: Recipe, models: dict[str, Checkpoint]) -> dict[str, torch.Te
         ("task_arithmetic", "one", {}, (*NAMES, "uniform")),
         ("task_arithmetic", "block", {}, (*NAMES, "uniform")),
         ("task_arithmetic", "kind", {"lambda": 1.0}, (*NAMES, "uniform")),
+        ("singular_bands", "one", {}, (*NAMES, "uniform")),
+        ("singular_bands", "block", {"rest": WEIGHT, "middle": 1.0}, (*NAMES, "uniform")),
         ("linear", "one", {}, (*NAMES, "uniform")),
         ("linear", "block", {"normalize": False}, (*NAMES, "uniform")),
         ("ties", "one", {"density": DENSITY}, NAMES),
@@ -93,6 +95,8 @@ def test_a_known_point_has_the_weights_of_its_model(
         ("ties", {"density": 0.5}),
         ("ties", {"density": DENSITY, "weight": 0.5}),
         ("dare_ties", {"density": DENSITY, "lambda": 0.9}),
+        ("singular_bands", {"top": 0.5}),
+        ("singular_bands", {"weight": 1.0}),
         ("della", {}),
         ("slerp", {}),
     ],
@@ -100,7 +104,7 @@ def test_a_known_point_has_the_weights_of_its_model(
 def test_where_no_point_is_a_model_none_is_known(
     models: dict[str, Checkpoint], method: str, values: dict[str, float | bool | Bounds]
 ) -> None:
-    given = {"weight": WEIGHT, **values} if method in ("task_arithmetic", "ties", "dare_ties") else values
+    given = {"weight": WEIGHT, **values} if method not in ("della", "slerp") else values
     if method == "slerp":
         assert known_points(object(), NAMES) == {}
     else:

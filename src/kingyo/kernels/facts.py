@@ -16,7 +16,14 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-Fact = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.uint32] | NDArray[np.uint16]
+Fact = (
+    NDArray[np.float64]
+    | NDArray[np.float32]
+    | NDArray[np.int64]
+    | NDArray[np.int32]
+    | NDArray[np.uint32]
+    | NDArray[np.uint16]
+)
 
 PASSING = "passing "
 """Names that begin so are not kept on disk: few candidates share them, or they are large."""

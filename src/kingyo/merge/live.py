@@ -68,6 +68,8 @@ class _Live:
         blend = merged.blend if isinstance(merged, Draft) else merged
         if isinstance(blend, Blend):
             for term in blend.terms:
+                if not self._sources.lasts(term.source):  # made by the method; facts may have no room for it
+                    n_bytes += term.source.nbytes
                 if isinstance(term.keep, RankedChance):  # a draft's ranks are remembered anyway
                     is_draft = isinstance(merged, Draft)
                     n_bytes += Drawn.n_bytes(blend.n_elements) if is_draft else term.keep.ranks.nbytes

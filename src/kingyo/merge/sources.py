@@ -111,6 +111,10 @@ class Sources(Mapping[str, Checkpoint]):
             self._lasting.add(id(found))
         return found
 
+    def lasts(self, tensor: Tensor) -> bool:
+        """Whether a tensor is memory of a file, which ``read_again`` gives whenever it is asked."""
+        return id(tensor) in self._lasting
+
     def copy_on(self, device: torch.device, tensor: Tensor) -> Tensor:
         """A tensor on another device; that of ``read_again`` is kept there, as long as there is room.
 
@@ -129,7 +133,7 @@ class Sources(Mapping[str, Checkpoint]):
                 received="a device that is full",
                 remedy="Merge on the processor (device: cpu), or free some of its memory.",
             ) from error
-        if id(tensor) in self._lasting and _has_room(device):
+        if self.lasts(tensor) and _has_room(device):
             self._copies[key] = copy
         return copy
 

@@ -12,7 +12,7 @@ _KIN = (
     ("linear", "slerp", "nuslerp", "multislerp", "karcher", "passthrough"),
     ("task_arithmetic", "model_stock", "ties", "dare_linear", "dare_ties", "della_linear", "della"),
     ("breadcrumbs", "breadcrumbs_ties", "sce", "consensus", "ram", "ramplus_tl"),
-    ("nearswap", "arcee_fusion", "tsv", "iso_c", "iso_cts"),
+    ("nearswap", "arcee_fusion", "tsv", "iso_c", "iso_cts", "singular_bands"),
 )
 """The order of the page, kin beside kin; methods that are not named here come last."""
 

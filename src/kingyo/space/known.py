@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from kingyo.space.parameter import ParameterSpace
 from kingyo.types import Axis, Genome
 
-AVERAGES = ("linear", "task_arithmetic")
+AVERAGES = ("linear", "task_arithmetic", "singular_bands")
+GAINS = ("top", "middle", "rest")
+"""Of singular_bands: with all at 1 it is task_arithmetic."""
 TRIMMING = ("ties", "dare_ties", "dare_linear")
 """With density 1 and one source of weight 1 these give that source back."""
 
@@ -34,12 +36,12 @@ def known_points(space: object, names: Sequence[str]) -> dict[str, Genome]:
 
 def _gives_sources_back(space: ParameterSpace) -> bool:
     fixed = {name: value for name, value in space.values.items() if name not in space.searched}
-    plain = {"density": 1.0, "lambda": 1.0}
+    plain = dict.fromkeys(("density", "lambda", *GAINS), 1.0)
     searched = set(space.searched)
     if any(name in fixed and fixed[name] != value for name, value in plain.items()):
         return False
     if space.method_name in AVERAGES:
-        return searched == {"weight"}
+        return "weight" in searched and searched <= {"weight", *GAINS}
     return space.method_name in TRIMMING and "weight" in searched and searched <= {"weight", "density"}
 
 

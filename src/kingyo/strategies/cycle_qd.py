@@ -43,12 +43,12 @@ class CycleQd(Illumination):
     weight matrix, and their singular components are added to the child, each times a random number from 0
     to w_max (in the published code: the components of the expert at the task in turn). So a child may leave
     the linear span of the experts, but not the subspaces of their singular vectors. Here a genome holds
-    coefficients of task vectors: a child of a linear merge stays in their linear span, and the components of
-    one weight matrix cannot be moved apart. What is decomposed instead is the matrix members × float genes
-    of the archive, less its mean: a step is the sum of its singular directions, each times its singular value
-    (over √n), ``singular_step`` and a normal number, as the sign of such a direction has no meaning. A small
-    Gaussian step (``mutation_step``), which the paper has not, goes on where all members are alike along some
-    direction.
+    coefficients of task vectors: a child of a linear merge stays in their linear span. (The components of one
+    weight matrix move apart where the genome says so: by the merge method ``singular_bands``.) What is
+    decomposed instead is the matrix members × float genes of the archive, less its mean: a step is the sum
+    of its singular directions, each times its singular value (over √n), ``singular_step`` and a normal
+    number, as the sign of such a direction has no meaning. A small Gaussian step (``mutation_step``), which
+    the paper has not, goes on where all members are alike along some direction.
 
     The factors of Elite sampling are the paper's. ``cells``, ``sigma`` and the steps are kingyo's own choice
     for some hundreds of trials; the published code has 15 cells per axis, σ = 0.01 and w_max = 0.1.
