@@ -9,6 +9,7 @@ from dataclasses import replace
 from kingyo.abilities import Responses
 from kingyo.evolve.measure import Measured, Measurer, Request
 from kingyo.evolve.objectives import Judge
+from kingyo.evolve.own_code import called
 from kingyo.evolve.spent import Spent, total
 from kingyo.evolve.strategist import Asked, Step, Strategist, Told
 from kingyo.evolve.words import BASELINES, Event, Limits, Search
@@ -85,7 +86,9 @@ class SearchRun:
 
     def _ask(self, batch: int, limits: Limits, most: int) -> list[StoredTrial]:
         """A new generation; nothing when the budget is spent, or there is no more to try."""
-        n = self._spent.room(limits, self.search.strategy.batch, most)
+        with called(self.search.name, self.search.strategy, "batch"):
+            wanted = int(self.search.strategy.batch)
+        n = self._spent.room(limits, wanted, most)
         return self._asked(batch, n, self._spent.trials) if n > 0 else []
 
     def _asked(self, batch: int, n: int, first: int) -> list[StoredTrial]:
@@ -112,7 +115,9 @@ class SearchRun:
                 fine.setdefault(trial.recipe_hash, trial)
         trials = sorted(fine.values(), key=lambda trial: (-(told[trial.id] or 0.0), trial.id))
         if isinstance(self.search.strategy, AppraisingStrategy) and len(self.search.aims.tasks) == 1:
-            beliefs = self.search.strategy.appraise([trial.asked.genome for trial in trials])
+            with called(self.search.name, self.search.strategy, "appraise"):
+                beliefs = list(self.search.strategy.appraise([trial.asked.genome for trial in trials]))
+                assert len(beliefs) == len(trials), f"{len(beliefs)} beliefs of {len(trials)} points"
         else:
             trials = trials[:MOST_RANKED]
             found = self._judge.expected(self._responses, [trial.asked.number for trial in trials])
@@ -142,7 +147,8 @@ class SearchRun:
                 known[-1 - index] = mine, Evaluation(scores=_item_scores(row, self._items))
         strategy = self.search.strategy
         if known and isinstance(strategy, InformedStrategy):
-            strategy.learn(self._known(known))
+            with called(self.search.name, strategy, "learn"):
+                strategy.learn(self._known(known))
 
     def _as_point(self, baseline: StoredTrial, mine: Trial) -> StoredTrial:
         """A baseline as the point of the space that it is, with the recipe of its genome."""

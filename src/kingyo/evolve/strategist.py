@@ -11,10 +11,14 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from numbers import Integral, Real
+from typing import cast
 
 from kingyo.errors import KingyoError
+from kingyo.evolve.own_code import MEND, called
 from kingyo.evolve.versions import version_of
 from kingyo.evolve.words import Search
 from kingyo.store import RunStore, StoredTrial, StrategyState
@@ -77,10 +81,10 @@ class Strategist:
             KingyoError: it proposed what is no point of the space, or misnumbered it.
         """
         began = time.perf_counter()
-        asked = self._search.strategy.ask(n)
+        with self._called("ask"):
+            asked = cast(object, self._search.strategy.ask(n))
         self._seconds += time.perf_counter() - began
-        check_asked(self._search, asked, n, first)
-        return asked
+        return check_asked(self._search, asked, n, first)
 
     def logged(self, trials: Sequence[StoredTrial]) -> None:
         """Take note of what was asked, once it is stored."""
@@ -89,7 +93,8 @@ class Strategist:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tell outcomes that are stored."""
         began = time.perf_counter()
-        self._search.strategy.tell(outcomes)
+        with self._called("tell"):
+            self._search.strategy.tell(outcomes)
         self._seconds += time.perf_counter() - began
         self._log.update(_line(Told(outcomes=outcomes)))
         self.n_told += len(outcomes)
@@ -100,10 +105,15 @@ class Strategist:
         if self._seconds < self._search.note_after or not isinstance(strategy, Resumable):
             return None
         self._seconds = 0.0
-        state = strategy.state()
+        with self._called("state"):
+            state = strategy.state()
+            json.dumps(state)  # as it will be stored
         if state is None:
             return None
         return StrategyState(content=state, version=self._version, log=self._log.hexdigest())
+
+    def _called(self, name: str) -> AbstractContextManager[None]:
+        return called(self._search.name, self._search.strategy, name)
 
     def _restored(self, steps: Sequence[Step]) -> int:
         """Restore the strategy; return how many steps need no replay: none where no note holds."""
@@ -118,7 +128,8 @@ class Strategist:
             return 0
         trials = [trial.asked for step in before if isinstance(step, Asked) for trial in step.trials]
         outcomes = [outcome for step in before if isinstance(step, Told) for outcome in step.outcomes]
-        strategy.restore(note.content, trials, outcomes)
+        with self._called("restore"):
+            strategy.restore(note.content, trials, outcomes)
         self._log, self.n_told = log, len(outcomes)
         return len(before)
 
@@ -145,36 +156,68 @@ def _line(step: Step) -> bytes:
     return json.dumps(rows).encode()
 
 
-def check_asked(search: Search, asked: Sequence[Trial], most: int, first: int) -> None:
-    """A strategy of the user's own may propose anything; nothing but points of the space is measured."""
-    if len(asked) > most:
-        raise _impossible(search, asked[most], f"at most {most} trials", str(len(asked)))
-    for number, trial in enumerate(asked, first):
-        if trial.number != number:
-            raise _impossible(
-                search, trial, f"the number {number}, one more than the last", str(trial.number)
-            )
-        axes = search.space.axes
-        if len(trial.genome) != len(axes):
-            raise _impossible(search, trial, f"{len(axes)} genes", str(len(trial.genome)))
-        for axis, gene in zip(axes, trial.genome, strict=True):
-            if not _fits(axis, gene):
-                whole = "a number" if axis.kind == "float" else "a whole number"
-                wanted = f"{whole} from {axis.low:g} to {axis.high:g} on axis {axis.name}"
-                raise _impossible(search, trial, wanted, repr(gene))
+def check_asked(search: Search, asked: object, most: int, first: int) -> list[Trial]:
+    """A strategy of the user's own may propose anything; nothing but points of the space is measured.
+
+    Args:
+        search: whose strategy was asked.
+        asked: what it answered.
+        most: how many trials were wanted.
+        first: the number that the first must have.
+
+    Returns:
+        The same trials, of plain tuples and numbers, as the store gives them back.
+    """
+    trials = cast("list[object]", asked) if isinstance(asked, list | tuple) else None
+    if trials is None or not all(isinstance(each, Trial) for each in trials):
+        raise _impossible(search, first, "a list of trials", repr(cast(object, asked))[:80])
+    if len(trials) > most:
+        raise _impossible(search, first + most, f"at most {most} trials", str(len(trials)))
+    return [_checked(search, cast(Trial, each), number) for number, each in enumerate(trials, first)]
 
 
-def _fits(axis: Axis, gene: float) -> bool:
-    inside = math.isfinite(gene) and axis.low <= gene <= axis.high
-    return inside and (axis.kind == "float" or float(gene).is_integer())
+def _checked(search: Search, trial: Trial, number: int) -> Trial:
+    if trial.number != number:
+        expected = f"the number {number}, one more than the last"
+        raise _impossible(search, trial.number, expected, str(trial.number))
+    axes, genome = search.space.axes, cast(object, trial.genome)
+    if not isinstance(genome, list | tuple):
+        raise _impossible(search, number, f"a tuple of {len(axes)} genes", repr(genome))
+    genes = cast("Sequence[object]", genome)
+    if len(genes) != len(axes):
+        raise _impossible(search, number, f"{len(axes)} genes", str(len(genes)))
+    for axis, gene in zip(axes, genes, strict=True):
+        if not _fits(axis, gene):
+            whole = "a number" if axis.kind == "float" else "a whole number"
+            wanted = f"{whole} from {axis.low:g} to {axis.high:g} on axis {axis.name}"
+            raise _impossible(search, number, wanted, repr(gene))
+    parents = cast(object, trial.parents)
+    if not isinstance(parents, list | tuple) or not all(_is_earlier(each, number) for each in trial.parents):
+        raise _impossible(
+            search, number, "numbers of earlier trials as its parents", repr(cast(object, parents))
+        )
+    plain = tuple(float(gene) for gene in trial.genome)
+    return replace(trial, genome=plain, parents=tuple(int(each) for each in trial.parents))
 
 
-def _impossible(search: Search, trial: Trial, expected: str, received: str) -> KingyoError:
+def _is_earlier(parent: object, number: int) -> bool:
+    return isinstance(parent, Integral) and int(parent) < number
+
+
+def _fits(axis: Axis, gene: object) -> bool:
+    if not isinstance(gene, Real):
+        return False
+    number = float(cast(float, gene))
+    inside = math.isfinite(number) and axis.low <= number <= axis.high
+    return inside and (axis.kind == "float" or number.is_integer())
+
+
+def _impossible(search: Search, number: int, expected: str, received: str) -> KingyoError:
     return KingyoError(
-        f"search '{search.name}': trial {trial.number} of {type(search.strategy).__name__}",
+        f"search '{search.name}': trial {number} of {type(search.strategy).__name__}",
         expected=expected,
         received=received,
-        remedy="Mend the strategy; kingyo.testing.strategies holds its contract. What was scored is stored.",
+        remedy=MEND,
     )
 
 

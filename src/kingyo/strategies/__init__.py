@@ -66,4 +66,14 @@ def build(
             remedy="See the strategies of the package for the pattern.",
         )
     settings = parse_settings(cast(type[object], kind), options, "strategy")
-    return cast(_Make, factory)(axes, seed, settings)
+    try:
+        return cast(_Make, factory)(axes, seed, settings)
+    except KingyoError:
+        raise
+    except Exception as error:  # a user's own may raise anything; the package's may lack the memory
+        raise KingyoError(
+            f"strategy {name}",
+            expected="a strategy that can be made",
+            received=f"{type(error).__name__}: {error}",
+            remedy="Change search.settings, or mend the strategy if it is your own.",
+        ) from error

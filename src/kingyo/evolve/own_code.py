@@ -1,0 +1,40 @@
+"""Calls into a strategy, which may be a user's own: what it raises is one message that says what and where.
+
+It knows no strategy, and not what the calls are for.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from kingyo.errors import KingyoError
+
+MEND = "Mend the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
+
+
+@contextmanager
+def called(search: str, strategy: object, name: str) -> Generator[None]:
+    """Turn a crash within a call of a strategy into a clear error.
+
+    Args:
+        search: which search it is the strategy of.
+        strategy: whose method or property is used.
+        name: of that method or property.
+
+    Raises:
+        KingyoError: of the strategy, as it is; or with the crash, its file and its line.
+    """
+    try:
+        yield
+    except KingyoError:
+        raise
+    except (Exception, SystemExit) as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise KingyoError(
+            f"search '{search}': {name} of {type(strategy).__name__}",
+            expected="a call that succeeds",
+            received=f"{type(error).__name__}: {error} ({last.filename} line {last.lineno})",
+            remedy=MEND,
+        ) from error

@@ -1,0 +1,100 @@
+"""A strategy of the user's own that does what it must not: one clear error, and what was scored stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import World
+from tests.cli.test_resume import facts
+
+OWN = '''
+from dataclasses import dataclass
+from kingyo.types import Trial
+
+class Mine:
+    """Points in a row; what stands below replaces a part of it."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        pass
+
+    batch = 3
+
+    def __init__(self, axes, seed, settings):
+        self.axes, self.count = axes, 0
+
+    def ask(self, n):
+        return [self.trial() for _ in range(n)]
+
+    def trial(self):
+        self.count += 1
+        return Trial(number=self.count - 1, genome=self.genome(), parents=())
+
+    def genome(self):
+        return tuple(axis.low + 0.1 * self.count for axis in self.axes)
+
+    def tell(self, outcomes):
+        pass
+
+class Broken(Mine):
+'''
+
+
+def evolved(world: World, method: str, *, budget: int = 4) -> tuple[int, str]:
+    indented = "".join(f"    {line}\n" for line in method.splitlines())
+    (world.folder / "own.py").write_text(OWN + indented)
+    changes = {"search": {"strategy": "own.py:Broken"}, "budget": {"candidates": budget}}
+    done = world.run("evolve", world.config(controls={"grid": False, "random": False}, **changes))
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ("def ask(self, n): raise ValueError('lost')", "ask of Broken: expected a call that succeeds; "),
+        ("def ask(self, n): raise SystemExit(3)", "ask of Broken"),
+        ("def ask(self, n): return None", "expected a list of trials; received None"),
+        ("def ask(self, n): return ['a'] * n", "expected a list of trials; received ['a'"),
+        ("def genome(self): return None", "trial 0 of Broken: expected a tuple of 2 genes; received None"),
+        ("def genome(self): return ('x', 'y')", "expected a number from -1 to 2 on axis weight/a/all"),
+        ("def trial(self): return Trial(number=0, genome=self.genome(), parents=(99,))", "earlier trials"),
+        ("def tell(self, outcomes): raise KeyError('lost')", "tell of Broken"),
+        ("tell = None", "tell of Broken"),
+        ("batch = 'many'", "batch of Broken"),
+        ("def learn(self, known): raise ValueError('lost')", "learn of Broken"),
+        ("def appraise(self, genomes): return []", "appraise of Broken"),
+    ],
+    ids=str,
+)
+def test_what_it_does_wrong_is_told(world: World, method: str, says: str) -> None:
+    code, errors = evolved(world, method)
+    assert code == 1
+    assert errors.count("\nError: ") == 1
+    assert says in errors
+    assert "Mend the strategy" in errors
+
+
+def test_where_it_crashed_is_told(world: World) -> None:
+    _, errors = evolved(world, "def ask(self, n): raise ValueError('lost')")
+    line = (OWN.count("\n")) + 1
+    assert f"received ValueError: lost ({world.folder / 'own.py'} line {line})" in errors
+
+
+def test_one_that_cannot_be_made_leaves_no_folder(world: World) -> None:
+    code, errors = evolved(world, "def __init__(self, *a): raise RuntimeError('lost')")
+    assert code == 1
+    assert "own.py:Broken: expected a strategy that can be made; received RuntimeError: lost" in errors
+    assert not (world.folder / "runs").exists()
+
+
+def test_one_that_gives_lists_can_be_resumed(world: World) -> None:
+    code, errors = evolved(world, "def genome(self): return list(super().genome())")
+    assert code == 0, errors
+    run: Path = world.folder / "runs" / "small"
+    before = facts(run)
+    done = world.run("resume", run)
+    assert done.returncode == 0, done.stderr
+    assert facts(run) == before
