@@ -1,0 +1,77 @@
+"""Runs of every strategy, screen and runner, killed at random evaluations: each goes on to the same end."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import World, evaluations, interrupted
+from tests.cli.test_resume import facts
+
+SMALL = {"population": 5}
+OF_TWO = ["even", "closeness"]
+SEARCHES: dict[str, dict[str, object]] = {
+    "item-gp": {"search": {"strategy": "item-gp", "screen": {"items": 6}}},
+    "coarse-to-fine": {"search": {"preset": "quality", "screen": {"items": 6}}, "merge": {}},
+    "cma-es": {"search": {"strategy": "cma-es", "screen": {"rule": "halving", "items": 4}}},
+    "sep-cma-es": {"search": {"strategy": "sep-cma-es", "screen": {"choose": "random", "items": 5}}},
+    "mixed-cma-es": {
+        "search": {"strategy": "mixed-cma-es"},
+        "merge": {"method": ["linear", "ties"], "choose_sources": True},
+    },
+    "tpe": {"search": {"strategy": "tpe"}},
+    "gp": {"search": {"strategy": "gp", "reuse": False}},
+    "nsga2": {"search": {"strategy": "nsga2", "settings": {"population": 6}}, "objectives": OF_TWO},
+    "m2n2": {"search": {"strategy": "m2n2"}, "merge": {"groups": "block"}},
+    "map-elites": {"search": {"strategy": "map-elites", "settings": SMALL}, "objectives": OF_TWO},
+    "cycleqd": {"search": {"strategy": "cycleqd", "settings": SMALL}, "objectives": OF_TWO},
+    "islands": {
+        "search": {
+            "strategy": "islands",
+            "settings": {"islands": 2, "migration_every": 1, "settings": {"population": 3}},
+        }
+    },
+    "ga": {
+        "search": {
+            "strategy": "ga",
+            "settings": SMALL,
+            "screen": {"rule": "racing", "block": 4, "alpha": 0.9},
+        }
+    },
+    "random": {"search": {"strategy": "random", "warm_start": False}, "budget": {"item_evaluations": 160}},
+    "asynchronous": {"search": {"strategy": "item-gp", "mode": "asynchronous"}},
+    "processes": {
+        "search": {"strategy": "ga", "settings": SMALL},
+        "runner": "processes",
+        "workers": 2,
+        "threads": 1,
+    },
+}
+KILLS = {"ga": 3, "asynchronous": 3, "processes": 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEARCHES)
+def test_killed_at_random_it_ends_the_same(world: World, name: str) -> None:
+    changes: dict[str, object] = {"budget": {"candidates": 18}, "controls": {"grid": False}, **SEARCHES[name]}
+    if name in {"tpe", "gp"}:
+        pytest.importorskip("optuna", reason="it needs kingyo[bayes]")
+    config = world.config(**changes)
+    run, undisturbed = world.folder / "runs" / "small", world.folder / "undisturbed"
+    done = world.run("evolve", config, "--run", undisturbed)
+    assert done.returncode == 0, done.stderr
+    dice = random.Random(name)
+    # The last evaluations follow too fast upon one another for a signal to come between them and the end.
+    stops = sorted(dice.sample(range(1, evaluations(undisturbed) - 4), KILLS.get(name, 2)))
+    arguments: tuple[str | Path, ...] = ("evolve", config)
+    for stop, sent in zip(stops, dice.choices((signal.SIGKILL, signal.SIGINT), k=len(stops)), strict=True):
+        interrupted(world, *arguments, after=stop, sent=sent)
+        arguments = ("resume", "runs/small")
+    done = world.run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert facts(run) == facts(undisturbed)
+    shown, wanted = world.show("runs/small"), world.show("undisturbed")
+    assert shown["winner"] == wanted["winner"]
