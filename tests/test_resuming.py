@@ -154,6 +154,8 @@ def test_a_finished_search_is_read_and_hardly_asked(tmp_path: Path) -> None:
         "UPDATE states SET log = 'of another log'",
         "UPDATE states SET trial = (SELECT MIN(id) FROM trials WHERE search = 'main')",
         "DELETE FROM states",
+        "UPDATE states SET content = 'no JSON'",
+        "UPDATE states SET content = '[1]'",
     ],
 )
 def test_a_note_that_does_not_hold_is_left_and_all_is_replayed(

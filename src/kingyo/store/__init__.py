@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from pydantic import TypeAdapter
 
@@ -257,13 +257,22 @@ class RunStore(EvaluationLog):
         return [_trial(row) for row in rows]
 
     def state(self, search: str) -> tuple[int, StrategyState] | None:
-        """Return the latest state of a search's strategy, with the first trial (its id) asked for then."""
+        """Return the latest state of a search's strategy, with the first trial (its id) asked for then.
+
+        None where there is none that can be read: the trials and outcomes hold all that it does.
+        """
         row = self._db.execute(
             "SELECT trial, content, version, log FROM states WHERE search = ?", (search,)
         ).fetchone()
         if row is None:
             return None
-        return row[0], StrategyState(content=json.loads(row[1]), version=row[2], log=row[3])
+        try:
+            content: object = json.loads(row[1])
+        except (TypeError, ValueError):
+            return None
+        if not isinstance(content, dict):
+            return None
+        return row[0], StrategyState(content=cast("dict[str, object]", content), version=row[2], log=row[3])
 
     def trials(self, search: str | None = None) -> list[StoredTrial]:
         """Return the trials of one search, or of all, in the order of asking."""
