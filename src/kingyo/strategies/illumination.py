@@ -24,6 +24,7 @@ from kingyo.strategies.history import History, Told, check_count
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 NOVELTY_ATTEMPTS = 100
+RENEWAL_STEP = 0.1  # of the range, when a float or int gene of a repeated child is moved
 SMALLEST_MUTATION_RATE = 0.01
 DEFAULT_GENES = 2
 
@@ -200,14 +201,10 @@ class Illumination(ABC):
         return 0 if self._known else self._grid.population
 
     def _renewed(self, genome: Genome) -> Genome:
-        """A child that repeats an earlier genome teaches nothing: mutate it on, a gene at a time."""
-        for _ in range(NOVELTY_ATTEMPTS):
-            if genome not in self._seen:
-                break
-            place = self._rng.randrange(len(genome))
-            gene = genes.mutate_gene(self._axes[place], genome[place], 0.1, self._rng)
-            genome = (*genome[:place], gene, *genome[place + 1 :])
-        return genome
+        def mutate(place: int, gene: float) -> float:
+            return genes.mutate_gene(self._axes[place], gene, RENEWAL_STEP, self._rng)
+
+        return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
 
 
 def with_quality(elite: Elite, quality: float) -> Elite:

@@ -150,13 +150,10 @@ class Nsga2:
         )
 
     def _renewed(self, genome: Genome) -> Genome:
-        for _ in range(NOVELTY_ATTEMPTS):
-            if genome not in self._seen:
-                break
-            place = self._rng.randrange(len(genome))
-            gene = sbx.mutate(self._axes[place], genome[place], self._settings.eta_m, self._rng)
-            genome = (*genome[:place], gene, *genome[place + 1 :])
-        return genome
+        def mutate(place: int, gene: float) -> float:
+            return sbx.mutate(self._axes[place], gene, self._settings.eta_m, self._rng)
+
+        return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
 
 
 def count_objectives(outcomes: Sequence[Outcome], before: int | None) -> int | None:
