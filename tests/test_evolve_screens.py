@@ -16,7 +16,7 @@ from kingyo.recipe import Recipe
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.strategies.item_gp import ItemGp
-from kingyo.types import Genome, ItemScore, Outcome, Trial
+from kingyo.types import Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
 from tests.screened_runs import (
     AXES,
     BASELINE_RECIPES,
@@ -213,6 +213,27 @@ def test_a_lucky_point_among_bad_neighbours_is_not_believed() -> None:
     strategy.learn([*good, *bad, lucky])
     beliefs = strategy.appraise([good[0].trial.genome, lucky.trial.genome])
     assert beliefs[0] > beliefs[1] + 0.1
+
+
+class Unbelieving:
+    """The same search, but nobody can ask it what it believes."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        assert isinstance(strategy, InformedStrategy)
+        self.batch, self.ask, self.tell = strategy.batch, strategy.ask, strategy.tell
+        self.learn = strategy.learn
+
+
+def test_a_combinator_of_what_believes_nothing_believes_nothing(tmp_path: Path) -> None:
+    """Then the Rasch model chooses the finalists, and not what each generation was told."""
+    settings = {"strategy": "ga", "settings": {"population": 5}, "per_gene": 6}
+    found: list[object] = []
+    for wrap in (Unbelieving, lambda strategy: strategy):
+        strategy = build("coarse-to-fine", AXES, 3, settings)
+        with begun(tmp_path / str(len(found))) as store:
+            journey(store, Model(), wrap(strategy), "some", limits=Limits(item_evaluations=24 * 30)).run()
+            found.append(facts(store))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("rule", ["some", "racing", "halving"])

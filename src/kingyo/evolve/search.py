@@ -111,9 +111,10 @@ class SearchRun:
             if told.get(trial.id) is not None:
                 fine.setdefault(trial.recipe_hash, trial)
         trials = sorted(fine.values(), key=lambda trial: (-(told[trial.id] or 0.0), trial.id))
+        beliefs: list[float] | None = None
         if isinstance(self.search.strategy, AppraisingStrategy) and len(self.search.aims.tasks) == 1:
             beliefs = self.search.strategy.appraise([trial.asked.genome for trial in trials])
-        else:
+        if beliefs is None:
             trials = trials[:MOST_RANKED]
             found = self._judge.expected(self._responses, [trial.asked.number for trial in trials])
             beliefs = [self.search.aims.value(means) for means in found]

@@ -120,16 +120,11 @@ class CoarseToFine:
         inner = cast("Mapping[str, object]", state["inner"])
         self._inner.restore(inner, list(self._asked.values()), self._mine(outcomes))
 
-    def appraise(self, genomes: Sequence[Genome]) -> list[float]:
+    def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
         """What the strategy of the stage expects of genomes; those of a finer stage by their mean genes."""
         if not isinstance(self._inner, AppraisingStrategy):
-            scores = self._scores()
-            return [scores.get(genome, 0.0) for genome in genomes]
+            return None
         return self._inner.appraise([self._stage.coarse(genome) for genome in genomes])
-
-    def _scores(self) -> dict[Genome, float]:
-        fine = ((each.trial.genome, each.score) for each in self._told.values())
-        return {genome: score for genome, score in fine if score is not None}
 
     def _share(self) -> float:
         return math.ceil(self._settings.per_gene * len(self._stage.axes))
