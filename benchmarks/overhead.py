@@ -38,8 +38,8 @@ AXES = tuple(Axis(name=f"weight/{name}", low=0, high=1.5) for name in SOURCES)
 PEAK = (0.7, 0.9, 0.4, 0.0, 0.0)
 N_ITEMS: Mapping[Split, int] = {"fit": 120, "validation": 20, "test": 20}
 SETTINGS: Mapping[str, Mapping[str, object]] = {"grid": {"points": 7}}
-WINDOWS = (1000, 5000, 10_000)  # trials, at which the last thousand or less are timed
-WINDOW = 500
+WINDOWS = (1000, 5000, 10_000)  # numbers of trials after which the last ones are timed
+WINDOW = 500  # how many of them
 
 
 def main() -> None:

@@ -1,11 +1,14 @@
 """kingyo's searches beside those of public libraries on the zoo, at equal item evaluations.
 
     python benchmarks/search.py --seeds 10 --out results.jsonl
-    python benchmarks/search.py --out results.jsonl --markdown      (the tables of docs/benchmarks.md)
+    python benchmarks/search.py --out results.jsonl --markdown      (the tables of docs/benchmarks-search.md)
 
 Each search is run on splits drawn by its seed; what it would answer is scored on the 700 test items at some
 numbers of item evaluations, which costs it nothing and tells it nothing. kingyo's baselines (parents and the
 uniform merge, which it learns from) count as spent. Results that are in the file are not run again.
+
+`--searches` "fast, …" and "cma-es, …" tell what each part of a screen gains, `--settings two
+"two and four useless"` what useless sources cost.
 It needs `pip install '.[bench,bayes]'` in a clone.
 """
 
@@ -44,9 +47,20 @@ CHECKPOINTS = (
     9600,
     12_000,
 )
+FAST: dict[str, object] = {"strategy": "item-gp", "screen": {"items": 16}}
 OURS: dict[str, dict[str, object]] = {
-    "fast": {"strategy": "item-gp", "screen": {"items": 16}},
+    "fast": FAST,
     "quality": {"strategy": "coarse-to-fine", "screen": {"items": 24}},
+}
+ABLATIONS: dict[str, dict[str, object]] = {
+    "fast, any items": {**FAST, "screen": {"items": 16, "choose": "random"}},
+    "fast, all items": {**FAST, "screen": {}},
+    "fast, cold start": {**FAST, "warm_start": False},
+    "fast, nothing reused": {**FAST, "reuse": False},
+    "cma-es, all items": {"strategy": "cma-es"},
+    "cma-es, some items": {"strategy": "cma-es", "screen": {"items": 16}},
+    "cma-es, racing": {"strategy": "cma-es", "screen": {"rule": "racing"}},
+    "cma-es, halving": {"strategy": "cma-es", "screen": {"rule": "halving"}},
 }
 BUDGET = 2400
 
@@ -58,7 +72,9 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["four", "five"])
-    parser.add_argument("--searches", nargs="+", choices=[*OURS, *PEERS], default=["fast", *PEERS])
+    parser.add_argument(
+        "--searches", nargs="+", choices=[*OURS, *ABLATIONS, *PEERS], default=["fast", *PEERS]
+    )
     parser.add_argument(
         "--budget", type=int, default=BUDGET, help="item evaluations of all but mergekit-evolve"
     )
@@ -108,8 +124,9 @@ def run(wanted: tuple[str, str, int, int]) -> dict[str, object]:
         if passed:
             trace.append((spent, problem.test(genome)))
 
-    if name in OURS:
-        search(problem, budget, OURS[name], report)
+    ours = {**OURS, **ABLATIONS}
+    if name in ours:
+        search(problem, budget, ours[name], report)
     else:
         for spent, genome in _answers(name, problem, budget):
             report(spent, genome)

@@ -1,6 +1,7 @@
 """Breeds the demo with several seeds and prints the table of docs/results.md, in Markdown.
 
-Runs that exist are read, not repeated; runs that were stopped go on.
+That page tells the columns that are equal in all rows (best parent, uniform) in words. Runs that exist are
+read, not repeated; runs that were stopped go on.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from kingyo.recipe import Recipe
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.strategies.item_gp import ItemGp
-from kingyo.types import Genome, ItemScore, Outcome, Trial
+from kingyo.types import Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
 from tests.screened_runs import (
     AXES,
     BASELINE_RECIPES,
@@ -215,6 +216,27 @@ def test_a_lucky_point_among_bad_neighbours_is_not_believed() -> None:
     assert beliefs[0] > beliefs[1] + 0.1
 
 
+class Unbelieving:
+    """The same search, but nobody can ask it what it believes."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        assert isinstance(strategy, InformedStrategy)
+        self.batch, self.ask, self.tell = strategy.batch, strategy.ask, strategy.tell
+        self.learn = strategy.learn
+
+
+def test_a_combinator_of_what_believes_nothing_believes_nothing(tmp_path: Path) -> None:
+    """Then the Rasch model chooses the finalists, and not what each generation was told."""
+    settings = {"strategy": "ga", "settings": {"population": 5}, "per_gene": 6}
+    found: list[object] = []
+    for wrap in (Unbelieving, lambda strategy: strategy):
+        strategy = build("coarse-to-fine", AXES, 3, settings)
+        with begun(tmp_path / str(len(found))) as store:
+            journey(store, Model(), wrap(strategy), "some", limits=Limits(item_evaluations=24 * 30)).run()
+            found.append(facts(store))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("rule", ["some", "racing", "halving"])
 def test_events_tell_of_each_trial_once(tmp_path: Path, rule: str) -> None:
     events: list[Event] = []
@@ -291,3 +313,38 @@ def test_what_no_strategy_may_propose_ends_the_run_clearly(
         journey(store, Model(), mended, "some").run()
         assert store.status() == "finished"
         assert len(store.trials(MAIN)) == 5
+
+
+def size(recipe: Recipe) -> float:
+    """How much is added to a base."""
+    return sum(float(source.parameters["weight"]) for source in recipe.sources)  # type: ignore[arg-type]
+
+
+def all_right(recipe: Recipe, item: str) -> float:
+    return 1.0
+
+
+def small_ones_err(recipe: Recipe, item: str) -> float:
+    """Whoever changes little misses one item of twelve."""
+    return float(size(recipe) > 2.0 or not item.endswith("7"))
+
+
+@pytest.mark.parametrize(
+    ("solves", "simplest"),
+    [
+        pytest.param(all_right, lambda recipe: True, id="of all"),
+        pytest.param(small_ones_err, lambda recipe: size(recipe) > 2.0, id="of those that solve all"),
+    ],
+)
+@pytest.mark.parametrize("rule", ["none", "some"])
+def test_of_what_fit_cannot_tell_apart_the_smallest_change_wins(
+    tmp_path: Path, solves: Callable[[Recipe, str], float], simplest: Callable[[Recipe], bool], rule: str
+) -> None:
+    with begun(tmp_path / "run") as store:
+        made = journey(store, Model(solves=solves), build("random", AXES, 3, {}), rule)
+        searches = [replace(search, simplicity=lambda recipe: -size(recipe)) for search in made.searches]
+        replace(made, searches=searches, finalists=1).run()
+        winner = store.winner(MAIN)
+        recipes = [Recipe.from_dict(json.loads(trial.recipe)) for trial in store.trials(MAIN)]
+    assert winner is not None
+    assert size(Recipe.from_dict(json.loads(winner.recipe))) == min(map(size, filter(simplest, recipes)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kingyo.abilities import Responses
 from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN, Aims, Journey, Limits, Search, read_front
+from kingyo.evolve import MAIN, Aims, Journey, Limits, Search, aims_as_facts, read_front
 from kingyo.evolve.objectives import Judge
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
@@ -20,6 +21,7 @@ from kingyo.screens.strata import interleaved, shares
 from kingyo.space.measures import closeness, require_closeness, size
 from kingyo.store import RunStore
 from kingyo.strategies import build
+from kingyo.summary import summarize
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, Split
 from tests.test_evolve import AXES, Plane, weights
 
@@ -138,6 +140,20 @@ def test_finalists_are_points_of_the_front_and_the_knee_comes_first(tmp_path: Pa
             other != point.objectives and all(x >= y for x, y in zip(other, point.objectives, strict=True))
             for other in beaten
         )
+
+
+def test_what_is_predicted_is_the_weighted_mean_of_the_tasks(tmp_path: Path) -> None:
+    """Of one finalist nothing is shrunken: its validation score itself is predicted, whatever the sizes."""
+    with RunStore.create(tmp_path / "run") as store:
+        store.begin({"status": "running", "name": "run", **aims_as_facts(AIMS)}, ITEMS)
+        replace(journey(store, Model()), finalists=1).run()
+        found = summarize(store)
+    winner, predicted = found.winner, found.predicted
+    assert winner is not None and winner.validation is not None and predicted is not None
+    a, b = (winner.tasks[name]["validation"].score for name in AIMS.tasks)
+    assert a != b
+    assert predicted.score == pytest.approx(winner.validation.score) == pytest.approx((a + 3 * b) / 4)
+    assert predicted.n == winner.validation.n == sum(N.values())
 
 
 def test_each_task_is_estimated_by_itself() -> None:

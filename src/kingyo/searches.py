@@ -33,7 +33,7 @@ from kingyo.space import (
     uniform_recipe,
     values_of,
 )
-from kingyo.space.measures import CLOSENESS, SIZE, closeness, require_closeness, size
+from kingyo.space.measures import CLOSENESS, SIZE, closeness, has_closeness, require_closeness, size
 from kingyo.strategies import build
 from kingyo.strategies.presets import preset
 from kingyo.strict import parse_settings
@@ -176,7 +176,7 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
     main = _search(MAIN, space, strategy, config, wanted, wanted.strategy)
     known = known_points(space, list(config.sources)) if config.search.warm_start else {}
-    aims = aims_of(config, folder)
+    aims, simplicity = aims_of(config, folder), _simplicity(config, folder, wanted)
     found = [replace(main, known=known)]
     if config.controls.random:
         strategy = build("random", space.axes, config.seed, {})
@@ -184,8 +184,11 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     grid = _grid(config, folder, models, wanted) if config.controls.grid else None
     every = [*found, *([grid] if grid is not None else [])]
     if is_exact or config.merge.genome is not None:
-        return [replace(each, aims=aims) for each in every]
-    return [replace(each, aims=aims, space=RoundedSpace(space=each.space)) for each in every]
+        return [replace(each, aims=aims, simplicity=simplicity) for each in every]
+    return [
+        replace(each, aims=aims, simplicity=simplicity, space=RoundedSpace(space=each.space))
+        for each in every
+    ]
 
 
 def aims_of(config: RunConfig, folder: Path) -> Aims:
@@ -211,6 +214,15 @@ def aims_of(config: RunConfig, folder: Path) -> Aims:
     if SIZE in config.objectives:
         measures[SIZE] = partial(size, n_sources=_require_choice(config))
     return Aims(tasks=tasks, names=config.objectives, measures=measures)
+
+
+def _simplicity(config: RunConfig, folder: Path, wanted: SearchPlan) -> Callable[[Recipe], float] | None:
+    """By what the simpler of two equal merges is told; None where nothing of the recipe tells it."""
+    if config.merge.genome is not None:
+        return None
+    methods = [METHODS.get(name, folder) for name in wanted.methods]
+    pairs = zip(methods, values_of(methods, wanted.values), strict=True)
+    return closeness if all(has_closeness(method, values) for method, values in pairs) else None
 
 
 def _require_closeness(config: RunConfig, folder: Path, wanted: SearchPlan) -> None:

@@ -177,15 +177,21 @@ def summarize(store: RunStore) -> RunSummary:
 
 
 def _predicted(store: RunStore, winner: Entry) -> Interval | None:
-    """What the winner will score on test, by all finalists' validation scores."""
+    """What the winner will score on test, by all finalists' validation scores.
+
+    Of several tasks the weighted mean of what is predicted for each: their items are independent draws.
+    """
+    weights, items = stored_aims(store).tasks, store.items()["test"]
+    n_test = {name: sum(len(weights) == 1 or item.task == name for item in items) for name in weights}
     finalists = [each.trial for each in store.summaries("validation") if each.search == MAIN]
     scores = {trial: store.evaluation(trial, "validation") for trial in finalists}
     fine = {trial: found for trial, found in scores.items() if found is not None and found.failure is None}
-    n_test = len(store.items()["test"])
-    if winner.trial.id not in fine or not n_test:
+    if winner.trial.id not in fine or not all(n_test.values()):
         return None
-    rows = [[each.score for each in found.scores] for found in fine.values()]
-    return predict_winner(rows, list(fine).index(winner.trial.id), n_test)
+    rows = [_scores_by_task(found, weights) for found in fine.values()]
+    place = list(fine).index(winner.trial.id)
+    parts = [predict_winner([own[name] for own in rows], place, n) for name, n in n_test.items()]
+    return weighted_mean(parts, list(weights.values()))
 
 
 def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:

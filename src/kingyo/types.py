@@ -213,8 +213,11 @@ class Resumable(Strategy, Protocol):
 class AppraisingStrategy(Strategy, Protocol):
     """A strategy that has a belief about points, which is steadier than what any one of them scored."""
 
-    def appraise(self, genomes: Sequence[Genome]) -> list[float]:
-        """Return the score that it expects of each genome, by all that it was told so far."""
+    def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
+        """Return the score that it expects of each genome, by all that it was told so far.
+
+        None where it has no belief after all, such as one that asks another strategy that has none.
+        """
         ...
 
 

@@ -30,13 +30,13 @@ def observed(points: Matrix, ability: Matrix, n_items: int, share: float, seed: 
     difficulty = np.linspace(-2, 2, n_items)
     scores = (rng.random((len(points), n_items)) < sigmoid(ability[:, None] - difficulty)).astype(np.float64)
     seen = (rng.random(scores.shape) < share).astype(np.float64)
-    return Observed(points=points, scores=scores, seen=seen, crashes=np.zeros(len(points)))
+    return Observed(points=points, scores=scores, seen=seen, failures=np.zeros(len(points)))
 
 
 def tiny() -> Observed:
     points = np.array([[0.1, 0.2], [0.5, 0.5], [0.55, 0.45], [0.9, 0.1]])
     known = observed(points, np.array([-1.0, 1.0, 1.0, 2.0]), 6, 0.8, seed=1)
-    return replace(known, crashes=np.array([0.0, 0.0, 0.0, 4.0]))
+    return replace(known, failures=np.array([0.0, 0.0, 0.0, 4.0]))
 
 
 def gradient_ascent(known: Observed, prior: Prior) -> Matrix:
@@ -46,7 +46,7 @@ def gradient_ascent(known: Observed, prior: Prior) -> Matrix:
     for _ in range(20_000):
         f = root @ white
         chance = sigmoid(prior.mean + f[:, None] - prior.difficulty[None, :])
-        slope = ((known.scores - chance) * known.seen).sum(axis=1) - known.crashes * sigmoid(prior.mean + f)
+        slope = ((known.scores - chance) * known.seen).sum(axis=1) - known.failures * sigmoid(prior.mean + f)
         white = white + 0.02 * (root.T @ slope - white)
     return root @ white
 
@@ -100,7 +100,7 @@ def laplace_covariance(known: Observed, field: Field, points: Matrix) -> Matrix:
     """K** − K*ᵀ (K + W⁻¹)⁻¹ K*, with the inverses written out."""
     chance = sigmoid(field.ability[:, None] - field.prior.difficulty[None, :])
     crash = sigmoid(field.ability)
-    weight = (chance * (1 - chance) * known.seen).sum(axis=1) + known.crashes * crash * (1 - crash)
+    weight = (chance * (1 - chance) * known.seen).sum(axis=1) + known.failures * crash * (1 - crash)
     inner = matern(known.points, known.points, field.prior) + np.diag(1 / weight)
     across = matern(points, known.points, field.prior)
     return matern(points, points, field.prior) - across @ np.linalg.inv(inner) @ across.T
@@ -127,8 +127,8 @@ def test_what_stands_in_a_gap_does_not_count() -> None:
 
 
 def test_a_crash_makes_a_point_and_its_neighbours_less_able() -> None:
-    known = replace(tiny(), crashes=np.zeros(4))
-    crashed = replace(known, crashes=np.array([0.0, 4.0, 0.0, 0.0]))
+    known = replace(tiny(), failures=np.zeros(4))
+    crashed = replace(known, failures=np.array([0.0, 4.0, 0.0, 0.0]))
     one, two = (fit_field(each, first_prior(2, 6), learn_shape=False) for each in (known, crashed))
     assert (two.ability - one.ability)[1] < -0.2
     assert (two.ability - one.ability)[2] < -0.1
@@ -158,7 +158,7 @@ def test_learning_the_shape_raises_the_evidence() -> None:
 def test_the_evidence_is_that_of_numerical_integration() -> None:
     """One point and one item: log ∫ p(y | f) N(f; 0, v) df, Laplace's within some hundredths."""
     known = Observed(
-        points=np.array([[0.5]]), scores=np.ones((1, 1)), seen=np.ones((1, 1)), crashes=np.zeros(1)
+        points=np.array([[0.5]]), scores=np.ones((1, 1)), seen=np.ones((1, 1)), failures=np.zeros(1)
     )
     field = fit_field(known, first_prior(1, 1), learn_shape=False)
     prior = field.prior
@@ -188,7 +188,7 @@ def test_degenerate_input_gives_finite_numbers(
     points: Matrix, scores: Matrix, seen: float, crash: float
 ) -> None:
     known = Observed(
-        points=points, scores=scores, seen=np.full(scores.shape, seen), crashes=np.full(len(points), crash)
+        points=points, scores=scores, seen=np.full(scores.shape, seen), failures=np.full(len(points), crash)
     )
     field = fit_field(known, first_prior(points.shape[1], scores.shape[1]), learn_shape=True)
     drawn = field.draw(points, 3, np.random.default_rng(0))

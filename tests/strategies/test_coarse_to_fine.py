@@ -10,8 +10,8 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
 from kingyo.strategies.coarse_to_fine import stages
-from kingyo.testing.strategies import MIXED_AXES, StrategyContract, scored
-from kingyo.types import Axis, Strategy
+from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
+from kingyo.types import Axis, Resumable, Strategy
 
 LAYERED = tuple(
     Axis(
@@ -82,3 +82,18 @@ def test_a_search_goes_from_few_genes_to_all() -> None:
 def test_a_combinator_within_is_refused(name: str) -> None:
     with pytest.raises(KingyoError, match="no combinator"):
         build("coarse-to-fine", LAYERED, 0, {"strategy": name})
+
+
+def test_a_stage_begins_with_the_best_of_the_one_before_and_no_failures() -> None:
+    settings = {"per_gene": 120, "settings": {"batch": 120, "initial": 240}}
+    strategy = build("coarse-to-fine", LAYERED, 0, settings)
+    assert isinstance(strategy, Resumable)
+    for _ in range(2):
+        trials = strategy.ask(120)
+        strategy.tell([failed(t) if t.number >= 120 else scored(t, -1 - t.number / 1000) for t in trials])
+    strategy.ask(1)
+    state = strategy.state()
+    assert state is not None
+    assert state["learned"] == list(
+        range(120)
+    )  # of a hundred best and a hundred latest, those that have scores

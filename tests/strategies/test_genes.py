@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.strategies.genes import first_point, mutate_gene, random_gene, reflect
+from kingyo.strategies.genes import first_point, mutate_gene, random_gene, reflect, renewed
 from kingyo.testing.strategies import MIXED_AXES
 from kingyo.types import Axis
 
@@ -75,3 +75,12 @@ def test_category_becomes_each_other_one_equally_often() -> None:
 
 def test_first_point_is_the_start_or_the_middle_on_whole_numbers_where_needed() -> None:
     assert first_point(MIXED_AXES) == (1.0, 0.5, 2.0, 0.0, 1.0)
+
+
+def test_a_genome_that_was_asked_is_changed_until_it_is_new() -> None:
+    rng, taken = Random(0), {(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)}
+    new = renewed((0.0, 0.0), taken, lambda _, gene: 1.0 - gene, rng, 100)
+    assert new == (1.0, 1.0)
+    assert renewed(new, taken, lambda _, gene: 1.0 - gene, rng, 100) == new
+    every = {*taken, new}
+    assert renewed(new, every, lambda _, gene: 1.0 - gene, rng, 5) in every  # it does not search for ever

@@ -77,6 +77,7 @@ def _answer(name: str, seed: int) -> float:
     trials, strategy, scores = search(name, seed, 60, 8)
     genomes = [trial.genome for trial in trials]
     beliefs = strategy.appraise(genomes) if isinstance(strategy, AppraisingStrategy) else scores
+    assert beliefs is not None
     return ability(genomes[int(np.argmax(beliefs))])
 
 

@@ -2,7 +2,7 @@
 
     θ(x) = μ + f(x),   f ~ GP(0, v · k),   P(item j is solved at x) = σ(θ(x) − d_j),   d_j ~ N(0, δ²)
 
-k is Matérn's with ν = 5/2 and one length per axis. The posterior of f at the points is Laplace's
+k is Matérn's with ν = 5/2 and one length scale per axis. The posterior of f at the points is Laplace's
 approximation (Rasmussen & Williams 2006, algorithms 3.1 and 3.2, with as many Bernoulli terms per point as it
 has scores); difficulties and μ are maximum a posteriori, in turn with it; lengths and v maximise the
 approximate marginal likelihood times a log-normal prior, by steps along one axis at a time. A trial with few
@@ -27,11 +27,9 @@ PRECISION = 1e-5  # of f, in logits
 JITTER = 1e-6  # on the diagonal, as a share of v
 DAMPED = 1e-9  # least information of a point
 MEAN_SPREAD = 3.0  # of μ, in logits
-USUAL_LENGTH, LENGTH_SPREAD = (
-    0.35,
-    0.6,
-)  # median, times the root of the number of axes; and spread of its logarithm
-USUAL_VARIANCE, VARIANCE_SPREAD = 4.0, 1.0
+USUAL_LENGTH = 0.35  # median of a length scale, times the root of the number of axes
+LENGTH_SPREAD = 0.6  # of its logarithm
+USUAL_VARIANCE, VARIANCE_SPREAD = 4.0, 1.0  # of v: median, and spread of its logarithm
 STEP = 1.6  # factor by which a length or v is tried to change
 SWEEPS = 2  # over all axes, each time
 
@@ -44,13 +42,13 @@ class Observed:
         points: n × axes, in the unit box.
         scores: n × items in [0, 1]; what stands in a gap does not count.
         seen: n × items, where there are scores.
-        crashes: n, pseudo-scores of 0 on an item of difficulty 0, for points that failed.
+        failures: n, pseudo-scores of 0 on an item of difficulty 0, for points that failed.
     """
 
     points: Matrix
     scores: Matrix
     seen: Matrix
-    crashes: Vector
+    failures: Vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +56,7 @@ class Prior:
     """What the process is believed to be before the scores.
 
     Attributes:
-        lengths: of each axis, in units of the box.
+        lengths: the length scale of each axis, in units of the box.
         variance: v, in squared logits.
         mean: μ, in logits.
         difficulty: d of each item, in logits.
@@ -132,7 +130,7 @@ class _Seen:
     """What is known, with the scores that there are one after the other: nothing is computed for gaps."""
 
     points: Matrix
-    crashes: Vector
+    failures: Vector
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
     scores: Vector
@@ -143,7 +141,7 @@ class _Seen:
         rows, columns = np.nonzero(known.seen)
         return _Seen(
             points=known.points,
-            crashes=known.crashes,
+            failures=known.failures,
             rows=rows,
             columns=columns,
             scores=known.scores[rows, columns],
@@ -198,16 +196,16 @@ def _laplace(known: _Seen, prior: Prior, covariance: Matrix, start: Vector | Non
 def _slope(known: _Seen, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
     """First derivative and negative second derivative of the log-likelihood by f."""
     chance = sigmoid(known.logits(f, prior.mean, prior.difficulty))
-    crash = sigmoid(prior.mean + f)
-    slope = known.by_point(known.scores - chance) - known.crashes * crash
-    weight = known.by_point(chance * (1 - chance)) + known.crashes * crash * (1 - crash)
+    at_zero = sigmoid(prior.mean + f)
+    slope = known.by_point(known.scores - chance) - known.failures * at_zero
+    weight = known.by_point(chance * (1 - chance)) + known.failures * at_zero * (1 - at_zero)
     return slope, weight + DAMPED
 
 
 def _log_likelihood(known: _Seen, prior: Prior, f: Vector) -> float:
     logit = known.logits(f, prior.mean, prior.difficulty)
     terms = known.scores * -np.logaddexp(0, -logit) + (1 - known.scores) * -np.logaddexp(0, logit)
-    return float(terms.sum() - (known.crashes * np.logaddexp(0, prior.mean + f)).sum())
+    return float(terms.sum() - (known.failures * np.logaddexp(0, prior.mean + f)).sum())
 
 
 def _log_prior(prior: Prior) -> float:

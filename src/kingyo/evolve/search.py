@@ -107,6 +107,10 @@ class SearchRun:
 
         Beliefs are shrunken: a strategy's own where it has some (neighbours vouch for a point), else those of
         the Rasch model, so that few and lucky items do not make a winner. Age breaks ties.
+
+        The first is the simplest of those that fit cannot tell from the best, by less than half an item: the
+        one-standard-error rule (Breiman et al. 1984), with what fit resolves in place of the error. Where
+        many merges solve all of fit, small changes of the base meet other items better than large ones.
         """
         told = {each.trial: each.value for each in self._store.outcomes(self.search.name)}
         fine: dict[str, StoredTrial] = {}
@@ -114,16 +118,28 @@ class SearchRun:
             if told.get(trial.id) is not None:
                 fine.setdefault(trial.recipe_hash, trial)
         trials = sorted(fine.values(), key=lambda trial: (-(told[trial.id] or 0.0), trial.id))
+        beliefs: list[float] | None = None
         if isinstance(self.search.strategy, AppraisingStrategy) and len(self.search.aims.tasks) == 1:
             with called(self.search.name, self.search.strategy, "appraise"):
-                beliefs = list(self.search.strategy.appraise([trial.asked.genome for trial in trials]))
-                assert len(beliefs) == len(trials), f"{len(beliefs)} beliefs of {len(trials)} points"
-        else:
+                beliefs = self.search.strategy.appraise([trial.asked.genome for trial in trials])
+                n = len(trials) if beliefs is None else len(beliefs)
+                assert n == len(trials), f"{n} beliefs of {len(trials)} points"
+        if beliefs is None:
             trials = trials[:MOST_RANKED]
             found = self._judge.expected(self._responses, [trial.asked.number for trial in trials])
             beliefs = [self.search.aims.value(means) for means in found]
         pairs = zip(trials, beliefs, strict=True)
-        return sorted(pairs, key=lambda pair: (-pair[1], pair[0].id))
+        return self._simplest_first(sorted(pairs, key=lambda pair: (-pair[1], pair[0].id)))
+
+    def _simplest_first(self, ranked: list[tuple[StoredTrial, float]]) -> list[tuple[StoredTrial, float]]:
+        simplicity = self.search.simplicity
+        if simplicity is None or not ranked:
+            return ranked
+        least = ranked[0][1] - 0.5 / len(self._items)
+        equals = [trial for trial, belief in ranked if belief >= least]
+        recipes = [Recipe.from_dict(json.loads(trial.recipe)) for trial in equals]
+        first = max(range(len(equals)), key=lambda index: (simplicity(recipes[index]), -index))
+        return [ranked[first], *ranked[:first], *ranked[first + 1 :]]
 
     def _limits(self) -> Limits:
         if self.search.like is None:

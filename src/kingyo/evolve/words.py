@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -51,6 +51,8 @@ class Search:
         seed: for the order of the items.
         aims: what is maximised: the tasks with their weights, and the objectives.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
+        simplicity: of merges that fit cannot tell apart, the one with the most of it is preferred; none is
+            when None.
         is_asynchronous: candidates are asked for and told one by one; the screen's rule is none then.
         note_after: seconds of its strategy's time after which the state is noted, so that a resume need not
             repeat them; only the speed of a resume depends on it.
@@ -66,6 +68,7 @@ class Search:
     seed: int = 0
     aims: Aims = field(default_factory=Aims)
     known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
+    simplicity: Callable[[Recipe], float] | None = None
     is_asynchronous: bool = False
     note_after: float = 1.0
     description: Mapping[str, object] = field(default_factory=dict[str, object])

@@ -50,14 +50,26 @@ def require_closeness(method: MergeMethod, values: Mapping[str, float | bool | B
     Raises:
         KingyoError: it adds no weighted task vectors to a base, or divides by the weights.
     """
-    named = {parameter.name: parameter for parameter in method.params}
-    adds = method.needs_base and {"weight", "lambda"} <= named.keys() and named["weight"].per_source
-    if not adds:
+    if not _adds(method):
         raise _undefined(method.name, "whose weights say how much of each task vector is added", method.name)
-    normalize = named.get("normalize")
-    if normalize is not None and values.get("normalize", normalize.default):
+    if _divides(method, values):
         expected = "that does not divide by its weights, or only their ratios count"
         raise _undefined(method.name, expected, f"{method.name} with normalize: true")
+
+
+def has_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> bool:
+    """Whether the weights of a method say how far from the base its merges are."""
+    return _adds(method) and not _divides(method, values)
+
+
+def _adds(method: MergeMethod) -> bool:
+    named = {parameter.name: parameter for parameter in method.params}
+    return method.needs_base and {"weight", "lambda"} <= named.keys() and named["weight"].per_source
+
+
+def _divides(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> bool:
+    normalize = next((each for each in method.params if each.name == "normalize"), None)
+    return normalize is not None and bool(values.get("normalize", normalize.default))
 
 
 def _size(value: Value) -> float:

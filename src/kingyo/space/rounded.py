@@ -1,7 +1,7 @@
 """A space whose genes are rounded before they become a recipe, so that near-duplicates are the same recipe.
 
 A step is a power of ten, at most a thousandth of the axis: recipes stay short to read, 0.5 and 1 stay what
-they are, and the difference is one that no number of items tells. It knows neither strategies nor scores.
+they are. Few answers change by it, if any. It knows neither strategies nor scores.
 """
 
 from __future__ import annotations

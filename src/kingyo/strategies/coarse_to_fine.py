@@ -120,15 +120,11 @@ class CoarseToFine:
         inner = cast("Mapping[str, object]", state["inner"])
         self._inner.restore(inner, list(self._asked.values()), self._mine(outcomes))
 
-    def appraise(self, genomes: Sequence[Genome]) -> list[float]:
+    def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
         """What the strategy of the stage expects of genomes; those of a finer stage by their mean genes."""
         if not isinstance(self._inner, AppraisingStrategy):
-            return [self._scores().get(genome, 0.0) for genome in genomes]
+            return None
         return self._inner.appraise([self._stage.coarse(genome) for genome in genomes])
-
-    def _scores(self) -> dict[Genome, float]:
-        fine = ((each.trial.genome, each.score) for each in self._told.values())
-        return {genome: score for genome, score in fine if score is not None}
 
     def _share(self) -> float:
         return math.ceil(self._settings.per_gene * len(self._stage.axes))
@@ -162,9 +158,11 @@ class CoarseToFine:
             )
 
     def _best_and_latest(self) -> list[int]:
-        told = [self._told[number] for number in sorted(self._told)]
-        ranked = sorted(told, key=lambda each: (-(each.score or 0.0), each.trial.number))
-        return sorted({each.trial.number for each in [*ranked[: MOST_KNOWN // 2], *told[-MOST_KNOWN // 2 :]]})
+        """Those of the trials that did not fail: a failure teaches no strategy before its first ask."""
+        scores = {number: each.score for number, each in sorted(self._told.items())}
+        told = [(score, -number) for number, score in scores.items() if score is not None]
+        best, latest = sorted(told, reverse=True)[: MOST_KNOWN // 2], told[-MOST_KNOWN // 2 :]
+        return sorted({-number for _, number in [*best, *latest]})
 
     def _mine(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Those of the stage, as its strategy knows them."""

@@ -23,7 +23,7 @@ from kingyo.strategies.illumination import Illumination, IlluminationSettings, w
 from kingyo.types import Axis, Genome
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Pool:
     """What breeding needs of one archive, computed once per change of it."""
 
@@ -138,7 +138,7 @@ class CycleQd(Illumination):
                 [member.objectives for member in members], self._settings.alpha_low, self._settings.alpha_high
             )
             root = variation.singular_root(self._axes, [member.genome for member in members])
-            self._pools[k] = _Pool(members, tuple(accumulate(weights)), root)
+            self._pools[k] = _Pool(members=members, cumulative=tuple(accumulate(weights)), root=root)
         return self._pools[k]
 
     def _parents(self, pool: _Pool) -> tuple[Elite, ...]:

@@ -177,14 +177,10 @@ class GeneticAlgorithm:
         )
 
     def _renewed(self, genome: Genome) -> Genome:
-        for _ in range(NOVELTY_ATTEMPTS):
-            if genome not in self._seen:
-                break
-            place = self._rng.randrange(len(genome))
-            step = self._settings.mutation_step
-            gene = genes.mutate_gene(self._axes[place], genome[place], step, self._rng)
-            genome = (*genome[:place], gene, *genome[place + 1 :])
-        return genome
+        def mutate(place: int, gene: float) -> float:
+            return genes.mutate_gene(self._axes[place], gene, self._settings.mutation_step, self._rng)
+
+        return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
 
 
 def cross(one: Genome, two: Genome, rng: Random) -> Genome:

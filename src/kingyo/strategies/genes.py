@@ -1,9 +1,9 @@
-"""One gene: its first value, a random one, and a mutated one, for every kind of axis."""
+"""Genes of every kind of axis: first, random and mutated values, and genomes that nobody has asked for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from random import Random
 
 from kingyo.types import Axis, Genome
@@ -44,6 +44,26 @@ def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
         return reflect(value + move, axis.low, axis.high)
     whole = math.copysign(max(1, round(abs(move))), move)
     return reflect(value + whole, axis.low, axis.high)
+
+
+def renewed(
+    genome: Genome, seen: Container[Genome], mutate: Callable[[int, float], float], rng: Random, attempts: int
+) -> Genome:
+    """Change a genome that was asked before, which would cost an evaluation and teach nothing.
+
+    Args:
+        genome: as it was proposed.
+        seen: all that were asked.
+        mutate: a gene's place in the genome and its value -> another value.
+        rng: chooses the place, one gene at a time.
+        attempts: how many mutations at most; a small space may be used up.
+    """
+    for _ in range(attempts):
+        if genome not in seen:
+            break
+        place = rng.randrange(len(genome))
+        genome = (*genome[:place], mutate(place, genome[place]), *genome[place + 1 :])
+    return genome
 
 
 def reflect(value: float, low: float, high: float) -> float:

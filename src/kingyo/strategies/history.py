@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kingyo.errors import KingyoError
+from kingyo.strategies.checks import require
 from kingyo.types import Genome, Outcome, Trial
 
 
@@ -162,3 +163,24 @@ def check_count(n: int) -> None:
             received=str(n),
             remedy="Stop asking when the budget is spent.",
         )
+
+
+def count_objectives(outcomes: Sequence[Outcome], before: int | None) -> int | None:
+    """How many objectives outcomes have, given how many they had before; None while all failed.
+
+    Raises:
+        KingyoError: an outcome has another number than those before it.
+    """
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            continue
+        count = len(outcome.objectives) or 1
+        before = before or count
+        require(
+            f"outcome of trial {outcome.trial.number}",
+            count,
+            f"{before} objectives, as those before it",
+            holds=count == before,
+            remedy="Measure every trial of a search by the same objectives.",
+        )
+    return before

@@ -16,14 +16,15 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import unknown
 from kingyo.strategies import genes
 from kingyo.strategies.archive import Archive, Elite, Side
 from kingyo.strategies.checks import check_search, require
-from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.history import History, Told, check_count, count_objectives
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 NOVELTY_ATTEMPTS = 100
+RENEWAL_STEP = 0.1  # of the range, when a float or int gene of a repeated child is moved
 SMALLEST_MUTATION_RATE = 0.01
 DEFAULT_GENES = 2
 
@@ -94,17 +95,14 @@ class Illumination(ABC):
             KingyoError: see ``History.tell``; or another number of objectives than before, or than the
                 settings can work with.
         """
-        counts = {outcome.trial.number: _count(outcome) for outcome in outcomes if outcome.failure is None}
-        objectives = self._objectives
-        for number, count in counts.items():
-            if objectives is None:
-                self._check_objectives(count)
-            objectives = count if objectives is None else objectives
-            _check_same(number, count, objectives)
+        objectives = count_objectives(outcomes, self._objectives)
+        if objectives is None or self._objectives is not None:
+            self._history.tell(outcomes)
+            return
+        self._check_objectives(objectives)
         self._history.tell(outcomes)
-        if objectives is not None and self._objectives is None:
-            self._objectives = objectives
-            self._begin(objectives)
+        self._objectives = objectives
+        self._begin(objectives)
 
     def learn(self, known: Sequence[Outcome]) -> None:
         """Fill the archives with known points before the first ask; they may be mixed, and are no parents.
@@ -200,14 +198,10 @@ class Illumination(ABC):
         return 0 if self._known else self._grid.population
 
     def _renewed(self, genome: Genome) -> Genome:
-        """A child that repeats an earlier genome teaches nothing: mutate it on, a gene at a time."""
-        for _ in range(NOVELTY_ATTEMPTS):
-            if genome not in self._seen:
-                break
-            place = self._rng.randrange(len(genome))
-            gene = genes.mutate_gene(self._axes[place], genome[place], 0.1, self._rng)
-            genome = (*genome[:place], gene, *genome[place + 1 :])
-        return genome
+        def mutate(place: int, gene: float) -> float:
+            return genes.mutate_gene(self._axes[place], gene, RENEWAL_STEP, self._rng)
+
+        return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
 
 
 def with_quality(elite: Elite, quality: float) -> Elite:
@@ -223,20 +217,6 @@ def _elite(told: Told, *, is_estimate: bool) -> Elite:
         quality=told.score or 0.0,
         is_estimate=is_estimate,
     )
-
-
-def _count(outcome: Outcome) -> int:
-    return len(outcome.objectives) or 1
-
-
-def _check_same(number: int, received: int, expected: int) -> None:
-    if received != expected:
-        raise KingyoError(
-            f"outcome of trial {number}",
-            expected=f"{expected} objectives, as before",
-            received=str(received),
-            remedy="Score all trials of a search on the same tasks.",
-        )
 
 
 def _gene_side(axis: Axis, cells: int) -> Side:

@@ -19,8 +19,7 @@ import numpy as np
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, build, pareto
 from kingyo.strategies.checks import check_search, require
-from kingyo.strategies.history import History, Told, check_count
-from kingyo.strategies.nsga2 import count_objectives
+from kingyo.strategies.history import History, Told, check_count, count_objectives
 from kingyo.types import (
     Axis,
     Genome,

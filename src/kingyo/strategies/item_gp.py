@@ -29,7 +29,7 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 Matrix = NDArray[np.float64]
 
 REFITS = 1.3  # the shape of the process is learned anew when there are so many times the points
-CRASHES = 4.0  # a failure counts as so many wrong answers
+FAILURE_WEIGHT = 4.0  # a failure counts as so many wrong answers
 TOP = 6  # points that others are sought around
 NEAR = (0.03, 0.1)  # steps of the pool around them, as shares of each axis' range
 CLIMB = (0.1, 0.05, 0.025, 0.0125)  # steps towards the highest posterior mean
@@ -227,7 +227,7 @@ class ItemGp:
             points=self._box.features(self._box.points([told.genome for told in self._known])),
             scores=(scores - low) / (high - low),
             seen=seen,
-            crashes=np.array([CRASHES if told.score is None else 0.0 for told in self._known]),
+            failures=np.array([FAILURE_WEIGHT if told.score is None else 0.0 for told in self._known]),
         )
 
 

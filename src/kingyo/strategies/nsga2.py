@@ -16,7 +16,7 @@ from random import Random
 
 from kingyo.strategies import STRATEGIES, genes, pareto, sbx, selection
 from kingyo.strategies.checks import check_search, require
-from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.history import History, Told, check_count, count_objectives
 from kingyo.strategies.welcome import strangers
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -150,34 +150,10 @@ class Nsga2:
         )
 
     def _renewed(self, genome: Genome) -> Genome:
-        for _ in range(NOVELTY_ATTEMPTS):
-            if genome not in self._seen:
-                break
-            place = self._rng.randrange(len(genome))
-            gene = sbx.mutate(self._axes[place], genome[place], self._settings.eta_m, self._rng)
-            genome = (*genome[:place], gene, *genome[place + 1 :])
-        return genome
+        def mutate(place: int, gene: float) -> float:
+            return sbx.mutate(self._axes[place], gene, self._settings.eta_m, self._rng)
 
-
-def count_objectives(outcomes: Sequence[Outcome], before: int | None) -> int | None:
-    """How many objectives outcomes have, given how many they had before; None while all failed.
-
-    Raises:
-        KingyoError: an outcome has another number than those before it.
-    """
-    for outcome in outcomes:
-        if outcome.failure is not None:
-            continue
-        count = len(outcome.objectives) or 1
-        before = before or count
-        require(
-            f"outcome of trial {outcome.trial.number}",
-            count,
-            f"{before} objectives, as those before it",
-            holds=count == before,
-            remedy="Measure every trial of a search by the same objectives.",
-        )
-    return before
+        return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
 
 
 def _check_settings(settings: Nsga2.Settings) -> None:

@@ -171,16 +171,12 @@ class OptunaSearch:
         return trial
 
     def _renewed(self, genome: Genome) -> Genome:
-        if genome not in self._seen:
-            return genome
         rng = self._random()
-        for _ in range(NOVELTY_ATTEMPTS):
-            place = rng.randrange(len(genome))
-            gene = genes.mutate_gene(self._axes[place], genome[place], RENEWAL_STEP, rng)
-            genome = (*genome[:place], gene, *genome[place + 1 :])
-            if genome not in self._seen:
-                break
-        return genome
+
+        def mutate(place: int, gene: float) -> float:
+            return genes.mutate_gene(self._axes[place], gene, RENEWAL_STEP, rng)
+
+        return genes.renewed(genome, self._seen, mutate, rng, NOVELTY_ATTEMPTS)
 
     def _random(self) -> Random:
         return Random(self._derived_seed())

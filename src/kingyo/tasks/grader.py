@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 from kingyo.errors import KingyoError
 from kingyo.registry import Registry
 from kingyo.strict import parse_settings
-from kingyo.tasks.patience import TooSlowError, within
+from kingyo.tasks.timeout import TooSlowError, within
 from kingyo.types import Item
 
 
