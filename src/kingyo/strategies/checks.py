@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from kingyo.errors import KingyoError
 from kingyo.types import Axis
 
+LARGEST = 100_000
+"""Trials of a generation, at most: of more than this, slips of the pen fill a machine's memory."""
 _RANGE = "Correct the range of this axis."
 
 
@@ -21,6 +23,12 @@ def require(argument: str, value: object, expected: str, *, holds: bool, remedy:
             received=repr(value),
             remedy=remedy or f"Change search.settings.{argument}.",
         )
+
+
+def require_size(argument: str, value: int | None, least: int, most: int = LARGEST) -> None:
+    """Raise unless a setting that says how many is None or lies between these, both inclusive."""
+    holds = value is None or least <= value <= most
+    require(argument, value, f"{least} to {most:,}", holds=holds)
 
 
 def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.strategies.checks import require
+from kingyo.strategies.checks import require, require_size
 from kingyo.strategies.history import History, Told, check_count
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -210,5 +210,4 @@ def _check_settings(settings: CloudSettings) -> None:
     x0, sigma, population = settings.x0, settings.sigma, settings.population
     require("x0", x0, "0 to 1", holds=x0 is None or 0 <= x0 <= 1)
     require("sigma", sigma, "more than 0, at most 1", holds=0 < sigma <= 1)
-    enough = population is None or population >= SMALLEST_POPULATION
-    require("population", population, f"{SMALLEST_POPULATION} or more", holds=enough)
+    require_size("population", population, SMALLEST_POPULATION)

@@ -17,7 +17,7 @@ from random import Random
 from typing import Literal
 
 from kingyo.strategies import STRATEGIES, genes, selection
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count
 from kingyo.strategies.welcome import strangers
 from kingyo.types import Axis, Genome, Outcome, Trial
@@ -190,7 +190,7 @@ def cross(one: Genome, two: Genome, rng: Random) -> Genome:
 
 def _check_settings(settings: GeneticAlgorithm.Settings) -> None:
     size, elites = settings.population, settings.elites
-    require("population", size, "2 or more", holds=size >= 2)
+    require_size("population", size, 2)
     require("elites", elites, f"0 to the population of {size}", holds=0 <= elites <= size)
     require("tournament_size", settings.tournament_size, "1 or more", holds=settings.tournament_size >= 1)
     require("mutation_step", settings.mutation_step, "more than 0", holds=settings.mutation_step > 0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.optuna_study import Memory, OptunaSearch, require_optuna
 from kingyo.types import Axis, Outcome, Trial
 
@@ -57,7 +57,7 @@ class GaussianProcess:
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         checked = check_search(axes, seed)
-        require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
+        require_size("batch", settings.batch, 1)
         require("memory", settings.memory, "2 or more", holds=settings.memory >= 2)
         best = settings.memory // 2
         memory = Memory(startup=settings.startup, size=settings.memory, best=best)

@@ -9,7 +9,7 @@ from random import Random
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, check_count
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -113,7 +113,7 @@ def _check_settings(settings: GridSearch.Settings) -> None:
     require("points", settings.points, "2 or more", holds=settings.points >= 2)
     require("step", settings.step, "more than 0", holds=settings.step is None or settings.step > 0)
     require("limit", settings.limit, "1 or more", holds=settings.limit >= 1)
-    require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
+    require_size("batch", settings.batch, 1)
 
 
 STRATEGIES.register("grid")(GridSearch)

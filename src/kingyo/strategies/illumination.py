@@ -19,7 +19,7 @@ from typing import Literal
 from kingyo.errors import unknown
 from kingyo.strategies import genes
 from kingyo.strategies.archive import Archive, Elite, Side
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count, count_objectives
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -238,7 +238,7 @@ def _places(axes: Sequence[Axis], names: Sequence[str]) -> tuple[int, ...]:
 
 def _check_settings(settings: IlluminationSettings) -> None:
     population, initial, cells = settings.population, settings.initial, settings.cells
-    require("population", population, "1 or more", holds=population >= 1)
-    require("initial", initial, "0 or more", holds=initial is None or initial >= 0)
+    require_size("population", population, 1)
+    require_size("initial", initial, 0)
     require("cells", cells, "1 or more", holds=cells >= 1)
     require("high", settings.high, f"more than low, {settings.low}", holds=settings.low < settings.high)

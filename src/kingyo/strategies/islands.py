@@ -18,7 +18,7 @@ import numpy as np
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, build, pareto
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count, count_objectives
 from kingyo.types import (
     Axis,
@@ -31,6 +31,8 @@ from kingyo.types import (
     Trial,
     Welcoming,
 )
+
+MOST_ISLANDS = 100
 
 
 class Islands:
@@ -289,7 +291,7 @@ def _derived(seed: int, index: int) -> int:
 
 
 def _check_settings(settings: Islands.Settings) -> None:
-    require("islands", settings.islands, "2 or more", holds=settings.islands >= 2)
+    require_size("islands", settings.islands, 2, MOST_ISLANDS)
     require("migration_every", settings.migration_every, "1 or more", holds=settings.migration_every >= 1)
     require("migrants", settings.migrants, "0 or more", holds=settings.migrants >= 0)
 

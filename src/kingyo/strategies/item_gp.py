@@ -22,7 +22,7 @@ from kingyo.abilities import sigmoid
 from kingyo.abilities.field import Field, Observed, Prior, first_prior, fit_field
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.box import Box
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -260,8 +260,8 @@ class _Fit:
 
 
 def _check_settings(settings: ItemGp.Settings) -> None:
-    require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
-    require("initial", settings.initial, "1 or more", holds=settings.initial >= 1)
+    require_size("batch", settings.batch, 1)
+    require_size("initial", settings.initial, 1)
     require("pool", settings.pool, "10 to 2000", holds=10 <= settings.pool <= 2000)
     require("memory", settings.memory, "20 to 1000", holds=20 <= settings.memory <= 1000)
 

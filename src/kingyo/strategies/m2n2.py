@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count
 from kingyo.strategies.niches import Member, Niches, attraction
 from kingyo.types import Axis, Genome, Outcome, Trial
@@ -291,10 +291,10 @@ def _genome(point: Array) -> Genome:
 
 def _check_settings(settings: M2N2.Settings) -> None:
     population, initial, spread = settings.population, settings.initial, settings.spread
-    require("population", population, "2 or more", holds=population >= 2)
+    require_size("population", population, 2)
     require("alpha", settings.alpha, "0 or more", holds=settings.alpha >= 0)
-    require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
-    require("initial", initial, "0 or more", holds=initial is None or initial >= 0)
+    require_size("batch", settings.batch, 1)
+    require_size("initial", initial, 0)
     require("spread", spread, "more than 0, at most 1", holds=spread is None or 0 < spread <= 1)
     require("mutation_step", settings.mutation_step, "0 to 1", holds=0 <= settings.mutation_step <= 1)
     rates = {"mutation_rate": settings.mutation_rate, "flip_rate": settings.flip_rate}

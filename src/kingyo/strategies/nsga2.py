@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from kingyo.strategies import STRATEGIES, genes, pareto, sbx, selection
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count, count_objectives
 from kingyo.strategies.welcome import strangers
 from kingyo.types import Axis, Genome, Outcome, Trial
@@ -157,7 +157,7 @@ class Nsga2:
 
 
 def _check_settings(settings: Nsga2.Settings) -> None:
-    require("population", settings.population, "2 or more", holds=settings.population >= 2)
+    require_size("population", settings.population, 2)
     rates = {"crossover_rate": settings.crossover_rate, "mutation_rate": settings.mutation_rate}
     for name, rate in rates.items():
         require(name, rate, "0 to 1", holds=rate is None or 0 <= rate <= 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require_size
 from kingyo.strategies.history import History, check_count
 from kingyo.types import Axis, Outcome, Trial
 
@@ -32,7 +32,7 @@ class RandomSearch:
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         self._axes = check_search(axes, seed)
-        require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
+        require_size("batch", settings.batch, 1)
         self._batch = settings.batch
         self._rng = Random(seed)
         self._history = History()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.checks import check_search, require
+from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.optuna_study import Memory, OptunaSearch, require_optuna
 from kingyo.types import Axis, Outcome, Trial
 
@@ -60,7 +60,7 @@ class TreeParzen:
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         checked = check_search(axes, seed)
-        require("batch", settings.batch, "1 or more", holds=settings.batch >= 1)
+        require_size("batch", settings.batch, 1)
         require("candidates", settings.candidates, "1 or more", holds=settings.candidates >= 1)
         memory = Memory(startup=settings.startup, size=settings.memory, best=BEST)
         require_optuna("tpe")
