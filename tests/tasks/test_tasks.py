@@ -103,3 +103,10 @@ def test_kinds_by_name_and_from_a_file(tmp_path: Path) -> None:
     assert build_task(spec, SPLITS, tmp_path) == ("mine", SPLITS, tmp_path)
     with pytest.raises(KingyoError, match=r"task kind: .*'genrate'. Did you mean 'generate'"):
         build_task(TaskSpec(data="x", grader="number", kind="genrate"), SPLITS, tmp_path)
+
+
+def test_a_kind_of_the_users_own_that_fails_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def kind(spec, splits, folder): return 1 / 0")
+    spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
+    with pytest.raises(KingyoError, match=r"kind mine\.py:kind of task mine: .*ZeroDivisionError"):
+        build_task(spec, SPLITS, tmp_path)

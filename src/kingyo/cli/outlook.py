@@ -76,7 +76,8 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     dtype = config.merge.dtype or "the models' own dtype"
     yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {dtype}"
     screen = wanted.screen
-    which = "all items of fit" if screen.items is None else f"{screen.items} items of fit, {screen.choose}"
+    is_whole = screen.items is None or screen.items >= len(prepared.splits["fit"])
+    which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.choose}"
     yield f"screen: {which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
     yield f"genes: {len(prepared.axes)}"
 

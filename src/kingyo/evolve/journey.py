@@ -188,5 +188,5 @@ def _best(aims: Aims, validated: Sequence[tuple[Means, float, StoredTrial]]) -> 
 def _failures(store: RunStore, search: str) -> str:
     reasons = [each.failure for each in store.summaries("fit") if each.search == search and each.failure]
     if not reasons:
-        return "no trials at all (is the budget smaller than one evaluation?)"
+        return "no trials at all: the budget is smaller than one evaluation, or the strategy asked for none"
     return f"{len(reasons)} failures, the last: {reasons[-1]}"

@@ -65,7 +65,7 @@ def build(
             received=repr(factory),
             remedy="See the strategies of the package for the pattern.",
         )
-    settings = parse_settings(cast(type[object], kind), options, "strategy")
+    settings = parse_settings(cast(type[object], kind), options, "search.settings")
     try:
         return cast(_Make, factory)(axes, seed, settings)
     except KingyoError:

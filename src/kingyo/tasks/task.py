@@ -30,11 +30,23 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
         folder: where relative paths in the spec start.
 
     Raises:
-        KingyoError: an unknown kind, grader or option, or an item that the graders cannot grade.
+        KingyoError: an unknown kind, grader or option, an item that the graders cannot grade, or a kind of
+            the user's own that fails.
     """
     is_choice = any(name == "choice" for name, _ in spec.graders)
     kind = spec.kind or ("choice" if is_choice else "generate")
-    return TASKS.get(kind, folder)(spec, splits, folder)
+    make = TASKS.get(kind, folder)
+    try:
+        return make(spec, splits, folder)
+    except KingyoError:
+        raise
+    except Exception as error:
+        raise KingyoError(
+            f"kind {kind} of task {spec.name}",
+            expected="a task that can be made",
+            received=f"{type(error).__name__}: {error}",
+            remedy="Mend the kind; docs/run-yaml.md says what it is called with.",
+        ) from error
 
 
 @TASKS.register("generate")
