@@ -122,21 +122,26 @@ class _State:
         """One line for a log: a phase, a baseline, or the end of a part of a search."""
         if event.kind == "phase":
             return f"{_title(event)}: {event.total if event.total is not None else 'as time allows'}"
+        if event.kind == "told" and event.done == event.total and self._fresh:
+            return self._trials_line(event)  # not at its end: what counts of it is known only now
         if event.kind != "ended" or event.trial is None or event.evaluation is None or event.replayed:
             return ""
         if event.search == BASELINES and event.value is not None:
             return f"  {event.trial.name}: {100 * event.value:.1f} %"
         if event.split == "fit" and self._is_due(event):
-            self._lined = time.monotonic()
-            fits = self._fits.get(event.search)
-            best = f", best {100 * max(fits):.1f} %" if fits else ""
-            left = self._left()
-            return f"  {event.done} trials{best}{f', {left} left' if left else ''}"
+            return self._trials_line(event)
         return ""
+
+    def _trials_line(self, event: Event) -> str:
+        self._lined = time.monotonic()
+        fits = self._fits.get(event.search)
+        best = f", best {100 * max(fits):.1f} %" if fits else ""
+        left = self._left()
+        return f"  {event.done} trials{best}{f', {left} left' if left else ''}"
 
     def _is_due(self, event: Event) -> bool:
         late = time.monotonic() - self._lined >= SECONDS_PER_LINE
-        return late or event.done % TRIALS_PER_LINE == 0 or event.done == event.total
+        return event.done != event.total and (late or event.done % TRIALS_PER_LINE == 0)
 
     def render(self) -> Group:
         phase = self._phase
