@@ -109,8 +109,8 @@ class SearchRun:
         the Rasch model, so that few and lucky items do not make a winner. Age breaks ties.
 
         The first is the simplest of those that fit cannot tell from the best, by less than half an item: the
-        one-standard-error rule (Breiman et al. 1984), with what fit resolves in place of the error. Where
-        many merges solve all of fit, small changes of the base meet other items better than large ones.
+        one-standard-error rule (Breiman et al. 1984), with what fit resolves in place of the error. It is a
+        preference where fit says nothing, and no finding that small changes are better.
         """
         told = {each.trial: each.value for each in self._store.outcomes(self.search.name)}
         fine: dict[str, StoredTrial] = {}
