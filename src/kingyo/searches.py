@@ -220,9 +220,7 @@ def _simplicity(config: RunConfig, folder: Path, wanted: SearchPlan) -> Callable
     """By what the simpler of two equal merges is told; None where nothing of the recipe tells it."""
     if config.merge.genome is not None:
         return None
-    methods = [METHODS.get(name, folder) for name in wanted.methods]
-    pairs = zip(methods, values_of(methods, wanted.values), strict=True)
-    return closeness if all(has_closeness(method, values) for method, values in pairs) else None
+    return closeness if all(has_closeness(*pair) for pair in _methods(wanted, folder)) else None
 
 
 def _require_closeness(config: RunConfig, folder: Path, wanted: SearchPlan) -> None:
@@ -233,9 +231,16 @@ def _require_closeness(config: RunConfig, folder: Path, wanted: SearchPlan) -> N
             received="merge.genome",
             remedy=f"Leave {CLOSENESS} out: recipes of genome files are made of slices.",
         )
-    methods = [METHODS.get(name, folder) for name in wanted.methods]
-    for method, values in zip(methods, values_of(methods, wanted.values), strict=True):
+    for method, values in _methods(wanted, folder):
         require_closeness(method, values)
+
+
+def _methods(
+    wanted: SearchPlan, folder: Path
+) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
+    """The methods that are searched, each with those of the values that it has parameters for."""
+    found = [METHODS.get(name, folder) for name in wanted.methods]
+    return list(zip(found, values_of(found, wanted.values), strict=True))
 
 
 def _require_choice(config: RunConfig) -> int:
@@ -256,10 +261,9 @@ def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) 
     choice = _choice(config.merge.choose_sources)
     if len(wanted.methods) == 1 and choice is None:
         return _part(config, folder, models, wanted)
-    methods = [METHODS.get(name, folder) for name in wanted.methods]
     parts = [
         _part(config, folder, models, replace(wanted, methods=(name,), values=values), is_part=True)
-        for name, values in zip(wanted.methods, values_of(methods, wanted.values), strict=True)
+        for name, (_, values) in zip(wanted.methods, _methods(wanted, folder), strict=True)
     ]
     return RecipeSpace(parts=tuple(parts), choice=choice)
 
