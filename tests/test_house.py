@@ -45,6 +45,7 @@ FLOORS: dict[str, float] = {
     "config": 3.0,
     "evolve": 3.0,
     "genome_file": 3.1,
+    "plans": 3.05,
     "searches": 3.1,
     "summary": 3.1,
     "merging": 3.1,

@@ -26,11 +26,12 @@ from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
 from kingyo.outlook import Prepared, is_like, prepare
+from kingyo.plans import aims_of
 from kingyo.recipe import Recipe
 from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
-from kingyo.searches import Models, aims_of, baseline_recipes, open_models, searches
+from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.space import STEPS, probes
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks

@@ -5,18 +5,16 @@ It opens headers of checkpoints; it reads no weight and no data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.config import Budget, Choose, GenomeConfig, Range, RunConfig
-from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN, Aims, Limits, Search, Space
+from kingyo.config import Budget, Choose, GenomeConfig, RunConfig
+from kingyo.evolve import MAIN, Limits, Search, Space
 from kingyo.methods import METHODS, MergeMethod, takes_base
+from kingyo.plans import SearchPlan, aims_of, methods_of, search_plan, simplicity_of
 from kingyo.recipe import Recipe
-from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import (
     Bounds,
     GenomeLayout,
@@ -33,10 +31,7 @@ from kingyo.space import (
     uniform_recipe,
     values_of,
 )
-from kingyo.space.measures import CLOSENESS, SIZE, closeness, has_closeness, require_closeness, size
 from kingyo.strategies import build
-from kingyo.strategies.presets import preset
-from kingyo.strict import parse_settings
 from kingyo.types import Strategy
 
 GRID_POINTS = (5, 4, 3, 2)
@@ -60,18 +55,6 @@ class Models:
         """All of them, as recipes name them."""
         every = [*self.sources.values(), *([self.base] if self.base else [])]
         return {each.reference: each for each in every}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchPlan:
-    """What config and preset together say of the search."""
-
-    strategy: str
-    settings: Mapping[str, object]
-    methods: tuple[str, ...]
-    groups: str
-    values: Mapping[str, float | bool | Bounds]
-    screen: ScreenSettings
 
 
 def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> Models:
@@ -109,62 +92,6 @@ def _vocabularies(config: RunConfig) -> Vocabularies:
     )
 
 
-def search_plan(config: RunConfig) -> SearchPlan:
-    """Lay the user's own values over the preset's."""
-    chosen = preset(config.search.preset)
-    merge = chosen.merge
-    if "preset" in config.search.model_fields_set:
-        given = ", ".join(config.merge.methods) or None
-        _require_its_own("merge.method", given, merge and merge.method, chosen.name)
-        _require_its_own("search.strategy", config.search.strategy, chosen.strategy, chosen.name)
-    methods = config.merge.methods or (merge.method if merge else "task_arithmetic",)
-    values: dict[str, float | bool | Bounds] = {}
-    if merge is not None and methods == (merge.method,):
-        values |= {name: Bounds(low=low, high=high) for name, (low, high) in merge.bounds.items()}
-    values |= {name: _value(value) for name, value in config.merge.parameters.items()}
-    strategy = config.search.strategy or chosen.strategy
-    settings: dict[str, object] = dict(chosen.settings) if strategy == chosen.strategy else {}
-    return SearchPlan(
-        strategy=strategy,
-        settings={**settings, **config.search.settings},
-        methods=methods,
-        groups=_groups_of(config.merge.genome) or config.merge.groups or (merge.groups if merge else "one"),
-        values=values,
-        screen=_screen(config, chosen.screen if strategy == chosen.strategy else {}),
-    )
-
-
-def _screen(config: RunConfig, preset_screen: Mapping[str, object]) -> ScreenSettings:
-    found = parse_settings(ScreenSettings, {**preset_screen, **config.search.screen}, "search.screen")
-    check_settings(found)
-    if config.search.mode == "asynchronous" and found.rule != "none":
-        raise KingyoError(
-            "search.screen.rule",
-            expected="none beside search.mode: asynchronous, which has no generation to compare within",
-            received=found.rule,
-            remedy="Say `rule: none`, or leave search.mode out.",
-        )
-    return found
-
-
-def _groups_of(genome: GenomeConfig | None) -> str | None:
-    """How reports call the groups of a genome file."""
-    if genome is None:
-        return None
-    return f"{genome.layer_granularity} layers each" if genome.layer_granularity > 0 else "one"
-
-
-def _require_its_own(key: str, given: str | None, own: str | None, preset_name: str) -> None:
-    """A run that names a preset but searches or merges otherwise would go by a name that is not its own."""
-    if given is not None and own is not None and given != own:
-        raise KingyoError(
-            key,
-            expected=f"'{own}', which belongs to the preset {preset_name}",
-            received=f"'{given}'",
-            remedy=f"Delete {key} (and its parameters or settings), or delete search.preset.",
-        )
-
-
 def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool = False) -> list[Search]:
     """The main search, then its controls: random on the same space, and a grid of one weight per source.
 
@@ -176,7 +103,7 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
     main = _search(MAIN, space, strategy, config, wanted, wanted.strategy)
     known = known_points(space, list(config.sources)) if config.search.warm_start else {}
-    aims, simplicity = aims_of(config, folder), _simplicity(config, folder, wanted)
+    aims, simplicity = aims_of(config, folder), simplicity_of(config, folder, wanted)
     found = [replace(main, known=known)]
     if config.controls.random:
         strategy = build("random", space.axes, config.seed, {})
@@ -191,70 +118,6 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     ]
 
 
-def aims_of(config: RunConfig, folder: Path) -> Aims:
-    """What a run.yaml wants to be maximised.
-
-    Raises:
-        KingyoError: an objective that its merges do not have, or fewer items per candidate than tasks.
-    """
-    specs, wanted = config.specs, search_plan(config)
-    most = wanted.screen.items
-    if most is not None and most < len(specs):
-        raise KingyoError(
-            "search.screen.items",
-            expected=f"at least {len(specs)}, one for each task",
-            received=str(most),
-            remedy="Raise it, or leave tasks out.",
-        )
-    tasks = {name: spec.weight for name, spec in specs.items()} if len(specs) > 1 else {"": 1.0}
-    measures: dict[str, Callable[[Recipe], float]] = {}
-    if CLOSENESS in config.objectives:
-        _require_closeness(config, folder, wanted)
-        measures[CLOSENESS] = closeness
-    if SIZE in config.objectives:
-        measures[SIZE] = partial(size, n_sources=_require_choice(config))
-    return Aims(tasks=tasks, names=config.objectives, measures=measures)
-
-
-def _simplicity(config: RunConfig, folder: Path, wanted: SearchPlan) -> Callable[[Recipe], float] | None:
-    """By what the simpler of two equal merges is told; None where nothing of the recipe tells it."""
-    if config.merge.genome is not None:
-        return None
-    return closeness if all(has_closeness(*pair) for pair in _methods(wanted, folder)) else None
-
-
-def _require_closeness(config: RunConfig, folder: Path, wanted: SearchPlan) -> None:
-    if config.merge.genome is not None:
-        raise KingyoError(
-            f"objectives: {CLOSENESS}",
-            expected="a space of whole models",
-            received="merge.genome",
-            remedy=f"Leave {CLOSENESS} out: recipes of genome files are made of slices.",
-        )
-    for method, values in _methods(wanted, folder):
-        require_closeness(method, values)
-
-
-def _methods(
-    wanted: SearchPlan, folder: Path
-) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
-    """The methods that are searched, each with those of the values that it has parameters for."""
-    found = [METHODS.get(name, folder) for name in wanted.methods]
-    return list(zip(found, values_of(found, wanted.values), strict=True))
-
-
-def _require_choice(config: RunConfig) -> int:
-    """How many sources there are, beside the base, where they may be left out."""
-    if config.merge.choose_sources is False:
-        raise KingyoError(
-            f"objectives: {SIZE}",
-            expected="merge.choose_sources, so that merges differ in size",
-            received="all sources in every merge",
-            remedy=f"Set merge.choose_sources: true, or leave {SIZE} out.",
-        )
-    return sum(reference != config.base for reference in config.sources.values())
-
-
 def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Space:
     if config.merge.genome is not None:
         return _genome(config, config.merge.genome, models, wanted)
@@ -263,7 +126,7 @@ def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) 
         return _part(config, folder, models, wanted)
     parts = [
         _part(config, folder, models, replace(wanted, methods=(name,), values=values), is_part=True)
-        for name, (_, values) in zip(wanted.methods, _methods(wanted, folder), strict=True)
+        for name, (_, values) in zip(wanted.methods, methods_of(wanted, folder), strict=True)
     ]
     return RecipeSpace(parts=tuple(parts), choice=choice)
 
@@ -402,9 +265,3 @@ def _limits(budget: Budget) -> Limits:
 
 def _named(models: Models) -> dict[str, str]:
     return {name: checkpoint.reference for name, checkpoint in models.sources.items()}
-
-
-def _value(value: Range | bool | float) -> float | bool | Bounds:
-    if isinstance(value, Range):
-        return Bounds(low=value.low, high=value.high, start=value.start)
-    return value

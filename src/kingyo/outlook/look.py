@@ -9,7 +9,7 @@ from kingyo.config import RunConfig
 from kingyo.outlook.cost import Cost, count
 from kingyo.outlook.memory import Memory, foresee_memory
 from kingyo.outlook.prepared import Prepared, prepare
-from kingyo.searches import SearchPlan, search_plan
+from kingyo.plans import SearchPlan, search_plan
 from kingyo.types import SPLITS
 
 

@@ -12,8 +12,9 @@ from kingyo.errors import KingyoError
 from kingyo.evolve import Search
 from kingyo.merge import Plan, Sources, plan
 from kingyo.methods import METHODS
+from kingyo.plans import search_plan
 from kingyo.recipe import Recipe
-from kingyo.searches import Models, baseline_recipes, open_models, search_plan, searches
+from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.space import probes
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Axis, Item, Split
