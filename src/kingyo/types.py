@@ -180,6 +180,20 @@ class InformedStrategy(Strategy, Protocol):
 
 
 @runtime_checkable
+class TaskAware(Strategy, Protocol):
+    """A strategy that looks at single items, and so has to know of which task each of them is."""
+
+    def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
+        """Take in the tasks of the run; called before all else, where there are several.
+
+        Args:
+            task_of: the task of each item that a search may see, by the item's name.
+            weights: how much each task counts, by its name; the search maximises their weighted mean.
+        """
+        ...
+
+
+@runtime_checkable
 class Resumable(Strategy, Protocol):
     """A strategy that can go on where it was, without being asked again for all that it was asked before.
 

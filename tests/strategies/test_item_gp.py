@@ -10,7 +10,16 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract
-from kingyo.types import AppraisingStrategy, Axis, Genome, ItemScore, Outcome, Strategy, Trial
+from kingyo.types import (
+    AppraisingStrategy,
+    Axis,
+    Genome,
+    ItemScore,
+    Outcome,
+    Strategy,
+    TaskAware,
+    Trial,
+)
 
 
 class TestItemGp(StrategyContract):
@@ -79,6 +88,43 @@ def _answer(name: str, seed: int) -> float:
     beliefs = strategy.appraise(genomes) if isinstance(strategy, AppraisingStrategy) else scores
     assert beliefs is not None
     return ability(genomes[int(np.argmax(beliefs))])
+
+
+EASY, RARE = 40, 8  # items of two tasks that want different weights
+TASK_OF = {f"{task}/{n}": task for task, size in (("a", EASY), ("b", RARE)) for n in range(size)}
+
+
+def two_tasks(trial: Trial) -> Outcome:
+    """Task a is solved near 0 of the first axis, b near 1: half an item more or less for each step."""
+    place = trial.genome[0]
+    solved = {"a": EASY * max(0.0, 1 - abs(place)), "b": RARE * max(0.0, 1 - abs(1 - place))}
+    scores = tuple(
+        ItemScore(item=item, score=float(int(item.split("/")[1]) + 0.5 < solved[task]), answer="")
+        for item, task in TASK_OF.items()
+    )
+    return Outcome(trial=trial, scores=scores)
+
+
+@pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "islands"])
+@pytest.mark.parametrize(("weight_of_b", "wanted"), [(0.1, 0.0), (10.0, 1.0)])
+def test_tasks_count_by_their_weight_and_not_by_their_items(
+    name: str, weight_of_b: float, wanted: float
+) -> None:
+    settings: dict[str, object] = {"strategy": "item-gp"} if name == "islands" else {}
+    strategy = build(name, (Axis(name="x", low=-1, high=2),), 0, settings)
+    assert isinstance(strategy, TaskAware)
+    strategy.learn_tasks(TASK_OF, {"a": 1.0, "b": weight_of_b})
+    trials: list[Trial] = []
+    while len(trials) < 60:
+        asked = strategy.ask(strategy.batch)
+        strategy.tell([two_tasks(trial) for trial in asked])
+        trials += asked
+    latest = [trial.genome[0] for trial in trials[-12:]]
+    assert abs(float(np.median(latest)) - wanted) < 0.2
+    if isinstance(strategy, AppraisingStrategy):
+        there, other = strategy.appraise([(wanted,), (1.0 - wanted,)]) or []
+        assert there == pytest.approx(10 / 11, abs=0.1)
+        assert other < 0.5
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,12 @@ class Field:
         """Return the mean ability at points (m × axes)."""
         return self.prior.mean + _kernel(points, self.points, self.prior) @ self.alpha
 
+    def variance(self, points: Matrix) -> Vector:
+        """Return how uncertain the ability at points (m × axes) is, in squared logits."""
+        across = _kernel(points, self.points, self.prior)
+        half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
+        return np.maximum(self.prior.variance - (half**2).sum(axis=0), 0.0)
+
     def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
         """Draw n functions from the posterior at points (m × axes): n × m abilities, jointly."""
         across = _kernel(points, self.points, self.prior)

@@ -68,11 +68,14 @@ class Judge:
     Args:
         aims: of the run.
         items: of the split, in their order.
+
+    Attributes:
+        task_of: the task of each item, by its name.
     """
 
     def __init__(self, aims: Aims, items: Sequence[Item]) -> None:
         self.aims = aims
-        self._task_of = {item.id: item.task for item in items}
+        self.task_of = {item.id: item.task for item in items}
         tasks = [item.task for item in items]
         self._columns = [[i for i, task in enumerate(tasks) if task == name] for name in aims.tasks]
 
@@ -88,7 +91,7 @@ class Judge:
             found: how each did; of some trials only some items may be scored.
             responses: the scores of these, and of others to compare them with.
         """
-        if any(len(each.scores) < len(self._task_of) for each in found.values()):
+        if any(len(each.scores) < len(self.task_of) for each in found.values()):
             return dict(zip(found, self.expected(responses, list(found)), strict=True))
         return {number: self.measured(each) for number, each in found.items()}
 
@@ -99,7 +102,7 @@ class Judge:
             return (evaluation.mean,)
         scores: dict[str, list[float]] = {name: [] for name in self.aims.tasks}
         for each in evaluation.scores:
-            scores[self._task_of[each.item]].append(each.score)
+            scores[self.task_of[each.item]].append(each.score)
         return tuple(sum(own) / len(own) for own in scores.values())
 
     def value(self, evaluation: Evaluation) -> float | None:

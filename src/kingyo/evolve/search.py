@@ -16,9 +16,18 @@ from kingyo.evolve.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
 from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
-from kingyo.types import AppraisingStrategy, Evaluation, InformedStrategy, ItemScore, Outcome, Trial
+from kingyo.types import (
+    AppraisingStrategy,
+    Evaluation,
+    InformedStrategy,
+    ItemScore,
+    Outcome,
+    TaskAware,
+    Trial,
+)
 
 MOST_RANKED = 200  # trials that are compared jointly
+EQUAL = 0.25  # of an item on fit: less is no difference
 
 
 class SearchRun:
@@ -108,9 +117,10 @@ class SearchRun:
         Beliefs are shrunken: a strategy's own where it has some (neighbours vouch for a point), else those of
         the Rasch model, so that few and lucky items do not make a winner. Age breaks ties.
 
-        The first is the simplest of those that fit cannot tell from the best, by less than half an item: the
-        one-standard-error rule (Breiman et al. 1984), with what fit resolves in place of the error. It is a
-        preference where fit says nothing, and no finding that small changes are better.
+        The first is the simplest of those that are believed to be less than a quarter of an item behind the
+        best, which fit cannot tell from it: the one-standard-error rule (Breiman et al. 1984), with what fit
+        resolves in place of the error. It is a preference where fit says nothing, and no finding that small
+        changes are better.
         """
         told = {each.trial: each.value for each in self._store.outcomes(self.search.name)}
         fine: dict[str, StoredTrial] = {}
@@ -119,9 +129,10 @@ class SearchRun:
                 fine.setdefault(trial.recipe_hash, trial)
         trials = sorted(fine.values(), key=lambda trial: (-(told[trial.id] or 0.0), trial.id))
         beliefs: list[float] | None = None
-        if isinstance(self.search.strategy, AppraisingStrategy) and len(self.search.aims.tasks) == 1:
-            with called(self.search.name, self.search.strategy, "appraise"):
-                beliefs = self.search.strategy.appraise([trial.asked.genome for trial in trials])
+        strategy = self.search.strategy
+        if isinstance(strategy, AppraisingStrategy):
+            with called(self.search.name, strategy, "appraise"):
+                beliefs = strategy.appraise([trial.asked.genome for trial in trials])
                 n = len(trials) if beliefs is None else len(beliefs)
                 assert n == len(trials), f"{n} beliefs of {len(trials)} points"
         if beliefs is None:
@@ -135,7 +146,7 @@ class SearchRun:
         simplicity = self.search.simplicity
         if simplicity is None or not ranked:
             return ranked
-        least = ranked[0][1] - 0.5 / len(self._items)
+        least = ranked[0][1] - EQUAL / len(self._items)
         equals = [trial for trial, belief in ranked if belief >= least]
         recipes = [Recipe.from_dict(json.loads(trial.recipe)) for trial in equals]
         first = max(range(len(equals)), key=lambda index: (simplicity(recipes[index]), -index))
@@ -161,7 +172,10 @@ class SearchRun:
             if genome is not None:
                 mine = self._as_point(trial, Trial(number=-1 - index, genome=genome))
                 known[-1 - index] = mine, Evaluation(scores=_item_scores(row, self._items))
-        strategy = self.search.strategy
+        strategy, aims = self.search.strategy, self.search.aims
+        if len(aims.tasks) > 1 and isinstance(strategy, TaskAware):
+            with called(self.search.name, strategy, "learn_tasks"):
+                strategy.learn_tasks(self._judge.task_of, aims.tasks)
         if known and isinstance(strategy, InformedStrategy):
             with called(self.search.name, strategy, "learn"):
                 strategy.learn(self._known(known))

@@ -27,6 +27,7 @@ from kingyo.types import (
     Outcome,
     Resumable,
     Strategy,
+    TaskAware,
     Trial,
 )
 
@@ -72,12 +73,18 @@ class CoarseToFine:
         self._stages = stages(self._axes)
         self._known: list[Outcome] = []
         self._told: dict[int, Outcome] = {}
+        self._tasks: tuple[Mapping[str, str], Mapping[str, float]] | None = None
         self._begin(0, 0)
 
     @property
     def batch(self) -> int:
         """What the strategy of the stage would like."""
         return self._inner.batch
+
+    def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
+        """Let the strategy of each stage know the tasks."""
+        self._tasks = (task_of, weights)
+        self._begin(0, 0)
 
     def learn(self, known: Sequence[Outcome]) -> None:
         """Begin with points that were measured before; each stage takes those that are points of its own."""
@@ -138,6 +145,8 @@ class CoarseToFine:
         self._inner: Strategy = build(
             self._settings.strategy, self._stage.axes, self._seed + level, self._settings.settings or {}
         )
+        if self._tasks is not None and isinstance(self._inner, TaskAware):
+            self._inner.learn_tasks(*self._tasks)
 
     def _inner_learns_of(self, numbers: Sequence[int]) -> None:
         """Let the strategy of the stage know what was known before all, and how these trials ended."""

@@ -28,6 +28,7 @@ from kingyo.types import (
     Outcome,
     Resumable,
     Strategy,
+    TaskAware,
     Trial,
     Welcoming,
 )
@@ -113,6 +114,12 @@ class Islands:
         for island in self._islands:
             mine = [each for each in outcomes if self._homes[each.trial.number] is island]
             island.strategy.tell([island.inward(each) for each in mine])
+
+    def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
+        """Let every island know the tasks, if its strategy looks at items."""
+        for island in self._islands:
+            if isinstance(island.strategy, TaskAware):
+                island.strategy.learn_tasks(task_of, weights)
 
     def learn(self, known: Sequence[Outcome]) -> None:
         """Let every island know what was measured before, if its strategy can learn."""

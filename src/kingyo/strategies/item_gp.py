@@ -12,24 +12,23 @@ point is one that its neighbourhood vouches for, not the luckiest of many.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.abilities import sigmoid
-from kingyo.abilities.field import Field, Observed, Prior, first_prior, fit_field
+from kingyo.abilities.belief import Belief
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.box import Box
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.item_tasks import TaskItems
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]
 
 REFITS = 1.3  # the shape of the process is learned anew when there are so many times the points
-FAILURE_WEIGHT = 4.0  # a failure counts as so many wrong answers
 TOP = 6  # points that others are sought around
 NEAR = (0.03, 0.1)  # steps of the pool around them, as shares of each axis' range
 CLIMB = (0.1, 0.05, 0.025, 0.0125)  # steps towards the highest posterior mean
@@ -72,11 +71,9 @@ class ItemGp:
         self._box = Box(self._axes)
         self._history = History()
         self._known: list[Told] = []
-        self._columns: dict[str, int] = {}
-        self._posterior: Field | None = None
-        self._fit: _Fit | None = None
+        self._tasks = [TaskItems(1.0)]
+        self._task_of: Mapping[str, TaskItems] = {}
         self._shaped = 0
-        self._scale = (0.0, 1.0)
         rng = np.random.default_rng(seed)
         first = self._box.points([genes.first_point(self._axes)])
         self._spread = np.concatenate([first, self._box.spread(max(1, settings.initial - 1), rng)])
@@ -85,6 +82,12 @@ class ItemGp:
     def batch(self) -> int:
         """The size of a generation."""
         return self._settings.batch
+
+    def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
+        """Give each task a process of its own; what is sought is their weighted mean."""
+        tasks = {name: TaskItems(weight) for name, weight in weights.items()}
+        self._tasks = list(tasks.values())
+        self._task_of = {item: tasks[name] for item, name in task_of.items()}
 
     def learn(self, known: Sequence[Outcome]) -> None:
         """Begin with points that were measured before."""
@@ -109,82 +112,90 @@ class ItemGp:
     def appraise(self, genomes: Sequence[Genome]) -> list[float]:
         """Return the mean score over all items that the process expects of each genome."""
         self._catch_up()
-        if self._posterior is None or not genomes:
+        belief = self._belief
+        if belief is None or not genomes:
             return [0.0 for _ in genomes]
-        ability = self._posterior.predict(self._box.features(self._box.points(genomes)))
-        chance = sigmoid(ability[:, None] - self._posterior.prior.difficulty[None, :])
-        low, high = self._scale
-        return [float(low + (high - low) * each) for each in chance.mean(axis=1)]
+        return belief.expected(self._box.features(self._box.points(genomes))).tolist()
 
     def state(self) -> Mapping[str, object]:
-        """Return which points are known, and from where the last fit began: it is done again."""
+        """Return which points are known, and from where the last fits began: they are done again."""
         return {
             "fresh": self._history.fresh,
             "known": [told.number for told in self._known],
-            "items": list(self._columns),
+            "tasks": [task.state() for task in self._tasks],
             "shaped": self._shaped,
-            "fit": None if self._fit is None else self._fit.to_dict(),
         }
 
     def restore(
         self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
     ) -> None:
-        """Know the same points, and fit the process to them once more."""
+        """Know the same points, and fit the processes to them once more."""
         told = self._history.restore(trials, outcomes, cast("list[int]", state["fresh"]))
         told |= {each.number: each for each in self._known}
         self._known = [told[number] for number in cast("list[int]", state["known"])]
-        self._columns = {item: column for column, item in enumerate(cast("list[str]", state["items"]))}
         self._shaped = cast("int", state["shaped"])
-        self._fit = _Fit.from_dict(cast("Mapping[str, object]", state["fit"])) if state["fit"] else None
-        if self._fit is not None:
-            self._posterior = self._fitted(self._fit)
+        points = self._features()
+        for task, held in zip(self._tasks, cast("list[Mapping[str, object]]", state["tasks"]), strict=True):
+            task.restore(held, points, self._known)
+
+    @property
+    def _belief(self) -> Belief | None:
+        """What is believed so far; None before the first fit."""
+        tasks = [task.belief for task in self._tasks if task.belief is not None]
+        return Belief(tasks=tasks) if tasks else None
+
+    def _features(self) -> Matrix:
+        return self._box.features(self._box.points([told.genome for told in self._known]))
 
     def _add(self, told: Sequence[Told]) -> None:
         for each in told:
             for item in each.items:
-                self._columns.setdefault(item, len(self._columns))
+                self._task_of.get(item, self._tasks[0]).meet(item)
         self._known += told
 
     def _catch_up(self) -> None:
         """Take in what was told, and fit the process to it; its shape only when enough is new."""
         fresh = self._history.take_all()
         self._add(fresh)
-        is_fitted = self._posterior is not None or not self._known
+        is_fitted = self._belief is not None or not self._known
         if is_fitted and not fresh:
             return
         self._forget()
         count = self._history.count + 1
         again = count >= REFITS * self._shaped
-        self._fit = _Fit(prior=self._prior(), learn_shape=again)
-        self._posterior = self._fitted(self._fit)
+        points = self._features()
+        for task in self._tasks:
+            task.fit(points, self._known, learn_shape=again)
         self._shaped = count if again else self._shaped
 
     def _proposals(self, n: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
-        posterior = self._posterior
-        if n == 0 or posterior is None:
+        belief = self._belief
+        if n == 0 or belief is None:
             return list(self._box.random(n, rng))
-        best = self._best(posterior, rng)
-        pool = self._pool(best, rng)
-        drawn = posterior.draw(self._box.features(pool), n, rng)
+        able = self._able(belief)
+        best = self._best(belief, able, rng)
+        pool = self._pool(able, best, rng)
+        drawn = belief.draw(self._box.features(pool), n, rng)
         return [best, *pool[drawn.argmax(axis=1)[1:]]]
 
-    def _best(self, posterior: Field, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Climb the posterior mean from the most able points."""
+    def _able(self, belief: Belief) -> Matrix:
+        """The most able of the known points."""
         points = self._box.points([told.genome for told in self._known])
-        centres = points[np.argsort(-posterior.ability, kind="stable")[:TOP]]
+        return points[np.argsort(-belief.known, kind="stable")[:TOP]]
+
+    def _best(self, belief: Belief, able: Matrix, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Climb the posterior mean from the most able points."""
+        centres = able
         for step in CLIMB:
             around = centres[rng.integers(0, len(centres), NEIGHBOURS)]
             tried = np.concatenate([centres, self._box.near(around, step, CHANGED, rng)])
-            mean = posterior.predict(self._box.features(tried))
+            mean = belief.predict(self._box.features(tried))
             centres = tried[np.argsort(-mean, kind="stable")[:TOP]]
         return centres[0]
 
-    def _pool(self, best: NDArray[np.float64], rng: np.random.Generator) -> Matrix:
+    def _pool(self, able: Matrix, best: NDArray[np.float64], rng: np.random.Generator) -> Matrix:
         """Points to choose from: a third anywhere, the others around the most able and the best point."""
-        assert self._posterior is not None, "there is a process before there is a pool"
         n = self._settings.pool // (len(NEAR) + 1)
-        points = self._box.points([told.genome for told in self._known])
-        able = points[np.argsort(-self._posterior.ability, kind="stable")[:TOP]]
         centres = np.concatenate([best[None, :], able])
         parts = [self._box.random(n, rng)]
         for step in NEAR:
@@ -192,71 +203,14 @@ class ItemGp:
             parts.append(self._box.near(around, step, CHANGED, rng))
         return np.concatenate([best[None, :], *parts])
 
-    def _prior(self) -> Prior:
-        """What the last fit found, to begin the next one; items that are new are of middling difficulty."""
-        n_items = len(self._columns)
-        if self._posterior is None:
-            return first_prior(self._box.features(self._spread[:1]).shape[1], n_items)
-        found = self._posterior.prior
-        new = np.zeros(n_items - len(found.difficulty))
-        return replace(found, difficulty=np.concatenate([found.difficulty, new]))
-
-    def _fitted(self, fit: _Fit) -> Field:
-        return fit_field(self._observed(), fit.prior, learn_shape=fit.learn_shape)
-
     def _forget(self) -> None:
         """Keep the most able half of the points that were known at the last fit, and the latest."""
-        memory, before = self._settings.memory, self._posterior
+        memory, before = self._settings.memory, self._belief
         if len(self._known) <= memory or before is None:
             return
-        ranked = np.argsort(-before.ability, kind="stable")[: memory // 2]
+        ranked = np.argsort(-before.known, kind="stable")[: memory // 2]
         latest = range(len(self._known) - memory // 2, len(self._known))
         self._known = [self._known[index] for index in sorted({*map(int, ranked), *latest})]
-
-    def _observed(self) -> Observed:
-        """All that is known, as arrays; scores beyond 0 to 1 are scaled into it."""
-        shape = (len(self._known), len(self._columns))
-        scores, seen = np.zeros(shape), np.zeros(shape)
-        for row, told in enumerate(self._known):
-            columns = [self._columns[item] for item in told.items]
-            scores[row, columns] = list(told.items.values())
-            seen[row, columns] = 1.0
-        low, high = min(0.0, float(scores.min(initial=0.0))), max(1.0, float(scores.max(initial=1.0)))
-        self._scale = (low, high)
-        return Observed(
-            points=self._box.features(self._box.points([told.genome for told in self._known])),
-            scores=(scores - low) / (high - low),
-            seen=seen,
-            failures=np.array([FAILURE_WEIGHT if told.score is None else 0.0 for told in self._known]),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Fit:
-    """Where a fit of the process to the known points begins; the same beginning has the same end."""
-
-    prior: Prior
-    learn_shape: bool
-
-    def to_dict(self) -> dict[str, object]:
-        prior = self.prior
-        return {
-            "lengths": prior.lengths.tolist(),
-            "variance": float(prior.variance),
-            "mean": float(prior.mean),
-            "difficulty": prior.difficulty.tolist(),
-            "learn_shape": self.learn_shape,
-        }
-
-    @staticmethod
-    def from_dict(data: Mapping[str, object]) -> _Fit:
-        prior = Prior(
-            lengths=np.array(data["lengths"], dtype=np.float64),
-            variance=cast("float", data["variance"]),
-            mean=cast("float", data["mean"]),
-            difficulty=np.array(data["difficulty"], dtype=np.float64),
-        )
-        return _Fit(prior=prior, learn_shape=cast("bool", data["learn_shape"]))
 
 
 def _check_settings(settings: ItemGp.Settings) -> None:

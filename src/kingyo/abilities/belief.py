@@ -1,0 +1,90 @@
+"""What is believed of the mean score of points, seen through a field of ability for each task.
+
+    score(x) = Σ_t w_t · mean_j σ(θ_t(x) − d_tj) / Σ_t w_t
+
+An ability at one task says little about another, so each has a field of its own; tasks count by weight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.abilities.field import Field
+from kingyo.abilities.rasch import sigmoid
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+GRID = np.linspace(-20.0, 20.0, 801)  # abilities between which a score is interpolated, in logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskBelief:
+    """The field of one task, whose items were scored from ``low`` to ``high``, and how much it counts."""
+
+    field: Field
+    weight: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def difficulty(self) -> Vector:
+        """Of each item; where none was scored, of one of middling difficulty."""
+        found = self.field.prior.difficulty
+        return found if len(found) else np.zeros(1)
+
+    def score(self, ability: Matrix) -> Matrix:
+        """Return the mean score over all items that abilities (of any shape) stand for."""
+        chance = sigmoid(GRID[:, None] - self.difficulty[None, :]).mean(axis=1)
+        scores = self.low + (self.high - self.low) * chance
+        return np.asarray(np.interp(ability, GRID, scores), dtype=np.float64)
+
+    def expected(self, points: Matrix) -> Vector:
+        """Return the score that points (m × axes) are expected to have, over all that they may be able to.
+
+        σ under a normal ability, by MacKay 1992: E σ(θ − d) ≈ σ((mean − d) / √(1 + π · variance / 8)).
+        """
+        mean, variance = self.field.predict(points), self.field.variance(points)
+        shrunk = 1 / np.sqrt(1 + math.pi * variance / 8)
+        logit = (mean[:, None] - self.difficulty[None, :]) * shrunk[:, None]
+        return self.low + (self.high - self.low) * sigmoid(logit).mean(axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belief:
+    """What is believed of all tasks; of one at least."""
+
+    tasks: Sequence[TaskBelief]
+
+    @property
+    def known(self) -> Vector:
+        """How good the points are that it rests on; larger is better."""
+        return self._together(lambda task: task.field.ability)
+
+    def predict(self, points: Matrix) -> Vector:
+        """Return how good points (m × axes) are at their mean abilities; larger is better."""
+        return self._together(lambda task: task.field.predict(points))
+
+    def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
+        """Draw n functions from the posterior: how good they say that points are, n × m."""
+        return self._together(lambda task: task.field.draw(points, n, rng))
+
+    def expected(self, points: Matrix) -> Vector:
+        """Return the expected score of points (m × axes): the weighted mean of the tasks'."""
+        return self._mean([task.expected(points) for task in self.tasks])
+
+    def _together(self, ability: Callable[[TaskBelief], Matrix]) -> Matrix:
+        """Of one task the ability itself, whose order is that of the scores."""
+        if len(self.tasks) == 1:
+            return ability(self.tasks[0])
+        return self._mean([task.score(ability(task)) for task in self.tasks])
+
+    def _mean(self, scores: Sequence[Matrix]) -> Matrix:
+        weights = [task.weight for task in self.tasks]
+        total = sum(weight * each for weight, each in zip(weights, scores, strict=True))
+        return np.asarray(total, dtype=np.float64) / math.fsum(weights)
