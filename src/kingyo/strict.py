@@ -6,7 +6,7 @@ It knows no key of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, TypeVar, get_args, get_origin
+from typing import Annotated, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -106,9 +106,15 @@ def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, wher
         )
     wanted = dict.fromkeys(_expected(each) for each in problems if _place(each) == place)
     remedy = _mend_value(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
-    return KingyoError(
-        argument, expected=" or ".join(wanted), received=_short(problem["input"]), remedy=remedy
-    )
+    return KingyoError(argument, expected=" or ".join(wanted), received=_received(problem), remedy=remedy)
+
+
+def _received(problem: ErrorDetails) -> str:
+    """The value; of keys that do not agree only which there are."""
+    value = cast(object, problem["input"])
+    if problem["type"] == "value_error" and isinstance(value, Mapping):
+        return f"the keys {', '.join(map(str, cast('Mapping[object, object]', value)))}"
+    return _short(value)
 
 
 def _first(problems: Sequence[ErrorDetails]) -> ErrorDetails:

@@ -105,6 +105,13 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
             "search.strategy: expected 'ga', which belongs to the preset textbook-ga",
         ),
         ({"device": "gpu7"}, "device"),
+        ({"budget": {"item_evaluations": 1}}, "budget.item_evaluations: expected at least 16"),
+        ({"workers": 2}, "received the keys name"),
+        ({"objectives": ["a", "b"]}, "received the keys name"),
+        (
+            {"search": {"strategy": "islands", "settings": {"strategy": "cmaes"}}},
+            "search.settings.strategy: expected",
+        ),
     ],
     ids=str,
 )
@@ -125,6 +132,8 @@ def test_run_yaml(world: World, changes: dict[str, object], says: str) -> None:
         ({"splits": {"fit": 30, "validation": 10, "test": 10}}, "40"),
         ({"splits": {"fit": 0}}, "splits.fit"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
+        ({"max_new_tokens": 10**9}, "max_new_tokens: expected a number less than or equal to 1000000"),
+        ({"name": "../x"}, "task.name: expected"),
     ],
     ids=str,
 )
@@ -310,6 +319,29 @@ def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
     assert done.returncode == 1
     assert "sound SQLite database" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("trials SET genome = 'x'", "the genome of trial 1 is no JSON"),
+        ("trials SET parents = '[null]'", "parents of trial 1 is no list of numbers"),
+        ("facts SET value = '{'", "is no JSON"),
+        ("items SET content = '[]'", "an item is not as it was written"),
+        ("searches SET description = '3'", "is another value than was written"),
+        ("outcomes SET objectives = '7'", "the objectives of trial"),
+    ],
+)
+def test_a_database_that_was_edited(finished: World, world: World, change: str, says: str) -> None:
+    folder = world.folder / "runs" / "small"
+    shutil.copytree(finished.folder / "runs" / "small", folder)
+    with sqlite3.connect(folder / "run.db") as connection:
+        connection.execute(f"UPDATE {change}")
+    connection.close()
+    done = world.run("resume" if "outcomes" in change else "show", "runs/small")
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    assert says in done.stderr
 
 
 def test_an_export_that_exists_is_left_alone(finished: World, tmp_path: Path) -> None:

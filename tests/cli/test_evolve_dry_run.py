@@ -44,6 +44,15 @@ def test_it_says_what_would_be_done(command: Command) -> None:
     assert everything(command.folder) == before
 
 
+def test_a_device_that_is_elsewhere_is_said_and_is_no_mistake(command: Command, world: World) -> None:
+    done = command("evolve", world.config(device="cuda:99"), "--dry-run")
+    assert done.code == 0, done.err
+    words = " ".join(done.out.split())
+    assert "But it cannot begin on this machine: device: expected a device of this machine" in words
+    assert "cuda:99" in str(told(command, world.config(device="cuda:99"))["missing_device"])
+    assert told(command)["missing_device"] is None
+
+
 def test_as_data(command: Command) -> None:
     found = told(command)
     assert found["items"] == {"fit": 16, "validation": 12, "test": 12, "duplicates": 0}

@@ -177,7 +177,7 @@ def test_islands_solve_a_deceptive_problem_more_often_than_one_population_of_the
     [
         ({"strategy": "gaa"}, "ga"),
         ({"strategy": "islands"}, "a strategy other than islands"),
-        ({"settings": {"population": 1}}, "search.settings.settings: population"),
+        ({"settings": {"population": 1}}, "search.settings.settings.population"),
         ({"settings": {"populaton": 5}}, "search.settings.settings.*population"),
         ({"islands": 1}, "islands"),
         ({"migration_every": 0}, "migration_every"),

@@ -38,7 +38,13 @@ def print_outlook(found: Outlook) -> None:
     say(console, "the recipe at the start of every gene:")
     for line in prepared.first.to_yaml().splitlines():
         say(console, escape(f"  {line}"))
-    say(console, "All fits together. Nothing was written or run. Leave --dry-run out to begin.")
+    say(console, f"All fits together. Nothing was written or run. {_next(found)}")
+
+
+def _next(found: Outlook) -> str:
+    if found.missing_device is None:
+        return "Leave --dry-run out to begin."
+    return escape(f"But it cannot begin on this machine: {found.missing_device}.")
 
 
 def _models(found: Outlook) -> Table:

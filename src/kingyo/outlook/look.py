@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kingyo.config import RunConfig
+from kingyo.errors import KingyoError
 from kingyo.outlook.cost import Cost, count
 from kingyo.outlook.memory import Memory, foresee_memory
 from kingyo.outlook.prepared import Prepared, prepare
@@ -23,6 +24,7 @@ class Outlook:
         prepared: models, items, searches, the first recipe.
         cost: what is scored.
         memory: what it takes.
+        missing_device: why it cannot run on this machine; None where its device is here.
     """
 
     config: RunConfig
@@ -30,6 +32,7 @@ class Outlook:
     prepared: Prepared
     cost: Cost
     memory: Memory
+    missing_device: str | None
 
 
 def foresee(config: RunConfig, folder: Path) -> Outlook:
@@ -56,4 +59,18 @@ def foresee(config: RunConfig, folder: Path) -> Outlook:
             batch_size=config.batch_size,
             max_new_tokens=max(spec.max_new_tokens for spec in config.specs.values()),
         ),
+        missing_device=_missing(config.device),
     )
+
+
+def _missing(device: str) -> str | None:
+    """A run may be looked at where it cannot run."""
+    if device == "cpu":
+        return None
+    from kingyo.models.loading import require_device  # it takes seconds
+
+    try:
+        require_device(device)
+    except KingyoError as error:
+        return f"device: expected {error.expected}; received {error.received}"
+    return None

@@ -14,6 +14,7 @@ from kingyo.merge import Plan, Sources, plan
 from kingyo.methods import METHODS
 from kingyo.plans import search_plan
 from kingyo.recipe import Recipe
+from kingyo.screens import Screen
 from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.space import probes
 from kingyo.tasks import build_tasks, load_splits
@@ -75,6 +76,7 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     loaded = load_splits(config.specs, folder)
     build_tasks(config.specs, loaded.splits, folder)
     planned, baselines = searches(config, folder, models), baseline_recipes(config, models)
+    _check_budget(planned[0], len(loaded.splits["fit"]))
     sources = Sources(models.by_reference, folder)
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
@@ -91,6 +93,18 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
         first=tried[0],
         plan=plans[0],
     )
+
+
+def _check_budget(search: Search, n_items: int) -> None:
+    """A search that cannot try a single candidate has no winner."""
+    most, given = Screen(search.screen, search.seed).most_items(n_items), search.limits.item_evaluations
+    if given is not None and given < most:
+        raise KingyoError(
+            "budget.item_evaluations",
+            expected=f"at least {most}, the items that one candidate is scored on; better {100 * most}",
+            received=str(given),
+            remedy="Give a larger budget, or score candidates on fewer items: search.screen.items.",
+        )
 
 
 def _require_alike(first: Plan, other: Plan) -> None:

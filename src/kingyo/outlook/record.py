@@ -21,6 +21,7 @@ def outlook_record(found: Outlook) -> Json:
     return {
         "name": found.config.name,
         "device": found.config.device,
+        "missing_device": found.missing_device,
         "base": found.config.base,
         "sources": dict(found.config.sources),
         "parameters": prepared.models.skeleton.n_parameters,

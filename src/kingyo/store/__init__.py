@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO, cast
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from kingyo.errors import KingyoError
 from kingyo.store.database import (
@@ -27,8 +27,10 @@ from kingyo.store.database import (
     clear_errors,
     connect,
     connect_to_look,
+    decoded,
     is_locked,
     migrate,
+    numbers,
     removed_after_error,
     require,
     require_tables,
@@ -171,7 +173,7 @@ class RunStore(EvaluationLog):
     def fact(self, key: str) -> object:
         """Return the JSON value under a key, or None."""
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        return None if row is None else decoded(row[0], object, f"the fact {key}")
 
     def status(self) -> str:
         """Return ``running``, ``stopped`` (killed or interrupted: can be resumed), or ``finished``."""
@@ -192,7 +194,7 @@ class RunStore(EvaluationLog):
         """Return the splits in their stored order."""
         found: dict[Split, list[Item]] = {split: [] for split in SPLITS}
         for split, content in self._db.execute("SELECT split, content FROM items ORDER BY split, position"):
-            found[split].append(_ITEM.validate_json(content))
+            found[split].append(_item(content))
         return {split: tuple(items) for split, items in found.items()}
 
     # Searches and trials
@@ -209,7 +211,7 @@ class RunStore(EvaluationLog):
     def searches(self) -> dict[str, dict[str, object]]:
         """Return the descriptions of all searches, in the order of their declaration."""
         rows = self._db.execute("SELECT name, description FROM searches ORDER BY position")
-        return {name: json.loads(description) for name, description in rows}
+        return {name: decoded(text, dict, f"the description of search {name}") for name, text in rows}
 
     def set_winner(self, search: str, trial: int) -> None:
         """Name the trial (its id) that validation picked."""
@@ -301,20 +303,27 @@ _TRIAL = "SELECT id, search, batch, name, number, genome, parents, recipe, recip
 _ITEM = TypeAdapter(Item)
 
 
+def _item(content: str) -> Item:
+    try:
+        return _ITEM.validate_json(content)
+    except ValidationError as error:
+        raise sqlite3.DataError(f"an item is not as it was written: {content[:40]!r}") from error
+
+
 def _values(new: NewTrial) -> tuple[str | None, str, str, str, str]:
     genome, parents = json.dumps(new.asked.genome), json.dumps(new.asked.parents)
     return new.name, genome, parents, new.recipe, new.recipe_hash
 
 
 def _trial(row: tuple[int, str, int, str | None, int, str, str, str, str, int]) -> StoredTrial:
-    number, genome, parents = row[4], json.loads(row[5]), json.loads(row[6])
-    decoded: Genome = tuple(float(gene) for gene in genome)
+    number, parents = row[4], numbers(row[6], f"parents of trial {row[0]}")
+    genome: Genome = numbers(row[5], f"the genome of trial {row[0]}")
     return StoredTrial(
         id=row[0],
         search=row[1],
         batch=row[2],
         name=row[3],
-        asked=Trial(number=number, genome=decoded, parents=tuple(parents)),
+        asked=Trial(number=number, genome=genome, parents=tuple(map(int, parents))),
         recipe=row[7],
         recipe_hash=row[8],
         told=row[9],

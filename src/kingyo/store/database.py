@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar, cast
 
 from kingyo.errors import KingyoError
+
+T = TypeVar("T")
 
 DATABASE = "run.db"
 LOCK = "run.lock"
@@ -243,6 +246,29 @@ def unusable(folder: Path, error: sqlite3.Error) -> KingyoError:
         received=str(error),
         remedy="What was stored before is safe. Mend the cause, then go on with `kingyo resume`.",
     )
+
+
+def decoded(text: object, kind: type[T], what: str) -> T:
+    """Return what a JSON column holds.
+
+    Raises:
+        sqlite3.DataError: it is no JSON, or of another kind: someone edited the file.
+    """
+    try:
+        found: object = json.loads(cast("str", text))
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DataError(f"{what} is no JSON: {str(text)[:40]!r}") from error
+    if not isinstance(found, kind):
+        raise sqlite3.DataError(f"{what} is another value than was written: {str(text)[:40]!r}")
+    return found
+
+
+def numbers(text: object, what: str) -> tuple[float, ...]:
+    """Return what a JSON column of numbers holds; raises as ``decoded``."""
+    found = cast("list[object]", decoded(text, list, what))
+    if not all(isinstance(each, int | float) for each in found):
+        raise sqlite3.DataError(f"{what} is no list of numbers: {str(text)[:40]!r}")
+    return tuple(float(cast("float", each)) for each in found)
 
 
 def _damaged(folder: Path, reason: str) -> KingyoError:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
+from kingyo.store.database import numbers
 from kingyo.store.records import EvaluationRow, StoredOutcome
 from kingyo.types import Evaluation, ItemScore, Split
 
@@ -166,7 +167,7 @@ class EvaluationLog:
                 trial=trial,
                 failure=failure,
                 value=value,
-                objectives=tuple(float(each) for each in json.loads(objectives)),
+                objectives=numbers(objectives, f"the objectives of trial {trial}"),
                 is_partial=bool(is_partial),
             )
             for trial, failure, value, objectives, is_partial in rows

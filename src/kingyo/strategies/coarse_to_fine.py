@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from kingyo.strategies import STRATEGIES, build
+from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search, require
 from kingyo.strategies.history import History, check_count
+from kingyo.strategies.within import build_within
 from kingyo.types import (
     AppraisingStrategy,
     Axis,
@@ -142,8 +143,8 @@ class CoarseToFine:
         self._first = first
         self._asked: dict[int, Trial] = {}
         self._learned: list[int] = []
-        self._inner: Strategy = build(
-            self._settings.strategy, self._stage.axes, self._seed + level, self._settings.settings or {}
+        self._inner: Strategy = build_within(
+            self._settings.strategy, self._stage.axes, self._seed + level, self._settings.settings
         )
         if self._tasks is not None and isinstance(self._inner, TaskAware):
             self._inner.learn_tasks(*self._tasks)

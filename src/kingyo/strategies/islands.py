@@ -16,10 +16,10 @@ from typing import cast
 
 import numpy as np
 
-from kingyo.errors import KingyoError
-from kingyo.strategies import STRATEGIES, build, pareto
+from kingyo.strategies import STRATEGIES, pareto
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count, count_objectives
+from kingyo.strategies.within import build_within
 from kingyo.types import (
     Axis,
     Genome,
@@ -284,10 +284,7 @@ def _migrant(told: Told, number: int) -> Outcome:
 
 
 def _population(axes: Sequence[Axis], seed: int, settings: Islands.Settings) -> Strategy:
-    try:
-        strategy = build(settings.strategy, axes, seed, settings.settings or {})
-    except KingyoError as error:
-        raise error.placed("search.settings.settings") from error
+    strategy = build_within(settings.strategy, axes, seed, settings.settings)
     nested = isinstance(strategy, Islands)
     require("strategy", settings.strategy, "a strategy other than islands", holds=not nested)
     return strategy

@@ -15,6 +15,9 @@ from kingyo.strict import parse_model
 Text = Annotated[str, Field(min_length=1)]
 LONGEST = 86_400
 """Seconds that a grader may be given at most: a day."""
+MOST_TOKENS = 1_000_000
+NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
+"""Of a task: files may be called by it."""
 GraderSpec = str | dict[str, object]
 """A grader's name, or a mapping of names to options: all of them, or the first one's value alone."""
 
@@ -86,7 +89,7 @@ class TaskSpec(_Strict):
         weight: how much its mean score counts beside those of a run's other tasks.
     """
 
-    name: Text = "task"
+    name: Annotated[str, Field(pattern=NAME)] = "task"
     kind: Text | None = None
     data: Data
     prompt: Text = "{prompt}"
@@ -96,7 +99,7 @@ class TaskSpec(_Strict):
     grader: GraderSpec | list[GraderSpec]
     grader_timeout: Annotated[float, Field(gt=0, le=LONGEST)] = 300.0
     stop: tuple[Text, ...] = ()
-    max_new_tokens: Annotated[int, Field(ge=1, strict=True)] = 64
+    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS, strict=True)] = 64
     splits: Sizes = Sizes()
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
