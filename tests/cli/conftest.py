@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.cli.forked import forked, run_forked
 from tests.models_on_disk import fine_tuned, llama
 
 GRADER = '''
@@ -52,10 +53,14 @@ class World:
     def run(
         self, *arguments: str | Path, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
+        """Run a command; with an environment of its own, in a process that begins from nothing."""
+        whole = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **(env or {})}
+        if env is None:
+            return run_forked([str(each) for each in arguments], self.folder, whole)
         return subprocess.run(
             command(*arguments),
             cwd=self.folder,
-            env={**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **(env or {})},
+            env=whole,
             capture_output=True,
             text=True,
             timeout=300,
@@ -98,21 +103,17 @@ def interrupted(
 ) -> tuple[int, str]:
     """Run a command until its run holds so many evaluations, then send the signal: exit code, errors."""
     run = world.folder / where
-    with subprocess.Popen(
-        command(*arguments),
-        cwd=world.folder,
-        env={**os.environ, **(env or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with forked([str(each) for each in arguments], world.folder, {**os.environ, **(env or {})}) as begun:
+        process, (_, errors) = begun
         deadline = time.monotonic() + 120
         while not (run / "run.db").exists() or not _reached(run, after):
-            assert process.poll() is None, "it ended before it could be stopped"
+            assert process.exitcode is None, "it ended before it could be stopped"
             assert time.monotonic() < deadline
-        process.send_signal(sent)
-        _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
+        assert process.pid is not None, "it runs"
+        os.kill(process.pid, sent)
+        process.join(60)
+        assert process.exitcode is not None, "it does not end"
+        return process.exitcode, errors.read_text("utf-8")
 
 
 def evaluations(run: Path) -> int:

@@ -90,6 +90,15 @@ def _answer(name: str, seed: int) -> float:
     return ability(genomes[int(np.argmax(beliefs))])
 
 
+def test_generations_grow_with_the_search_up_to_a_quarter_of_the_memory() -> None:
+    strategy = build("item-gp", AXES, 0, {"batch": 4, "initial": 5, "pool": 20, "memory": 40})
+    sizes = [strategy.batch]
+    for n in (199, 101, 300):
+        strategy.ask(n)  # asked before all tells are in, it proposes from what it knows
+        sizes.append(strategy.batch)
+    assert sizes == [4, 4, 6, 10]
+
+
 EASY, RARE = 40, 8  # items of two tasks that want different weights
 TASK_OF = {f"{task}/{n}": task for task, size in (("a", EASY), ("b", RARE)) for n in range(size)}
 

@@ -29,6 +29,7 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 Matrix = NDArray[np.float64]
 
 REFITS = 1.3  # the shape of the process is learned anew when there are so many times the points
+GROWTH = 0.02  # of the trials so far: a generation is as large, if that is more than the batch
 TOP = 6  # points that others are sought around
 NEAR = (0.03, 0.1)  # steps of the pool around them, as shares of each axis' range
 CLIMB = (0.1, 0.05, 0.025, 0.0125)  # steps towards the highest posterior mean
@@ -56,7 +57,10 @@ class ItemGp:
     class Settings:
         """Options of the item-response Gaussian process."""
 
-        batch: int = field(default=6, metadata={"doc": "trials per generation"})
+        batch: int = field(
+            default=6,
+            metadata={"doc": "trials per generation; from 50 times as many on, a fiftieth of all so far"},
+        )
         initial: int = field(
             default=8, metadata={"doc": "trials spread over the space before the process is asked"}
         )
@@ -80,8 +84,12 @@ class ItemGp:
 
     @property
     def batch(self) -> int:
-        """The size of a generation."""
-        return self._settings.batch
+        """The size of a generation: as it is set, later a share of the trials that there are.
+
+        A fit takes as long for many proposals as for few, and a few more scores tell a long search little.
+        """
+        least, most = self._settings.batch, self._settings.memory // 4
+        return max(least, min(most, int(GROWTH * self._history.count)))
 
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
         """Give each task a process of its own; what is sought is their weighted mean."""

@@ -1,0 +1,93 @@
+"""The command in a process of its own, forked from one that has imported torch and transformers already.
+
+Importing takes most of the time of a small command; all else is as in a process that began from nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+_SERVER = get_context("forkserver")
+_SERVER.set_forkserver_preload(
+    [
+        "tests.cli.forked",
+        "kingyo.cli",
+        "kingyo.assembly",
+        "kingyo.cli.live",
+        "kingyo.export",
+        "kingyo.kernels.fused",
+        "kingyo.methods.catalogue",
+        "kingyo.strategies.coarse_to_fine",
+        "kingyo.strategies.cma_es",
+        "kingyo.tasks.graders",
+        "kingyo.models.language",
+        "kingyo.models.loading",
+        "kingyo.models.reader",
+        "kingyo.summary",
+        "transformers.models.llama.modeling_llama",
+        "transformers.models.auto.modeling_auto",
+        "transformers.generation",
+    ]
+)
+PATIENCE = 300  # seconds
+
+
+def run_forked(
+    arguments: Sequence[str], folder: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run ``kingyo`` with arguments in a folder, to its end; parameters as of ``forked``."""
+    with forked(arguments, folder, env) as (child, streams):
+        child.join(PATIENCE)
+        if child.exitcode is None:
+            raise subprocess.TimeoutExpired(list(arguments), PATIENCE)
+        out, err = (path.read_text("utf-8") for path in streams)
+        return subprocess.CompletedProcess(list(arguments), child.exitcode, out, err)
+
+
+@contextmanager
+def forked(
+    arguments: Sequence[str], folder: Path, env: Mapping[str, str]
+) -> Generator[tuple[BaseProcess, tuple[Path, Path]]]:
+    """Begin ``kingyo`` with arguments in a folder; what still runs in the end is killed.
+
+    Args:
+        arguments: those of the command line.
+        folder: its working directory.
+        env: its environment, all of it; what is read by an import comes too late.
+
+    Yields:
+        The process, and the files that hold its output and its errors.
+    """
+    with tempfile.TemporaryDirectory() as held:
+        streams = (Path(held) / "out", Path(held) / "err")
+        child = _SERVER.Process(target=_command, args=(list(arguments), folder, dict(env), *streams))
+        child.start()
+        try:
+            yield child, streams
+        finally:
+            child.kill()
+            child.join()
+            child.close()
+
+
+def _command(arguments: list[str], folder: Path, env: dict[str, str], out: Path, err: Path) -> None:
+    for path, descriptor in ((out, 1), (err, 2)):
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = ["kingyo", *arguments]
+    from kingyo.__main__ import process
+
+    process()
