@@ -77,9 +77,7 @@ def _equal(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]
         items = max((trace[-1][0] for trace in ours.values()), default=0)
         ends = {seed: _at(trace, items) for seed, trace in by_seed.items()}
         pairs = [_at(ours[seed], items) - ends[seed] for seed in sorted(set(ours) & set(ends))]
-        ahead = (
-            "" if name == "fast" or len(pairs) < 2 else interval([100 * each for each in pairs], signed=True)
-        )
+        ahead = "" if name == "fast" or len(pairs) < 2 else _lead(pairs)
         yield (
             setting,
             name,
@@ -88,6 +86,12 @@ def _equal(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]
             interval([100 * each for each in ends.values()]),
             ahead,
         )
+
+
+def _lead(pairs: Sequence[float]) -> str:
+    """The mean lead, and with how many seeds there is one: an outlier makes any interval of means wide."""
+    wins = sum(each > 0 for each in pairs)
+    return f"{interval([100 * each for each in pairs], signed=True)}; with {wins} of {len(pairs)} seeds"
 
 
 def _at(trace: Sequence[tuple[int, float]], items: int) -> float:
