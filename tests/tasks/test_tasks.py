@@ -96,17 +96,32 @@ def test_a_model_that_skips_answers_is_caught() -> None:
         build().score(Lazy({}), [ITEM])
 
 
+KIND = """
+class kind:
+    def __init__(self, spec, splits, folder):
+        self.name, self.splits = spec.name, splits
+
+    def items(self, split):
+        return self.splits[split]
+
+    def score(self, model, items):
+        return []
+"""
+
+
 def test_kinds_by_name_and_from_a_file(tmp_path: Path) -> None:
     assert TASKS.names() == ["choice", "generate"]
-    (tmp_path / "mine.py").write_text("def kind(spec, splits, folder): return (spec.name, splits, folder)")
+    (tmp_path / "mine.py").write_text(KIND)
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
-    assert build_task(spec, SPLITS, tmp_path) == ("mine", SPLITS, tmp_path)
+    made = build_task(spec, SPLITS, tmp_path)
+    assert (made.name, made.items("fit")) == ("mine", SPLITS["fit"])
     with pytest.raises(KingyoError, match=r"task kind: .*'genrate'. Did you mean 'generate'"):
         build_task(TaskSpec(data="x", grader="number", kind="genrate"), SPLITS, tmp_path)
 
 
-def test_a_kind_of_the_users_own_that_fails_is_named(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def kind(spec, splits, folder): return 1 / 0")
+@pytest.mark.parametrize(("returned", "says"), [("1 / 0", "ZeroDivisionError"), ("None", "received None")])
+def test_a_kind_of_the_users_own_that_fails_is_named(tmp_path: Path, returned: str, says: str) -> None:
+    (tmp_path / "mine.py").write_text(f"def kind(spec, splits, folder): return {returned}")
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
-    with pytest.raises(KingyoError, match=r"kind mine\.py:kind of task mine: .*ZeroDivisionError"):
+    with pytest.raises(KingyoError, match=rf"kind mine\.py:kind of task mine: .*{says}"):
         build_task(spec, SPLITS, tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.registry import Registry
@@ -37,16 +38,23 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
     kind = spec.kind or ("choice" if is_choice else "generate")
     make = TASKS.get(kind, folder)
     try:
-        return make(spec, splits, folder)
+        made = cast(object, make(spec, splits, folder))
     except KingyoError:
         raise
     except Exception as error:
-        raise KingyoError(
-            f"kind {kind} of task {spec.name}",
-            expected="a task that can be made",
-            received=f"{type(error).__name__}: {error}",
-            remedy="Mend the kind; docs/run-yaml.md says what it is called with.",
-        ) from error
+        raise _unmade(kind, spec, f"{type(error).__name__}: {error}") from error
+    if not isinstance(made, Task):
+        raise _unmade(kind, spec, f"{made!r}, without name, items and score"[:120])
+    return made
+
+
+def _unmade(kind: str, spec: TaskSpec, received: str) -> KingyoError:
+    return KingyoError(
+        f"kind {kind} of task {spec.name}",
+        expected="a task that can be made",
+        received=received,
+        remedy="Mend the kind; docs/run-yaml.md says what it is called with.",
+    )
 
 
 @TASKS.register("generate")
