@@ -18,7 +18,7 @@ from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.screens.strata import interleaved, shares
-from kingyo.space.measures import closeness, require_closeness, size
+from kingyo.space.measures import closeness, few_sources, require_closeness
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.summary import summarize
@@ -188,7 +188,7 @@ def test_closeness_and_size_are_read_off_the_recipe() -> None:
         merge_method="task_arithmetic", base_model="base", sources=sources, parameters={"lambda": 2.0}
     )
     assert closeness(recipe) == pytest.approx(1 / (1 + 2 * 1.5))
-    assert size(recipe, 4) == 0.5
+    assert few_sources(recipe, 4) == 0.5
     require_closeness(METHODS.get("task_arithmetic"), {})
     require_closeness(METHODS.get("ties"), {"normalize": False})
     for name in ("ties", "linear", "slerp"):

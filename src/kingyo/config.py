@@ -24,7 +24,7 @@ Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
 MOST_WORKERS = 1024
-OF_RECIPES = ("closeness", "size")
+OF_RECIPES = ("closeness", "few_sources")
 """Objectives that are read off the recipe: no task may have the same name."""
 TAKEN = ("bred", "uniform", "random", "grid")
 """What a run calls its winner, its uniform merge and its controls: no source may have the same name."""

@@ -17,7 +17,14 @@ from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
 from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import Bounds, values_of
-from kingyo.space.measures import CLOSENESS, SIZE, closeness, has_closeness, require_closeness, size
+from kingyo.space.measures import (
+    CLOSENESS,
+    FEW_SOURCES,
+    closeness,
+    few_sources,
+    has_closeness,
+    require_closeness,
+)
 from kingyo.strategies.presets import preset
 from kingyo.strict import parse_settings
 
@@ -110,8 +117,8 @@ def aims_of(config: RunConfig, folder: Path) -> Aims:
     if CLOSENESS in config.objectives:
         _require_closeness(config, folder, wanted)
         measures[CLOSENESS] = closeness
-    if SIZE in config.objectives:
-        measures[SIZE] = partial(size, n_sources=_require_choice(config))
+    if FEW_SOURCES in config.objectives:
+        measures[FEW_SOURCES] = partial(few_sources, n_sources=_require_choice(config))
     return Aims(tasks=tasks, names=config.objectives, measures=measures)
 
 
@@ -146,10 +153,10 @@ def _require_choice(config: RunConfig) -> int:
     """How many sources there are, beside the base, where they may be left out."""
     if config.merge.choose_sources is False:
         raise KingyoError(
-            f"objectives: {SIZE}",
+            f"objectives: {FEW_SOURCES}",
             expected="merge.choose_sources, so that merges differ in size",
             received="all sources in every merge",
-            remedy=f"Set merge.choose_sources: true, or leave {SIZE} out.",
+            remedy=f"Set merge.choose_sources: true, or leave {FEW_SOURCES} out.",
         )
     return sum(reference != config.base for reference in config.sources.values())
 

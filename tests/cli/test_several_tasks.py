@@ -143,7 +143,7 @@ def test_killed_and_resumed_it_ends_the_same(bred: World, tmp_path: Path, after:
         ({"tasks": {}}, "either task, or tasks"),
         ({"objectives": ["ja", "fr"]}, "not 'fr'"),
         ({"objectives": ["ja"]}, "two different objectives"),
-        ({"objectives": ["ja", "size"]}, "choose_sources"),
+        ({"objectives": ["ja", "few_sources"]}, "choose_sources"),
         ({"objectives": ["ja", "closeness"], "search": {}, "merge": {"method": "ties"}}, "normalize"),
         ({"search": {"preset": "pareto", "screen": {"items": 1}}}, "one for each task"),
     ],

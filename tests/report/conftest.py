@@ -14,7 +14,7 @@ SHAPES = {
     "worse": Shape(strategy="cma-es", groups=("all",), trials=40, items=120, reach=0.2),
     "searching": Shape(trials=30, stop="search"),
     "picked": Shape(trials=30, stop="picked", controls=False),
-    "front": Shape(trials=60, groups=("all",), objectives=("sums", "closeness", "size")),
+    "front": Shape(trials=60, groups=("all",), objectives=("sums", "closeness", "few_sources")),
     "empty": Shape(trials=0, stop="search"),
 }
 

@@ -139,8 +139,8 @@ def test_the_front_is_drawn_and_all_its_points_are_in_the_table(runs: dict[str, 
     assert front.knee is not None and found.summary.winner is not None
     assert [(f.layout["xaxis"]["title"]["text"], f.layout["yaxis"]["title"]["text"]) for f in figures] == [  # type: ignore[index]
         ("sums, score on fit", "closeness"),
-        ("sums, score on fit", "size"),
-        ("closeness", "size"),
+        ("sums, score on fit", "few_sources"),
+        ("closeness", "few_sources"),
     ]
     drawn: dict[object, Any] = {trace["name"]: trace["customdata"] for trace in figures[0].data}
     assert drawn["knee"] == [front.knee.trial.asked.number]

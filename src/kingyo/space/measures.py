@@ -1,7 +1,7 @@
-"""Objectives that are read off a recipe, without a model: how close to the base it stays, how small it is.
+"""Objectives that are read off a recipe, without a model: how close to the base it stays, how few sources it needs.
 
-    closeness   1 / (1 + |λ| Σᵢ |wᵢ|): 1 is the base itself, less the more of each task vector is added
-    size        1 − sources that take part / all sources
+    closeness     1 / (1 + |λ| Σᵢ |wᵢ|): 1 is the base itself, less the more of each task vector is added
+    few_sources   1 − sources that take part / all sources
 
 Both lie in 0..1, larger better. A weight that differs by group counts as the mean of its values.
 """
@@ -16,8 +16,8 @@ from kingyo.recipe import Recipe
 from kingyo.recipe.values import Conditional, Value
 from kingyo.space.parameter import Bounds
 
-CLOSENESS, SIZE = "closeness", "size"
-MEASURES = (CLOSENESS, SIZE)
+CLOSENESS, FEW_SOURCES = "closeness", "few_sources"
+MEASURES = (CLOSENESS, FEW_SOURCES)
 
 
 def closeness(recipe: Recipe) -> float:
@@ -30,7 +30,7 @@ def closeness(recipe: Recipe) -> float:
     return 1 / (1 + _size(recipe.parameters.get("lambda", 1.0)) * total)
 
 
-def size(recipe: Recipe, n_sources: int) -> float:
+def few_sources(recipe: Recipe, n_sources: int) -> float:
     """The share of the sources that a recipe does without.
 
     Args:
