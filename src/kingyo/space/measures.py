@@ -1,4 +1,4 @@
-"""Objectives that are read off a recipe, without a model: how close to the base it stays, how few sources it needs.
+"""Objectives read off a recipe, without a model: closeness to the base, and how few sources it needs.
 
     closeness     1 / (1 + |λ| Σᵢ |wᵢ|): 1 is the base itself, less the more of each task vector is added
     few_sources   1 − sources that take part / all sources
