@@ -45,7 +45,7 @@ class TaskBelief:
         return np.asarray(np.interp(ability, GRID, scores), dtype=np.float64)
 
     def expected(self, points: Matrix) -> Vector:
-        """Return the score that points (m × axes) are expected to have, over all that they may be able to.
+        """Return the score that points (m × columns) are expected to have, over all that they may be able to.
 
         σ under a normal ability, by MacKay 1992: E σ(θ − d) ≈ σ((mean − d) / √(1 + π · variance / 8)).
         """
@@ -63,11 +63,11 @@ class Belief:
 
     @property
     def known(self) -> Vector:
-        """How good the points are that it rests on; larger is better."""
+        """How good the points are that it rests on: abilities where there is one task, else scores."""
         return self._together(lambda task: task.field.ability)
 
     def predict(self, points: Matrix) -> Vector:
-        """Return how good points (m × axes) are at their mean abilities; larger is better."""
+        """Return how good points (m × columns) are at their mean abilities; larger is better."""
         return self._together(lambda task: task.field.predict(points))
 
     def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
@@ -75,7 +75,7 @@ class Belief:
         return self._together(lambda task: task.field.draw(points, n, rng))
 
     def expected(self, points: Matrix) -> Vector:
-        """Return the expected score of points (m × axes): the weighted mean of the tasks'."""
+        """Return the expected score of points (m × columns): the weighted mean of the tasks'."""
         return self._mean([task.expected(points) for task in self.tasks])
 
     def _together(self, ability: Callable[[TaskBelief], Matrix]) -> Matrix:

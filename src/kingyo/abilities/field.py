@@ -2,11 +2,12 @@
 
     θ(x) = μ + f(x),   f ~ GP(0, v · k),   P(item j is solved at x) = σ(θ(x) − d_j),   d_j ~ N(0, δ²)
 
-k is Matérn's with ν = 5/2 and one length scale per axis. The posterior of f at the points is Laplace's
+k is Matérn's with ν = 5/2 and one length scale per column. The posterior of f at the points is Laplace's
 approximation (Rasmussen & Williams 2006, algorithms 3.1 and 3.2, with as many Bernoulli terms per point as it
-has scores); difficulties and μ are maximum a posteriori, in turn with it; lengths and v maximise the
-approximate marginal likelihood times a log-normal prior, by steps along one axis at a time. A trial with few
-scores so borrows from its neighbours, and a hard item excuses whoever met it.
+has scores); difficulties and μ are maximum a posteriori, in turn with it, but for failures, of which μ learns
+nothing; lengths and v maximise the approximate marginal likelihood times a log-normal prior, by steps along
+one of them at a time. A trial with few scores so borrows from its neighbours, and a hard item excuses whoever
+met it.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ Matrix = NDArray[np.float64]
 NEWTON_STEPS = 30
 PRECISION = 1e-5  # of f, in logits
 JITTER = 1e-6  # on the diagonal, as a share of v
+JITTER_OF_DRAWS = 1e-4  # the same, where functions are drawn at points that may lie close together
 DAMPED = 1e-9  # least information of a point
 MEAN_SPREAD = 3.0  # of μ, in logits
 USUAL_LENGTH = 0.35  # median of a length scale, times the root of the number of axes
 LENGTH_SPREAD = 0.6  # of its logarithm
 USUAL_VARIANCE, VARIANCE_SPREAD = 4.0, 1.0  # of v: median, and spread of its logarithm
 STEP = 1.6  # factor by which a length or v is tried to change
-SWEEPS = 2  # over all axes, each time
+SWEEPS = 2  # over v and all lengths, each time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Observed:
     """What is known of n points.
 
     Attributes:
-        points: n × axes, in the unit box.
+        points: n × columns, in the unit box; an axis has one, a choice among several may have more.
         scores: n × items in [0, 1]; what stands in a gap does not count.
         seen: n × items, where there are scores.
         failures: n, pseudo-scores of 0 on an item of difficulty 0, for points that failed.
@@ -53,10 +55,10 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """What the process is believed to be before the scores.
+    """What abilities and items are taken to be: at first a guess, after a fit what the scores made of it.
 
     Attributes:
-        lengths: the length scale of each axis, in units of the box.
+        lengths: the length scale of each column, in units of the box.
         variance: v, in squared logits.
         mean: μ, in logits.
         difficulty: d of each item, in logits.
@@ -70,7 +72,17 @@ class Prior:
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """The posterior. Abilities are in logits; an item of difficulty 0 is solved with chance σ(ability)."""
+    """The posterior. Abilities are in logits; an item of difficulty 0 is solved with chance σ(ability).
+
+    Attributes:
+        prior: with the difficulties and the mean that belong to these abilities.
+        points: n × columns, those that were observed.
+        ability: n, the posterior mode of θ at each of them.
+        alpha: n, the gradient of the log-likelihood there: K⁻¹ f.
+        root: n, W^½, the roots of its negative second derivatives.
+        lower: n × n, the Cholesky factor L of I + W^½ K W^½.
+        evidence: log of the approximate marginal likelihood times the prior of lengths and v.
+    """
 
     prior: Prior
     points: Matrix
@@ -81,21 +93,21 @@ class Field:
     evidence: float
 
     def predict(self, points: Matrix) -> Vector:
-        """Return the mean ability at points (m × axes)."""
+        """Return the mean ability at points (m × columns)."""
         return self.prior.mean + _kernel(points, self.points, self.prior) @ self.alpha
 
     def variance(self, points: Matrix) -> Vector:
-        """Return how uncertain the ability at points (m × axes) is, in squared logits."""
+        """Return the variance of the ability at points (m × columns), in squared logits (equation 3.24)."""
         across = _kernel(points, self.points, self.prior)
         half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
         return np.maximum(self.prior.variance - (half**2).sum(axis=0), 0.0)
 
     def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
-        """Draw n functions from the posterior at points (m × axes): n × m abilities, jointly."""
+        """Draw n functions from the posterior at points (m × columns): n × m abilities, jointly."""
         across = _kernel(points, self.points, self.prior)
         half = np.linalg.solve(self.lower, self.root[:, None] * across.T)
         covariance = _kernel(points, points, self.prior) - half.T @ half
-        covariance[np.diag_indices_from(covariance)] += 1e-4 * self.prior.variance
+        covariance[np.diag_indices_from(covariance)] += JITTER_OF_DRAWS * self.prior.variance
         shape = np.linalg.cholesky(covariance)
         mean = self.prior.mean + across @ self.alpha
         return mean + rng.standard_normal((n, len(points))) @ shape.T
@@ -117,7 +129,7 @@ def fit_field(known: Observed, prior: Prior, *, learn_shape: bool) -> Field:
     Args:
         known: points and scores.
         prior: where to start from: that of the fit before, or ``first_prior``.
-        learn_shape: whether lengths and v may change, which takes some Laplace fits per axis.
+        learn_shape: whether lengths and v may change, which takes some Laplace fits for each of them.
     """
     seen = _Seen.of(known)
     covariance = _covariance(seen, prior)

@@ -63,8 +63,8 @@ def fit(responses: Matrix) -> Abilities:
     """Estimate abilities and difficulties.
 
     Args:
-        responses: trials × items, scores in [0, 1], NaN where nothing was scored; of no trial, all is at
-            the start.
+        responses: trials × items, scores in [0, 1], NaN where nothing was scored. Without trials all items
+            are equally hard.
     """
     seen = _Seen.of(responses)
     difficulty = np.zeros(responses.shape[1])

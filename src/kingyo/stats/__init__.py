@@ -269,9 +269,9 @@ def _resampled_deviations(centred: Array, seed: int) -> Iterator[Array]:
 
 
 def _student_quantile(p: float, freedom: int) -> float:
-    """The quantile of Student's t for p of 0.5 to 1, by bisection on a substitution that makes it finite.
+    """The quantile of Student's t for p of 0.5 to 1, by adding up the density after a substitution.
 
-    With t = √ν tan φ the density of φ is proportional to cos(φ)^(ν − 1).
+    With t = √ν tan φ the density of φ is proportional to cos(φ)^(ν − 1), on a range that has an end.
     """
     angles = np.linspace(0.0, math.pi / 2, 20_001)
     density = np.cos(angles) ** (freedom - 1)

@@ -38,7 +38,7 @@ def predict_winner(
 
     Returns:
         The prediction with an interval that the test score lies in with this confidence; ``n`` is the number
-        of validation items. Scores are right or wrong: beta-binomial quantiles; else normal ones.
+        of validation items. Where scores are right or wrong: beta-binomial quantiles; else normal ones.
 
     Raises:
         KingyoError: no finalist, rows of different lengths, or no items.
@@ -76,7 +76,7 @@ def _noise(matrix: Matrix) -> tuple[float, float]:
 
 
 def _floored(variance: float, score: float, n: int) -> float:
-    """No surer than n items can make one: where all is right, the sample has no variance (Agresti 1998)."""
+    """No surer than n items can make one: of right answers alone the variance is 0 (Agresti & Coull 1998)."""
     centre = (score * n + 2) / (n + 4)
     return max(variance, centre * (1 - centre) / (n + 4))
 
