@@ -1,17 +1,20 @@
 """Racing: a candidate is dropped when the scores so far say that it is not among the best.
 
-The best K of a generation go on to all items. After each block of items, candidate i is dropped when at least
-K others beat it by an exact one-sided sign test on the items that both were scored on, each at the level
-α / (looks × (λ − K)).
+The best K of a generation shall go on to all items. After each block of items, candidate i is dropped when at
+least K others beat it by an exact one-sided sign test on the items that both were scored on, each at the
+level α / (looks × (λ − K)).
 
-**Error rate.** Let i be truly among the best K: at most K − 1 candidates are better. To be dropped it must
-lose against K, so against one at least that is not better. There are λ − K of these or fewer to falsely lose
-against, at each of the looks: by the union bound a candidate of the true best K is dropped with probability
-at most α in a generation. (Racing: Maron & Moore 1994; irace: López-Ibáñez et al. 2016.)
+**Error rate.** Let i be truly the r-th best of λ, with r ≤ K: λ − r others are not better. To be dropped it
+must lose against K, so against K − r + 1 of these at least. It falsely loses against (λ − r) × level of them
+on average, at most; so, by Markov's inequality, it is dropped at a look with a probability of at most
+(λ − r) / (K − r + 1) × level, which is largest for r = K: (λ − K) × level. By the union bound over the looks
+each candidate of the true best K is dropped with probability at most α in a generation (and any of them with
+at most K α). (Racing: Maron & Moore 1994; irace: López-Ibáñez et al. 2016.)
 
 "Better" is meant as the sign test sees it: right on more of the items where the two differ. Of scores that
 are right or wrong that is the higher mean. Of scores in between it is not always: whoever loses narrowly on
-most items and wins clearly on the others may be dropped, in spite of the higher mean.
+most items and wins clearly on the others may be dropped, in spite of the higher mean; and where candidates
+beat one another in a circle, fewer than K may be left.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """One screen for all schedules: items in blocks, and who goes on after each.
 
-    items     all, or a number: as many as tell most about candidates as able as the best so far
+    items     all, or a number: drawn by chance, the likelier the more they tell about candidates as able as
+              the best so far
     rule      none: all candidates are scored on all of these; racing: see ``kingyo.screens.racing``;
               halving: after each rung the better half goes on to twice the items (Jamieson & Talwalkar 2016)
 
@@ -37,7 +38,9 @@ class ScreenSettings:
     )
     choose: Literal["informative", "random"] = field(
         default="informative",
-        metadata={"doc": "which items, when not all: those that tell most about the best so far, or any"},
+        metadata={
+            "doc": "which items, when not all: likelier those that tell more about the best so far, or any"
+        },
     )
     rule: Literal["none", "racing", "halving"] = field(
         default="none",
@@ -46,7 +49,7 @@ class ScreenSettings:
     block: int = field(default=10, metadata={"doc": "racing: items between two looks"})
     alpha: float = field(
         default=0.05,
-        metadata={"doc": "racing: probability that one of the best is dropped in a generation, at most"},
+        metadata={"doc": "racing: chance that a given one of the best is dropped in a generation, at most"},
     )
     keep: float = field(
         default=0.5, metadata={"doc": "racing and halving: share of a generation that is wanted in the end"}
