@@ -117,7 +117,7 @@ PRESETS: Mapping[str, Preset] = {
         Preset(
             name="cycleqd",
             doc="Several tasks: in turn each is what to be good at, and the others are what to differ in; an "
-            "archive of specialists and of all between them.",
+            "archive of specialists and of all between them. Name the objectives.",
             source="Kuroki et al. 2024, Agent Skill Acquisition for Large Language Models via CycleQD, "
             "arXiv:2410.14735",
             strategy="cycleqd",
