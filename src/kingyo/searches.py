@@ -191,8 +191,8 @@ def _grid(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -
         one = replace(wanted, methods=(name,), values=values)
         main = _part(config, folder, models, one, is_part=True)
         most = main.method.max_sources
-        is_told = len(methods) == 1 and config.merge.genome is None  # then too many sources are an error
-        if main.axes and (is_told or most is None or most >= len(models.sources)):
+        is_only = len(methods) == 1 and config.merge.genome is None  # then too many sources are an error
+        if main.axes and (is_only or most is None or most >= len(models.sources)):
             return _grid_of(config, folder, models, main, one)
     return None
 

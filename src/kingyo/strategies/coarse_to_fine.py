@@ -6,7 +6,7 @@
 
 What all earlier stages measured is what the next one knows at its beginning: a coarse point is a fine one
 whose genes are equal. A search with few trials so never leaves a small space, one with many ends in the large
-one. (Multiresolution search; for merges: Akiba et al. 2024 found one weight per source hard to beat.)
+one. (Multiresolution search.)
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class CoarseToFine:
         self._inner.restore(inner, list(self._asked.values()), self._mine(outcomes))
 
     def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
-        """What the strategy of the stage expects of genomes; those of a finer stage by their mean genes."""
+        """What the strategy of the stage expects of genomes, by the mean of genes that it ties."""
         if not isinstance(self._inner, AppraisingStrategy):
             return None
         return self._inner.appraise([self._stage.coarse(genome) for genome in genomes])

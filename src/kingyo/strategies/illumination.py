@@ -105,7 +105,7 @@ class Illumination(ABC):
         self._begin(objectives)
 
     def learn(self, known: Sequence[Outcome]) -> None:
-        """Fill the archives with known points before the first ask; they may be mixed, and are no parents.
+        """Fill the archives with known points before the first ask: they have children, who do not name them.
 
         Raises:
             KingyoError: fewer objectives than the settings can work with.
@@ -173,7 +173,7 @@ class Illumination(ABC):
         return (Side(low=self._grid.low, high=self._grid.high, cells=self._grid.cells),) * count
 
     def _begin(self, objectives: int) -> None:
-        """Start with empty archives but for what is known, unless they are for so many objectives already."""
+        """Start anew with archives for so many objectives, which hold what is known."""
         self._archives = self._make_archives(objectives)
         for elite in self._known:
             if len(elite.objectives) == objectives:

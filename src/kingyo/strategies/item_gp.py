@@ -59,7 +59,10 @@ class ItemGp:
 
         batch: int = field(
             default=6,
-            metadata={"doc": "trials per generation; from 50 times as many on, a fiftieth of all so far"},
+            metadata={
+                "doc": "trials per generation; from 50 times as many on, a fiftieth of all so far, up to a "
+                "quarter of the memory"
+            },
         )
         initial: int = field(
             default=8, metadata={"doc": "trials spread over the space before the process is asked"}
@@ -212,7 +215,7 @@ class ItemGp:
         return np.concatenate([best[None, :], *parts])
 
     def _forget(self) -> None:
-        """Keep the most able half of the points that were known at the last fit, and the latest."""
+        """Keep as many points as there is room for: half the most able by the last fit, half the latest."""
         memory, before = self._settings.memory, self._belief
         if len(self._known) <= memory or before is None:
             return

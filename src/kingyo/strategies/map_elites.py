@@ -27,7 +27,8 @@ class MapElites(Illumination):
     and the axes are the others. With one objective they are genes (see the setting ``behaviour``).
 
     A trial has two parents, or one when both picks fell on the same member or the other is a known point;
-    none when it was drawn at random.
+    none when it was drawn at random, or of known points alone. The two steps are kingyo's
+    own choice (Vassiliades and Mouret: 0.2 along the line, 0.01 beside it).
 
     Args:
         axes: the space.

@@ -44,7 +44,8 @@ class Niches:
 
     Args:
         population: how many members there is room for.
-        alpha: how strongly they compete, 0 for not at all: then the fitness is the plain sum of scores.
+        alpha: how strongly they compete, 0 for not at all: then the fitness is the sum of scores, each times
+            the best score on its item (1 where anybody is right).
     """
 
     def __init__(self, population: int, alpha: float) -> None:

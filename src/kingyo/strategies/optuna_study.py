@@ -58,7 +58,7 @@ class Memory:
         require("memory", self.size, least, holds=enough)
 
     def keep(self, told: Sequence[Told]) -> list[Told]:
-        """The best and the most recent of these, by number. Failures rank last, then the newer of equals."""
+        """The best and the most recent of these, by number. Failures rank last, of equals the newer first."""
         ranked = sorted(told, key=_rank)
         recent = sorted(ranked[self.best :], key=_number)
         return sorted([*ranked[: self.best], *recent[-(self.size - self.best) :]], key=_number)
