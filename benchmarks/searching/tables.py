@@ -95,7 +95,7 @@ def _lead(pairs: Sequence[float]) -> str:
 
 
 def _at(trace: Sequence[tuple[int, float]], items: int) -> float:
-    """What was the answer's test accuracy when so many items were spent; the first answer before that."""
+    """The test accuracy of the last answer for at most so many items; of the first, if each took more."""
     before = [score for spent, score in trace if spent <= items]
     return before[-1] if before else trace[0][1]
 
