@@ -216,7 +216,7 @@ def _first_sentence(doc: str) -> str:
 
 
 def _shown(value: object) -> str:
-    if value is None or value is dataclasses.MISSING:
+    if value is None or value == () or value is dataclasses.MISSING:
         return "required" if value is dataclasses.MISSING else "none"
     if isinstance(value, bool):
         return str(value).lower()

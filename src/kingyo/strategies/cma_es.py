@@ -21,7 +21,9 @@ from kingyo.types import Axis
 
 
 class CmaEs(CloudSearch):
-    """CMA-ES in the unit box, for float axes. See ``CloudSearch`` for generations, failures and restarts.
+    """CMA-ES, for float axes: a Gaussian cloud that moves, turns and stretches towards better scores.
+
+    It works in the unit box. See ``CloudSearch`` for generations, failures and restarts.
 
     Args:
         axes: the space, float axes only.

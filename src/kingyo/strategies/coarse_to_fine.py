@@ -36,7 +36,7 @@ MOST_KNOWN = 200  # outcomes that a stage begins with: the best half and the lat
 
 
 class CoarseToFine:
-    """A combinator: several searches of another strategy, each in a finer space, one after the other.
+    """Several searches of another strategy, each in a finer space, one after the other.
 
     Axes of one family (``Axis.family``) whose bounds are equal are tied together by their place. A stage ends
     when ``per_gene`` trials for each of its genes are asked. Where nothing can be tied, it is the other

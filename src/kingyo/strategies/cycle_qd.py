@@ -33,11 +33,12 @@ class _Pool:
 
 
 class CycleQd(Illumination):
-    """CycleQD, for axes of every kind; crossover and singular steps are for float axes.
+    """CycleQD, for several objectives: each in turn is the quality, the others are what niches differ in.
 
-    A generation is ``population`` asks. In the paper the archives begin with the experts, one per task; here
-    with the known points, if the search is given any, else with random trials. With one objective there is
-    one archive, over genes (see the setting ``behaviour``).
+    For axes of every kind; crossover and singular steps are for float axes. A generation is ``population``
+    asks. In the paper the archives begin with the experts, one per task; here with the known points, if the
+    search is given any, else with random trials. With one objective there is one archive, over genes (see the
+    setting ``behaviour``).
 
     The mutation is the paper's in genome space only. There, task vectors are decomposed, weight matrix by
     weight matrix, and their singular components are added to the child, each times a random number from 0

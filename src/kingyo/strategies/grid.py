@@ -15,7 +15,7 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 
 
 class GridSearch:
-    """Full factorial search, for axes of every kind, in an order shuffled by the seed.
+    """Every combination of evenly spaced values, for axes of every kind, in an order shuffled by the seed.
 
     The shuffle spreads the points, so that a budget which ends early has still looked everywhere.
     Float axes take ``points`` values from low to high, or every ``step``; int axes the same, rounded; binary

@@ -41,8 +41,8 @@ class IlluminationSettings:
         },
     )
     cells: int = field(default=10, metadata={"doc": "cells of the grid per axis"})
-    low: float = field(default=0.0, metadata={"doc": "objectives up to here share the lowest cell"})
-    high: float = field(default=1.0, metadata={"doc": "objectives from here on share the highest cell"})
+    low: float = field(default=0.0, metadata={"doc": "objectives below this count as this"})
+    high: float = field(default=1.0, metadata={"doc": "objectives above this count as this"})
     behaviour: Literal["auto", "objectives", "genes"] = field(
         default="auto",
         metadata={

@@ -69,7 +69,7 @@ class Islands:
         migrants: int = field(
             default=1,
             metadata={
-                "doc": "how many go at once; 0, or a strategy that welcomes nobody: islands never meet"
+                "doc": "how many go at once; with 0, or a strategy without `welcome`, islands never meet"
             },
         )
 

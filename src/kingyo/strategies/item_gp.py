@@ -38,7 +38,7 @@ CHANGED = 4.0  # genes that such a step changes, on average
 
 
 class ItemGp:
-    """Thompson sampling on an item-response Gaussian process, for axes of every kind.
+    """A Gaussian process that learns from single items, by Thompson sampling; for axes of every kind.
 
     It learns from item scores, so it gains most where candidates are scored on some of the items
     (``screen: {items: 16}``). Scores beyond 0 to 1 are scaled into it. At most ``memory`` points are kept:

@@ -35,12 +35,13 @@ NOVELTY_ATTEMPTS = 20
 
 
 class M2N2:
-    """M2N2 in steady state: each outcome that is told enters the archive, or is the one that leaves it.
+    """M2N2: an archive of specialists that compete for items; pairs that complete each other have children.
 
-    Outcomes enter in the order of their numbers, at the next ask, so it runs as well with many evaluators as
-    with one. Failures never enter. Where no member can add anything to parent 1, the second is picked like
-    the first; one member alone has mutants. A child that is a member's twin, as happens without float axes,
-    is mutated on, one gene at a time (20 attempts).
+    In steady state: each outcome that is told enters the archive, or is the one that leaves it. Outcomes
+    enter in the order of their numbers, at the next ask, so it runs as well with many evaluators as with one.
+    Failures never enter. Where no member can add anything to parent 1, the second is picked like the first;
+    one member alone has mutants. A child that is a member's twin, as happens without float axes, is mutated
+    on, one gene at a time (20 attempts). Of several tasks each item counts alike, whatever the weights.
 
     A split point lies in 0..1 along the model: axes with a ``place`` left of it take ratio w, the others
     1 − w. An axis that decides about all of the model has its index among the axes for its place.

@@ -21,7 +21,7 @@ from kingyo.types import Axis, Genome
 
 
 class MapElites(Illumination):
-    """MAP-Elites, for axes of every kind.
+    """MAP-Elites, for axes of every kind: the best of every niche is kept, and all of them have children.
 
     The quality is the score, and the axes of the grid are the objectives; or the quality is one objective,
     and the axes are the others. With one objective they are genes (see the setting ``behaviour``).

@@ -26,7 +26,9 @@ PATIENCE = 10  # trials per possible single change of a settled cloud without fl
 
 
 class MixedCmaEs(CloudSearch):
-    """CMA-ES for axes of every kind. See ``CloudSearch`` for generations, failures and restarts.
+    """CMA-ES for axes of every kind: one cloud for numbers, switches and choices together.
+
+    See ``CloudSearch`` for generations, failures and restarts.
 
     A binary axis is a category of two: its probability is then what is learned, without a detour through a
     Gaussian cut in two. Categories begin equally likely: ``x0``, starts and what is known move floats and

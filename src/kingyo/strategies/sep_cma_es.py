@@ -21,10 +21,10 @@ from kingyo.types import Axis
 
 
 class SepCmaEs(CloudSearch):
-    """Separable CMA-ES in the unit box, for float axes: better than CMA-ES on tens of axes and more.
+    """Separable CMA-ES, for float axes: better than CMA-ES on tens of axes and more.
 
-    It cannot learn that two axes belong together. On one axis it is CMA-ES: there is nothing to separate.
-    See ``CloudSearch`` for generations, failures and restarts.
+    It works in the unit box, and cannot learn that two axes belong together. On one axis it is CMA-ES: there
+    is nothing to separate. See ``CloudSearch`` for generations, failures and restarts.
 
     Args:
         axes: the space, float axes only.
