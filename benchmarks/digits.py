@@ -4,14 +4,15 @@ The first experiment of Abrantes, Lange, Tang 2025 (arXiv:2508.16204), which use
 first 80 % of the images (1437) are what the search sees, the last 360 (other writers) are the test. A genome
 is all 19,210 weights of a network 64-256-10. An evaluation is one pass over the images of the search.
 
-All three begin with N(0, 0.01²) and mutate by 0.01. The answer of a search is the best on its own images that
-it ever saw, the first of equals; tests are read at the points of the curve and decide nothing.
+All begin with N(0, 0.01²), and those that mutate do so by 0.01. The answer of a search is the best on its own
+images that it ever saw, the first of equals; tests are read at the points of the curve and decide nothing.
 
     m2n2        kingyo's Breeder (the strategy without trials: History would keep 600 KB for each of them)
     cma-es      pycma as the paper uses it, see ``cma_es`` for what of it has no time to act
     sep-cma     the separable CMA-ES of ``cmaes``, which the paper does not have: it learns 19,210 step sizes
     map-elites  the paper's: a grid of 10 × 10 by accuracy on even and on odd digits, parents in proportion to
                 quality, M2N2's crossover and mutation
+    ga          M2N2 without competition for images
 
 It needs `pip install '.[bench,report]'` in a clone.
 """

@@ -27,7 +27,7 @@ class Aims:
     """What a run maximises.
 
     Attributes:
-        tasks: weight of each task, by what its items call it: those of a single task call it nothing.
+        tasks: weight of each task, by its name in ``Item.task``, which is empty where there is only one.
         names: of the objectives, in their order: tasks, or keys of ``measures``. Empty where the only one is
             the weighted mean of the tasks.
         measures: objectives that are a function of the recipe.

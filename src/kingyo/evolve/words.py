@@ -45,8 +45,8 @@ class Search:
     Attributes:
         name: unique within the run.
         space, strategy, limits: what is searched, how, and how much it may cost.
-        like: a search that this one must not cost more than, as many item evaluations on fit; then ``limits``
-            does not count.
+        like: a search than which this one may take no more candidates and no more item evaluations on fit;
+            then ``limits`` does not count.
         screen: which items candidates are scored on.
         seed: for the order of the items.
         aims: what is maximised: the tasks with their weights, and the objectives.
