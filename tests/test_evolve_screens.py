@@ -336,14 +336,18 @@ def small_ones_err(recipe: Recipe, item: str) -> float:
         pytest.param(small_ones_err, lambda recipe: size(recipe) > 2.0, id="of those that solve all"),
     ],
 )
-@pytest.mark.parametrize("rule", ["none", "some"])
+@pytest.mark.parametrize(("rule", "finalists"), [("none", 1), ("none", 8), ("some", 8)])
 def test_of_what_fit_cannot_tell_apart_the_smallest_change_wins(
-    tmp_path: Path, solves: Callable[[Recipe, str], float], simplest: Callable[[Recipe], bool], rule: str
+    tmp_path: Path,
+    solves: Callable[[Recipe, str], float],
+    simplest: Callable[[Recipe], bool],
+    rule: str,
+    finalists: int,
 ) -> None:
     with begun(tmp_path / "run") as store:
         made = journey(store, Model(solves=solves), build("random", AXES, 3, {}), rule)
         searches = [replace(search, simplicity=lambda recipe: -size(recipe)) for search in made.searches]
-        replace(made, searches=searches, finalists=1).run()
+        replace(made, searches=searches, finalists=finalists).run()
         winner = store.winner(MAIN)
         recipes = [Recipe.from_dict(json.loads(trial.recipe)) for trial in store.trials(MAIN)]
     assert winner is not None

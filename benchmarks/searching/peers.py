@@ -44,8 +44,11 @@ def mergekit_evolve(problem: Problem, budget: int) -> Iterator[Answer]:
     best = Best(problem)
     while not search.stop():
         points = search.ask()
-        search.tell(points, [-best.try_out(tuple(abs(float(gene)) for gene in point)) for point in points])
-        yield best.answer()
+        costs: list[float] = []
+        for point in points:
+            costs.append(-best.try_out(tuple(abs(float(gene)) for gene in point)))
+            yield best.answer()
+        search.tell(points, costs)
 
 
 def pycma(problem: Problem, budget: int) -> Iterator[Answer]:
@@ -59,8 +62,11 @@ def pycma(problem: Problem, budget: int) -> Iterator[Answer]:
     best = Best(problem)
     while problem.spent < budget and not search.stop():
         points = search.ask()
-        search.tell(points, [-best.try_out(tuple(float(gene) for gene in point)) for point in points])
-        yield best.answer()
+        costs: list[float] = []
+        for point in points:
+            costs.append(-best.try_out(tuple(float(gene) for gene in point)))
+            yield best.answer()
+        search.tell(points, costs)
 
 
 def pymoo_ga(problem: Problem, budget: int) -> Iterator[Answer]:
@@ -81,12 +87,14 @@ def pymoo_ga(problem: Problem, budget: int) -> Iterator[Answer]:
     while problem.spent < budget:
         generation = search.ask()
         assert generation is not None, "it has no end of its own"
-        costs = [-best.try_out(tuple(float(gene) for gene in point)) for point in generation.get("X")]
+        costs: list[float] = []
+        for point in generation.get("X"):
+            costs.append(-best.try_out(tuple(float(gene) for gene in point)))
+            yield best.answer()
         generation.set("F", np.array(costs)[:, None])
         for each in generation:
             each.evaluated.add("F")
         search.tell(infills=generation)
-        yield best.answer()
 
 
 def tpe(problem: Problem, budget: int) -> Iterator[Answer]:

@@ -74,6 +74,8 @@ def _equal(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]
     runs = _runs(results, setting)
     ours = runs.get("fast", {})
     for name, by_seed in runs.items():
+        if name == MERGEKIT:  # its budget is its own
+            continue
         items = max((trace[-1][0] for trace in ours.values()), default=0)
         ends = {seed: _at(trace, items) for seed, trace in by_seed.items()}
         pairs = [_at(ours[seed], items) - ends[seed] for seed in sorted(set(ours) & set(ends))]

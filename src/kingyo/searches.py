@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.config import Budget, Choose, GenomeConfig, RunConfig
 from kingyo.evolve import MAIN, Limits, Search, Space
@@ -106,7 +108,9 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     aims, simplicity = aims_of(config, folder), simplicity_of(config, folder, wanted)
     found = [replace(main, known=known)]
     if config.controls.random:
-        strategy = build("random", space.axes, config.seed, {})
+        # With the seed of the main search, it would draw the same points as many a first population.
+        seed = config.seed if is_exact else int(np.random.SeedSequence([config.seed, 1]).generate_state(1)[0])
+        strategy = build("random", space.axes, seed, {})
         found.append(_search("random", space, strategy, config, wanted))
     grid = _grid(config, folder, models, wanted) if config.controls.grid else None
     every = [*found, *([grid] if grid is not None else [])]

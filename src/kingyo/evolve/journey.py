@@ -143,11 +143,11 @@ class Journey:
         if chosen is not None:
             return chosen
         finalists = self._finalists(run)
-        judged = self._part(measurer, search.name, "validation", [trial for trial, _ in finalists])
+        judged = self._part(measurer, search.name, "validation", finalists)
         judge = Judge(search.aims, self.store.items()["validation"])
         fine = [
-            (judge.measured(evaluation), fit, trial)
-            for evaluation, (trial, fit) in zip(judged, finalists, strict=True)
+            (judge.measured(evaluation), trial)
+            for evaluation, trial in zip(judged, finalists, strict=True)
             if evaluation.failure is None
         ]
         if not fine and search.name != MAIN:
@@ -163,7 +163,7 @@ class Journey:
         self.store.set_winner(search.name, winner.id)
         return winner
 
-    def _finalists(self, run: SearchRun) -> list[tuple[StoredTrial, float]]:
+    def _finalists(self, run: SearchRun) -> list[StoredTrial]:
         ranked = run.ranked()
         if not ranked and run.search.name == MAIN:
             raise KingyoError(
@@ -174,15 +174,15 @@ class Journey:
             )
         if run.search.aims.names:
             front = read_front(self.store, run.search.name).spread(self.finalists)
-            return [(point.trial, point.value) for point in front]
-        return ranked[: self.finalists]
+            return [point.trial for point in front]
+        return [trial for trial, _ in ranked[: self.finalists]]
 
 
-def _best(aims: Aims, validated: Sequence[tuple[Means, float, StoredTrial]]) -> StoredTrial:
-    """Of trials with their means on validation and their value on fit."""
+def _best(aims: Aims, validated: Sequence[tuple[Means, StoredTrial]]) -> StoredTrial:
+    """Of finalists with their means on validation, in the order of their ranks: the first of equals."""
     if aims.names:
-        return validated[knee([aims.objectives(means, trial) for means, _, trial in validated])][2]
-    return max(validated, key=lambda each: (aims.value(each[0]), each[1], -each[2].id))[2]
+        return validated[knee([aims.objectives(means, trial) for means, trial in validated])][1]
+    return max(validated, key=lambda each: aims.value(each[0]))[1]
 
 
 def _failures(store: RunStore, search: str) -> str:
