@@ -25,7 +25,7 @@ from kingyo.space.measures import (
     has_closeness,
     require_closeness,
 )
-from kingyo.strategies.presets import preset
+from kingyo.strategies.presets import Preset, preset
 from kingyo.strict import parse_settings
 
 
@@ -49,6 +49,7 @@ def search_plan(config: RunConfig) -> SearchPlan:
         given = ", ".join(config.merge.methods) or None
         _require_its_own("merge.method", given, merge and merge.method, chosen.name)
         _require_its_own("search.strategy", config.search.strategy, chosen.strategy, chosen.name)
+        _require_objectives(config, chosen)
     methods = config.merge.methods or (merge.method if merge else "task_arithmetic",)
     values: dict[str, float | bool | Bounds] = {}
     if merge is not None and methods == (merge.method,):
@@ -94,6 +95,17 @@ def _require_its_own(key: str, given: str | None, own: str | None, preset_name: 
             expected=f"'{own}', which belongs to the preset {preset_name}",
             received=f"'{given}'",
             remedy=f"Delete {key} (and its parameters or settings), or delete search.preset.",
+        )
+
+
+def _require_objectives(config: RunConfig, chosen: Preset) -> None:
+    """Without objectives such a search would run as something that is not meant by its name."""
+    if chosen.needs_objectives and not config.objectives:
+        raise KingyoError(
+            "objectives",
+            expected=f"two or more beside the preset {chosen.name}: names of tasks, closeness, few_sources",
+            received="none",
+            remedy="Name the objectives, or choose another preset.",
         )
 
 

@@ -107,6 +107,7 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"device": "gpu7"}, "device"),
         ({"budget": {"item_evaluations": 1}}, "budget.item_evaluations: expected at least 16"),
         ({"workers": 2}, "received the keys name"),
+        ({"search": {"preset": "pareto"}}, "objectives: expected two or more beside the preset pareto"),
         ({"objectives": ["a", "b"]}, "received the keys name"),
         (
             {"search": {"strategy": "islands", "settings": {"strategy": "cmaes"}}},

@@ -153,3 +153,10 @@ def test_better_means_better_on_more_items() -> None:
         lambda trial, item: float(scores[trial][item]), 2, 60, settings, np.random.default_rng(10)
     )
     assert stayed == {1}
+
+
+def test_some_are_left_of_those_who_beat_one_another_in_a_circle() -> None:
+    third = 40
+    rounds = [[0.9] * third + [0.5] * third + [0.1] * third]
+    rounds += [rounds[0][third:] + rounds[0][:third], rounds[0][2 * third :] + rounds[0][: 2 * third]]
+    assert len(survivors(np.array(rounds), [0, 1, 2], 1, 0.05)) == 1

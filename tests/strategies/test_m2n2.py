@@ -350,3 +350,15 @@ def test_learning_after_the_first_ask_is_refused() -> None:
     strategy.ask(1)
     with pytest.raises(KingyoError, match="learn"):
         strategy.learn([known(-1, (0.0, 0.0), a=1)])
+
+
+def test_tasks_feed_by_their_weight_and_not_by_their_items() -> None:
+    strategy = M2N2((Axis(name="x", low=0, high=1),), 0, M2N2.Settings(alpha=0.0))
+    task_of = {**{f"a{n}": "a" for n in range(8)}, "b0": "b", "b1": "b"}
+    strategy.learn_tasks(task_of, {"a": 1.0, "b": 3.0})
+    for number, good in enumerate("ab"):
+        items = tuple(ItemScore(item=i, score=float(t == good), answer="") for i, t in task_of.items())
+        strategy.learn([Outcome(trial=Trial(number=-1 - number, genome=(0.5 * number,)), scores=items)])
+    of_a, of_b = strategy.breeder.niches.fitness()
+    assert of_a + of_b == pytest.approx(len(task_of))
+    assert of_b == pytest.approx(3 * of_a)

@@ -24,7 +24,7 @@ class Responses:
         self._columns = {item: column for column, item in enumerate(items)}
         self._rows: dict[int, int] = {}
         self._scores: Matrix = np.full((64, len(items)), np.nan)
-        self._fitted: tuple[tuple[tuple[int, ...], tuple[int, ...]], Abilities, Matrix] | None = None
+        self._fitted: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Abilities, Matrix]] = {}
 
     @property
     def n_items(self) -> int:
@@ -42,14 +42,14 @@ class Responses:
         judged by the scores that choose the items of the next one.
         """
         asked = (tuple(keys), tuple(columns))
-        if self._fitted is None or self._fitted[0] != asked:
+        if asked not in self._fitted:
             matrix = self.matrix(keys)[:, list(columns)]
-            self._fitted = asked, fit(matrix), matrix
-        return self._fitted[1:]
+            self._fitted[asked] = fit(matrix), matrix
+        return self._fitted[asked]
 
     def add(self, key: int, scores: Mapping[str, float]) -> None:
         """Take in scores of a trial; more of it may follow."""
-        self._fitted = None
+        self._fitted.clear()
         row = self._rows.setdefault(key, len(self._rows))
         if row == len(self._scores):
             self._scores = np.concatenate([self._scores, np.full_like(self._scores, np.nan)])

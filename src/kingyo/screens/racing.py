@@ -13,8 +13,8 @@ at most K α). (Racing: Maron & Moore 1994; irace: López-Ibáñez et al. 2016.)
 
 "Better" is meant as the sign test sees it: right on more of the items where the two differ. Of scores that
 are right or wrong that is the higher mean. Of scores in between it is not always: whoever loses narrowly on
-most items and wins clearly on the others may be dropped, in spite of the higher mean; and where candidates
-beat one another in a circle, fewer than K may be left.
+most items and wins clearly on the others may be dropped, in spite of the higher mean; and candidates may beat
+one another in a circle. Where fewer than K would be left, those go on that are beaten by the fewest.
 """
 
 from __future__ import annotations
@@ -38,12 +38,9 @@ def survivors(responses: Matrix, alive: Sequence[int], keep: int, level: float) 
         keep: K, how many are wanted; as many are alive at least.
         level: of one sign test.
     """
-    stay: list[int] = []
-    for i in alive:
-        beaten = sum(_is_beaten(responses[i], responses[k], level) for k in alive if k != i)
-        if beaten < keep:
-            stay.append(i)
-    return stay
+    beaten = {i: sum(_is_beaten(responses[i], responses[k], level) for k in alive if k != i) for i in alive}
+    fewest = sorted(alive, key=lambda i: (beaten[i], i))[:keep]
+    return [i for i in alive if beaten[i] < keep or i in fewest]
 
 
 def _is_beaten(one: NDArray[np.float64], other: NDArray[np.float64], level: float) -> bool:

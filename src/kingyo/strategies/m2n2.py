@@ -11,7 +11,9 @@ and ask and tell. It sees genomes and item scores, never weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -41,7 +43,7 @@ class M2N2:
     enter in the order of their numbers, at the next ask, so it runs as well with many evaluators as with one.
     Failures never enter. Where no member can add anything to parent 1, the second is picked like the first;
     one member alone has mutants. A child that is a member's twin, as happens without float axes, is mutated
-    on, one gene at a time (20 attempts). Of several tasks each item counts alike, whatever the weights.
+    on, one gene at a time (20 attempts). Of several tasks each feeds by its weight, its items alike.
 
     A split point lies in 0..1 along the model: axes with a ``place`` left of it take ratio w, the others
     1 − w. An axis that decides about all of the model has its index among the axes for its place.
@@ -112,6 +114,12 @@ class M2N2:
     def batch(self) -> int:
         """How many trials to ask for at once."""
         return self._settings.batch
+
+    def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
+        """Let each task feed by its weight, however many items it has; an item feeds 1 on average."""
+        sizes, total = Counter(task_of.values()), math.fsum(weights.values())
+        each = {task: len(task_of) * weights[task] / (total * size) for task, size in sizes.items()}
+        self.breeder.niches.weigh({item: each[task] for item, task in task_of.items()})
 
     def learn(self, known: Sequence[Outcome]) -> None:
         """Begin with known points in the archive, as the paper does with its source models."""

@@ -52,7 +52,12 @@ class Niches:
         self._population = population
         self._alpha = alpha
         self._columns: dict[str, int] = {}
+        self._weights: Mapping[str, float] = {}
         self.members: list[Member] = []
+
+    def weigh(self, weights: Mapping[str, float]) -> None:
+        """Let items feed more or less than 1, by their names."""
+        self._weights = weights
 
     def row(self, items: Mapping[str, float]) -> Array:
         """Scores by column; items that are seen for the first time become new columns."""
@@ -74,8 +79,11 @@ class Niches:
         return np.round(fitness, DECIMALS)
 
     def shares(self) -> Array:
-        """f_kj, members × items."""
-        return shared(self._scores(), self._alpha)
+        """f_kj, members × items, each item times its weight."""
+        f = shared(self._scores(), self._alpha)
+        if self._weights:
+            f = f * np.array([self._weights.get(item, 1.0) for item in self._columns])[: f.shape[1]]
+        return f
 
     def _scores(self) -> Array:
         n_items = max((member.scores.size for member in self.members), default=0)

@@ -38,6 +38,7 @@ class Preset:
         settings: options of that strategy.
         screen: how candidates are scored; empty: on all items of fit.
         merge: the merge that belongs to it, or None when any will do.
+        needs_objectives: whether it makes no sense without several objectives.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Preset:
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     screen: Mapping[str, object] = field(default_factory=dict[str, object])
     merge: MergeSuggestion | None = None
+    needs_objectives: bool = False
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -113,6 +115,7 @@ PRESETS: Mapping[str, Preset] = {
             strategy="nsga2",
             settings={"population": 20},
             merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+            needs_objectives=True,
         ),
         Preset(
             name="cycleqd",
@@ -123,6 +126,7 @@ PRESETS: Mapping[str, Preset] = {
             strategy="cycleqd",
             settings={"population": 20},
             merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+            needs_objectives=True,
         ),
     )
 }
