@@ -19,7 +19,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from kingyo.runners import ProcessRunner
-from tests.runners.fakes import Fake, job
+from tests.runners.fakes import Fake, job, until
 
 if __name__ == "__main__":
     runner = ProcessRunner(Fake(folder=Path(sys.argv[1])), n_workers=2)
@@ -27,6 +27,7 @@ if __name__ == "__main__":
     runner.submit(job(1, "fine"))
     runner.next()
     if "leaves" in sys.argv:
+        until((Path(sys.argv[1]) / "hangs").exists)  # the other worker may be slower to begin
         sys.exit()
     try:
         runner.next()

@@ -171,7 +171,7 @@ def test_the_best_and_the_most_recent_are_remembered() -> None:
     assert memory.keep(log[:3]) == log[:3]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
 def test_an_ask_after_many_trials_sees_no_more_than_the_memory(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
