@@ -16,7 +16,7 @@ Text = Annotated[str, Field(min_length=1)]
 LONGEST = 86_400
 """Seconds that a grader may be given at most: a day."""
 MOST_TOKENS = 1_000_000
-NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
+TASK_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
 """Of a task: files may be called by it."""
 GraderSpec = str | dict[str, object]
 """A grader's name, or a mapping of names to options: all of them, or the first one's value alone."""
@@ -89,7 +89,7 @@ class TaskSpec(_Strict):
         weight: how much its mean score counts beside those of a run's other tasks.
     """
 
-    name: Annotated[str, Field(pattern=NAME)] = "task"
+    name: Annotated[str, Field(pattern=TASK_NAME)] = "task"
     kind: Text | None = None
     data: Data
     prompt: Text = "{prompt}"
