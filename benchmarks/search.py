@@ -71,6 +71,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["four", "five"])
     parser.add_argument(
         "--searches", nargs="+", choices=[*OURS, *ABLATIONS, *PEERS], default=["fast", *PEERS]
@@ -86,7 +87,7 @@ def main() -> None:
     if not arguments.markdown:
         wanted = [
             (setting, name, seed, budget_of(name, arguments.budget, setting))
-            for seed in range(arguments.seeds)
+            for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
             for setting in arguments.settings
             for name in arguments.searches
         ]

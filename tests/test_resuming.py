@@ -27,7 +27,7 @@ MADE: dict[str, dict[str, object]] = {
     "item-gp": SMALL_GP,
     "tpe": {"batch": 5, "startup": 5, "memory": 30},
     "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 4.0},
-    "islands": {"strategy": "item-gp", "settings": {**SMALL_GP, "batch": 3}, "islands": 2},
+    "islands": {"strategy": "item-gp", "settings": {**SMALL_GP, "batch": 3}, "islands": 2, "migrants": 0},
 }
 BUDGET = Limits(candidates=40)
 

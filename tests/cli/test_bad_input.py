@@ -113,6 +113,10 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
             {"search": {"strategy": "islands", "settings": {"strategy": "cmaes"}}},
             "search.settings.strategy: expected",
         ),
+        (
+            {"search": {"strategy": "islands", "settings": {"strategy": "cma-es"}}},
+            "Set search.settings.migrants to 0 for islands that never meet",
+        ),
     ],
     ids=str,
 )

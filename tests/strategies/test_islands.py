@@ -32,7 +32,7 @@ class TestIslandsOfCmaEs(StrategyContract):
     axes = FLOAT_AXES
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("islands", axes, seed, {"strategy": "cma-es", "islands": 2})
+        return build("islands", axes, seed, {"strategy": "cma-es", "islands": 2, "migrants": 0})
 
 
 class TestIslandsOfAGrid(StrategyContract):
@@ -41,7 +41,8 @@ class TestIslandsOfAGrid(StrategyContract):
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         settings = {"points": 2, "batch": 3}
-        return build("islands", axes, seed, {"strategy": "grid", "settings": settings, "islands": 2})
+        options = {"strategy": "grid", "settings": settings, "islands": 2, "migrants": 0}
+        return build("islands", axes, seed, options)
 
 
 def islands(options: Mapping[str, object] = SMALL, seed: int = 0) -> Strategy:
@@ -125,6 +126,11 @@ def test_known_points_and_migrants_have_different_numbers() -> None:
 def test_who_welcomes_and_who_does_not() -> None:
     for name, welcomes in {"ga": True, "nsga2": True, "random": False, "cma-es": False}.items():
         assert isinstance(build(name, FLOAT_AXES, 0, {}), Welcoming) == welcomes
+
+
+def test_islands_that_could_never_meet_have_to_be_wanted() -> None:
+    with pytest.raises(KingyoError, match=r"migrants: expected 0, since cma-es can take in nobody"):
+        build("islands", FLOAT_AXES, 0, {"strategy": "cma-es"})
 
 
 def test_islands_of_nsga2_find_a_front() -> None:

@@ -119,7 +119,7 @@ def two_tasks(trial: Trial) -> Outcome:
 def test_tasks_count_by_their_weight_and_not_by_their_items(
     name: str, weight_of_b: float, wanted: float
 ) -> None:
-    settings: dict[str, object] = {"strategy": "item-gp"} if name == "islands" else {}
+    settings: dict[str, object] = {"strategy": "item-gp", "migrants": 0} if name == "islands" else {}
     strategy = build(name, (Axis(name="x", low=-1, high=2),), 0, settings)
     assert isinstance(strategy, TaskAware)
     strategy.learn_tasks(TASK_OF, {"a": 1.0, "b": weight_of_b})

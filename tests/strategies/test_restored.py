@@ -17,7 +17,7 @@ MADE: dict[str, dict[str, object]] = {
     "item-gp": SMALL_GP,
     "tpe": {"batch": 4, "startup": 5, "memory": 26},
     "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 3.0},
-    "islands": {"strategy": "item-gp", "settings": SMALL_GP, "islands": 2},
+    "islands": {"strategy": "item-gp", "settings": SMALL_GP, "islands": 2, "migrants": 0},
 }
 
 
@@ -49,7 +49,7 @@ class TestIslandsOfAProcess(StrategyContract):
     [
         ("coarse-to-fine", {"strategy": "ga"}),
         ("islands", {"strategy": "ga"}),
-        ("islands", {"strategy": "cma-es"}),
+        ("islands", {"strategy": "cma-es", "migrants": 0}),
     ],
 )
 def test_a_wrapper_of_one_without_states_has_none(name: str, settings: dict[str, object]) -> None:

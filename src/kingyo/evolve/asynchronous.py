@@ -86,6 +86,6 @@ class AsynchronousRun(SearchRun):
         before = self._spent.items
         outcomes = self._outcomes([trial], {trial.asked.number: evaluation})
         self._count(*self._store.costs(self.search.name, "fit", trial.batch)[trial.id])
-        self._note_idle(before)
+        self._note_idle(before, 1)
         self._tell_told(outcomes)
         self._strategist.tell(outcomes)

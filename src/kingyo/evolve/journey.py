@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kingyo.abilities import Responses
 from kingyo.errors import KingyoError
 from kingyo.evolve.asynchronous import AsynchronousRun
+from kingyo.evolve.finalists import spread_out
 from kingyo.evolve.front import read_front
 from kingyo.evolve.measure import Measurer, Request
 from kingyo.evolve.objectives import Aims, Judge, Means
@@ -30,7 +31,7 @@ class Journey:
         runner: evaluates recipes on items; it is closed at the end.
         baselines: name -> recipe; scored first, and compared with the winner at the end.
         searches: the main search, then its controls.
-        finalists: how many of a search's best on fit are scored on validation.
+        finalists: how many of a search's best on fit, no two of them neighbours, are scored on validation.
         reuse: whether trials of a recipe that was scored before copy its scores.
         notify: told of every step.
     """
@@ -175,7 +176,9 @@ class Journey:
         if run.search.aims.names:
             front = read_front(self.store, run.search.name).spread(self.finalists)
             return [point.trial for point in front]
-        return [trial for trial, _ in ranked[: self.finalists]]
+        genomes = [trial.asked.genome for trial, _ in ranked]
+        picked = spread_out(genomes, run.search.space.axes, self.finalists)
+        return [ranked[index][0] for index in picked]
 
 
 def _best(aims: Aims, validated: Sequence[tuple[Means, StoredTrial]]) -> StoredTrial:

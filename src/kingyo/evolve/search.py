@@ -75,7 +75,7 @@ class SearchRun:
         while trials := trials or self._ask(batch, limits, most):
             before = self._spent.items
             outcomes = self._measured(trials, batch)
-            self._note_idle(before)
+            self._note_idle(before, len(trials))
             self._strategist.tell(outcomes)
             batch, trials = batch + 1, []
 
@@ -208,7 +208,7 @@ class SearchRun:
             evaluation = Evaluation(scores=scores, failure=stored.failure)
             self._tell_ended(trial, Measured(evaluation=evaluation, replayed=True))
             outcomes.append(self._outcome(trial, scores, stored))
-        self._note_idle(before)
+        self._note_idle(before, len(trials))
         self._tell_told(outcomes)
         return Told(outcomes=outcomes)
 
@@ -277,8 +277,8 @@ class SearchRun:
             is_partial=stored.is_partial,
         )
 
-    def _note_idle(self, before: int) -> None:
-        self._spent.idle = 0 if self._spent.items > before else self._spent.idle + 1
+    def _note_idle(self, before: int, n: int) -> None:
+        self._spent.idle = 0 if self._spent.items > before else self._spent.idle + n
 
     def _count(self, items: int, seconds: float) -> None:
         self._spent.trials += 1

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kingyo.evolve.words import Limits
 
-MOST_IDLE = 20
+MOST_IDLE = 200
+"""Candidates in a row that were copies: then a search is taken to have converged."""
 
 
 @dataclass(kw_only=True)
@@ -14,7 +15,7 @@ class Spent:
     """What a search has spent so far.
 
     A copied score costs nothing, its candidate counts; a failed one counts as if it had been run in full.
-    ``idle`` counts batches in a row that brought copies only: a search that has converged ends.
+    ``idle`` counts the candidates of batches in a row that brought copies only: a search that has converged ends.
     """
 
     trials: int = 0

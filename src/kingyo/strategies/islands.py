@@ -5,7 +5,7 @@
 
 Cohoon et al. 1987 (Punctuated equilibria: a parallel genetic algorithm); Whitley et al. 1999 (The island
 model genetic algorithm). An island is told of its own trials only; migrants come by ``Welcoming.welcome``.
-Islands of a strategy without it never meet: independent searches in turn. It knows no algorithm.
+Islands of a strategy without it, or without migrants, are independent searches in turn. It knows no algorithm.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import cast
 
 import numpy as np
 
+from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, pareto
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count, count_objectives
@@ -69,7 +70,7 @@ class Islands:
         migrants: int = field(
             default=1,
             metadata={
-                "doc": "how many go at once; with 0, or a strategy without `welcome`, islands never meet"
+                "doc": "how many go at once; 0, and islands never meet, where the strategy has no `welcome`"
             },
         )
 
@@ -82,6 +83,7 @@ class Islands:
             _Island(_population(self._axes, _derived(seed, index), settings))
             for index in range(settings.islands)
         ]
+        _check_guests(settings, self._islands[0].strategy)
         self._homes: list[_Island] = []  # where each trial was asked
         self._turn = 0
         self._n_objectives: int | None = None
@@ -298,6 +300,16 @@ def _check_settings(settings: Islands.Settings) -> None:
     require_size("islands", settings.islands, 2, MOST_ISLANDS)
     require("migration_every", settings.migration_every, "1 or more", holds=settings.migration_every >= 1)
     require("migrants", settings.migrants, "0 or more", holds=settings.migrants >= 0)
+
+
+def _check_guests(settings: Islands.Settings, strategy: Strategy) -> None:
+    if settings.migrants and not isinstance(strategy, Welcoming):
+        raise KingyoError(
+            "migrants",
+            expected=f"0, since {settings.strategy} can take in nobody: it has no `welcome`",
+            received=f"{settings.migrants}",
+            remedy="Set search.settings.migrants to 0 for islands that never meet, or take ga or nsga2.",
+        )
 
 
 STRATEGIES.register("islands")(Islands)

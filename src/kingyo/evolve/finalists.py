@@ -1,0 +1,43 @@
+"""Who goes to validation: the best on fit, and no two that say nearly the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kingyo.types import Axis, Genome
+
+APART = 0.1  # of an axis' range: closer on every axis is the same place
+
+
+def spread_out(genomes: Sequence[Genome], axes: Sequence[Axis], n: int) -> list[int]:
+    """Pick the first of each neighbourhood, in order; where there are too few of them, the best of the others.
+
+    A search ends where it believes the best to be, so its best few are neighbours, and validation could
+    only pick one of equals. It is worth its cost where it may contradict fit.
+
+    Args:
+        genomes: the best first.
+        axes: of the space, one for each gene.
+        n: how many are wanted.
+
+    Returns:
+        The positions of at most n genomes, in rising order. Two of them differ by a tenth of the range of
+        some axis, or in a category, unless fewer than n do so.
+    """
+    picked: list[int] = []
+    for index, genome in enumerate(genomes):
+        if len(picked) == n:
+            break
+        if all(_is_apart(genome, genomes[other], axes) for other in picked):
+            picked.append(index)
+    others = [index for index in range(len(genomes)) if index not in set(picked)]
+    return sorted([*picked, *others[: n - len(picked)]])
+
+
+def _is_apart(one: Genome, other: Genome, axes: Sequence[Axis]) -> bool:
+    return any(
+        one[k] != other[k]
+        if axis.kind in ("binary", "categorical")
+        else abs(one[k] - other[k]) >= APART * (axis.high - axis.low) > 0
+        for k, axis in enumerate(axes)
+    )
