@@ -5,13 +5,12 @@ Every number is computed from rows of the store. It prints nothing.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
+from kingyo.evolve.recipes import read_recipe
 from kingyo.stats import Interval, interval, mcnemar, paired_difference, weighted_mean
 from kingyo.stats.prediction import predict_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
@@ -209,7 +208,7 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
     return Entry(
         name=name,
         trial=trial,
-        recipe=cast(Mapping[str, object], json.loads(trial.recipe)),
+        recipe=read_recipe(trial).to_dict(),
         fit=scored("fit"),
         validation=scored("validation"),
         test=scored("test"),

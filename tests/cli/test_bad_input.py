@@ -335,6 +335,10 @@ def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
         ("items SET content = '[]'", "an item is not as it was written"),
         ("searches SET description = '3'", "is another value than was written"),
         ("outcomes SET objectives = '7'", "the objectives of trial"),
+        ("trials SET recipe = 'x'", "received what is no JSON"),
+        ("trials SET recipe = '[]'", "received what is no mapping"),
+        ("trials SET recipe = '{}'", "in run.db: merge_method: nothing"),
+        ("trials SET recipe_hash = 'x'", "received another recipe than that of its scores"),
     ],
 )
 def test_a_database_that_was_edited(finished: World, world: World, change: str, says: str) -> None:

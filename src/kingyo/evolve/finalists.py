@@ -10,7 +10,7 @@ APART = 0.1  # of an axis' range: closer on every axis is the same place
 
 
 def spread_out(genomes: Sequence[Genome], axes: Sequence[Axis], n: int) -> list[int]:
-    """Pick the first of each neighbourhood, in order; where there are too few of them, the best of the others.
+    """Pick the first of each neighbourhood, in order, and the best of the others where these are too few.
 
     A search ends where it believes the best to be, so its best few are neighbours, and validation could
     only pick one of equals. It is worth its cost where it may contradict fit.

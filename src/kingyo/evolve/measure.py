@@ -5,12 +5,11 @@ Whatever is new is committed at once; what is in the store is never run again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.errors import KingyoError
-from kingyo.recipe import Recipe
+from kingyo.evolve.recipes import read_recipe
 from kingyo.runners import Job, Runner
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, ItemScore, Split
@@ -110,7 +109,7 @@ class Measurer:
             missing = self._copy(trial, split, missing)
         if not missing:
             return Measured(evaluation=self._stored(request))
-        recipe = Recipe.from_dict(json.loads(trial.recipe))
+        recipe = read_recipe(trial)
         self._jobs += 1
         self._running[self._jobs] = _Running(request=request, missing=missing)
         self._runner.submit(Job(id=self._jobs, recipe=recipe, split=split, items=tuple(missing)))

@@ -6,13 +6,13 @@ estimated by a Rasch model of its own: an ability at one says little about anoth
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 from kingyo.abilities import Responses
+from kingyo.evolve.recipes import read_recipe
 from kingyo.recipe import Recipe
 from kingyo.screens import appraise
 from kingyo.store import RunStore, StoredTrial
@@ -54,7 +54,7 @@ class Aims:
     def objectives(self, means: Means, trial: StoredTrial) -> tuple[float, ...]:
         """One number per objective; empty where there is only one."""
         return tuple(
-            self.measures[name](_recipe(trial)) if name in self.measures else means[self._place(name)]
+            self.measures[name](read_recipe(trial)) if name in self.measures else means[self._place(name)]
             for name in self.names
         )
 
@@ -128,7 +128,3 @@ def stored_aims(store: RunStore) -> Aims:
     found = cast("Mapping[str, object]", fact)
     tasks = cast("Mapping[str, float]", found["tasks"])
     return Aims(tasks=dict(tasks), names=tuple(cast("Sequence[str]", found["objectives"])))
-
-
-def _recipe(trial: StoredTrial) -> Recipe:
-    return Recipe.from_dict(json.loads(trial.recipe))

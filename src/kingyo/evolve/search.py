@@ -10,6 +10,7 @@ from kingyo.abilities import Responses
 from kingyo.evolve.measure import Measured, Measurer, Request
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.own_code import called
+from kingyo.evolve.recipes import read_recipe
 from kingyo.evolve.spent import Spent, total
 from kingyo.evolve.strategist import Asked, Step, Strategist, Told
 from kingyo.evolve.words import BASELINES, Event, Limits, Search
@@ -148,7 +149,7 @@ class SearchRun:
             return ranked
         least = ranked[0][1] - EQUAL / len(self._items)
         equals = [trial for trial, belief in ranked if belief >= least]
-        recipes = [Recipe.from_dict(json.loads(trial.recipe)) for trial in equals]
+        recipes = [read_recipe(trial) for trial in equals]
         first = max(range(len(equals)), key=lambda index: (simplicity(recipes[index]), -index))
         return [ranked[first], *ranked[:first], *ranked[first + 1 :]]
 
@@ -182,8 +183,8 @@ class SearchRun:
 
     def _as_point(self, baseline: StoredTrial, mine: Trial) -> StoredTrial:
         """A baseline as the point of the space that it is, with the recipe of its genome."""
-        recipe = json.dumps(self.search.space.decode(mine.genome).to_dict(), ensure_ascii=False)
-        return replace(baseline, asked=mine, recipe=recipe)
+        new = new_trial(mine, self.search.space.decode(mine.genome))
+        return replace(baseline, asked=mine, recipe=new.recipe, recipe_hash=new.recipe_hash)
 
     def _known(self, known: Mapping[int, tuple[StoredTrial, Evaluation]]) -> list[Outcome]:
         found = {number: evaluation for number, (_, evaluation) in known.items()}

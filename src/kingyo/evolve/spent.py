@@ -15,7 +15,8 @@ class Spent:
     """What a search has spent so far.
 
     A copied score costs nothing, its candidate counts; a failed one counts as if it had been run in full.
-    ``idle`` counts the candidates of batches in a row that brought copies only: a search that has converged ends.
+    ``idle`` counts the candidates of batches in a row that brought copies only: at some point a search has
+    converged, and ends.
     """
 
     trials: int = 0

@@ -6,17 +6,16 @@ whoever has it can score it again. It appears whole or not at all.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from kingyo.assembly import stored_config, stored_models
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, read_front
+from kingyo.evolve.recipes import read_recipe
 from kingyo.export.card import Card, render_card
 from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_tasks
 from kingyo.merge import Sources, plan, rooted, to_folder
-from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import read_entry, summarize
 
@@ -41,7 +40,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
     chosen = _choose(store, trial)
     config, folder = stored_config(store)
     models = stored_models(store, config, folder)
-    recipe = Recipe.from_dict(json.loads(chosen.recipe), str(store.folder))
+    recipe = read_recipe(chosen)
     planned = plan(recipe, Sources(models.by_reference, folder))
     origins = read_origins(recipe, models, folder)
     card = Card(

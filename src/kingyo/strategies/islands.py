@@ -5,7 +5,8 @@
 
 Cohoon et al. 1987 (Punctuated equilibria: a parallel genetic algorithm); Whitley et al. 1999 (The island
 model genetic algorithm). An island is told of its own trials only; migrants come by ``Welcoming.welcome``.
-Islands of a strategy without it, or without migrants, are independent searches in turn. It knows no algorithm.
+Without migrants, as islands of a strategy without it must be, they are independent searches in turn. It knows
+no algorithm.
 """
 
 from __future__ import annotations

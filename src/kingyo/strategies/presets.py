@@ -68,10 +68,10 @@ PRESETS: Mapping[str, Preset] = {
         Preset(
             name="mergekit-evolve",
             doc="What mergekit-evolve does with a genome file: CMA-ES with the population that pycma takes, "
-            "from the start of every axis (in a run.yaml with search.warm_start: false).",
+            "from the start of every axis.",
             source="mergekit 0.1.5, mergekit-evolve",
             strategy="cma-es",
-            settings={"sigma": 1 / 6, "population": None},
+            settings={"sigma": 1 / 6, "population": None, "warm_start": False},
         ),
         Preset(
             name="textbook-ga",
