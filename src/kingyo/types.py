@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 Split = Literal["fit", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("fit", "validation", "test")
@@ -65,9 +66,11 @@ class Item:
     task: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ItemScore:
-    """The score of one model on one item, in [0, 1], with the text that it answered."""
+class ItemScore(NamedTuple):
+    """The score of one model on one item, in [0, 1], with the text that it answered.
+
+    A named tuple and no dataclass, since a run of ten thousand candidates makes millions of them.
+    """
 
     item: str
     score: float
@@ -110,7 +113,7 @@ class Outcome:
                 f"outcome of trial {self.trial.number}: give item scores or a failure, not both or neither"
             )
 
-    @property
+    @cached_property
     def score(self) -> float | None:
         """What a search for one objective maximises; None for a failure."""
         if self.failure is not None:

@@ -53,8 +53,7 @@ class Responses:
         row = self._rows.setdefault(key, len(self._rows))
         if row == len(self._scores):
             self._scores = np.concatenate([self._scores, np.full_like(self._scores, np.nan)])
-        for item, score in scores.items():
-            self._scores[row, self._columns[item]] = score
+        self._scores[row, [self._columns[item] for item in scores]] = list(scores.values())
 
     def matrix(self, keys: Sequence[int]) -> Matrix:
         """Return the rows of these trials, a copy; a trial without scores is a row of gaps."""

@@ -331,7 +331,7 @@ def new_trial(trial: Trial, recipe: Recipe, name: str | None = None) -> NewTrial
 
 
 def _item_scores(row: Mapping[str, float], items: Sequence[str]) -> tuple[ItemScore, ...]:
-    return tuple(ItemScore(item=item, score=row[item], answer="") for item in items if item in row)
+    return tuple([ItemScore(item, row[item], "") for item in items if item in row])
 
 
 def _by_batch(trials: Sequence[StoredTrial]) -> dict[int, list[StoredTrial]]:

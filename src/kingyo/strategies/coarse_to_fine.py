@@ -265,7 +265,7 @@ def _tied(axes: Sequence[Axis], group: Sequence[int]) -> Axis:
 
 
 def _without_answers(outcome: Outcome) -> Outcome:
-    return replace(outcome, scores=tuple(replace(each, answer="") for each in outcome.scores))
+    return replace(outcome, scores=tuple(each._replace(answer="") for each in outcome.scores))
 
 
 STRATEGIES.register("coarse-to-fine")(CoarseToFine)

@@ -92,4 +92,4 @@ def _in_parts(outcome: Outcome) -> Outcome:
 
 
 def _without_answers(outcome: Outcome) -> Outcome:
-    return replace(outcome, scores=tuple(replace(each, answer="") for each in outcome.scores))
+    return replace(outcome, scores=tuple(each._replace(answer="") for each in outcome.scores))
