@@ -50,7 +50,7 @@ FLOORS: dict[str, float] = {
     "summary": 3.1,
     "merging": 3.1,
     "outlook": 3.15,
-    "spread": 3.2,
+    "spread": 3.15,
     "assembly": 3.2,
     "export": 3.3,
     "report": 3.3,

@@ -33,6 +33,7 @@ from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
 from kingyo.searches import Models, baseline_recipes, open_models, searches
 from kingyo.space import STEPS, probes
+from kingyo.spread import require_alike
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
 from kingyo.types import SPLITS, Task
@@ -78,14 +79,28 @@ def _check_prompts(task: Task, models: Models) -> None:
                 continue
 
 
-def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
+def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = None) -> RunStore:
     """Check a run.yaml, then make the run folder and store all that it is made of.
 
+    Args:
+        config: the run.yaml.
+        folder: where its relative paths start.
+        run: the run folder to make.
+        seeds: the folder of the runs of other seeds, if it is to stand beside them.
+
     Raises:
-        KingyoError: whatever is wrong with models, data or settings; nothing has been written then.
+        KingyoError: whatever is wrong with models, data or settings, or the runs of other seeds differ in
+            more than the seed; nothing has been written then.
     """
     prepared = check_all(config, folder)
     _check_prompts(build_tasks(config.specs, prepared.splits, folder), prepared.models)
+    made_of = {
+        "config": as_fact(config),
+        "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
+        "code": user_code(config, folder),
+    }
+    if seeds is not None:
+        require_alike(seeds, {**made_of, "items": prepared.splits})
     store = RunStore.create(run)
     facts = {
         "name": config.name,
@@ -94,9 +109,7 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
         "status": "running",
         "folder": str(folder.resolve()),
         "folder_from_run": os.path.relpath(folder.resolve(), run.resolve()),
-        "config": config.model_dump(mode="json", by_alias=True, exclude_unset=True),
-        "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
-        "code": user_code(config, folder),
+        **made_of,
         "duplicates_dropped": prepared.duplicates,
         **aims_as_facts(aims_of(config, folder)),
         "threads": config.threads or _threads(prepared.models, config.workers),
@@ -104,6 +117,11 @@ def begin(config: RunConfig, folder: Path, run: Path) -> RunStore:
     }
     store.begin(facts, prepared.splits)
     return store
+
+
+def as_fact(config: RunConfig) -> dict[str, object]:
+    """A run.yaml as a run stores it: what it says, and none of the defaults."""
+    return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 def _threads(models: Models, workers: int) -> int:

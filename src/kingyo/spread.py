@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.stats import Interval, mean_of_runs
@@ -15,6 +16,8 @@ from kingyo.store import DATABASE, RunStore
 from kingyo.summary import RunSummary, summarize
 
 PREFIX = "seed-"
+MAY_DIFFER = ("name", "seed", "runner", "workers")
+"""Keys of a run.yaml that change no score, and the seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,46 @@ def seed_folders(folder: Path) -> dict[int, Path]:
         for seed, path in sorted(found.items())
         if seed.isdecimal() and (path / DATABASE).is_file()
     }
+
+
+def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
+    """Check that a run can stand beside those below a folder: they may differ in their seed alone.
+
+    Args:
+        folder: of several seeds; none need be there yet.
+        facts: of the run, as the store has them: ``config``, and as far as known ``models``, ``code`` and
+            the ``items`` of each split.
+
+    Raises:
+        KingyoError: a run below the folder is of another run.yaml, of other models, items or code.
+    """
+    for path in seed_folders(folder).values():
+        with RunStore.read(path) as store:
+            stored = {key: store.items() if key == "items" else store.fact(key) for key in facts}
+        for key, value in facts.items():
+            is_known = stored[key] is not None  # an older kingyo did not store all of them
+            if is_known and _settings(key, stored[key]) != _settings(key, value):
+                raise KingyoError(
+                    str(path),
+                    expected="a run that differs from the others in its seed alone",
+                    received=f"one with {_OTHER[key]}",
+                    remedy="Choose another folder with --run, or bring back what has changed.",
+                )
+
+
+_OTHER = {
+    "config": "another run.yaml",
+    "models": "other models",
+    "code": "other code of your own",
+    "items": "other items",
+}
+
+
+def _settings(key: str, value: object) -> object:
+    if key != "config" or not isinstance(value, dict):
+        return value
+    keys = cast("dict[str, object]", value)
+    return {name: each for name, each in keys.items() if name not in MAY_DIFFER}
 
 
 def read_spread(folder: Path) -> Spread:

@@ -6,6 +6,8 @@ import json
 import shlex
 import signal
 
+import pytest
+
 from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
 
@@ -42,6 +44,24 @@ def test_interrupted_it_says_how_to_go_on(world: World) -> None:
     done = world.run(*shlex.split(said))
     assert done.returncode == 0, done.stderr
     assert "2 seeds (3, 4)" in done.stdout
+
+
+@pytest.mark.parametrize("file", ["run.yaml", "items.jsonl", "grade.py", "a/config.json"])
+def test_runs_that_differ_in_more_than_the_seed_are_not_put_together(world: World, file: str) -> None:
+    changes = {"budget": {"candidates": 2}, "controls": {"random": False, "grid": False}}
+    config = world.config(**changes)
+    assert world.run("evolve", config, "--run", "many", "--seeds", "1").returncode == 0
+    path = world.folder / file
+    path.write_text(path.read_text().replace("{", "{ ").replace("7.5", "7.25").replace("3 +", "4 +"))
+    if file == "run.yaml":
+        world.config(**changes, finalists=2)
+    done = world.run("evolve", config, "--run", "many", "--seeds", "2")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "many/seed-1: expected a run that differs from the others in its seed alone" in done.stderr
+    assert not (world.folder / "many" / "seed-2").exists()
+    world.config(**changes, workers=1)
+    done = world.run("evolve", config, "--run", "many", "--seeds", "1")
+    assert done.returncode == 0, "seed 1 is of this run.yaml" if file != "run.yaml" else done.stderr
 
 
 def test_one_seed_has_no_interval(world: World) -> None:

@@ -110,9 +110,9 @@ def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, objec
 
     as_json, seeds = bool(given["as_json"]), given["seeds"]
 
-    def begun(one: RunConfig, where: Path) -> RunStore:
+    def begun(one: RunConfig, where: Path, seeds: Path | None = None) -> RunStore:
         with redirect_stdout(sys.stderr):
-            return begin(one, folder, where)
+            return begin(one, folder, where, seeds=seeds)
 
     if isinstance(seeds, int):
         again = same_command("evolve", given)

@@ -23,7 +23,7 @@ def breed_seeds(
     config: RunConfig,
     folder: Path,
     n: int,
-    begin: Callable[[RunConfig, Path], RunStore],
+    begin: Callable[[RunConfig, Path, Path], RunStore],
     go: Callable[[RunStore], None],
 ) -> None:
     """Run every seed that is not finished, from the file's on; runs that were stopped go on.
@@ -32,13 +32,14 @@ def breed_seeds(
         config: the run.yaml; its seed is the first.
         folder: where the runs go, each in a folder of its own.
         n: how many seeds.
-        begin: makes a new run from a config and its folder.
+        begin: makes a new run from a config, its folder and the folder of all.
         go: goes on with a run to its end.
 
     Raises:
-        KingyoError: the folder holds something else.
+        KingyoError: the folder holds something else, or runs that differ in more than the seed.
     """
-    from kingyo.spread import PREFIX
+    from kingyo.assembly import as_fact
+    from kingyo.spread import PREFIX, require_alike
     from kingyo.store import DATABASE, RunStore
 
     if (folder / DATABASE).exists():
@@ -48,6 +49,7 @@ def breed_seeds(
             received="a run",
             remedy="Choose another folder with --run.",
         )
+    require_alike(folder, {"config": as_fact(config)})
     for seed in range(config.seed, config.seed + n):
         run = folder / f"{PREFIX}{seed}"
         if (run / DATABASE).exists():
@@ -58,7 +60,7 @@ def breed_seeds(
             with RunStore.open(run) as store:
                 go(store)
         else:
-            with begin(config.model_copy(update={"seed": seed}), run) as store:
+            with begin(config.model_copy(update={"seed": seed}), run, folder) as store:
                 go(store)
 
 
