@@ -247,22 +247,28 @@ def _digest(path: Path) -> str:
 
 
 def _check_code(store: RunStore, now: Mapping[str, str]) -> None:
-    """Refuse code that changed once there are scores: old and new ones would be mixed.
+    """Refuse code that changed once there are scores; before the first, a change is a repair, and is taken."""
+    require_code(store, now)
+    if store.fact("code") not in (None, now):
+        store.set_fact("code", dict(now))
 
-    Before the first score a change is a repair, and is taken.
+
+def require_code(store: RunStore, now: Mapping[str, str]) -> None:
+    """Check that files of the user's own are those that the run's scores were made with, if there are any.
+
+    Raises:
+        KingyoError: one has changed: what it scores or merges now may be something else.
     """
     before = store.fact("code")
-    if before is None or before == now:
+    if before is None or before == now or not store.item_evaluations():
         return
-    if store.item_evaluations():
-        changed = [file for file, digest in now.items() if digest != cast("dict[str, str]", before).get(file)]
-        raise KingyoError(
-            ", ".join(changed),
-            expected="the code that the run's scores were made with",
-            received="a file that changed or went since",
-            remedy="Bring the old file back, or start a new run.",
-        )
-    store.set_fact("code", dict(now))
+    changed = [file for file, digest in now.items() if digest != cast("dict[str, str]", before).get(file)]
+    raise KingyoError(
+        ", ".join(changed),
+        expected="the code that the run's scores were made with",
+        received="a file that changed or went since",
+        remedy="Bring the old file back, or start a new run.",
+    )
 
 
 def stored_models(store: RunStore, config: RunConfig, folder: Path) -> Models:

@@ -137,6 +137,10 @@ def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
     assert done.returncode == 1
     assert "grade.py: expected the code that the run's scores were made with" in done.stderr
     assert facts(run) == before
+    done = world.run("export", "runs/small", "out", "--trial", "0")
+    assert done.returncode == 1, "its card would tell scores of the one, and hold the other"
+    assert "grade.py: expected the code that the run's scores were made with" in done.stderr
+    assert not (world.folder / "out").exists()
     grader.write_text(text)
     assert world.run("resume", "runs/small").returncode == 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kingyo.assembly import stored_config, stored_models
+from kingyo.assembly import require_code, stored_config, stored_models, user_code
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, read_front
 from kingyo.evolve.recipes import read_recipe
@@ -34,11 +34,19 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
         ``out``.
 
     Raises:
-        KingyoError: no winner yet, no such trial, a model that has moved or changed, or ``out`` is taken or
-            cannot be written. Whatever is raised, ``out`` is as it was.
+        KingyoError: no winner yet, no such trial, a model or a file of the user's own that has moved or
+            changed, or ``out`` is taken or cannot be written. Whatever is raised, ``out`` is as it was.
     """
     chosen = _choose(store, trial)
+    if out.is_dir() and any(out.iterdir()):
+        raise KingyoError(
+            str(out),
+            expected="a new or empty folder",
+            received="one with files",
+            remedy="Choose another folder.",
+        )
     config, folder = stored_config(store)
+    require_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
     recipe = read_recipe(chosen)
     planned = plan(recipe, Sources(models.by_reference, folder))
@@ -57,7 +65,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
     files = {
         **write_tasks(config.specs, folder, store.items()),
         "recipe.yaml": rooted(recipe, folder).to_yaml(),
-        "README.md": render_card(card),
+        "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
     return to_folder(planned, out, files=files)
 
