@@ -14,8 +14,9 @@ from pathlib import Path
 from random import Random
 
 from kingyo.evolve import BASELINES, MAIN
+from kingyo.evolve.search import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
+from kingyo.store import RunStore, StoredOutcome, StoredTrial
 from kingyo.types import Evaluation, Item, ItemScore, Outcome, Split, Trial
 
 SOURCES = ("ja", "math-en", "math-sym", "poems", "weather")
@@ -82,10 +83,7 @@ class Writer:
     def baselines(self) -> None:
         self.store.add_search(BASELINES, {"what": "models to compare with"})
         names = ("base", *SOURCES, "uniform")
-        new = [
-            NewTrial(asked=Trial(number=i, genome=()), recipe=_recipe(name), recipe_hash=name, name=name)
-            for i, name in enumerate(names)
-        ]
+        new = [new_trial(Trial(number=i, genome=()), _recipe(name), name) for i, name in enumerate(names)]
         self.score(self.store.add_trials(BASELINES, 0, new), "fit")
 
     def search(self, name: str, strategy: str, groups: Sequence[str]) -> None:
@@ -104,9 +102,7 @@ class Writer:
         while len(told) < self.shape.trials:
             count = min(20, self.shape.trials - len(told))
             asked = [self.ask(len(told) + i, told, strategy, len(axes)) for i in range(count)]
-            new = [
-                NewTrial(asked=t, recipe=_recipe(*t.genome), recipe_hash=f"{name}-{t.number}") for t in asked
-            ]
+            new = [new_trial(trial, _recipe(*trial.genome)) for trial in asked]
             stored = self.store.add_trials(name, batch, new)
             scored = self.score(stored, "fit")
             told += [_outcome(each, found) for each, found in scored]
@@ -215,10 +211,10 @@ def _facts(shape: Shape) -> dict[str, object]:
     }
 
 
-def _recipe(*genes: float | str) -> str:
-    weights = [float(len(str(gene))) for gene in genes]
+def _recipe(*genes: float | str) -> Recipe:
+    weights = [float(len(gene)) if isinstance(gene, str) else gene for gene in genes]
     sources = tuple(Source(model=f"zoo/{i}", parameters={"weight": w}) for i, w in enumerate(weights))
-    return json.dumps(Recipe(merge_method="linear", sources=sources).to_dict())
+    return Recipe(merge_method="linear", sources=sources)
 
 
 def _outcome(trial: StoredTrial, evaluation: Evaluation) -> Outcome:
