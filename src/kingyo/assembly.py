@@ -247,7 +247,7 @@ def _digest(path: Path) -> str:
 
 
 def _check_code(store: RunStore, now: Mapping[str, str]) -> None:
-    """Refuse code that changed once there are scores; before the first, a change is a repair, and is taken."""
+    """Refuse code that changed once there are scores; before the first a change is a repair, and is taken."""
     require_code(store, now)
     if store.fact("code") not in (None, now):
         store.set_fact("code", dict(now))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,22 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(runs: dict[str, Path]
     (tmp_path / "file").write_text("")
     with RunStore.read(runs["empty"]) as store, pytest.raises(KingyoError, match="can be written"):
         write_report(store, tmp_path / "file" / "report.html")
+
+
+@pytest.mark.parametrize("name", ["run.db", ".", "run.lock"])
+def test_only_a_report_is_written_over(runs: dict[str, Path], tmp_path: Path, name: str) -> None:
+    run = Path(shutil.copytree(runs["empty"], tmp_path / "run"))
+    with RunStore.read(run) as store:
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        with pytest.raises(KingyoError, match="a new file, or an earlier report"):
+            write_report(store, run / name)
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_whose_name_is_no_utf_8(runs: dict[str, Path], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs["empty"], tmp_path / os.fsdecode(b"L\xe4uf")))
+    with RunStore.read(run) as store:
+        assert "L\\udce4uf" in write_report(store).read_text(encoding="utf-8")
 
 
 def test_missing_packages_are_named_with_the_command() -> None:

@@ -17,6 +17,7 @@ from kingyo.store import RunStore
 __all__ = ["require", "write_report"]
 
 NEEDED = ("plotly", "matplotlib")
+BEGINS = b"<!doctype html>"
 
 
 def write_report(store: RunStore, out: Path | None = None) -> Path:
@@ -24,13 +25,14 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
 
     Args:
         store: the run; only read.
-        out: the HTML file; ``report.html`` in the run's folder when None. ``pictures`` lies beside it.
+        out: the HTML file, new or an earlier one; ``report.html`` in the run's folder when None. ``pictures``
+            lies beside it.
 
     Returns:
         The HTML file.
 
     Raises:
-        KingyoError: plotly or matplotlib is missing, or the files cannot be written.
+        KingyoError: plotly or matplotlib is missing, the file is something else, or cannot be written.
     """
     require(NEEDED)
     from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs]
@@ -38,6 +40,7 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
     from kingyo.report.pictures import draw_pictures
 
     target = out or store.folder / "report.html"
+    _require_free(target)
     found = gather(store)
     page = render_page(found, str(get_plotlyjs()))
     pictures = draw_pictures(found)
@@ -46,15 +49,38 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in pictures.items():
             write_bytes(folder / name, content)
-        write_bytes(target, page.encode())
+        write_bytes(target, page.encode(errors="backslashreplace"))  # a path may be no UTF-8
     except OSError as error:
-        raise KingyoError(
-            str(target),
-            expected="a file that can be written",
-            received=error.strerror or str(error),
-            remedy="Name another with --out.",
-        ) from error
+        raise _unwritable(target, error) from error
     return target
+
+
+def _require_free(target: Path) -> None:
+    """A slip of the pen must not cost a run's database, or a run.yaml."""
+    try:
+        if not target.exists():
+            return
+        if target.is_file():
+            with target.open("rb") as stream:
+                if stream.read(len(BEGINS)) == BEGINS:
+                    return
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    raise KingyoError(
+        str(target),
+        expected="a new file, or an earlier report",
+        received="a folder" if target.is_dir() else "a file that is no report",
+        remedy="Name another with --out.",
+    )
+
+
+def _unwritable(target: Path, error: OSError) -> KingyoError:
+    return KingyoError(
+        str(target),
+        expected="a file that can be written",
+        received=error.strerror or str(error),
+        remedy="Name another with --out.",
+    )
 
 
 def require(packages: tuple[str, ...]) -> None:
