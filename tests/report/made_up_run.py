@@ -102,7 +102,7 @@ class Writer:
         while len(told) < self.shape.trials:
             count = min(20, self.shape.trials - len(told))
             asked = [self.ask(len(told) + i, told, strategy, len(axes)) for i in range(count)]
-            new = [new_trial(trial, _recipe(*trial.genome)) for trial in asked]
+            new = [new_trial(trial, _recipe(*trial.genome, number=trial.number)) for trial in asked]
             stored = self.store.add_trials(name, batch, new)
             scored = self.score(stored, "fit")
             told += [_outcome(each, found) for each, found in scored]
@@ -211,8 +211,9 @@ def _facts(shape: Shape) -> dict[str, object]:
     }
 
 
-def _recipe(*genes: float | str) -> Recipe:
-    weights = [float(len(gene)) if isinstance(gene, str) else gene for gene in genes]
+def _recipe(*genes: float | str, number: int = 0) -> Recipe:
+    """A recipe like no other trial's, even where crossover gave the same genes again."""
+    weights = [float(len(gene)) if isinstance(gene, str) else gene + number * 1e-9 for gene in genes]
     sources = tuple(Source(model=f"zoo/{i}", parameters={"weight": w}) for i, w in enumerate(weights))
     return Recipe(merge_method="linear", sources=sources)
 
