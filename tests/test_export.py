@@ -263,7 +263,10 @@ def test_unknown_trial_is_an_error_with_the_range(world: Path, tmp_path: Path) -
 def test_nothing_is_overwritten(world: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep")
-    with RunStore.read(world / "run") as store, pytest.raises(KingyoError, match="new or empty folder") as told:
+    with (
+        RunStore.read(world / "run") as store,
+        pytest.raises(KingyoError, match="new or empty folder") as told,
+    ):
         export(store, tmp_path / "out")
     assert "--force" not in str(told.value), "there is no such option"
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]

@@ -49,6 +49,26 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> Non
         assert store.evaluation(stored.id, "fit") is None
 
 
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs limits on the size of files")
+def test_a_full_disk_is_no_damage(tmp_path: Path) -> None:
+    begun(tmp_path / "run").close()
+    code = (
+        "import pathlib, resource, signal, sys; from kingyo.store import RunStore\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "for opening in (RunStore.open, RunStore.read): \n"
+        "    try: opening(pathlib.Path(sys.argv[1])).close()\n"
+        "    except Exception as error: print(type(error).__name__, error)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("KingyoError") == 2
+    assert done.stdout.count("What was stored before is safe") == 2
+    with RunStore.open(tmp_path / "run") as store:
+        assert store.items() == SPLITS
+
+
 @contextmanager
 def filled(folder: Path) -> Iterator[RunStore]:
     """The run of the folder in a database that may not grow."""
@@ -70,7 +90,7 @@ def test_a_folder_that_may_only_be_read_can_be_shown(tmp_path: Path) -> None:
 def test_a_run_that_cannot_be_set_up_leaves_no_folder(tmp_path: Path) -> None:
     store = RunStore.create(tmp_path / "run")
     store._db.execute("PRAGMA max_page_count = 1")  # pyright: ignore[reportPrivateUsage]
-    with pytest.raises(KingyoError, match="disk is full"), store:
+    with pytest.raises(KingyoError, match=r"disk is full.*begin again with `kingyo evolve`"), store:
         store.begin({"name": "x" * 1_000_000}, {})
     assert not (tmp_path / "run").exists()
 
@@ -218,8 +238,12 @@ def test_an_evaluation_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_folder_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious.txt").write_text("mine")
-    with pytest.raises(KingyoError, match="kingyo resume"):
+    with pytest.raises(KingyoError, match=r"a folder without one, which is no run\. Choose another"):
         RunStore.create(tmp_path / "run")
+    with pytest.raises(KingyoError, match="a file, which is no run"):
+        RunStore.create(tmp_path / "run" / "precious.txt")
+    with begun(tmp_path / "my run"), pytest.raises(KingyoError, match=r"kingyo resume '\S+/my run'"):
+        RunStore.create(tmp_path / "my run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious.txt"]
 
 

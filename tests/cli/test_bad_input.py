@@ -198,7 +198,7 @@ def test_pickled_weights_are_never_opened(world: World) -> None:
 def test_a_run_folder_that_exists(world: World) -> None:
     (world.folder / "runs" / "small").mkdir(parents=True)
     (world.folder / "runs" / "small" / "mine.txt").write_text("precious")
-    refused(world, "evolve", "run.yaml", says="kingyo resume")
+    refused(world, "evolve", "run.yaml", says="a folder without one, which is no run")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

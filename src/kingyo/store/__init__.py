@@ -33,6 +33,7 @@ from kingyo.store.database import (
     numbers,
     removed_after_error,
     require,
+    require_new,
     require_tables,
     schema_version,
     unusable,
@@ -75,13 +76,7 @@ class RunStore(EvaluationLog):
         Raises:
             KingyoError: the folder exists and is not empty, or cannot be written.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise KingyoError(
-                str(folder),
-                expected="a run folder that does not exist yet",
-                received="one that is there already",
-                remedy=f"Go on with it by `kingyo resume {folder}`, or choose another with --run.",
-            )
+        require_new(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -107,9 +102,9 @@ class RunStore(EvaluationLog):
     def _open(cls, folder: Path, is_new: bool = False) -> RunStore:
         with ExitStack() as stack:
             lock = stack.enter_context(acquire(folder))
+            stack.enter_context(clear_errors(folder))
             if is_new and not (folder / DATABASE).exists():
                 stack.enter_context(removed_after_error(folder))
-            stack.enter_context(clear_errors(folder))
             connection = stack.enter_context(closing(connect(folder / DATABASE)))
             check(connection, folder)
             migrate(connection, folder)
@@ -122,6 +117,7 @@ class RunStore(EvaluationLog):
         """Open an existing run only to look at it, also while another process works on it."""
         require(folder)
         with ExitStack() as stack:
+            stack.enter_context(clear_errors(folder))
             connection = stack.enter_context(closing(connect_to_look(folder)))
             check(connection, folder)
             if 0 < schema_version(connection, folder) < len(MIGRATIONS):
@@ -159,7 +155,7 @@ class RunStore(EvaluationLog):
             for split, items in splits.items()
             for position, item in enumerate(items)
         ]
-        with removed_after_error(self.folder), clear_errors(self.folder), self._saved():
+        with clear_errors(self.folder), removed_after_error(self.folder), self._saved():
             self._db.executemany(
                 "INSERT INTO facts VALUES (?, ?)", [(key, json.dumps(value)) for key, value in facts.items()]
             )

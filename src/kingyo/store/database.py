@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import sqlite3
 import time
 from collections.abc import Generator
@@ -97,13 +98,40 @@ def require(folder: Path) -> None:
         raise KingyoError(
             str(folder),
             expected=f"a run folder (with a {DATABASE})",
-            received="no such folder" if not folder.exists() else "a folder without one",
+            received=_what_is_there(folder),
             remedy="`kingyo evolve RUN.yaml` makes one.",
         )
 
 
+def _what_is_there(folder: Path) -> str:
+    if folder.is_dir():
+        return "a folder without one"
+    return "a file" if folder.exists() else "no such folder"
+
+
+def require_new(folder: Path) -> None:
+    """Raise unless a run folder can be made there: nothing is, or an empty folder."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    is_run = (folder / DATABASE).is_file()
+    other = "choose another with --run."
+    raise KingyoError(
+        str(folder),
+        expected="a run folder that does not exist yet",
+        received="one that is there already" if is_run else f"{_what_is_there(folder)}, which is no run",
+        remedy=f"Go on with it by `kingyo resume {shlex.quote(str(folder))}`, or {other}"
+        if is_run
+        else other.capitalize(),
+    )
+
+
 def connect(path: Path) -> sqlite3.Connection:
-    """Open (or make) the file with foreign keys and write-ahead log."""
+    """Open (or make) the file with foreign keys and write-ahead log.
+
+    Raises:
+        KingyoError: it cannot be opened, or is damaged.
+        sqlite3.OperationalError: it may be sound, but a full disk or the like is in the way.
+    """
     try:
         connection = sqlite3.connect(path, timeout=30)
     except sqlite3.OperationalError as error:
@@ -118,6 +146,8 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.DatabaseError as error:
         connection.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise
         raise _damaged(path.parent, str(error)) from error
     return connection
 
@@ -220,9 +250,11 @@ def migrate(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, folder: Path) -> None:
-    """Raise when SQLite finds the file damaged."""
+    """Raise when SQLite finds the file damaged; a full disk is no damage, see ``connect``."""
     try:
         verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
+    except sqlite3.OperationalError:
+        raise
     except sqlite3.DatabaseError as error:
         raise _damaged(folder, str(error)) from error
     if verdict != "ok":
@@ -240,11 +272,14 @@ def clear_errors(folder: Path) -> Generator[None]:
 
 def unusable(folder: Path, error: sqlite3.Error) -> KingyoError:
     """The database failed in the middle of the work; its transactions keep what was stored before."""
+    remedy = "What was stored before is safe. Mend the cause, then go on with `kingyo resume`."
+    if not (folder / DATABASE).exists():
+        remedy = "Nothing was stored. Mend the cause, then begin again with `kingyo evolve`."
     return KingyoError(
         str(folder / DATABASE),
         expected="a database that can be read and written",
         received=str(error),
-        remedy="What was stored before is safe. Mend the cause, then go on with `kingyo resume`.",
+        remedy=remedy,
     )
 
 
