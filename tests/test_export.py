@@ -286,6 +286,8 @@ def test_a_run_without_winner_names_the_remedy(tmp_path: Path) -> None:
     with RunStore.read(run) as store:
         card = (export(store, tmp_path / "out", trial=0) / "README.md").read_text(encoding="utf-8")
     assert "was not scored on the test split" in card
+    assert "validation has picked no winner yet" in card
+    assert "not the one that validation picked" not in card
 
 
 @pytest.mark.parametrize(

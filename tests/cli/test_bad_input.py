@@ -167,6 +167,11 @@ def test_missing_files(world: World) -> None:
     refused(world, "evaluate", "gone", "task.yaml", says="gone")
 
 
+def test_the_base_is_no_source_of_a_method_on_a_base(world: World) -> None:
+    says = "in a run.yaml, take the base out of `sources`"
+    refused(world, "evolve", world.config(sources={"a": "a", "z": "base"}), says=says)
+
+
 def test_sources_that_do_not_fit_name_both_shapes(world: World) -> None:
     shutil.rmtree(world.folder / "b")
     llama(world.folder / "b", hidden=32)

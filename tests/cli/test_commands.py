@@ -23,9 +23,10 @@ def test_help_of_every_command_has_an_example() -> None:
 
 
 def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
-    done = world.run("evolve", world.config(budget={"candidates": 6}), "--run", "r")
+    done = world.run("evolve", world.config(budget={"candidates": 6}), "--run", "my r")
     assert done.returncode == 0, done.stderr
-    for word in ("bred (trial", "uniform", "random, same cost", "kingyo report r", "kingyo export r"):
+    then = ("kingyo report 'my r' ", "kingyo export 'my r' OUT")
+    for word in ("bred (trial", "uniform", "random, same cost", *then):
         assert word in done.stdout
     assert "Baselines on fit" in done.stderr
 

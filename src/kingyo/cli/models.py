@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -190,7 +191,7 @@ def _require_tested(task: Path) -> None:
             str(task),
             expected="a finished run: its test split is read once, at the end",
             received=f"one that is {status}",
-            remedy=f"Go on with `kingyo resume {task}`, or give --split.",
+            remedy=f"Go on with `kingyo resume {shlex.quote(str(task))}`, or give --split.",
         )
 
 

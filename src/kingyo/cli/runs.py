@@ -6,6 +6,7 @@ Standard output is for the answer alone: what a user's own code prints goes to s
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -210,14 +211,15 @@ def export(
 
     with RunStore.read(run) as store:
         written = export_run(store, out, trial if pick is None else picked(store, pick, trial))
-    typer.echo(f"Wrote {written}. Try it: kingyo chat {written}")
+    typer.echo(f"Wrote {written}. Try it: kingyo chat {shlex.quote(str(written))}")
 
 
 def _go(store: RunStore, as_json: bool) -> None:
     _breed(store, quiet=as_json)
     _print_summary(store, as_json)
     if not as_json:
-        typer.echo(f"\nNext: kingyo report {store.folder}   |   kingyo export {store.folder} OUT")
+        folder = shlex.quote(str(store.folder))
+        typer.echo(f"\nNext: kingyo report {folder}   |   kingyo export {folder} OUT")
 
 
 def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
@@ -236,7 +238,7 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
             display.stop()
             typer.echo(
                 "Interrupted; all that was evaluated is stored. Go on with: "
-                f"{again or f'kingyo resume {store.folder}'}",
+                f"{again or shlex.join(('kingyo', 'resume', str(store.folder)))}",
                 err=True,
             )
             raise typer.Exit(130) from None

@@ -6,6 +6,7 @@ whoever has it can score it again. It appears whole or not at all.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from kingyo.assembly import require_code, stored_config, stored_models, user_code
@@ -83,7 +84,7 @@ def picked(store: RunStore, pick: str, trial: int | None = None) -> int:
     """
     front = read_front(store, MAIN)
     numbers = [point.trial.asked.number for point in front.points]
-    remedy = f"`kingyo show {store.folder}` prints the front."
+    remedy = f"`kingyo show {shlex.quote(str(store.folder))}` prints the front."
     if trial is not None:
         raise KingyoError("--pick", expected="--pick or --trial", received="both", remedy="Leave one out.")
     if front.knee is None:
@@ -102,17 +103,18 @@ def _choose(store: RunStore, number: int | None) -> StoredTrial:
     if number is not None:
         trials = {each.asked.number: each for each in store.trials(MAIN)}
         if number not in trials:
-            resume = f"Go on with `kingyo resume {store.folder}` first."
+            resume = f"Go on with `kingyo resume {shlex.quote(str(store.folder))}` first."
             remedy = "Leave --trial out to export the winner." if trials else resume
             known = f"a number from 0 to {max(trials)}" if trials else "a trial; the run has none yet"
             raise KingyoError("--trial", expected=known, received=str(number), remedy=remedy)
         return trials[number]
     winner = store.winner(MAIN)
     if winner is None:
+        resume = f"kingyo resume {shlex.quote(str(store.folder))}"
         raise KingyoError(
             str(store.folder),
             expected="a run whose winner is picked",
             received=f"one that is {store.status()}, without a winner yet",
-            remedy=f"Go on with `kingyo resume {store.folder}`, or name a trial with --trial.",
+            remedy=f"Go on with `{resume}`, or name a trial with --trial.",
         )
     return winner

@@ -104,6 +104,8 @@ def _summary(card: Card) -> str:
     relative = "" if base is None else " relative to their base"
     trial = f"trial {card.chosen.trial.asked.number} of the run {cell(card.summary.run)}"
     picked = "" if card.is_winner else " It is not the one that validation picked."
+    if card.summary.winner is None:
+        picked = " The run is not at its end, and validation has picked no winner yet."
     return (
         f"A merge of {names}{relative}, bred by kingyo {cell(card.version)}: an evolutionary search over "
         f"recipes, without any gradient training. This is {trial}.{picked}"

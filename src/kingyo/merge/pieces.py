@@ -185,7 +185,7 @@ def _check_own(entries: Sequence[Entry], base: str | None, method: MergeMethod) 
                     entry.reference,
                     expected="no parameters for the base, which has no task vector",
                     received=f"'{name}'",
-                    remedy="Leave it out.",
+                    remedy="Leave it out; in a run.yaml, take the base out of `sources`.",
                 )
 
 

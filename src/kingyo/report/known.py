@@ -5,6 +5,8 @@ Until the test split was read, they say that nothing is known yet, and why.
 
 from __future__ import annotations
 
+import shlex
+
 from kingyo.report import wording
 from kingyo.report.findings import Findings, score_on
 from kingyo.report.markup import Html, element, join, table, whole
@@ -97,7 +99,7 @@ def _untested(found: Findings) -> list[str]:
             f"{kind}{place} scores {wording.score(score_on(found.child, found.split))} {where}. {CHOSEN}"
         )
     state = {"running": "The run is under way.", "finished": "The run is marked as finished."}
-    stopped = f"The run was stopped: go on with kingyo resume {found.summary.folder}"
+    stopped = f"The run was stopped: go on with kingyo resume {shlex.quote(str(found.summary.folder))}"
     said.append(state.get(found.summary.status, stopped))
     return said
 
