@@ -22,9 +22,6 @@ from kingyo.strategies.history import History, Told, check_count
 from kingyo.strategies.welcome import strangers
 from kingyo.types import Axis, Genome, Outcome, Trial
 
-SMALLEST_MUTATION_RATE = 0.01
-NOVELTY_ATTEMPTS = 20
-
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
@@ -92,9 +89,7 @@ class GeneticAlgorithm:
         self._elites: list[Parent] = []
         self._parents: list[Parent] = []
         self._mutation_rate = (
-            max(1 / len(self._axes), SMALLEST_MUTATION_RATE)
-            if settings.mutation_rate is None
-            else settings.mutation_rate
+            genes.mutation_rate(self._axes) if settings.mutation_rate is None else settings.mutation_rate
         )
         self._select = {
             "roulette": selection.roulette,
@@ -177,10 +172,8 @@ class GeneticAlgorithm:
         )
 
     def _renewed(self, genome: Genome) -> Genome:
-        def mutate(place: int, gene: float) -> float:
-            return genes.mutate_gene(self._axes[place], gene, self._settings.mutation_step, self._rng)
-
-        return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
+        mutate = genes.mutation(self._axes, self._settings.mutation_step, self._rng)
+        return genes.renewed(genome, self._seen, mutate, self._rng)
 
 
 def cross(one: Genome, two: Genome, rng: Random) -> Genome:

@@ -8,6 +8,11 @@ from random import Random
 
 from kingyo.types import Axis, Genome
 
+SMALLEST_RATE = 0.01
+NOVELTY_ATTEMPTS = 20
+RENEWAL_STEP = 0.1
+"""Of the range: how far a repeated genome is moved where a strategy has no step of its own."""
+
 
 def first_point(axes: Sequence[Axis]) -> Genome:
     """The first point of every axis; a middle between two whole numbers goes down."""
@@ -46,8 +51,22 @@ def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
     return reflect(value + whole, axis.low, axis.high)
 
 
+def mutation_rate(axes: Sequence[Axis]) -> float:
+    """The usual probability that a gene mutates: 1 / number of genes, but at least 0.01."""
+    return max(1 / len(axes), SMALLEST_RATE)
+
+
+def mutation(axes: Sequence[Axis], step: float, rng: Random) -> Callable[[int, float], float]:
+    """How a gene changes, by its place in the genome and its value: as ``mutate_gene`` says."""
+    return lambda place, gene: mutate_gene(axes[place], gene, step, rng)
+
+
 def renewed(
-    genome: Genome, seen: Container[Genome], mutate: Callable[[int, float], float], rng: Random, attempts: int
+    genome: Genome,
+    seen: Container[Genome],
+    mutate: Callable[[int, float], float],
+    rng: Random,
+    attempts: int = NOVELTY_ATTEMPTS,
 ) -> Genome:
     """Change a genome that was asked before, which would cost an evaluation and teach nothing.
 

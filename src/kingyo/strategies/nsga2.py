@@ -20,7 +20,6 @@ from kingyo.strategies.history import History, Told, check_count, count_objectiv
 from kingyo.strategies.welcome import strangers
 from kingyo.types import Axis, Genome, Outcome, Trial
 
-NOVELTY_ATTEMPTS = 20
 TOURNAMENT = selection.tournament(2)
 
 
@@ -153,7 +152,7 @@ class Nsga2:
         def mutate(place: int, gene: float) -> float:
             return sbx.mutate(self._axes[place], gene, self._settings.eta_m, self._rng)
 
-        return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
+        return genes.renewed(genome, self._seen, mutate, self._rng)
 
 
 def _check_settings(settings: Nsga2.Settings) -> None:

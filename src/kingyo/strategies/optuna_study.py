@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 DECIMALS = 6  # of a float gene as a fraction of its range
 CHUNK = 32  # trials drawn from one study
 MOST_PENDING = 64  # older trials that were never told are taken for lost
-NOVELTY_ATTEMPTS = 20
-RENEWAL_STEP = 0.1  # of the range, when a float or int gene of a repeated proposal is moved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,11 +170,8 @@ class OptunaSearch:
 
     def _renewed(self, genome: Genome) -> Genome:
         rng = self._random()
-
-        def mutate(place: int, gene: float) -> float:
-            return genes.mutate_gene(self._axes[place], gene, RENEWAL_STEP, rng)
-
-        return genes.renewed(genome, self._seen, mutate, rng, NOVELTY_ATTEMPTS)
+        mutate = genes.mutation(self._axes, genes.RENEWAL_STEP, rng)
+        return genes.renewed(genome, self._seen, mutate, rng)
 
     def _random(self) -> Random:
         return Random(self._derived_seed())
