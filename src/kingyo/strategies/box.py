@@ -24,7 +24,8 @@ class Box:
     def __init__(self, axes: Sequence[Axis]) -> None:
         self._axes = tuple(axes)
         self._low = np.array([axis.low for axis in axes])
-        self._range = np.array([axis.high - axis.low for axis in axes])
+        self._high = np.array([axis.high for axis in axes])
+        self._range = self._high - self._low
         self._is_float = np.array([axis.kind == "float" for axis in axes])
         self._is_named = np.array([axis.kind == "categorical" for axis in axes])
 
@@ -73,7 +74,7 @@ class Box:
         moved = centres + np.where(self._is_float, move, whole)
         other = self._low + np.floor(rng.random(shape) * (self._range + 1))
         moved = np.where(self._is_named, other, moved)
-        bounded = np.clip(np.where(changed, moved, centres), self._low, self._low + self._range)
+        bounded = np.clip(np.where(changed, moved, centres), self._low, self._high)
         return np.where(self._is_float, self._rounded(bounded), bounded)
 
     def _snapped(self, unit: Matrix) -> Matrix:
@@ -83,4 +84,4 @@ class Box:
 
     def _rounded(self, points: Matrix) -> Matrix:
         unit = np.round((points - self._low) / self._range, DECIMALS)
-        return np.clip(self._low + unit * self._range, self._low, self._low + self._range)
+        return np.clip(self._low + unit * self._range, self._low, self._high)
