@@ -1,4 +1,8 @@
-"""Genes of every kind of axis: first, random and mutated values, and genomes that nobody has asked for."""
+"""Genes of every kind of axis: first, random and mutated values, rounded ones, and genomes that are new.
+
+Float genes that arithmetic brings about are rounded to a millionth of their range, so that a search goes on
+unchanged on a processor whose arithmetic differs in the last bits.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from random import Random
 
 from kingyo.types import Axis, Genome
 
+DECIMALS = 6
+"""Of the place of a float gene within its range, 0 (low) to 1 (high)."""
 SMALLEST_RATE = 0.01
 NOVELTY_ATTEMPTS = 20
 RENEWAL_STEP = 0.1
@@ -31,6 +37,16 @@ def random_gene(axis: Axis, rng: Random) -> float:
     if axis.kind == "float":
         return float(min(axis.high, axis.low + (axis.high - axis.low) * rng.random()))
     return float(rng.randint(int(axis.low), int(axis.high)))
+
+
+def place_of(axis: Axis, value: float) -> float:
+    """Where a value of a float axis lies within its range, 0 (low) to 1 (high), rounded."""
+    return round((value - axis.low) / (axis.high - axis.low), DECIMALS)
+
+
+def gene_at(axis: Axis, place: float) -> float:
+    """The value of a float axis at a place, or the bound that it is beyond."""
+    return float(min(axis.high, max(axis.low, axis.low + place * (axis.high - axis.low))))
 
 
 def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:

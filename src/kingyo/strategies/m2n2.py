@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, genes
+from kingyo.strategies.box import rounded
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count
 from kingyo.strategies.niches import Member, Niches, attraction
@@ -30,7 +31,6 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-DECIMALS = 6  # of a float gene, as a fraction of its axis' range
 SMALLEST_ANGLE = 1e-3  # between two directions, in radians, that slerp can tell from 0 and from π
 
 
@@ -253,10 +253,9 @@ class Breeder:
         return point
 
     def _tidy(self, point: Array) -> Array:
-        """Round float genes, so that a search goes on unchanged on another kind of processor."""
-        width = self._high - self._low
-        rounded = self._low + np.round((point - self._low) / width, DECIMALS) * width
-        return np.clip(np.where(self._floats, rounded, np.round(point)), self._low, self._high)
+        """Round float genes as ``genes`` says, and the others to whole numbers."""
+        whole = np.clip(np.round(point), self._low, self._high)
+        return np.where(self._floats, rounded(point, self._low, self._high), whole)
 
 
 def places(axes: Sequence[Axis]) -> Array:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-DECIMALS = 6  # of a float gene as a fraction of its range
 CHUNK = 32  # trials drawn from one study
 MOST_PENDING = 64  # older trials that were never told are taken for lost
 
@@ -228,14 +227,13 @@ def _place(axis: Axis, gene: float) -> float:
     """A gene as optuna's parameter: floats as a fraction of the range."""
     if axis.kind != "float":
         return int(min(axis.high, max(axis.low, round(gene))))
-    return float(min(1.0, max(0.0, round((gene - axis.low) / (axis.high - axis.low), DECIMALS))))
+    return float(min(1.0, max(0.0, genes.place_of(axis, gene))))
 
 
 def _gene(axis: Axis, place: float) -> float:
     if axis.kind != "float":
         return float(place)
-    gene = axis.low + round(place, DECIMALS) * (axis.high - axis.low)
-    return float(min(axis.high, max(axis.low, gene)))
+    return genes.gene_at(axis, round(place, genes.DECIMALS))
 
 
 def _below(scores: Sequence[float]) -> float:
