@@ -7,7 +7,7 @@ Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn, μ and τ 
 1 counts as that share of a success.
 
 The estimated mean over all items adds what was seen to what is expected of the gaps, as the p-IRT estimator
-of tinyBenchmarks (Maia Polo et al. 2024, arXiv:2402.14992, section 3.2).
+of tinyBenchmarks (Maia Polo et al. 2024, arXiv:2402.14992).
 """
 
 from __future__ import annotations
