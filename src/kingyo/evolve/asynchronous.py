@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kingyo.evolve.measure import Measured, Request
 from kingyo.evolve.search import Past, SearchRun
-from kingyo.evolve.strategist import Asked, Step
+from kingyo.evolve.strategist import Ask, Step
 from kingyo.evolve.words import Limits
 from kingyo.store import StoredTrial
 
@@ -53,7 +53,7 @@ class AsynchronousRun(SearchRun):
         for trial in trials.values():
             steps += [self._told_again([each], past) for each in told[n_told : trial.told]]
             n_told = trial.told
-            steps.append(Asked(trials=[trial]))
+            steps.append(Ask(trials=[trial]))
             if trial.id not in past.outcomes:
                 opened[trial.id] = self._opened(trial)
         steps += [self._told_again([each], past) for each in told[n_told:]]

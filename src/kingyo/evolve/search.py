@@ -12,7 +12,7 @@ from kingyo.evolve.objectives import Judge
 from kingyo.evolve.own_code import called
 from kingyo.evolve.recipes import read_recipe
 from kingyo.evolve.spent import Spent, total
-from kingyo.evolve.strategist import Asked, Step, Strategist, Told
+from kingyo.evolve.strategist import Ask, Step, Strategist, Tell
 from kingyo.evolve.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
@@ -86,7 +86,7 @@ class SearchRun:
         begun: list[StoredTrial] = []
         logged = _by_batch(self._store.trials(self.search.name))
         for trials in logged.values():
-            steps.append(Asked(trials=trials))
+            steps.append(Ask(trials=trials))
             if any(trial.id not in past.outcomes for trial in trials):
                 begun = trials
             else:
@@ -196,7 +196,7 @@ class SearchRun:
             for (trial, each), line in zip(known.values(), stored, strict=True)
         ]
 
-    def _told_again(self, trials: Sequence[StoredTrial], past: Past) -> Told:
+    def _told_again(self, trials: Sequence[StoredTrial], past: Past) -> Tell:
         """Count and remember trials that were told in an earlier session; return what was told."""
         before = self._spent.items
         outcomes: list[Outcome] = []
@@ -211,7 +211,7 @@ class SearchRun:
             outcomes.append(self._outcome(trial, scores, stored))
         self._note_idle(before, len(trials))
         self._tell_told(outcomes)
-        return Told(outcomes=outcomes)
+        return Tell(outcomes=outcomes)
 
     def _measured(self, trials: Sequence[StoredTrial], batch: int) -> list[Outcome]:
         """Score a generation, round by round, and log what the strategy is told of it."""
