@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kingyo.evolve.measure import Measured, Request
-from kingyo.evolve.search import Past, SearchRun
+from kingyo.evolve.search import AnySearchRun, Past
 from kingyo.evolve.strategist import Ask, Step
 from kingyo.evolve.words import Limits
 from kingyo.store import StoredTrial
@@ -24,7 +24,7 @@ class _Open:
     items: tuple[str, ...]
 
 
-class AsynchronousRun(SearchRun):
+class AsynchronousRun(AnySearchRun):
     """Runs one search of a journey without generations, or the rest of it."""
 
     def _search(self, past: Past, limits: Limits, most: int) -> None:
