@@ -130,17 +130,6 @@ class Illumination(ABC):
         by_number = {elite.number: elite for archive in self.archives for elite in archive.elites}
         return tuple(by_number[number] for number in sorted(by_number))
 
-    @property
-    def coverage(self) -> float:
-        """Share of cells that hold a measured elite, over all archives."""
-        cells = sum(archive.size for archive in self.archives)
-        return sum(len(archive.elites) for archive in self.archives) / cells if cells else 0.0
-
-    @property
-    def qd_score(self) -> float:
-        """Sum of the qualities of the measured elites, over all archives."""
-        return sum(archive.qd_score for archive in self.archives)
-
     @abstractmethod
     def _make_archives(self, objectives: int) -> tuple[Archive, ...]:
         """Make empty archives for outcomes with so many objectives."""
