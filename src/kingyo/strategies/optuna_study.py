@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
@@ -61,8 +62,8 @@ class Memory:
         return sorted([*ranked[: self.best], *recent[-(self.size - self.best) :]], key=_number)
 
 
-class OptunaSearch:
-    """Ask and tell for one of optuna's samplers, for axes of every kind.
+class OptunaSearch(ABC):
+    """A search by one of optuna's samplers, for axes of every kind.
 
     A proposal that repeats an earlier genome would cost an evaluation and teach nothing: one random gene at
     a time is moved until it is new (20 attempts; a small space may be used up). Trials have no parents.
@@ -74,21 +75,24 @@ class OptunaSearch:
         axes: checked.
         seed: 0 or more.
         memory: what the sampler is shown.
-        sampler: makes it from a seed; it is called anew for every study.
+        batch: how many trials to ask for at once, 1 or more.
     """
 
-    def __init__(
-        self, axes: tuple[Axis, ...], seed: int, memory: Memory, sampler: Callable[[int], BaseSampler]
-    ) -> None:
+    def __init__(self, axes: tuple[Axis, ...], seed: int, memory: Memory, batch: int) -> None:
         self._axes = axes
         self._seed = seed
         self._memory = memory
-        self._sampler = sampler
+        self._batch = batch
         self._distributions = _distributions(axes)
         self._history = History()
         self._told: list[Told] = []
         self._pending: dict[int, Genome] = {}
         self._seen: set[Genome] = set()
+
+    @property
+    def batch(self) -> int:
+        """How many trials to ask for at once."""
+        return self._batch
 
     def learn(self, known: Sequence[Outcome]) -> None:
         """Remember points that were measured before, like outcomes older than all others."""
@@ -128,6 +132,10 @@ class OptunaSearch:
         self._told = [told[number] for number in cast("list[int]", state["told"])]
         self._pending = {number: trials[number].genome for number in cast("list[int]", state["pending"])}
         self._seen.update(trial.genome for trial in trials)
+
+    @abstractmethod
+    def _sampler(self, seed: int) -> BaseSampler:
+        """Make the sampler from a seed, anew for every study."""
 
     def _draw(self, n: int) -> list[Trial]:
         with _silence():
