@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kingyo.strategies import genes
 from kingyo.strategies.checks import require, require_size
 from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.seeds import derived
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 SMALLEST_POPULATION = 4  # below it, the library's rank-μ learning rate (eq. 58) is zero and it divides by it
@@ -181,7 +182,7 @@ class CloudSearch(ABC):
         return (np.array([axis.first for axis in self._axes]) - self._low) / (self._high - self._low)
 
     def _derived_seed(self) -> int:
-        return int(np.random.SeedSequence([self._seed, self._restarts]).generate_state(1)[0])
+        return derived(self._seed, self._restarts)
 
 
 def recombined(places: NDArray[np.float64]) -> Point:

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from kingyo.errors import KingyoError
 from kingyo.strategies import genes
 from kingyo.strategies.checks import require
 from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.seeds import derived
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 if TYPE_CHECKING:
@@ -184,7 +183,7 @@ class OptunaSearch(ABC):
         return Random(self._derived_seed())
 
     def _derived_seed(self) -> int:
-        return int(np.random.SeedSequence([self._seed, self._history.count]).generate_state(1)[0])
+        return derived(self._seed, self._history.count)
 
 
 def require_optuna(strategy: str, *others: str) -> None:
