@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from illuminating.problem import Scores, ThreeTasks
-from kingyo.space import known_points
 from kingyo.strategies import build
 from kingyo.types import Genome, InformedStrategy, Outcome, Trial
 
@@ -32,8 +31,9 @@ def found_by(name: str, problem: ThreeTasks, budget: int) -> list[Found]:
     """All that a search has measured when it has spent so many item evaluations."""
     known = [
         problem.outcome(Trial(number=-1 - index, genome=genome))
-        for index, genome in enumerate(known_points(problem.space, problem.setting.sources).values())
+        for index, genome in enumerate(problem.known.values())
     ]
+    assert known, "all sources are points of the space"
     return [*(_found(each) for each in known), *SEARCHES[name](problem, known, budget)]
 
 

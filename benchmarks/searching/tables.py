@@ -70,13 +70,14 @@ def _reached(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...
 
 
 def _equal(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]:
-    """At the end of the equal budget: mean test accuracy, and fast minus each other, paired by seed."""
+    """At the largest budget that all were given: mean test accuracy, and fast minus each, paired by seed."""
     runs = _runs(results, setting)
     ours = runs.get("fast", {})
+    budgets = [int(str(e["budget"])) for e in results if e["setting"] == setting and e["search"] != MERGEKIT]
+    items = min(budgets, default=0)
     for name, by_seed in runs.items():
         if name == MERGEKIT:  # its budget is its own
             continue
-        items = max((trace[-1][0] for trace in ours.values()), default=0)
         ends = {seed: _at(trace, items) for seed, trace in by_seed.items()}
         pairs = [_at(ours[seed], items) - ends[seed] for seed in sorted(set(ours) & set(ends))]
         ahead = "" if name == "fast" or len(pairs) < 2 else _lead(pairs)

@@ -76,6 +76,7 @@ class Problem:
         setting: what is merged.
         seed: which items are fit, and which are test.
         spent: item evaluations on fit so far.
+        known: the sources and their average, as far as they are points of the space.
     """
 
     setting: Setting
@@ -84,6 +85,7 @@ class Problem:
     config: RunConfig = field(init=False)
     splits: Mapping[Split, tuple[Item, ...]] = field(init=False)
     space: Space = field(init=False)
+    known: Mapping[str, Genome] = field(init=False)
     _tests: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
@@ -91,7 +93,8 @@ class Problem:
         self.config = parse_config(self._data(), self.setting.name)
         models = open_models(self.config, DEMO)
         self.splits = load_splits(self.config.specs, DEMO).splits
-        self.space = searches(self.config, DEMO, models)[0].space
+        main = searches(self.config, DEMO, models)[0]
+        self.space, self.known = main.space, main.known
         task = build_tasks(self.config.specs, self.splits, DEMO)
         live = LiveModel.load(models.skeleton.path, dtype="float32", device="cpu", batch_size=512)
         self._evaluator = Evaluator(live, Sources(models.by_reference, DEMO), task)

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.config import Budget, Choose, GenomeConfig, RunConfig
 from kingyo.evolve import MAIN, Limits, Search, Space
@@ -34,6 +32,7 @@ from kingyo.space import (
     values_of,
 )
 from kingyo.strategies import build
+from kingyo.strategies.seeds import derived
 from kingyo.types import Strategy
 
 GRID_POINTS = (5, 4, 3, 2)
@@ -109,7 +108,7 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     found = [replace(main, known=known)]
     if config.controls.random:
         # With the seed of the main search, it would draw the same points as many a first population.
-        seed = config.seed if is_exact else int(np.random.SeedSequence([config.seed, 1]).generate_state(1)[0])
+        seed = config.seed if is_exact else derived(config.seed, 1)
         strategy = build("random", space.axes, seed, {})
         found.append(_search("random", space, strategy, config, wanted))
     grid = _grid(config, folder, models, wanted) if config.controls.grid else None

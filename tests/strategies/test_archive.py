@@ -45,14 +45,14 @@ def test_an_estimate_never_ousts_a_measured_elite_and_does_not_count() -> None:
     archive = Archive([UNIT])
     assert archive.offer((0.1,), elite(0, 0.9, estimate=True))
     assert [member.number for member in archive.members] == [0]
-    assert (archive.elites, archive.coverage, archive.qd_score, archive.best) == ((), 0.0, 0.0, None)
+    assert (archive.elites, archive.qd_score) == ((), 0.0)
     assert archive.offer((0.1,), elite(1, 0.2))
     assert not archive.offer((0.1,), elite(2, 1.0, estimate=True))
     assert [member.number for member in archive.members] == [1]
     assert archive.offer((0.6,), elite(3, 0.3, estimate=True))
     assert archive.offer((0.6,), elite(4, 0.4, estimate=True))
     assert [member.number for member in archive.members] == [1, 4]
-    assert (archive.coverage, archive.qd_score) == (0.25, 0.2)
+    assert (len(archive.elites), archive.qd_score) == (1, 0.2)
 
 
 def test_figures() -> None:
@@ -62,15 +62,14 @@ def test_figures() -> None:
         {(0.0, 0.0): 0.5, (0.9, 0.1): 0.75, (0.1, 0.1): 0.25}.items()
     ):
         archive.offer(behaviour, elite(number, quality))
-    assert archive.coverage == 2 / 16
+    assert len(archive.elites) == 2
     assert archive.qd_score == 1.25
-    assert archive.best == elite(1, 0.75)
 
 
 def test_without_sides_there_is_one_cell() -> None:
     archive = Archive([])
     archive.offer((), elite(0, 0.5))
-    assert (archive.size, archive.coverage) == (1, 1.0)
+    assert (archive.size, len(archive.elites)) == (1, 1)
 
 
 def test_the_order_of_offers_does_not_matter() -> None:

@@ -44,7 +44,7 @@ def test_an_axis_that_makes_no_sense_is_named(name: str, axis: Axis, message: st
 def test_a_space_has_axes_of_different_names_and_a_seed(name: str) -> None:
     with pytest.raises(KingyoError, match="at least one axis"):
         build(name, [], 0, {})
-    with pytest.raises(KingyoError, match="axis density: expected a unique name"):
+    with pytest.raises(KingyoError, match="axis density: expected a unique name; received 2 of them"):
         build(name, [FLOAT_AXES[2], FLOAT_AXES[2]], 0, {})
     with pytest.raises(KingyoError, match="seed"):
         build(name, FLOAT_AXES, -1, {})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.strategies.genes import first_point, mutate_gene, random_gene, reflect, renewed
+from kingyo.strategies.genes import first_point, gene_at, mutate_gene, place_of, random_gene, reflect, renewed
 from kingyo.testing.strategies import MIXED_AXES
 from kingyo.types import Axis
 
@@ -30,6 +30,14 @@ def test_reflect_stays_inside(value: float, low: float, width: float) -> None:
 )
 def test_reflect_bounces(value: float, expected: float) -> None:
     assert reflect(value, 0, 1) == pytest.approx(expected)
+
+
+@given(place=st.floats(-0.5, 1.5), low=st.floats(-10, 10), width=st.floats(0.01, 20))
+def test_a_rounded_gene_stays_inside_and_is_rounded_once(place: float, low: float, width: float) -> None:
+    axis = Axis(name="x", low=low, high=low + width)
+    gene = gene_at(axis, round(place, 6))
+    assert axis.low <= gene <= axis.high
+    assert gene_at(axis, place_of(axis, gene)) == gene
 
 
 @given(seed=st.integers(0, 10_000), index=st.integers(0, len(MIXED_AXES) - 1), step=st.floats(0.001, 5))

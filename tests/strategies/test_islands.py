@@ -9,9 +9,9 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
 from kingyo.strategies.islands import Islands
-from kingyo.strategies.pareto import hypervolume
 from kingyo.testing.strategies import FLOAT_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial, Welcoming
+from tests.strategies.hypervolume import hypervolume
 from tests.strategies.problems import best, floats, sphere, work
 
 SMALL = {"strategy": "ga", "settings": {"population": 4}, "islands": 3, "migration_every": 1}

@@ -9,7 +9,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
-from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract
+from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import (
     AppraisingStrategy,
     Axis,
@@ -34,6 +34,20 @@ class TestItemGpOnFloats(StrategyContract):
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("item-gp", axes, seed, {"batch": 3, "initial": 1, "pool": 60})
+
+
+def test_the_best_point_may_lie_on_a_bound_that_arithmetic_misses() -> None:
+    axes = [Axis(name=f"x{n}", low=-0.1, high=0.3) for n in range(3)]
+    assert axes[0].low + (axes[0].high - axes[0].low) > axes[0].high
+    strategy = build("item-gp", axes, 0, {"pool": 60})
+    largest = -1.0
+    for _ in range(5):
+        trials = strategy.ask(6)
+        largest = max(largest, *(gene for trial in trials for gene in trial.genome))
+        strategy.tell(
+            [scored(trial, *(float(sum(trial.genome) > 0.1 * n) for n in range(6))) for trial in trials]
+        )
+    assert largest == axes[0].high
 
 
 AXES = tuple(Axis(name=f"x{n}", low=-1, high=2) for n in range(5))

@@ -12,9 +12,10 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.strategies import build, sbx
 from kingyo.strategies.nsga2 import Nsga2
-from kingyo.strategies.pareto import front, hypervolume
+from kingyo.strategies.pareto import front
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, Outcome, Strategy, Trial
+from tests.strategies.hypervolume import hypervolume
 from tests.strategies.problems import Knapsack, best, floats, sphere, work
 
 Settings = Nsga2.Settings

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kingyo.errors import KingyoError
-from kingyo.strategies.pareto import best_first, crowding, front, hypervolume, knee, ranks
+from kingyo.strategies.pareto import best_first, crowding, front, knee, ranks
+from tests.strategies.hypervolume import hypervolume
 
 # Few values, so that ties and copies are common.
 CLOUDS = st.integers(1, 5).flatmap(
@@ -120,13 +121,6 @@ def test_what_is_no_table_of_finite_numbers_is_refused(points: list[object]) -> 
     for function in (ranks, front, crowding, best_first, knee):
         with pytest.raises(KingyoError, match="finite numbers"):
             function(points)
-
-
-def test_hypervolume_names_what_it_cannot_measure() -> None:
-    with pytest.raises(KingyoError, match="one to three objectives"):
-        hypervolume([[1.0] * 4], [0.0] * 4)
-    with pytest.raises(KingyoError, match="reference: expected 2 numbers"):
-        hypervolume([[1.0, 1.0]], [0.0])
 
 
 def test_nothing_has_no_front_and_no_volume() -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.abilities.rasch import DIFFICULTY_SPREAD, LARGEST_STEP, sigmoid
+from kingyo.abilities.scored import Scored
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -123,67 +124,54 @@ def first_prior(n_axes: int, n_items: int) -> Prior:
     )
 
 
-def fit_field(known: Observed, prior: Prior, *, learn_shape: bool) -> Field:
+def fit_field(observed: Observed, prior: Prior, *, learn_shape: bool) -> Field:
     """Return the posterior; difficulties and mean are learned anew, lengths and v if the shape is.
 
     Args:
-        known: points and scores.
+        observed: points and scores.
         prior: where to start from: that of the fit before, or ``first_prior``.
         learn_shape: whether lengths and v may change, which takes some Laplace fits for each of them.
     """
-    seen = _Seen.of(known)
-    covariance = _covariance(seen, prior)
-    field = _laplace(seen, prior, covariance)
+    known = _Known.of(observed)
+    covariance = _covariance(known, prior)
+    field = _laplace(known, prior, covariance)
     for _ in range(2):
-        field = _laplace(seen, _items_and_mean(seen, field), covariance, field.ability - field.prior.mean)
+        field = _laplace(known, _items_and_mean(known, field), covariance, field.ability - field.prior.mean)
     if learn_shape:
-        field = _shaped(seen, field)
-        prior = _items_and_mean(seen, field)
-        field = _laplace(seen, prior, _covariance(seen, prior), field.ability - field.prior.mean)
+        field = _shaped(known, field)
+        prior = _items_and_mean(known, field)
+        field = _laplace(known, prior, _covariance(known, prior), field.ability - field.prior.mean)
     return field
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
-    """What is known, with the scores that there are one after the other: nothing is computed for gaps."""
+class _Known:
+    """Observed points, with the scores that there are one after the other."""
 
     points: Matrix
     failures: Vector
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
-    scores: Vector
-    n_items: int
+    scored: Scored
 
     @staticmethod
-    def of(known: Observed) -> _Seen:
-        rows, columns = np.nonzero(known.seen)
-        return _Seen(
-            points=known.points,
-            failures=known.failures,
-            rows=rows,
-            columns=columns,
-            scores=known.scores[rows, columns],
-            n_items=known.scores.shape[1],
+    def of(observed: Observed) -> _Known:
+        return _Known(
+            points=observed.points,
+            failures=observed.failures,
+            scored=Scored.of(observed.scores, observed.seen),
         )
 
     def logits(self, f: Vector, mean: float, difficulty: Vector) -> Vector:
-        return mean + f[self.rows] - difficulty[self.columns]
-
-    def by_point(self, values: Vector) -> Vector:
-        return np.asarray(np.bincount(self.rows, values, len(self.points)), dtype=np.float64)
-
-    def by_item(self, values: Vector) -> Vector:
-        return np.asarray(np.bincount(self.columns, values, self.n_items), dtype=np.float64)
+        return mean + f[self.scored.rows] - difficulty[self.scored.columns]
 
 
-def _covariance(known: _Seen, prior: Prior) -> Matrix:
+def _covariance(known: _Known, prior: Prior) -> Matrix:
     """Of f at the points; it depends on the shape of the process alone."""
     covariance = _kernel(known.points, known.points, prior)
     covariance[np.diag_indices_from(covariance)] += JITTER * prior.variance
     return covariance
 
 
-def _laplace(known: _Seen, prior: Prior, covariance: Matrix, start: Vector | None = None) -> Field:
+def _laplace(known: _Known, prior: Prior, covariance: Matrix, start: Vector | None = None) -> Field:
     """Newton's method on f (algorithm 3.1)."""
     f = np.zeros(len(known.points)) if start is None else start
     alpha, root, inner = np.zeros(0), np.zeros(0), np.zeros((0, 0))
@@ -211,18 +199,18 @@ def _laplace(known: _Seen, prior: Prior, covariance: Matrix, start: Vector | Non
     )
 
 
-def _slope(known: _Seen, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
+def _slope(known: _Known, prior: Prior, f: Vector) -> tuple[Vector, Vector]:
     """First derivative and negative second derivative of the log-likelihood by f."""
     chance = sigmoid(known.logits(f, prior.mean, prior.difficulty))
     at_zero = sigmoid(prior.mean + f)
-    slope = known.by_point(known.scores - chance) - known.failures * at_zero
-    weight = known.by_point(chance * (1 - chance)) + known.failures * at_zero * (1 - at_zero)
+    slope = known.scored.by_row(known.scored.scores - chance) - known.failures * at_zero
+    weight = known.scored.by_row(chance * (1 - chance)) + known.failures * at_zero * (1 - at_zero)
     return slope, weight + DAMPED
 
 
-def _log_likelihood(known: _Seen, prior: Prior, f: Vector) -> float:
-    logit = known.logits(f, prior.mean, prior.difficulty)
-    terms = known.scores * -np.logaddexp(0, -logit) + (1 - known.scores) * -np.logaddexp(0, logit)
+def _log_likelihood(known: _Known, prior: Prior, f: Vector) -> float:
+    logit, scores = known.logits(f, prior.mean, prior.difficulty), known.scored.scores
+    terms = scores * -np.logaddexp(0, -logit) + (1 - scores) * -np.logaddexp(0, logit)
     return float(terms.sum() - (known.failures * np.logaddexp(0, prior.mean + f)).sum())
 
 
@@ -233,15 +221,15 @@ def _log_prior(prior: Prior) -> float:
     return -0.5 * (lengths + variance)
 
 
-def _items_and_mean(known: _Seen, field: Field) -> Prior:
+def _items_and_mean(known: _Known, field: Field) -> Prior:
     """Difficulties and mean, given the abilities: some Newton steps each."""
     prior = field.prior
     f, mean, difficulty = field.ability - prior.mean, prior.mean, prior.difficulty
     for _ in range(8):
         chance = sigmoid(known.logits(f, mean, difficulty))
-        rest, weight = known.scores - chance, chance * (1 - chance)
-        pull = -known.by_item(rest) - difficulty / DIFFICULTY_SPREAD**2
-        step = pull / (known.by_item(weight) + 1 / DIFFICULTY_SPREAD**2)
+        rest, weight = known.scored.scores - chance, chance * (1 - chance)
+        pull = -known.scored.by_column(rest) - difficulty / DIFFICULTY_SPREAD**2
+        step = pull / (known.scored.by_column(weight) + 1 / DIFFICULTY_SPREAD**2)
         difficulty = difficulty + np.clip(step, -LARGEST_STEP, LARGEST_STEP)
         difficulty = difficulty - difficulty.sum() / max(1, len(difficulty))
         pull = float(rest.sum()) - mean / MEAN_SPREAD**2
@@ -250,7 +238,7 @@ def _items_and_mean(known: _Seen, field: Field) -> Prior:
     return replace(prior, mean=mean, difficulty=difficulty)
 
 
-def _shaped(known: _Seen, field: Field) -> Field:
+def _shaped(known: _Known, field: Field) -> Field:
     """Climb the evidence: v, then each length, one factor up or down at a time."""
     for _ in range(SWEEPS):
         before = field.evidence
@@ -261,7 +249,7 @@ def _shaped(known: _Seen, field: Field) -> Field:
     return field
 
 
-def _better_along(known: _Seen, field: Field, axis: int) -> Field:
+def _better_along(known: _Known, field: Field, axis: int) -> Field:
     for factor in (STEP, 1 / STEP):
         prior = _changed(field.prior, axis, factor)
         tried = _laplace(known, prior, _covariance(known, prior), field.ability - field.prior.mean)

@@ -7,7 +7,7 @@ Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn, μ and τ 
 1 counts as that share of a success.
 
 The estimated mean over all items adds what was seen to what is expected of the gaps, as the p-IRT estimator
-of tinyBenchmarks (Maia Polo et al. 2024, arXiv:2402.14992, section 3.2).
+of tinyBenchmarks (Maia Polo et al. 2024, arXiv:2402.14992).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kingyo.abilities.scored import Scored
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -66,19 +68,19 @@ def fit(responses: Matrix) -> Abilities:
         responses: trials × items, scores in [0, 1], NaN where nothing was scored. Without trials all items
             are equally hard.
     """
-    seen = _Seen.of(responses)
+    scored = Scored.of(responses, ~np.isnan(responses))
     difficulty = np.zeros(responses.shape[1])
     ability = np.zeros(responses.shape[0])
     mean, spread = 0.0, 1.0
     error = np.ones_like(ability)
     for _ in range(STEPS if len(ability) else 0):
         before = ability
-        rest, weight = seen.residuals(ability, difficulty)
-        precision = seen.by_row(weight) + 1 / spread**2
-        ability = ability + _bounded((seen.by_row(rest) - (ability - mean) / spread**2) / precision)
-        rest, weight = seen.residuals(ability, difficulty)
-        pull = -seen.by_column(rest) - difficulty / DIFFICULTY_SPREAD**2
-        difficulty = difficulty + _bounded(pull / (seen.by_column(weight) + 1 / DIFFICULTY_SPREAD**2))
+        rest, weight = _residuals(scored, ability, difficulty)
+        precision = scored.by_row(weight) + 1 / spread**2
+        ability = ability + _bounded((scored.by_row(rest) - (ability - mean) / spread**2) / precision)
+        rest, weight = _residuals(scored, ability, difficulty)
+        pull = -scored.by_column(rest) - difficulty / DIFFICULTY_SPREAD**2
+        difficulty = difficulty + _bounded(pull / (scored.by_column(weight) + 1 / DIFFICULTY_SPREAD**2))
         difficulty = difficulty - difficulty.mean()
         error = np.sqrt(1 / precision)
         mean = float(ability.mean())
@@ -108,32 +110,10 @@ def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
     ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Seen:
-    """The scores that there are, one after the other: where most is gaps, nothing is computed for them."""
-
-    shape: tuple[int, int]
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
-    scores: Vector
-
-    @staticmethod
-    def of(responses: Matrix) -> _Seen:
-        seen = ~np.isnan(responses)
-        rows, columns = np.nonzero(seen)
-        shape = (responses.shape[0], responses.shape[1])
-        return _Seen(shape=shape, rows=rows, columns=columns, scores=responses[seen])
-
-    def residuals(self, ability: Vector, difficulty: Vector) -> tuple[Vector, Vector]:
-        """Score minus chance, and the information p (1 − p)."""
-        chance = sigmoid(ability[self.rows] - difficulty[self.columns])
-        return self.scores - chance, chance * (1 - chance)
-
-    def by_row(self, values: Vector) -> Vector:
-        return np.asarray(np.bincount(self.rows, values, self.shape[0]), dtype=np.float64)
-
-    def by_column(self, values: Vector) -> Vector:
-        return np.asarray(np.bincount(self.columns, values, self.shape[1]), dtype=np.float64)
+def _residuals(scored: Scored, ability: Vector, difficulty: Vector) -> tuple[Vector, Vector]:
+    """Of each score: itself minus its chance, and the information p (1 − p)."""
+    chance = sigmoid(ability[scored.rows] - difficulty[scored.columns])
+    return scored.scores - chance, chance * (1 - chance)
 
 
 def _bounded(step: Vector) -> Vector:

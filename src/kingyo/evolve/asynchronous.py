@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kingyo.evolve.measure import Measured, Request
-from kingyo.evolve.search import Past, SearchRun
-from kingyo.evolve.strategist import Asked, Step
+from kingyo.evolve.search import AnySearchRun, Past
+from kingyo.evolve.strategist import Ask, Step
 from kingyo.evolve.words import Limits
 from kingyo.store import StoredTrial
 
@@ -24,7 +24,7 @@ class _Open:
     items: tuple[str, ...]
 
 
-class AsynchronousRun(SearchRun):
+class AsynchronousRun(AnySearchRun):
     """Runs one search of a journey without generations, or the rest of it."""
 
     def _search(self, past: Past, limits: Limits, most: int) -> None:
@@ -53,7 +53,7 @@ class AsynchronousRun(SearchRun):
         for trial in trials.values():
             steps += [self._told_again([each], past) for each in told[n_told : trial.told]]
             n_told = trial.told
-            steps.append(Asked(trials=[trial]))
+            steps.append(Ask(trials=[trial]))
             if trial.id not in past.outcomes:
                 opened[trial.id] = self._opened(trial)
         steps += [self._told_again([each], past) for each in told[n_told:]]

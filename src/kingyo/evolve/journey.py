@@ -12,7 +12,7 @@ from kingyo.evolve.finalists import spread_out
 from kingyo.evolve.front import read_front
 from kingyo.evolve.measure import Measurer, Request
 from kingyo.evolve.objectives import Aims, Judge, Means
-from kingyo.evolve.search import SearchRun, new_trial
+from kingyo.evolve.search import AnySearchRun, SearchRun, new_trial
 from kingyo.evolve.words import BASELINES, MAIN, Event, Search, silent
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
@@ -132,7 +132,7 @@ class Journey:
             )
         return [found[trial.id] for trial in trials]
 
-    def _pick(self, run: SearchRun, measurer: Measurer) -> StoredTrial | None:
+    def _pick(self, run: AnySearchRun, measurer: Measurer) -> StoredTrial | None:
         """The winner: of the best on fit, the best on validation; fit, then age break ties.
 
         With several objectives, the knee of what the front's points reach on validation.
@@ -164,7 +164,7 @@ class Journey:
         self.store.set_winner(search.name, winner.id)
         return winner
 
-    def _finalists(self, run: SearchRun) -> list[StoredTrial]:
+    def _finalists(self, run: AnySearchRun) -> list[StoredTrial]:
         ranked = run.ranked()
         if not ranked and run.search.name == MAIN:
             raise KingyoError(

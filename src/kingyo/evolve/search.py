@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from kingyo.evolve.objectives import Judge
 from kingyo.evolve.own_code import called
 from kingyo.evolve.recipes import read_recipe
 from kingyo.evolve.spent import Spent, total
-from kingyo.evolve.strategist import Asked, Step, Strategist, Told
+from kingyo.evolve.strategist import Ask, Step, Strategist, Tell
 from kingyo.evolve.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
@@ -31,8 +32,12 @@ MOST_RANKED = 200  # trials that are compared jointly
 EQUAL = 0.25  # of an item on fit: less is no difference
 
 
-class SearchRun:
-    """Runs one search of a journey, or the rest of it.
+class AnySearchRun(ABC):
+    """Runs one search of a journey, or the rest of it, in an order of asks and tells that subclasses say.
+
+    A subclass defines ``_search``. What begins with one underscore here is shared with it: how trials are
+    asked for and logged (``_asked``), counted, remembered and judged (``_outcomes``), and told again from the
+    log (``_told_again``).
 
     Args:
         search: what to run.
@@ -70,36 +75,15 @@ class SearchRun:
         self._begin()
         self._search(past, limits, most)
 
+    @abstractmethod
     def _search(self, past: Past, limits: Limits, most: int) -> None:
-        """Generation by generation."""
-        batch, trials = self._resume(past)
-        while trials := trials or self._ask(batch, limits, most):
-            before = self._spent.items
-            outcomes = self._measured(trials, batch)
-            self._note_idle(before, len(trials))
-            self._strategist.tell(outcomes)
-            batch, trials = batch + 1, []
+        """Go to where earlier sessions ended, and on from there until a limit is reached.
 
-    def _resume(self, past: Past) -> tuple[int, list[StoredTrial]]:
-        """Go to where earlier sessions ended; return the generation that comes next, if it was begun."""
-        steps: list[Step] = []
-        begun: list[StoredTrial] = []
-        logged = _by_batch(self._store.trials(self.search.name))
-        for trials in logged.values():
-            steps.append(Asked(trials=trials))
-            if any(trial.id not in past.outcomes for trial in trials):
-                begun = trials
-            else:
-                steps.append(self._told_again(trials, past))
-        self._strategist.catch_up(steps)
-        return len(logged) - bool(begun), begun
-
-    def _ask(self, batch: int, limits: Limits, most: int) -> list[StoredTrial]:
-        """A new generation; nothing when the budget is spent, or there is no more to try."""
-        with called(self.search.name, self.search.strategy, "batch"):
-            wanted = int(self.search.strategy.batch)
-        n = self._spent.room(limits, wanted, most)
-        return self._asked(batch, n, self._spent.trials) if n > 0 else []
+        Args:
+            past: what earlier sessions logged.
+            limits: of this search.
+            most: items that a trial may be scored on.
+        """
 
     def _asked(self, batch: int, n: int, first: int) -> list[StoredTrial]:
         """Ask for new trials and log them, with a note of the strategy that asked where one is due."""
@@ -196,7 +180,7 @@ class SearchRun:
             for (trial, each), line in zip(known.values(), stored, strict=True)
         ]
 
-    def _told_again(self, trials: Sequence[StoredTrial], past: Past) -> Told:
+    def _told_again(self, trials: Sequence[StoredTrial], past: Past) -> Tell:
         """Count and remember trials that were told in an earlier session; return what was told."""
         before = self._spent.items
         outcomes: list[Outcome] = []
@@ -211,33 +195,7 @@ class SearchRun:
             outcomes.append(self._outcome(trial, scores, stored))
         self._note_idle(before, len(trials))
         self._tell_told(outcomes)
-        return Told(outcomes=outcomes)
-
-    def _measured(self, trials: Sequence[StoredTrial], batch: int) -> list[Outcome]:
-        """Score a generation, round by round, and log what the strategy is told of it."""
-        by_number = {trial.asked.number: trial for trial in trials}
-        rounds = self._screen.rounds(self._responses, list(by_number), batch)
-        found: dict[int, Measured] = {}
-        failed: set[int] = set()
-        while (step := rounds.next(self._responses, failed)) is not None:
-            items = [self._items[column] for column in step.items]
-            requests = [Request(trial=by_number[n], split="fit", items=items) for n in step.trials]
-            new: dict[int, Measured] = {}
-            for trial, measured in self._measurer.measure_all(requests):
-                self._tell_ended(trial, measured, again=trial.asked.number in found)
-                new[trial.asked.number] = measured
-            for number in step.trials:  # in order of asking, whatever the order of finishing
-                evaluation = new[number].evaluation
-                if evaluation.failure is not None:
-                    failed.add(number)
-                self._remember(number, self._store.scores_of(by_number[number].id, "fit"))
-                found[number] = new[number]
-        outcomes = self._outcomes(trials, {number: each.evaluation for number, each in found.items()})
-        costs = self._store.costs(self.search.name, "fit", batch)
-        for trial in trials:
-            self._count(*costs[trial.id])
-        self._tell_told(outcomes)
-        return outcomes
+        return Tell(outcomes=outcomes)
 
     def _remember(self, number: int, row: Mapping[str, float]) -> None:
         """Keep what a trial scored, of one that failed what it scored before: as a replay reads it."""
@@ -313,6 +271,66 @@ class SearchRun:
                     value=outcome.score,
                 )
             )
+
+
+class SearchRun(AnySearchRun):
+    """Runs one search of a journey generation by generation, or the rest of it."""
+
+    def _search(self, past: Past, limits: Limits, most: int) -> None:
+        batch, trials = self._resume(past)
+        while trials := trials or self._ask(batch, limits, most):
+            before = self._spent.items
+            outcomes = self._measured(trials, batch)
+            self._note_idle(before, len(trials))
+            self._strategist.tell(outcomes)
+            batch, trials = batch + 1, []
+
+    def _resume(self, past: Past) -> tuple[int, list[StoredTrial]]:
+        """Go to where earlier sessions ended; return the generation that comes next, if it was begun."""
+        steps: list[Step] = []
+        begun: list[StoredTrial] = []
+        logged = _by_batch(self._store.trials(self.search.name))
+        for trials in logged.values():
+            steps.append(Ask(trials=trials))
+            if any(trial.id not in past.outcomes for trial in trials):
+                begun = trials
+            else:
+                steps.append(self._told_again(trials, past))
+        self._strategist.catch_up(steps)
+        return len(logged) - bool(begun), begun
+
+    def _ask(self, batch: int, limits: Limits, most: int) -> list[StoredTrial]:
+        """A new generation; nothing when the budget is spent, or there is no more to try."""
+        with called(self.search.name, self.search.strategy, "batch"):
+            wanted = int(self.search.strategy.batch)
+        n = self._spent.room(limits, wanted, most)
+        return self._asked(batch, n, self._spent.trials) if n > 0 else []
+
+    def _measured(self, trials: Sequence[StoredTrial], batch: int) -> list[Outcome]:
+        """Score a generation, round by round, and log what the strategy is told of it."""
+        by_number = {trial.asked.number: trial for trial in trials}
+        rounds = self._screen.rounds(self._responses, list(by_number), batch)
+        found: dict[int, Measured] = {}
+        failed: set[int] = set()
+        while (step := rounds.next(self._responses, failed)) is not None:
+            items = [self._items[column] for column in step.items]
+            requests = [Request(trial=by_number[n], split="fit", items=items) for n in step.trials]
+            new: dict[int, Measured] = {}
+            for trial, measured in self._measurer.measure_all(requests):
+                self._tell_ended(trial, measured, again=trial.asked.number in found)
+                new[trial.asked.number] = measured
+            for number in step.trials:  # in order of asking, whatever the order of finishing
+                evaluation = new[number].evaluation
+                if evaluation.failure is not None:
+                    failed.add(number)
+                self._remember(number, self._store.scores_of(by_number[number].id, "fit"))
+                found[number] = new[number]
+        outcomes = self._outcomes(trials, {number: each.evaluation for number, each in found.items()})
+        costs = self._store.costs(self.search.name, "fit", batch)
+        for trial in trials:
+            self._count(*costs[trial.id])
+        self._tell_told(outcomes)
+        return outcomes
 
 
 class Past:

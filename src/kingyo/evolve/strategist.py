@@ -26,20 +26,20 @@ from kingyo.types import Axis, Outcome, Resumable, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Ask:
     """A step of the log: one ask, and the trials that it brought."""
 
     trials: Sequence[StoredTrial]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Tell:
     """A step of the log: one tell."""
 
     outcomes: Sequence[Outcome]
 
 
-Step = Asked | Told
+Step = Ask | Tell
 
 
 class Strategist:
@@ -66,7 +66,7 @@ class Strategist:
             KingyoError: the strategy asks for something else than is stored.
         """
         for step in steps[self._restored(steps) :]:
-            if isinstance(step, Asked):
+            if isinstance(step, Ask):
                 stored = step.trials
                 asked = self.ask(len(stored), stored[0].asked.number)
                 check_replay(self._search.name, asked, stored)
@@ -88,7 +88,7 @@ class Strategist:
 
     def logged(self, trials: Sequence[StoredTrial]) -> None:
         """Take note of what was asked, once it is stored."""
-        self._log.update(_line(Asked(trials=trials)))
+        self._log.update(_line(Ask(trials=trials)))
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tell outcomes that are stored."""
@@ -96,7 +96,7 @@ class Strategist:
         with self._called("tell"):
             self._search.strategy.tell(outcomes)
         self._seconds += time.perf_counter() - began
-        self._log.update(_line(Told(outcomes=outcomes)))
+        self._log.update(_line(Tell(outcomes=outcomes)))
         self.n_told += len(outcomes)
 
     def note(self) -> StrategyState | None:
@@ -126,8 +126,8 @@ class Strategist:
             log.update(_line(step))
         if note.log != log.hexdigest() or note.version != self._version:
             return 0
-        trials = [trial.asked for step in before if isinstance(step, Asked) for trial in step.trials]
-        outcomes = [outcome for step in before if isinstance(step, Told) for outcome in step.outcomes]
+        trials = [trial.asked for step in before if isinstance(step, Ask) for trial in step.trials]
+        outcomes = [outcome for step in before if isinstance(step, Tell) for outcome in step.outcomes]
         with self._called("restore"):
             strategy.restore(note.content, trials, outcomes)
         self._log, self.n_told = log, len(outcomes)
@@ -137,14 +137,14 @@ class Strategist:
 def _before(steps: Sequence[Step], first: int) -> Sequence[Step]:
     """The steps before the ask for the trial of this id; none where it was not asked for."""
     for index, step in enumerate(steps):
-        if isinstance(step, Asked) and step.trials[0].id == first:
+        if isinstance(step, Ask) and step.trials[0].id == first:
             return steps[:index]
     return []
 
 
 def _line(step: Step) -> bytes:
     """A step as it is hashed: all that a strategy learns by it but the answers."""
-    if isinstance(step, Asked):
+    if isinstance(step, Ask):
         asked = [each.asked for each in step.trials]
         return json.dumps([(each.number, each.genome, each.parents) for each in asked]).encode()
     rows: list[tuple[object, ...]] = []

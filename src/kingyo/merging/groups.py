@@ -20,7 +20,7 @@ _MOST_SPLITS = 4  # groups that a form is split into; of more the values' ranges
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ValueRange:
     """A parameter's value over the tensors of a group.
 
     Attributes:
@@ -61,7 +61,7 @@ class Group:
     shape: tuple[int, ...]
     dtype: str
     how: tuple[str, ...]
-    values: Mapping[str, tuple[Told, ...]]
+    values: Mapping[str, tuple[ValueRange, ...]]
     is_merged: bool
 
     @property
@@ -137,7 +137,7 @@ def _ranges(numbers: Sequence[int]) -> str:
     return f"{{{','.join(told)}}}"
 
 
-def _how(job: TensorJob, values: Mapping[str, tuple[Told, ...]]) -> tuple[str, ...]:
+def _how(job: TensorJob, values: Mapping[str, tuple[ValueRange, ...]]) -> tuple[str, ...]:
     """One value for each source; one for all where these are equal."""
     if job.method is None:
         of = ", ".join(job.sources)
@@ -151,21 +151,21 @@ def _list(texts: Sequence[str]) -> str:
     return " ".join(texts) if all(map(_NUMBER.fullmatch, texts)) else " | ".join(texts)
 
 
-def _values(jobs: Sequence[TensorJob]) -> Mapping[str, tuple[Told, ...]]:
+def _values(jobs: Sequence[TensorJob]) -> Mapping[str, tuple[ValueRange, ...]]:
     rows = [_cells(job) for job in jobs]
     return {
-        name: tuple(_told(column) for column in zip(*(row[name] for row in rows), strict=True))
+        name: tuple(_value_range(column) for column in zip(*(row[name] for row in rows), strict=True))
         for name in rows[0]
     }
 
 
-def _told(column: Sequence[_Cell]) -> Told:
+def _value_range(column: Sequence[_Cell]) -> ValueRange:
     numbers = [number for number, _ in column]
     least, most, said = min(numbers), max(numbers), column[0][1]
     if said is None or least == most or any(each != said for _, each in column):
-        return Told(least=least, most=most)
+        return ValueRange(least=least, most=most)
     assert isinstance(said.value, tuple)
-    return Told(least=least, most=most, gradient=said.value, filter=said.filter)
+    return ValueRange(least=least, most=most, gradient=said.value, filter=said.filter)
 
 
 def _cells(job: TensorJob) -> Mapping[str, tuple[_Cell, ...]]:

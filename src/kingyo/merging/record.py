@@ -8,7 +8,7 @@ from typing import TypeAlias
 from kingyo.errors import KingyoError
 from kingyo.lineage import Origin
 from kingyo.merging.estimate import Estimate
-from kingyo.merging.groups import Group, Told, group, ungrouped
+from kingyo.merging.groups import Group, ValueRange, group, ungrouped
 from kingyo.merging.survey import Survey, Target
 from kingyo.vocabulary import Finding
 
@@ -93,7 +93,7 @@ def _group(each: Group) -> Json:
     }
 
 
-def _value(told: Told) -> object:
+def _value(told: ValueRange) -> object:
     """A number, or a mapping where tensors of the group have different ones."""
     if told.least == told.most:
         return told.least

@@ -94,16 +94,6 @@ class Archive:
         return tuple(member for member in self.members if not member.is_estimate)
 
     @property
-    def best(self) -> Elite | None:
-        """The measured elite of highest quality, the earliest of equals; None where there is none."""
-        return max(self.elites, key=lambda elite: elite.rank, default=None)
-
-    @property
-    def coverage(self) -> float:
-        """Share of the cells that hold a measured elite."""
-        return len(self.elites) / self.size
-
-    @property
     def qd_score(self) -> float:
         """Sum of the qualities of the measured elites; it means something where no quality is negative."""
         return math.fsum(elite.quality for elite in self.elites)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.strategies.genes import DECIMALS
 from kingyo.types import Axis, Genome
 
 Matrix = NDArray[np.float64]
-DECIMALS = 6  # of a float gene, as a share of its range
+Vector = NDArray[np.float64]
 APART = 0.7  # side of the one-hot corner of a category: two categories are 1 apart
 
 
@@ -24,7 +25,8 @@ class Box:
     def __init__(self, axes: Sequence[Axis]) -> None:
         self._axes = tuple(axes)
         self._low = np.array([axis.low for axis in axes])
-        self._range = np.array([axis.high - axis.low for axis in axes])
+        self._high = np.array([axis.high for axis in axes])
+        self._range = self._high - self._low
         self._is_float = np.array([axis.kind == "float" for axis in axes])
         self._is_named = np.array([axis.kind == "categorical" for axis in axes])
 
@@ -73,14 +75,22 @@ class Box:
         moved = centres + np.where(self._is_float, move, whole)
         other = self._low + np.floor(rng.random(shape) * (self._range + 1))
         moved = np.where(self._is_named, other, moved)
-        bounded = np.clip(np.where(changed, moved, centres), self._low, self._low + self._range)
-        return np.where(self._is_float, self._rounded(bounded), bounded)
+        bounded = np.clip(np.where(changed, moved, centres), self._low, self._high)
+        return np.where(self._is_float, rounded(bounded, self._low, self._high), bounded)
 
     def _snapped(self, unit: Matrix) -> Matrix:
         """Points of the unit box as points of the space; every whole number is equally likely."""
         whole = self._low + np.minimum(np.floor(unit * (self._range + 1)), self._range)
-        return np.where(self._is_float, self._rounded(self._low + unit * self._range), whole)
+        floats = rounded(self._low + unit * self._range, self._low, self._high)
+        return np.where(self._is_float, floats, whole)
 
-    def _rounded(self, points: Matrix) -> Matrix:
-        unit = np.round((points - self._low) / self._range, DECIMALS)
-        return np.clip(self._low + unit * self._range, self._low, self._low + self._range)
+
+def rounded(points: Matrix, low: Vector, high: Vector) -> Matrix:
+    """Float genes between their bounds, rounded as ``genes`` says, and never beyond a bound by that.
+
+    Args:
+        points: one gene per axis, of one point or, row by row, of many.
+        low, high: the bounds of each axis.
+    """
+    width = high - low
+    return np.clip(low + np.round((points - low) / width, DECIMALS) * width, low, high)

@@ -20,7 +20,7 @@ def require(argument: str, value: object, expected: str, *, holds: bool, remedy:
         raise KingyoError(
             argument,
             expected=expected,
-            received=repr(value),
+            received=str(value),
             remedy=remedy or f"Change search.settings.{argument}.",
         )
 

@@ -16,11 +16,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.strategies import genes
 from kingyo.strategies.checks import require, require_size
 from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.seeds import derived
 from kingyo.types import Axis, Genome, Outcome, Trial
 
-DECIMALS = 6  # of a point in the unit box
 SMALLEST_POPULATION = 4  # below it, the library's rank-μ learning rate (eq. 58) is zero and it divides by it
 
 Point = NDArray[np.float64]
@@ -82,8 +83,7 @@ class CloudSearch(ABC):
     in the log already, so the rest of the budget looks elsewhere. Late outcomes of the old cloud no longer
     count.
 
-    Points are rounded to a millionth of each axis' range, so that a search goes on unchanged on another kind
-    of processor, whose arithmetic differs in the last bits.
+    Points are rounded, as ``genes`` says, before the genome is made of them and the cloud is told of them.
 
     Trials have no parents: a point is drawn from a distribution that all earlier outcomes have moved, and no
     pair of them can be called its origin.
@@ -152,7 +152,7 @@ class CloudSearch(ABC):
         return np.clip((np.array(genome) - self._low) / (self._high - self._low), 0.0, 1.0)
 
     def _propose(self) -> Trial:
-        point = np.array(np.round(self._cloud.ask(), DECIMALS), dtype=np.float64)
+        point = np.array(np.round(self._cloud.ask(), genes.DECIMALS), dtype=np.float64)
         trial = self._history.ask(self._genome(point))
         self._points[trial.number] = point
         return trial
@@ -182,7 +182,7 @@ class CloudSearch(ABC):
         return (np.array([axis.first for axis in self._axes]) - self._low) / (self._high - self._low)
 
     def _derived_seed(self) -> int:
-        return int(np.random.SeedSequence([self._seed, self._restarts]).generate_state(1)[0])
+        return derived(self._seed, self._restarts)
 
 
 def recombined(places: NDArray[np.float64]) -> Point:

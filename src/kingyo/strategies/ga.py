@@ -18,12 +18,9 @@ from typing import Literal
 
 from kingyo.strategies import STRATEGIES, genes, selection
 from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Told, check_count
-from kingyo.strategies.welcome import strangers
-from kingyo.types import Axis, Genome, Outcome, Trial
-
-SMALLEST_MUTATION_RATE = 0.01
-NOVELTY_ATTEMPTS = 20
+from kingyo.strategies.generations import Generations
+from kingyo.strategies.history import Told
+from kingyo.types import Axis, Genome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +32,7 @@ class Parent:
     score: float
 
 
-class GeneticAlgorithm:
+class GeneticAlgorithm(Generations):
     """The textbook genetic algorithm, for axes of every kind.
 
     A trial has two parents after crossover, one when it is only a mutant, none in the first population.
@@ -81,55 +78,18 @@ class GeneticAlgorithm:
         )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._axes = check_search(axes, seed)
+        checked, rate = check_search(axes, seed), settings.mutation_rate
         _check_settings(settings)
+        rate = genes.mutation_rate(checked) if rate is None else rate
+        super().__init__(checked, seed, settings.population, rate)
         self._settings = settings
-        self._rng = Random(seed)
-        self._history = History()
-        self._seen: set[Genome] = set()
-        self._known: set[int] = set()
-        self._guests: list[Told] = []
         self._elites: list[Parent] = []
         self._parents: list[Parent] = []
-        self._mutation_rate = (
-            max(1 / len(self._axes), SMALLEST_MUTATION_RATE)
-            if settings.mutation_rate is None
-            else settings.mutation_rate
-        )
         self._select = {
             "roulette": selection.roulette,
             "rank": selection.rank,
             "tournament": selection.tournament(settings.tournament_size),
         }[settings.selection]
-
-    @property
-    def batch(self) -> int:
-        """The size of a generation."""
-        return self._settings.population
-
-    def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: the first population at random, then children."""
-        check_count(n)
-        if n == 0:
-            return []
-        while generation := self._history.take(self._settings.population):
-            self._turn(generation)
-        return [self._propose() for _ in range(n)]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Learn how trials ended; a generation turns at the next ask."""
-        self._history.tell(outcomes)
-
-    def learn(self, known: Sequence[Outcome]) -> None:
-        """Take in what was measured before: it joins the first parents, but is nobody's parent by name."""
-        self.welcome(known)
-        self._known = {outcome.trial.number for outcome in known}
-
-    def welcome(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in what others measured: it joins the parents when the next generation is complete."""
-        told = strangers(outcomes, len(self._axes))
-        self._guests += told
-        self._seen.update(each.genome for each in told)
 
     def _turn(self, generation: Sequence[Told]) -> None:
         """Next generation: its members, guests and the best ever are the parents from now on."""
@@ -145,42 +105,24 @@ class GeneticAlgorithm:
         # When all of a generation failed and nothing is kept, its parents try again.
         self._parents = [*older, *born] or self._parents
 
-    def _propose(self) -> Trial:
-        genome, parents = self._child() if self._parents else (self._newcomer(), ())
-        genome = self._renewed(genome)
-        self._seen.add(genome)
-        return self._history.ask(genome, parents)
-
     def _newcomer(self) -> Genome:
         if self._history.count == 0 and self._settings.include == "start":
             return genes.first_point(self._axes)
-        return genes.random_point(self._axes, self._rng)
+        return super()._newcomer()
 
-    def _child(self) -> tuple[Genome, tuple[int, ...]]:
+    def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
+        if not self._parents:
+            return None
         scores = [parent.score for parent in self._parents]
         if len(scores) < 2 or self._rng.random() >= self._settings.crossover_rate:
             parent = self._parents[self._select(scores, self._rng)]
-            return self._mutated(parent.genome), self._named(parent)
+            return self._mutated(parent.genome), (parent.number,)
         one, two = selection.pick_pair(scores, self._select, self._rng)
         a, b = self._parents[one], self._parents[two]
-        return self._mutated(cross(a.genome, b.genome, self._rng)), self._named(a, b)
+        return self._mutated(cross(a.genome, b.genome, self._rng)), (a.number, b.number)
 
-    def _named(self, *parents: Parent) -> tuple[int, ...]:
-        return tuple(parent.number for parent in parents if parent.number not in self._known)
-
-    def _mutated(self, genome: Genome) -> Genome:
-        return tuple(
-            genes.mutate_gene(axis, gene, self._settings.mutation_step, self._rng)
-            if self._rng.random() < self._mutation_rate
-            else gene
-            for axis, gene in zip(self._axes, genome, strict=True)
-        )
-
-    def _renewed(self, genome: Genome) -> Genome:
-        def mutate(place: int, gene: float) -> float:
-            return genes.mutate_gene(self._axes[place], gene, self._settings.mutation_step, self._rng)
-
-        return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
+    def _mutate(self, place: int, gene: float) -> float:
+        return genes.mutate_gene(self._axes[place], gene, self._settings.mutation_step, self._rng)
 
 
 def cross(one: Genome, two: Genome, rng: Random) -> Genome:

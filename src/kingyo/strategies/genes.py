@@ -1,4 +1,8 @@
-"""Genes of every kind of axis: first, random and mutated values, and genomes that nobody has asked for."""
+"""Genes of every kind of axis: first, random and mutated values, rounded ones, and genomes that are new.
+
+Float genes that arithmetic brings about are rounded to a millionth of their range, so that a search goes on
+unchanged on a processor whose arithmetic differs in the last bits.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,13 @@ from collections.abc import Callable, Container, Sequence
 from random import Random
 
 from kingyo.types import Axis, Genome
+
+DECIMALS = 6
+"""Of the place of a float gene within its range, 0 (low) to 1 (high)."""
+SMALLEST_RATE = 0.01
+NOVELTY_ATTEMPTS = 20
+RENEWAL_STEP = 0.1
+"""Of the range: how far a repeated genome is moved where a strategy has no step of its own."""
 
 
 def first_point(axes: Sequence[Axis]) -> Genome:
@@ -28,6 +39,16 @@ def random_gene(axis: Axis, rng: Random) -> float:
     return float(rng.randint(int(axis.low), int(axis.high)))
 
 
+def place_of(axis: Axis, value: float) -> float:
+    """Where a value of a float axis lies within its range, 0 (low) to 1 (high), rounded."""
+    return round((value - axis.low) / (axis.high - axis.low), DECIMALS)
+
+
+def gene_at(axis: Axis, place: float) -> float:
+    """The value of a float axis at a place, or the bound that it is beyond."""
+    return float(min(axis.high, max(axis.low, axis.low + place * (axis.high - axis.low))))
+
+
 def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
     """Change one gene.
 
@@ -46,8 +67,22 @@ def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
     return reflect(value + whole, axis.low, axis.high)
 
 
+def mutation_rate(axes: Sequence[Axis]) -> float:
+    """The usual probability that a gene mutates: 1 / number of genes, but at least 0.01."""
+    return max(1 / len(axes), SMALLEST_RATE)
+
+
+def mutation(axes: Sequence[Axis], step: float, rng: Random) -> Callable[[int, float], float]:
+    """How a gene changes, by its place in the genome and its value: as ``mutate_gene`` says."""
+    return lambda place, gene: mutate_gene(axes[place], gene, step, rng)
+
+
 def renewed(
-    genome: Genome, seen: Container[Genome], mutate: Callable[[int, float], float], rng: Random, attempts: int
+    genome: Genome,
+    seen: Container[Genome],
+    mutate: Callable[[int, float], float],
+    rng: Random,
+    attempts: int = NOVELTY_ATTEMPTS,
 ) -> Genome:
     """Change a genome that was asked before, which would cost an evaluation and teach nothing.
 

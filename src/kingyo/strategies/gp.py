@@ -9,20 +9,20 @@ Model and maximiser are optuna's ``GPSampler``, which needs scipy and torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.optuna_study import Memory, OptunaSearch, require_optuna
-from kingyo.types import Axis, Outcome, Trial
+from kingyo.types import Axis
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
-class GaussianProcess:
+class GaussianProcess(OptunaSearch):
     """Bayesian optimisation by a Gaussian process, for axes of every kind; it needs optuna, scipy and torch.
 
     For few and costly trials on up to some twenty axes. Trials of a batch are chosen one after the other,
@@ -62,41 +62,12 @@ class GaussianProcess:
         best = settings.memory // 2
         memory = Memory(startup=settings.startup, size=settings.memory, best=best)
         require_optuna("gp", "scipy", "torch")
-        self._settings = settings
-        self._search = OptunaSearch(checked, seed, memory, _sampler)
+        super().__init__(checked, seed, memory, settings.batch)
 
-    @property
-    def batch(self) -> int:
-        """How many trials to ask for at once."""
-        return self._settings.batch
+    def _sampler(self, seed: int) -> BaseSampler:
+        from optuna.samplers import GPSampler
 
-    def learn(self, known: Sequence[Outcome]) -> None:
-        """Take known points as observations."""
-        self._search.learn(known)
-
-    def ask(self, n: int) -> list[Trial]:
-        """Propose n trials."""
-        return self._search.ask(n)
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Learn how trials ended."""
-        self._search.tell(outcomes)
-
-    def state(self) -> Mapping[str, object]:
-        """Return which trials are remembered."""
-        return self._search.state()
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Remember the same trials."""
-        self._search.restore(state, trials, outcomes)
-
-
-def _sampler(seed: int) -> BaseSampler:
-    from optuna.samplers import GPSampler
-
-    return GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
+        return GPSampler(seed=seed, n_startup_trials=0, warn_independent_sampling=False)
 
 
 STRATEGIES.register("gp")(GaussianProcess)

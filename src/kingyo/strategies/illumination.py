@@ -24,8 +24,8 @@ from kingyo.strategies.history import History, Told, check_count, count_objectiv
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 NOVELTY_ATTEMPTS = 100
-RENEWAL_STEP = 0.1  # of the range, when a float or int gene of a repeated child is moved
-SMALLEST_MUTATION_RATE = 0.01
+"""More than elsewhere: a niche's best stays until it is beaten, and what lies around it has been asked. In a
+space of 256 points one child in sixteen was changed more than 20 times until it was new."""
 DEFAULT_GENES = 2
 
 
@@ -75,7 +75,7 @@ class Illumination(ABC):
         self._known: tuple[Elite, ...] = ()
         self._objectives: int | None = None
         self._archives: tuple[Archive, ...] = ()
-        self._mutation_rate = max(1 / len(self._axes), SMALLEST_MUTATION_RATE)
+        self._mutation_rate = genes.mutation_rate(self._axes)
 
     @property
     def batch(self) -> int:
@@ -129,17 +129,6 @@ class Illumination(ABC):
         """The measured elites of all archives, each once, by number."""
         by_number = {elite.number: elite for archive in self.archives for elite in archive.elites}
         return tuple(by_number[number] for number in sorted(by_number))
-
-    @property
-    def coverage(self) -> float:
-        """Share of cells that hold a measured elite, over all archives."""
-        cells = sum(archive.size for archive in self.archives)
-        return sum(len(archive.elites) for archive in self.archives) / cells if cells else 0.0
-
-    @property
-    def qd_score(self) -> float:
-        """Sum of the qualities of the measured elites, over all archives."""
-        return sum(archive.qd_score for archive in self.archives)
 
     @abstractmethod
     def _make_archives(self, objectives: int) -> tuple[Archive, ...]:
@@ -198,9 +187,7 @@ class Illumination(ABC):
         return 0 if self._known else self._grid.population
 
     def _renewed(self, genome: Genome) -> Genome:
-        def mutate(place: int, gene: float) -> float:
-            return genes.mutate_gene(self._axes[place], gene, RENEWAL_STEP, self._rng)
-
+        mutate = genes.mutation(self._axes, genes.RENEWAL_STEP, self._rng)
         return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
 
 

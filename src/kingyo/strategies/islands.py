@@ -15,12 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-import numpy as np
-
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, pareto
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count, count_objectives
+from kingyo.strategies.seeds import derived
 from kingyo.strategies.within import build_within
 from kingyo.types import (
     Axis,
@@ -81,7 +80,7 @@ class Islands:
         self._settings = settings
         self._history = History()
         self._islands = [
-            _Island(_population(self._axes, _derived(seed, index), settings))
+            _Island(_population(self._axes, derived(seed, index), settings))
             for index in range(settings.islands)
         ]
         _check_guests(settings, self._islands[0].strategy)
@@ -291,10 +290,6 @@ def _population(axes: Sequence[Axis], seed: int, settings: Islands.Settings) -> 
     nested = isinstance(strategy, Islands)
     require("strategy", settings.strategy, "a strategy other than islands", holds=not nested)
     return strategy
-
-
-def _derived(seed: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
 def _check_settings(settings: Islands.Settings) -> None:

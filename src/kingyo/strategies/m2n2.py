@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, genes
+from kingyo.strategies.box import rounded
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count
 from kingyo.strategies.niches import Member, Niches, attraction
@@ -30,10 +31,7 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-DECIMALS = 6  # of a float gene, as a fraction of its axis' range
 SMALLEST_ANGLE = 1e-3  # between two directions, in radians, that slerp can tell from 0 and from π
-SMALLEST_FLIP_RATE = 0.01
-NOVELTY_ATTEMPTS = 20
 
 
 class M2N2:
@@ -183,9 +181,7 @@ class Breeder:
         self._floats = np.array([axis.kind == "float" for axis in axes])
         self._others = [index for index, axis in enumerate(axes) if axis.kind != "float"]
         self._places: Array = places(axes)
-        self._flip_rate = (
-            max(1 / len(axes), SMALLEST_FLIP_RATE) if settings.flip_rate is None else settings.flip_rate
-        )
+        self._flip_rate = genes.mutation_rate(axes) if settings.flip_rate is None else settings.flip_rate
 
     def newcomer(self) -> Array:
         """A random point."""
@@ -248,7 +244,7 @@ class Breeder:
         )
 
     def _renewed(self, point: Array) -> Array:
-        for _ in range(NOVELTY_ATTEMPTS):
+        for _ in range(genes.NOVELTY_ATTEMPTS):
             if not any(np.array_equal(point, member.genes) for member in self.niches.members):
                 break
             index = self._chance.randrange(point.size)
@@ -257,10 +253,9 @@ class Breeder:
         return point
 
     def _tidy(self, point: Array) -> Array:
-        """Round float genes, so that a search goes on unchanged on another kind of processor."""
-        width = self._high - self._low
-        rounded = self._low + np.round((point - self._low) / width, DECIMALS) * width
-        return np.clip(np.where(self._floats, rounded, np.round(point)), self._low, self._high)
+        """Round float genes as ``genes`` says, and the others to whole numbers."""
+        whole = np.clip(np.round(point), self._low, self._high)
+        return np.where(self._floats, rounded(point, self._low, self._high), whole)
 
 
 def places(axes: Sequence[Axis]) -> Array:

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from random import Random
 
-from kingyo.strategies import STRATEGIES, genes, pareto, sbx, selection
+from kingyo.strategies import STRATEGIES, pareto, sbx, selection
 from kingyo.strategies.checks import check_search, require, require_size
-from kingyo.strategies.history import History, Told, check_count, count_objectives
-from kingyo.strategies.welcome import strangers
-from kingyo.types import Axis, Genome, Outcome, Trial
+from kingyo.strategies.generations import Generations
+from kingyo.strategies.history import Told, count_objectives
+from kingyo.types import Axis, Genome, Outcome
 
-NOVELTY_ATTEMPTS = 20
 TOURNAMENT = selection.tournament(2)
 
 
-class Nsga2:
+class Nsga2(Generations):
     """NSGA-II, the genetic algorithm for several objectives, for axes of every kind.
 
     A trial has two parents after crossover, one when it is only a mutant, none in the first population. A
@@ -59,52 +57,26 @@ class Nsga2:
         )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._axes = check_search(axes, seed)
+        checked, rate = check_search(axes, seed), settings.mutation_rate
         _check_settings(settings)
+        super().__init__(checked, seed, settings.population, 1 / len(checked) if rate is None else rate)
         self._settings = settings
-        self._rng = Random(seed)
-        self._history = History()
         self._n_objectives: int | None = None
-        self._seen: set[Genome] = set()
-        self._known: set[int] = set()
-        self._guests: list[Told] = []
         self._parents: list[Told] = []  # the best first
         self._fitness: list[float] = []  # of each parent: larger is better in the crowded-comparison order
         self._unborn: tuple[Genome, tuple[int, ...]] | None = None  # a pair's second child
-        rate = settings.mutation_rate
-        self._mutation_rate = 1 / len(self._axes) if rate is None else rate
-
-    @property
-    def batch(self) -> int:
-        """The size of a generation."""
-        return self._settings.population
-
-    def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: the first population at random, then children."""
-        check_count(n)
-        if n == 0:
-            return []
-        while generation := self._history.take(self._settings.population):
-            self._turn(generation)
-        return [self._propose() for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Learn how trials ended; a generation turns at the next ask."""
         n_objectives = count_objectives(outcomes, self._n_objectives)
-        self._history.tell(outcomes)
+        super().tell(outcomes)
         self._n_objectives = n_objectives
-
-    def learn(self, known: Sequence[Outcome]) -> None:
-        """Take in what was measured before: it competes with the first population, but has no name."""
-        self.welcome(known)
-        self._known = {outcome.trial.number for outcome in known}
 
     def welcome(self, outcomes: Sequence[Outcome]) -> None:
         """Take in what others measured: it competes for a place among the parents at the next generation."""
-        told = strangers(outcomes, len(self._axes))
-        self._n_objectives = count_objectives(outcomes, self._n_objectives)
-        self._guests += told
-        self._seen.update(each.genome for each in told)
+        n_objectives = count_objectives(outcomes, self._n_objectives)
+        super().welcome(outcomes)
+        self._n_objectives = n_objectives
 
     def _turn(self, generation: Sequence[Told]) -> None:
         """The best of parents, children and guests are the parents from now on (the paper, section III-C)."""
@@ -119,41 +91,23 @@ class Nsga2:
         self._parents = [pool[index] for index in kept]
         self._fitness = [-float(classes[index]) for index in kept]
 
-    def _propose(self) -> Trial:
-        genome, parents = self._child() if self._parents else (genes.random_point(self._axes, self._rng), ())
-        genome = self._renewed(genome)
-        self._seen.add(genome)
-        return self._history.ask(genome, parents)
-
-    def _child(self) -> tuple[Genome, tuple[int, ...]]:
+    def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
+        if not self._parents:
+            return None
         if self._unborn is not None:
             child, self._unborn = self._unborn, None
             return child
         if len(self._parents) < 2 or self._rng.random() >= self._settings.crossover_rate:
             parent = self._parents[TOURNAMENT(self._fitness, self._rng)]
-            return self._mutated(parent.genome), self._named(parent)
+            return self._mutated(parent.genome), (parent.number,)
         one, two = selection.pick_pair(self._fitness, TOURNAMENT, self._rng)
         a, b = self._parents[one], self._parents[two]
         first, second = sbx.cross(self._axes, a.genome, b.genome, self._settings.eta_c, self._rng)
-        self._unborn = self._mutated(second), self._named(a, b)
-        return self._mutated(first), self._named(a, b)
+        self._unborn = self._mutated(second), (a.number, b.number)
+        return self._mutated(first), (a.number, b.number)
 
-    def _named(self, *parents: Told) -> tuple[int, ...]:
-        return tuple(parent.number for parent in parents if parent.number not in self._known)
-
-    def _mutated(self, genome: Genome) -> Genome:
-        return tuple(
-            sbx.mutate(axis, gene, self._settings.eta_m, self._rng)
-            if self._rng.random() < self._mutation_rate
-            else gene
-            for axis, gene in zip(self._axes, genome, strict=True)
-        )
-
-    def _renewed(self, genome: Genome) -> Genome:
-        def mutate(place: int, gene: float) -> float:
-            return sbx.mutate(self._axes[place], gene, self._settings.eta_m, self._rng)
-
-        return genes.renewed(genome, self._seen, mutate, self._rng, NOVELTY_ATTEMPTS)
+    def _mutate(self, place: int, gene: float) -> float:
+        return sbx.mutate(self._axes[place], gene, self._settings.eta_m, self._rng)
 
 
 def _check_settings(settings: Nsga2.Settings) -> None:

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from kingyo.errors import KingyoError
 from kingyo.strategies import genes
 from kingyo.strategies.checks import require
 from kingyo.strategies.history import History, Told, check_count
+from kingyo.strategies.seeds import derived
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 if TYPE_CHECKING:
@@ -30,11 +30,8 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-DECIMALS = 6  # of a float gene as a fraction of its range
 CHUNK = 32  # trials drawn from one study
 MOST_PENDING = 64  # older trials that were never told are taken for lost
-NOVELTY_ATTEMPTS = 20
-RENEWAL_STEP = 0.1  # of the range, when a float or int gene of a repeated proposal is moved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +61,8 @@ class Memory:
         return sorted([*ranked[: self.best], *recent[-(self.size - self.best) :]], key=_number)
 
 
-class OptunaSearch:
-    """Ask and tell for one of optuna's samplers, for axes of every kind.
+class OptunaSearch(ABC):
+    """A search by one of optuna's samplers, for axes of every kind.
 
     A proposal that repeats an earlier genome would cost an evaluation and teach nothing: one random gene at
     a time is moved until it is new (20 attempts; a small space may be used up). Trials have no parents.
@@ -77,21 +74,24 @@ class OptunaSearch:
         axes: checked.
         seed: 0 or more.
         memory: what the sampler is shown.
-        sampler: makes it from a seed; it is called anew for every study.
+        batch: how many trials to ask for at once, 1 or more.
     """
 
-    def __init__(
-        self, axes: tuple[Axis, ...], seed: int, memory: Memory, sampler: Callable[[int], BaseSampler]
-    ) -> None:
+    def __init__(self, axes: tuple[Axis, ...], seed: int, memory: Memory, batch: int) -> None:
         self._axes = axes
         self._seed = seed
         self._memory = memory
-        self._sampler = sampler
+        self._batch = batch
         self._distributions = _distributions(axes)
         self._history = History()
         self._told: list[Told] = []
         self._pending: dict[int, Genome] = {}
         self._seen: set[Genome] = set()
+
+    @property
+    def batch(self) -> int:
+        """How many trials to ask for at once."""
+        return self._batch
 
     def learn(self, known: Sequence[Outcome]) -> None:
         """Remember points that were measured before, like outcomes older than all others."""
@@ -131,6 +131,10 @@ class OptunaSearch:
         self._told = [told[number] for number in cast("list[int]", state["told"])]
         self._pending = {number: trials[number].genome for number in cast("list[int]", state["pending"])}
         self._seen.update(trial.genome for trial in trials)
+
+    @abstractmethod
+    def _sampler(self, seed: int) -> BaseSampler:
+        """Make the sampler from a seed, anew for every study."""
 
     def _draw(self, n: int) -> list[Trial]:
         with _silence():
@@ -172,17 +176,14 @@ class OptunaSearch:
 
     def _renewed(self, genome: Genome) -> Genome:
         rng = self._random()
-
-        def mutate(place: int, gene: float) -> float:
-            return genes.mutate_gene(self._axes[place], gene, RENEWAL_STEP, rng)
-
-        return genes.renewed(genome, self._seen, mutate, rng, NOVELTY_ATTEMPTS)
+        mutate = genes.mutation(self._axes, genes.RENEWAL_STEP, rng)
+        return genes.renewed(genome, self._seen, mutate, rng)
 
     def _random(self) -> Random:
         return Random(self._derived_seed())
 
     def _derived_seed(self) -> int:
-        return int(np.random.SeedSequence([self._seed, self._history.count]).generate_state(1)[0])
+        return derived(self._seed, self._history.count)
 
 
 def require_optuna(strategy: str, *others: str) -> None:
@@ -233,14 +234,13 @@ def _place(axis: Axis, gene: float) -> float:
     """A gene as optuna's parameter: floats as a fraction of the range."""
     if axis.kind != "float":
         return int(min(axis.high, max(axis.low, round(gene))))
-    return float(min(1.0, max(0.0, round((gene - axis.low) / (axis.high - axis.low), DECIMALS))))
+    return float(min(1.0, max(0.0, genes.place_of(axis, gene))))
 
 
 def _gene(axis: Axis, place: float) -> float:
     if axis.kind != "float":
         return float(place)
-    gene = axis.low + round(place, DECIMALS) * (axis.high - axis.low)
-    return float(min(axis.high, max(axis.low, gene)))
+    return genes.gene_at(axis, round(place, genes.DECIMALS))
 
 
 def _below(scores: Sequence[float]) -> float:

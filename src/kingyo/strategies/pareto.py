@@ -1,4 +1,4 @@
-"""Points with several objectives: who dominates whom, fronts, crowding, hypervolume and the knee.
+"""Points with several objectives: who dominates whom, fronts, crowding and the knee.
 
 Points are the rows of an array, objectives its columns; larger is better. A point dominates another when it
 is nowhere worse and somewhere better, so equal points share a front and none of them dominates the other.
@@ -7,8 +7,7 @@ It knows arrays only: no genome, no trial.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from bisect import bisect_right
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,33 +87,6 @@ def best_first(points: ArrayLike) -> tuple[Indices, Indices]:
     classes = np.zeros(len(table), dtype=np.intp)
     classes[order[1:]] = np.cumsum(new)
     return order, classes
-
-
-def hypervolume(points: ArrayLike, reference: Sequence[float]) -> float:
-    """The exact volume between a reference point and the points' front, for one to three objectives.
-
-    Args:
-        points: n × m, larger better; those that do not exceed the reference everywhere add nothing.
-        reference: the worst that counts, one number per objective.
-
-    Raises:
-        KingyoError: another number of objectives, or points that are no table of finite numbers.
-    """
-    table = _table(points)
-    if not len(table):
-        return 0.0
-    worst = np.asarray(reference, dtype=np.float64)
-    m = table.shape[1]
-    remedy = "Give a reference for each of one to three objectives."
-    require("reference", list(reference), f"{m} numbers", holds=worst.shape == (m,), remedy=remedy)
-    require("points", f"{m} objectives", "one to three objectives", holds=m <= 3, remedy=remedy)
-    above = table[(table > worst).all(axis=1)] - worst
-    if not len(above):
-        return 0.0
-    if m == 1:
-        return float(above.max())
-    padded = above if m == 3 else np.column_stack((above, np.ones(len(above))))
-    return _volume(padded[np.argsort(-padded[:, 2], kind="stable")])
 
 
 def knee(points: ArrayLike) -> int:
@@ -207,37 +179,6 @@ class _Front:
             self._columns = np.concatenate((self._columns, np.empty_like(self._columns)), axis=1)
         self._columns[:, self._count] = point
         self._count += 1
-
-
-def _volume(points: Floats) -> float:
-    """Sweep down the last objective; between two points, the staircase so far times the height."""
-    xs: list[float] = []  # the staircase: x ascending, y descending
-    ys: list[float] = []
-    area = volume = 0.0
-    heights = [*points[1:, 2].tolist(), 0.0]
-    for (x, y, z), below in zip(points.tolist(), heights, strict=True):
-        area += _step(xs, ys, x, y)
-        volume += area * (z - below)
-    return volume
-
-
-def _step(xs: list[float], ys: list[float], x: float, y: float) -> float:
-    """Put a point on the staircase and return the area that it adds; 0 when the staircase covers it."""
-    covering = bisect_left(xs, x)
-    if covering < len(xs) and ys[covering] >= y:
-        return 0.0
-    begin = end = bisect_right(xs, x)
-    while begin and ys[begin - 1] <= y:
-        begin -= 1
-    left = xs[begin - 1] if begin else 0.0
-    added = (x - left) * y
-    for old_x, old_y in zip(xs[begin:end], ys[begin:end], strict=True):
-        added -= (old_x - left) * old_y
-        left = old_x
-    if end < len(xs):
-        added -= (x - left) * ys[end]
-    xs[begin:end], ys[begin:end] = [x], [y]
-    return added
 
 
 def _distinct(table: Floats) -> tuple[Floats, Indices]:

@@ -9,14 +9,14 @@ are optuna's; with ``multivariate`` they model all axes together (Falkner et al.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.optuna_study import Memory, OptunaSearch, require_optuna
-from kingyo.types import Axis, Outcome, Trial
+from kingyo.types import Axis
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BEST = 25  # what optuna counts as good at most: of those none may be forgotten
 
 
-class TreeParzen:
+class TreeParzen(OptunaSearch):
     """Tree-structured Parzen Estimator, for axes of every kind; it needs optuna.
 
     Pending trials count among the bad (constant liar), so that a batch spreads. A failure ranks below every
@@ -64,35 +64,8 @@ class TreeParzen:
         require("candidates", settings.candidates, "1 or more", holds=settings.candidates >= 1)
         memory = Memory(startup=settings.startup, size=settings.memory, best=BEST)
         require_optuna("tpe")
+        super().__init__(checked, seed, memory, settings.batch)
         self._settings = settings
-        self._search = OptunaSearch(checked, seed, memory, self._sampler)
-
-    @property
-    def batch(self) -> int:
-        """How many trials to ask for at once."""
-        return self._settings.batch
-
-    def learn(self, known: Sequence[Outcome]) -> None:
-        """Take known points as observations."""
-        self._search.learn(known)
-
-    def ask(self, n: int) -> list[Trial]:
-        """Propose n trials."""
-        return self._search.ask(n)
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Learn how trials ended."""
-        self._search.tell(outcomes)
-
-    def state(self) -> Mapping[str, object]:
-        """Return which trials are remembered."""
-        return self._search.state()
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Remember the same trials."""
-        self._search.restore(state, trials, outcomes)
 
     def _sampler(self, seed: int) -> BaseSampler:
         from optuna.samplers import TPESampler

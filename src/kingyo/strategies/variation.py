@@ -1,8 +1,7 @@
 """How quality-diversity searches make a child: mixes of two parents, and steps as wide as an archive is.
 
-Float genes are rounded to a millionth of their range, so that a search goes on unchanged on a processor whose
-arithmetic differs in the last bits. Genes of the other kinds are taken from either parent, and mutated one by
-one.
+Float genes are rounded as ``genes`` says. Genes of the other kinds are taken from either parent, and mutated
+one by one.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from kingyo.strategies import genes
 from kingyo.types import Axis, Genome
 
-DECIMALS = 6
 SMALLEST_SUM = 0.1  # of mixing coefficients that are divided by it
 
 Matrix = NDArray[np.float64]
@@ -97,11 +95,9 @@ def mutated(axes: Sequence[Axis], genome: Genome, step: float, rate: float, rng:
 
 
 def inside(axis: Axis, value: float) -> float:
-    """Clip a value to a float axis' bounds, and round it to a millionth of the range.
+    """Clip a value to a float axis' bounds, and round it.
 
     Not reflected, as mutations of the genetic algorithm are: the extremes of an archive often lie on a bound
     (a source left out, or taken whole), and what is reflected away from it never gets there.
     """
-    width = axis.high - axis.low
-    place = round((value - axis.low) / width, DECIMALS)
-    return float(min(axis.high, max(axis.low, axis.low + place * width)))
+    return genes.gene_at(axis, genes.place_of(axis, value))

@@ -1,0 +1,53 @@
+"""Benchmarks of searches still run on the zoo: the smallest of each, which measures nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+pytestmark = pytest.mark.slow
+
+
+def results(script: str, out: Path, *arguments: str) -> list[dict[str, object]]:
+    command = [sys.executable, str(BENCHMARKS / script), "--out", str(out), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("setting", ["one", "block", "bands"])
+def test_archives(tmp_path: Path, setting: str) -> None:
+    """Six of the candidates are known before: the five sources and their average."""
+    names = ("cycleqd", "pymoo NSGA2")
+    found = results(
+        "archive.py",
+        tmp_path / "archive.jsonl",
+        *("--seeds", "1", "--candidates", "7", "--quick", "--settings", setting, "--searches", *names),
+    )
+    assert [each["spent"] for each in found] == [420, 420]
+    assert all(isinstance(each["fit"], list) and len(each["fit"]) == 7 for each in found)
+
+
+def test_searches(tmp_path: Path) -> None:
+    found = results(
+        "search.py",
+        tmp_path / "search.jsonl",
+        *("--first-seed", "3", "--seeds", "1", "--settings", "two", "--budget", "240"),
+        *("--searches", "fast", "random", "pycma", "optuna TPE", "pymoo GA"),
+    )
+    assert len(found) == 5
+    for each in found:
+        trace = each["trace"]
+        assert each["seed"] == 3
+        assert isinstance(trace, list)
+        assert 0 < trace[-1][0] <= 240
+
+
+def test_honesty(tmp_path: Path) -> None:
+    (found,) = results("honesty.py", tmp_path / "honesty.jsonl", "--runs", "1", "--settings", "four")
+    assert float(str(found["low"])) <= float(str(found["predicted"])) <= float(str(found["high"]))
