@@ -6,8 +6,9 @@ k is Matérn's with ν = 5/2 and one length scale per column. The posterior of f
 approximation (Rasmussen & Williams 2006, algorithms 3.1 and 3.2, with as many Bernoulli terms per point as it
 has scores); difficulties and μ are maximum a posteriori, in turn with it, but for failures, of which μ learns
 nothing; lengths and v maximise the approximate marginal likelihood times a log-normal prior, by steps along
-one of them at a time. A trial with few scores so borrows from its neighbours, and a hard item excuses whoever
-met it.
+one of them at a time. The prior median of a length grows with the root of the number of columns, as distances
+in the box do (Hvarfner, Hellsten, Nardi 2024, arXiv:2402.02229). A trial with few scores so borrows from its
+neighbours, and a hard item excuses whoever met it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ JITTER = 1e-6  # on the diagonal, as a share of v
 JITTER_OF_DRAWS = 1e-4  # the same, where functions are drawn at points that may lie close together
 DAMPED = 1e-9  # least information of a point
 MEAN_SPREAD = 3.0  # of μ, in logits
-USUAL_LENGTH = 0.35  # median of a length scale, times the root of the number of axes
+USUAL_LENGTH = 0.35  # median of a length scale, times the root of the number of columns
 LENGTH_SPREAD = 0.6  # of its logarithm
 USUAL_VARIANCE, VARIANCE_SPREAD = 4.0, 1.0  # of v: median, and spread of its logarithm
 STEP = 1.6  # factor by which a length or v is tried to change

@@ -12,12 +12,12 @@ each candidate of the true best K is dropped with probability at most α in a ge
 at most K α). (Racing: Maron & Moore 1994; irace: López-Ibáñez et al. 2016.)
 
 "Better" is meant as the sign test sees it: right on more of the items where the two differ. The bound holds
-for items that are drawn from those of fit with equal chances (all of them, or ``choose: random``). Where items
-that tell more are drawn more often, "better" is better on such a draw: a candidate that wins on the items that
-are rarely drawn may be dropped, though it is the better one on all of fit. Of scores that are right or wrong
-"better" is the higher mean. Of scores in between it is not always: whoever loses narrowly on
-most items and wins clearly on the others may be dropped, in spite of the higher mean; and candidates may beat
-one another in a circle. Where fewer than K would be left, those go on that are beaten by the fewest.
+where items are drawn from fit with equal chances (all of them, or ``choose: random``). Where items that tell
+more are drawn more often, "better" is better on such a draw: a candidate that wins on items that are rarely
+drawn may be dropped, though it is the better one on all of fit. Of scores that are right or wrong "better" is
+the higher mean. Of scores in between it is not always: whoever loses narrowly on most items and wins clearly
+on the others may be dropped, in spite of the higher mean; and candidates may beat one another in a circle.
+Where fewer than K would be left, those go on that are beaten by the fewest.
 """
 
 from __future__ import annotations

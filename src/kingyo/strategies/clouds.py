@@ -79,9 +79,9 @@ class CloudSearch(ABC):
     that draw from the cloud as it is. A failure costs more than everything told so far.
 
     When a cloud can learn no more (collapsed, or the same score for many generations), a new cloud with the
-    first sigma starts at a uniformly random point, seeded by (seed, restart): the optimum that was found is
-    in the log already, so the rest of the budget looks elsewhere. Late outcomes of the old cloud no longer
-    count.
+    first sigma and population starts at a uniformly random point, seeded by (seed, restart): the optimum that
+    was found is in the log already, so the rest of the budget looks elsewhere. (Independent restarts, without
+    the growing population of IPOP: Auger and Hansen 2005.) Late outcomes of the old cloud no longer count.
 
     Points are rounded, as ``genes`` says, before the genome is made of them and the cloud is told of them.
 

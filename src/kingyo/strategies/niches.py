@@ -2,7 +2,8 @@
 
 Abrantes, Lange, Tang 2025, Competition and Attraction Improve Model Fusion, GECCO 2025, arXiv:2508.16204.
 An item feeds a limited number of members, so one more that answers what all others answer is worth little,
-and a specialist keeps its place beside better generalists. It knows no trial, no axis and no history.
+and a specialist keeps its place beside better generalists: implicit fitness sharing (Smith, Forrest, Perelson
+1993). It knows no trial, no axis and no history.
 """
 
 from __future__ import annotations

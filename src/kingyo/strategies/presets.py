@@ -77,7 +77,8 @@ PRESETS: Mapping[str, Preset] = {
             name="textbook-ga",
             doc="The textbook genetic algorithm: roulette selection, uniform crossover, low mutation, two "
             "elites. For axes of every kind.",
-            source="Goldberg 1989, Genetic Algorithms in Search, Optimization and Machine Learning",
+            source="Goldberg 1989, Genetic Algorithms in Search, Optimization and Machine Learning, with the "
+            "uniform crossover of Syswerda 1989; sizes and rates are kingyo's",
             strategy="ga",
             settings={"population": 20, "elites": 2, "selection": "roulette", "crossover_rate": 0.9},
         ),

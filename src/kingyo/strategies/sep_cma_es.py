@@ -21,7 +21,7 @@ from kingyo.types import Axis
 
 
 class SepCmaEs(CloudSearch):
-    """Separable CMA-ES, for float axes: better than CMA-ES on tens of axes and more.
+    """Separable CMA-ES, for float axes: a diagonal covariance, for many axes and few trials.
 
     It works in the unit box, and cannot learn that two axes belong together. On one axis it is CMA-ES: there
     is nothing to separate. See ``CloudSearch`` for generations, failures and restarts.
