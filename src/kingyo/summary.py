@@ -61,6 +61,7 @@ class RunSummary:
 
     Attributes:
         copied: item scores that trials of one recipe copied from one another, at no cost.
+        items: how many items each split has.
         leader: the best of the main search on fit, so far.
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
@@ -76,6 +77,7 @@ class RunSummary:
     item_evaluations: int
     copied: int
     seconds: float
+    items: Mapping[Split, int]
     leader: Entry | None
     winner: Entry | None
     baselines: Mapping[str, Entry]
@@ -164,6 +166,7 @@ def summarize(store: RunStore) -> RunSummary:
         item_evaluations=store.item_evaluations(),
         copied=store.copied_scores(),
         seconds=store.seconds(),
+        items={split: len(items) for split, items in store.items().items()},
         leader=_leader(store, fits),
         winner=winner,
         baselines=baselines,
@@ -275,7 +278,8 @@ def fit_minus_test(entry: Entry) -> Interval | None:
     """Say by how much a model did better on fit than on test, where both splits are known.
 
     The interval tells whether the draw of the items alone can explain the difference; when it lies above 0,
-    picking by fit most likely flattered it. The items differ, so the two scores are independent:
+    picking by fit most likely flattered it. Only for a model that was scored on all of fit: items that a
+    screen chose are harder or easier than others. The items differ, so the two scores are independent:
     square-and-add (Newcombe 1998, Statistics in Medicine 17:873, method 10; for any two intervals Zou &
     Donner 2008). ``n`` is that of the smaller split.
     """

@@ -15,6 +15,7 @@ SHAPES = {
     "searching": Shape(trials=30, stop="search"),
     "picked": Shape(trials=30, stop="picked", controls=False),
     "front": Shape(trials=60, groups=("all",), objectives=("sums", "closeness", "few_sources")),
+    "screened": Shape(trials=60, items=120, asked=16),
     "empty": Shape(trials=0, stop="search"),
 }
 

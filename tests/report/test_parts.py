@@ -126,7 +126,8 @@ def test_one_group_is_one_row() -> None:
 def test_history_keeps_records_and_batches(better: RunStore) -> None:
     main = gather(better).main
     assert main is not None
-    scores = [record.fit.score for record in main.records]
+    scores = [record.score for record in main.records]
+    assert [fit.score for fit in main.measured_records] == scores
     assert scores == sorted(set(scores))
     assert scores[-1] == max(each.score for each in main.points if each.score is not None)
     assert len(main.batches()) == 3

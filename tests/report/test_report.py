@@ -14,13 +14,15 @@ import pytest
 pytest.importorskip("plotly", reason="the report needs kingyo[report]")
 pytest.importorskip("matplotlib", reason="the report needs kingyo[report]")
 
+from kingyo.cli.tables import print_summary
 from kingyo.errors import KingyoError
-from kingyo.report import require, write_report
+from kingyo.report import require, wording, write_report
 from kingyo.report.findings import gather
 from kingyo.report.front import front_charts
 from kingyo.report.known import headline
 from kingyo.report.page import render_page
 from kingyo.store import RunStore
+from kingyo.summary import summarize
 from tests.report.made_up_run import ATTACK
 
 VOID = {"meta", "br", "link"}
@@ -66,7 +68,7 @@ def rendered(folder: Path) -> str:
         return render_page(gather(store), "/* plotly */")
 
 
-@pytest.mark.parametrize("name", ["better", "worse", "searching", "picked", "front", "empty"])
+@pytest.mark.parametrize("name", ["better", "worse", "searching", "picked", "front", "screened", "empty"])
 def test_every_kind_of_run_gives_a_sound_page(runs: dict[str, Path], name: str) -> None:
     reader = read(rendered(runs[name]))
     ids = [value for _, attribute, value in reader.attributes if attribute == "id"]
@@ -177,6 +179,44 @@ def test_counts_on_the_page_are_those_of_the_store(runs: dict[str, Path], better
     assert "100 fit, 80 validation and 120 test" in text
     for reason in {str(line.failure) for line in failures}:
         assert reason in text
+
+
+def test_scores_of_some_items_are_not_told_as_scores_of_all(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["screened"]) as store:
+        found = gather(store)
+    text = " ".join(read(rendered(runs["screened"])).text)
+    assert found.main is not None and found.main.measured_records == ()
+    best = found.main.records[-1]
+    assert best.fit is None and best.score == max(point.score or 0.0 for point in found.main.points)
+    assert f"the best on fit, {wording.believed(best.score, None)}, is trial {best.number}" in text
+    assert "n = 16 of 100" in text and "n = 100" not in text
+    assert "The winner met 16 of the 100 items of fit" in text
+    assert "Fit minus test" not in text
+
+
+def test_scores_of_all_items_are_set_against_test(runs: dict[str, Path]) -> None:
+    text = " ".join(read(rendered(runs["better"])).text)
+    assert "fit, n = 100" in text and "The band is the 95% interval of the best trial" in text
+    assert re.search(r"Fit minus test of the winner: .+ \(n = 100 and 120 different items\)", text)
+
+
+@pytest.mark.parametrize(
+    ("ns", "said"),
+    [((), "n = 20"), ((20, 20), "n = 20"), ((4, 4), "n = 4 of 20"), ((20, 4), "n = 4 to 20 of 20")],
+)
+def test_sizes(ns: tuple[int, ...], said: str) -> None:
+    assert wording.sizes(ns, 20) == said
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("better", True), ("screened", False)])
+def test_show_sets_only_all_of_fit_against_test(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str], name: str, is_told: bool
+) -> None:
+    with RunStore.read(runs[name]) as store:
+        print_summary(summarize(store))
+    text = " ".join(capsys.readouterr().out.split())
+    assert ("Fit minus test of the winner" in text) == is_told
+    assert ("It met 16 of the 100 items of fit" in text) != is_told
 
 
 def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: Path) -> None:

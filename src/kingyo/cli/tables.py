@@ -57,8 +57,13 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
         return
     inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
     yield f"{said}; it scored {100 * winner.test.score:.1f}, {inside}."
-    drop = fit_minus_test(winner)
-    if drop is not None and winner.fit is not None:
+    drop, n_fit = fit_minus_test(winner), summary.items["fit"]
+    if winner.fit is not None and winner.fit.n < n_fit:
+        yield (
+            f"It met {winner.fit.n} of the {n_fit} items of fit, those that the screen chose: their mean "
+            "cannot be set against test."
+        )
+    elif drop is not None and winner.fit is not None:
         yield (
             f"Fit minus test of the winner: {100 * drop.score:+.1f} points "
             f"[{100 * drop.low:+.1f}, {100 * drop.high:+.1f}], by which its pick flattered it "

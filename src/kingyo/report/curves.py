@@ -40,7 +40,11 @@ def progress(main: History, controls: Mapping[str, History], baselines: Mapping[
         "margin": {"l": 8, "r": 100, "t": 12, "b": 8},
         "hovermode": "closest",
     }
-    best = f", the best at {wording.score(main.records[-1].fit)}" if main.records else ""
+    best = (
+        f", the best at {wording.believed(main.records[-1].score, main.records[-1].fit)}"
+        if main.records
+        else ""
+    )
     return Figure(
         name="progress",
         description=f"Progress of the search on the fit split: {len(main.points)} trials{best}.",
@@ -101,11 +105,13 @@ def _steps(history: History) -> list[int]:
 
 
 def _best_band(main: History) -> list[Json]:
-    if not main.records:
+    """The intervals of the records; nothing where one of them is an estimate, which has none."""
+    fits = main.measured_records
+    if not fits:
         return []
     edges: list[Json] = []
     for bound in ("low", "high"):
-        values = [100 * float(getattr(record.fit, bound)) for record in main.records]
+        values = [100 * float(getattr(fit, bound)) for fit in fits]
         edges.append(
             {
                 "type": "scatter",
@@ -128,7 +134,7 @@ def _best_band(main: History) -> list[Json]:
 
 def _best_line(history: History, name: str, line: tuple[str, str, float]) -> Json:
     colour, dash, width = line
-    values = [100 * record.fit.score for record in history.records]
+    values = [100 * record.score for record in history.records]
     numbers = [record.number for record in history.records]
     return {
         "type": "scatter",
@@ -157,8 +163,8 @@ def _baseline(height: float) -> Json:
 
 def _top(main: History, controls: Mapping[str, History], baselines: Mapping[str, float]) -> float:
     """The upper end of the axis: a little above all that is drawn, 100% at most."""
-    drawn = [record.fit.high for record in main.records]
-    drawn += [record.fit.score for control in controls.values() for record in control.records]
+    drawn = [fit.high for fit in main.measured_records]
+    drawn += [record.score for each in (main, *controls.values()) for record in each.records]
     return min(103.0, 110 * max([0.05, *drawn, *baselines.values()]))
 
 
@@ -169,7 +175,7 @@ def _labels(main: History, baselines: Mapping[str, float], gap: float) -> list[J
         for name, score in baselines.items()
     ]
     if main.records:
-        best = main.records[-1].fit.score
+        best = main.records[-1].score
         ends.append((best, f"<b>best {wording.percent(best)}</b>", "@accent-text"))
     labels: list[Json] = []
     free = 0.0

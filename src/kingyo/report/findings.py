@@ -121,7 +121,7 @@ def gather(store: RunStore) -> Findings:
             key: store.fact(key)
             for key in ("name", "version", "created", "folder", "config", "duplicates_dropped")
         },
-        items={split: len(items) for split, items in store.items().items()},
+        items=summary.items,
     )
 
 

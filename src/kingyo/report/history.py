@@ -40,10 +40,18 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A trial that was better than all before it."""
+    """A trial that was better than all before it.
+
+    Attributes:
+        number: of the trial within its search.
+        score: what its strategy was told, as in ``Point``.
+        fit: the same with its interval; None where only some of the items were scored, since their plain mean
+            is not what is compared.
+    """
 
     number: int
-    fit: Interval
+    score: float
+    fit: Interval | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +86,17 @@ class History:
     def by_number(self) -> dict[int, Point]:
         """The trials by their number."""
         return {point.number: point for point in self.points}
+
+    @property
+    def measured_records(self) -> tuple[Interval, ...]:
+        """The intervals of the records, where all of them were scored on all items; else none."""
+        fits = tuple(record.fit for record in self.records if record.fit is not None)
+        return fits if len(fits) == len(self.records) else ()
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many items each trial that did not fail was scored on."""
+        return [point.n for point in self.points if point.failure is None]
 
     def batches(self) -> list[tuple[float, float]]:
         """Return place (mean number of trials so far) and mean score of each batch with several scores."""
@@ -131,9 +150,8 @@ def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:
     for point in points:
         if point.score is not None and point.score > best:
             best = point.score
-            fit = read_entry(store, "", point.trial).fit
-            assert fit is not None
-            found.append(Record(number=point.number, fit=fit))
+            fit = None if point.is_partial else read_entry(store, "", point.trial).fit
+            found.append(Record(number=point.number, score=point.score, fit=fit))
     return found
 
 

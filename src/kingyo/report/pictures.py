@@ -72,7 +72,8 @@ def _bars(axes: Axes, found: Findings) -> None:
 def _progress(axes: Axes, found: Findings, main: History) -> None:
     scored = [(point.number + 1, 100 * point.score) for point in main.points if point.score is not None]
     axes.scatter(*zip(*scored, strict=True), s=9, color=MUTED, alpha=0.3, lw=0, label="trial")
-    _best(axes, main, (ACCENT, "-", 2.2), "best so far, 95% interval", band=True)
+    label = "best so far, 95% interval" if main.measured_records else "best so far"
+    _best(axes, main, (ACCENT, "-", 2.2), label, band=True)
     for (name, control), (colour, dash) in zip(found.controls.items(), CONTROL_LINES, strict=False):
         _best(axes, control, (colour, dash, 1.5), f"{name} search, best so far", band=False)
     means = main.batches()
@@ -85,7 +86,9 @@ def _progress(axes: Axes, found: Findings, main: History) -> None:
     axes.grid(axis="y", color=RULE, lw=0.7)
     axes.set_axisbelow(True)
     axes.set_xlabel("trials", fontsize=9, color=MUTED)
-    axes.set_ylabel(f"score on fit in %, n = {found.items['fit']}", fontsize=9, color=MUTED)
+    axes.set_ylabel(
+        f"score on fit in %, {wording.sizes(main.sizes, found.items['fit'])}", fontsize=9, color=MUTED
+    )
     figure = axes.figure
     figure.legend(frameon=False, fontsize=8, labelcolor=INK, loc="outside lower center", ncols=3)
 
@@ -95,12 +98,13 @@ def _best(axes: Axes, history: History, look: tuple[str, str, float], label: str
         return
     colour, dash, width = look
     places = [*(record.number + 1 for record in history.records), len(history.points)]
-    low, score, high = (
-        [100 * value for value in (*values, values[-1])]
-        for values in zip(*((r.fit.low, r.fit.score, r.fit.high) for r in history.records), strict=True)
-    )
-    axes.step(places, score, where="post", color=colour, ls=dash, lw=width, label=label)
-    if band:
+    scores = [100 * record.score for record in history.records]
+    axes.step(places, [*scores, scores[-1]], where="post", color=colour, ls=dash, lw=width, label=label)
+    if band and history.measured_records:
+        low, high = (
+            [100 * value for value in (*values, values[-1])]
+            for values in zip(*((fit.low, fit.high) for fit in history.measured_records), strict=True)
+        )
         axes.fill_between(places, low, high, step="post", color=colour, alpha=0.12, lw=0)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.chart import Figure
 from kingyo.report.composition import Matrix
 from kingyo.report.curves import descent, progress
 from kingyo.report.figures import bars, heat_map
-from kingyo.report.findings import BRED, Findings
+from kingyo.report.findings import BRED, Findings, score_on
 from kingyo.report.history import History
 from kingyo.report.markup import Html, element, join, json_text, table
 from kingyo.summary import Entry, fit_minus_test
-from kingyo.types import SPLITS
+from kingyo.types import SPLITS, Split
 
 
 def section(anchor: str, title: str, *content: Html | None) -> Html:
@@ -97,12 +99,19 @@ def render_progress(found: Findings) -> Html | None:
         "How the search went",
         claim(_progress_claim(main)),
         chart(progress(main, found.controls, lines)),
-        note(
-            f"Scores on the fit split (n = {found.items['fit']:,}), which the search chooses by: the best "
-            "so far is the best of many tries, and so flattered. Dotted lines: "
-            f"{wording.listed(list(lines))}. The band is the 95% interval of the best trial."
-        ),
+        note(_progress_note(found, main, list(lines))),
     )
+
+
+def _progress_note(found: Findings, main: History, lines: Sequence[str]) -> str:
+    size = wording.sizes(main.sizes, found.items["fit"])
+    said = (
+        f"Scores on the fit split ({size}), which the search chooses by: the best "
+        f"so far is the best of many tries, and so flattered. Dotted lines: {wording.listed(lines)}. "
+    )
+    if main.measured_records or not main.records:
+        return f"{said}The band is the 95% interval of the best trial."
+    return f"{said}≈: estimated for all items from those that were met. Dotted lines: means of those alone."
 
 
 def _progress_claim(main: History) -> str:
@@ -112,7 +121,7 @@ def _progress_claim(main: History) -> str:
     batches = len({point.trial.batch for point in main.points})
     return (
         f"{wording.counted(len(main.points), 'trial')} in {wording.counted(batches, 'batch', 'batches')} by "
-        f"{main.strategy}; the best on fit, {wording.score(best.fit)}, is trial {best.number}."
+        f"{main.strategy}; the best on fit, {wording.believed(best.score, best.fit)}, is trial {best.number}."
     )
 
 
@@ -229,11 +238,11 @@ def render_selection(found: Findings) -> Html | None:
     entries = [(found.child_name, child), *found.summary.baselines.items()]
     entries += [(f"{name} search", entry) for name, entry in found.summary.controls.items()]
     rows = [row for name, entry in entries for row in _rows(name, entry)]
-    head = ("model", *(f"{split}, n = {n:,}" for split, n in found.items.items()))
+    head = ("model", *(_split_head(found, split, [entry for _, entry in entries]) for split in SPLITS))
     return section(
         "selection",
         "How much picking flattered it",
-        claim(_selection_claim(child)),
+        claim(_selection_claim(child, found.items["fit"])),
         table(
             head,
             rows,
@@ -243,6 +252,11 @@ def render_selection(found: Findings) -> Html | None:
         note(_predicted_note(found)),
         note(_selection_note(found)),
     )
+
+
+def _split_head(found: Findings, split: Split, entries: Sequence[Entry]) -> str:
+    scores = [score_on(entry, split) for entry in entries]
+    return f"{split}, {wording.sizes([each.n for each in scores if each is not None], found.items[split])}"
 
 
 def _rows(name: str, entry: Entry) -> list[tuple[str, ...]]:
@@ -255,7 +269,12 @@ def _rows(name: str, entry: Entry) -> list[tuple[str, ...]]:
     return [mean, *tasks]
 
 
-def _selection_claim(child: Entry) -> str:
+def _selection_claim(child: Entry, n_fit: int) -> str:
+    if child.fit is not None and child.fit.n < n_fit:
+        return (
+            f"The winner met {child.fit.n:,} of the {n_fit:,} items of fit, those that the screen chose: "
+            "their mean cannot be set against test."
+        )
     drop = fit_minus_test(child)
     if drop is None or child.test is None or child.fit is None:
         return "Fit minus test of the winner is known once the test split is read."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from kingyo.stats import Interval
@@ -27,6 +27,20 @@ def bounds(value: Interval) -> str:
 def score(value: Interval | None) -> str:
     """Write a score with its interval; a dash where there is none yet."""
     return "–" if value is None else f"{percent(value.score)} {bounds(value)}"
+
+
+def believed(value: float, measured: Interval | None) -> str:
+    """Write a score with its interval, or an estimate from some of the items, such as ``≈ 73.5%``."""
+    return f"≈{NO_BREAK}{percent(value)}" if measured is None else score(measured)
+
+
+def sizes(ns: Iterable[int], total: int) -> str:
+    """Write how many of all items scores rest on: ``n = 120``, ``n = 16 of 120``, ``n = 4 to 16 of 120``."""
+    found = [*ns] or [total]
+    low, high = min(found), max(found)
+    if low == total:
+        return f"n = {total:,}"
+    return f"n = {low:,} of {total:,}" if low == high else f"n = {low:,} to {high:,} of {total:,}"
 
 
 def points(value: Interval) -> str:
