@@ -4,8 +4,8 @@
     python benchmarks/honesty.py --out honesty.jsonl --markdown      (the table of docs/benchmarks-search.md)
 
 Before test is read, a run predicts the winner's test score with a 95 % interval. Counted is how often the
-test score lies in it; beside it, how far three plain numbers are from the test score: the winner's score on
-fit, its score on validation, and the prediction. Runs that are in the file are not run again.
+test score lies in it; beside it, how far three plain numbers are from the test score: the winner's mean on
+those items of fit that it was scored on, its score on validation, and the prediction. Runs that are in the file are not run again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from kingyo.summary import summarize
 
 SPLITS = {"fit": 60, "validation": 100, "test": 300}
 BUDGET = 480  # item evaluations of a search: thirty trials of the default
-GAPS = ("fit", "validation", "predicted")
+GAPS = {"fit": "its items of fit", "validation": "validation", "predicted": "predicted"}
+"""A candidate is scored on some items of fit, most of them informative ones: their plain mean is no estimate."""
 Result = Mapping[str, object]
 
 
@@ -91,7 +92,7 @@ def _table(results: Sequence[Result], settings: Sequence[str]) -> list[str]:
         "runs",
         "prediction holds [95 %]",
         "half its width",
-        *(f"{each} − test" for each in GAPS),
+        *(f"{each} − test" for each in GAPS.values()),
     )
     rows = [_row(name, [each for each in results if each["setting"] == name]) for name in settings]
     lines = [head, ["---"] * len(head), *rows, _row("all", results)]

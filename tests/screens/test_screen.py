@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -212,6 +213,20 @@ def test_random_items_are_any() -> None:
     found = chosen(ScreenSettings(items=16, choose="random"), history())
     assert abs(found[28:46].mean() - 0.25) < 0.06
     assert abs(np.concatenate([found[:8], found[-8:]]).mean() - 0.25) < 0.06
+
+
+@pytest.mark.parametrize("rule", ["racing", "halving"])
+def test_a_rule_compares_on_items_that_are_any_unless_asked_otherwise(
+    rule: Literal["racing", "halving"],
+) -> None:
+    evenly, told = (
+        ScreenSettings(items=16, rule=rule),
+        ScreenSettings(items=16, rule=rule, choose="informative"),
+    )
+    assert np.array_equal(
+        chosen(evenly, history()), chosen(ScreenSettings(items=16, choose="random"), history())
+    )
+    assert np.array_equal(chosen(told, history()), chosen(ScreenSettings(items=16), history()))
 
 
 def test_with_nothing_known_informative_is_random() -> None:

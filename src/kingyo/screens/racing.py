@@ -2,7 +2,7 @@
 
 The best K of a generation shall go on to all items. After each block of items, candidate i is dropped when at
 least K others beat it by an exact one-sided sign test on the items that both were scored on, each at the
-level α / (looks × (λ − K)).
+level α / (looks × (λ − K)). The look after the last items spares nobody any, and is not counted.
 
 **Error rate.** Let i be truly the r-th best of λ, with r ≤ K: λ − r others are not better. To be dropped it
 must lose against K, so against K − r + 1 of these at least. It falsely loses against (λ − r) × level of them
@@ -11,12 +11,13 @@ on average, at most; so, by Markov's inequality, it is dropped at a look with a 
 each candidate of the true best K is dropped with probability at most α in a generation (and any of them with
 at most K α). (Racing: Maron & Moore 1994; irace: López-Ibáñez et al. 2016.)
 
-"Better" is meant as the sign test sees it: right on more of the items where the two differ. The bound holds
-where items are drawn from fit with equal chances (all of them, or ``choose: random``). Where items that tell
-more are drawn more often, "better" is better on such a draw: a candidate that wins on items that are rarely
-drawn may be dropped, though it is the better one on all of fit. Of scores that are right or wrong "better" is
-the higher mean. Of scores in between it is not always: whoever loses narrowly on most items and wins clearly
-on the others may be dropped, in spite of the higher mean; and candidates may beat one another in a circle.
+"Better" is meant as the sign test sees it: right on more of the items where the two differ. The bound
+holds where items are drawn from fit with equal chances: all of them, or at random, as they are beside a
+rule unless ``choose: informative`` is asked for. Where items that tell more are drawn more often,
+"better" is better on such a draw: a candidate that wins on items that are rarely drawn may be dropped,
+though it is the better one on all of fit. Of scores that are right or wrong "better" is the higher mean.
+Of scores in between it is not always: whoever loses narrowly on most items and wins clearly on the others
+may be dropped, in spite of the higher mean; and candidates may beat one another in a circle.
 Where fewer than K would be left, those go on that are beaten by the fewest.
 """
 

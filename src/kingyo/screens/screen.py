@@ -36,10 +36,11 @@ class ScreenSettings:
     items: int | None = field(
         default=None, metadata={"doc": "items per candidate at most; default: all of fit"}
     )
-    choose: Literal["informative", "random"] = field(
-        default="informative",
+    choose: Literal["informative", "random"] | None = field(
+        default=None,
         metadata={
-            "doc": "which items, when not all: likelier those that tell more about the best so far, or any"
+            "doc": "which items, when not all: likelier those that tell more about the best so far, or any; "
+            "default informative, beside a rule random"
         },
     )
     rule: Literal["none", "racing", "halving"] = field(
@@ -54,6 +55,11 @@ class ScreenSettings:
     keep: float = field(
         default=0.5, metadata={"doc": "racing and halving: share of a generation that is wanted in the end"}
     )
+
+    @property
+    def draws_evenly(self) -> bool:
+        """Whether all items are equally likely; a rule that compares candidates counts on it."""
+        return self.choose == "random" or (self.choose is None and self.rule != "none")
 
 
 def check_settings(settings: ScreenSettings) -> None:
@@ -127,7 +133,7 @@ class Screen:
     ) -> list[int]:
         """So many of these items, the first to be asked first."""
         known = responses.latest(RECENT)
-        if n == len(columns) or self._settings.choose == "random" or not known:
+        if n == len(columns) or self._settings.draws_evenly or not known:
             return [columns[place] for place in rng.permutation(len(columns))[:n]]
         found, _ = responses.fitted(known, columns)
         weights = _information(found) + FLOOR
@@ -176,7 +182,8 @@ class Rounds:
     def _going_on(self, scores: NDArray[np.float64], alive: list[int]) -> list[int]:
         wanted = max(1, math.ceil(self.settings.keep * len(self.batch)))
         if self.settings.rule == "racing" and len(alive) > wanted:
-            tests = len(self._stops()) * (len(self.batch) - wanted)
+            looks = max(1, len(self._stops()) - 1)  # after the last items nobody is spared any
+            tests = looks * (len(self.batch) - wanted)
             return survivors(scores, alive, wanted, self.settings.alpha / tests)
         if self.settings.rule == "halving":
             half = max(wanted, math.ceil(len(alive) / 2))
