@@ -5,7 +5,8 @@
 
 Before test is read, a run predicts the winner's test score with a 95 % interval. Counted is how often the
 test score lies in it; beside it, how far three plain numbers are from the test score: the winner's mean on
-those items of fit that it was scored on, its score on validation, and the prediction. Runs that are in the file are not run again.
+those items of fit that it was scored on, its score on validation, and the prediction. Runs that are in the
+file are not run again.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from kingyo.summary import summarize
 SPLITS = {"fit": 60, "validation": 100, "test": 300}
 BUDGET = 480  # item evaluations of a search: thirty trials of the default
 GAPS = {"fit": "its items of fit", "validation": "validation", "predicted": "predicted"}
-"""A candidate is scored on some items of fit, most of them informative ones: their plain mean is no estimate."""
+"""A candidate is scored on some items of fit, mostly informative ones: their mean is no estimate."""
 Result = Mapping[str, object]
 
 
