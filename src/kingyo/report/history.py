@@ -87,6 +87,14 @@ class History:
                 groups.setdefault(point.trial.batch, []).append(point)
         return [(_mean([p.number + 1 for p in g]), _mean(_scores(g))) for g in groups.values() if len(g) > 1]
 
+    def met(self, n_items: int) -> str:
+        """Say on how many of ``n_items`` trials were scored: ``n = 120``, or ``16 of 120 items``."""
+        sizes = [point.n for point in self.points if point.score is not None]
+        fewest, most = (min(sizes), max(sizes)) if sizes else (n_items, n_items)
+        if fewest == n_items:
+            return f"n = {n_items:,}"
+        return f"{fewest:,}{'' if fewest == most else f' to {most:,}'} of {n_items:,} items"
+
     def batch_of(self, trial: StoredTrial) -> list[Point]:
         """Return the trials that were asked for together with this one."""
         return [point for point in self.points if point.trial.batch == trial.batch]

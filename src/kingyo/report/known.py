@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 
 from kingyo.report import wording
-from kingyo.report.findings import Findings, score_on
+from kingyo.report.findings import Findings
 from kingyo.report.markup import Html, element, join, table, whole
 
 CHOSEN = "These scores were what the search chose by, so they flatter it."
@@ -94,10 +94,9 @@ def _untested(found: Findings) -> list[str]:
     if found.child is not None:
         kind = "The winner" if found.summary.winner is not None else "The best trial so far"
         place = f", trial {found.child.trial.asked.number},"
-        where = f"on {found.split} (n = {found.items[found.split]:,})"
-        said.append(
-            f"{kind}{place} scores {wording.score(score_on(found.child, found.split))} {where}. {CHOSEN}"
-        )
+        score = found.child.on(found.split)
+        n = found.items[found.split] if score is None else score.n
+        said.append(f"{kind}{place} scores {wording.score(score)} on {found.split} (n = {n:,}). {CHOSEN}")
     state = {"running": "The run is under way.", "finished": "The run is marked as finished."}
     stopped = f"The run was stopped: go on with kingyo resume {shlex.quote(str(found.summary.folder))}"
     said.append(state.get(found.summary.status, stopped))

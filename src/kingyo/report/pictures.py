@@ -85,7 +85,7 @@ def _progress(axes: Axes, found: Findings, main: History) -> None:
     axes.grid(axis="y", color=RULE, lw=0.7)
     axes.set_axisbelow(True)
     axes.set_xlabel("trials", fontsize=9, color=MUTED)
-    axes.set_ylabel(f"score on fit in %, n = {found.items['fit']}", fontsize=9, color=MUTED)
+    axes.set_ylabel(f"score on fit in %, {main.met(found.items['fit'])}", fontsize=9, color=MUTED)
     figure = axes.figure
     figure.legend(frameon=False, fontsize=8, labelcolor=INK, loc="outside lower center", ncols=3)
 

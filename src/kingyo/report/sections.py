@@ -12,7 +12,12 @@ from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History
 from kingyo.report.markup import Html, element, join, json_text, table
 from kingyo.summary import Entry, fit_minus_test
-from kingyo.types import SPLITS
+from kingyo.types import SPLITS, Split
+
+ESTIMATED = (
+    " The points and the means of batches are estimates for all of fit; the lines of the best say what it "
+    "scored on the items that it met."
+)
 
 
 def section(anchor: str, title: str, *content: Html | None) -> Html:
@@ -98,9 +103,10 @@ def render_progress(found: Findings) -> Html | None:
         claim(_progress_claim(main)),
         chart(progress(main, found.controls, lines)),
         note(
-            f"Scores on the fit split (n = {found.items['fit']:,}), which the search chooses by: the best "
-            "so far is the best of many tries, and so flattered. Dotted lines: "
+            f"Scores on the fit split ({main.met(found.items['fit'])}), which the search chooses by: "
+            "the best so far is the best of many tries, and so flattered. Dotted lines: "
             f"{wording.listed(list(lines))}. The band is the 95% interval of the best trial."
+            f"{ESTIMATED if any(point.is_partial for point in main.points) else ''}"
         ),
     )
 
@@ -229,7 +235,7 @@ def render_selection(found: Findings) -> Html | None:
     entries = [(found.child_name, child), *found.summary.baselines.items()]
     entries += [(f"{name} search", entry) for name, entry in found.summary.controls.items()]
     rows = [row for name, entry in entries for row in _rows(name, entry)]
-    head = ("model", *(f"{split}, n = {n:,}" for split, n in found.items.items()))
+    head = ("model", *(f"{split}, n = {_counts(found, split)}" for split in found.items))
     return section(
         "selection",
         "How much picking flattered it",
@@ -243,6 +249,12 @@ def render_selection(found: Findings) -> Html | None:
         note(_predicted_note(found)),
         note(_selection_note(found)),
     )
+
+
+def _counts(found: Findings, split: Split) -> str:
+    """On how many items the models were scored; before they were, how many there are."""
+    fewest, most = found.summary.counts(split) or (found.items[split],) * 2
+    return f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
 def _rows(name: str, entry: Entry) -> list[tuple[str, ...]]:
