@@ -122,7 +122,7 @@ def read_spread(folder: Path) -> Spread:
     return Spread(
         seeds=tuple(runs),
         bred=tuple(bred),
-        mean=mean_of_runs(bred),
+        mean=mean_of_runs(bred, within=(0, 1)),
         ahead=_ahead(list(runs.values())),
         predicted_inside=sum(map(_is_inside, runs.values())),
     )
@@ -134,7 +134,7 @@ def _ahead(runs: Sequence[RunSummary]) -> dict[str, Interval]:
     for name in names:
         values = [each.difference.score for run in runs for each in run.comparisons if each.other == name]
         if len(values) == len(runs):  # a control that failed in one run cannot be compared over all
-            found[name] = mean_of_runs(values)
+            found[name] = mean_of_runs(values, within=(-1, 1))
     return found
 
 

@@ -40,6 +40,10 @@ class Entry:
         """Its genes; empty for a baseline."""
         return self.trial.asked.genome
 
+    def on(self, split: Split) -> Interval | None:
+        """Return its score on a split."""
+        return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -91,6 +95,16 @@ class RunSummary:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
         parents = [entry for name, entry in self.baselines.items() if name != "uniform"]
         return max(parents, key=_rank, default=None)
+
+    def counts(self, split: Split) -> tuple[int, int] | None:
+        """Return the fewest and the most items of a split behind the score of any model that is shown.
+
+        They differ where a screen's rule sends some candidates on to more items; None before any score.
+        """
+        child = self.winner or self.leader
+        entries = [*([child] if child else []), *self.baselines.values(), *self.controls.values()]
+        sizes = [found.n for each in entries if (found := each.on(split)) is not None]
+        return (min(sizes), max(sizes)) if sizes else None
 
     def to_json(self) -> dict[str, object]:
         """The stable interface of ``kingyo show --json``."""

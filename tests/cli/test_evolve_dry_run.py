@@ -44,6 +44,16 @@ def test_it_says_what_would_be_done(command: Command) -> None:
     assert everything(command.folder) == before
 
 
+def test_what_computes_slowly_on_a_cpu_is_said(command: Command, world: World) -> None:
+    merge = yaml.safe_load((world.folder / "run.yaml").read_text())["merge"]
+    hint = "; most CPUs are faster with merge.dtype: float32"
+    for dtype, is_slow in {"bfloat16": True, "float16": True, "float32": False}.items():
+        done = command("evolve", world.config(merge={**merge, "dtype": dtype}), "--dry-run")
+        assert done.code == 0, done.err
+        assert (f"{dtype}{hint}" in " ".join(done.out.split())) == is_slow
+    assert hint not in command("evolve", "run.yaml", "--dry-run").out, "its models are float32"
+
+
 def test_a_device_that_is_elsewhere_is_said_and_is_no_mistake(command: Command, world: World) -> None:
     done = command("evolve", world.config(device="cuda:99"), "--dry-run")
     assert done.code == 0, done.err

@@ -94,6 +94,22 @@ entry.process()
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
 
 
+def test_an_interrupt_within_a_command_is_told() -> None:
+    """Before there is a run of which it could say more."""
+    code = """
+import sys, kingyo.__main__ as entry
+class Impatient:
+    def find_spec(self, name, path, target=None):
+        if name == "kingyo.config":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Impatient())
+entry.process()
+"""
+    command = [sys.executable, "-c", code, "evolve", "run.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
 def test_it_can_be_run_as_a_module() -> None:
     code = [sys.executable, "-m", "kingyo", "--version"]
     done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=60)

@@ -207,5 +207,7 @@ def test_the_mean_of_runs_by_student() -> None:
     assert found.high - found.score == pytest.approx(2.7764 * (2.5**0.5) / 5**0.5, rel=1e-3)  # t(0.975; 4)
     pair = mean_of_runs([0.0, 1.0])
     assert pair.high - pair.score == pytest.approx(12.706 * (0.5**0.5) / 2**0.5, rel=1e-3)  # t(0.975; 1)
+    scores = mean_of_runs([0.975, 1.0], within=(0, 1))
+    assert scores.high == 1 and scores.low == mean_of_runs([0.975, 1.0]).low
     alone = mean_of_runs([0.5])
     assert (alone.score, alone.low, alone.high) == (0.5, -math.inf, math.inf)

@@ -65,6 +65,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
+    except SystemExit as end:
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):  # typer says nothing
+            print("Interrupted.", file=sys.stderr)  # noqa: T201
+        raise
 
 
 def _told(error: OSError) -> str:

@@ -137,7 +137,8 @@ class _State:
         fits = self._fits.get(event.search)
         best = f", best {100 * max(fits):.1f} %" if fits else ""
         left = self._left()
-        return f"  {event.done} trials{best}{f', {left} left' if left else ''}"
+        done = "1 trial" if event.done == 1 else f"{event.done} trials"
+        return f"  {done}{best}{f', {left} left' if left else ''}"
 
     def _is_due(self, event: Event) -> bool:
         late = time.monotonic() - self._lined >= SECONDS_PER_LINE

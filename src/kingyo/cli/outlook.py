@@ -79,13 +79,23 @@ def _search_lines(found: Outlook) -> Iterator[str]:
         f"search: {wanted.strategy}{named}, {population} candidates at once"
         f"{f', {settings}' if settings else ''}"
     )
-    dtype = config.merge.dtype or "the models' own dtype"
-    yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {dtype}"
+    yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
     screen = wanted.screen
     is_whole = screen.items is None or screen.items >= len(prepared.splits["fit"])
     which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.choose}"
     yield f"screen: {which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
     yield f"genes: {len(prepared.axes)}"
+
+
+def _dtype(found: Outlook) -> str:
+    """What candidates are merged and run in, and what is faster where that costs time."""
+    models, own = found.prepared.models, found.config.merge.dtype
+    model = models.base or next(iter(dict(models.sources).values()))
+    dtypes = {own} if own else {info.stored_dtype for info in model.tensors.values()}
+    is_free = found.config.merge.genome is None  # mergekit-evolve's are bfloat16
+    slow = is_free and found.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
+    hint = "; most CPUs are faster with merge.dtype: float32" if slow else ""
+    return (own or "the models' own dtype") + hint
 
 
 def _shown(value: object) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary, fit_minus_test
-from kingyo.types import SPLITS
+from kingyo.types import SPLITS, Split
 
 NARROW = 80
 """Below so many columns intervals are broken into two lines, rather than cut."""
@@ -74,7 +74,7 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     table = Table(title="Score in % [95 % interval]", title_justify="left")
     table.add_column("model", min_width=7)
-    for split in ("fit", "validation", "test"):
+    for split in SPLITS:
         table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
     if summary.winner is not None:
         _row(table, f"bred (trial {summary.winner.trial.asked.number})", summary.winner, style="bold")
@@ -111,12 +111,12 @@ def _row(table: Table, name: str, entry: Entry, style: str | None = None) -> Non
         table.add_row(f"  {task}", *(percent(own.get(split)) for split in SPLITS), style="dim")
 
 
-def _n(summary: RunSummary, split: str) -> str:
-    for entry in [summary.winner, *summary.baselines.values()]:
-        value: Interval | None = getattr(entry, split, None)
-        if value is not None:
-            return f" (n={value.n})"
-    return ""
+def _n(summary: RunSummary, split: Split) -> str:
+    found = summary.counts(split)
+    if found is None:
+        return ""
+    fewest, most = found
+    return f" (n={most})" if fewest == most else f" (n={fewest}–{most})"
 
 
 def _sentence(comparison: Comparison) -> str:

@@ -87,16 +87,11 @@ class Findings:
         found = [
             Bar(name=name, role=role, score=score)
             for name, role, entry in others
-            if (score := score_on(entry, self.split)) is not None
+            if (score := entry.on(self.split)) is not None
         ]
         found.sort(key=lambda bar: -bar.score.score)
-        mine = None if self.child is None else score_on(self.child, self.split)
+        mine = None if self.child is None else self.child.on(self.split)
         return [*([Bar(name=self.child_name, role="bred", score=mine)] if mine else []), *found]
-
-
-def score_on(entry: Entry, split: Split) -> Interval | None:
-    """Return an entry's score on a split."""
-    return {"fit": entry.fit, "validation": entry.validation, "test": entry.test}[split]
 
 
 def gather(store: RunStore) -> Findings:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 
 from kingyo.report import wording
-from kingyo.report.findings import Findings, score_on
+from kingyo.report.findings import Findings
 from kingyo.report.markup import Html, element, join, table, whole
 
 CHOSEN = "These scores were what the search chose by, so they flatter it."
@@ -94,7 +94,7 @@ def _untested(found: Findings) -> list[str]:
     if found.child is not None:
         kind = "The winner" if found.summary.winner is not None else "The best trial so far"
         place = f", trial {found.child.trial.asked.number},"
-        score = score_on(found.child, found.split)
+        score = found.child.on(found.split)
         size = wording.sizes([score.n] if score else [], found.items[found.split])
         said.append(f"{kind}{place} scores {wording.score(score)} on {found.split} ({size}). {CHOSEN}")
     state = {"running": "The run is under way.", "finished": "The run is marked as finished."}

@@ -10,7 +10,7 @@ from kingyo.report.chart import Figure
 from kingyo.report.composition import Matrix
 from kingyo.report.curves import descent, progress
 from kingyo.report.figures import bars, heat_map
-from kingyo.report.findings import BRED, Findings, score_on
+from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History
 from kingyo.report.markup import Html, element, join, json_text, table
 from kingyo.summary import Entry, fit_minus_test
@@ -255,7 +255,7 @@ def render_selection(found: Findings) -> Html | None:
 
 
 def _split_head(found: Findings, split: Split, entries: Sequence[Entry]) -> str:
-    scores = [score_on(entry, split) for entry in entries]
+    scores = [entry.on(split) for entry in entries]
     return f"{split}, {wording.sizes([each.n for each in scores if each is not None], found.items[split])}"
 
 

@@ -137,8 +137,15 @@ def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, lev
     return Interval(score=difference, n=len(x), low=low, high=high, method="bca")
 
 
-def mean_of_runs(values: Sequence[float], level: float = 0.95) -> Interval:
+def mean_of_runs(
+    values: Sequence[float], level: float = 0.95, *, within: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval:
     """Bound the mean over independent runs by Student's t (1908); with one run nothing is known of others.
+
+    Args:
+        values: one per run.
+        level: of the interval.
+        within: what the mean can be at all; the interval is cut there, which no true mean notices.
 
     Raises:
         KingyoError: no values, or one that is not finite.
@@ -146,9 +153,10 @@ def mean_of_runs(values: Sequence[float], level: float = 0.95) -> Interval:
     array = _array("values", values)
     mean, n = float(array.mean()), len(array)
     if n == 1:
-        return Interval(score=mean, n=1, low=-math.inf, high=math.inf, method="student")
+        return Interval(score=mean, n=1, low=within[0], high=within[1], method="student")
     reach = _student_quantile((1 + level) / 2, n - 1) * float(array.std(ddof=1)) / math.sqrt(n)
-    return Interval(score=mean, n=n, low=mean - reach, high=mean + reach, method="student")
+    low, high = max(within[0], mean - reach), min(within[1], mean + reach)
+    return Interval(score=mean, n=n, low=low, high=high, method="student")
 
 
 def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:

@@ -1,0 +1,33 @@
+"""What is said of n where candidates were scored on some of the items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from kingyo.cli.tables import print_summary
+from kingyo.report.findings import gather
+from kingyo.report.sections import render_progress, render_selection
+from kingyo.summary import summarize
+from tests.screened_runs import Model, begun, journey
+
+SIZES: Mapping[str, tuple[str, str]] = {
+    "none": ("n = 24", "n=24"),
+    "some": ("n = 8 of 24", "n=8"),
+    "racing": ("n = 8 to 24 of 24", "n=24"),
+}
+"""Rule -> of all trials, in the report; of the models that are compared, on screen."""
+
+
+@pytest.mark.parametrize("rule", list(SIZES))
+def test_n_is_what_was_scored(tmp_path: Path, rule: str, capsys: pytest.CaptureFixture[str]) -> None:
+    met, printed = SIZES[rule]
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), "ga", rule).run()
+        found = gather(store)
+        print_summary(summarize(store))
+    assert f"({met})" in str(render_progress(found))
+    assert "validation, n = 20<" in str(render_selection(found))
+    assert f"fit ({printed})" in capsys.readouterr().out
