@@ -87,14 +87,16 @@ merge:
   method: {"linear" if answers.base is None else "task_arithmetic"}
   groups: one
   parameters:
-    weight: {{from: 0.0, to: 1.0}}
+    weight: {{from: 0.0, to: {"1.0" if answers.base is None else "1.5"}}}
   # Candidates live, and are exported, in this type. Most CPUs are slower in 16 bits than in float32.
   dtype: float32
 
-# Who looks for the best (`kingyo list strategies`). `preset: NAME` in place of `strategy:` takes published
-# settings (`kingyo list presets`); then delete merge.method and its parameters if the preset brings its own.
+# Who looks for the best: as in the preset fast, a process that learns from single items, of which each
+# candidate answers a few. `kingyo list strategies` has others. `preset: NAME` in place of both lines takes
+# named settings (`kingyo list presets`); then delete merge.method and its parameters if it brings its own.
 search:
-  strategy: cma-es
+  strategy: item-gp
+  screen: {{items: 16}}
 
 # The first bound that is reached ends the search: candidates, item_evaluations, minutes.
 budget:

@@ -28,7 +28,7 @@ def print_summary(summary: RunSummary) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
     console.print(
-        f"{summary.trials} trials, {summary.failures} failures, "
+        f"{summary.trials} trials, {summary.failures} failures; with baselines, controls and all splits "
         f"{summary.item_evaluations:,} item evaluations, {_copied(summary.copied)}{summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))

@@ -55,6 +55,24 @@ PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (
         Preset(
+            name="fast",
+            doc="The default, the most for a small budget: a Gaussian process that learns from single "
+            "items, of which each candidate answers a few. For axes of every kind.",
+            source="kingyo's own choice, by benchmarks/search.py",
+            strategy="item-gp",
+            screen={"items": 16},
+            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
+        ),
+        Preset(
+            name="quality",
+            doc="For a large budget: as fast, first with one weight per source, then with finer and finer "
+            "layers.",
+            source="kingyo's own choice, by benchmarks/search.py",
+            strategy="coarse-to-fine",
+            screen={"items": 24},
+            merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.5)}),
+        ),
+        Preset(
             name="sakana-ps",
             doc="Evolutionary merging in parameter space as published: CMA-ES over one DARE-TIES weight and "
             "density per source. Plan for some hundreds of trials or more.",
@@ -81,24 +99,6 @@ PRESETS: Mapping[str, Preset] = {
             "uniform crossover of Syswerda 1989; sizes and rates are kingyo's",
             strategy="ga",
             settings={"population": 20, "elites": 2, "selection": "roulette", "crossover_rate": 0.9},
-        ),
-        Preset(
-            name="fast",
-            doc="The most for a small budget: a Gaussian process that learns from single items, of which "
-            "each candidate answers a few. For axes of every kind.",
-            source="kingyo's own choice, by benchmarks/search.py",
-            strategy="item-gp",
-            screen={"items": 16},
-            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
-        ),
-        Preset(
-            name="quality",
-            doc="For a large budget: as fast, first with one weight per source, then with finer and finer "
-            "layers.",
-            source="kingyo's own choice, by benchmarks/search.py",
-            strategy="coarse-to-fine",
-            screen={"items": 24},
-            merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.5)}),
         ),
         Preset(
             name="m2n2",
