@@ -24,11 +24,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(USER_STAMP): pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[language,report]'
+	@echo "Installing kingyo and what it needs, torch among it, into $(VENV): some minutes, most of them for the download"
+	@$(PIP) --editable '.[language,report]'
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[dev]'
+	@echo "Installing kingyo and the tools of its developers into $(VENV): some minutes"
+	@$(PIP) --editable '.[dev]'
 	@touch $@ $(USER_STAMP)
 
 demo: $(USER_STAMP) ## breed a model from the shipped zoo, write its report, export it
