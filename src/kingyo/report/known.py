@@ -43,10 +43,11 @@ def headline(found: Findings) -> str:
     ]
     if not verdicts:
         return "The bred model is tested; there is nothing to compare it with."
-    for name in found.controls:  # what does better for the same cost belongs into the headline too
+    for name in found.controls:  # what does as well for the same cost belongs into the headline too
         comparison = found.comparison(name)
-        if comparison is not None and wording.verdict(comparison) == "worse":
-            verdicts.append((f"{name} search", "worse"))
+        verdict = None if comparison is None else wording.verdict(comparison)
+        if verdict is not None and verdict != "better":
+            verdicts.append((f"{name} search", verdict))
     return wording.compared("The bred model", verdicts)
 
 
