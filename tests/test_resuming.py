@@ -25,6 +25,7 @@ from tests.test_parallel import Shuffled
 
 MADE: dict[str, dict[str, object]] = {
     "item-gp": SMALL_GP,
+    "m2n2": {"population": 5, "batch": 2},
     "tpe": {"batch": 5, "startup": 5, "memory": 30},
     "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 4.0},
     "islands": {"strategy": "item-gp", "settings": {**SMALL_GP, "batch": 3}, "islands": 2, "migrants": 0},

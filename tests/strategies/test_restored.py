@@ -15,6 +15,7 @@ from tests.screened_runs import AXES as TIED_AXES
 SMALL_GP: dict[str, object] = {"batch": 3, "initial": 4, "pool": 60, "memory": 20}
 MADE: dict[str, dict[str, object]] = {
     "item-gp": SMALL_GP,
+    "m2n2": {"population": 6, "batch": 2},
     "tpe": {"batch": 4, "startup": 5, "memory": 26},
     "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 3.0},
     "islands": {"strategy": "item-gp", "settings": SMALL_GP, "islands": 2, "migrants": 0},
