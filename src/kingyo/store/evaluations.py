@@ -11,6 +11,8 @@ import sqlite3
 import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 
 from kingyo.store.database import numbers
 from kingyo.store.records import EvaluationRow, StoredOutcome
@@ -119,8 +121,8 @@ class EvaluationLog:
             " WHERE t.search = ? AND s.split = ? ORDER BY s.trial",
             (search, split),
         )
-        for trial, item, score in rows:
-            found.setdefault(trial, {})[item] = score
+        for trial, group in groupby(rows, key=itemgetter(0)):
+            found[trial] = {item: score for _, item, score in group}
         return found
 
     def scores_of(self, trial: int, split: Split) -> dict[str, float]:
