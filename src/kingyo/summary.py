@@ -69,6 +69,7 @@ class RunSummary:
         leader: the best of the main search on fit, so far.
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
+        told: what the search was told of the winner: an estimate for all of fit where it met some of it.
         objectives: their names; empty where there is one.
         front: of the main search, in these objectives.
     """
@@ -88,6 +89,7 @@ class RunSummary:
     controls: Mapping[str, Entry]
     comparisons: tuple[Comparison, ...]
     predicted: Interval | None = None
+    told: float | None = None
     objectives: tuple[str, ...] = ()
     front: Front = field(default_factory=Front)
 
@@ -128,6 +130,7 @@ class RunSummary:
             "leader": self.leader and {"trial": self.leader.trial.asked.number, **_scores(self.leader)},
             "winner": winner,
             "predicted": interval_json(self.predicted),
+            "told": self.told,
             "baselines": {name: _scores(entry) for name, entry in self.baselines.items()},
             "controls": {
                 name: {"trial": entry.trial.asked.number, **_scores(entry)}
@@ -187,6 +190,7 @@ def summarize(store: RunStore) -> RunSummary:
         controls=entries,
         comparisons=_compare(store, winner, [*baselines.values(), *entries.values()]),
         predicted=None if winner is None else _predicted(store, winner),
+        told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
         objectives=aims.names,
         front=read_front(store, MAIN) if aims.names else Front(),
     )
@@ -288,24 +292,24 @@ def _comparison(
     )
 
 
-def fit_minus_test(entry: Entry) -> Interval | None:
-    """Say by how much a model did better on fit than on test, where both splits are known.
+def minus_test(entry: Entry, split: Split) -> Interval | None:
+    """Say by how much a model did better on fit or validation than on test, where both splits are known.
 
     The interval tells whether the draw of the items alone can explain the difference; when it lies above 0,
-    picking by fit most likely flattered it. Only for a model that was scored on all of fit: items that a
-    screen chose are harder or easier than others. The items differ, so the two scores are independent:
-    square-and-add (Newcombe 1998, Statistics in Medicine 17:873, method 10; for any two intervals Zou &
-    Donner 2008). ``n`` is that of the smaller split.
+    picking by this split most likely flattered it. Of fit only for a model that was scored on all of it:
+    items that a screen chose are harder or easier than others. The items differ, so the two scores are
+    independent: square-and-add (Newcombe 1998, Statistics in Medicine 17:873, method 10; for any two
+    intervals Zou & Donner 2008). ``n`` is that of the smaller split.
     """
-    fit, test = entry.fit, entry.test
-    if fit is None or test is None:
+    chosen, test = entry.on(split), entry.test
+    if chosen is None or test is None:
         return None
-    difference = fit.score - test.score
+    difference = chosen.score - test.score
     return Interval(
         score=difference,
-        n=min(fit.n, test.n),
-        low=difference - math.hypot(fit.score - fit.low, test.high - test.score),
-        high=difference + math.hypot(fit.high - fit.score, test.score - test.low),
+        n=min(chosen.n, test.n),
+        low=difference - math.hypot(chosen.score - chosen.low, test.high - test.score),
+        high=difference + math.hypot(chosen.high - chosen.score, test.score - test.low),
         method="newcombe",
     )
 

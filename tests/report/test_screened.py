@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.cli.tables import print_summary
+from kingyo.evolve import MAIN
 from kingyo.report.findings import gather
 from kingyo.report.sections import render_progress, render_selection
 from kingyo.summary import summarize
@@ -30,4 +31,26 @@ def test_n_is_what_was_scored(tmp_path: Path, rule: str, capsys: pytest.CaptureF
         print_summary(summarize(store))
     assert f"({met})" in str(render_progress(found))
     assert "validation, n = 20<" in str(render_selection(found))
-    assert f"fit ({printed})" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"fit ({printed})" in shown
+    assert "Validation minus test of the winner: " in shown
+
+
+def test_what_was_estimated_of_the_winner_is_set_beside_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), "ga", "some").run()
+        winner = store.winner(MAIN)
+        assert winner is not None
+        told = next(each.value for each in store.outcomes(MAIN) if each.trial == winner.id)
+        found = summarize(store)
+        claim = str(render_selection(gather(store)))
+        print_summary(found)
+    assert told is not None and found.told == told
+    assert found.winner is not None and found.winner.test is not None
+    said = (
+        f"estimated {100 * told:.1f} % for all: {100 * (told - found.winner.test.score):+.1f} points beside"
+    )
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert said in claim

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.stats import Interval
-from kingyo.summary import Comparison, Entry, RunSummary, fit_minus_test
+from kingyo.summary import Comparison, Entry, RunSummary, minus_test
 from kingyo.types import SPLITS, Split
 
 NARROW = 80
@@ -57,18 +57,25 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
         return
     inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
     yield f"{said}; it scored {100 * winner.test.score:.1f}, {inside}."
-    drop, n_fit = fit_minus_test(winner), summary.items["fit"]
-    if winner.fit is not None and winner.fit.n < n_fit:
+    n_fit = summary.items["fit"]
+    if winner.fit is not None and winner.fit.n < n_fit and summary.told is not None:
+        flattery = 100 * (summary.told - winner.test.score)
         yield (
-            f"It met {winner.fit.n} of the {n_fit} items of fit, those that the screen chose: their mean "
-            "cannot be set against test."
+            f"It met {winner.fit.n} of the {n_fit} items of fit, from which the search estimated "
+            f"{100 * summary.told:.1f} % for all: {flattery:+.1f} points beside test."
         )
-    elif drop is not None and winner.fit is not None:
-        yield (
-            f"Fit minus test of the winner: {100 * drop.score:+.1f} points "
-            f"[{100 * drop.low:+.1f}, {100 * drop.high:+.1f}], by which its pick flattered it "
-            f"(n={winner.fit.n} and {winner.test.n})."
-        )
+    elif winner.fit is not None:
+        yield _flattery("Fit", winner, minus_test(winner, "fit"), winner.fit.n)
+    if winner.validation is not None:
+        yield _flattery("Validation", winner, minus_test(winner, "validation"), winner.validation.n)
+
+
+def _flattery(name: str, winner: Entry, drop: Interval | None, n: int) -> str:
+    assert drop is not None and winner.test is not None, "the winner was tested"
+    return (
+        f"{name} minus test of the winner: {100 * drop.score:+.1f} points [{100 * drop.low:+.1f}, "
+        f"{100 * drop.high:+.1f}], by which its pick flattered it (n={n} and {winner.test.n})."
+    )
 
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:

@@ -13,7 +13,7 @@ from kingyo.report.figures import bars, heat_map
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History
 from kingyo.report.markup import Html, element, join, json_text, table
-from kingyo.summary import Entry, fit_minus_test
+from kingyo.summary import Entry, minus_test
 from kingyo.types import SPLITS, Split
 
 
@@ -242,7 +242,7 @@ def render_selection(found: Findings) -> Html | None:
     return section(
         "selection",
         "How much picking flattered it",
-        claim(_selection_claim(child, found.items["fit"])),
+        claim(_selection_claim(child, found)),
         table(
             head,
             rows,
@@ -269,18 +269,27 @@ def _rows(name: str, entry: Entry) -> list[tuple[str, ...]]:
     return [mean, *tasks]
 
 
-def _selection_claim(child: Entry, n_fit: int) -> str:
-    if child.fit is not None and child.fit.n < n_fit:
-        return (
-            f"The winner met {child.fit.n:,} of the {n_fit:,} items of fit, those that the screen chose: "
-            "their mean cannot be set against test."
-        )
-    drop = fit_minus_test(child)
-    if drop is None or child.test is None or child.fit is None:
+def _selection_claim(child: Entry, found: Findings) -> str:
+    if child.test is None or child.fit is None:
         return "Fit minus test of the winner is known once the test split is read."
+    n_fit, told = found.items["fit"], found.summary.told
+    if child.fit.n < n_fit and told is not None:
+        beside = 100 * (told - child.test.score)
+        said = (
+            f"The winner met {child.fit.n:,} of the {n_fit:,} items of fit, from which the search estimated "
+            f"{100 * told:.1f} % for all: {beside:+.1f} points beside test."
+        )
+    else:
+        said = _drop("Fit", child, "fit")
+    return said if child.validation is None else f"{said} {_drop('Validation', child, 'validation')}"
+
+
+def _drop(name: str, child: Entry, split: Split) -> str:
+    drop, chosen = minus_test(child, split), child.on(split)
+    assert drop is not None and chosen is not None and child.test is not None, "it was scored on both"
     return (
-        f"Fit minus test of the winner: {wording.points(drop)} "
-        f"(n = {child.fit.n:,} and {child.test.n:,} different items)."
+        f"{name} minus test of the winner: {wording.points(drop)} "
+        f"(n = {chosen.n:,} and {child.test.n:,} different items)."
     )
 
 
