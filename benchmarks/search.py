@@ -56,7 +56,7 @@ OURS: dict[str, dict[str, object]] = {
 }
 ABLATIONS: dict[str, dict[str, object]] = {
     "fast, any items": {**FAST, "screen": {"items": 16, "choose": "random"}},
-    "fast, all items": {**FAST, "screen": {}},
+    "fast, all items": {**FAST, "screen": {"items": None}},
     "fast, cold start": {**FAST, "warm_start": False},
     "fast, nothing reused": {**FAST, "reuse": False},
     "cma-es, all items": {"strategy": "cma-es"},
