@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from kingyo.abilities import Responses
@@ -67,7 +69,8 @@ class AnySearchRun(ABC):
         search, store = self.search, self._store
         if search.name not in store.searches():
             store.add_search(search.name, search.description)
-        past = Past(store, search.name)
+        with uncollected():
+            past = Past(store, search.name)
         limits = self._limits()
         most = self._screen.most_items(len(self._items))
         self._total = total(limits, most)
@@ -289,13 +292,14 @@ class SearchRun(AnySearchRun):
         """Go to where earlier sessions ended; return the generation that comes next, if it was begun."""
         steps: list[Step] = []
         begun: list[StoredTrial] = []
-        logged = _by_batch(self._store.trials(self.search.name))
-        for trials in logged.values():
-            steps.append(Ask(trials=trials))
-            if any(trial.id not in past.outcomes for trial in trials):
-                begun = trials
-            else:
-                steps.append(self._told_again(trials, past))
+        with uncollected():
+            logged = _by_batch(self._store.trials(self.search.name))
+            for trials in logged.values():
+                steps.append(Ask(trials=trials))
+                if any(trial.id not in past.outcomes for trial in trials):
+                    begun = trials
+                else:
+                    steps.append(self._told_again(trials, past))
         self._strategist.catch_up(steps)
         return len(logged) - bool(begun), begun
 
@@ -331,6 +335,18 @@ class SearchRun(AnySearchRun):
             self._count(*costs[trial.id])
         self._tell_told(outcomes)
         return outcomes
+
+
+@contextmanager
+def uncollected() -> Generator[None]:
+    """Collect no garbage while a log is read: it makes millions of objects, and none of them is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Past:
