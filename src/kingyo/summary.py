@@ -108,6 +108,22 @@ class RunSummary:
         sizes = [found.n for each in entries if (found := each.on(split)) is not None]
         return (min(sizes), max(sizes)) if sizes else None
 
+    def estimate_beside_test(self) -> str | None:
+        """Say what the search estimated of the winner on fit, beside its test score.
+
+        None where it met all of fit, or no test.
+        """
+        winner, n_fit = self.winner, self.items["fit"]
+        if winner is None or winner.fit is None or winner.test is None:
+            return None
+        if winner.fit.n == n_fit or self.told is None:
+            return None
+        beside = 100 * (self.told - winner.test.score)
+        return (
+            f"The winner met {winner.fit.n:,} of the {n_fit:,} items of fit, from which the search estimated "
+            f"{100 * self.told:.1f} % for all: {beside:+.1f} points beside test."
+        )
+
     def to_json(self) -> dict[str, object]:
         """The stable interface of ``kingyo show --json``."""
         winner = None

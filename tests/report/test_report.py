@@ -219,7 +219,7 @@ def test_show_sets_only_all_of_fit_against_test(
         print_summary(summarize(store))
     text = " ".join(capsys.readouterr().out.split())
     assert ("Fit minus test of the winner" in text) == is_told
-    assert ("It met 16 of the 100 items of fit" in text) != is_told
+    assert ("The winner met 16 of the 100 items of fit" in text) != is_told
 
 
 def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -57,13 +57,9 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
         return
     inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
     yield f"{said}; it scored {100 * winner.test.score:.1f}, {inside}."
-    n_fit = summary.items["fit"]
-    if winner.fit is not None and winner.fit.n < n_fit and summary.told is not None:
-        flattery = 100 * (summary.told - winner.test.score)
-        yield (
-            f"It met {winner.fit.n} of the {n_fit} items of fit, from which the search estimated "
-            f"{100 * summary.told:.1f} % for all: {flattery:+.1f} points beside test."
-        )
+    estimate = summary.estimate_beside_test()
+    if estimate is not None:
+        yield estimate
     elif winner.fit is not None:
         yield _flattery("Fit", winner, minus_test(winner, "fit"), winner.fit.n)
     if winner.validation is not None:

@@ -30,7 +30,8 @@ def spread_out(genomes: Sequence[Genome], axes: Sequence[Axis], n: int) -> list[
             break
         if all(_is_apart(genome, genomes[other], axes) for other in picked):
             picked.append(index)
-    others = [index for index in range(len(genomes)) if index not in set(picked)]
+    taken = set(picked)
+    others = [index for index in range(len(genomes)) if index not in taken]
     return sorted([*picked, *others[: n - len(picked)]])
 
 

@@ -272,15 +272,7 @@ def _rows(name: str, entry: Entry) -> list[tuple[str, ...]]:
 def _selection_claim(child: Entry, found: Findings) -> str:
     if child.test is None or child.fit is None:
         return "Fit minus test of the winner is known once the test split is read."
-    n_fit, told = found.items["fit"], found.summary.told
-    if child.fit.n < n_fit and told is not None:
-        beside = 100 * (told - child.test.score)
-        said = (
-            f"The winner met {child.fit.n:,} of the {n_fit:,} items of fit, from which the search estimated "
-            f"{100 * told:.1f} % for all: {beside:+.1f} points beside test."
-        )
-    else:
-        said = _drop("Fit", child, "fit")
+    said = found.summary.estimate_beside_test() or _drop("Fit", child, "fit")
     return said if child.validation is None else f"{said} {_drop('Validation', child, 'validation')}"
 
 
