@@ -112,6 +112,21 @@ def test_time_decides(command: Command, world: World) -> None:
     assert "as many as the minutes" in command("evolve", "changed.yaml", "--dry-run").out
 
 
+@pytest.mark.parametrize(
+    ("screen", "says"),
+    [
+        ({"items": 5}, "5 items of fit, informative"),
+        ({"items": 5, "rule": "halving"}, "5 items of fit, random"),
+        ({"items": 5, "rule": "halving", "choose": "informative"}, "5 items of fit, informative"),
+    ],
+)
+def test_which_items_are_drawn_is_said(world: World, screen: dict[str, object], says: str) -> None:
+    config = world.config(search={"strategy": "random", "screen": screen})
+    done = world.run("evolve", config, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert says in " ".join(done.stdout.split())
+
+
 def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
     search = {"strategy": "random", "screen": {"items": 5}}
     config = world.config(budget={"item_evaluations": 52}, search=search, controls={"grid": False})

@@ -82,7 +82,7 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
     screen = wanted.screen
     is_whole = screen.items is None or screen.items >= len(prepared.splits["fit"])
-    which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.choose}"
+    which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.chooses}"
     yield f"screen: {which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
     yield f"genes: {len(prepared.axes)}"
 

@@ -57,9 +57,9 @@ class ScreenSettings:
     )
 
     @property
-    def draws_evenly(self) -> bool:
-        """Whether all items are equally likely; a rule that compares candidates counts on it."""
-        return self.choose == "random" or (self.choose is None and self.rule != "none")
+    def chooses(self) -> Literal["informative", "random"]:
+        """``choose``, or its default: a rule that compares candidates counts on items drawn evenly."""
+        return self.choose or ("informative" if self.rule == "none" else "random")
 
 
 def check_settings(settings: ScreenSettings) -> None:
@@ -133,7 +133,7 @@ class Screen:
     ) -> list[int]:
         """So many of these items, the first to be asked first."""
         known = responses.latest(RECENT)
-        if n == len(columns) or self._settings.draws_evenly or not known:
+        if n == len(columns) or self._settings.chooses == "random" or not known:
             return [columns[place] for place in rng.permutation(len(columns))[:n]]
         found, _ = responses.fitted(known, columns)
         weights = _information(found) + FLOOR
