@@ -40,6 +40,11 @@ def simulated(n_trials: int, n_items: int, seed: int, hardest: float = 1.5) -> T
     """Draw trials of ability N(0.3, 1) that answer items of difficulty N(0, hardest²)."""
     rng = np.random.default_rng(seed)
     ability, difficulty = rng.normal(0.3, 1.0, n_trials), rng.normal(0.0, hardest, n_items)
+    return answering(ability, difficulty, rng)
+
+
+def answering(ability: Vector, difficulty: Vector, rng: np.random.Generator) -> Truth:
+    """Draw the answers of trials of these abilities to items of these difficulties."""
     chance = sigmoid(ability[:, None] - difficulty[None, :])
     return Truth(
         ability=ability,

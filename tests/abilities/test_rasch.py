@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from kingyo.abilities import Abilities, Estimate, estimates, fit, sigmoid
-from tests.abilities.simulated import simulated
+from tests.abilities.simulated import answering, simulated
 
 Matrix = NDArray[np.float64]
 
 
 def finite(found: Abilities, believed: list[Estimate]) -> bool:
-    numbers = [*found.ability, *found.error, *found.difficulty, found.mean, found.spread]
+    numbers = [*found.ability, *found.error, *found.difficulty, *found.mean, found.spread]
     numbers += [number for each in believed for number in (each.score, each.error)]
     return bool(np.isfinite(numbers).all())
 
@@ -26,7 +26,7 @@ def test_abilities_and_difficulties_are_recovered_from_gaps() -> None:
     assert found.difficulty.mean() == pytest.approx(0, abs=1e-9)
     assert found.spread == pytest.approx(1.0, abs=0.2)
     # d is relative to the mean item, so abilities are too.
-    assert found.mean == pytest.approx(0.3 - truth.difficulty.mean(), abs=0.2)
+    assert found.mean.mean() == pytest.approx(0.3 - truth.difficulty.mean(), abs=0.2)
 
 
 def test_it_is_where_the_posterior_is_highest() -> None:
@@ -127,7 +127,7 @@ def test_error_bars_hold_at_about_their_level(n_trials: int, n_items: int, share
     z = np.array(found)
     assert abs(z.mean()) < 0.12
     assert 0.9 < z.std() < 1.15
-    assert 0.92 < (np.abs(z) < 1.96).mean() < 0.97
+    assert 0.91 < (np.abs(z) < 1.96).mean() < 0.97
 
 
 @pytest.mark.parametrize(("generations", "most"), [(5, 1.25), (20, 1.15)])
@@ -140,6 +140,26 @@ def test_error_bars_hold_where_generations_meet_the_same_items(generations: int,
         pairs = zip(believed, truth.answers.mean(axis=1), strict=True)
         found += [(each.score - mean) / each.error for each, mean in pairs]
     assert 0.9 < np.std(found) < most
+
+
+@pytest.mark.parametrize("rise", [0.0, 2.0, 4.0])
+@pytest.mark.parametrize("size", [10, 30])
+def test_late_trials_of_a_search_that_improves_are_not_underrated(rise: float, size: int) -> None:
+    """Drawn towards the mean of all trials, the last third would be 4 to 9 points too low where it rises."""
+    n, gaps = 390, list[float]()
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        ability = -1.5 + rise * np.arange(n) / n + rng.normal(0, 0.5, n)
+        truth = answering(ability, rng.normal(0, 1.5, 120), rng)
+        responses = truth.in_generations(size, 16, seed)
+        for end in range(n - n // 3 + size, n + 1, size):  # each generation as it is judged: the last so far
+            rows = responses[max(0, end - 200) : end]
+            believed = estimates(fit(rows), rows)[-size:]
+            gaps += [
+                each.score - mean
+                for each, mean in zip(believed, truth.answers[end - size : end].mean(axis=1), strict=True)
+            ]
+    assert abs(np.mean(gaps)) < 0.025
 
 
 @pytest.mark.parametrize("n_items", [16, 60, 200])

@@ -1,10 +1,11 @@
 """The Rasch model: one ability per trial, one difficulty per item, estimated together and shrunk.
 
-    P(trial k solves item j) = σ(θ_k − d_j),   θ_k ~ N(μ, τ²),   d_j ~ N(0, δ²)
+    P(trial k solves item j) = σ(θ_k − d_j),   θ_k ~ N(μ_k, τ²),   d_j ~ N(0, δ²)
 
 Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn, μ and τ by expectation maximisation
-(empirical Bayes), so that a trial with few scores is drawn towards what the others did. A score between 0 and
-1 counts as that share of a success.
+(empirical Bayes), so that a trial with few scores is drawn towards what the others did. These are the ones
+that came shortly before and after it: a search improves, and drawn towards the mean of all trials its late
+ones would be underrated. A score between 0 and 1 counts as that share of a success.
 
 The estimated mean over all items adds what was seen to what is expected of the gaps, as the p-IRT estimator
 of tinyBenchmarks (Maia Polo et al. 2024, arXiv:2402.14992).
@@ -25,6 +26,7 @@ Matrix = NDArray[np.float64]
 DIFFICULTY_SPREAD = 2.0  # δ, in logits
 WIDEST, NARROWEST = 4.0, 0.1  # what τ may be, in logits
 LARGEST_STEP = 2.0  # of a Newton step, in logits
+NEIGHBOURS = 16  # trials on each side whose mean, with its own, is the μ of one
 STEPS = 60
 PRECISION = 1e-4  # of abilities, in logits: far below their errors
 
@@ -37,13 +39,14 @@ class Abilities:
         ability: θ of each trial.
         error: its standard error, given the difficulties.
         difficulty: d of each item; 0 is the mean of the items.
-        mean, spread: μ and τ of the abilities.
+        mean: μ of each trial.
+        spread: τ of the abilities.
     """
 
     ability: Vector
     error: Vector
     difficulty: Vector
-    mean: float
+    mean: Vector
     spread: float
 
 
@@ -65,13 +68,13 @@ def fit(responses: Matrix) -> Abilities:
     """Estimate abilities and difficulties.
 
     Args:
-        responses: trials × items, scores in [0, 1], NaN where nothing was scored. Without trials all items
-            are equally hard.
+        responses: trials × items, scores in [0, 1], NaN where nothing was scored; the trials in the order in
+            which they came. Without trials all items are equally hard.
     """
     scored = Scored.of(responses, ~np.isnan(responses))
     difficulty = np.zeros(responses.shape[1])
     ability = np.zeros(responses.shape[0])
-    mean, spread = 0.0, 1.0
+    mean, spread = np.zeros_like(ability), 1.0
     error = np.ones_like(ability)
     for _ in range(STEPS if len(ability) else 0):
         before = ability
@@ -83,7 +86,7 @@ def fit(responses: Matrix) -> Abilities:
         difficulty = difficulty + _bounded(pull / (scored.by_column(weight) + 1 / DIFFICULTY_SPREAD**2))
         difficulty = difficulty - difficulty.mean()
         error = np.sqrt(1 / precision)
-        mean = float(ability.mean())
+        mean = _around(ability)
         spread = float(np.clip(np.sqrt(((ability - mean) ** 2 + error**2).mean()), NARROWEST, WIDEST))
         if np.abs(ability - before).max(initial=0.0) < PRECISION:
             break
@@ -108,6 +111,15 @@ def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
         Estimate(score=float(score), error=float(spread), n=int(n))
         for score, spread, n in zip(filled.mean(axis=1), error, seen.sum(axis=1), strict=True)
     ]
+
+
+def _around(values: Vector) -> Vector:
+    """Of each value the mean of itself and its neighbours."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    first = np.maximum(places - NEIGHBOURS, 0)
+    after = np.minimum(places + NEIGHBOURS + 1, len(values))
+    return np.asarray((total[after] - total[first]) / (after - first), dtype=np.float64)
 
 
 def _residuals(scored: Scored, ability: Vector, difficulty: Vector) -> tuple[Vector, Vector]:
