@@ -105,7 +105,7 @@ def test_every_method_runs_reports_and_exports(tasked: World, changes: dict[str,
     assert {recipe["merge_method"] for recipe in recipes(tasked.folder / "r")} == {changes["merge_method"]}
 
 
-def test_a_hundred_candidates_and_the_same_cloud_by_default(tasked: World) -> None:
+def test_a_hundred_candidates_and_the_same_distribution_by_default(tasked: World) -> None:
     config = load_genome_file(write(tasked.folder)).config
     assert config.budget.candidates == 100
     assert config.search.preset == "mergekit-evolve"

@@ -21,7 +21,7 @@ from tests.strategies.problems import floats, sphere, work
 Settings = CmaEs.Settings
 
 
-def test_its_cloud_is_the_librarys() -> None:
+def test_its_distribution_is_the_librarys() -> None:
     """Told the same points and costs, the plain library draws from the same distribution as ours."""
     strategy = CmaEs(floats(5), 3, Settings())
     log = [trial for trial, _ in work(strategy, sphere, 80)]
@@ -124,7 +124,7 @@ def test_a_failure_is_worse_than_the_worst_score() -> None:
 
 
 def test_a_plateau_makes_it_start_elsewhere() -> None:
-    """The same score everywhere: after 10 + 30 n / λ generations a new cloud starts at another point."""
+    """The same score everywhere: after 10 + 30 n / λ generations a new one starts at another point."""
     strategy = CmaEs(floats(4), 0, Settings(population=8, sigma=0.02))
     log = [trial for trial, _ in work(strategy, lambda _: 0.0, 60 * 8)]
     centres = [np.mean([t.genome for t in log[i : i + 8]], axis=0) for i in range(0, len(log), 8)]
@@ -136,14 +136,14 @@ def test_a_plateau_makes_it_start_elsewhere() -> None:
     ]
 
 
-def test_a_collapsed_cloud_starts_again_and_keeps_going() -> None:
+def test_a_collapsed_distribution_starts_again_and_keeps_going() -> None:
     log = work(CmaEs(floats(2), 0, Settings()), sphere, 3000)
     late = [trial.genome for trial, _ in log[-1500:]]
     assert float(np.std(late)) > 0.02
     assert all(0 <= gene <= 1 for genome in late for gene in genome)
 
 
-def test_late_outcomes_of_the_old_cloud_do_not_move_the_new_one() -> None:
+def test_late_outcomes_of_the_old_distribution_do_not_move_the_new_one() -> None:
     def plateau(strategy: CmaEs) -> list[Trial]:
         """Never told: the last trial of every generation."""
         missing: list[Trial] = []

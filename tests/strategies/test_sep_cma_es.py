@@ -50,7 +50,7 @@ def rosenbrock(genome: Genome) -> float:
     return -float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
 
 
-def test_its_cloud_is_the_librarys() -> None:
+def test_its_distribution_is_the_librarys() -> None:
     """Told the same points and costs, the plain library draws from the same distribution as ours."""
     strategy = SepCmaEs(floats(5), 3, Settings())
     log = [trial for trial, _ in work(strategy, sphere, 80)]
@@ -108,6 +108,6 @@ def test_failures_are_left_behind() -> None:
     assert max(s for _, s in log if s is not None) > -100.06
 
 
-def test_a_collapsed_cloud_starts_again_and_keeps_going() -> None:
+def test_a_collapsed_distribution_starts_again_and_keeps_going() -> None:
     late = [trial.genome for trial, _ in work(SepCmaEs(floats(2), 0, Settings()), sphere, 3000)[-1500:]]
     assert float(np.std(late)) > 0.02

@@ -86,6 +86,7 @@ class _State:
         self._fresh = 0
         self._baselines: dict[str, float] = {}
         self._fits: dict[str, list[float]] = {}
+        self._estimated: set[str] = set()  # searches
         self._batch: list[float] = []
         self._generation = -1
         self._done = 0
@@ -117,6 +118,8 @@ class _State:
         if event.value is not None:
             self._batch.append(event.value)
             self._fits.setdefault(event.search, []).append(event.value)
+            if event.is_estimate:
+                self._estimated.add(event.search)
 
     def line(self, event: Event) -> str:
         """One line for a log: a phase, a baseline, or the end of a part of a search."""
@@ -135,7 +138,8 @@ class _State:
     def _trials_line(self, event: Event) -> str:
         self._lined = time.monotonic()
         fits = self._fits.get(event.search)
-        best = f", best {100 * max(fits):.1f} %" if fits else ""
+        how = " (estimated)" if event.search in self._estimated else ""
+        best = f", best {_percent(max(fits))}{how}" if fits else ""
         left = self._left()
         done = "1 trial" if event.done == 1 else f"{event.done} trials"
         return f"  {done}{best}{f', {left} left' if left else ''}"
@@ -162,9 +166,11 @@ class _State:
 
     def _table(self) -> Table:
         table = Table(show_header=True, box=None, pad_edge=False)
-        for column in ("generation", "best", "mean of generation", "failures", *self._baselines):
+        shown = self._phase.search if self._fits.get(self._phase.search) else MAIN
+        best = "best (estimated)" if shown in self._estimated else "best"
+        for column in ("generation", best, "mean of generation", "failures", *self._baselines):
             table.add_column(column, justify="right")
-        fits = self._fits.get(self._phase.search) or self._fits.get(MAIN) or []
+        fits = self._fits.get(shown, [])
         table.add_row(
             str(self._generation + 1) if self._generation >= 0 else "–",
             _percent(max(fits)) if fits else "–",

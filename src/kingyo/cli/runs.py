@@ -110,6 +110,8 @@ def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, objec
     from kingyo.assembly import begin
 
     as_json, seeds = bool(given["as_json"]), given["seeds"]
+    if not as_json:
+        typer.echo(f"Checking models and data of {config.name}…", err=True)  # large libraries take seconds
 
     def begun(one: RunConfig, where: Path, seeds: Path | None = None) -> RunStore:
         with redirect_stdout(sys.stderr):

@@ -272,6 +272,7 @@ class AnySearchRun(ABC):
                     done=outcome.trial.number + 1,
                     total=self._total,
                     value=outcome.score,
+                    is_estimate=outcome.is_partial,
                 )
             )
 

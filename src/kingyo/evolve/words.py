@@ -87,6 +87,7 @@ class Event:
         trial, evaluation: of ``ended`` and ``more``.
         value: of ``told``: what the strategy is told; of ``ended`` outside a search: the mean of the tasks.
             None for a failure.
+        is_estimate: ``value`` is one, as only some items were scored.
         replayed: it was read from the store; nothing was run.
     """
 
@@ -98,6 +99,7 @@ class Event:
     trial: StoredTrial | None = None
     evaluation: Evaluation | None = None
     value: float | None = None
+    is_estimate: bool = False
     replayed: bool = False
 
 

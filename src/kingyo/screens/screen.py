@@ -3,7 +3,8 @@
     items     all, or a number: drawn by chance, the likelier the more they tell about candidates as able as
               the best so far
     rule      none: all candidates are scored on all of these; racing: see ``kingyo.screens.racing``;
-              halving: after each rung the better half goes on to twice the items (Jamieson & Talwalkar 2016)
+              halving: after each rung the better half goes on to twice the items (Jamieson & Talwalkar 2016);
+              better by the mean, whose order is that of Rasch abilities where all met the same items
 
 All candidates of a generation meet the same items in the same order (common random numbers), other
 generations meet others, so that a search cannot breed for a few items.

@@ -1,7 +1,7 @@
-"""CMA-ES: a Gaussian cloud that moves, turns and stretches towards better scores.
+"""CMA-ES: a Gaussian distribution that moves, turns and stretches towards better scores.
 
 Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772. The maths is the ``cmaes`` library's;
-what turns it into a search (generations, failures, restarts) is ``CloudSearch``, shared with its relatives.
+what turns it into a search (generations, failures, restarts) is ``EvolutionStrategy``, as for its relatives.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search
-from kingyo.strategies.clouds import CloudSearch, CloudSettings, Point
+from kingyo.strategies.evolution_strategy import EvolutionSettings, EvolutionStrategy, Point
 from kingyo.types import Axis
 
 
-class CmaEs(CloudSearch):
-    """CMA-ES, for float axes: a Gaussian cloud that moves, turns and stretches towards better scores.
+class CmaEs(EvolutionStrategy):
+    """CMA-ES, for float axes: a Gaussian distribution that moves, turns and stretches towards better scores.
 
-    It works in the unit box. See ``CloudSearch`` for generations, failures and restarts.
+    It works in the unit box. See ``EvolutionStrategy`` for generations, failures and restarts.
 
     Args:
         axes: the space, float axes only.
@@ -35,7 +35,7 @@ class CmaEs(CloudSearch):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings(CloudSettings):
+    class Settings(EvolutionSettings):
         """Options of CMA-ES."""
 
         lr_adapt: bool = field(
@@ -50,8 +50,8 @@ class CmaEs(CloudSearch):
         self._lr_adapt = settings.lr_adapt
         super().__init__(check_floats(check_search(axes, seed)), seed, settings)
 
-    def _make_cloud(self, mean: Point, seed: int) -> GaussianCloud:
-        return GaussianCloud(
+    def _make_distribution(self, mean: Point, seed: int) -> Gaussian:
+        return Gaussian(
             mean=mean,
             sigma=self._options.sigma,
             bounds=np.tile([0.0, 1.0], (len(mean), 1)),
@@ -61,7 +61,7 @@ class CmaEs(CloudSearch):
         )
 
 
-class GaussianCloud(CMA):
+class Gaussian(CMA):
     """The library's CMA-ES, with draws that do not depend on how eigenvectors are chosen.
 
     While λ < n, C has equal eigenvalues, and their eigenvectors are any basis of a subspace: another for

@@ -6,7 +6,7 @@
 
 What all earlier stages measured is what the next one knows at its beginning: a coarse point is a fine one
 whose genes are equal. A search with few trials so never leaves a small space, one with many ends in the large
-one. (Multiresolution search.)
+one. (Multiresolution search in general; these stages follow no paper.)
 """
 
 from __future__ import annotations

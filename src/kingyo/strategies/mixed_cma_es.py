@@ -1,8 +1,8 @@
-"""Mixed CMA-ES: one cloud for floats, whole numbers and categories together.
+"""Mixed CMA-ES: one distribution for floats, whole numbers and categories together.
 
 Hamano et al. 2025, CatCMA with Margin, arXiv:2504.07884. Floats and ints share a Gaussian, whose margin keeps
 every int able to move; categories have probabilities, which follow the natural gradient and have a margin
-too. The maths is the ``cmaes`` library's; what turns it into a search is ``CloudSearch``.
+too. The maths is the ``cmaes`` library's; what turns it into a search is ``EvolutionStrategy``.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search
-from kingyo.strategies.clouds import CloudSearch, CloudSettings, Point
+from kingyo.strategies.evolution_strategy import EvolutionSettings, EvolutionStrategy, Point
 from kingyo.types import Axis, Genome
 
 ATTEMPTS = 100  # to draw floats inside the box before they are clipped, as the library does for CMA-ES
-PATIENCE = 10  # trials per possible single change of a settled cloud without floats
+PATIENCE = 10  # trials per possible single change of a settled distribution without floats
 
 
-class MixedCmaEs(CloudSearch):
-    """CMA-ES for axes of every kind: one cloud for numbers, switches and choices together.
+class MixedCmaEs(EvolutionStrategy):
+    """CMA-ES for axes of every kind: one distribution for numbers, switches and choices together.
 
-    See ``CloudSearch`` for generations, failures and restarts.
+    See ``EvolutionStrategy`` for generations, failures and restarts.
 
     A binary axis is a category of two: its probability is then what is learned, without a detour through a
     Gaussian cut in two. Categories begin equally likely: ``x0``, starts and what is known move floats and
@@ -44,14 +44,14 @@ class MixedCmaEs(CloudSearch):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings(CloudSettings):
+    class Settings(EvolutionSettings):
         """Options of mixed CMA-ES."""
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__(check_search(axes, seed), seed, settings)
 
-    def _make_cloud(self, mean: Point, seed: int) -> _MixedCloud:
-        return _MixedCloud(self._axes, mean, self._options.sigma, self._population, seed)
+    def _make_distribution(self, mean: Point, seed: int) -> _Mixed:
+        return _Mixed(self._axes, mean, self._options.sigma, self._population, seed)
 
     def _genome(self, point: Point) -> Genome:
         floats = super()._genome(point)
@@ -61,8 +61,8 @@ class MixedCmaEs(CloudSearch):
         )
 
 
-class _MixedCloud:
-    """The library's distribution, with points as other clouds have them: a place between the bounds per axis.
+class _Mixed:
+    """The library's distribution, with points as the others have them: a place between the bounds per axis.
 
     The place of an int is where the Gaussian drew it, before it is rounded to a whole number.
     """
@@ -119,7 +119,7 @@ class _MixedCloud:
 class _Library(CatCMAwM):
     """The library's CatCMA with margin, made safe and the same on every machine.
 
-    Draws do not depend on how eigenvectors are chosen (see ``GaussianCloud``), and are repeated until their
+    Draws do not depend on how eigenvectors are chosen (see ``Gaussian``), and are repeated until their
     floats are inside the box, as in CMA-ES: no penalty is needed, whose median has no value while all scores
     are equal.
     """
@@ -152,7 +152,7 @@ class _Library(CatCMAwM):
     def should_stop(self) -> bool:
         """As the library says of the Gaussian; without floats, also when what has settled finds no better.
 
-        Margins would keep such a cloud exploring for ever. By then it has tried every single change about
+        Margins would keep it exploring for ever. By then it has tried every single change about
         twice: a quarter of what is drawn (1 - 0.73) differs somewhere.
         """
         changes = 2 * self._Nin + (self._param_sum if self._use_categorical else 0)

@@ -1,8 +1,8 @@
-"""Separable CMA-ES: a Gaussian cloud that stretches along each axis, but does not turn; for many axes.
+"""Separable CMA-ES: a Gaussian distribution that stretches along each axis, but does not turn; for many axes.
 
 Ros and Hansen 2008, A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity. A diagonal
 covariance has n numbers instead of n²/2, so it is learned (n + 2)/3 times faster and a draw costs O(n). The
-maths is the ``cmaes`` library's; what turns it into a search is ``CloudSearch``.
+maths is the ``cmaes`` library's; what turns it into a search is ``EvolutionStrategy``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from cmaes import SepCMA  # pyright: ignore[reportMissingTypeStubs]
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search
-from kingyo.strategies.clouds import Cloud, CloudSearch, CloudSettings, Point
-from kingyo.strategies.cma_es import GaussianCloud, check_floats
+from kingyo.strategies.cma_es import Gaussian, check_floats
+from kingyo.strategies.evolution_strategy import Distribution, EvolutionSettings, EvolutionStrategy, Point
 from kingyo.types import Axis
 
 
-class SepCmaEs(CloudSearch):
+class SepCmaEs(EvolutionStrategy):
     """Separable CMA-ES, for float axes: a diagonal covariance, for many axes and few trials.
 
     It works in the unit box, and cannot learn that two axes belong together. On one axis it is CMA-ES: there
-    is nothing to separate. See ``CloudSearch`` for generations, failures and restarts.
+    is nothing to separate. See ``EvolutionStrategy`` for generations, failures and restarts.
 
     Args:
         axes: the space, float axes only.
@@ -36,14 +36,14 @@ class SepCmaEs(CloudSearch):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Settings(CloudSettings):
+    class Settings(EvolutionSettings):
         """Options of separable CMA-ES."""
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__(check_floats(check_search(axes, seed)), seed, settings)
 
-    def _make_cloud(self, mean: Point, seed: int) -> Cloud:
-        kind = GaussianCloud if len(mean) == 1 else _SeparableCloud
+    def _make_distribution(self, mean: Point, seed: int) -> Distribution:
+        kind = Gaussian if len(mean) == 1 else _Separable
         return kind(
             mean=mean,
             sigma=self._options.sigma,
@@ -53,7 +53,7 @@ class SepCmaEs(CloudSearch):
         )
 
 
-class _SeparableCloud(SepCMA):
+class _Separable(SepCMA):
     """The library's, with a rank-μ learning rate of at most 1 - c₁.
 
     Times (n + 2)/3 it can exceed that in few dimensions with a large population, and C would turn negative.

@@ -1,8 +1,8 @@
-"""What searches by a cloud share: a distribution that is drawn from and moves once per generation.
+"""What evolution strategies share: a distribution that is drawn from and moves once per generation.
 
 It collects tells into generations, turns scores into costs, ranks failures last, rounds what is drawn, begins
-near what is known, and starts again when a cloud can learn no more. How a cloud moves, and on which kinds of
-axes, is the business of the strategy that makes it.
+near what is known, and starts again when a distribution can learn no more. How it moves, and on which kinds
+of axes, is the business of the strategy that makes it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 SMALLEST_POPULATION = 4  # below it, the library's rank-μ learning rate (eq. 58) is zero and it divides by it
 
 Point = NDArray[np.float64]
-"""A draw from a cloud, one number per axis: its place between the bounds, 0 (low) to 1 (high)."""
+"""A draw from a distribution, one number per axis: its place between the bounds, 0 (low) to 1 (high)."""
 
 
-class Cloud(Protocol):
+class Distribution(Protocol):
     """A distribution in the unit box, as the ``cmaes`` library has them."""
 
     @property
@@ -50,8 +50,8 @@ class Cloud(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CloudSettings:
-    """Options that all clouds have."""
+class EvolutionSettings:
+    """Options that all of them have."""
 
     x0: float | None = field(
         default=None,
@@ -72,18 +72,20 @@ class CloudSettings:
     )
 
 
-class CloudSearch(ABC):
-    """A search by one cloud after another.
+class EvolutionStrategy(ABC):
+    """A search by one distribution after another.
 
     A generation is complete when ``population`` outcomes are in, in the order of their numbers; asks before
-    that draw from the cloud as it is. A failure costs more than everything told so far.
+    that draw from the distribution as it is. A failure costs more than everything told so far.
 
-    When a cloud can learn no more (collapsed, or the same score for many generations), a new cloud with the
-    first sigma and population starts at a uniformly random point, seeded by (seed, restart): the optimum that
-    was found is in the log already, so the rest of the budget looks elsewhere. (Independent restarts, without
-    the growing population of IPOP: Auger and Hansen 2005.) Late outcomes of the old cloud no longer count.
+    When a distribution can learn no more (collapsed, or the same score for many generations), a new one with
+    the first sigma and population starts at a uniformly random point, seeded by (seed, restart): the optimum
+    that was found is in the log already, so the rest of the budget looks elsewhere. (Independent restarts,
+    without the growing population of IPOP: Auger and Hansen 2005.) Late outcomes of the old one no longer
+    count.
 
-    Points are rounded, as ``genes`` says, before the genome is made of them and the cloud is told of them.
+    Points are rounded, as ``genes`` says, before the genome is made of them and the distribution hears of
+    them.
 
     Trials have no parents: a point is drawn from a distribution that all earlier outcomes have moved, and no
     pair of them can be called its origin.
@@ -91,13 +93,13 @@ class CloudSearch(ABC):
     Args:
         axes: the space, checked.
         seed: 0 or more, checked.
-        settings: see ``CloudSettings``.
+        settings: see ``EvolutionSettings``.
 
     Raises:
         KingyoError: settings that make no sense.
     """
 
-    def __init__(self, axes: tuple[Axis, ...], seed: int, settings: CloudSettings) -> None:
+    def __init__(self, axes: tuple[Axis, ...], seed: int, settings: EvolutionSettings) -> None:
         _check_settings(settings)
         self._axes = axes
         self._seed = seed
@@ -110,7 +112,7 @@ class CloudSearch(ABC):
         self._worst = -math.inf
         self._history = History()
         self._points: dict[int, Point] = {}
-        self._cloud = self._make_cloud(self._first_mean(), self._derived_seed())
+        self._distribution = self._make_distribution(self._first_mean(), self._derived_seed())
 
     @property
     def batch(self) -> int:
@@ -125,10 +127,10 @@ class CloudSearch(ABC):
             return
         ranked = sorted(scored, key=lambda pair: (-pair[0], -pair[1].number))
         places = np.array([self._place(trial.genome) for _, trial in ranked])
-        self._cloud = self._make_cloud(recombined(places), self._derived_seed())
+        self._distribution = self._make_distribution(recombined(places), self._derived_seed())
 
     def ask(self, n: int) -> list[Trial]:
-        """Draw n trials from the cloud."""
+        """Draw n trials from the distribution."""
         check_count(n)
         if n == 0:
             return []
@@ -137,12 +139,12 @@ class CloudSearch(ABC):
         return [self._propose() for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Learn how trials ended; the cloud moves at the next ask."""
+        """Learn how trials ended; the distribution moves at the next ask."""
         self._history.tell(outcomes)
 
     @abstractmethod
-    def _make_cloud(self, mean: Point, seed: int) -> Cloud:
-        """Make a new cloud around a mean that nobody else holds."""
+    def _make_distribution(self, mean: Point, seed: int) -> Distribution:
+        """Make a new distribution around a mean that nobody else holds."""
 
     def _genome(self, point: Point) -> Genome:
         inside = np.clip(self._low + point * (self._high - self._low), self._low, self._high)
@@ -152,7 +154,7 @@ class CloudSearch(ABC):
         return np.clip((np.array(genome) - self._low) / (self._high - self._low), 0.0, 1.0)
 
     def _propose(self) -> Trial:
-        point = np.array(np.round(self._cloud.ask(), genes.DECIMALS), dtype=np.float64)
+        point = np.array(np.round(self._distribution.ask(), genes.DECIMALS), dtype=np.float64)
         trial = self._history.ask(self._genome(point))
         self._points[trial.number] = point
         return trial
@@ -166,7 +168,7 @@ class CloudSearch(ABC):
             (self._points.pop(told.number), failure if told.score is None else -told.score)
             for told in generation
         ]
-        if _spends(self._cloud, solutions):
+        if _spends(self._distribution, solutions):
             self._restart()
 
     def _restart(self) -> None:
@@ -174,7 +176,7 @@ class CloudSearch(ABC):
         self._first = self._history.count
         self._points.clear()
         rng = np.random.RandomState(self._derived_seed())
-        self._cloud = self._make_cloud(rng.uniform(size=len(self._axes)), self._derived_seed())
+        self._distribution = self._make_distribution(rng.uniform(size=len(self._axes)), self._derived_seed())
 
     def _first_mean(self) -> Point:
         if self._options.x0 is not None:
@@ -196,17 +198,17 @@ def recombined(places: NDArray[np.float64]) -> Point:
     return np.array(weights @ places[:mu] / weights.sum(), dtype=np.float64)
 
 
-def _spends(cloud: Cloud, solutions: list[tuple[Point, float]]) -> bool:
-    """Tell a generation, and say whether the cloud can learn no more."""
+def _spends(distribution: Distribution, solutions: list[tuple[Point, float]]) -> bool:
+    """Tell a generation, and say whether the distribution can learn no more."""
     try:
-        with np.errstate(all="ignore"):  # a collapsed cloud divides by zero; what is not finite is spent
-            cloud.tell(solutions)
-            return not np.all(np.isfinite(cloud.mean)) or bool(cloud.should_stop())
+        with np.errstate(all="ignore"):  # a collapsed one divides by zero; what is not finite is spent
+            distribution.tell(solutions)
+            return not np.all(np.isfinite(distribution.mean)) or bool(distribution.should_stop())
     except np.linalg.LinAlgError:  # a covariance with NaN or inf has no eigenvalues
         return True
 
 
-def _check_settings(settings: CloudSettings) -> None:
+def _check_settings(settings: EvolutionSettings) -> None:
     x0, sigma, population = settings.x0, settings.sigma, settings.population
     require("x0", x0, "0 to 1", holds=x0 is None or 0 <= x0 <= 1)
     require("sigma", sigma, "more than 0, at most 1", holds=0 < sigma <= 1)

@@ -1,4 +1,4 @@
-"""What all searches by a cloud share: their options, and how they begin with what is known."""
+"""What all searches by a distribution share: their options, and how they begin with what is known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
-from kingyo.strategies.clouds import recombined
+from kingyo.strategies.evolution_strategy import recombined
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from tests.strategies.problems import Score, best, floats, sphere, work
