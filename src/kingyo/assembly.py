@@ -319,11 +319,16 @@ def open_task(path: Path) -> Task:
     A file of nothing but ``tasks:`` will do as well. Several tasks are opened as one, see ``SeveralTasks``.
 
     For a run folder torch then computes with as many threads as the run did, see ``use_threads``.
+
+    Raises:
+        KingyoError: what was named is no task; or a grader of a run is no longer what its scores were made
+            with.
     """
     if path.is_dir():
         with RunStore.read(path) as store:
             use_threads(store)
             config, folder = stored_config(store)
+            require_code(store, user_code(config, folder))
             return build_tasks(config.specs, store.items(), folder)
     specs = _specs_in(path)
     return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)

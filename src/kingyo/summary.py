@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
 from kingyo.evolve.recipes import read_recipe
-from kingyo.stats import Interval, interval, mcnemar, paired_difference, weighted_mean
+from kingyo.stats import Interval, interval, mcnemar, paired_difference, sign_flips, weighted_mean
 from kingyo.stats.prediction import predict_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Genome, Split
@@ -51,12 +52,15 @@ class Comparison:
 
     Attributes:
         difference: mean paired difference with its interval.
-        p: exact McNemar test, two-sided, when all scores are right or wrong; else None.
+        p: that the two are equally good, two-sided.
+        test: how it was found: McNemar's exact test where there is one task, scored right or wrong; else by
+            flipping the signs of the items' differences.
     """
 
     other: str
     difference: Interval
-    p: float | None
+    p: float
+    test: Literal["mcnemar", "sign-flips"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +157,8 @@ class RunSummary:
                 for name, entry in self.controls.items()
             },
             "comparisons": {
-                each.other: {**_numbers(each.difference), "p": each.p} for each in self.comparisons
+                each.other: {**_numbers(each.difference), "p": each.p, "test": each.test}
+                for each in self.comparisons
             },
             **front,
         }
@@ -296,15 +301,18 @@ def _comparison(
     weights: Mapping[str, float],
     other: Entry,
 ) -> Comparison:
-    """Paired by item within each task; of several the weighted mean, which has no exact test."""
+    """Paired by item within each task; of several the weighted mean."""
     parts = [paired_difference(mine[name], theirs[name], seed=STATISTICS_SEED) for name in weights]
     scores = [score for each in (mine, theirs) for own in each.values() for score in own]
     is_exact = len(weights) == 1 and all(score in (0.0, 1.0) for score in scores)
     (first, *_) = weights
+    gaps = [[x - y for x, y in zip(mine[name], theirs[name], strict=True)] for name in weights]
+    shares = list(weights.values())
     return Comparison(
         other=other.name,
-        difference=weighted_mean(parts, list(weights.values())),
-        p=mcnemar(mine[first], theirs[first]) if is_exact else None,
+        difference=weighted_mean(parts, shares),
+        p=mcnemar(mine[first], theirs[first]) if is_exact else sign_flips(gaps, shares, STATISTICS_SEED),
+        test="mcnemar" if is_exact else "sign-flips",
     )
 
 

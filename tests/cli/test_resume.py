@@ -141,6 +141,9 @@ def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
     assert done.returncode == 1, "its card would tell scores of the one, and hold the other"
     assert "grade.py: expected the code that the run's scores were made with" in done.stderr
     assert not (world.folder / "out").exists()
+    done = world.run("evaluate", "a", "runs/small", "--split", "validation")
+    assert done.returncode == 1, "its score would stand beside those of another grader"
+    assert "grade.py: expected the code that the run's scores were made with" in done.stderr
     grader.write_text(text)
     assert world.run("resume", "runs/small").returncode == 0
 

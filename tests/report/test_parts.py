@@ -22,9 +22,9 @@ from kingyo.summary import Comparison
 from kingyo.types import Genome, Trial
 
 
-def difference(low: float, high: float, p: float | None = None) -> Comparison:
+def difference(low: float, high: float, p: float = 0.001) -> Comparison:
     middle = Interval(score=(low + high) / 2, n=100, low=low, high=high, method="newcombe")
-    return Comparison(other="uniform", difference=middle, p=p)
+    return Comparison(other="uniform", difference=middle, p=p, test="mcnemar")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from kingyo.stats import (
     mean_of_runs,
     paired_difference,
     selection_bias,
+    sign_flips,
     wilson,
 )
 
@@ -129,6 +130,35 @@ def test_mcnemar_known_values(only_a: int, only_b: int, p: float) -> None:
 def test_mcnemar_needs_right_or_wrong() -> None:
     with pytest.raises(KingyoError, match="0 or 1"):
         mcnemar([0.5, 1], [1, 0])
+
+
+def test_sign_flips_agree_with_the_exact_test_where_there_is_one() -> None:
+    """Of right and wrong answers the flips that reach the mean are the tails of a fair coin."""
+    for only_a, only_b in ((6, 0), (1, 9), (9, 4), (5, 5)):
+        a, b = _table(7, only_a, only_b, 3)
+        differences = [x - y for x, y in zip(a, b, strict=True)]
+        assert sign_flips([differences], [1.0]) == pytest.approx(mcnemar(a, b), abs=0.015)
+
+
+def test_sign_flips_hold_their_level_and_see_a_difference() -> None:
+    """Two tasks of weights 1 and 3: among equals 5 % below 0.05, whatever the weights; a gain is seen."""
+    rng = np.random.default_rng(0)
+    found = {0.0: list[float](), 0.15: list[float]()}
+    for gain, p_values in found.items():
+        for _ in range(400):
+            tasks = [list(rng.normal(gain, 0.4, 40)), list(rng.normal(gain, 0.2, 15))]
+            p_values.append(sign_flips(tasks, [1.0, 3.0], flips=500))
+    assert 0.03 < np.mean(np.array(found[0.0]) < 0.05) < 0.075
+    assert np.mean(np.array(found[0.15]) < 0.05) > 0.9
+
+
+def test_sign_flips_at_the_borders() -> None:
+    assert sign_flips([[0.0, 0.0]], [1.0]) == 1.0
+    assert sign_flips([[0.5] * 60], [1.0]) == pytest.approx(1 / 10_001)
+    assert sign_flips([[0.3]], [1.0]) == 1.0, "of one item nothing is known"
+    for tasks, weights in (([[]], [1.0]), ([], []), ([[0.5]], [1.0, 2.0]), ([[float("nan")]], [1.0])):
+        with pytest.raises(KingyoError):
+            sign_flips(tasks, weights)
 
 
 @pytest.mark.parametrize(("n", "p"), [(20, 0.9), (20, 0.5), (200, 0.95), (200, 0.3)])

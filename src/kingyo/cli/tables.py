@@ -124,10 +124,10 @@ def _n(summary: RunSummary, split: Split) -> str:
 
 def _sentence(comparison: Comparison) -> str:
     difference = comparison.difference
-    p = "" if comparison.p is None else f", p {_p(comparison.p)}"
     return (
         f"bred − {comparison.other}: {100 * difference.score:+.1f} points "
-        f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}], paired, n={difference.n}{p}"
+        f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}], paired, n={difference.n}, "
+        f"p {_p(comparison.p)}"
     )
 
 

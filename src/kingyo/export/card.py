@@ -153,7 +153,7 @@ def _score(value: Interval | None) -> str:
 
 def _difference(comparison: Comparison) -> str:
     found = comparison.difference
-    p = "" if comparison.p is None else ", p < 0.001" if comparison.p < 0.001 else f", p = {comparison.p:.3f}"
+    p = ", p < 0.001" if comparison.p < 0.001 else f", p = {comparison.p:.3f}"
     bounds = f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]".replace("<", "\\<")
     return f"{100 * found.score:+.1f} {bounds}{p}".replace("<", "\\<")
 

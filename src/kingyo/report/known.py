@@ -13,6 +13,10 @@ from kingyo.report.markup import Html, element, join, table, whole
 
 CHOSEN = "These scores were what the search chose by, so they flatter it."
 TILES = 5
+TESTS = {
+    "mcnemar": "McNemar's exact test",
+    "sign-flips": "flipping the signs of the items' differences at random",
+}
 
 
 def render_known(found: Findings) -> Html:
@@ -80,13 +84,12 @@ def _comparison(found: Findings, words: str, name: str) -> Html | None:
     entry = found.summary.baselines.get(name) or found.summary.controls.get(name)
     if comparison is None or entry is None:
         return None
-    p = "" if comparison.p is None else f"; {wording.p_value(comparison.p)}"
     shown = {"better": "over", "worse": "behind", "open": "(no difference is shown) against"}
     return element(
         "li",
         element("b", wording.points(comparison.difference)),
         whole(f" {shown[wording.verdict(comparison)]} {words}, which scores ", name),
-        f"{wording.score(entry.test)}{p}.",
+        f"{wording.score(entry.test)}; {wording.p_value(comparison.p)}.",
     )
 
 
@@ -148,7 +151,8 @@ def _differences(found: Findings) -> Html | None:
         )
         for each in found.summary.comparisons
     ]
-    head = ("bred model minus", "points [95% interval]", "n", "McNemar", "so")
+    tests = sorted({each.test for each in found.summary.comparisons})
+    head = ("bred model minus", "points [95% interval]", "n", "p", "so")
     return element(
         "details",
         element("summary", "All paired differences on the test items"),
@@ -156,7 +160,7 @@ def _differences(found: Findings) -> Html | None:
         element(
             "p",
             "Both models answer the same items. “Not shown” means that the interval holds 0, or that "
-            "McNemar's exact test gives p ≥ 0.05. "
+            f"p ≥ 0.05, by {' or '.join(TESTS[test] for test in tests)}. "
             "Intervals and p-values are not corrected for the number of comparisons.",
             class_="note",
         ),

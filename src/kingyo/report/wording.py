@@ -49,17 +49,15 @@ def points(value: Interval) -> str:
     return f"{_signed(100 * value.score)} points [{low},{NO_BREAK}{high}]"
 
 
-def p_value(p: float | None) -> str:
-    """Write a p-value; a dash where the test does not apply."""
-    if p is None:
-        return "–"
+def p_value(p: float) -> str:
+    """Write a p-value."""
     text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     return text.replace(" ", NO_BREAK)
 
 
 def verdict(comparison: Comparison) -> Verdict:
-    """Say what a comparison shows: nothing unless both the interval and the exact test rule out 0."""
-    if comparison.p is not None and comparison.p >= SIGNIFICANT:
+    """Say what a comparison shows: nothing unless both the interval and the test rule out 0."""
+    if comparison.p >= SIGNIFICANT:
         return "open"
     if comparison.difference.low > 0:
         return "better"

@@ -100,13 +100,7 @@ def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interv
     Raises:
         KingyoError: no part, another number of weights, or a weight that is not above 0.
     """
-    if not parts or len(parts) != len(weights) or min(weights) <= 0:
-        raise KingyoError(
-            "weights",
-            expected=f"a number above 0 for each of {len(parts)} parts, of which there is one at least",
-            received=str(list(weights)),
-            remedy="Give each part its weight.",
-        )
+    _require_weights(len(parts), weights)
     if len(parts) == 1:
         return parts[0]
     shares = [weight / math.fsum(weights) for weight in weights]
@@ -178,6 +172,42 @@ def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
     return min(1.0, 2 * tail / 2**differing)
 
 
+def sign_flips(
+    tasks: Sequence[Sequence[float]], weights: Sequence[float], seed: int = 0, flips: int = RESAMPLES
+) -> float:
+    """Return the two-sided p-value that two models are equally good, from their differences item by item.
+
+    If they are, each difference might as well have the other sign: the test by randomisation of Fisher (1935,
+    The Design of Experiments, section 21), on the weighted mean of the tasks' mean differences. Of all signs
+    so many are drawn, and what was observed counts as one of them (Phipson & Smyth 2010), so p is never 0.
+
+    Args:
+        tasks: for each task the score of the one minus that of the other, of every item.
+        weights: of each task, above 0.
+        seed: for the signs.
+        flips: how many are drawn.
+
+    Raises:
+        KingyoError: no task, one without items, a difference that is not finite, or weights that do not fit.
+    """
+    _require_weights(len(tasks), weights)
+    parts = [
+        _array("differences", task) * (weight / len(task) if len(task) else 1.0)
+        for task, weight in zip(tasks, weights, strict=True)
+    ]
+    terms = np.concatenate(parts)
+    # Sums of another order differ by rounding: what is as large but for that has reached it.
+    least = abs(float(terms.sum())) - 1e-9 * float(np.abs(terms).sum())
+    rng = np.random.default_rng(seed)
+    reached, left = 0, flips
+    while left:
+        rows = min(left, max(1, _CHUNK // len(terms)))
+        signs = rng.integers(0, 2, (rows, len(terms)), dtype=np.int8) * 2.0 - 1.0
+        reached += int((np.abs(signs @ terms) >= least).sum())
+        left -= rows
+    return (1 + reached) / (1 + flips)
+
+
 def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int = 1000) -> float:
     """Estimate by how much the best of several candidates is overrated by the score that it was picked for.
 
@@ -218,6 +248,16 @@ def selection_bias(scores: Sequence[Sequence[float]], seed: int = 0, splits: int
     seen = sums[best, np.arange(splits)]
     unseen = matrix.sum(axis=1)[best] - seen
     return float((seen / half - unseen / (n - half)).mean()) / math.sqrt(2)
+
+
+def _require_weights(n: int, weights: Sequence[float]) -> None:
+    if not n or n != len(weights) or min(weights) <= 0:
+        raise KingyoError(
+            "weights",
+            expected=f"a number above 0 for each of {n} parts, of which there is one at least",
+            received=str(list(weights)),
+            remedy="Give each part its weight.",
+        )
 
 
 def _wilson_bounds(p: float, n: int, z: float) -> tuple[float, float]:
