@@ -163,7 +163,7 @@ SLICE = "{sources: [{model: a, layer_range: [0, 2]}]}"
     [
         (
             f"slices: [{SLICE}]\nmodels: [{{model: a}}]",
-            "exactly one of models, slices and modules; received models and sl",
+            "exactly one of models, slices, modules and path; received models and sl",
         ),
         ("slices: []", "slices: expected a list of slices"),
         ("slices: {}", "slices: expected a list of slices"),

@@ -57,7 +57,10 @@ def agree(recipe: Recipe, found: Sequence[Region], opened: Sources) -> Agreement
     outlines = [
         [
             region.name,
-            [[piece.n_layers, [entry.reference for entry in piece.entries]] for piece in region.pieces],
+            [
+                [piece.n_layers, [entry.reference for entry in piece.entries]]
+                for piece in region.placed.values()
+            ],
         ]
         for region in found
     ]
@@ -114,8 +117,8 @@ class _Agreeing:
             references = [entry.reference for entry in region.pieces[0].entries]
             return self._fit(region.name, references, names if coverage.is_partial(region) else None)
         stack = coverage.stacks[region.name]
-        ends = (*region.pieces[0].entries, *region.pieces[-1].entries)
-        for entry in (each for piece in region.pieces for each in piece.entries):
+        ends = [entry for depth in (0.0, 1.0) for entry in region.placed[region.outside(depth)].entries]
+        for entry in (each for piece in region.placed.values() for each in piece.entries):
             self._warnings += compare(self._like, self._opened[entry.reference])
         outer = [name for name in names if self._like.layout.stack(name) is not stack]
         return self._fit(region.name, [entry.reference for entry in ends], outer, without=stack)

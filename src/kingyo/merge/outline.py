@@ -47,7 +47,7 @@ def outline(agreement: Agreement, found: Sequence[Region]) -> Outline:
     Raises:
         KingyoError: layers that do not fit one another; see ``layer_tensors``.
     """
-    key = tuple((region.name, tuple(map(_form_of, region.pieces))) for region in found)
+    key = tuple((region.name, tuple(map(_form_of, region.placed.values()))) for region in found)
     return agreement.sources.once(("outline", agreement.key, key), lambda: _Outlining(agreement, found).run())
 
 
@@ -85,7 +85,7 @@ class _Outlining:
             stack, own = self._agreement.stacks[region.name], layout.stack(info.name)
             if own is None or own.prefix != stack.prefix:
                 depth = layout.depth(info.name)
-                yield self._whole(info, region, len(region.pieces) - 1 if depth > 0 else 0, depth)
+                yield self._whole(info, region, region.outside(depth), depth)
             elif region.name not in self._layers:
                 yield from self._slices(region, Forms(like, stack))
 
@@ -105,7 +105,7 @@ class _Outlining:
             seen = self._agreement.names[region.name, entry.reference]
             return TensorInput(reference=seen, tensor=info.name)
 
-        piece = region.pieces[at]
+        piece = region.placed[at]
         tensor = LayerTensor(
             name=info.name,
             info=info,

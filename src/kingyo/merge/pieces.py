@@ -7,13 +7,15 @@ may stand; it knows no tensor and no weight.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, takes_base
 from kingyo.recipe import Module, Recipe, Slice, Source, Values
 
+ENDS = -1
+"""The place of the piece that makes the ends of a model."""
 MAIN = ""
 """The name of the one region of recipes without modules."""
 
@@ -65,26 +67,52 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """A part of the model and the pieces that make it: one of whole models, or one for each slice."""
+    """A part of the model and the pieces that make it: one of whole models, or one for each slice.
+
+    Attributes:
+        name: of the part.
+        pieces: in their order.
+        ends: makes what lies outside of sliced layers; None where the first slice makes what comes before the
+            layers, and the last what comes behind them.
+    """
 
     name: str
     pieces: tuple[Piece, ...]
+    ends: Piece | None = None
 
     @property
     def is_sliced(self) -> bool:
         """Whether it is made of slices of layers."""
         return self.pieces[0].n_layers is not None
 
+    @property
+    def placed(self) -> dict[int, Piece]:
+        """All pieces by their places, that of the ends if there is one."""
+        found = dict(enumerate(self.pieces))
+        return found if self.ends is None else {**found, ENDS: self.ends}
 
-def regions(recipe: Recipe, method: MergeMethod) -> tuple[Region, ...]:
+    def outside(self, depth: float) -> int:
+        """The place of the piece that makes what lies outside of sliced layers, at a depth of 0 to 1."""
+        if self.ends is not None:
+            return ENDS
+        return len(self.pieces) - 1 if depth > 0 else 0
+
+
+def regions(recipe: Recipe, method: MergeMethod, ends: str | None = None) -> tuple[Region, ...]:
     """Turn a recipe into regions, with all parameters where they may stand.
+
+    Args:
+        recipe: of models, slices or modules.
+        method: its own.
+        ends: the model that gives all that lies outside of slices, as it is; None: see ``Region``.
 
     Raises:
         KingyoError: a parameter that the method does not know or that has no meaning where it stands, no base
             for a method that needs one, or too few or too many models.
     """
     if not recipe.modules:
-        return (_region(MAIN, Module(sources=recipe.sources, slices=recipe.slices), recipe, method),)
+        region = _region(MAIN, Module(sources=recipe.sources, slices=recipe.slices), recipe, method)
+        return (replace(region, ends=None if ends is None else _as_it_is(ends)),)
     return tuple(_region(name, module, recipe, method) for name, module in recipe.modules.items())
 
 
@@ -101,6 +129,10 @@ def _region(name: str, module: Module, recipe: Recipe, method: MergeMethod) -> R
             for i, each in enumerate(module.slices)
         ),
     )
+
+
+def _as_it_is(reference: str) -> Piece:
+    return Piece(where="base_model", merged=(Entry(reference=reference, own={}),), base=None, levels=())
 
 
 def _whole(

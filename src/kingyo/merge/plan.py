@@ -14,6 +14,7 @@ from kingyo.merge.outline import Outline, Place, outline
 from kingyo.merge.pieces import Piece, Region, regions
 from kingyo.merge.sources import Sources, all_references
 from kingyo.merge.unmatched import Unmatched, unmatched
+from kingyo.merge.unrolled import unrolled
 from kingyo.merge.values import resolve
 from kingyo.methods import METHODS, MergeMethod, MethodValues, check_together
 from kingyo.recipe import Recipe
@@ -100,7 +101,7 @@ class Plan:
 
     def heading(self) -> list[str]:
         """Lines that say what is merged: which models, on which base, into which vocabulary."""
-        found = regions(self.recipe, self.method)
+        found = regions(unrolled(self.recipe, self.sources), self.method)
         lines = [f"{self.method.name} of {line}" for region in found for line in _describe_region(region)]
         lines += [f"base: {self.recipe.base_model}"] if self.recipe.base_model is not None else []
         lines += [f"seed: {self.recipe.seed}"] if self.method.stochastic else []
@@ -119,12 +120,13 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
             sources, or models that do not fit together: the tensor and both shapes are named.
     """
     method = METHODS.get(recipe.merge_method, sources.folder)
-    found = regions(recipe, method)
     _check_opened(recipe, sources)
+    sliced = unrolled(recipe, sources)
+    found = regions(sliced, method, recipe.base_model if recipe.path else None)
     alignment = align(recipe, sources)
-    agreement = agree(recipe, found, sources if alignment is None else alignment.sources)
+    agreement = agree(sliced, found, sources if alignment is None else alignment.sources)
     made = outline(agreement, found)
-    pieces = {(region.name, i): piece for region in found for i, piece in enumerate(region.pieces)}
+    pieces = {(region.name, at): piece for region in found for at, piece in region.placed.items()}
     jobs = tuple(_jobs(recipe, method, pieces, made))
     output, files = made.output, None
     if alignment is not None:

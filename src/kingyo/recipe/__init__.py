@@ -2,6 +2,7 @@
 
 from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes
 from kingyo.recipe.one import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
+from kingyo.recipe.path import Hop, cumulative, path_as_slices, path_of_slices
 from kingyo.recipe.pieces import Module, Slice, SliceSource, Source
 from kingyo.recipe.renamed import renamed
 from kingyo.recipe.values import Conditional, Plain, Value, Values, Word, look_up
@@ -13,6 +14,7 @@ __all__ = [
     "RESIZE",
     "Conditional",
     "Dtype",
+    "Hop",
     "Module",
     "NamedRecipe",
     "Plain",
@@ -25,8 +27,11 @@ __all__ = [
     "Value",
     "Values",
     "Word",
+    "cumulative",
     "load_recipe",
     "load_recipes",
     "look_up",
+    "path_as_slices",
+    "path_of_slices",
     "renamed",
 ]

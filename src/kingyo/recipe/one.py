@@ -18,6 +18,7 @@ import yaml
 from kingyo.errors import KingyoError
 from kingyo.recipe.checks import check_keys, check_word, mapping, short, text
 from kingyo.recipe.mistaken import check_kind
+from kingyo.recipe.path import Hop, dump_path, parse_path
 from kingyo.recipe.pieces import Module, Slice, Source, check_one_of, dump_contents, references
 from kingyo.recipe.reading import parse_modules, parse_reference, parse_slices, parse_sources
 from kingyo.recipe.values import Value, canonical, dump_values, parse_values
@@ -36,7 +37,7 @@ RESIZE: tuple[str, ...] = get_args(Resize)
 MERGE, BASE = "merge", "base"
 """What may happen to a part of the model, beside being taken from a model that is named."""
 
-CONTENTS = ("models", "slices", "modules")
+CONTENTS = ("models", "slices", "modules", "path")
 KEYS = (
     "merge_method",
     "base_model",
@@ -62,6 +63,8 @@ class Recipe:
         sources: whole models, in order; random methods draw by position.
         slices: in place of ``sources``: the layers of the output, slice by slice.
         modules: in place of both: the parts of models that have several stacks of layers, by name.
+        path: in place of all: the layers that the tokens pass through, one after the other. The base, else
+            the first model, gives all that is no layer: embeddings, head, tokenizer.
         base_model: reference of the common ancestor, when the method needs one or the output should take
             its configuration, tokenizer and dtype.
         parameters: for all; those of a module, a slice, a source come first, the last before the others.
@@ -80,6 +83,7 @@ class Recipe:
     sources: tuple[Source, ...] = ()
     slices: tuple[Slice, ...] = ()
     modules: Mapping[str, Module] = field(default_factory=dict[str, Module])
+    path: tuple[Hop, ...] = ()
     base_model: str | None = None
     parameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
     dtype: str | None = None
@@ -96,12 +100,14 @@ class Recipe:
             ("sources", tuple(self.sources)),
             ("slices", tuple(self.slices)),
             ("modules", dict(self.modules)),
+            ("path", tuple(self.path)),
             ("parameters", canonical(self.parameters, "parameters")),
             ("tokenizer", copy.deepcopy(self.tokenizer)),
             ("parts", dict(self.parts)),
         ):
             object.__setattr__(self, name, value)
-        check_one_of({"models": self.sources, "slices": self.slices, "modules": tuple(self.modules)})
+        contents = (self.sources, self.slices, tuple(self.modules), self.path)
+        check_one_of(dict(zip(CONTENTS, contents, strict=True)))
         check_word(self.dtype, DTYPES, "dtype", "a floating dtype")
         check_word(self.out_dtype, DTYPES, "out_dtype", "a floating dtype")
         check_word(self.resize, RESIZE, "resize", "a way to resize")
@@ -125,6 +131,7 @@ class Recipe:
     def references(self) -> tuple[str, ...]:
         """All models that it names, each once; the base, if it has one of its own, comes last."""
         named = dict.fromkeys(references(self.sources, self.slices, self.modules))
+        named |= dict.fromkeys(hop.model for hop in self.path)
         named |= dict.fromkeys(use for use in self.parts.values() if use not in (MERGE, BASE))
         if self.base_model is not None:
             named.setdefault(self.base_model)
@@ -138,6 +145,8 @@ class Recipe:
         found |= dump_contents(self.sources, self.slices)
         if self.modules:
             found["modules"] = {name: module.to_dict() for name, module in self.modules.items()}
+        if self.path:
+            found["path"] = dump_path(self.path)
         if self.parameters:
             found["parameters"] = dump_values(self.parameters)
         for key in ("dtype", "out_dtype", "tokenizer_source", "tokenizer", "chat_template", "resize"):
@@ -178,6 +187,7 @@ class Recipe:
             sources=() if _lists(data) != "models" else parse_sources(data.get("models"), where),
             slices=() if _lists(data) != "slices" else parse_slices(data["slices"], where),
             modules={} if _lists(data) != "modules" else parse_modules(data["modules"], where),
+            path=() if _lists(data) != "path" else parse_path(data["path"], where),
             base_model=parse_reference(data.get("base_model"), f"{where}: base_model"),
             parameters=parse_values(data.get("parameters"), where),
             dtype=_dtype(data, "dtype", where),
@@ -209,7 +219,7 @@ def _check_contents(data: Mapping[str, object], where: str) -> None:
     if len(present) > 1:
         raise KingyoError(
             where,
-            expected="exactly one of models, slices and modules",
+            expected="exactly one of models, slices, modules and path",
             received=" and ".join(present),
             remedy="Keep one of them.",
         )

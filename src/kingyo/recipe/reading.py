@@ -96,7 +96,7 @@ def _parse_source(entry: object, where: str) -> Source:
             remedy="Layers are chosen below slices:, each with its sources.",
         )
     check_keys(pairs, ("model", "parameters"), where)
-    return Source(model=_model(pairs, where), parameters=parse_values(pairs.get("parameters"), where))
+    return Source(model=parse_model(pairs, where), parameters=parse_values(pairs.get("parameters"), where))
 
 
 def _parse_slice(entry: object, where: str) -> Slice:
@@ -118,8 +118,8 @@ def _parse_slice(entry: object, where: str) -> Slice:
 def _parse_slice_source(entry: object, where: str) -> SliceSource:
     pairs = mapping(entry, where, "Write it as `- {model: path/to/model, layer_range: [0, 8]}`.")
     check_keys(pairs, ("model", "layer_range", "parameters"), where)
-    model, parameters = _model(pairs, where), parse_values(pairs.get("parameters"), where)
-    layers = _layers(pairs.get("layer_range"), f"{where}.layer_range")
+    model, parameters = parse_model(pairs, where), parse_values(pairs.get("parameters"), where)
+    layers = parse_layers(pairs.get("layer_range"), f"{where}.layer_range")
     try:
         return SliceSource(model=model, layers=layers, parameters=parameters)
     except KingyoError as error:
@@ -139,7 +139,12 @@ def _parse_module(entry: object, where: str) -> Module:
         raise _placed(error, where) from error
 
 
-def _layers(value: object, where: str) -> tuple[int, int]:
+def parse_layers(value: object, where: str) -> tuple[int, int]:
+    """Read a ``layer_range``: the first layer, and the one behind the last.
+
+    Raises:
+        KingyoError: it is no list of two whole numbers.
+    """
     numbers = cast("list[object]", value) if isinstance(value, list | tuple) else []
     if len(numbers) != 2 or not all(type(number) is int for number in numbers):
         raise KingyoError(
@@ -152,7 +157,12 @@ def _layers(value: object, where: str) -> tuple[int, int]:
     return first, end
 
 
-def _model(pairs: Mapping[str, object], where: str) -> str:
+def parse_model(pairs: Mapping[str, object], where: str) -> str:
+    """Read the model of an entry.
+
+    Raises:
+        KingyoError: none is named.
+    """
     model = parse_reference(pairs.get("model"), f"{where}.model")
     if model is None:
         raise _no_model(f"{where}.model")

@@ -22,6 +22,7 @@ def renamed(recipe: Recipe, place: Place) -> Recipe:
         sources=tuple(_source(source, place) for source in recipe.sources),
         slices=tuple(_slice(each, place) for each in recipe.slices),
         modules={name: _module(module, place) for name, module in recipe.modules.items()},
+        path=tuple(replace(hop, model=place(hop.model)) for hop in recipe.path),
         parts={part: use if use in (MERGE, BASE) else place(use) for part, use in recipe.parts.items()},
     )
 

@@ -1,0 +1,193 @@
+"""Live models whose layers are passed through in any order: a path, changed in microseconds.
+
+All sources are built once by transformers. One of them is the frame: it gives embeddings, final norm, head
+and whatever transformers does around its layers; the layers themselves are those of the path, shared and not
+copied. A layer that is passed twice has a key-value cache for each time.
+
+It knows nothing of tasks, recipes or merging.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from kingyo.errors import KingyoError
+
+_STACKS = ("layers", "h")
+"""What transformers calls the list of a decoder's layers."""
+_INDEX = "layer_idx"
+"""Where a module of a layer keeps the number of its key-value cache."""
+
+
+class Step(Protocol):
+    """One step of a path: see ``kingyo.recipe.Hop``."""
+
+    @property
+    def model(self) -> str:
+        """Name of the source."""
+        ...
+
+    @property
+    def layer(self) -> int:
+        """Number of the layer in it."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """What the stream that enters the layer is multiplied by."""
+        ...
+
+
+class Layers:
+    """The layers of several models, of which paths are made.
+
+    Args:
+        models: causal language models of one architecture, by name.
+
+    Raises:
+        KingyoError: a model without a list of uniform layers.
+    """
+
+    def __init__(self, models: Mapping[str, PreTrainedModel]) -> None:
+        self._stacks = {name: _Stack(name, model) for name, model in models.items()}
+        self._again: dict[tuple[str, int, int], _Layer] = {}
+
+    def count(self, model: str) -> int:
+        """How many layers a model has of its own."""
+        return len(self._stacks[model].layers)
+
+    def follow(self, path: Sequence[Step], frame: str) -> PreTrainedModel:
+        """Let a model pass through these layers in place of its own.
+
+        The models of earlier paths share the layers, and must not be used any more.
+
+        Args:
+            path: the layers in their order.
+            frame: the model that gives all but the layers.
+
+        Returns:
+            The frame, with as many layers as the path has steps.
+
+        Raises:
+            KingyoError: an empty path, or a layer that is not there.
+        """
+        if not path:
+            raise KingyoError(
+                "path", expected="at least one layer", received="none", remedy="Switch some layer on."
+            )
+        passed: dict[tuple[str, int], int] = {}
+        hops: list[_Hop] = []
+        kinds: list[str] = []
+        for place, step in enumerate(path):
+            stack = self._stack(step)
+            time = passed.get((step.model, step.layer), 0)
+            passed[step.model, step.layer] = time + 1
+            layer = self._layer(stack, step.layer, time)
+            layer.place(place)
+            hops.append(_Hop(layer.module, step.scale))
+            if stack.kinds is not None:
+                kinds.append(stack.kinds[step.layer])
+        return self._stacks[frame].framing(hops, kinds)
+
+    def _stack(self, step: Step) -> _Stack:
+        stack = self._stacks.get(step.model)
+        if stack is None or not 0 <= step.layer < len(stack.layers):
+            known = ", ".join(f"{name} ({len(each.layers)})" for name, each in self._stacks.items())
+            raise KingyoError(
+                "path",
+                expected=f"layers of {known}",
+                received=f"layer {step.layer} of {step.model}",
+                remedy="Count layers from 0.",
+            )
+        return stack
+
+    def _layer(self, stack: _Stack, number: int, time: int) -> _Layer:
+        """The layer itself, or where it is passed again another module of the same tensors."""
+        if time == 0:
+            return stack.layers[number]
+        key = stack.name, number, time
+        if key not in self._again:
+            self._again[key] = _Layer(_twin(stack.layers[number].module))
+        return self._again[key]
+
+
+class _Layer:
+    """A layer, and those of its modules that keep the number of its cache."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self._indexed = _indexed(module)
+
+    def place(self, number: int) -> None:
+        for each in self._indexed:
+            setattr(each, _INDEX, number)
+
+
+class _Hop(nn.Module):
+    """A layer at one place of a path."""
+
+    def __init__(self, layer: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.layer = layer
+        self.scale = scale
+
+    def forward(self, hidden_states: Tensor, *arguments: object, **options: object) -> Tensor:
+        if self.scale != 1.0:  # the stream as it is, to the bit
+            hidden_states = hidden_states * self.scale
+        return cast(Tensor, self.layer(hidden_states, *arguments, **options))
+
+
+class _Stack:
+    """The layers of one model, and the place where transformers looks for them."""
+
+    def __init__(self, name: str, model: PreTrainedModel) -> None:
+        self.name = name
+        self._model = model
+        self._inner = cast(nn.Module, model.base_model)
+        self._attribute = next((each for each in _STACKS if _is_stack(self._inner, each)), "")
+        modules = getattr(self._inner, self._attribute, None)
+        if not isinstance(modules, nn.ModuleList) or not all(_indexed(each) for each in modules):
+            raise KingyoError(
+                name,
+                expected="a decoder with one list of layers, each with a key-value cache of its own",
+                received=type(model).__name__,
+                remedy="Take a decoder-only model, such as Llama, Mistral, Qwen, Gemma, GPT-2 or GPT-NeoX.",
+            )
+        self.layers = [_Layer(each) for each in modules]
+        kinds = cast("Sequence[str] | None", getattr(model.config, "layer_types", None))
+        self.kinds = None if kinds is None else list(kinds)
+
+    def framing(self, hops: Sequence[nn.Module], kinds: Sequence[str]) -> PreTrainedModel:
+        """The model with these layers, which are of these kinds of attention."""
+        setattr(self._inner, self._attribute, nn.ModuleList(hops))
+        config = self._model.config
+        config.num_hidden_layers = len(hops)
+        if self.kinds is not None:
+            config.layer_types = list(kinds)
+            if hasattr(self._inner, "has_sliding_layers"):
+                self._inner.has_sliding_layers = "sliding_attention" in kinds
+        return self._model
+
+
+def _is_stack(inner: nn.Module, attribute: str) -> bool:
+    return isinstance(getattr(inner, attribute, None), nn.ModuleList)
+
+
+def _indexed(module: nn.Module) -> list[nn.Module]:
+    return [each for each in module.modules() if _INDEX in vars(each)]
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """Another module of the same tensors, which keeps another number of a cache."""
+    made = copy.copy(module)
+    children = {
+        name: _twin(child) if child is not None and _indexed(child) else child
+        for name, child in module._modules.items()
+    }
+    vars(made)["_modules"] = children
+    return made

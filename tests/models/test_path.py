@@ -1,0 +1,109 @@
+"""Paths through real transformers: parity to the bit, caches, sharing, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kingyo.errors import KingyoError
+from kingyo.models.path import Layers
+from kingyo.recipe import Hop
+from tests.decoders import ARCHITECTURES, cached_logits, far, logits, loud
+
+WINDING = (("a", 0, 1.0), ("b", 1, 0.9), ("b", 1, 1.1), ("a", 3, 1.0), ("b", 2, 1.0), ("b", 1, 0.8))
+
+
+def hops(*steps: tuple[str, int, float]) -> list[Hop]:
+    return [Hop(model=model, layer=layer, scale=scale) for model, layer, scale in steps]
+
+
+def own(model: str, n: int = 4) -> list[Hop]:
+    return [Hop(model=model, layer=layer) for layer in range(n)]
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES))
+def pair(request: pytest.FixtureRequest) -> dict[str, PreTrainedModel]:
+    make = ARCHITECTURES[request.param]
+    return {"a": loud(make, 1), "b": loud(make, 2)}
+
+
+def test_a_models_own_layers_give_its_logits_to_the_bit(pair: dict[str, PreTrainedModel]) -> None:
+    expected = {name: logits(model) for name, model in pair.items()}
+    layers = Layers(pair)
+    for name, wanted in expected.items():
+        assert torch.equal(logits(layers.follow(own(name), name)), wanted)
+    layers.follow(hops(*WINDING), "a")
+    assert torch.equal(logits(layers.follow(own("a"), "a")), expected["a"]), "after another path"
+
+
+def test_a_path_is_the_model_that_has_copies_of_these_layers(pair: dict[str, PreTrainedModel]) -> None:
+    """Written out by hand: a deeper model of the same kind, its layers filled with the weights."""
+    layers = Layers(pair)
+    copies = {
+        name: [copy.deepcopy(each.module) for each in stack.layers] for name, stack in layers._stacks.items()
+    }
+    path = [(model, layer) for model, layer, _ in WINDING]
+    live = logits(layers.follow(hops(*((model, layer, 1.0) for model, layer in path)), "a"))
+    frame = pair["a"]
+    inner = frame.base_model
+    stack = "h" if hasattr(inner, "h") else "layers"
+    for place, (model, layer) in enumerate(path):
+        module = copy.deepcopy(copies[model][layer])
+        for each in module.modules():
+            if hasattr(each, "layer_idx"):
+                each.layer_idx = place
+        getattr(inner, stack)[place] = module
+    assert torch.equal(logits(frame), live)
+
+
+def test_with_a_cache_and_without_the_logits_are_the_same(pair: dict[str, PreTrainedModel]) -> None:
+    layers = Layers(pair)
+    model = layers.follow(hops(*WINDING), "a")
+    assert far(logits(model), cached_logits(model)) < 1e-5
+
+
+def test_scales_multiply_what_enters_a_layer(pair: dict[str, PreTrainedModel]) -> None:
+    layers = Layers(pair)
+    plain = logits(layers.follow(hops(("a", 0, 1.0), ("b", 1, 1.0), ("a", 3, 1.0)), "a"))
+    scaled = logits(layers.follow(hops(("a", 0, 1.0), ("b", 1, 0.5), ("a", 3, 1.0)), "a"))
+    assert far(plain, scaled) > 1e-3
+    entered: list[Tensor] = []
+    inner = pair["a"].base_model
+    hop = getattr(inner, "h" if hasattr(inner, "h") else "layers")[1]
+    outer = hop.register_forward_pre_hook(lambda _, given: entered.append(given[0]))
+    within = hop.layer.register_forward_pre_hook(lambda _, given: entered.append(given[0]))
+    logits(pair["a"])
+    outer.remove()
+    within.remove()
+    assert torch.equal(entered[0] * 0.5, entered[1])
+
+
+def test_no_weight_is_copied(pair: dict[str, PreTrainedModel]) -> None:
+    before = {each.data_ptr() for model in pair.values() for each in model.parameters()}
+    layers = Layers(pair)
+    model = layers.follow(hops(*WINDING), "a")
+    assert {each.data_ptr() for each in model.parameters()} <= before
+
+
+def test_an_empty_path_is_refused() -> None:
+    layers = Layers({"a": ARCHITECTURES["llama"]()})
+    with pytest.raises(KingyoError, match="path: expected at least one layer; received none"):
+        layers.follow([], "a")
+
+
+@pytest.mark.parametrize("step", [("a", 4, 1.0), ("c", 0, 1.0)])
+def test_a_layer_that_is_not_there_is_named(step: tuple[str, int, float]) -> None:
+    layers = Layers({"a": ARCHITECTURES["llama"]()})
+    with pytest.raises(KingyoError, match=rf"layers of a \(4\); received layer {step[1]} of {step[0]}"):
+        layers.follow(hops(step), "a")
+
+
+def test_a_model_without_a_list_of_layers_is_refused() -> None:
+    config = transformers.T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4)
+    with pytest.raises(KingyoError, match="a: expected a decoder with one list of layers"):
+        Layers({"a": transformers.T5ForConditionalGeneration(config)})

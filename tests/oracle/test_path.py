@@ -1,0 +1,49 @@
+"""Paths against mergekit: a frankenmerge in transformers says what the live path says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from kingyo.models.path import Layers
+from kingyo.recipe import Hop, Recipe, path_as_slices
+from tests.decoders import ARCHITECTURES, far, logits, loud
+from tests.models_on_disk import tokenizer
+from tests.oracle.peer import Peer
+
+pytestmark = pytest.mark.oracle
+
+# GPT-NeoX is not among them: mergekit asks for buffers that transformers no longer stores.
+FRANKEN = (("a", 0, 3), ("b", 1, 4), ("a", 2, 4))
+
+
+def _forget_layer_types(file: Path) -> None:
+    """Mergekit changes the number of layers beside the list, which transformers then refuses."""
+    config = json.loads(file.read_text())
+    config.pop("layer_types", None)
+    file.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral, sliding", "qwen2", "qwen3", "gemma", "gpt2"])
+def test_mergekits_frankenmerge_is_the_path(kind: str, tmp_path: Path, peer: Peer) -> None:
+    for seed, name in enumerate("ab"):
+        loud(ARCHITECTURES[kind], seed).save_pretrained(tmp_path / name)
+        tokenizer().save_pretrained(tmp_path / name)
+        _forget_layer_types(tmp_path / name / "config.json")
+    hops = tuple(
+        Hop(model=str(tmp_path / model), layer=layer)
+        for model, first, end in FRANKEN
+        for layer in range(first, end)
+    )
+    recipe = Recipe(merge_method="passthrough", slices=path_as_slices(hops), dtype="float32")
+    out = peer.folder(recipe.to_dict())
+    theirs = AutoModelForCausalLM.from_pretrained(out).eval()
+    models = {
+        str(tmp_path / name): AutoModelForCausalLM.from_pretrained(tmp_path / name).eval() for name in "ab"
+    }
+    live = Layers(models).follow(hops, str(tmp_path / "a"))
+    assert theirs.config.num_hidden_layers == len(hops)
+    assert far(logits(live), logits(theirs)) < 1e-5

@@ -1,0 +1,116 @@
+"""Paths in recipes: identity, YAML in both directions, mergekit's slices, and mistakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.recipe import Hop, Recipe, cumulative, load_recipe, path_as_slices, path_of_slices, renamed
+
+models = st.sampled_from(["ja", "org/en@main", "./モデル"])
+scales = st.just(1.0) | st.floats(0.01, 4)
+paths = st.lists(st.builds(Hop, model=models, layer=st.integers(0, 9), scale=scales), min_size=1).map(tuple)
+plain = st.lists(st.builds(Hop, model=models, layer=st.integers(0, 9)), min_size=1).map(tuple)
+
+
+def recipe(**given: Any) -> Recipe:
+    return Recipe(merge_method="passthrough", **given)
+
+
+@given(paths)
+def test_a_path_survives_its_yaml(path: tuple[Hop, ...]) -> None:
+    written = recipe(path=path, base_model="ja").to_yaml()
+    read = Recipe.from_dict(yaml.safe_load(written))
+    assert read.path == path
+    assert read.hash == recipe(path=path, base_model="ja").hash
+
+
+@given(plain)
+def test_without_scales_it_is_mergekits_slices_and_is_read_from_them(path: tuple[Hop, ...]) -> None:
+    slices = path_as_slices(path)
+    assert path_of_slices(slices) == path
+    assert sum(each.n_layers for each in slices) == len(path)
+    as_yaml = yaml.safe_load(recipe(slices=slices).to_yaml())
+    assert path_of_slices(Recipe.from_dict(as_yaml).slices) == path
+
+
+def test_layers_in_a_row_are_written_as_a_range() -> None:
+    path = tuple(Hop(model="a", layer=k) for k in (0, 1, 2, 2, 3))
+    path += (Hop(model="b", layer=4), Hop(model="b", layer=5, scale=0.9), Hop(model="b", layer=6))
+    assert recipe(path=path).to_dict()["path"] == [
+        {"model": "a", "layer_range": [0, 3]},
+        {"model": "a", "layer_range": [2, 4]},
+        {"model": "b", "layer": 4},
+        {"model": "b", "layer": 5, "scale": 0.9},
+        {"model": "b", "layer": 6},
+    ]
+
+
+def test_a_range_and_its_layers_are_the_same_recipe() -> None:
+    one = Recipe.from_dict({"merge_method": "passthrough", "path": [{"model": "a", "layer_range": [0, 2]}]})
+    other = Recipe.from_dict(
+        {"merge_method": "passthrough", "path": [{"model": "a", "layer": 0}, {"model": "a", "layer": 1}]}
+    )
+    assert one == other
+    assert one.hash == other.hash
+
+
+def test_slices_that_merge_or_have_parameters_are_no_path() -> None:
+    both = {"model": "a", "layer_range": [0, 2]}, {"model": "b", "layer_range": [0, 2]}
+    scaled = {"model": "a", "layer_range": [0, 2], "parameters": {"scale": 0.5}}
+    for sources in (list(both), [scaled]):
+        read = Recipe.from_dict({"merge_method": "passthrough", "slices": [{"sources": sources}]})
+        assert path_of_slices(read.slices) is None
+
+
+def test_scales_add_up_along_a_path() -> None:
+    hops = [Hop(model="a", layer=0, scale=scale) for scale in (1, 0.5, 3)]
+    assert cumulative(hops) == (1, 0.5, 1.5)
+
+
+def test_models_of_a_path_are_references_and_can_be_renamed() -> None:
+    made = recipe(path=(Hop(model="a", layer=0), Hop(model="b", layer=1)), base_model="c")
+    assert made.references == ("a", "b", "c")
+    assert renamed(made, str.upper).references == ("A", "B", "C")
+
+
+def test_scales_cannot_be_said_by_slices() -> None:
+    with pytest.raises(KingyoError, match=r"path\[0\]: expected scale 1 everywhere.*0.5 at layer 3 of a"):
+        path_as_slices([Hop(model="a", layer=3, scale=0.5)])
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ([], "path: expected a list of hops"),
+        ("a", "path: expected a list of hops"),
+        ([{"model": "a"}], r"path\[0\]: expected either layer or layer_range; received neither"),
+        ([{"model": "a", "layer": 1, "layer_range": [0, 2]}], "received both"),
+        ([{"layer": 1}], r"path\[0\].model: expected a folder or a Hub name"),
+        ([{"model": "a", "layer": "1"}], r"path\[0\].layer: expected a whole number"),
+        ([{"model": "a", "layer": True}], r"path\[0\].layer: expected a whole number"),
+        ([{"model": "a", "layer": -1}], "of which the first is 0; received -1"),
+        ([{"model": "a", "layer": 1, "scale": 0}], "expected a number above 0; received 0"),
+        ([{"model": "a", "layer": 1, "scale": float("nan")}], "expected a number above 0; received nan"),
+        ([{"model": "a", "layer": 1, "scale": "2"}], "expected a number above 0; received '2'"),
+        ([{"model": "a", "layer_range": [0, 2], "scale": 2}], "a scale beside layer"),
+        ([{"model": "a", "layer_range": [2, 2]}], "behind the last"),
+        ([{"model": "a", "lyer": 1}], "Did you mean 'layer'"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(path: object, says: str) -> None:
+    with pytest.raises(KingyoError, match=says):
+        Recipe.from_dict({"merge_method": "passthrough", "path": path}, "run")
+
+
+def test_a_path_beside_models_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("merge_method: passthrough\nmodels: [{model: a}]\npath: [{model: a, layer: 0}]\n")
+    with pytest.raises(KingyoError, match="exactly one of models, slices, modules and path"):
+        load_recipe(file)
