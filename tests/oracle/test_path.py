@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -16,23 +15,16 @@ from tests.oracle.peer import Peer
 
 pytestmark = pytest.mark.oracle
 
-# GPT-NeoX is not among them: mergekit asks for buffers that transformers no longer stores.
+# mergekit 0.1.5 stacks no GPT-NeoX (it asks for buffers that transformers no longer stores) and no Qwen (it
+# changes the number of layers beside the list of their types, which transformers 5 refuses).
 FRANKEN = (("a", 0, 3), ("b", 1, 4), ("a", 2, 4))
 
 
-def _forget_layer_types(file: Path) -> None:
-    """Mergekit changes the number of layers beside the list, which transformers then refuses."""
-    config = json.loads(file.read_text())
-    config.pop("layer_types", None)
-    file.write_text(json.dumps(config))
-
-
-@pytest.mark.parametrize("kind", ["llama", "mistral, sliding", "qwen2", "qwen3", "gemma", "gpt2"])
+@pytest.mark.parametrize("kind", ["llama", "mistral, sliding", "gemma", "gpt2"])
 def test_mergekits_frankenmerge_is_the_path(kind: str, tmp_path: Path, peer: Peer) -> None:
     for seed, name in enumerate("ab"):
         loud(ARCHITECTURES[kind], seed).save_pretrained(tmp_path / name)
         tokenizer().save_pretrained(tmp_path / name)
-        _forget_layer_types(tmp_path / name / "config.json")
     hops = tuple(
         Hop(model=str(tmp_path / model), layer=layer)
         for model, first, end in FRANKEN
