@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from kingyo.evaluate import Evaluator
+from kingyo.evaluate import Evaluator, Filled
 from kingyo.merge import open_sources
 from kingyo.recipe import Recipe, Source
 from kingyo.tasks.generate import Asking, GenerateTask
@@ -51,7 +51,7 @@ def evaluator(folder: Path, task: Task, says: Mapping[str, str] | None = None) -
         llama(folder / "one")
     sources = open_sources(RECIPE, folder)
     weights = {name: sources.read("one", name).clone() for name in sources["one"].tensors}
-    return Evaluator(Model(weights, says), sources, task)
+    return Evaluator(Filled(Model(weights, says), sources), task)
 
 
 def test_scores_and_times(tmp_path: Path) -> None:

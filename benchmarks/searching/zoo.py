@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.config import RunConfig, parse_config
 from kingyo.documents import read_yaml
-from kingyo.evaluate import Evaluator
+from kingyo.evaluate import Evaluator, Filled
 from kingyo.evolve import Space
 from kingyo.merge import Sources
 from kingyo.models.language import LiveModel
@@ -97,7 +97,7 @@ class Problem:
         self.space, self.known = main.space, main.known
         task = build_tasks(self.config.specs, self.splits, DEMO)
         live = LiveModel.load(models.skeleton.path, dtype="float32", device="cpu", batch_size=512)
-        self._evaluator = Evaluator(live, Sources(models.by_reference, DEMO), task)
+        self._evaluator = Evaluator(Filled(live, Sources(models.by_reference, DEMO)), task)
 
     def _data(self) -> dict[str, object]:
         """The run.yaml; each search has a budget of its own."""

@@ -20,11 +20,11 @@ from kingyo.checkpoints import check_finite, fingerprint
 from kingyo.config import RunConfig, load_config, load_tasks, parse_config
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
-from kingyo.evaluate import Evaluator
+from kingyo.evaluate import Evaluator, Filled, Passed
 from kingyo.evolve import Event, Journey, Search, aims_as_facts
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
-from kingyo.merge import Plan, Sources, plan, to_folder
+from kingyo.merge import Sources, plan, to_folder
 from kingyo.outlook import Prepared, is_like, prepare
 from kingyo.plans import aims_of
 from kingyo.recipe import Recipe
@@ -39,7 +39,7 @@ from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, sin
 from kingyo.types import SPLITS, Task
 
 if TYPE_CHECKING:
-    from kingyo.models.language import LiveModel
+    from kingyo.models.language import LiveModel, PathModels
 
 TINY = 10_000_000
 """Models of fewer parameters compute with one thread, unless the run.yaml says otherwise."""
@@ -183,30 +183,45 @@ def evaluator_of(store: RunStore) -> Evaluator:
     use_threads(store)
     facts = Facts(memory_size() // 4 // config.workers, store.folder / "facts.sqlite")
     sources = Sources(models.by_reference, folder, facts)
+    task = build_tasks(config.specs, store.items(), folder)
+    if config.space == "dataflow":
+        return Evaluator(
+            Passed(_path_models(config, models), lambda: _filled(store, config, models, sources)), task
+        )
+    return Evaluator(_filled(store, config, models, sources), task)
+
+
+def _filled(store: RunStore, config: RunConfig, models: Models, sources: Sources) -> Filled:
+    """One live model for all merges; like base or first source, if candidates are.
+
+    Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
+    """
+    if config.space == "dataflow":
+        return Filled(_load(config, models.skeleton.path), sources)
+    folder = stored_config(store)[1]
     first = plan(_first(searches(config, folder, models)[0]), sources)
-    model = _live_model(store, config, models, first)
-    return Evaluator(model, sources, build_tasks(config.specs, store.items(), folder))
+    if is_like(first, models.skeleton):
+        return Filled(_load(config, models.skeleton.path), sources)
+    with TemporaryDirectory(prefix="live-", dir=store.folder) as made:
+        return Filled(_load(config, to_folder(first, Path(made) / "model")), sources)
 
 
 def _first(search: Search) -> Recipe:
     return search.space.decode(next(probes(search.space.axes)))
 
 
-def _live_model(store: RunStore, config: RunConfig, models: Models, first: Plan) -> LiveModel:
-    """The model that candidates are filled into: like base or first source, if candidates are.
-
-    Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
-    """
+def _load(config: RunConfig, path: Path) -> LiveModel:
     from kingyo.models.language import LiveModel
 
-    def load(path: Path) -> LiveModel:
-        merge = config.merge
-        return LiveModel.load(path, dtype=merge.dtype, device=config.device, batch_size=config.batch_size)
+    dtype = config.merge.dtype
+    return LiveModel.load(path, dtype=dtype, device=config.device, batch_size=config.batch_size)
 
-    if is_like(first, models.skeleton):
-        return load(models.skeleton.path)
-    with TemporaryDirectory(prefix="live-", dir=store.folder) as made:
-        return load(to_folder(first, Path(made) / "model"))
+
+def _path_models(config: RunConfig, models: Models) -> PathModels:
+    """All sources, live at once: a path may go through any of them."""
+    from kingyo.models.language import PathModels
+
+    return PathModels({each.reference: _load(config, each.path) for each in models.sources.values()})
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:

@@ -24,6 +24,7 @@ Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
 MOST_WORKERS = 1024
+MOST_REPETITIONS = 64
 OF_RECIPES = ("closeness", "few_sources")
 """Objectives that are read off the recipe: no task may have the same name."""
 TAKEN = ("bred", "uniform", "random", "grid")
@@ -106,6 +107,17 @@ class MergeConfig(_Strict):
         return (self.method,) if isinstance(self.method, str) else tuple(self.method)
 
 
+class DataflowConfig(_Strict):
+    """Which paths through the layers of the sources are searched, with ``space: dataflow``."""
+
+    frame: str | None = None
+    repetitions: Annotated[Count, Field(le=MOST_REPETITIONS)] = 2
+    scales: Literal["none", "layer", "matrix", "network"] = "layer"
+    most: Annotated[Finite, Field(gt=1)] = 2.0
+    inclusion: Literal["binary", "threshold"] = "binary"
+    max_hops: Count | None = None
+
+
 class SearchConfig(_Strict):
     """Which strategy looks for the genome. The preset fills in what is given neither here nor under merge."""
 
@@ -163,7 +175,9 @@ class RunConfig(_Strict):
     task: TaskSpec | None = None
     tasks: Tasks = Field(default_factory=dict[str, TaskSpec])
     objectives: tuple[str, ...] = ()
+    space: Literal["parameters", "dataflow"] = "parameters"
     merge: MergeConfig = MergeConfig()
+    dataflow: DataflowConfig = DataflowConfig()
     search: SearchConfig = SearchConfig()
     budget: Budget
     controls: Controls = Controls()
@@ -199,6 +213,19 @@ class RunConfig(_Strict):
     @classmethod
     def _named_by_key(cls, tasks: Tasks) -> Tasks:
         return _named_by_key(tasks)
+
+    @model_validator(mode="after")
+    def _says_of_its_space_alone(self) -> RunConfig:
+        if self.space == "parameters":
+            if "dataflow" in self.model_fields_set:
+                raise ValueError("space: dataflow beside dataflow; without it weights are merged")
+            return self
+        odd = sorted(self.merge.model_fields_set - {"dtype"})
+        if odd:
+            raise ValueError(f"nothing but dtype below merge beside space: dataflow, not {', '.join(odd)}")
+        if self.dataflow.frame is not None and self.dataflow.frame not in self.sources:
+            raise ValueError(f"one of the sources as dataflow.frame, not '{self.dataflow.frame}'")
+        return self
 
     @model_validator(mode="after")
     def _has_a_task(self) -> RunConfig:

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.late import Tensor
 from kingyo.merge import How, Sources, into, plan
-from kingyo.recipe import Recipe
+from kingyo.recipe import Hop, Recipe
 from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task
+
+
+class Builder(Protocol):
+    """Makes a recipe into a model that answers."""
+
+    def __call__(self, recipe: Recipe) -> LanguageModel:
+        """Build a candidate; it lives until the next one is built."""
+        ...
 
 
 class FillableModel(LanguageModel, Protocol):
@@ -30,22 +38,67 @@ _HOW = How(compiled=True)
 """Loading the compiled code pays where many candidates follow."""
 
 
-class Evaluator:
-    """Scores recipes on a task with one live model.
+class Filled:
+    """Builds merges into one live model, which is filled anew for every candidate.
 
     Args:
-        model: built once; every candidate is written into it.
+        model: built once.
         sources: all models that recipes may name.
+    """
+
+    def __init__(self, model: FillableModel, sources: Sources) -> None:
+        self._model = model
+        self._sources = sources
+
+    def __call__(self, recipe: Recipe) -> LanguageModel:
+        """Merge into the model; see ``kingyo.merge.into``."""
+        into(plan(recipe, self._sources), self._model.weights, _HOW)
+        return self._model
+
+
+class PassableModels(Protocol):
+    """Live models whose layers can be passed through in any order."""
+
+    def follow(self, path: Sequence[Hop], frame: str) -> LanguageModel:
+        """Return the frame, a model by name, with these layers in place of its own."""
+        ...
+
+
+class Passed:
+    """Builds paths out of the layers of live models; merges of weights are built by another builder.
+
+    Args:
+        models: by the references of recipes.
+        merged: makes what builds merges, when the first one comes: it takes the memory of a model.
+    """
+
+    def __init__(self, models: PassableModels, merged: Callable[[], Builder]) -> None:
+        self._models = models
+        self._make = merged
+        self._merged: Builder | None = None
+
+    def __call__(self, recipe: Recipe) -> LanguageModel:
+        """Follow the path of the recipe, or merge it."""
+        if recipe.path:
+            return self._models.follow(recipe.path, recipe.base_model or recipe.path[0].model)
+        self._merged = self._merged or self._make()
+        return self._merged(recipe)
+
+
+class Evaluator:
+    """Scores recipes on a task.
+
+    Args:
+        build: makes a recipe into a model.
         task: what candidates are scored on.
     """
 
-    def __init__(self, model: FillableModel, sources: Sources, task: Task) -> None:
-        self._model = model
-        self._sources = sources
+    def __init__(self, build: Builder, task: Task) -> None:
+        self._build = build
         self._task = task
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str] | None = None) -> Evaluation:
-        """Merge and score; whatever goes wrong is in the result's ``failure``.
+        """Build and score; whatever goes wrong is in the result's ``failure``.
 
         Args:
             recipe: of the candidate.
@@ -58,10 +111,10 @@ class Evaluator:
         started = time.perf_counter()
         built = started
         try:
-            into(plan(recipe, self._sources), self._model.weights, _HOW)
+            model = self._build(recipe)
             built = time.perf_counter()
             asked = self._items(split, items)
-            scores = _checked(self._task.score(self._model, asked), asked)
+            scores = _checked(self._task.score(model, asked), asked)
         except ChangedSourceError:
             raise
         except Exception as error:  # noqa: BLE001 (a candidate that crashes is a result, not an accident)

@@ -17,6 +17,7 @@ from kingyo.plans import SearchPlan, aims_of, methods_of, search_plan, simplicit
 from kingyo.recipe import Recipe
 from kingyo.space import (
     Bounds,
+    DataflowSpace,
     GenomeLayout,
     JoinedSpace,
     MergekitGenome,
@@ -26,14 +27,16 @@ from kingyo.space import (
     SourceChoice,
     Vocabularies,
     check_base,
+    frankenmerge,
     known_points,
     parent_recipe,
+    path_recipe,
     uniform_recipe,
     values_of,
 )
 from kingyo.strategies import build
 from kingyo.strategies.seeds import derived
-from kingyo.types import Strategy
+from kingyo.types import Genome, Strategy
 
 GRID_POINTS = (5, 4, 3, 2)
 GRID_LIMIT = 100_000
@@ -73,6 +76,8 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> Model
 def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
     """The models to compare with: base, every parent as it is, the uniform merge."""
     dtype = config.merge.dtype
+    if config.space == "dataflow":
+        return _paths_to_compare(dataflow_space(config, models), models, dtype)
     named, said, like = _named(models), _vocabularies(config), models.skeleton.reference
     has_base = models.base is not None and models.base.reference not in named.values()
     alone = {**({"base": like} if has_base else {}), **named}
@@ -82,6 +87,17 @@ def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
     among = list(dict.fromkeys([*named.values(), like]))
     recipes = {name: said.alone(reference, among, like, dtype) for name, reference in alone.items()}
     return {**recipes, "uniform": said.said_in(uniform_recipe(named, like, dtype))}
+
+
+def _paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
+    """Every parent as it is, the frankenmerge that nobody tuned, the uniform merge."""
+    alone = {
+        name: path_recipe([(reference, k) for k in range(space.n_layers[name])], reference, dtype)
+        for name, reference in space.sources.items()
+    }
+    stacked = frankenmerge(space.sources, space.n_layers, space.frame)
+    recipes = {**alone, "uniform": uniform_recipe(_named(models), None, dtype)}
+    return {**recipes, "frankenmerge": path_recipe(stacked, space.sources[space.frame], dtype)}
 
 
 def _vocabularies(config: RunConfig) -> Vocabularies:
@@ -103,7 +119,7 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     space = _space(config, folder, models, wanted)
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
     main = _search(MAIN, space, strategy, config, wanted, wanted.strategy)
-    known = known_points(space, list(config.sources)) if config.search.warm_start else {}
+    known = _known(config, space) if config.search.warm_start else {}
     aims, simplicity = aims_of(config, folder), simplicity_of(config, folder, wanted)
     found = [replace(main, known=known)]
     if config.controls.random:
@@ -111,7 +127,8 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
         seed = config.seed if is_exact else derived(config.seed, 1)
         strategy = build("random", space.axes, seed, {})
         found.append(_search("random", space, strategy, config, wanted))
-    grid = _grid(config, folder, models, wanted) if config.controls.grid else None
+    has_grid = config.controls.grid and config.space == "parameters"  # of weights
+    grid = _grid(config, folder, models, wanted) if has_grid else None
     every = [*found, *([grid] if grid is not None else [])]
     if is_exact or config.merge.genome is not None:
         return [replace(each, aims=aims, simplicity=simplicity) for each in every]
@@ -121,7 +138,17 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     ]
 
 
+def _known(config: RunConfig, space: Space) -> Mapping[str, Genome]:
+    """Baselines that are points of the space."""
+    if not isinstance(space, DataflowSpace):
+        return known_points(space, list(config.sources))
+    own = space.genome([(space.frame, number) for number in range(space.n_layers[space.frame])])
+    return {} if own is None else {space.frame: own}
+
+
 def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Space:
+    if config.space == "dataflow":
+        return dataflow_space(config, models)
     if config.merge.genome is not None:
         return _genome(config, config.merge.genome, models, wanted)
     choice = _choice(config.merge.choose_sources)
@@ -132,6 +159,22 @@ def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) 
         for name, (_, values) in zip(wanted.methods, methods_of(wanted, folder), strict=True)
     ]
     return RecipeSpace(parts=tuple(parts), choice=choice)
+
+
+def dataflow_space(config: RunConfig, models: Models) -> DataflowSpace:
+    """The paths that a run.yaml wants to be searched."""
+    wanted, named = config.dataflow, _named(models)
+    return DataflowSpace(
+        sources=named,
+        n_layers={name: each.layout.n_blocks for name, each in models.sources.items()},
+        frame=wanted.frame or next(iter(named)),
+        repetitions=wanted.repetitions,
+        scales=wanted.scales,
+        most=wanted.most,
+        inclusion=wanted.inclusion,
+        max_hops=wanted.max_hops,
+        dtype=config.merge.dtype,
+    )
 
 
 def _genome(config: RunConfig, genome: GenomeConfig, models: Models, wanted: SearchPlan) -> MergekitGenome:
@@ -251,6 +294,7 @@ def _search(
             "strategy": how or name,
             "method": ", ".join(wanted.methods),
             "groups": wanted.groups,
+            "space": config.space,
             "settings": dict(wanted.settings) if name == MAIN else {},
             "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from kingyo.models.decoding import decode
 from kingyo.models.forward import Forward, require_numbers
 from kingyo.models.loading import context, live_weights, load_model, load_tokenizer
+from kingyo.models.path import Layers, Step
 from kingyo.models.text import Stop, Text, by_length, require_room
 
 
@@ -66,6 +67,11 @@ class LiveModel:
         model = load_model(path, dtype=dtype, device=device, remote_code=remote_code)
         text = Text(load_tokenizer(path, remote_code=remote_code), _end_tokens(model))
         return cls(model, text, live_weights(model, path), batch_size=batch_size)
+
+    @property
+    def module(self) -> PreTrainedModel:
+        """The model of transformers."""
+        return self._model
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -137,6 +143,23 @@ class LiveModel:
         sums = each.double().where(counted, 0.0).sum(dim=-1)
         require_numbers(sums)
         return [float(total) for total in sums]
+
+
+class PathModels:
+    """Live models whose layers are passed through in any order; see ``kingyo.models.path``.
+
+    Args:
+        models: by name. Their layers are shared: they answer as what was asked for last.
+    """
+
+    def __init__(self, models: Mapping[str, LiveModel]) -> None:
+        self._models = dict(models)
+        self._layers = Layers({name: each.module for name, each in models.items()})
+
+    def follow(self, path: Sequence[Step], frame: str) -> LiveModel:
+        """Return the frame with these layers in place of its own; see ``Layers.follow``."""
+        self._layers.follow(path, frame)
+        return self._models[frame]
 
 
 def _end_tokens(model: PreTrainedModel) -> Iterable[int]:

@@ -81,7 +81,9 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
     for recipe in baselines.values():
-        _require_alike(plans[0], plan(recipe, sources))
+        planned_too = plan(recipe, sources)
+        if config.space == "parameters":
+            _require_alike(plans[0], planned_too)
     if config.merge.dtype is None:
         _check_dtypes(models)
     return Prepared(

@@ -1,6 +1,7 @@
 """From genomes to recipes: the axes of a search, and what a point on them means."""
 
 from kingyo.space.choice import SourceChoice
+from kingyo.space.dataflow import DataflowSpace, frankenmerge, path_recipe
 from kingyo.space.known import known_points
 from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
@@ -13,6 +14,7 @@ from kingyo.space.whole import RecipeSpace, check_base, values_of
 __all__ = [
     "STEPS",
     "Bounds",
+    "DataflowSpace",
     "GenomeLayout",
     "JoinedSpace",
     "MergekitGenome",
@@ -22,8 +24,10 @@ __all__ = [
     "SourceChoice",
     "Vocabularies",
     "check_base",
+    "frankenmerge",
     "known_points",
     "parent_recipe",
+    "path_recipe",
     "places",
     "probes",
     "uniform_recipe",

@@ -1,0 +1,217 @@
+"""Data-flow space: which layers the tokens pass through, in which order, with which scales.
+
+    slots     all layers of all sources, in their order, the whole list r times: T = M · r
+    a gene    of 0 or 1 for each slot: its layer is in the path, or not
+    scales    of what enters a layer: none, one per layer, W_ij for layer j behind layer i, or what a small
+              network π_θ(i, j, t) says of layer j behind layer i as step t
+
+Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187, section 3.2 (layers
+numbered through, I > 0 in place of a gene of 0 or 1) and appendix (W and π_θ). A genome decodes to a recipe
+with a path. The space knows no algorithm that searches it and touches no weight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Literal
+
+from kingyo.errors import KingyoError
+from kingyo.recipe import Hop, Recipe
+from kingyo.types import Axis, Genome
+
+Scales = Literal["none", "layer", "matrix", "network"]
+Inclusion = Literal["binary", "threshold"]
+START = "start"
+"""What stands before the first layer of a path."""
+HIDDEN = 4  # neurons of the network
+WIDEST = 2.0  # bound of the network's weights
+
+Layer = tuple[str, int]
+"""Name of a source, number of a layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataflowSpace:
+    """All paths through the layers of some models.
+
+    Attributes:
+        sources: name -> model reference, in the order of the slots.
+        n_layers: name -> how many layers a source has.
+        frame: name of the source that gives embeddings, final norm, head and tokenizer; a search begins at
+            the path through its own layers.
+        repetitions: r.
+        scales: which scales are searched.
+        most: of a scale, which lies between 1 / most and most.
+        inclusion: ``binary``: genes of 0 or 1; ``threshold``: floats from -1 to 1, in the path if above 0.
+        max_hops: of a path with more the first layers count; by ``threshold`` those with the largest genes.
+        dtype: of the exported weights; None keeps the models' own.
+    """
+
+    sources: Mapping[str, str]
+    n_layers: Mapping[str, int]
+    frame: str
+    repetitions: int = 2
+    scales: Scales = "layer"
+    most: float = 2.0
+    inclusion: Inclusion = "binary"
+    max_hops: int | None = None
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        fewest = self.n_layers[self.frame]
+        if self.max_hops is not None and self.max_hops < 1:
+            raise KingyoError(
+                "dataflow.max_hops",
+                expected=f"1 or more; {self.frame} alone has {fewest} layers",
+                received=str(self.max_hops),
+                remedy="Raise it, or leave it out.",
+            )
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The slots, named ``pass 1/ja.0``, then the scales, named ``log2 scale/ja.0``."""
+        return self._axes
+
+    @cached_property
+    def slots(self) -> tuple[Layer, ...]:
+        """What stands in each slot, repetition by repetition."""
+        return self.layers * self.repetitions
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers, numbered through: M of them."""
+        return tuple((name, number) for name in self.sources for number in range(self.n_layers[name]))
+
+    @cached_property
+    def _axes(self) -> tuple[Axis, ...]:
+        return (*self._slot_axes(), *self._scale_axes())
+
+    def _slot_axes(self) -> Iterator[Axis]:
+        is_binary = self.inclusion == "binary"
+        for i, (name, number) in enumerate(self.slots):
+            repetition = i // len(self.layers) + 1
+            is_own = repetition == 1 and name == self.frame
+            yield Axis(
+                name=f"pass {repetition}/{name}.{number}",
+                low=0 if is_binary else -1,
+                high=1,
+                kind="binary" if is_binary else "float",
+                start=float(is_own) if is_binary else (0.5 if is_own else -0.5),
+            )
+
+    def _scale_axes(self) -> Iterator[Axis]:
+        reach = math.log2(self.most)
+        if self.scales == "layer":
+            names = [_written(layer) for layer in self.layers]
+        elif self.scales == "matrix":
+            before = [START, *map(_written, self.layers)]
+            names = [f"{one}>{_written(other)}" for one, other in product(before, self.layers)]
+        elif self.scales == "network":
+            names = []
+            for k in range(5 * HIDDEN + 1):
+                yield Axis(name=f"network/{k}", low=-WIDEST, high=WIDEST, start=0.0)
+        else:
+            return
+        for name in names:
+            yield Axis(name=f"log2 scale/{name}", low=-reach, high=reach, start=0.0)
+
+    def genome(self, path: Sequence[Layer]) -> Genome | None:
+        """Return the genome of a path without scales; None where the slots have no room for it."""
+        chosen: list[int] = []
+        for layer in path:
+            first = chosen[-1] + 1 if chosen else 0
+            place = next((i for i in range(first, len(self.slots)) if self.slots[i] == layer), None)
+            if place is None:
+                return None
+            chosen.append(place)
+        off = 0.0 if self.inclusion == "binary" else -0.5
+        on = 1.0 if self.inclusion == "binary" else 0.5
+        bits = [on if i in chosen else off for i in range(len(self.slots))]
+        return (*bits, *(axis.first for axis in self.axes[len(self.slots) :]))
+
+    def decode(self, genome: Genome) -> Recipe:
+        """Return the recipe of a genome. A path without any layer is that of the slot with the largest gene.
+
+        Raises:
+            ValueError: the genome's length is not the number of axes.
+        """
+        if len(genome) != len(self.axes):
+            raise ValueError(f"genome: expected {len(self.axes)} genes, received {len(genome)}")
+        bits, scales = genome[: len(self.slots)], genome[len(self.slots) :]
+        layers = [self.slots[i] for i in self._chosen(bits)]
+        hops: list[Hop] = []
+        for step, layer in enumerate(layers):
+            scale = self._scale(scales, layers[step - 1] if step else None, layer, step)
+            hops.append(Hop(model=self.sources[layer[0]], layer=layer[1], scale=scale))
+        return Recipe(
+            merge_method="passthrough",
+            path=tuple(hops),
+            base_model=self.sources[self.frame],
+            dtype=self.dtype,
+        )
+
+    def _chosen(self, bits: Sequence[float]) -> list[int]:
+        border = 0.5 if self.inclusion == "binary" else 0.0
+        chosen = [i for i, bit in enumerate(bits) if bit > border]
+        if not chosen:
+            return [max(range(len(bits)), key=lambda i: (bits[i], -i))]
+        if self.max_hops is not None and len(chosen) > self.max_hops:
+            chosen = sorted(sorted(chosen, key=lambda i: (-bits[i], i))[: self.max_hops])
+        return chosen
+
+    def _scale(self, genes: Sequence[float], before: Layer | None, layer: Layer, step: int) -> float:
+        own = self.layers.index(layer)
+        if self.scales == "layer":
+            return _power(genes[own])
+        if self.scales == "matrix":
+            row = 0 if before is None else self.layers.index(before) + 1
+            return _power(genes[row * len(self.layers) + own])
+        if self.scales == "network":
+            row = -1 if before is None else self.layers.index(before)
+            return _power(math.log2(self.most) * self._network(genes, row, own, step))
+        return 1.0
+
+    def _network(self, theta: Sequence[float], i: int, j: int, t: int) -> float:
+        """π_θ: of numbers from -1 to 1 for i, j and t one such number, by one hidden layer."""
+        m = max(1, len(self.layers) - 1)
+        inputs = (2 * i / m - 1, 2 * j / m - 1, 2 * t / max(1, len(self.slots) - 1) - 1)
+        total = theta[5 * HIDDEN]
+        for k in range(HIDDEN):
+            a, b, c, bias, out = theta[5 * k : 5 * k + 5]
+            total += out * math.tanh(a * inputs[0] + b * inputs[1] + c * inputs[2] + bias)
+        return math.tanh(total)
+
+
+def path_recipe(path: Sequence[Layer], frame: str, dtype: str | None) -> Recipe:
+    """The recipe of a path without scales.
+
+    Args:
+        path: model references and numbers of layers.
+        frame: reference of the model that gives all but the layers.
+        dtype: of the exported weights.
+    """
+    hops = tuple(Hop(model=model, layer=number) for model, number in path)
+    return Recipe(merge_method="passthrough", path=hops, base_model=frame, dtype=dtype)
+
+
+def frankenmerge(sources: Mapping[str, str], n_layers: Mapping[str, int], frame: str) -> list[Layer]:
+    """What people stack by hand: the first three quarters of the frame, then the last of the next source."""
+    other = next((name for name in sources if name != frame), frame)
+    first, second = math.ceil(0.75 * n_layers[frame]), math.floor(0.25 * n_layers[other])
+    return [
+        *((sources[frame], k) for k in range(first)),
+        *((sources[other], k) for k in range(second, n_layers[other])),
+    ]
+
+
+def _written(layer: Layer) -> str:
+    return f"{layer[0]}.{layer[1]}"
+
+
+def _power(gene: float) -> float:
+    """2 to the power of a gene, in four digits: recipes stay short to read."""
+    return float(f"{2.0**gene:.4g}")
