@@ -56,8 +56,10 @@ def _no_truth(value: object) -> object:
     return value
 
 
-Real = Annotated[float, BeforeValidator(_no_truth), Field(allow_inf_nan=False)]
-"""A finite number. ``true``, which pydantic reads as 1, is none."""
+Number = Annotated[float, BeforeValidator(_no_truth)]
+"""Any number. ``true``, which pydantic reads as 1, is none."""
+Real = Annotated[Number, Field(allow_inf_nan=False)]
+"""A finite number."""
 
 
 def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
