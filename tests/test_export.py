@@ -254,6 +254,18 @@ def test_any_trial_can_be_exported(world: Path, tmp_path: Path) -> None:
     assert all(torch.equal(tensor, live.weights[name]) for name, tensor in differs.items())
 
 
+def test_the_card_of_a_trial_that_failed_says_so(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    with RunStore.open(make_run(tmp_path)) as store:
+        first = store.trials(MAIN)[0]
+        recipe = Recipe.from_dict(json.loads(first.recipe))
+        (failed,) = store.add_trials(MAIN, 1, [_new(3, first.asked.genome, recipe)])
+        store.record(failed.id, "fit", Evaluation(failure="the worker\ndied <3>"), n_items=6)
+        out = export(store, tmp_path / "failed", trial=3)
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "The search could not score it: the worker died \\<3\\>." in card
+
+
 def test_unknown_trial_is_an_error_with_the_range(world: Path, tmp_path: Path) -> None:
     with RunStore.read(world / "run") as store, pytest.raises(KingyoError, match="from 0 to 2; received 7"):
         export(store, tmp_path / "out", trial=7)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.abilities import Responses
+from kingyo.cli.tables import print_summary
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Aims, Journey, Limits, Search, aims_as_facts, read_front
 from kingyo.evolve.objectives import Judge
@@ -122,6 +123,21 @@ def test_killed_anywhere_it_ends_the_same(tmp_path: Path, items: int | None) -> 
         with RunStore.open(folder) as store:
             journey(store, Model(), items=items).run()
             assert told(store) == wanted
+
+
+def test_show_marks_estimates_and_not_what_is_read_off_the_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aims = replace(AIMS, names=("a", "few_sources"), measures={"few_sources": lambda _: 0.125})
+    store = RunStore.create(tmp_path / "run")
+    store.begin({"status": "running", **aims_as_facts(aims)}, ITEMS)
+    with store:
+        plain = journey(store, Model(), items=6)
+        replace(plain, searches=[replace(plain.searches[0], aims=aims)]).run()
+        print_summary(summarize(store))
+    rows = [line for line in capsys.readouterr().out.splitlines() if "12.5" in line]
+    assert rows
+    assert all("~" in row.split("│")[2] and "~" not in row.split("│")[3] for row in rows)
 
 
 def test_finalists_are_points_of_the_front_and_the_knee_comes_first(tmp_path: Path) -> None:

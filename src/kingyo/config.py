@@ -7,6 +7,7 @@ nearest, and paths are relative to the file that names them.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -15,11 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from kingyo.documents import read_yaml
 from kingyo.recipe import Dtype, Resize
-from kingyo.strict import parse_model
+from kingyo.strict import Real, parse_model
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
-Scalar = bool | float
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Scalar = Annotated[bool, Field(strict=True)] | Real
 Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
@@ -38,9 +38,9 @@ class _Strict(BaseModel):
 class Range(_Strict):
     """Bounds of a parameter that is searched; ``start`` is where the search begins (default: the middle)."""
 
-    low: Finite = Field(alias="from")
-    high: Finite = Field(alias="to")
-    start: Finite | None = None
+    low: Real = Field(alias="from")
+    high: Real = Field(alias="to")
+    start: Real | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
@@ -135,7 +135,7 @@ class Budget(_Strict):
 
     candidates: Count | None = None
     item_evaluations: Count | None = None
-    minutes: Annotated[Finite, Field(gt=0)] | None = None
+    minutes: Annotated[Real, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> Budget:
@@ -187,7 +187,7 @@ class RunConfig(_Strict):
     threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None
     runner: Literal["local", "processes", "ray"] = "local"
     workers: Annotated[Count, Field(le=MOST_WORKERS)] = 1
-    timeout: Annotated[Finite, Field(gt=0)] | None = None
+    timeout: Annotated[Real, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _with_a_runner_that_can(self) -> RunConfig:
@@ -263,7 +263,12 @@ def load_config(path: Path) -> RunConfig:
         data = {**data, "task": _task_from_file(data["task"], path.parent)}
     if "tasks" in data:
         data = {**data, "tasks": _tasks_from_files(data["tasks"], path.parent)}
-    return parse_config({"name": path.stem, **data}, str(path))
+    return parse_config({"name": named_after(path), **data}, str(path))
+
+
+def named_after(path: Path, otherwise: str = "run") -> str:
+    """What a run is called that says no name: as its file, in the characters that names may have."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or otherwise
 
 
 def load_tasks(path: Path) -> dict[str, TaskSpec]:

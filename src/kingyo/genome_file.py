@@ -14,12 +14,12 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kingyo.config import TAKEN, GenomeConfig, RunConfig, parse_config
+from kingyo.config import TAKEN, GenomeConfig, RunConfig, named_after, parse_config
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.recipe.reading import parse_reference
 from kingyo.space import GenomeLayout
-from kingyo.strict import parse_model
+from kingyo.strict import Real, parse_model
 from kingyo.tasks import TaskSpec, load_task_spec
 
 MAX_FEVALS = 100
@@ -46,7 +46,7 @@ class _Definition(_Strict):
     merge_method: str
     base_model: str | None = None
     tokenizer_source: str | None = None
-    layer_granularity: int = 0
+    layer_granularity: Annotated[int, Field(strict=True)] = 0
     normalize: bool | None = None
     allow_negative_weights: bool = False
     filters: tuple[str, ...] | None = None
@@ -67,7 +67,7 @@ class _Definition(_Strict):
 
 class _Task(_Strict):
     name: Annotated[str, Field(min_length=1)]
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    weight: Annotated[Real, Field(gt=0)] = 1.0
     metric: str = "acc,none"
 
     @model_validator(mode="before")
@@ -110,7 +110,7 @@ def load_genome_file(
     genome = _genome(found)
     low, high = GenomeLayout(**genome.model_dump()).bounds(found.genome.merge_method)
     data: dict[str, object] = {
-        "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-.") or "genome",
+        "name": named_after(path, "genome"),
         "sources": _names(found.genome),
         **_tasks(specs),
         "merge": {

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, TypeVar, cast, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kingyo.errors import KingyoError, suggest
 
@@ -48,6 +48,18 @@ _WORDS = {
     "dataclass_": "a mapping of keys to values",
 }
 """What it expected, in the words of those who write YAML and not Python."""
+
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("float_type", "Input should be a number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_truth)]
+"""Any number. ``true``, which pydantic reads as 1, is none."""
+Real = Annotated[Number, Field(allow_inf_nan=False)]
+"""A finite number."""
 
 
 def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
@@ -104,7 +116,8 @@ def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, wher
         return KingyoError(
             argument, expected="a value", received="nothing", remedy="Add this key: it is required."
         )
-    wanted = dict.fromkeys(_expected(each) for each in problems if _place(each) == place)
+    beside = [problem] if _disagree(problem) else [each for each in problems if _place(each) == place]
+    wanted = dict.fromkeys(map(_expected, beside))
     remedy = _mend_value(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
     return KingyoError(argument, expected=" or ".join(wanted), received=_received(problem), remedy=remedy)
 
@@ -112,9 +125,14 @@ def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, wher
 def _received(problem: ErrorDetails) -> str:
     """The value; of keys that do not agree only which there are."""
     value = cast(object, problem["input"])
-    if problem["type"] == "value_error" and isinstance(value, Mapping):
+    if _disagree(problem):
         return f"the keys {', '.join(map(str, cast('Mapping[object, object]', value)))}"
     return _short(value)
+
+
+def _disagree(problem: ErrorDetails) -> bool:
+    """Whether keys are there as they should be, but do not agree: then nothing else was meant."""
+    return problem["type"] == "value_error" and isinstance(problem["input"], Mapping)
 
 
 def _first(problems: Sequence[ErrorDetails]) -> ErrorDetails:

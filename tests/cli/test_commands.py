@@ -180,6 +180,18 @@ def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
     assert world.show("runs/mine")["status"] == "finished"
 
 
+def test_init_takes_any_name_of_a_file_and_of_a_model(world: World) -> None:
+    (world.folder / "b").rename(world.folder / "_b")
+    done = world.run(
+        "init", "_my run.yaml", "--base", "base", "--source", "a", "--source", "_b",
+        "--task", "items.jsonl", "--grader", "grade.py:even", "--candidates", "4", "--max-new-tokens", "6",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("Next: kingyo evolve '_my run.yaml'\n")
+    config = load_config(world.folder / "_my run.yaml")
+    assert (config.name, list(config.sources)) == ("my-run", ["a", "b"])
+
+
 def answered(world: World, *lines: str, flags: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command("init", "asked.yaml", *flags),

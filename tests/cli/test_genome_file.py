@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kingyo.config import load_config
 from kingyo.errors import KingyoError
 from kingyo.genome_file import load_genome_file
 from tests.cli.conftest import World
@@ -115,6 +116,18 @@ def test_a_hundred_candidates_and_the_same_distribution_by_default(tasked: World
     assert positive.search.settings == {"sigma": pytest.approx(1 / 12)}
 
 
+@pytest.mark.parametrize(
+    ("file", "name"), [("_first.yaml", "first"), ("-a b-.yaml", "a-b"), ("実験.yaml", "genome")]
+)
+def test_a_run_is_called_as_its_file_is_as_far_as_may_be(tasked: World, file: str, name: str) -> None:
+    path = write(tasked.folder).rename(tasked.folder / file)
+    assert load_genome_file(path).config.name == name
+    shutil.copy(tasked.folder / "run.yaml", path)
+    unnamed = path.read_text().replace("name: small\n", "")
+    path.write_text(unnamed.replace("task.yaml", "even.yaml"))
+    assert load_config(path).name == name.replace("genome", "run")
+
+
 def test_models_with_the_same_last_name_are_told_apart(tasked: World) -> None:
     models = ["x/model", "y/model@main", "z/base", "org/uniform+org/lora"]
     config = load_genome_file(write(tasked.folder, models=models)).config
@@ -135,6 +148,10 @@ def test_models_with_the_same_last_name_are_told_apart(tasked: World) -> None:
         ({"merge_method": "della"}, "merge_method: expected a known name; received 'della'"),
         ({"base_model": None}, "base_model: expected a base for dare_ties"),
         ({"layer_granularity": 2}, "0, or a divisor of 3"),
+        ({"layer_granularity": True}, "layer_granularity: expected a whole number; received True"),
+        ({"tasks": [{"name": "even", "weight": True}]}, "weight: expected a number; received True"),
+        ({"filters": ["mlp", ""]}, "filters: expected parts of tensors' names; received ''"),
+        ({"filters": ["rest"]}, "filters: expected parts of tensors' names; received 'rest'"),
         ({"layer_granulrity": 2}, "Did you mean 'layer_granularity'?"),
         ({"merge_method": "slerp"}, "genome.filters: expected nothing for slerp"),
         ({"filters": ["mlp", "mlp"]}, "expected different filters"),

@@ -59,6 +59,15 @@ def test_one_finalist_one_item_constant_and_fractional_scores() -> None:
     assert halves.low < halves.score < halves.high
 
 
+@pytest.mark.parametrize("rows", [[[0.5] * 8], [[0.5] * 8, [0.5] * 8], [[0.5] * 8, [0.25] * 8]])
+def test_graded_scores_that_are_all_equal_promise_no_exact_test_score(rows: list[list[float]]) -> None:
+    found = predict_winner(rows, 0, 10)
+    assert found.score == 0.5
+    assert 0.1 < found.low < 0.4 and 0.6 < found.high < 0.9
+    surer = predict_winner([row * 20 for row in rows], 0, 200)
+    assert found.low < surer.low < 0.5 < surer.high < found.high
+
+
 def test_scores_that_cannot_be_compared() -> None:
     for scores in ([], [[]], [[1.0, 0.0], [1.0]]):
         with pytest.raises(KingyoError, match="finalist"):

@@ -106,6 +106,21 @@ def test_models_that_agree_everywhere_are_not_proven_equal() -> None:
     assert result.low < 0 < result.high
 
 
+@pytest.mark.parametrize("n", [1, 10, 300])
+def test_graded_scores_that_are_all_equal_leave_room_for_other_items(n: int) -> None:
+    """As much as Wilson and Newcombe leave at their edges: of n items n + z² could be met."""
+    left = wilson(0, n).high
+    for score in (0.1, 0.3, 0.5):
+        found = interval([score] * n)
+        assert (found.low, found.high) == pytest.approx((score - left * score, score + left * (1 - score)))
+        agree = paired_difference([score] * n, [score] * n)
+        same = paired_difference([1.0] * n, [1.0] * n)
+        assert (agree.low, agree.high) == pytest.approx((same.low, same.high)) == (-left, left)
+        ahead = paired_difference([score + 0.3] * n, [score] * n)
+        assert (ahead.low, ahead.high) == pytest.approx((0.3 - left * 1.3, 0.3 + left * 0.7))
+    assert interval([0.5] * n, level=0.5).low > interval([0.5] * n).low
+
+
 def test_paired_difference_of_graded_scores_uses_the_pairs() -> None:
     rng = np.random.default_rng(0)
     hard = rng.uniform(0, 0.8, size=100)  # items differ much, the models little

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -93,7 +94,7 @@ def init(
         said = ask_task(flags, task, out.parent)
     for finding in _write_checked(out, run_yaml(_answers(out, base, source, said, chat))):
         typer.echo(finding)
-    typer.echo(f"Wrote {out}. Next: kingyo evolve {out}")
+    typer.echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
 def _answers(out: Path, base: str | None, sources: Sequence[str], said: Said, chat: bool) -> Answers:
@@ -158,7 +159,7 @@ def _splits(data: Path) -> str:
 
 
 def _safe(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "model"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._") or "model"
 
 
 def _relative(reference: str | None, folder: Path) -> str | None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kingyo.space.measures import MEASURES
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary, minus_test
 from kingyo.types import SPLITS, Split
@@ -100,8 +101,10 @@ def _front(summary: RunSummary) -> Table:
     knee = summary.front.knee
     for point in sorted(summary.front.points, key=lambda each: each.objectives, reverse=True):
         is_knee = point is knee
-        estimated = "~" if point.is_partial else ""
-        numbers = [f"{estimated}{100 * each:.1f}" for each in point.objectives]
+        numbers = [
+            f"{'~' if point.is_partial and name not in MEASURES else ''}{100 * each:.1f}"
+            for name, each in zip(summary.objectives, point.objectives, strict=True)
+        ]
         name = f"{'* ' if is_knee else ''}{point.trial.asked.number}"
         table.add_row(name, *numbers, style="bold" if is_knee else None)
     return table

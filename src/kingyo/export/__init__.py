@@ -52,6 +52,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
     recipe = read_recipe(chosen)
     planned = plan(recipe, Sources(models.by_reference, folder))
     origins = read_origins(recipe, models, folder)
+    measured = store.evaluation(chosen.id, "fit")
     card = Card(
         title=out.resolve().name,
         chosen=read_entry(store, "bred", chosen),
@@ -62,6 +63,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
         config=config,
         version=str(store.fact("version")),
         example=store.items()["fit"][0].prompt,
+        failure=None if measured is None else measured.failure,
     )
     files = {
         **write_tasks(config.specs, folder, store.items()),

@@ -43,6 +43,7 @@ class Card:
         recipe: as the run stored it.
         origins: what went in.
         example: a prompt of the fit split.
+        failure: why the search could not score the exported trial; None where it could.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Card:
     config: RunConfig
     version: str
     example: str
+    failure: str | None = None
 
     @property
     def is_winner(self) -> bool:
@@ -106,6 +108,8 @@ def _summary(card: Card) -> str:
     picked = "" if card.is_winner else " It is not the one that validation picked."
     if card.summary.winner is None:
         picked = " The run is not at its end, and validation has picked no winner yet."
+    if card.failure is not None:
+        picked += f" The search could not score it: {cell(card.failure)}."
     return (
         f"A merge of {names}{relative}, bred by kingyo {cell(card.version)}: an evolutionary search over "
         f"recipes, without any gradient training. This is {trial}.{picked}"

@@ -5,6 +5,7 @@ It refuses only what the reading would refuse as well, with a remedy that fits b
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from kingyo.errors import KingyoError
@@ -36,7 +37,7 @@ def check_kind(data: Mapping[str, object], where: str) -> None:
         )
     of_run = [key for key in _OF_A_RUN if key in data]
     if of_run and "merge_method" not in data:
-        remedy = f"This is a run for kingyo evolve: say `kingyo evolve {where}`."
+        remedy = f"This is a run for kingyo evolve: say `kingyo evolve {shlex.quote(where)}`."
         raise KingyoError(
             where, expected="a recipe", received=f"'{of_run[0]}', a key of run.yaml", remedy=remedy
         )

@@ -165,6 +165,7 @@ def _methods(found: Findings) -> str:
     names = {
         "wilson": "Wilson's for shares of right answers",
         "bca": "BCa bootstrap of the items for other scores (a little too narrow below 50 items)",
+        "alike": "Wilson's for how many items may score otherwise, where scores or differences are all equal",
         "newcombe": "Newcombe's for differences",
         "mover": "Zou & Donner's for the mean of several tasks",
     }

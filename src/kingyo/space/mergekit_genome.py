@@ -94,6 +94,10 @@ class MergekitGenome:
             expected = f"0, or a divisor of {self.n_layers}, the number of layers"
             raise _wrong("layer_granularity", expected, str(step), "Correct it.")
         filters = self.layout.filters
+        vague = next((each for each in filters if each in ("", REST)), None)
+        if vague is not None:
+            remedy = f"Leave it out: what no filter names is '{REST}'."
+            raise _wrong("filters", "parts of tensors' names", repr(vague), remedy)
         if len(set(filters)) < len(filters):
             raise _wrong("filters", "different filters", ", ".join(filters), "Name every filter once.")
 

@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 RESAMPLES = 10_000
 _CHUNK = 100_000  # numbers drawn at once: stays in the processor's cache
 NORMAL = NormalDist()
+ROUNDING = 1e-9
+"""Scores that differ by less are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +40,14 @@ class Interval:
     n: int
     low: float
     high: float
-    method: Literal["wilson", "bca", "newcombe", "beta-binomial", "normal", "student", "mover"]
+    method: Literal["wilson", "bca", "newcombe", "alike", "beta-binomial", "normal", "student", "mover"]
 
 
 def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
-    """Bound the mean of item scores: Wilson's way when all are 0 or 1, else by bootstrap.
+    """Bound the mean of item scores in [0, 1]: Wilson's way when all are 0 or 1, else by bootstrap.
+
+    Of scores between right and wrong that are all equal, one alone for instance, a bootstrap would make a
+    certainty. There Wilson's bound says how many items may score otherwise, and they may score anything.
 
     Raises:
         KingyoError: no scores, or one that is not finite.
@@ -50,6 +55,8 @@ def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Int
     values = _array("scores", scores)
     if _is_binary(values):
         return wilson(int(values.sum()), len(values), level)
+    if _are_alike(values, 0.0, 1.0):
+        return _alike(values, 0.0, 1.0, level)
     return bootstrap_mean(scores, seed, level)
 
 
@@ -117,7 +124,8 @@ def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, lev
 
     When all scores are 0 or 1: Newcombe's hybrid score interval for paired proportions (1998, method 10).
     There the bootstrap fails: with few items on which the two differ it resamples too few values, and with
-    none its width is zero. Other scores: BCa bootstrap of the items' differences.
+    none its width is zero. Other scores: BCa bootstrap of the items' differences; where these are all equal,
+    as Newcombe's where the two agree on every item: some items may differ by anything from -1 to 1.
 
     Raises:
         KingyoError: different lengths, no scores, or one that is not finite.
@@ -127,6 +135,8 @@ def paired_difference(a: Sequence[float], b: Sequence[float], seed: int = 0, lev
     if _is_binary(x) and _is_binary(y):
         low, high = _newcombe_bounds(x, y, _quantile(level))
         return Interval(score=difference, n=len(x), low=low, high=high, method="newcombe")
+    if _are_alike(x - y, -1.0, 1.0):
+        return _alike(x - y, -1.0, 1.0, level)
     low, high = _bca_bounds(x - y, seed, level)
     return Interval(score=difference, n=len(x), low=low, high=high, method="bca")
 
@@ -268,6 +278,23 @@ def _wilson_bounds(p: float, n: int, z: float) -> tuple[float, float]:
     low = 0.0 if p == 0 else (centre - reach) / scale
     high = 1.0 if p == 1 else (centre + reach) / scale
     return low, high
+
+
+def _are_alike(values: Array, least: float, most: float) -> bool:
+    """Whether numbers within bounds are all equal, but for rounding."""
+    lowest, highest = float(values.min()), float(values.max())
+    return highest - lowest <= ROUNDING and least <= lowest and highest <= most
+
+
+def _alike(values: Array, least: float, most: float, level: float) -> Interval:
+    """Bound the mean of numbers that are all equal: of none in n that differs Wilson's bound is some share.
+
+    At 0 and 1 that is Wilson's interval of scores, and at 0 Newcombe's of differences.
+    """
+    mean, n = float(values.mean()), len(values)
+    share = _wilson_bounds(0.0, n, _quantile(level))[1]
+    low, high = mean - share * (mean - least), mean + share * (most - mean)
+    return Interval(score=mean, n=n, low=low, high=high, method="alike")
 
 
 def _newcombe_bounds(x: Array, y: Array, z: float) -> tuple[float, float]:

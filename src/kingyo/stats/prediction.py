@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.errors import KingyoError
-from kingyo.stats import NORMAL, Interval
+from kingyo.stats import NORMAL, ROUNDING, Interval
 
 Matrix = NDArray[np.float64]
 
@@ -38,7 +38,8 @@ def predict_winner(
 
     Returns:
         The prediction with an interval that the test score lies in with this confidence; ``n`` is the number
-        of validation items. Where scores are right or wrong: beta-binomial quantiles; else normal ones.
+        of validation items. Where scores are right or wrong: beta-binomial quantiles; else normal ones, or
+        where each finalist has one score for all items, room for as many others as these may have missed.
 
     Raises:
         KingyoError: no finalist, rows of different lengths, or no items.
@@ -56,10 +57,10 @@ def predict_winner(
     if is_binary:
         low, high = _beta_binomial(score, _floored(variance, score, n), n_test, level)
         return Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
-    reach = NORMAL.inv_cdf((1 + level) / 2) * math.sqrt(variance + per_item / n_test)
-    return Interval(
-        score=score, n=n, low=max(0.0, score - reach), high=min(1.0, score + reach), method="normal"
-    )
+    sure = NORMAL.inv_cdf((1 + level) / 2)
+    reach = sure * math.sqrt(variance + per_item / n_test)
+    down, up = (reach, reach) if reach > ROUNDING else _unseen(score, n, n_test, sure)
+    return Interval(score=score, n=n, low=max(0.0, score - down), high=min(1.0, score + up), method="normal")
 
 
 def _noise(matrix: Matrix) -> tuple[float, float]:
@@ -79,6 +80,16 @@ def _floored(variance: float, score: float, n: int) -> float:
     """No surer than n items can make one: of right answers alone the variance is 0 (Agresti & Coull 1998)."""
     centre = (score * n + 2) / (n + 4)
     return max(variance, centre * (1 - centre) / (n + 4))
+
+
+def _unseen(score: float, n: int, n_test: int, sure: float) -> tuple[float, float]:
+    """How far down and up a mean may be where no item scored otherwise; those that do may score anything.
+
+    Their share is as uncertain as that of wrong answers where all n are right; see ``_floored``.
+    """
+    share = 2 / (n + 4)
+    reach = min(1.0, sure * math.sqrt(share * (1 - share) * (1 / (n + 4) + 1 / n_test)))
+    return reach * score, reach * (1 - score)
 
 
 def _beta_binomial(mean: float, variance: float, n: int, level: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 from kingyo.documents import read_yaml
 from kingyo.registry import whole_reference
-from kingyo.strict import parse_model
+from kingyo.strict import Number, Real, parse_model
 
 Text = Annotated[str, Field(min_length=1)]
 LONGEST = 86_400
@@ -97,11 +97,11 @@ class TaskSpec(_Strict):
     answer: Text | None = "answer"
     choices: Text | None = None
     grader: GraderSpec | list[GraderSpec]
-    grader_timeout: Annotated[float, Field(gt=0, le=LONGEST)] = 300.0
+    grader_timeout: Annotated[Number, Field(gt=0, le=LONGEST)] = 300.0
     stop: tuple[Text, ...] = ()
     max_new_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS, strict=True)] = 64
     splits: Sizes = Sizes()
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    weight: Annotated[Real, Field(gt=0)] = 1.0
 
     @field_validator("grader", mode="before")
     @classmethod
