@@ -113,7 +113,7 @@ class DataflowConfig(_Strict):
     frame: str | None = None
     repetitions: Annotated[Count, Field(le=MOST_REPETITIONS)] = 2
     scales: Literal["none", "layer", "matrix", "network"] = "layer"
-    most: Annotated[Finite, Field(gt=1)] = 2.0
+    most: Annotated[Real, Field(gt=1)] = 2.0
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None
 

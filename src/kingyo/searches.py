@@ -119,7 +119,7 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     space = _space(config, folder, models, wanted)
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
     main = _search(MAIN, space, strategy, config, wanted, wanted.strategy)
-    known = _known(config, space) if config.search.warm_start else {}
+    known: Mapping[str, Genome] = _known(config, space) if config.search.warm_start else {}
     aims, simplicity = aims_of(config, folder), simplicity_of(config, folder, wanted)
     found = [replace(main, known=known)]
     if config.controls.random:

@@ -148,7 +148,7 @@ class _Stack:
     def __init__(self, name: str, model: PreTrainedModel) -> None:
         self.name = name
         self._model = model
-        self._inner = cast(nn.Module, model.base_model)
+        self._inner = model.base_model
         self._attribute = next((each for each in _STACKS if _is_stack(self._inner, each)), "")
         modules = getattr(self._inner, self._attribute, None)
         if not isinstance(modules, nn.ModuleList) or not all(_indexed(each) for each in modules):
@@ -170,7 +170,7 @@ class _Stack:
         if self.kinds is not None:
             config.layer_types = list(kinds)
             if hasattr(self._inner, "has_sliding_layers"):
-                self._inner.has_sliding_layers = "sliding_attention" in kinds
+                vars(self._inner)["has_sliding_layers"] = "sliding_attention" in kinds
         return self._model
 
 
@@ -187,7 +187,7 @@ def _twin(module: nn.Module) -> nn.Module:
     made = copy.copy(module)
     children = {
         name: _twin(child) if child is not None and _indexed(child) else child
-        for name, child in module._modules.items()
+        for name, child in cast("Mapping[str, nn.Module | None]", vars(module)["_modules"]).items()
     }
     vars(made)["_modules"] = children
     return made
