@@ -16,10 +16,13 @@ from kingyo.runners import ProcessRunner
 from tests.runners.fakes import Fake, alive, job, until
 
 PARENT = """
+import signal
 import sys
 from pathlib import Path
 from kingyo.runners import ProcessRunner
 from tests.runners.fakes import Fake, job, until
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make what runs in the background ignore it
 
 if __name__ == "__main__":
     runner = ProcessRunner(Fake(folder=Path(sys.argv[1])), n_workers=2)
