@@ -79,7 +79,10 @@ def _search_lines(found: Outlook) -> Iterator[str]:
         f"search: {wanted.strategy}{named}, {population} candidates at once"
         f"{f', {settings}' if settings else ''}"
     )
-    yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
+    if config.space == "dataflow":
+        yield f"paths through layers: scales {config.dataflow.scales}, {_dtype(found)}"
+    else:
+        yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
     screen = wanted.screen
     is_whole = screen.items is None or screen.items >= len(prepared.splits["fit"])
     which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.chooses}"
