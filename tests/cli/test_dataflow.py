@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from tests.cli.conftest import World, interrupted
+from tests.decoders import ARCHITECTURES, loud
+from tests.models_on_disk import tokenizer
 
 DATAFLOW = {
     "space": "dataflow",
@@ -62,3 +64,18 @@ def test_mistakes_are_named(world: World, changed: dict[str, object], says: str)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     assert not (world.folder / "runs").exists()
+
+
+def test_models_whose_paths_could_not_be_exported_are_refused_before_a_run(world: World) -> None:
+    for seed, name in enumerate("ab"):
+        folder = world.folder / f"gemma-{name}"
+        loud(ARCHITECTURES["gemma2"], seed).save_pretrained(folder)
+        tokenizer().save_pretrained(folder)
+    given = {**DATAFLOW, "sources": {"a": "gemma-a", "b": "gemma-b"}}
+    done = world.run("evolve", world.config(**given))
+    assert done.returncode == 1
+    assert "scales in a model of type gemma2" in done.stderr
+    assert "scales: none" in done.stderr
+    assert not (world.folder / "runs").exists()
+    given["dataflow"] = {"scales": "none"}
+    assert world.run("evolve", world.config(**given), "--dry-run").returncode == 0

@@ -15,7 +15,7 @@ from kingyo.methods import METHODS
 from kingyo.plans import search_plan
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
-from kingyo.searches import Models, baseline_recipes, open_models, searches
+from kingyo.searches import Models, baseline_recipes, dataflow_space, open_models, searches
 from kingyo.space import probes
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Axis, Item, Split
@@ -80,6 +80,8 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     sources = Sources(models.by_reference, folder)
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
+    if config.space == "dataflow":
+        plan(dataflow_space(config, models).probe(), sources)
     for recipe in baselines.values():
         planned_too = plan(recipe, sources)
         if config.space == "parameters":

@@ -154,6 +154,17 @@ class DataflowSpace:
             dtype=self.dtype,
         )
 
+    def probe(self) -> Recipe:
+        """Return a path that shows whether all can be exported: all layers backwards, scaled if any is."""
+        scale = 1.0 if self.scales == "none" else self.most
+        hops = [Hop(model=self.sources[name], layer=number, scale=scale) for name, number in self.layers]
+        return Recipe(
+            merge_method="passthrough",
+            path=tuple(reversed(hops)),
+            base_model=self.sources[self.frame],
+            dtype=self.dtype,
+        )
+
     def _chosen(self, bits: Sequence[float]) -> list[int]:
         border = 0.5 if self.inclusion == "binary" else 0.0
         chosen = [i for i, bit in enumerate(bits) if bit > border]
