@@ -24,7 +24,7 @@ from kingyo.evaluate import Evaluator, Filled, Passed
 from kingyo.evolve import Event, Journey, Search, aims_as_facts
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
-from kingyo.merge import Sources, plan, to_folder
+from kingyo.merge import Plan, Sources, plan, to_folder
 from kingyo.outlook import Prepared, is_like, prepare
 from kingyo.plans import aims_of
 from kingyo.recipe import Recipe
@@ -185,29 +185,25 @@ def evaluator_of(store: RunStore) -> Evaluator:
     sources = Sources(models.by_reference, folder, facts)
     task = build_tasks(config.specs, store.items(), folder)
     if config.space == "dataflow":
-        return Evaluator(
-            Passed(_path_models(config, models), lambda: _filled(store, config, models, sources)), task
-        )
-    return Evaluator(_filled(store, config, models, sources), task)
-
-
-def _filled(store: RunStore, config: RunConfig, models: Models, sources: Sources) -> Filled:
-    """One live model for all merges; like base or first source, if candidates are.
-
-    Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
-    """
-    if config.space == "dataflow":
-        return Filled(_load(config, models.skeleton.path), sources)
-    folder = stored_config(store)[1]
+        passed = _path_models(config, models)
+        return Evaluator(Passed(passed, lambda: Filled(_load(config, models.skeleton.path), sources)), task)
     first = plan(_first(searches(config, folder, models)[0]), sources)
-    if is_like(first, models.skeleton):
-        return Filled(_load(config, models.skeleton.path), sources)
-    with TemporaryDirectory(prefix="live-", dir=store.folder) as made:
-        return Filled(_load(config, to_folder(first, Path(made) / "model")), sources)
+    return Evaluator(Filled(_live_model(store, config, models, first), sources), task)
 
 
 def _first(search: Search) -> Recipe:
     return search.space.decode(next(probes(search.space.axes)))
+
+
+def _live_model(store: RunStore, config: RunConfig, models: Models, first: Plan) -> LiveModel:
+    """The model that candidates are filled into: like base or first source, if candidates are.
+
+    Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
+    """
+    if is_like(first, models.skeleton):
+        return _load(config, models.skeleton.path)
+    with TemporaryDirectory(prefix="live-", dir=store.folder) as made:
+        return _load(config, to_folder(first, Path(made) / "model"))
 
 
 def _load(config: RunConfig, path: Path) -> LiveModel:

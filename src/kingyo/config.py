@@ -27,6 +27,8 @@ MOST_WORKERS = 1024
 MOST_REPETITIONS = 64
 OF_RECIPES = ("closeness", "few_sources")
 """Objectives that are read off the recipe: no task may have the same name."""
+FRANKENMERGE = "frankenmerge"
+"""What a run of paths calls the one that nobody tuned: there no source may have the same name."""
 TAKEN = ("bred", "uniform", "random", "grid")
 """What a run calls its winner, its uniform merge and its controls: no source may have the same name."""
 
@@ -223,6 +225,10 @@ class RunConfig(_Strict):
         odd = sorted(self.merge.model_fields_set - {"dtype"})
         if odd:
             raise ValueError(f"nothing but dtype below merge beside space: dataflow, not {', '.join(odd)}")
+        if set(self.objectives) & set(OF_RECIPES):
+            raise ValueError(f"objectives without {' and '.join(OF_RECIPES)} beside space: dataflow")
+        if FRANKENMERGE in self.sources:
+            raise ValueError(f"another name than '{FRANKENMERGE}', by which a run calls something else")
         if self.dataflow.frame is not None and self.dataflow.frame not in self.sources:
             raise ValueError(f"one of the sources as dataflow.frame, not '{self.dataflow.frame}'")
         return self

@@ -78,9 +78,10 @@ class Passed:
         self._merged: Builder | None = None
 
     def __call__(self, recipe: Recipe) -> LanguageModel:
-        """Follow the path of the recipe, or merge it."""
+        """Follow the path of the recipe in the frame of its base, or merge it."""
         if recipe.path:
-            return self._models.follow(recipe.path, recipe.base_model or recipe.path[0].model)
+            assert recipe.base_model is not None, "without one, other models give what is no layer"
+            return self._models.follow(recipe.path, recipe.base_model)
         self._merged = self._merged or self._make()
         return self._merged(recipe)
 

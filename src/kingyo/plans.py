@@ -136,7 +136,7 @@ def aims_of(config: RunConfig, folder: Path) -> Aims:
 
 def simplicity_of(config: RunConfig, folder: Path, wanted: SearchPlan) -> Callable[[Recipe], float] | None:
     """By what the simpler of two equal merges is told; None where nothing of the recipe tells it."""
-    if config.merge.genome is not None:
+    if config.merge.genome is not None or config.space != "parameters":
         return None
     return closeness if all(has_closeness(*pair) for pair in methods_of(wanted, folder)) else None
 

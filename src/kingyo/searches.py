@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.config import Budget, Choose, GenomeConfig, RunConfig
+from kingyo.config import FRANKENMERGE, Budget, Choose, GenomeConfig, RunConfig
 from kingyo.evolve import MAIN, Limits, Search, Space
 from kingyo.methods import METHODS, MergeMethod, takes_base
 from kingyo.plans import SearchPlan, aims_of, methods_of, search_plan, simplicity_of
@@ -90,14 +90,16 @@ def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
 
 
 def _paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
-    """Every parent as it is, the frankenmerge that nobody tuned, the uniform merge."""
+    """The base and every parent as they are, the uniform merge, the frankenmerge that nobody tuned."""
     alone = {
         name: path_recipe([(reference, k) for k in range(space.n_layers[name])], reference, dtype)
         for name, reference in space.sources.items()
     }
+    if models.base is not None and models.base.reference not in space.sources.values():
+        alone = {"base": parent_recipe(models.base.reference, dtype), **alone}
     stacked = frankenmerge(space.sources, space.n_layers, space.frame)
-    recipes = {**alone, "uniform": uniform_recipe(_named(models), None, dtype)}
-    return {**recipes, "frankenmerge": path_recipe(stacked, space.sources[space.frame], dtype)}
+    recipes = {**alone, "uniform": uniform_recipe(space.sources, None, dtype)}
+    return {**recipes, FRANKENMERGE: path_recipe(stacked, space.sources[space.frame], dtype)}
 
 
 def _vocabularies(config: RunConfig) -> Vocabularies:
@@ -292,7 +294,7 @@ def _search(
         is_asynchronous=config.search.mode == "asynchronous",
         description={
             "strategy": how or name,
-            "method": ", ".join(wanted.methods),
+            "method": ", ".join(wanted.methods) if config.space == "parameters" else "passthrough",
             "groups": wanted.groups,
             "space": config.space,
             "settings": dict(wanted.settings) if name == MAIN else {},

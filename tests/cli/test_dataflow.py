@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from tests.cli.conftest import World, interrupted
 from tests.decoders import ARCHITECTURES, loud
@@ -35,8 +37,42 @@ def test_a_path_is_bred_resumed_reported_and_exported(world: World) -> None:
     recipe = yaml.safe_load((world.folder / "out" / "recipe.yaml").read_text())
     assert recipe["merge_method"] == "passthrough"
     assert 1 <= len(recipe["path"]) <= 4
+    card = (world.folder / "out" / "README.md").read_text()
+    assert "A path through " in card
+    assert "with embeddings and head of a, bred by" in card
+    assert "relative to" not in card
     done = world.run("evaluate", "out", "runs/small", "--json")
     assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
+
+
+def test_a_merge_is_one_of_the_models_of_a_path(world: World) -> None:
+    """Two recipes in one file: the second passes through the layers of what the first makes."""
+    (world.folder / "both.yaml").write_text(
+        "name: both\nmerge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 1}\n"
+        "dtype: float32\n---\n"
+        "merge_method: passthrough\nbase_model: a\npath:\n  - {model: a, layer_range: [0, 2]}\n"
+        "  - {model: both, layer: 1, scale: 0.9}\ndtype: float32\n"
+    )
+    done = world.run("merge", "both.yaml", "out")
+    assert done.returncode == 0, done.stderr
+    made, a, b = (load_file(world.folder / name / "model.safetensors") for name in ("out", "a", "b"))
+    up, down = "mlp.up_proj.weight", "mlp.down_proj.weight"
+    mean = {part: (a[f"model.layers.1.{part}"] + b[f"model.layers.1.{part}"]) / 2 for part in (up, down)}
+    torch.testing.assert_close(made[f"model.layers.2.{up}"], mean[up])
+    torch.testing.assert_close(made[f"model.layers.2.{down}"], mean[down] / 0.9)
+    assert (
+        "A path through 3 layers of a, both, with embeddings and head of a"
+        in (world.folder / "out" / "README.md").read_text()
+    )
+
+
+def test_a_base_beside_the_sources_is_compared_with(world: World) -> None:
+    done = world.run("evolve", world.config(**{**DATAFLOW, "base": "base"}), "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert list(shown["baselines"]) == ["base", "a", "b", "uniform", "frankenmerge"]
+    alone = json.loads(world.run("evaluate", "base", "runs/small", "--json").stdout)
+    assert shown["baselines"]["base"]["test"]["score"] == pytest.approx(alone["score"])
 
 
 def test_the_dry_run_speaks_of_paths(world: World) -> None:
@@ -52,6 +88,8 @@ def test_the_dry_run_speaks_of_paths(world: World) -> None:
         ({"space": "parameters"}, "space: dataflow beside dataflow"),
         ({"space": "data-flow"}, "dataflow"),
         ({"merge": {"method": "ties"}}, "nothing but dtype below merge"),
+        ({"objectives": ["even", "closeness"]}, "objectives without closeness and few_sources"),
+        ({"sources": {"frankenmerge": "a", "b": "b"}}, "another name than 'frankenmerge'"),
         ({"dataflow": {"frame": "zz"}}, "one of the sources as dataflow.frame"),
         ({"dataflow": {"max_hops": 0}}, "max_hops"),
         ({"dataflow": {"most": 1}}, "most"),

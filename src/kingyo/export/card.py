@@ -10,7 +10,17 @@ import yaml
 
 from kingyo.config import RunConfig
 from kingyo.export.task_files import ITEMS, TASK, TASKS
-from kingyo.lineage import Origin, base_models, bullets, cell, fence, front_licence, models_section, table
+from kingyo.lineage import (
+    Origin,
+    base_models,
+    bullets,
+    cell,
+    fence,
+    front_licence,
+    models_section,
+    passed,
+    table,
+)
 from kingyo.recipe import Recipe
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary
@@ -103,7 +113,9 @@ def _languages(card: Card) -> list[str]:
 def _summary(card: Card) -> str:
     base = card.recipe.base_model
     names = ", ".join(cell(origin.name) for origin in card.origins if origin.reference != base)
-    relative = "" if base is None else " relative to their base"
+    what = f"A merge of {names}{'' if base is None else ' relative to their base'}"
+    if card.recipe.path:
+        what = passed(card.recipe, {origin.reference: origin.name for origin in card.origins})
     trial = f"trial {card.chosen.trial.asked.number} of the run {cell(card.summary.run)}"
     picked = "" if card.is_winner else " It is not the one that validation picked."
     if card.summary.winner is None:
@@ -111,7 +123,7 @@ def _summary(card: Card) -> str:
     if card.failure is not None:
         picked += f" The search could not score it: {cell(card.failure)}."
     return (
-        f"A merge of {names}{relative}, bred by kingyo {cell(card.version)}: an evolutionary search over "
+        f"{what}, bred by kingyo {cell(card.version)}: an evolutionary search over "
         f"recipes, without any gradient training. This is {trial}.{picked}"
     )
 

@@ -3,7 +3,7 @@
 from kingyo.lineage.licences import check_licences, front_licence, strictest
 from kingyo.lineage.markdown import bullets, cell, fence, table
 from kingyo.lineage.origins import Origin, describe, read_front_matter
-from kingyo.lineage.sections import base_models, models_section
+from kingyo.lineage.sections import base_models, models_section, passed
 
 __all__ = [
     "Origin",
@@ -15,6 +15,7 @@ __all__ = [
     "fence",
     "front_licence",
     "models_section",
+    "passed",
     "read_front_matter",
     "strictest",
     "table",

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kingyo.lineage.licences import UNKNOWN, kind_of, strictest
 from kingyo.lineage.markdown import cell, table
 from kingyo.lineage.origins import Origin
+from kingyo.recipe import Recipe
 
 
 def base_models(origins: Sequence[Origin]) -> dict[str, object]:
     """The models and LoRAs that went in and are on the Hub, which reads these names; folders are on none."""
     names = list(dict.fromkeys(name for origin in origins for name in origin.hub_names))
     return {"base_model": names, "base_model_relation": "merge"} if names else {}
+
+
+def passed(recipe: Recipe, names: Mapping[str, str]) -> str:
+    """Say in words what a recipe with a path is.
+
+    Args:
+        recipe: with a path.
+        names: of the models, by reference; a model that has none here is called as the recipe has it.
+    """
+    frame = recipe.base_model
+    through = [cell(names.get(each, each)) for each in dict.fromkeys(hop.model for hop in recipe.path)]
+    ends = "" if frame is None else f", with embeddings and head of {cell(names.get(frame, frame))}"
+    return f"A path through {len(recipe.path)} layers of {', '.join(through)}{ends}"
 
 
 def models_section(origins: Sequence[Origin], first: str = "name") -> str:

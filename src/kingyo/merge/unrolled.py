@@ -44,7 +44,7 @@ FOLDABLE = (
 
 
 def unrolled(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
-    """Write the path of a recipe as slices, one for each run of layers; another recipe is returned as it is.
+    """Write the path of a recipe as slices, one for each hop; another recipe is returned as it is.
 
     Args:
         recipe: of the method passthrough, if it has a path.

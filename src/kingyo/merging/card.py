@@ -13,7 +13,7 @@ from typing import cast
 import yaml
 
 from kingyo import __version__
-from kingyo.lineage import base_models, bullets, cell, fence, front_licence, models_section
+from kingyo.lineage import base_models, bullets, cell, fence, front_licence, models_section, passed
 from kingyo.merge.sources import replaced
 from kingyo.merging.survey import Target
 from kingyo.methods import Reproduces
@@ -66,6 +66,8 @@ def _summary(target: Target) -> str:
     bases = [cell(origin.public_name) for origin in target.origins if origin.name == "base"]
     relative = f" relative to {', '.join(bases)}" if bases and merged else ""
     made = f"A merge of {', '.join(merged or bases)}{relative}"
+    if recipe.path:
+        made = passed(recipe, {origin.reference: origin.public_name for origin in target.origins})
     steps = f", in {len(target.book.steps)} steps" if len(target.book.steps) > 1 else ""
     drawn = f" Its random numbers have the seed {recipe.seed}." if method.stochastic else ""
     return f"{made}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{drawn}"

@@ -5,9 +5,9 @@
     scales    of what enters a layer: none, one per layer, W_ij for layer j behind layer i, or what a small
               network π_θ(i, j, t) says of layer j behind layer i as step t
 
-Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187, section 3.2 (layers
-numbered through, I > 0 in place of a gene of 0 or 1) and appendix (W and π_θ). A genome decodes to a recipe
-with a path. The space knows no algorithm that searches it and touches no weight.
+Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187; there a slot is in
+the path where I > 0, as with ``threshold``. A genome decodes to a recipe with a path. The space knows no
+algorithm that searches it and touches no weight.
 """
 
 from __future__ import annotations
@@ -62,11 +62,10 @@ class DataflowSpace:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
-        fewest = self.n_layers[self.frame]
         if self.max_hops is not None and self.max_hops < 1:
             raise KingyoError(
                 "dataflow.max_hops",
-                expected=f"1 or more; {self.frame} alone has {fewest} layers",
+                expected=f"1 or more; {self.frame} alone has {self.n_layers[self.frame]} layers",
                 received=str(self.max_hops),
                 remedy="Raise it, or leave it out.",
             )
