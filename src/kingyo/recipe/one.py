@@ -63,8 +63,9 @@ class Recipe:
         sources: whole models, in order; random methods draw by position.
         slices: in place of ``sources``: the layers of the output, slice by slice.
         modules: in place of both: the parts of models that have several stacks of layers, by name.
-        path: in place of all: the layers that the tokens pass through, one after the other. The base, else
-            the first model, gives all that is no layer: embeddings, head, tokenizer.
+        path: in place of all: the layers that the tokens pass through, one after the other. The base gives
+            all that is no layer: embeddings, norm, head, tokenizer. Without one it is as with slices: the
+            first model gives what comes before the layers, the last what comes behind them.
         base_model: reference of the common ancestor, when the method needs one or the output should take
             its configuration, tokenizer and dtype.
         parameters: for all; those of a module, a slice, a source come first, the last before the others.
