@@ -102,7 +102,7 @@ def journey(
         description={"strategy": strategy},
     )
     control = Search(
-        name="random", space=Plane(), strategy=build("random", AXES, 3, {}), limits=Limits(), like=MAIN
+        name="random", space=Plane(), strategy=build("random", AXES, 3, {}), limits=Limits(), like=(MAIN,)
     )
     return Journey(
         store=store,

@@ -24,8 +24,9 @@ from kingyo.export.task_files import write_task
 from kingyo.lineage import cell, fence, read_front_matter
 from kingyo.merge import into, open_sources, plan
 from kingyo.models.language import LiveModel
+from kingyo.opened import open_models
 from kingyo.recipe import Recipe, load_recipe
-from kingyo.searches import baseline_recipes, open_models, searches
+from kingyo.searches import baseline_recipes, searches
 from kingyo.store import NewTrial, RunStore
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.types import Evaluation, ItemScore, Trial

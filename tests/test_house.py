@@ -46,6 +46,8 @@ FLOORS: dict[str, float] = {
     "evolve": 3.0,
     "genome_file": 3.1,
     "plans": 3.05,
+    "opened": 3.05,
+    "dataflows": 3.07,
     "searches": 3.1,
     "summary": 3.1,
     "merging": 3.1,

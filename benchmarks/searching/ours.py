@@ -10,8 +10,9 @@ from pathlib import Path
 from kingyo.config import parse_config
 from kingyo.evolve import Event, Journey
 from kingyo.evolve.search import SearchRun
+from kingyo.opened import open_models
 from kingyo.runners import LocalRunner
-from kingyo.searches import baseline_recipes, open_models, searches
+from kingyo.searches import baseline_recipes, searches
 from kingyo.store import RunStore
 from kingyo.types import Genome
 from searching.zoo import DEMO, Problem

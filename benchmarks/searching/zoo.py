@@ -19,8 +19,9 @@ from kingyo.evaluate import Evaluator, Filled
 from kingyo.evolve import Space
 from kingyo.merge import Sources
 from kingyo.models.language import LiveModel
+from kingyo.opened import open_models
 from kingyo.recipe import Recipe
-from kingyo.searches import open_models, searches
+from kingyo.searches import searches
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Evaluation, Genome, Item, Split
 

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
@@ -20,26 +21,32 @@ from kingyo.checkpoints import check_finite, fingerprint
 from kingyo.config import RunConfig, load_config, load_tasks, parse_config
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
-from kingyo.evaluate import Evaluator, Filled, Passed
+from kingyo.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.evolve import Event, Journey, Search, aims_as_facts
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
+from kingyo.opened import Models, open_models
 from kingyo.outlook import Prepared, is_like, prepare
 from kingyo.plans import aims_of
 from kingyo.recipe import Recipe
 from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
-from kingyo.searches import Models, baseline_recipes, open_models, searches
-from kingyo.space import STEPS, probes
+from kingyo.searches import (
+    baseline_recipes,
+    is_in_turn,
+    searches,
+    searches_behind,
+)
+from kingyo.space import MERGED, STEPS, probes
 from kingyo.spread import require_alike
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
 from kingyo.types import SPLITS, Task
 
 if TYPE_CHECKING:
-    from kingyo.models.language import LiveModel, PathModels
+    from kingyo.models.language import LiveModel
 
 TINY = 10_000_000
 """Models of fewer parameters compute with one thread, unless the run.yaml says otherwise."""
@@ -142,6 +149,9 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
         runner=_runner(store, config),
         baselines=baseline_recipes(config, models),
         searches=searches(config, folder, models, is_exact=store.fact("gene_steps") is None),
+        behind=partial(searches_behind, config=config, folder=folder, models=models)
+        if is_in_turn(config)
+        else None,
         finalists=config.finalists,
         reuse=config.search.reuse,
         notify=notify,
@@ -184,9 +194,8 @@ def evaluator_of(store: RunStore) -> Evaluator:
     facts = Facts(memory_size() // 4 // config.workers, store.folder / "facts.sqlite")
     sources = Sources(models.by_reference, folder, facts)
     task = build_tasks(config.specs, store.items(), folder)
-    if config.space == "dataflow":
-        passed = _path_models(config, models)
-        return Evaluator(Passed(passed, lambda: Filled(_load(config, models.skeleton.path), sources)), task)
+    if config.space != "parameters":
+        return Evaluator(_paths(config, models, sources), task)
     first = plan(_first(searches(config, folder, models)[0]), sources)
     return Evaluator(Filled(_live_model(store, config, models, first), sources), task)
 
@@ -213,11 +222,16 @@ def _load(config: RunConfig, path: Path) -> LiveModel:
     return LiveModel.load(path, dtype=dtype, device=config.device, batch_size=config.batch_size)
 
 
-def _path_models(config: RunConfig, models: Models) -> PathModels:
-    """All sources, live at once: a path may go through any of them."""
+def _paths(config: RunConfig, models: Models, sources: Sources) -> Passed:
+    """All sources, live at once, as a path may go through any of them; their merge too, if it is searched."""
     from kingyo.models.language import PathModels
 
-    return PathModels({each.reference: _load(config, each.path) for each in models.sources.values()})
+    live = {each.reference: _load(config, each.path) for each in models.sources.values()}
+    inner: dict[str, Builder] = {}
+    if config.space == "hybrid":
+        live[MERGED] = _load(config, models.skeleton.path)
+        inner[MERGED] = Filled(live[MERGED], sources)
+    return Passed(PathModels(live), lambda: Filled(_load(config, models.skeleton.path), sources), inner)
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:

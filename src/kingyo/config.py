@@ -20,6 +20,7 @@ from kingyo.strict import Real, parse_model
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
 Scalar = Annotated[bool, Field(strict=True)] | Real
+Space = Literal["parameters", "dataflow", "hybrid"]
 Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
@@ -27,6 +28,10 @@ MOST_WORKERS = 1024
 MOST_REPETITIONS = 64
 OF_RECIPES = ("closeness", "few_sources")
 """Objectives that are read off the recipe: no task may have the same name."""
+MERGED, PARAMETERS = "merged", "parameters"
+"""What a run of both spaces calls its merge of weights, as a model and as a search."""
+OF_HYBRIDS = ("method", "choose_sources", "groups", "parameters")
+"""What may be said of the merges of a run of both spaces, beside dtype."""
 FRANKENMERGE = "frankenmerge"
 """What a run of paths calls the one that nobody tuned: there no source may have the same name."""
 TAKEN = ("bred", "uniform", "random", "grid")
@@ -119,18 +124,28 @@ class DataflowConfig(_Strict):
     most: Annotated[Real, Field(gt=1)] = 2.0
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None
+    seeds: bool = True
+    known: tuple[str, ...] = ()
 
 
 class SearchConfig(_Strict):
     """Which strategy looks for the genome. The preset fills in what is given neither here nor under merge."""
 
-    preset: str = "fast"
+    preset: str | None = None
     strategy: str | None = None
     settings: dict[str, object] = Field(default_factory=dict[str, object])
     screen: dict[str, object] = Field(default_factory=dict[str, object])
     warm_start: bool = True
     reuse: bool = True
     mode: Literal["generations", "asynchronous"] = "generations"
+
+
+class HybridConfig(_Strict):
+    """How weights and paths are searched, with ``space: hybrid``: in turn, or both at once."""
+
+    joint: bool = False
+    share: Annotated[Real, Field(gt=0, lt=1)] = 0.5
+    search: SearchConfig = SearchConfig()
 
 
 class Budget(_Strict):
@@ -178,9 +193,10 @@ class RunConfig(_Strict):
     task: TaskSpec | None = None
     tasks: Tasks = Field(default_factory=dict[str, TaskSpec])
     objectives: tuple[str, ...] = ()
-    space: Literal["parameters", "dataflow"] = "parameters"
+    space: Space = "parameters"
     merge: MergeConfig = MergeConfig()
     dataflow: DataflowConfig = DataflowConfig()
+    hybrid: HybridConfig = HybridConfig()
     search: SearchConfig = SearchConfig()
     budget: Budget
     controls: Controls = Controls()
@@ -219,19 +235,28 @@ class RunConfig(_Strict):
 
     @model_validator(mode="after")
     def _says_of_its_space_alone(self) -> RunConfig:
+        if "hybrid" in self.model_fields_set and self.space != "hybrid":
+            raise ValueError("space: hybrid beside hybrid")
         if self.space == "parameters":
             if "dataflow" in self.model_fields_set:
-                raise ValueError("space: dataflow beside dataflow; without it weights are merged")
+                raise ValueError("space: dataflow (or hybrid) beside dataflow; without it weights are merged")
             return self
-        odd = sorted(self.merge.model_fields_set - {"dtype"})
+        of_merges = OF_HYBRIDS if self.space == "hybrid" else ()
+        odd = sorted(self.merge.model_fields_set - {"dtype", *of_merges})
         if odd:
-            raise ValueError(f"nothing but dtype below merge beside space: dataflow, not {', '.join(odd)}")
+            only = ", ".join(("dtype", *of_merges))
+            raise ValueError(
+                f"nothing but {only} below merge beside space: {self.space}, not {', '.join(odd)}"
+            )
         if set(self.objectives) & set(OF_RECIPES):
-            raise ValueError(f"objectives without {' and '.join(OF_RECIPES)} beside space: dataflow")
-        if FRANKENMERGE in self.sources:
-            raise ValueError(f"another name than '{FRANKENMERGE}', by which a run calls something else")
-        if self.dataflow.frame is not None and self.dataflow.frame not in self.sources:
-            raise ValueError(f"one of the sources as dataflow.frame, not '{self.dataflow.frame}'")
+            raise ValueError(f"objectives without {' and '.join(OF_RECIPES)} beside space: {self.space}")
+        reserved = (FRANKENMERGE, *((MERGED, PARAMETERS) if self.space == "hybrid" else ()))
+        for name in reserved:
+            if name in self.sources:
+                raise ValueError(f"another name than '{name}', by which a run calls something else")
+        frame, frames = self.dataflow.frame, (*self.sources, *((MERGED,) if self.space == "hybrid" else ()))
+        if frame is not None and frame not in frames:
+            raise ValueError(f"one of {', '.join(frames)} as dataflow.frame, not '{frame}'")
         return self
 
     @model_validator(mode="after")

@@ -63,14 +63,19 @@ class PassableModels(Protocol):
         """Return the frame, a model by name, with these layers in place of its own."""
         ...
 
+    def whole(self, name: str) -> LanguageModel:
+        """Return a model by name, with its own layers."""
+        ...
+
 
 class Passed:
-    """Builds paths out of the layers of live models; merges of weights are built by another builder.
+    """Builds paths out of the layers of live models, and merges of weights.
 
     Args:
         models: by the references of recipes.
         merged: makes what builds merges, when the first one comes: it takes the memory of a model.
-        inner: what builds merges into those of the models that are named by ``merges`` of recipes.
+        inner: what builds merges into those of the models that are named by ``merges`` of recipes. If there
+            are any, the first one also builds the merges that are no path.
     """
 
     def __init__(
@@ -92,6 +97,9 @@ class Passed:
             for name, each in recipe.merges.items():
                 self._build_inner(name, each)
             return self._models.follow(recipe.path, recipe.base_model)
+        for name in self._inner:
+            self._build_inner(name, recipe)
+            return self._models.whole(name)
         self._merged = self._merged or self._make()
         return self._merged(recipe)
 

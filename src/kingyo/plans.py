@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kingyo.config import GenomeConfig, Range, RunConfig
+from kingyo.config import Budget, DataflowConfig, GenomeConfig, MergeConfig, Range, RunConfig
 from kingyo.errors import KingyoError
 from kingyo.evolve import Aims
 from kingyo.methods import METHODS, MergeMethod
@@ -25,7 +25,7 @@ from kingyo.space.measures import (
     has_closeness,
     require_closeness,
 )
-from kingyo.strategies.presets import Preset, preset
+from kingyo.strategies.presets import DEFAULTS, Preset, preset
 from kingyo.strict import parse_settings
 
 
@@ -43,9 +43,10 @@ class SearchPlan:
 
 def search_plan(config: RunConfig) -> SearchPlan:
     """Lay the user's own values over the preset's."""
-    chosen = preset(config.search.preset)
+    chosen = preset_of(config)
     merge = chosen.merge
-    if "preset" in config.search.model_fields_set:
+    if config.search.preset is not None:
+        _require_its_space(config, chosen)
         given = ", ".join(config.merge.methods) or None
         _require_its_own("merge.method", given, merge and merge.method, chosen.name)
         _require_its_own("search.strategy", config.search.strategy, chosen.strategy, chosen.name)
@@ -65,6 +66,56 @@ def search_plan(config: RunConfig) -> SearchPlan:
         values=values,
         screen=_screen(config, chosen.screen if strategy == chosen.strategy else {}),
     )
+
+
+def preset_of(config: RunConfig) -> Preset:
+    """The preset that a run.yaml names, or that of its space."""
+    return preset(config.search.preset or DEFAULTS[config.space])
+
+
+def dataflow_of(config: RunConfig) -> DataflowConfig:
+    """Which paths are searched: the user's own values laid over the preset's."""
+    own = config.dataflow.model_dump(exclude_unset=True)
+    return DataflowConfig.model_validate({**preset_of(config).paths, **own})
+
+
+def of_paths(config: RunConfig) -> RunConfig:
+    """What a run.yaml of both spaces, one after the other, asks of the second search."""
+    search = config.hybrid.search
+    named = search.preset or preset_of(config).then
+    return config.model_copy(
+        update={
+            "space": "dataflow",
+            "search": search.model_copy(update={"preset": named}),
+            "merge": MergeConfig(dtype=config.merge.dtype),
+            "budget": _shared(config.budget, 1 - config.hybrid.share),
+        }
+    )
+
+
+def of_merges(config: RunConfig) -> RunConfig:
+    """What such a run.yaml asks of the first search."""
+    return config.model_copy(update={"budget": _shared(config.budget, config.hybrid.share)})
+
+
+def _shared(budget: Budget, share: float) -> Budget:
+    given = budget.model_dump(exclude_none=True)
+    whole = {name: max(1, round(share * value)) for name, value in given.items() if name != "minutes"}
+    return Budget.model_validate({**given, **whole, **_minutes(budget, share)})
+
+
+def _minutes(budget: Budget, share: float) -> dict[str, float]:
+    return {} if budget.minutes is None else {"minutes": share * budget.minutes}
+
+
+def _require_its_space(config: RunConfig, chosen: Preset) -> None:
+    if chosen.space is not None and config.space != chosen.space:
+        raise KingyoError(
+            "space",
+            expected=f"{chosen.space}, which the preset {chosen.name} searches",
+            received=config.space,
+            remedy=f"Say space: {chosen.space}, or delete search.preset.",
+        )
 
 
 def _screen(config: RunConfig, preset_screen: Mapping[str, object]) -> ScreenSettings:

@@ -1,24 +1,33 @@
-"""What a run.yaml asks for, as objects: the models it names, the space, the main search and its controls.
+"""What a run.yaml asks for, as objects: the space, the main search and its controls.
 
-It opens headers of checkpoints; it reads no weight and no data.
+It reads no weight and no data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.config import FRANKENMERGE, Budget, Choose, GenomeConfig, RunConfig
+from kingyo.config import PARAMETERS, Budget, Choose, GenomeConfig, RunConfig
+from kingyo.dataflows import dataflow_space, first_points, paths_to_compare
 from kingyo.evolve import MAIN, Limits, Search, Space
 from kingyo.methods import METHODS, MergeMethod, takes_base
-from kingyo.plans import SearchPlan, aims_of, methods_of, search_plan, simplicity_of
+from kingyo.opened import Models
+from kingyo.plans import (
+    SearchPlan,
+    aims_of,
+    methods_of,
+    of_merges,
+    of_paths,
+    search_plan,
+    simplicity_of,
+)
 from kingyo.recipe import Recipe
 from kingyo.space import (
     Bounds,
     DataflowSpace,
     GenomeLayout,
+    HybridSpace,
     JoinedSpace,
     MergekitGenome,
     ParameterSpace,
@@ -27,14 +36,13 @@ from kingyo.space import (
     SourceChoice,
     Vocabularies,
     check_base,
-    frankenmerge,
     known_points,
     parent_recipe,
-    path_recipe,
     uniform_recipe,
     values_of,
 )
 from kingyo.strategies import build
+from kingyo.strategies.seeded import Seeded
 from kingyo.strategies.seeds import derived
 from kingyo.types import Genome, Strategy
 
@@ -42,43 +50,12 @@ GRID_POINTS = (5, 4, 3, 2)
 GRID_LIMIT = 100_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Models:
-    """The opened checkpoints of a run. Keys are the names in the run.yaml; ``base`` may be None."""
-
-    base: Checkpoint | None
-    sources: Mapping[str, Checkpoint]
-
-    @property
-    def skeleton(self) -> Checkpoint:
-        """The model that gives config, tokenizer and the live model's shape."""
-        return self.base or next(iter(self.sources.values()))
-
-    @property
-    def by_reference(self) -> dict[str, Checkpoint]:
-        """All of them, as recipes name them."""
-        every = [*self.sources.values(), *([self.base] if self.base else [])]
-        return {each.reference: each for each in every}
-
-
-def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> Models:
-    """Open base and sources; nothing is read but headers, and without ``fetch`` nothing else is fetched."""
-    base = None if config.base is None else open_checkpoint(config.base, folder, fetch=fetch)
-    return Models(
-        base=base,
-        sources={
-            name: open_checkpoint(reference, folder, fetch=fetch)
-            for name, reference in config.sources.items()
-        },
-    )
-
-
 def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
     """The models to compare with: base, every parent as it is, the uniform merge."""
     dtype = config.merge.dtype
-    if config.space == "dataflow":
-        return _paths_to_compare(dataflow_space(config, models), models, dtype)
-    named, said, like = _named(models), _vocabularies(config), models.skeleton.reference
+    if config.space != "parameters":
+        return paths_to_compare(dataflow_space(config, models), models, dtype)
+    named, said, like = models.references, _vocabularies(config), models.skeleton.reference
     has_base = models.base is not None and models.base.reference not in named.values()
     alone = {**({"base": like} if has_base else {}), **named}
     if said.is_silent:
@@ -87,19 +64,6 @@ def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
     among = list(dict.fromkeys([*named.values(), like]))
     recipes = {name: said.alone(reference, among, like, dtype) for name, reference in alone.items()}
     return {**recipes, "uniform": said.said_in(uniform_recipe(named, like, dtype))}
-
-
-def _paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
-    """The base and every parent as they are, the uniform merge, the frankenmerge that nobody tuned."""
-    alone = {
-        name: path_recipe([(reference, k) for k in range(space.n_layers[name])], reference, dtype)
-        for name, reference in space.sources.items()
-    }
-    if models.base is not None and models.base.reference not in space.sources.values():
-        alone = {"base": parent_recipe(models.base.reference, dtype), **alone}
-    stacked = frankenmerge(space.sources, space.n_layers, space.frame)
-    recipes = {**alone, "uniform": uniform_recipe(space.sources, None, dtype)}
-    return {**recipes, FRANKENMERGE: path_recipe(stacked, space.sources[space.frame], dtype)}
 
 
 def _vocabularies(config: RunConfig) -> Vocabularies:
@@ -114,43 +78,104 @@ def _vocabularies(config: RunConfig) -> Vocabularies:
 def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool = False) -> list[Search]:
     """The main search, then its controls: random on the same space, and a grid of one weight per source.
 
-    Genes are rounded before they are decoded, unless ``is_exact``, or the file is one of mergekit-evolve's,
-    which does not round.
+    Of weights and paths in turn, the search of weights alone: what follows it depends on its winner, see
+    ``searches_behind``. Genes are rounded before they are decoded, unless ``is_exact``, or the file is one of
+    mergekit-evolve's, which does not round.
     """
+    if is_in_turn(config):
+        return [_made(of_merges(config), folder, models, _Way(name=PARAMETERS, is_exact=is_exact))]
+    main = _made(config, folder, models, _Way(is_exact=is_exact))
+    return [main, *_controls(config, folder, models, _Way(is_exact=is_exact, like=(MAIN,)))]
+
+
+def is_in_turn(config: RunConfig) -> bool:
+    """Whether paths are searched when the search of weights has its winner."""
+    return config.space == "hybrid" and not config.hybrid.joint
+
+
+def first_merge(config: RunConfig, folder: Path, models: Models) -> Recipe:
+    """The merge at the start of every axis of the weights, of a run of both spaces."""
+    merges = _merges(config, folder, models, search_plan(config))
+    return merges.decode(tuple(axis.first for axis in merges.axes))
+
+
+def searches_behind(merge: Recipe, config: RunConfig, folder: Path, models: Models) -> list[Search]:
+    """What follows the search of weights: paths through its winner too, and the controls.
+
+    The controls merge weights, and may cost as much as both searches.
+
+    Args:
+        merge: the winner of the first search.
+        config, folder, models: as for ``searches``.
+    """
+    main = _made(of_paths(config), folder, models, _Way(merge=merge))
+    return [main, *_controls(config, folder, models, _Way(like=(PARAMETERS, MAIN)))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """How one search of several differs from the others."""
+
+    name: str = MAIN
+    is_exact: bool = False
+    like: tuple[str, ...] = ()
+    merge: Recipe | None = None
+
+
+def _made(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
+    """A search as the run.yaml says it, with the points that it begins with."""
     wanted = search_plan(config)
-    space = _space(config, folder, models, wanted)
+    space = _space(config, folder, models, wanted, way.merge)
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
-    main = _search(MAIN, space, strategy, config, wanted, wanted.strategy)
-    known: Mapping[str, Genome] = _known(config, space) if config.search.warm_start else {}
-    aims, simplicity = aims_of(config, folder), simplicity_of(config, folder, wanted)
-    found = [replace(main, known=known)]
+    keep: tuple[Genome, ...] = ()
+    if isinstance(space, DataflowSpace | HybridSpace):
+        points = first_points(config, folder, models, space)
+        strategy = Seeded(strategy, points) if points else strategy
+        keep = () if way.merge is None else tuple(points[:1])
+    known = known_points(space, list(config.sources)) if config.search.warm_start else {}
+    found = _search(way.name, space, strategy, config, wanted, wanted.strategy)
+    return _finished(replace(found, known=known, keep=keep), config, folder, way)
+
+
+def _controls(config: RunConfig, folder: Path, models: Models, way: _Way) -> list[Search]:
+    wanted, found = search_plan(config), list[Search]()
     if config.controls.random:
+        space = _space(config, folder, models, wanted)
         # With the seed of the main search, it would draw the same points as many a first population.
-        seed = config.seed if is_exact else derived(config.seed, 1)
+        seed = config.seed if way.is_exact else derived(config.seed, 1)
         strategy = build("random", space.axes, seed, {})
         found.append(_search("random", space, strategy, config, wanted))
-    has_grid = config.controls.grid and config.space == "parameters"  # of weights
+    has_grid = config.controls.grid and config.space != "dataflow"  # of weights
     grid = _grid(config, folder, models, wanted) if has_grid else None
     every = [*found, *([grid] if grid is not None else [])]
-    if is_exact or config.merge.genome is not None:
-        return [replace(each, aims=aims, simplicity=simplicity) for each in every]
-    return [
-        replace(each, aims=aims, simplicity=simplicity, space=RoundedSpace(space=each.space))
-        for each in every
-    ]
+    return [_finished(each, config, folder, way) for each in every]
 
 
-def _known(config: RunConfig, space: Space) -> Mapping[str, Genome]:
-    """Baselines that are points of the space."""
-    if not isinstance(space, DataflowSpace):
-        return known_points(space, list(config.sources))
-    own = space.genome([(space.frame, number) for number in range(space.n_layers[space.frame])])
-    return {} if own is None else {space.frame: own}
+def _finished(search: Search, config: RunConfig, folder: Path, way: _Way) -> Search:
+    """A search with what all of a run share, on rounded genes."""
+    is_exact = way.is_exact or config.merge.genome is not None
+    return replace(
+        search,
+        aims=aims_of(config, folder),
+        simplicity=simplicity_of(config, folder, search_plan(config)),
+        like=way.like,
+        space=search.space if is_exact else RoundedSpace(space=search.space),
+    )
 
 
-def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Space:
+def _space(
+    config: RunConfig, folder: Path, models: Models, wanted: SearchPlan, merge: Recipe | None = None
+) -> Space:
     if config.space == "dataflow":
-        return dataflow_space(config, models)
+        return dataflow_space(config, models, merge)
+    merges = _merges(config, folder, models, wanted)
+    if config.hybrid.joint:
+        paths = dataflow_space(config, models, first_merge(config, folder, models))
+        return HybridSpace(merges=merges, paths=paths)
+    return merges
+
+
+def _merges(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Space:
     if config.merge.genome is not None:
         return _genome(config, config.merge.genome, models, wanted)
     choice = _choice(config.merge.choose_sources)
@@ -163,27 +188,10 @@ def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) 
     return RecipeSpace(parts=tuple(parts), choice=choice)
 
 
-def dataflow_space(config: RunConfig, models: Models) -> DataflowSpace:
-    """The paths that a run.yaml wants to be searched."""
-    wanted, named = config.dataflow, _named(models)
-    return DataflowSpace(
-        sources=named,
-        n_layers={name: each.layout.n_blocks for name, each in models.sources.items()},
-        frame=wanted.frame or next(iter(named)),
-        repetitions=wanted.repetitions,
-        order=wanted.order,
-        scales=wanted.scales,
-        most=wanted.most,
-        inclusion=wanted.inclusion,
-        max_hops=wanted.max_hops,
-        dtype=config.merge.dtype,
-    )
-
-
 def _genome(config: RunConfig, genome: GenomeConfig, models: Models, wanted: SearchPlan) -> MergekitGenome:
     return MergekitGenome(
         method=wanted.methods[0],
-        sources=_named(models),
+        sources=models.references,
         base=models.base.reference if models.base is not None else None,
         n_layers=models.skeleton.layout.n_blocks,
         layout=_genome_layout(genome),
@@ -200,7 +208,7 @@ def _part(
     config: RunConfig, folder: Path, models: Models, wanted: SearchPlan, *, is_part: bool = False
 ) -> ParameterSpace:
     (name,) = wanted.methods
-    method, sources = METHODS.get(name, folder), _named(models)
+    method, sources = METHODS.get(name, folder), models.references
     base = models.base.reference if models.base is not None else None
     if config.merge.genome is not None and takes_base(method):  # genome files may list it, to no effect
         sources = {each: reference for each, reference in sources.items() if reference != base}
@@ -283,21 +291,20 @@ def _search(
     wanted: SearchPlan,
     how: str | None = None,
 ) -> Search:
-    said = _vocabularies(config)
+    said, is_paths = _vocabularies(config), isinstance(space, DataflowSpace)
     return Search(
         name=name,
         space=space if said.is_silent else JoinedSpace(space=space, vocabularies=said),
         strategy=strategy,
         limits=_limits(config.budget),
-        like=None if name == MAIN else MAIN,
         screen=wanted.screen,
         seed=config.seed,
         is_asynchronous=config.search.mode == "asynchronous",
         description={
             "strategy": how or name,
-            "method": ", ".join(wanted.methods) if config.space == "parameters" else "passthrough",
+            "method": "passthrough" if is_paths else ", ".join(wanted.methods),
             "groups": wanted.groups,
-            "space": config.space,
+            "space": "dataflow" if is_paths else config.space,
             "settings": dict(wanted.settings) if name == MAIN else {},
             "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
@@ -311,7 +318,3 @@ def _limits(budget: Budget) -> Limits:
         item_evaluations=budget.item_evaluations,
         seconds=None if budget.minutes is None else budget.minutes * 60,
     )
-
-
-def _named(models: Models) -> dict[str, str]:
-    return {name: checkpoint.reference for name, checkpoint in models.sources.items()}

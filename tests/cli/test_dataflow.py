@@ -78,19 +78,19 @@ def test_a_base_beside_the_sources_is_compared_with(world: World) -> None:
 def test_the_dry_run_speaks_of_paths(world: World) -> None:
     done = world.run("evolve", world.config(**DATAFLOW), "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "paths through layers: scales matrix" in done.stdout
+    assert "paths through layers: order depth, repetitions 2, scales matrix" in done.stdout
     assert not (world.folder / "runs").exists()
 
 
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"space": "parameters"}, "space: dataflow beside dataflow"),
+        ({"space": "parameters"}, "space: dataflow (or hybrid) beside dataflow"),
         ({"space": "data-flow"}, "dataflow"),
         ({"merge": {"method": "ties"}}, "nothing but dtype below merge"),
         ({"objectives": ["even", "closeness"]}, "objectives without closeness and few_sources"),
         ({"sources": {"frankenmerge": "a", "b": "b"}}, "another name than 'frankenmerge'"),
-        ({"dataflow": {"frame": "zz"}}, "one of the sources as dataflow.frame"),
+        ({"dataflow": {"frame": "zz"}}, "one of a, b as dataflow.frame"),
         ({"dataflow": {"max_hops": 0}}, "max_hops"),
         ({"dataflow": {"most": 1}}, "most"),
         ({"dataflow": {"repetition": 2}}, "Did you mean 'repetitions'"),

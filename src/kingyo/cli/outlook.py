@@ -11,9 +11,11 @@ from rich.table import Table
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.cli.whole import print_whole, say
+from kingyo.config import RunConfig
 from kingyo.errors import told
 from kingyo.merging.sizes import count_text, size_text
 from kingyo.outlook import Cost, Memory, Outlook
+from kingyo.plans import dataflow_of, of_paths, preset_of, search_plan
 from kingyo.types import SPLITS, Axis
 
 _MOST_GENES = 12
@@ -74,20 +76,34 @@ def _search_lines(found: Outlook) -> Iterator[str]:
         f"{key} {_shown(value)}" for key, value in wanted.settings.items() if value is not None
     )
     population = prepared.searches[0].strategy.batch
-    named = f" (preset {config.search.preset})" if "preset" in config.search.model_fields_set else ""
+    named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
         f"search: {wanted.strategy}{named}, {population} candidates at once"
         f"{f', {settings}' if settings else ''}"
     )
-    if config.space == "dataflow":
-        yield f"paths through layers: scales {config.dataflow.scales}, {_dtype(found)}"
-    else:
+    if config.space != "dataflow":
         yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
+    yield from _path_lines(config)
     screen = wanted.screen
     is_whole = screen.items is None or screen.items >= len(prepared.splits["fit"])
     which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.chooses}"
     yield f"screen: {which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
     yield f"genes: {len(prepared.axes)}"
+
+
+def _path_lines(config: RunConfig) -> Iterator[str]:
+    if config.space == "parameters":
+        return
+    is_next = config.space == "hybrid" and not config.hybrid.joint
+    own = of_paths(config) if is_next else config
+    wanted = dataflow_of(own)
+    strategy = (
+        f", then searched by {search_plan(own).strategy} (preset {preset_of(own).name})" if is_next else ""
+    )
+    yield (
+        f"paths through layers{strategy}: order {wanted.order}, repetitions {wanted.repetitions}, "
+        f"scales {wanted.scales}"
+    )
 
 
 def _dtype(found: Outlook) -> str:

@@ -12,8 +12,9 @@ from kingyo.evolve.finalists import spread_out
 from kingyo.evolve.front import read_front
 from kingyo.evolve.measure import Measurer, Request
 from kingyo.evolve.objectives import Aims, Judge, Means
+from kingyo.evolve.recipes import read_recipe
 from kingyo.evolve.search import AnySearchRun, SearchRun, new_trial
-from kingyo.evolve.words import BASELINES, MAIN, Event, Search, silent
+from kingyo.evolve.words import BASELINES, Event, Search, silent
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
 from kingyo.screens import Screen, ScreenSettings
@@ -30,7 +31,8 @@ class Journey:
         store: the run's database, open for writing, with the items of all splits.
         runner: evaluates recipes on items; it is closed at the end.
         baselines: name -> recipe; scored first, and compared with the winner at the end.
-        searches: the main search, then its controls.
+        searches: the main search, then its controls; or what comes before them.
+        behind: makes the searches that follow, of the recipe of the first one's winner; None: there are none.
         finalists: how many of a search's best on fit, no two of them neighbours, are scored on validation.
         reuse: whether trials of a recipe that was scored before copy its scores.
         notify: told of every step.
@@ -41,6 +43,7 @@ class Journey:
     baselines: Mapping[str, Recipe]
     searches: Sequence[Search]
     finalists: int
+    behind: Callable[[Recipe], Sequence[Search]] | None = None
     reuse: bool = True
     notify: Callable[[Event], None] = silent
 
@@ -58,20 +61,28 @@ class Journey:
 
     def _run(self, measurer: Measurer) -> None:
         baselines = self.score_baselines(measurer)
+        winners = self._winners(self.searches, measurer)
+        if self.behind is not None:
+            (first,) = winners.values()
+            assert first is not None, "a first search without a winner is refused"
+            winners |= self._winners(self.behind(read_recipe(first)), measurer)
+        self._part(measurer, BASELINES, "validation", baselines)
+        for name, winner in winners.items():
+            self._part(measurer, name, "test", [winner] if winner is not None else [])
+        self._part(measurer, BASELINES, "test", baselines)
+        self.store.set_fact("status", "finished")
+
+    def _winners(self, searches: Sequence[Search], measurer: Measurer) -> dict[str, StoredTrial | None]:
+        """Run searches one after the other, then pick the winner of each."""
         runs = [
             (AsynchronousRun if search.is_asynchronous else SearchRun)(
                 search, self.store, measurer, self.notify
             )
-            for search in self.searches
+            for search in searches
         ]
         for each in runs:
             each.run()
-        winners = [self._pick(each, measurer) for each in runs]
-        self._part(measurer, BASELINES, "validation", baselines)
-        for search, winner in zip(self.searches, winners, strict=True):
-            self._part(measurer, search.name, "test", [winner] if winner is not None else [])
-        self._part(measurer, BASELINES, "test", baselines)
-        self.store.set_fact("status", "finished")
+        return {each.search.name: self._pick(each, measurer) for each in runs}
 
     def measurer(self) -> Measurer:
         """Make what scores trials of this run."""
@@ -151,7 +162,7 @@ class Journey:
             for evaluation, trial in zip(judged, finalists, strict=True)
             if evaluation.failure is None
         ]
-        if not fine and search.name != MAIN:
+        if not fine and search.like:
             return None
         if not fine:
             raise KingyoError(
@@ -166,11 +177,11 @@ class Journey:
 
     def _finalists(self, run: AnySearchRun) -> list[StoredTrial]:
         ranked = run.ranked()
-        if not ranked and run.search.name == MAIN:
+        if not ranked and not run.search.like:
             raise KingyoError(
-                f"search '{MAIN}'",
+                f"search '{run.search.name}'",
                 expected="at least one trial that succeeds",
-                received=_failures(self.store, MAIN),
+                received=_failures(self.store, run.search.name),
                 remedy="Mend the cause, or give a larger budget, and start a new run.",
             )
         if run.search.aims.names:
@@ -178,7 +189,8 @@ class Journey:
             return [point.trial for point in front]
         genomes = [trial.asked.genome for trial, _ in ranked]
         picked = spread_out(genomes, run.search.space.axes, self.finalists)
-        return [ranked[index][0] for index in picked]
+        kept = [index for index, genome in enumerate(genomes) if genome in run.search.keep]
+        return [ranked[index][0] for index in sorted({*picked, *kept})]
 
 
 def _best(aims: Aims, validated: Sequence[tuple[Means, StoredTrial]]) -> StoredTrial:

@@ -141,11 +141,14 @@ class AnySearchRun(ABC):
         return [ranked[first], *ranked[:first], *ranked[first + 1 :]]
 
     def _limits(self) -> Limits:
-        if self.search.like is None:
+        like = self.search.like
+        if not like:
             return self.search.limits
-        costs = self._store.costs(self.search.like, "fit")
-        items = sum(items for items, _ in costs.values())
-        return Limits(candidates=len(self._store.trials(self.search.like)), item_evaluations=items)
+        costs = [cost for name in like for cost in self._store.costs(name, "fit").values()]
+        return Limits(
+            candidates=sum(len(self._store.trials(name)) for name in like),
+            item_evaluations=sum(items for items, _ in costs),
+        )
 
     def _begin(self) -> None:
         """Let screen and strategy know what the baselines scored."""

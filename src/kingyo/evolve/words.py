@@ -45,12 +45,13 @@ class Search:
     Attributes:
         name: unique within the run.
         space, strategy, limits: what is searched, how, and how much it may cost.
-        like: a search than which this one may take no more candidates and no more item evaluations on fit;
-            then ``limits`` does not count.
+        like: searches than which, together, this one may take no more candidates and no more item
+            evaluations on fit; then ``limits`` does not count.
         screen: which items candidates are scored on.
         seed: for the order of the items.
         aims: what is maximised: the tasks with their weights, and the objectives.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
+        keep: points that go to validation in any case, if they were tried.
         simplicity: of merges that fit cannot tell apart, the one with the most of it is preferred; none is
             when None.
         is_asynchronous: candidates are asked for and told one by one; the screen's rule is none then.
@@ -63,11 +64,12 @@ class Search:
     space: Space
     strategy: Strategy
     limits: Limits
-    like: str | None = None
+    like: tuple[str, ...] = ()
     screen: ScreenSettings = field(default_factory=ScreenSettings)
     seed: int = 0
     aims: Aims = field(default_factory=Aims)
     known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
+    keep: tuple[Genome, ...] = ()
     simplicity: Callable[[Recipe], float] | None = None
     is_asynchronous: bool = False
     note_after: float = 1.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.lineage import Origin, describe
+from kingyo.opened import Models
 from kingyo.recipe import Recipe
-from kingyo.searches import Models
 
 
 def read_origins(recipe: Recipe, models: Models, folder: Path) -> tuple[Origin, ...]:

@@ -161,6 +161,11 @@ class PathModels:
         self._layers.follow(path, frame)
         return self._models[frame]
 
+    def whole(self, name: str) -> LiveModel:
+        """Return a model with its own layers."""
+        self._layers.restore(name)
+        return self._models[name]
+
 
 def _end_tokens(model: PreTrainedModel) -> Iterable[int]:
     """The end tokens that the checkpoint's generation config and config name."""

@@ -94,6 +94,13 @@ class Layers:
                 kinds.append(stack.kinds[step.layer])
         return self._stacks[frame].framing(hops, kinds)
 
+    def restore(self, model: str) -> PreTrainedModel:
+        """Let a model pass through its own layers again, as it was built."""
+        stack = self._stacks[model]
+        for place, layer in enumerate(stack.layers):
+            layer.place(place)
+        return stack.framing([layer.module for layer in stack.layers], stack.kinds or ())
+
     def _stack(self, step: Step) -> _Stack:
         stack = self._stacks.get(step.model)
         if stack is None or not 0 <= step.layer < len(stack.layers):

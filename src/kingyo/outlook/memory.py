@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.merge import Plan
-from kingyo.searches import Models
+from kingyo.opened import Models
 
 _SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 

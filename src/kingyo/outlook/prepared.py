@@ -8,14 +8,22 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.config import RunConfig
+from kingyo.dataflows import dataflow_space
 from kingyo.errors import KingyoError
 from kingyo.evolve import Search
 from kingyo.merge import Plan, Sources, plan
 from kingyo.methods import METHODS
+from kingyo.opened import Models, open_models
 from kingyo.plans import search_plan
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
-from kingyo.searches import Models, baseline_recipes, dataflow_space, open_models, searches
+from kingyo.searches import (
+    baseline_recipes,
+    first_merge,
+    is_in_turn,
+    searches,
+    searches_behind,
+)
 from kingyo.space import probes
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Axis, Item, Split
@@ -76,12 +84,15 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     loaded = load_splits(config.specs, folder)
     build_tasks(config.specs, loaded.splits, folder)
     planned, baselines = searches(config, folder, models), baseline_recipes(config, models)
+    if is_in_turn(config):
+        planned += searches_behind(first_merge(config, folder, models), config, folder, models)
     _check_budget(planned[0], len(loaded.splits["fit"]))
     sources = Sources(models.by_reference, folder)
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
-    if config.space == "dataflow":
-        plan(dataflow_space(config, models).probe(), sources)
+    if config.space != "parameters":
+        merge = None if config.space == "dataflow" else first_merge(config, folder, models)
+        plan(dataflow_space(config, models, merge).probe(), sources)
     for recipe in baselines.values():
         planned_too = plan(recipe, sources)
         if config.space == "parameters":

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from kingyo.outlook.cost import Cost
 from kingyo.outlook.look import Outlook
 from kingyo.outlook.memory import Memory
+from kingyo.plans import preset_of
 from kingyo.types import SPLITS, Axis
 
 Json: TypeAlias = Mapping[str, object]
@@ -30,7 +31,7 @@ def outlook_record(found: Outlook) -> Json:
             "duplicates": prepared.duplicates,
         },
         "search": {
-            "preset": found.config.search.preset,
+            "preset": preset_of(found.config).name,
             "strategy": wanted.strategy,
             "settings": dict(wanted.settings),
             "population": main.strategy.batch,

@@ -63,6 +63,11 @@ class HybridSpace:
         merged = self.merges.decode(genome[:n])
         return replace(self.paths, merges={MERGED: merged}).decode(genome[n:])
 
+    def genome(self, path: Sequence[tuple[str, int]]) -> Genome | None:
+        """Return the genome of a path, with the first point of the merges; None where there is no room."""
+        found = self.paths.genome(path)
+        return None if found is None else (*(axis.first for axis in self.merges.axes), *found)
+
     def seeds(self) -> list[Genome]:
         """Points to try first: the seeds of the paths, with the first point of the merges."""
         first = tuple(axis.first for axis in self.merges.axes)

@@ -39,6 +39,9 @@ class Preset:
         screen: how candidates are scored; empty: on all items of fit.
         merge: the merge that belongs to it, or None when any will do.
         needs_objectives: whether it makes no sense without several objectives.
+        space: what it searches: ``parameters``, ``dataflow`` or ``hybrid``; None where it does not matter.
+        paths: which paths are searched, as settings of the data-flow space.
+        then: of ``hybrid``: the preset of the search of paths that follows.
     """
 
     name: str
@@ -49,7 +52,15 @@ class Preset:
     screen: Mapping[str, object] = field(default_factory=dict[str, object])
     merge: MergeSuggestion | None = None
     needs_objectives: bool = False
+    space: str | None = None
+    paths: Mapping[str, object] = field(default_factory=dict[str, object])
+    then: str | None = None
 
+
+DEFAULTS: Mapping[str, str] = {"parameters": "fast", "dataflow": "paths", "hybrid": "fast"}
+"""Space -> the preset where none is named."""
+PATHS = "paths"
+"""The preset of the search of paths that follows one of weights, where none is named."""
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
@@ -128,6 +139,44 @@ PRESETS: Mapping[str, Preset] = {
             settings={"population": 20},
             merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
             needs_objectives=True,
+        ),
+        Preset(
+            name="paths",
+            doc="The default for paths through layers: a genetic algorithm that begins with good paths and "
+            "their children.",
+            source="kingyo's own choice, by benchmarks/dataflow.py",
+            strategy="ga",
+            settings={"population": 20, "from_known": 0.5},
+            screen={"items": 24},
+            space="dataflow",
+        ),
+        Preset(
+            name="sakana-dfs",
+            doc="Evolutionary merging in data-flow space as published: plain CMA-ES over thresholds, and "
+            "scales by pair of layers. Plan for thousands of trials.",
+            source="Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187",
+            strategy="cma-es",
+            settings={"sigma": 1 / 6, "population": 128},
+            space="dataflow",
+            paths={
+                "order": "source",
+                "repetitions": 3,
+                "scales": "matrix",
+                "inclusion": "threshold",
+                "seeds": False,
+            },
+        ),
+        Preset(
+            name="sakana-hybrid",
+            doc="Both as published, in turn: sakana-ps, then sakana-dfs with its winner as one more source.",
+            source="Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187",
+            strategy="cma-es",
+            settings={"x0": 0.5, "sigma": 1 / 6, "population": None},
+            merge=MergeSuggestion(
+                method="dare_ties", groups="one", bounds={"weight": (0.0, 1.0), "density": (0.0, 1.0)}
+            ),
+            space="hybrid",
+            then="sakana-dfs",
         ),
     )
 }

@@ -1,0 +1,46 @@
+"""The models that a run.yaml names, opened: headers of checkpoints, and no weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.config import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """The opened checkpoints of a run. Keys are the names in the run.yaml; ``base`` may be None."""
+
+    base: Checkpoint | None
+    sources: Mapping[str, Checkpoint]
+
+    @property
+    def skeleton(self) -> Checkpoint:
+        """The model that gives config, tokenizer and the live model's shape."""
+        return self.base or next(iter(self.sources.values()))
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Name of a source -> its reference."""
+        return {name: checkpoint.reference for name, checkpoint in self.sources.items()}
+
+    @property
+    def by_reference(self) -> dict[str, Checkpoint]:
+        """All of them, as recipes name them."""
+        every = [*self.sources.values(), *([self.base] if self.base else [])]
+        return {each.reference: each for each in every}
+
+
+def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> Models:
+    """Open base and sources; nothing is read but headers, and without ``fetch`` nothing else is fetched."""
+    base = None if config.base is None else open_checkpoint(config.base, folder, fetch=fetch)
+    return Models(
+        base=base,
+        sources={
+            name: open_checkpoint(reference, folder, fetch=fetch)
+            for name, reference in config.sources.items()
+        },
+    )

@@ -1,0 +1,120 @@
+"""Weights and paths, in turn or at once, from a run.yaml to an exported model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.cli.conftest import World, interrupted
+
+HYBRID = {
+    "space": "hybrid",
+    "dataflow": {"repetitions": 2, "scales": "layer", "max_hops": 5},
+    "merge": {
+        "method": "task_arithmetic",
+        "parameters": {"weight": {"from": 0, "to": 1}},
+        "dtype": "float32",
+    },
+    "search": {"strategy": "ga", "settings": {"population": 4}},
+    "hybrid": {"search": {"strategy": "ga", "settings": {"population": 4}}},
+    "base": "base",
+    "budget": {"candidates": 16},
+}
+
+
+@pytest.mark.parametrize("after", [7, 20])
+def test_paths_through_the_best_merge_are_bred_resumed_reported_and_exported(
+    world: World, after: int
+) -> None:
+    config = world.config(**HYBRID)
+    interrupted(world, "evolve", config, after=after)
+    done = world.run("resume", "runs/small", "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert next(iter(shown["controls"])) == "parameters"
+    assert "frankenmerge" in shown["baselines"]
+    whole = world.run("evolve", config, "--run", "runs/whole", "--json")
+    assert whole.returncode == 0, whole.stderr
+    assert json.loads(whole.stdout)["winner"] == shown["winner"]
+    assert world.run("report", "runs/small").returncode == 0
+    done = world.run("export", "runs/small", "out")
+    assert done.returncode == 0, done.stderr
+    done = world.run("evaluate", "out", "runs/small", "--json")
+    assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
+
+
+def test_the_merge_itself_is_among_the_finalists(world: World) -> None:
+    done = world.run("evolve", world.config(**HYBRID, finalists=1), "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    merge, winner = shown["controls"]["parameters"], shown["winner"]
+    assert winner["validation"]["score"] >= merge["validation"]["score"]
+
+
+def test_a_recipe_of_both_can_be_merged_again(world: World) -> None:
+    config = world.config(**HYBRID, controls={"random": False, "grid": False})
+    assert world.run("evolve", config).returncode == 0
+    assert world.run("export", "runs/small", "out", "--trial", "0").returncode == 0
+    recipe = yaml.safe_load((world.folder / "out" / "recipe.yaml").read_text())
+    assert recipe["base_model"] == "merged"
+    assert recipe["merges"]["merged"]["merge_method"] == "task_arithmetic"
+    done = world.run("merge", "out/recipe.yaml", "again")
+    assert done.returncode == 0, done.stderr
+    names = ("model.safetensors", "config.json")
+    for name in names:
+        assert (world.folder / "out" / name).read_bytes() == (world.folder / "again" / name).read_bytes()
+
+
+def test_both_are_searched_at_once(world: World) -> None:
+    config = world.config(**{**HYBRID, "hybrid": {"joint": True}})
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert "parameters" not in shown["controls"]
+    assert {"random", "grid"} <= set(shown["controls"])
+    assert world.run("export", "runs/small", "out").returncode == 0
+    done = world.run("evaluate", "out", "runs/small", "--json")
+    assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
+
+
+def test_the_presets_of_the_paper_run(world: World) -> None:
+    plain = {"base": "base", "budget": {"candidates": 6}, "controls": {"random": False, "grid": False}}
+    for space, name in (("dataflow", "sakana-dfs"), ("hybrid", "sakana-hybrid")):
+        config = world.config(
+            **plain, name=name, space=space, search={"preset": name}, merge={"dtype": "float32"}
+        )
+        done = world.run("evolve", config, "--run", f"runs/{name}")
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_dry_run_speaks_of_both(world: World) -> None:
+    done = world.run("evolve", world.config(**HYBRID), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "merge: task_arithmetic" in done.stdout
+    assert "paths through layers, then searched by ga" in done.stdout
+    assert not (world.folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"space": "dataflow", "merge": {}, "base": None}, "space: hybrid beside hybrid"),
+        ({"hybrid": {"share": 1}}, "share"),
+        ({"hybrid": {"shares": 0.5}}, "Did you mean 'share'"),
+        ({"merge": {"resize": "base"}}, "below merge beside space: hybrid"),
+        ({"sources": {"merged": "a", "b": "b"}}, "another name than 'merged'"),
+        ({"sources": {"parameters": "a", "b": "b"}}, "another name than 'parameters'"),
+        ({"dataflow": {"frame": "zz"}}, "one of a, b, merged as dataflow.frame"),
+        ({"search": {"preset": "sakana-dfs"}, "merge": {}}, "space: expected dataflow"),
+        ({"hybrid": {"search": {"preset": "sakana-dfs", "strategy": "ga"}}}, "search.strategy"),
+        ({"hybrid": {"search": {"strategy": "cma-es"}}}, "float"),
+    ],
+)
+def test_mistakes_are_named(world: World, changed: dict[str, object], says: str) -> None:
+    done = world.run("evolve", world.config(**{**HYBRID, **changed}))
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (world.folder / "runs").exists()
