@@ -45,6 +45,7 @@ FLOORS: dict[str, float] = {
     "config": 3.0,
     "evolve": 3.0,
     "genome_file": 3.1,
+    "paths": 3.05,
     "plans": 3.05,
     "searches": 3.1,
     "summary": 3.1,
