@@ -58,7 +58,7 @@ def test_the_picture_has_a_line_per_layer_and_a_column_per_hop() -> None:
         "        0 |o",
         "math-en 3 |    v",
         "      0-2 |",
-        "           1   5",
+        "           1       5",
     ]
 
 

@@ -1,4 +1,4 @@
-"""A recipe's path for people: its layers by the names of a run's sources, as a line, a picture of characters, JSON.
+"""A recipe's path for people: layers by the names of a run's models: a line, a picture in characters, data.
 
 It reads the recipes of a store; it draws no chart and touches no model.
 """
@@ -19,7 +19,7 @@ from kingyo.store import RunStore
 AXIS = re.compile(r"pass \d+/(.+)\.(\d+)")
 """How a space calls the genes that say whether a layer is passed."""
 UNCHANGED, LARGER, SMALLER = "o", "^", "v"
-"""Marks of a picture of characters, by the scale. All are as wide in every terminal, also in Japanese ones."""
+"""Marks of a picture of characters, by the scale. They are as wide in every terminal, Japanese ones too."""
 LEGEND = f"{UNCHANGED} scale 1, {LARGER} above, {SMALLER} below"
 FOLDED = 3  # so many layers in a row that are not passed are one line of the picture
 TICKS = 5  # hops between two numbers below the picture
@@ -147,7 +147,7 @@ class Atlas:
 
 
 def read_atlas(store: RunStore) -> Atlas:
-    """Read what a run calls its models: by the parents that it compares with, which are models as they are."""
+    """Read what a run calls its models: by the parents that it compares with, models as they are."""
     names: dict[str, str] = {}
     found: dict[str, int] = {}
     for trial in store.trials(BASELINES):

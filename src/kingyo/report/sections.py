@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kingyo.config import FRANKENMERGE
 from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.chart import Figure
@@ -74,11 +75,13 @@ def render_scores(found: Findings) -> Html | None:
         note(
             f"Bars are mean scores over n = {shown[0].score.n:,} items; lines are 95% intervals. "
             "Parents are scored as they are; uniform is their plain average."
+            f"{_STACKED if FRANKENMERGE in found.summary.baselines else ''}"
             f"{_CONTROLS if found.controls else ''}"
         ),
     )
 
 
+_STACKED = " frankenmerge stacks layers of two of them, as people do by hand."
 _CONTROLS = (
     " The control searches tried as many candidates as the main search (or fewer, where a grid was used up), "
     "and their winners were picked in the same way."
