@@ -75,7 +75,8 @@ def _squares(bands: Bands, steps: Sequence[Step], size: int, reach: float) -> Js
         "y": [bands.bands[step.source].row(step.layer) for step in steps],
         "marker": {
             "symbol": ["square" if step.time == 1 else "diamond" for step in steps],
-            "size": [size if step.time == 1 else size + 3 for step in steps],
+            "size": size,
+            "opacity": 1,
             "line": {"color": colours, "width": 1.6 if size > ROW[1] else 1.1},
             **fill,
         },
