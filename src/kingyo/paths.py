@@ -152,7 +152,7 @@ def read_atlas(store: RunStore) -> Atlas:
     found: dict[str, int] = {}
     for trial in store.trials(BASELINES):
         recipe = read_recipe(trial)
-        if len(recipe.references) == 1 and trial.name is not None:
+        if len(recipe.references) == 1 and not recipe.merges and trial.name is not None:
             names.setdefault(recipe.references[0], trial.name)
             if recipe.path:
                 found[trial.name] = max(hop.layer for hop in recipe.path) + 1

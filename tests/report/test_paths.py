@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +15,10 @@ import pytest
 from kingyo.cli.tables import print_summary
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.paths import Atlas
-from kingyo.recipe import Hop, Recipe
+from kingyo.recipe import Hop, Recipe, Source
 from kingyo.report.bands import stack
 from kingyo.report.chart import Figure
+from kingyo.report.composition import read_matrices
 from kingyo.report.findings import Findings, gather
 from kingyo.report.known import headline
 from kingyo.report.page import render_page
@@ -189,6 +191,34 @@ def test_the_frankenmerge_is_no_parent(paths: RunStore) -> None:
     assert {bar.name: bar.role for bar in found.bars()}["frankenmerge"] == "mixture"
     assert found.contrast is not None and found.contrast.parents == ("base", "ja", "math-en")
     assert "the frankenmerge" in headline(found)
+
+
+def test_of_both_spaces_only_the_genes_of_the_merge_are_a_matrix(paths: RunStore) -> None:
+    found = gather(paths)
+    assert found.child is not None and found.matrices == ()
+    names = ("weight/ja/all", "weight/math-en/all", "pass 1/ja.0", "log2 scale/merged.3", "network/0")
+    axes = [{"name": name, "low": 0.0, "high": 2.0} for name in names]
+    (matrix,) = read_matrices({"axes": axes}, (0.25, 1.5, 1.0, 0.5, 0.0))
+    assert matrix.cells == ((0.25, 1.5),)
+    hops = (Hop(model="zoo/ja", layer=0), Hop(model="merged", layer=1))
+    recipe = Recipe(
+        merge_method="passthrough",
+        path=hops,
+        merges={"merged": ties("zoo/ja", "zoo/math-en")},
+        base_model="merged",
+    )
+    path = Atlas(names={"zoo/ja": "ja"}, layers={"ja": 2, "merged": 2}).read(recipe)
+    assert path is not None and path.line == "ja 0 · merged 1"
+    assert path.ends == "embeddings, norm and head of merged"
+    page = render_page(
+        replace(found, child=replace(found.child, recipe=recipe.to_dict()), matrices=(matrix,)), ""
+    )
+    assert "2 genes of merged, merged by ties." in page
+
+
+def ties(*models: str) -> Recipe:
+    sources = tuple(Source(model=model) for model in models)
+    return Recipe(merge_method="ties", sources=sources, base_model=models[0])
 
 
 @pytest.mark.parametrize(("name", "has_path"), [("uniform", False), ("math-en", True)])

@@ -110,7 +110,7 @@ def gather(store: RunStore) -> Findings:
         split=_farthest(child),
         main=main,
         controls=histories,
-        matrices=tuple(read_matrices(known[1].description, known[0].genome)) if known else (),
+        matrices=_matrices(child, main),
         family=trace(known[0].number, known[1].by_number) if known else None,
         routes=read_routes(store, main, summary.path),
         front=tuple((point, read_entry(store, MAIN, point.trial)) for point in summary.front.points),
@@ -122,6 +122,13 @@ def gather(store: RunStore) -> Findings:
         },
         items=summary.items,
     )
+
+
+def _matrices(child: Entry | None, main: History | None) -> tuple[Matrix, ...]:
+    """The genes of a merge; none of a path where nothing is merged, or through no layer of the merge."""
+    if child is None or main is None or ("path" in child.recipe and "merges" not in child.recipe):
+        return ()
+    return tuple(read_matrices(main.description, child.genome))
 
 
 def _leader(store: RunStore, main: History | None) -> Entry | None:

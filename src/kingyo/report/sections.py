@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from kingyo.config import FRANKENMERGE
 from kingyo.report import wording
@@ -132,15 +133,24 @@ def render_composition(found: Findings) -> Html | None:
     """Render the genome of the bred model."""
     if found.child is None or not found.matrices:
         return None
-    genes = len(found.child.genome)
-    method = "" if found.main is None else f", merged by {found.main.description.get('method', 'its method')}"
+    number = found.child.trial.asked.number
+    genes = sum(cell is not None for matrix in found.matrices for row in matrix.cells for cell in row)
     parts = [_matrix(matrix, f"genes-{i}") for i, matrix in enumerate(found.matrices)]
     return section(
         "genes",
         "What it is made of",
-        claim(f"Trial {found.child.trial.asked.number}: {wording.counted(genes, 'gene')}{method}."),
+        claim(f"Trial {number}: {wording.counted(genes, 'gene')}{_method(found, found.child)}."),
         *parts,
     )
+
+
+def _method(found: Findings, child: Entry) -> str:
+    """How it was merged; of a path what is merged is one of the models whose layers it passes."""
+    merges = cast("Mapping[str, Mapping[str, object]]", child.recipe.get("merges") or {})
+    if merges:
+        said = [f"{name}, merged by {recipe['merge_method']}" for name, recipe in merges.items()]
+        return f" of {wording.listed(said)}"
+    return "" if found.main is None else f", merged by {found.main.description.get('method', 'its method')}"
 
 
 def _matrix(matrix: Matrix, name: str) -> Html:
