@@ -45,6 +45,7 @@ FLOORS: dict[str, float] = {
     "config": 3.0,
     "evolve": 3.0,
     "genome_file": 3.1,
+    "paths": 3.05,
     "plans": 3.05,
     "opened": 3.05,
     "dataflows": 3.07,

@@ -10,14 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kingyo.config import FRANKENMERGE
 from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
 from kingyo.evolve.recipes import read_recipe
+from kingyo.paths import NamedPath, read_atlas
 from kingyo.stats import Interval, interval, mcnemar, paired_difference, sign_flips, weighted_mean
 from kingyo.stats.prediction import predict_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Genome, Split
 
 STATISTICS_SEED = 0
+MIXTURES = ("uniform", FRANKENMERGE)
+"""Baselines that are no parent: what people make of the parents without a search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,7 @@ class RunSummary:
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
         objectives: their names; empty where there is one.
         front: of the main search, in these objectives.
+        path: of the winner, before there is one of the leader; None where it is no path through layers.
     """
 
     run: str
@@ -96,10 +101,11 @@ class RunSummary:
     told: float | None = None
     objectives: tuple[str, ...] = ()
     front: Front = field(default_factory=Front)
+    path: NamedPath | None = None
 
     def best_parent(self) -> Entry | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
-        parents = [entry for name, entry in self.baselines.items() if name != "uniform"]
+        parents = [entry for name, entry in self.baselines.items() if name not in MIXTURES]
         return max(parents, key=_rank, default=None)
 
     def counts(self, split: Split) -> tuple[int, int] | None:
@@ -130,14 +136,19 @@ class RunSummary:
 
     def to_json(self) -> dict[str, object]:
         """The stable interface of ``kingyo show --json``."""
-        winner = None
+        path = {} if self.path is None else {"path": self.path.to_json()}
+        winner = leader = None
         if self.winner is not None:
             winner = {
                 "trial": self.winner.trial.asked.number,
                 "genome": list(self.winner.genome),
                 "recipe": self.winner.recipe,
+                **path,
                 **_scores(self.winner),
             }
+        if self.leader is not None:
+            own = {} if self.winner is not None else path
+            leader = {"trial": self.leader.trial.asked.number, **own, **_scores(self.leader)}
         front = {} if not self.objectives else {"front": self._front_json()}
         return {
             "run": self.folder,
@@ -147,7 +158,7 @@ class RunSummary:
             "item_evaluations": self.item_evaluations,
             "copied": self.copied,
             "seconds": round(self.seconds, 3),
-            "leader": self.leader and {"trial": self.leader.trial.asked.number, **_scores(self.leader)},
+            "leader": leader,
             "winner": winner,
             "predicted": interval_json(self.predicted),
             "told": self.told,
@@ -194,6 +205,8 @@ def summarize(store: RunStore) -> RunSummary:
     winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
     entries = {name: read_entry(store, name, trial) for name, trial in winners.items() if trial is not None}
     winner = entries.pop(MAIN, None)
+    leader = _leader(store, fits)
+    child = winner or leader
     aims = stored_aims(store)
     return RunSummary(
         run=str(store.fact("name")),
@@ -205,7 +218,7 @@ def summarize(store: RunStore) -> RunSummary:
         copied=store.copied_scores(),
         seconds=store.seconds(),
         items={split: len(items) for split, items in store.items().items()},
-        leader=_leader(store, fits),
+        leader=leader,
         winner=winner,
         baselines=baselines,
         controls=entries,
@@ -214,6 +227,7 @@ def summarize(store: RunStore) -> RunSummary:
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
         objectives=aims.names,
         front=read_front(store, MAIN) if aims.names else Front(),
+        path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 
 import pytest
 import torch
@@ -43,6 +45,37 @@ def test_a_path_is_bred_resumed_reported_and_exported(world: World) -> None:
     assert "relative to" not in card
     done = world.run("evaluate", "out", "runs/small", "--json")
     assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
+
+
+def test_show_prints_the_path_of_a_winner_and_of_a_trial(world: World) -> None:
+    done = world.run("evolve", world.config(**DATAFLOW), "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)["winner"]
+    hops = [(hop["model"], hop["layer"], hop["scale"]) for hop in shown["path"]["hops"]]
+    assert hops == recipe_hops(shown["recipe"])
+    said = world.run("show", "runs/small").stdout
+    assert f"Path of bred: {len(hops)} hop" in said and "embeddings, norm and head of a" in said
+    assert shown["path"]["text"] in said.splitlines()
+    marks = [line.split("|")[1] for line in said.splitlines() if re.match(r" *(a |b )? *[\d-]+ \|", line)]
+    assert sum(sum(map(line.count, "o^v")) for line in marks) == len(hops)
+    assert shown["path"]["text"] in world.run("show", "runs/small", env={"COLUMNS": "10"}).stdout.splitlines()
+    number = (shown["trial"] + 1) % 6
+    one = json.loads(world.run("show", "runs/small", "--trial", str(number), "--json").stdout)
+    assert one["trial"] == number and one["fit"]["n"] > 0
+    hops = [(hop["model"], hop["layer"], hop["scale"]) for hop in one["path"]["hops"]]
+    assert hops == recipe_hops(one["recipe"])
+    said = world.run("show", "runs/small", "--trial", str(number)).stdout
+    assert one["path"]["text"] in said.splitlines() and "merge_method: passthrough" in said
+    done = world.run("show", "runs/small", "--trial", "99")
+    assert done.returncode == 1 and "a trial of the main search, 0 to 5" in done.stderr
+
+
+def recipe_hops(recipe: dict[str, Any]) -> list[tuple[str, int, float]]:
+    found: list[tuple[str, int, float]] = []
+    for entry in recipe["path"]:
+        first, end = entry.get("layer_range") or (entry["layer"], entry["layer"] + 1)
+        found += [(entry["model"], layer, entry.get("scale", 1.0)) for layer in range(first, end)]
+    return found
 
 
 def test_a_merge_is_one_of_the_models_of_a_path(world: World) -> None:

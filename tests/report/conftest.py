@@ -9,6 +9,7 @@ import pytest
 from kingyo.store import RunStore
 from tests.report.made_up_run import Shape, write
 
+PAIR = tuple(f"block.{k}" for k in range(6))  # layers of each of two sources
 SHAPES = {
     "better": Shape(trials=60, items=120),
     "worse": Shape(strategy="cma-es", groups=("all",), trials=40, items=120, reach=0.2),
@@ -16,6 +17,17 @@ SHAPES = {
     "picked": Shape(trials=30, stop="picked", controls=False),
     "front": Shape(trials=60, groups=("all",), objectives=("sums", "closeness", "few_sources")),
     "screened": Shape(trials=60, items=120, asked=16),
+    "paths": Shape(trials=60, groups=PAIR, sources=("ja", "math-en"), paths=True),
+    "stacking": Shape(
+        strategy="tpe",
+        trials=30,
+        groups=PAIR,
+        sources=("ja", "math-en"),
+        paths=True,
+        scales=False,
+        batch=4,
+        stop="search",
+    ),
     "empty": Shape(trials=0, stop="search"),
 }
 

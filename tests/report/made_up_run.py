@@ -15,12 +15,15 @@ from random import Random
 
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.search import new_trial
-from kingyo.recipe import Recipe, Source
+from kingyo.recipe import Hop, Recipe, Source
+from kingyo.space import path_recipe
 from kingyo.store import RunStore, StoredOutcome, StoredTrial
 from kingyo.types import Evaluation, Item, ItemScore, Outcome, Split, Trial
 
 SOURCES = ("ja", "math-en", "math-sym", "poems", "weather")
 TARGET = {"ja": (0.9, 1.1, 1.3), "math-en": (1.2, 1.0, 0.1), "math-sym": (0.5, 0.6, 0.0)}
+ONCE, TWICE = 0.8, 1.5
+"""A layer is passed where its gene is above the first, and once more above the second."""
 ATTACK = "<script>document.title='broken'</script><img src=x onerror=alert(1)>&\"'"
 
 
@@ -30,7 +33,8 @@ class Shape:
 
     ``reach`` is how good a perfect genome is, ``stop`` how far the run goes: search, picked or finished.
     ``objectives``: the score, and then measures of the recipe, as many as there are names. ``asked``: so many
-    items of fit of each candidate and each model to compare with, where not all.
+    items of fit of each candidate and each model to compare with, where not all. ``paths``: genes say which
+    layers are passed, of sources with as many layers as there are groups, with ``scales`` also how scaled.
     """
 
     strategy: str = "ga"
@@ -43,6 +47,10 @@ class Shape:
     seed: int = 0
     objectives: tuple[str, ...] = ()
     asked: int | None = None
+    sources: tuple[str, ...] = SOURCES
+    paths: bool = False
+    scales: bool = True
+    batch: int = 20
 
 
 def write(folder: Path, shape: Shape | None = None) -> Path:
@@ -72,7 +80,8 @@ class Writer:
         self.search(MAIN, shape.strategy, shape.groups)
         if shape.controls and shape.stop != "search":
             self.search("random", "random", shape.groups)
-            self.search("grid", "grid of 3 per axis", ("all",))
+            if not shape.paths:
+                self.search("grid", "grid of 3 per axis", ("all",))
         if shape.stop != "search":
             winners = [self.pick(name) for name in self.store.searches() if name != BASELINES]
             self.score(self.store.trials(BASELINES), "validation")
@@ -84,27 +93,60 @@ class Writer:
 
     def baselines(self) -> None:
         self.store.add_search(BASELINES, {"what": "models to compare with"})
-        names = ("base", *SOURCES, "uniform")
-        new = [new_trial(Trial(number=i, genome=()), _recipe(name), name) for i, name in enumerate(names)]
+        names = ("base", *self.shape.sources, "uniform", *(["frankenmerge"] if self.shape.paths else []))
+        new = [
+            new_trial(Trial(number=i, genome=()), self.to_compare(name), name) for i, name in enumerate(names)
+        ]
         self.score(self.store.add_trials(BASELINES, 0, new), "fit")
 
+    def to_compare(self, name: str) -> Recipe:
+        sources = self.shape.sources
+        if not self.shape.paths or name not in (*sources, "frankenmerge"):
+            return _recipe(name)
+        layers = len(self.shape.groups)
+        whole = {source: [(f"zoo/{source}", k) for k in range(layers)] for source in sources}
+        first, last = whole[sources[0]][: layers * 3 // 4], whole[sources[1]][layers // 4 :]
+        path = [*first, *last] if name == "frankenmerge" else whole[name]
+        return path_recipe(path, path[0][0], None)
+
+    def recipe(self, trial: Trial) -> Recipe:
+        if not self.shape.paths:
+            return _recipe(*trial.genome, number=trial.number)
+        places = [(source, k) for source in self.shape.sources for k in range(len(self.shape.groups))]
+        hops = [
+            Hop(model=f"zoo/{source}", layer=k, scale=self.scale(gene))
+            for border in (ONCE, TWICE)
+            for (source, k), gene in zip(places, trial.genome, strict=True)
+            if gene > border
+        ]
+        frame = f"zoo/{self.shape.sources[0]}"
+        return Recipe(
+            merge_method="passthrough", path=tuple(hops) or (Hop(model=frame, layer=0),), base_model=frame
+        )
+
+    def scale(self, gene: float) -> float:
+        return float(f"{2 ** (gene - 1.2):.4g}") if self.shape.scales else 1.0
+
     def search(self, name: str, strategy: str, groups: Sequence[str]) -> None:
-        axes = [f"weight/{source}/{group}" for source in SOURCES for group in groups]
+        axes = [f"weight/{source}/{group}" for source in self.shape.sources for group in groups]
+        if self.shape.paths:
+            axes = [f"pass 1/{source}.{k}" for source in self.shape.sources for k in range(len(groups))]
         self.store.add_search(
             name,
             {
                 "strategy": strategy,
                 "method": "task_arithmetic",
                 "groups": "one" if len(groups) == 1 else "block",
+                **({"space": "dataflow"} if self.shape.paths else {}),
                 "axes": [{"name": axis, "low": -0.5, "high": 2.0} for axis in axes],
             },
         )
         told: list[Outcome] = []
         batch = 0
         while len(told) < self.shape.trials:
-            count = min(20, self.shape.trials - len(told))
+            count = min(self.shape.batch, self.shape.trials - len(told))
             asked = [self.ask(len(told) + i, told, strategy, len(axes)) for i in range(count)]
-            new = [new_trial(trial, _recipe(*trial.genome, number=trial.number)) for trial in asked]
+            new = [new_trial(trial, self.recipe(trial)) for trial in asked]
             stored = self.store.add_trials(name, batch, new)
             scored = self.score(stored, "fit")
             told += [_outcome(each, found) for each, found in scored]
@@ -138,7 +180,10 @@ class Writer:
             estimate = 0.1 + 0.8 * found.mean
             return StoredOutcome(trial=trial.id, failure=None, value=estimate, is_partial=True)
         sizes = [abs(gene) for gene in trial.asked.genome]
-        measures = (1 / (1 + sum(sizes) / len(SOURCES)), sum(size < 0.5 for size in sizes) / len(sizes))
+        measures = (
+            1 / (1 + sum(sizes) / len(self.shape.sources)),
+            sum(size < 0.5 for size in sizes) / len(sizes),
+        )
         objectives = (found.mean, *measures)[: len(self.shape.objectives)]
         return StoredOutcome(trial=trial.id, failure=None, value=found.mean, objectives=objectives)
 
@@ -161,15 +206,22 @@ class Writer:
 
     def ability(self, trial: StoredTrial) -> float:
         if trial.name is not None:
-            known = {"base": 0.04, "ja": 0.08, "math-en": 0.22, "math-sym": 0.02, "uniform": 0.41}
+            known = {
+                "base": 0.04,
+                "ja": 0.08,
+                "math-en": 0.22,
+                "math-sym": 0.02,
+                "uniform": 0.41,
+                "frankenmerge": 0.3,
+            }
             return known.get(trial.name, 0.0)
-        groups = len(trial.asked.genome) // len(SOURCES)
+        groups = len(trial.asked.genome) // len(self.shape.sources)
         miss = 0.0
-        for s, source in enumerate(SOURCES):
+        for s, source in enumerate(self.shape.sources):
             for third, wanted in enumerate(TARGET.get(source, (0.0, 0.0, 0.0))):
                 gene = trial.asked.genome[s * groups + third * groups // 3]
                 miss += (gene - wanted) ** 2 / 3
-        return self.shape.reach * max(0.0, 1 - miss / (len(SOURCES) * 0.9))
+        return self.shape.reach * max(0.0, 1 - miss / (len(self.shape.sources) * 0.9))
 
     def answer(self, trial: StoredTrial, item: Item, ability: float) -> ItemScore:
         known = 0.6 * self.luck[item.id] + 0.4 * self.rng.random()
@@ -208,7 +260,7 @@ def _facts(shape: Shape) -> dict[str, object]:
             "name": "demo",
             "seed": shape.seed,
             "base": "zoo/base",
-            "sources": {name: f"zoo/{name}" for name in SOURCES},
+            "sources": {name: f"zoo/{name}" for name in shape.sources},
             "task": task,
             "merge": {"method": "task_arithmetic", "groups": "block"},
             "search": {"preset": "quick"},

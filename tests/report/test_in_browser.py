@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib", reason="the report needs kingyo[report]")
 
 from kingyo.report import write_report
 from kingyo.store import RunStore
+from kingyo.summary import summarize
 from tests.report.browser import CHROMIUM, Browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -55,6 +56,26 @@ def test_the_front_is_drawn(
     drawn = browser.evaluate(f"[...{points}].map(trace => trace.querySelectorAll('.point').length)")
     assert drawn[2:] in ([1], [1, 1])  # the knee, and the winner where it is on the front
     assert min(drawn[:2]) > 3
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_a_path_is_drawn(
+    browser: Browser, runs: dict[str, Path], tmp_path: Path, width: int, dark: bool
+) -> None:
+    with RunStore.read(runs["paths"]) as store:
+        page = write_report(store, tmp_path / "report.html")
+        found = summarize(store)
+    assert found.path is not None
+    visit = browser.open(page, width=width, dark=dark)
+    assert visit.problems == []
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    points = "document.querySelectorAll('[data-figure=path] .scatterlayer .trace:last-child .point')"
+    assert browser.evaluate(f"{points}.length") == len(found.path.steps)
+    for name in ("path-layers", "path-scales"):
+        maps = f"document.querySelectorAll('[data-figure={name}] .heatmaplayer image').length"
+        assert browser.evaluate(maps) == 2, "one for each source"
+    fills = browser.evaluate(f"new Set([...{points}].map(each => getComputedStyle(each).fill)).size")
+    assert fills == len({step.scale for step in found.path.steps})
 
 
 def test_the_theme_can_be_chosen_and_charts_follow(browser: Browser, page: Path) -> None:

@@ -68,7 +68,9 @@ def rendered(folder: Path) -> str:
         return render_page(gather(store), "/* plotly */")
 
 
-@pytest.mark.parametrize("name", ["better", "worse", "searching", "picked", "front", "screened", "empty"])
+@pytest.mark.parametrize(
+    "name", ["better", "worse", "searching", "picked", "front", "screened", "paths", "stacking", "empty"]
+)
 def test_every_kind_of_run_gives_a_sound_page(runs: dict[str, Path], name: str) -> None:
     reader = read(rendered(runs[name]))
     ids = [value for _, attribute, value in reader.attributes if attribute == "id"]

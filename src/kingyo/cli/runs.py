@@ -159,7 +159,14 @@ def resume(run: RunFolder, as_json: AsJson = False) -> None:
         _go(store, as_json)
 
 
-def show(run: RunFolder, as_json: AsJson = False) -> None:
+def show(
+    run: RunFolder,
+    trial: Annotated[
+        int | None,
+        typer.Option("--trial", min=0, help="Show one trial, by its number: its scores and its recipe."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show how a run stands, also while it is under way; or the spread over the runs of several seeds.
 
     Example: `kingyo show runs/first --json`
@@ -168,11 +175,14 @@ def show(run: RunFolder, as_json: AsJson = False) -> None:
     from kingyo.store import RunStore
 
     with errors_as_json(as_json):
-        if seed_folders(run):
+        if seed_folders(run) and trial is None:
             print_spread(run, as_json)
             return
         with RunStore.read(run) as store:
-            _print_summary(store, as_json)
+            if trial is None:
+                _print_summary(store, as_json)
+            else:
+                _print_trial(store, trial, as_json)
 
 
 def report(
@@ -244,6 +254,15 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
                 err=True,
             )
             raise typer.Exit(130) from None
+
+
+def _print_trial(store: RunStore, number: int, as_json: bool) -> None:
+    from kingyo.cli.trials import print_trial, trial_record
+
+    if as_json:
+        typer.echo(json.dumps(trial_record(store, number), ensure_ascii=False, indent=2))
+    else:
+        print_trial(store, number)
 
 
 def _print_summary(store: RunStore, as_json: bool) -> None:

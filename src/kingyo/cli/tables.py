@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from kingyo.cli.whole import say
+from kingyo.paths import LEGEND, NamedPath, sketch
 from kingyo.space.measures import MEASURES
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary, minus_test
@@ -35,12 +37,26 @@ def print_summary(summary: RunSummary) -> None:
     console.print(_scores(summary, is_narrow=console.width < NARROW))
     if summary.front.points:
         console.print(_front(summary))
+    if summary.path is not None:
+        print_path(console, summary.path, "bred" if summary.winner is not None else "best so far")
     for comparison in summary.comparisons:
         console.print(_sentence(comparison))
     for line in _honesty(summary):
         console.print(line)
     if summary.winner is not None and not summary.comparisons:
         console.print("The test split has not been read yet.")
+
+
+def print_path(console: Console, path: NamedPath, whose: str) -> None:
+    """Print a path as a line, and as a picture where there is room for it."""
+    hops = f"{len(path.steps)} {'hop' if len(path.steps) == 1 else 'hops'}"
+    say(console, f"Path of {whose}: {hops}, {escape(path.ends)}")
+    say(console, escape(path.line), style="bold")
+    drawn = sketch(path, console.width)
+    if drawn is None:
+        return
+    legend = [LEGEND] if path.is_scaled else []
+    console.print(escape("\n".join(["", *drawn, *legend, ""])), soft_wrap=True)
 
 
 def _copied(n: int) -> str:

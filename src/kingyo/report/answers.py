@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kingyo.stats import Interval, interval
 from kingyo.store import RunStore
-from kingyo.summary import STATISTICS_SEED, RunSummary
+from kingyo.summary import MIXTURES, STATISTICS_SEED, RunSummary
 from kingyo.types import Evaluation, Item, ItemScore
 
 SOLVED = 1.0
@@ -48,7 +48,7 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> Contrast | None
         summary: of the same run.
         bred: what the winner is called.
     """
-    parents = tuple(name for name in summary.baselines if name != "uniform")
+    parents = tuple(name for name in summary.baselines if name not in MIXTURES)
     entries = {**({bred: summary.winner} if summary.winner else {}), **summary.baselines}
     tested = {name: store.evaluation(entry.trial.id, "test") for name, entry in entries.items()}
     found = {name: each for name, each in tested.items() if each is not None and each.failure is None}

@@ -1,10 +1,12 @@
 """What a genome is made of, as matrices: one per parameter, sources down, groups of layers across.
 
-It reads the axes that a search stores of itself, named ``weight/ja/block.3``; it knows no merge method.
+It reads the axes that a search stores of itself, named ``weight/ja/block.3``; it knows no merge method. Genes
+of a path through layers, named ``pass 1/ja.3``, say nothing in such a picture: paths have their own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -12,6 +14,7 @@ from typing import cast
 from kingyo.types import Genome
 
 EVERY = "all sources"
+OF_PATHS = re.compile(r"(pass \d+|log2 scale|network)/[^/]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,8 @@ def read_matrices(description: Mapping[str, object], genome: Genome) -> list[Mat
     genes: dict[str, dict[tuple[str, str], float]] = {}
     bounds: dict[str, list[float]] = {}
     for axis, gene in zip(axes, genome, strict=True):
+        if OF_PATHS.fullmatch(str(axis["name"])):
+            continue
         parameter, source, group = _parts(str(axis["name"]))
         genes.setdefault(parameter, {})[source, group] = gene
         bounds.setdefault(parameter, []).extend(cast(float, axis[bound]) for bound in ("low", "high"))

@@ -158,6 +158,8 @@ def _search(found: Findings) -> str:
     if found.main is None:
         return "not begun"
     told = found.main.description
+    if told.get("space") == "dataflow":
+        return f"{told.get('strategy')}, paths through layers"
     return f"{told.get('strategy')}, method {told.get('method')}, groups {told.get('groups')}"
 
 

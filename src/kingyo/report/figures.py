@@ -9,7 +9,7 @@ from kingyo.report.chart import Figure, Json, axis, names_axis, plain
 from kingyo.report.composition import Matrix
 from kingyo.report.findings import Bar
 
-FILLS = {"bred": "@accent", "parent": "@grey", "uniform": "@grey", "control": "@grey-light"}
+FILLS = {"bred": "@accent", "parent": "@grey", "mixture": "@grey", "control": "@grey-light"}
 OUTLINES = {"control": "@grey"}
 LONGEST_NAME = 20  # of a label beside a chart, so that a phone has room for the chart
 CELLS_WITH_TEXT = 14  # columns; beyond them numbers would overlap

@@ -11,9 +11,10 @@ from kingyo.report.ancestry import Family, trace
 from kingyo.report.answers import Contrast, contrast
 from kingyo.report.composition import Matrix, read_matrices
 from kingyo.report.history import History, read_histories
+from kingyo.report.routes import Routes, read_routes
 from kingyo.stats import Interval, selection_bias
 from kingyo.store import RunStore
-from kingyo.summary import STATISTICS_SEED, Comparison, Entry, RunSummary, read_entry, summarize
+from kingyo.summary import MIXTURES, STATISTICS_SEED, Comparison, Entry, RunSummary, read_entry, summarize
 from kingyo.types import Split
 
 BRED = "bred"
@@ -22,7 +23,7 @@ BIAS_SPLITS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One model's score on one split. ``role`` says what it is: bred, parent, uniform or control."""
+    """One model's score on one split. ``role`` says what it is: bred, parent, mixture or control."""
 
     name: str
     role: str
@@ -40,6 +41,7 @@ class Findings:
         main: the search that bred it; None before the search began.
         controls: the other searches.
         matrices, family: of the child.
+        routes: paths through layers, of the child and of the search; None where there are none.
         front: the points of the front with all their scores; empty where there is one objective.
         contrast: answers on the test split, once it was read.
         expected_bias: what picking the best of all trials on fit overrates it by, estimated on fit alone.
@@ -54,6 +56,7 @@ class Findings:
     controls: Mapping[str, History]
     matrices: tuple[Matrix, ...]
     family: Family | None
+    routes: Routes | None
     front: tuple[tuple[FrontPoint, Entry], ...]
     contrast: Contrast | None
     expected_bias: float | None
@@ -82,7 +85,7 @@ class Findings:
     def bars(self) -> list[Bar]:
         """All models that were scored on ``split``: the child first, then the best first."""
         entries = [(name, entry) for name, entry in self.summary.baselines.items()]
-        others = [(name, "uniform" if name == "uniform" else "parent", entry) for name, entry in entries]
+        others = [(name, "mixture" if name in MIXTURES else "parent", entry) for name, entry in entries]
         others += [(f"{name} search", "control", entry) for name, entry in self.summary.controls.items()]
         found = [
             Bar(name=name, role=role, score=score)
@@ -107,8 +110,9 @@ def gather(store: RunStore) -> Findings:
         split=_farthest(child),
         main=main,
         controls=histories,
-        matrices=tuple(read_matrices(known[1].description, known[0].genome)) if known else (),
+        matrices=_matrices(child, main),
         family=trace(known[0].number, known[1].by_number) if known else None,
+        routes=read_routes(store, main, summary.path),
         front=tuple((point, read_entry(store, MAIN, point.trial)) for point in summary.front.points),
         contrast=contrast(store, summary, BRED),
         expected_bias=None if main is None else _expected_bias(store, main),
@@ -118,6 +122,13 @@ def gather(store: RunStore) -> Findings:
         },
         items=summary.items,
     )
+
+
+def _matrices(child: Entry | None, main: History | None) -> tuple[Matrix, ...]:
+    """The genes of a merge; none of a path where nothing is merged, or through no layer of the merge."""
+    if child is None or main is None or ("path" in child.recipe and "merges" not in child.recipe):
+        return ()
+    return tuple(read_matrices(main.description, child.genome))
 
 
 def _leader(store: RunStore, main: History | None) -> Entry | None:

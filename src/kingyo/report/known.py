@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import shlex
 
+from kingyo.config import FRANKENMERGE
 from kingyo.report import wording
 from kingyo.report.findings import Findings
 from kingyo.report.markup import Html, element, join, table, whole
+from kingyo.summary import MIXTURES
 
 CHOSEN = "These scores were what the search chose by, so they flatter it."
 TILES = 5
@@ -67,10 +69,11 @@ def sentences(found: Findings) -> list[str]:
 
 
 def _rivals(found: Findings) -> list[tuple[str, str]]:
-    """The two that a bred model has to beat: how they are called, and their names in the summary."""
+    """What a bred model has to beat: how they are called, and their names in the summary."""
     best = found.summary.best_parent()
     parents = [(f"its best parent ({best.name})", best.name)] if best is not None else []
-    return [*parents, ("the uniform merge", "uniform")]
+    stacked = [("the frankenmerge", FRANKENMERGE)] if FRANKENMERGE in found.summary.baselines else []
+    return [*parents, ("the uniform merge", "uniform"), *stacked]
 
 
 def _comparisons(found: Findings) -> Html | None:
@@ -110,7 +113,7 @@ def _untested(found: Findings) -> list[str]:
 def _tiles(found: Findings) -> Html:
     bars = found.bars()
     best = found.summary.best_parent()
-    wanted = {best.name if best else "", "uniform", *(f"{name} search" for name in found.controls)}
+    wanted = {best.name if best else "", *MIXTURES, *(f"{name} search" for name in found.controls)}
     shown = [bar for bar in bars if bar.role == "bred" or bar.name in wanted][:TILES]
     tiles = (
         element(

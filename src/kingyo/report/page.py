@@ -15,6 +15,7 @@ from kingyo.report.findings import Findings
 from kingyo.report.front import render_front
 from kingyo.report.known import headline, render_known
 from kingyo.report.markup import Html, element, own
+from kingyo.report.path_section import render_path
 from kingyo.report.sections import (
     render_composition,
     render_descent,
@@ -27,6 +28,7 @@ PARTS = (
     (render_scores, "scores", "Scores"),
     (render_front, "front", "Front"),
     (render_progress, "progress", "Search"),
+    (render_path, "path", "Path"),
     (render_composition, "genes", "Genes"),
     (render_descent, "family", "Family"),
     (render_selection, "selection", "Selection"),

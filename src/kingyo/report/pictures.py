@@ -10,19 +10,17 @@ from io import BytesIO
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from kingyo.report import wording
 from kingyo.report.composition import Matrix
 from kingyo.report.findings import Findings
 from kingyo.report.history import History
+from kingyo.report.palette import ACCENT, GREY, INK, MUTED, POSITIVE, RULE, SIGNED
+from kingyo.report.path_pictures import path_pictures
 
-INK, MUTED, RULE, ACCENT = "#1c1c1e", "#63666b", "#e6e5e2", "#cf3a1d"
-FILLS = {"bred": ACCENT, "parent": "#8b8e93", "uniform": "#8b8e93", "control": "#cdcecf"}
+FILLS = {"bred": ACCENT, "parent": GREY, "mixture": GREY, "control": "#cdcecf"}
 CONTROL_LINES = (("#0072b2", "--"), ("#b07400", "-."), ("#00795a", ":"))
-SIGNED = LinearSegmentedColormap.from_list("signed", ["#2f6d9e", "#f3f1ee", ACCENT])
-POSITIVE = LinearSegmentedColormap.from_list("positive", ["#f3f1ee", ACCENT])
 DPI = 160
 
 
@@ -38,6 +36,9 @@ def draw_pictures(found: Findings) -> dict[str, bytes]:
         size = (min(14.0, 0.62 * len(matrix.columns) + 2.2), 0.5 * len(matrix.rows) + 1.2)
         name = "".join(each if each.isalnum() else "-" for each in matrix.parameter)
         drawn[f"genes-{name}.png"] = _png(size, lambda ax, shown=matrix: _heat_map(ax, shown))
+    if found.routes is not None:
+        for name, (size, draw) in path_pictures(found.routes, found.child_name):
+            drawn[name] = _png(size, draw)
     return drawn
 
 
@@ -78,7 +79,7 @@ def _progress(axes: Axes, found: Findings, main: History) -> None:
         _best(axes, control, (colour, dash, 1.5), f"{name} search, best so far", band=False)
     means = main.batches()
     if len(means) > 1:
-        axes.plot(*_columns(means), color="#8b8e93", lw=1.3, label="mean of the batch")
+        axes.plot(*_columns(means), color=GREY, lw=1.3, label="mean of the batch")
     for name, score in _lines(found).items():
         axes.axhline(score, color=MUTED, lw=0.8, ls=":")
         axes.annotate(f" {name}", (1, score), xycoords=("axes fraction", "data"), fontsize=8, color=MUTED)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import cast
 
+from kingyo.config import FRANKENMERGE
 from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.chart import Figure
@@ -74,11 +76,13 @@ def render_scores(found: Findings) -> Html | None:
         note(
             f"Bars are mean scores over n = {shown[0].score.n:,} items; lines are 95% intervals. "
             "Parents are scored as they are; uniform is their plain average."
+            f"{_STACKED if FRANKENMERGE in found.summary.baselines else ''}"
             f"{_CONTROLS if found.controls else ''}"
         ),
     )
 
 
+_STACKED = " frankenmerge stacks layers of two of them, as people do by hand."
 _CONTROLS = (
     " The control searches tried as many candidates as the main search (or fewer, where a grid was used up), "
     "and their winners were picked in the same way."
@@ -129,15 +133,24 @@ def render_composition(found: Findings) -> Html | None:
     """Render the genome of the bred model."""
     if found.child is None or not found.matrices:
         return None
-    genes = len(found.child.genome)
-    method = "" if found.main is None else f", merged by {found.main.description.get('method', 'its method')}"
+    number = found.child.trial.asked.number
+    genes = sum(cell is not None for matrix in found.matrices for row in matrix.cells for cell in row)
     parts = [_matrix(matrix, f"genes-{i}") for i, matrix in enumerate(found.matrices)]
     return section(
         "genes",
         "What it is made of",
-        claim(f"Trial {found.child.trial.asked.number}: {wording.counted(genes, 'gene')}{method}."),
+        claim(f"Trial {number}: {wording.counted(genes, 'gene')}{_method(found, found.child)}."),
         *parts,
     )
+
+
+def _method(found: Findings, child: Entry) -> str:
+    """How it was merged; of a path what is merged is one of the models whose layers it passes."""
+    merges = cast("Mapping[str, Mapping[str, object]]", child.recipe.get("merges") or {})
+    if merges:
+        said = [f"{name}, merged by {recipe['merge_method']}" for name, recipe in merges.items()]
+        return f" of {wording.listed(said)}"
+    return "" if found.main is None else f", merged by {found.main.description.get('method', 'its method')}"
 
 
 def _matrix(matrix: Matrix, name: str) -> Html:

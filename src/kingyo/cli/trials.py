@@ -1,0 +1,80 @@
+"""One trial of a run for people and programs: its scores, its recipe, its path."""
+
+from __future__ import annotations
+
+import shlex
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+
+from kingyo.cli.tables import percent, print_path
+from kingyo.cli.whole import say
+from kingyo.errors import KingyoError
+from kingyo.evolve import MAIN
+from kingyo.evolve.recipes import read_recipe
+from kingyo.paths import NamedPath, read_atlas
+from kingyo.store import RunStore, StoredTrial
+from kingyo.summary import Entry, interval_json, read_entry
+from kingyo.types import SPLITS
+
+
+def print_trial(store: RunStore, number: int) -> None:
+    """Print what is known of a trial of the main search to standard output.
+
+    Raises:
+        KingyoError: there is none of this number.
+    """
+    trial, entry, path = _read(store, number)
+    console = Console(highlight=False)
+    parents = f", parents {', '.join(map(str, trial.asked.parents))}" if trial.asked.parents else ""
+    say(console, f"[bold]Trial {number}[/bold] of {escape(str(store.folder))}: batch {trial.batch}{parents}")
+    for split in SPLITS:
+        score = entry.on(split)
+        if score is not None:
+            say(console, f"{split}: {percent(score)} %, n={score.n}")
+    failure = _failure(store, trial)
+    if failure is not None:
+        say(console, f"failed: {escape(failure)}")
+    if path is not None:
+        print_path(console, path, f"trial {number}")
+    text = yaml.safe_dump(dict(entry.recipe), sort_keys=False, allow_unicode=True)
+    console.print(escape(text.rstrip()), soft_wrap=True)
+
+
+def trial_record(store: RunStore, number: int) -> dict[str, object]:
+    """Return the same as data.
+
+    Raises:
+        KingyoError: there is none of this number.
+    """
+    trial, entry, path = _read(store, number)
+    return {
+        "run": str(store.folder),
+        "trial": number,
+        "batch": trial.batch,
+        "parents": list(trial.asked.parents),
+        "genome": list(trial.asked.genome),
+        "recipe": dict(entry.recipe),
+        **({} if path is None else {"path": path.to_json()}),
+        "failure": _failure(store, trial),
+        **{split: interval_json(entry.on(split)) for split in SPLITS},
+    }
+
+
+def _read(store: RunStore, number: int) -> tuple[StoredTrial, Entry, NamedPath | None]:
+    trials = {trial.asked.number: trial for trial in store.trials(MAIN)}
+    if number not in trials:
+        raise KingyoError(
+            "--trial",
+            expected=f"a trial of the main search, 0 to {max(trials)}" if trials else "a run with trials",
+            received=str(number),
+            remedy=f"`kingyo show {shlex.quote(str(store.folder))}` says how the run stands.",
+        )
+    trial = trials[number]
+    return trial, read_entry(store, MAIN, trial), read_atlas(store).read(read_recipe(trial))
+
+
+def _failure(store: RunStore, trial: StoredTrial) -> str | None:
+    measured = store.evaluation(trial.id, "fit")
+    return None if measured is None else measured.failure
