@@ -23,13 +23,14 @@ from kingyo.summary import read_entry, summarize
 __all__ = ["export", "picked"]
 
 
-def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
+def export(store: RunStore, out: Path, trial: int | None = None, *, share_layers: bool = False) -> Path:
     """Write a bred model as a Hugging Face folder that transformers loads.
 
     Args:
         store: the run; only read.
         out: the folder to make; it must not exist, or be empty.
         trial: number of a trial of the main search; the winner when None.
+        share_layers: write layers that a path passes several times once; see ``kingyo.merge.shared``.
 
     Returns:
         ``out``.
@@ -50,7 +51,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
     require_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
     recipe = read_recipe(chosen)
-    planned = plan(recipe, Sources(models.by_reference, folder))
+    planned = plan(recipe, Sources(models.by_reference, folder), share_layers=share_layers)
     origins = read_origins(recipe, models, folder)
     measured = store.evaluation(chosen.id, "fit")
     card = Card(
@@ -64,6 +65,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
         version=str(store.fact("version")),
         example=store.items()["fit"][0].prompt,
         failure=None if measured is None else measured.failure,
+        shared=planned.shared,
     )
     files = {
         **write_tasks(config.specs, folder, store.items()),

@@ -81,7 +81,8 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
     if config.space == "dataflow":
-        plan(dataflow_space(config, models).probe(), sources)
+        space = dataflow_space(config, models)  # scales that cannot be folded can be exported live
+        plan(space.probe(), sources, share_layers=space.scales != "none")
     for recipe in baselines.values():
         planned_too = plan(recipe, sources)
         if config.space == "parameters":
