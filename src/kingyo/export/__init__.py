@@ -17,10 +17,11 @@ from kingyo.export.card import Card, render_card
 from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_tasks
 from kingyo.merge import Sources, plan, rooted, to_folder
+from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import read_entry, summarize
 
-__all__ = ["export", "picked"]
+__all__ = ["export", "picked", "recipe_of"]
 
 
 def export(store: RunStore, out: Path, trial: int | None = None, *, share_layers: bool = False) -> Path:
@@ -73,6 +74,16 @@ def export(store: RunStore, out: Path, trial: int | None = None, *, share_layers
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
     return to_folder(planned, out, files=files)
+
+
+def recipe_of(store: RunStore, trial: int | None = None) -> Recipe:
+    """Return the recipe of a trial, the winner's when None, with whole paths of local models.
+
+    Raises:
+        KingyoError: no winner yet, or no such trial.
+    """
+    _, folder = stored_config(store)
+    return rooted(read_recipe(_choose(store, trial)), folder)
 
 
 def picked(store: RunStore, pick: str, trial: int | None = None) -> int:

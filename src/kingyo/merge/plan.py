@@ -213,6 +213,10 @@ def _describe_region(region: Region) -> Iterator[str]:
             part = f" ({region.name})" if region.name else ""
             yield f"{len(piece.merged)}: {names}{part}"
             continue
+        if n == 0:
+            names = ", ".join(entry.reference for entry in piece.merged)
+            yield f"{len(piece.merged)}, what lies {'behind' if made else 'before'} the layers: {names}"
+            continue
         ranges = [f"{each.reference} {_numbers(each.start, n)}" for each in piece.merged]
         if piece.base is not None:
             ranges.append(f"base {piece.base.reference} {_numbers(piece.base.start, n)}")
