@@ -228,7 +228,7 @@ def _use(card: Card) -> str:
     trusted = "" if card.shared is None else ", trust_remote_code=True"
     code = (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        "tokenizer = AutoTokenizer.from_pretrained('.')  # this folder\n"
+        f"tokenizer = AutoTokenizer.from_pretrained('.'{trusted})  # this folder\n"
         f"model = AutoModelForCausalLM.from_pretrained('.'{trusted})\n"
         f"ids = {asked}\n"
         f"answer = model.generate(ids, do_sample=False, max_new_tokens={task.max_new_tokens}{stop})\n"

@@ -68,6 +68,11 @@ def has_to_share(recipe: Recipe) -> bool:
     return len(_layers(recipe)) < len(recipe.path) or any(hop.scale != 1 for hop in recipe.path)
 
 
+def can_share(model: Checkpoint) -> bool:
+    """Whether this was tested for models of its type."""
+    return model.config.get("model_type") in SHAREABLE
+
+
 def once(recipe: Recipe) -> Recipe:
     """The weights of a path as slices: each of its layers once, in the order in which they are first passed.
 
@@ -91,8 +96,8 @@ def share(recipe: Recipe, agreement: Agreement, output: Checkpoint) -> Shared:
         KingyoError: an architecture for which this was never tested, or one whose config cannot say that its
             layers come in another order.
     """
-    kind = output.config.get("model_type")
-    if not isinstance(kind, str) or kind not in SHAREABLE:
+    kind = str(output.config.get("model_type"))
+    if not can_share(output):
         raise KingyoError(
             OPTION,
             expected=f"one of {', '.join(SHAREABLE)}, for which it was tested",

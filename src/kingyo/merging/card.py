@@ -115,8 +115,9 @@ def _use(target: Target) -> str | None:
     has_tokenizer = (like.path / "tokenizer_config.json").is_file()
     imports = ", ".join(sorted((kind, "AutoTokenizer") if has_tokenizer else (kind,)))
     lines = [f"from transformers import {imports}", ""]
-    lines += ["tokenizer = AutoTokenizer.from_pretrained('.')  # this folder"] if has_tokenizer else []
     trusted = "" if target.plan.shared is None else ", trust_remote_code=True"
+    if has_tokenizer:
+        lines.append(f"tokenizer = AutoTokenizer.from_pretrained('.'{trusted})  # this folder")
     lines.append(f"model = {kind}.from_pretrained('.', dtype='auto'{trusted})")
     told = "" if target.plan.shared is None else f"{shared_layers(target.plan.shared)}\n\n"
     return told + fence("\n".join(lines), "python")

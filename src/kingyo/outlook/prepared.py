@@ -11,6 +11,7 @@ from kingyo.config import RunConfig
 from kingyo.errors import KingyoError
 from kingyo.evolve import Search
 from kingyo.merge import Plan, Sources, plan
+from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
 from kingyo.plans import search_plan
 from kingyo.recipe import Recipe
@@ -81,8 +82,9 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
     if config.space == "dataflow":
-        space = dataflow_space(config, models)  # scales that cannot be folded can be exported live
-        plan(space.probe(), sources, share_layers=space.scales != "none")
+        space = dataflow_space(config, models)
+        frame = sources[space.sources[space.frame]]  # scales that cannot be folded may be exported live
+        plan(space.probe(), sources, share_layers=space.scales != "none" and can_share(frame))
     for recipe in baselines.values():
         planned_too = plan(recipe, sources)
         if config.space == "parameters":
