@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ from kingyo.merge.sources import open_sources
 from kingyo.merge.unrolled import SHAREABLE
 from kingyo.models.path import Layers
 from kingyo.recipe import Hop, Recipe
-from tests.decoders import ARCHITECTURES, TOKENS, cached_logits, far, logits, loud
+from tests.decoders import ARCHITECTURES, MASK, TOKENS, cached_logits, far, logits, loud
 from tests.merge.test_path import FOLDED, SCALED, path, saved
 from tests.models_on_disk import tokenizer
 
@@ -29,12 +31,12 @@ KINDS = [name for name in ARCHITECTURES if name != "smollm3"]  # whose config ca
 
 
 @pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Where transformers copies code before it runs it: not the user's."""
     with pytest.MonkeyPatch.context() as patch:
         folder = str(tmp_path_factory.mktemp("modules"))
         patch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", folder)
-        patch.setattr("sys.path", [*__import__("sys").path, folder])
+        patch.setattr(sys, "path", [*sys.path])  # transformers adds the folder to it
         yield
 
 
@@ -152,6 +154,29 @@ def test_the_code_is_small_and_needs_nothing_of_ours(tmp_path: Path) -> None:
     assert "Llama" not in code
     assert "GPT2LMHeadModel" in code
     assert len(code.splitlines()) < 100
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral, sliding", "gpt2"])
+@pytest.mark.parametrize("how", [{"cache_implementation": "static"}, {"num_beams": 3}], ids=str)
+def test_other_caches_and_beams_are_those_of_the_unrolled_model(
+    kind: str, how: dict[str, object], tmp_path: Path
+) -> None:
+    recipe = winding(saved(kind, tmp_path))
+    unrolled = AutoModelForCausalLM.from_pretrained(written(recipe, tmp_path / "plain", share_layers=False))
+    shared = loaded(written(recipe, tmp_path / "out"))
+    asked = {"attention_mask": MASK, "do_sample": False, "max_new_tokens": 10, "eos_token_id": None, **how}
+    one, other = (model.eval().generate(TOKENS, **asked) for model in (unrolled, shared))
+    assert torch.equal(one, other)
+
+
+def test_a_copy_is_another_model(tmp_path: Path) -> None:
+    model = loaded(written(winding(saved("llama", tmp_path)), tmp_path / "out"))
+    before, twin = logits(model), copy.deepcopy(model)
+    with torch.no_grad():
+        for each in twin.parameters():
+            each.zero_()
+    assert torch.equal(logits(model), before)
+    assert not logits(twin).any()
 
 
 def test_layers_can_be_trained_and_moved_as_those_of_any_model(tmp_path: Path) -> None:
