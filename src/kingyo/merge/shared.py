@@ -81,7 +81,8 @@ def once(recipe: Recipe) -> Recipe:
     """
     check_path(recipe)
     sources = (SliceSource(model=hop.model, layers=(hop.layer, hop.layer + 1)) for hop in _layers(recipe))
-    return replace(recipe, path=(), slices=tuple(Slice(sources=(source,)) for source in sources))
+    slices = tuple(Slice(sources=(source,)) for source in sources)
+    return replace(recipe, path=(), slices=slices, merges={})  # which are among the opened models
 
 
 def share(recipe: Recipe, agreement: Agreement, output: Checkpoint) -> Shared:

@@ -60,7 +60,7 @@ def unrolled(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
         return recipe
     check_path(recipe)
     slices = tuple(_slices(recipe.path, opened))
-    return replace(recipe, path=(), slices=slices)
+    return replace(recipe, path=(), slices=slices, merges={})  # which are among the opened models
 
 
 def check_foldable(like: Checkpoint) -> None:

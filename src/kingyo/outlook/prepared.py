@@ -82,9 +82,9 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
     if config.space == "dataflow":
-        space = dataflow_space(config, models)
-        frame = sources[space.sources[space.frame]]  # scales that cannot be folded may be exported live
-        plan(space.probe(), sources, share_layers=space.scales != "none" and can_share(frame))
+        space = dataflow_space(config, models)  # scales that cannot be folded may be exported live
+        is_live = space.scales != "none" and can_share(models.skeleton)
+        plan(space.probe(), sources, share_layers=is_live)
     for recipe in baselines.values():
         planned_too = plan(recipe, sources)
         if config.space == "parameters":

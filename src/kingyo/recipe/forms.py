@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 from kingyo.errors import KingyoError
-from kingyo.recipe.book import RecipeBook
+from kingyo.recipe.book import NamedRecipe, RecipeBook
 from kingyo.recipe.one import Recipe
 from kingyo.recipe.path import Hop, path_as_slices, path_of_slices
 from kingyo.recipe.pieces import Slice, SliceSource
@@ -23,6 +23,8 @@ _PASSTHROUGH = "passthrough"
 
 def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
     """The recipes with every path written as slices, or all slices that merge nothing as a path.
+
+    Merges within a path become recipes of their own, with names.
 
     Raises:
         KingyoError: there is nothing to rewrite, or see ``as_slices`` and ``as_path``.
@@ -36,7 +38,13 @@ def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
             received=", ".join(dict.fromkeys(_kind(step.recipe) for step in book.steps)),
             remedy="Leave --as out to print the recipe as it is.",
         )
-    steps = (replace(step, recipe=write(step.recipe)) if step in chosen else step for step in book.steps)
+    steps: list[NamedRecipe] = []
+    for step in book.steps:
+        if step not in chosen:
+            steps.append(step)
+            continue
+        steps += [NamedRecipe(name=name, recipe=inner) for name, inner in step.recipe.merges.items()]
+        steps.append(replace(step, recipe=write(replace(step.recipe, merges={}))))
     return RecipeBook(steps=tuple(steps))
 
 
@@ -44,7 +52,7 @@ def as_slices(recipe: Recipe) -> Recipe:
     """Write a path as slices, which mergekit stacks to the same model.
 
     Raises:
-        KingyoError: a hop has a scale, which slices cannot say.
+        KingyoError: a hop has a scale, or a model is a merge, which slices cannot say.
     """
     slices = list(path_as_slices(recipe.path))
     base = recipe.base_model
