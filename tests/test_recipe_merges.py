@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from kingyo.errors import KingyoError
-from kingyo.merge import open_sources, plan, rooted, to_folder
-from kingyo.recipe import Hop, Recipe, Source, renamed
+from kingyo.merge import open_sources, plan, plan_book, rooted, to_folder
+from kingyo.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, renamed, rewritten
 from tests.models_on_disk import family
 
 
@@ -50,6 +50,30 @@ def test_it_is_written_as_the_two_merges_one_after_the_other(tmp_path: Path) -> 
     )
     twice = to_folder(plan(second, open_sources(second)), tmp_path / "twice")
     found, expected = load_file(once / "model.safetensors"), load_file(twice / "model.safetensors")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def test_its_layers_can_be_shared(tmp_path: Path) -> None:
+    a, b = (str(each) for each in family(tmp_path)[1])
+    recipe = bred(a, b)
+    planned = plan(recipe, open_sources(recipe), share_layers=True)
+    assert planned.shared is not None
+    assert planned.shared.config["path_layers"] == [0, 1, 0]
+    found = load_file(to_folder(planned, tmp_path / "shared") / "model.safetensors")
+    plain = load_file(to_folder(plan(recipe, open_sources(recipe)), tmp_path / "plain") / "model.safetensors")
+    assert {each.split(".")[2] for each in found if ".layers." in each} == {"0", "1"}
+    assert all(torch.equal(found[name], plain[name]) for name in found)
+
+
+def test_as_slices_it_is_several_recipes_that_make_the_same_model(tmp_path: Path) -> None:
+    a, b = (str(each) for each in family(tmp_path)[1])
+    book = rewritten(RecipeBook(steps=(NamedRecipe(name=None, recipe=bred(a, b)),)), "slices")
+    assert [step.name for step in book.steps] == ["bred", None]
+    one = to_folder(plan_book(book)[None], tmp_path / "slices")
+    recipe = bred(a, b)
+    other = to_folder(plan(recipe, open_sources(recipe)), tmp_path / "path")
+    found, expected = (load_file(each / "model.safetensors") for each in (one, other))
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)
 

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.recipe import Hop, Recipe, cumulative, load_recipe, path_as_slices, path_of_slices, renamed
+from kingyo.recipe import (
+    Hop,
+    Recipe,
+    as_path,
+    as_slices,
+    cumulative,
+    load_recipe,
+    path_as_slices,
+    path_of_slices,
+    renamed,
+)
 
 models = st.sampled_from(["ja", "org/en@main", "./モデル"])
 scales = st.just(1.0) | st.floats(0.01, 4)
@@ -101,6 +111,7 @@ def test_scales_cannot_be_said_by_slices() -> None:
         ([{"model": "a", "layer": 1, "scale": "2"}], "expected a number above 0; received '2'"),
         ([{"model": "a", "layer_range": [0, 2], "scale": 2}], "a scale beside layer"),
         ([{"model": "a", "layer_range": [2, 2]}], "behind the last"),
+        ([{"model": "a", "layer_range": [0, 0]}], "behind the last"),
         ([{"model": "a", "lyer": 1}], "Did you mean 'layer'"),
     ],
 )
@@ -114,3 +125,37 @@ def test_a_path_beside_models_is_an_error(tmp_path: Path) -> None:
     file.write_text("merge_method: passthrough\nmodels: [{model: a}]\npath: [{model: a, layer: 0}]\n")
     with pytest.raises(KingyoError, match="exactly one of models, slices, modules and path"):
         load_recipe(file)
+
+
+@given(plain, st.none() | models)
+def test_a_recipe_with_a_path_survives_as_slices(path: tuple[Hop, ...], base: str | None) -> None:
+    made = recipe(path=path, base_model=base, dtype="bfloat16")
+    sliced = as_slices(made)
+    assert not sliced.path
+    assert sum(each.n_layers for each in sliced.slices) == len(path)
+    read = Recipe.from_dict(yaml.safe_load(sliced.to_yaml()))
+    assert as_path(read) == made
+
+
+def test_a_base_that_gives_the_ends_is_an_empty_slice_at_each() -> None:
+    made = recipe(path=(Hop(model="a", layer=1), Hop(model="b", layer=2)), base_model="a")
+    ranges = [(each.sources[0].model, each.sources[0].layers) for each in as_slices(made).slices]
+    assert ranges == [("a", (1, 2)), ("b", (2, 3)), ("a", (0, 0))]
+
+
+@pytest.mark.parametrize(
+    ("slices", "base", "says"),
+    [
+        ([("a", 0, 2), ("b", 1, 2)], "a", "embeddings of a, final norm and head of b, base_model a"),
+        ([("a", 0, 0), ("b", 1, 2)], None, "embeddings of a, final norm and head of b"),
+        ([("a", 0, 2), ("a", 0, 0), ("b", 1, 2)], None, r"slices\[1\]: expected layers"),
+        ([("a", 0, 0)], None, r"slices\[0\]: expected layers"),
+    ],
+)
+def test_slices_that_no_path_can_say_are_refused(
+    slices: list[tuple[str, int, int]], base: str | None, says: str
+) -> None:
+    listed = [{"sources": [{"model": model, "layer_range": [k, n]}]} for model, k, n in slices]
+    data: dict[str, object] = {"merge_method": "passthrough", "slices": listed}
+    with pytest.raises(KingyoError, match=says):
+        as_path(Recipe.from_dict(data | ({"base_model": base} if base else {})))

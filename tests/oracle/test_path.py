@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 from transformers import AutoModelForCausalLM
 
+from kingyo.cli import app
 from kingyo.models.path import Layers
 from kingyo.recipe import Hop, Recipe, path_as_slices
 from tests.decoders import ARCHITECTURES, far, logits, loud
 from tests.models_on_disk import tokenizer
-from tests.oracle.peer import Peer
+from tests.oracle.peer import Peer, read_tensors
 
 pytestmark = pytest.mark.oracle
 
@@ -39,3 +42,23 @@ def test_mergekits_frankenmerge_is_the_path(kind: str, tmp_path: Path, peer: Pee
     live = Layers(models).follow(hops, str(tmp_path / "a"))
     assert theirs.config.num_hidden_layers == len(hops)
     assert far(logits(live), logits(theirs)) < 1e-5
+
+
+def test_what_is_written_as_slices_is_mergekits_model_with_the_ends_of_the_base(
+    tmp_path: Path, peer: Peer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kingyo recipe --as slices` to mergekit, and the path itself by `kingyo merge`: the same weights."""
+    for seed, name in enumerate("ab"):
+        loud(ARCHITECTURES["llama"], seed).save_pretrained(tmp_path / name)
+        tokenizer().save_pretrained(tmp_path / name)
+    hops = tuple(Hop(model=str(tmp_path / "b"), layer=layer) for layer in (1, 2, 2))
+    path = Recipe(merge_method="passthrough", path=hops, base_model=str(tmp_path / "a"), dtype="float32")
+    (tmp_path / "path.yaml").write_text(path.to_yaml())
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    app(["recipe", "path.yaml", "--as", "slices"], standalone_mode=False)
+    theirs = read_tensors(peer.folder(yaml.safe_load(capsys.readouterr().out)))
+    app(["merge", "path.yaml", "ours"], standalone_mode=False)
+    ours = read_tensors(tmp_path / "ours")
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

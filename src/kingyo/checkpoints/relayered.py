@@ -53,8 +53,15 @@ def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language"
 
     Raises:
         KingyoError: it states no number of layers, a layer is not there, or it has no way to say of which
-            kinds the chosen layers are.
+            kinds the chosen layers are; or it has a path, and places where others have layers.
     """
+    if "path_layers" in config:
+        raise KingyoError(
+            "config.json",
+            expected="a model whose layers follow one another",
+            received="a path whose layers are written once (--share-layers)",
+            remedy="Take layers of the models that it was made of; its recipe.yaml names them.",
+        )
     levels = find_levels(config, part)
     layers = [_layer(config, each, part) for each in chosen]
     if not layers:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A folder, or a name on the Hub; model+lora adds a LoRA.")
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let transformers run the Python files beside the model.")
 ]
 Device = Annotated[str, typer.Option("--device", help="Where the model runs, such as cpu or cuda.")]
 
@@ -43,6 +47,7 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 128,
     device: Device = "cpu",
+    trust_remote_code: TrustRemoteCode = False,
     answers: Annotated[
         Path | None, typer.Option("--answers", help="Also write every answer to this JSONL file.")
     ] = None,
@@ -60,29 +65,36 @@ def evaluate(
             _require_tested(task)
         chosen = split or "test"
         with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
-            built, items, scores = _scored(model, task, chosen, device, batch_size)
+            load = partial(_load, model, device, trust=trust_remote_code, batch_size=batch_size)
+            built, items, scores = _scored(task, chosen, load)
         if answers is not None:
             _write_answers(answers, items, scores)
         _print_score(model, built, chosen, _by_task(built, items, scores), as_json=as_json)
 
 
 def _scored(
-    model: str, task: Path, split: str, device: str, batch_size: int
+    task: Path, split: str, load: Callable[[], LiveModel]
 ) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
     """The task, its items of a split, and their scores."""
     from kingyo.assembly import open_task
-    from kingyo.checkpoints import open_checkpoint
-    from kingyo.checkpoints.lora import AdaptedCheckpoint
 
     built = open_task(task)
     items = _items(built, split)
+    return built, items, built.score(load(), items)
+
+
+def _load(model: str, device: str, *, trust: bool, batch_size: int = 64) -> LiveModel:
+    """A model, and its LoRA if it has one."""
+    from kingyo.checkpoints import open_checkpoint
+    from kingyo.checkpoints.lora import AdaptedCheckpoint
+
     checkpoint = open_checkpoint(model)
     from kingyo.models.language import LiveModel  # after slips of the pen are answered: it takes seconds
 
-    live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size)
+    live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size, remote_code=trust)
     if isinstance(checkpoint, AdaptedCheckpoint):
         checkpoint.into(live.weights)
-    return built, items, built.score(live, items)
+    return live
 
 
 def _by_task(built: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> dict[str, Interval]:
@@ -126,14 +138,12 @@ def chat(
     stop: Annotated[list[str] | None, typer.Option("--stop", help="Text that ends an answer.")] = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 256,
     device: Device = "cpu",
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Talk to a model; each line is a question of its own. An empty line or Ctrl-D ends it.
 
     Example: `kingyo chat my-model --prompt "{prompt}\\n"`
     """
-    from kingyo.checkpoints import open_checkpoint
-    from kingyo.checkpoints.lora import AdaptedCheckpoint
-
     if prompt is not None and "{prompt}" not in prompt:
         raise KingyoError(
             "--prompt",
@@ -141,12 +151,7 @@ def chat(
             received=repr(prompt),
             remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
         )
-    checkpoint = open_checkpoint(model)
-    from kingyo.models.language import LiveModel  # after a slip of the pen was answered: it takes seconds
-
-    live = LiveModel.load(checkpoint.path, device=device)
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        checkpoint.into(live.weights)
+    live = _load(model, device, trust=trust_remote_code)
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:
         _require_chat_template(live)

@@ -212,6 +212,13 @@ def export(
         str | None,
         typer.Option("--pick", help="With several objectives: knee, or a trial on the front, by its number."),
     ] = None,
+    share_layers: Annotated[
+        bool,
+        typer.Option(
+            "--share-layers",
+            help="Write layers that a path passes several times once, with a file of code that follows it.",
+        ),
+    ] = False,
 ) -> None:
     """Write the bred model as an ordinary Hugging Face folder with its recipe and model card.
 
@@ -219,11 +226,17 @@ def export(
     """
     from kingyo.export import export as export_run
     from kingyo.export import picked
+    from kingyo.merge.shared import CODE_FILE
     from kingyo.store import RunStore
 
     with RunStore.read(run) as store:
-        written = export_run(store, out, trial if pick is None else picked(store, pick, trial))
-    typer.echo(f"Wrote {written}. Try it: kingyo chat {shlex.quote(str(written))}")
+        chosen = trial if pick is None else picked(store, pick, trial)
+        written = export_run(store, out, chosen, share_layers=share_layers)
+    is_shared = share_layers and (written / CODE_FILE).is_file()
+    if share_layers and not is_shared:
+        typer.echo("The path passes each layer once, unscaled: this is an ordinary checkpoint, without code.")
+    trust = " --trust-remote-code" if is_shared else ""
+    typer.echo(f"Wrote {written}. Try it: kingyo chat {shlex.quote(str(written))}{trust}")
 
 
 def _go(store: RunStore, as_json: bool) -> None:

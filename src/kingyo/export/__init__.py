@@ -17,19 +17,21 @@ from kingyo.export.card import Card, render_card
 from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_tasks
 from kingyo.merge import Sources, plan, rooted, to_folder
+from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import read_entry, summarize
 
-__all__ = ["export", "picked"]
+__all__ = ["export", "picked", "recipe_of"]
 
 
-def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
+def export(store: RunStore, out: Path, trial: int | None = None, *, share_layers: bool = False) -> Path:
     """Write a bred model as a Hugging Face folder that transformers loads.
 
     Args:
         store: the run; only read.
         out: the folder to make; it must not exist, or be empty.
         trial: number of a trial of the main search; the winner when None.
+        share_layers: write layers that a path passes several times once; see ``kingyo.merge.shared``.
 
     Returns:
         ``out``.
@@ -50,7 +52,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
     require_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
     recipe = read_recipe(chosen)
-    planned = plan(recipe, Sources(models.by_reference, folder))
+    planned = plan(recipe, Sources(models.by_reference, folder), share_layers=share_layers)
     origins = read_origins(recipe, models, folder)
     measured = store.evaluation(chosen.id, "fit")
     card = Card(
@@ -64,6 +66,7 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
         version=str(store.fact("version")),
         example=store.items()["fit"][0].prompt,
         failure=None if measured is None else measured.failure,
+        shared=planned.shared,
     )
     files = {
         **write_tasks(config.specs, folder, store.items()),
@@ -71,6 +74,16 @@ def export(store: RunStore, out: Path, trial: int | None = None) -> Path:
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
     return to_folder(planned, out, files=files)
+
+
+def recipe_of(store: RunStore, trial: int | None = None) -> Recipe:
+    """Return the recipe of a trial, the winner's when None, with whole paths of local models.
+
+    Raises:
+        KingyoError: no winner yet, or no such trial.
+    """
+    _, folder = stored_config(store)
+    return rooted(read_recipe(_choose(store, trial)), folder)
 
 
 def picked(store: RunStore, pick: str, trial: int | None = None) -> int:

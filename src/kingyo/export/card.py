@@ -19,8 +19,10 @@ from kingyo.lineage import (
     front_licence,
     models_section,
     passed,
+    shared_layers,
     table,
 )
+from kingyo.merge.shared import Shared
 from kingyo.recipe import Recipe
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary
@@ -28,7 +30,7 @@ from kingyo.tasks import TaskSpec
 from kingyo.types import SPLITS
 
 _AGAIN = """```sh
-kingyo evaluate . {task} --split test
+kingyo evaluate . {task} --split test{trust}
 ```
 
 `{items} the items of all splits with their answers: leave {them} out where you publish this
@@ -53,6 +55,7 @@ class Card:
         recipe: as the run stored it.
         origins: what went in.
         example: a prompt of the fit split.
+        shared: of a path whose layers are written once.
         failure: why the search could not score the exported trial; None where it could.
     """
 
@@ -66,6 +69,7 @@ class Card:
     version: str
     example: str
     failure: str | None = None
+    shared: Shared | None = None
 
     @property
     def is_winner(self) -> bool:
@@ -204,10 +208,11 @@ def _task(spec: TaskSpec) -> str:
 
 def _files(card: Card) -> dict[str, str]:
     """What the card calls the tasks and their files."""
-    n = len(card.config.specs)
+    n, trust = len(card.config.specs), "" if card.shared is None else " --trust-remote-code"
     if n == 1:
-        return {"task": TASK, "items": f"{ITEMS}` holds", "them": "it", "tasks": "one task"}
-    return {"task": TASKS, "items": "items-*.jsonl` hold", "them": "them", "tasks": f"{n} tasks"}
+        return {"task": TASK, "items": f"{ITEMS}` holds", "them": "it", "tasks": "one task", "trust": trust}
+    several = {"task": TASKS, "items": "items-*.jsonl` hold", "them": "them", "tasks": f"{n} tasks"}
+    return {**several, "trust": trust}
 
 
 def _use(card: Card) -> str:
@@ -220,12 +225,14 @@ def _use(card: Card) -> str:
             "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
         )
     stop = f", stop_strings={list(task.stop)}, tokenizer=tokenizer" if task.stop else ""
+    trusted = "" if card.shared is None else ", trust_remote_code=True"
     code = (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        "tokenizer = AutoTokenizer.from_pretrained('.')  # this folder\n"
-        "model = AutoModelForCausalLM.from_pretrained('.')\n"
+        f"tokenizer = AutoTokenizer.from_pretrained('.'{trusted})  # this folder\n"
+        f"model = AutoModelForCausalLM.from_pretrained('.'{trusted})\n"
         f"ids = {asked}\n"
         f"answer = model.generate(ids, do_sample=False, max_new_tokens={task.max_new_tokens}{stop})\n"
         "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"
     )
-    return fence(code, "python")
+    told = "" if card.shared is None else f"{shared_layers(card.shared)}\n\n"
+    return told + fence(code, "python")

@@ -3,7 +3,7 @@
 from kingyo.lineage.licences import check_licences, front_licence, strictest
 from kingyo.lineage.markdown import bullets, cell, fence, table
 from kingyo.lineage.origins import Origin, describe, read_front_matter
-from kingyo.lineage.sections import base_models, models_section, passed
+from kingyo.lineage.sections import base_models, models_section, passed, shared_layers
 
 __all__ = [
     "Origin",
@@ -17,6 +17,7 @@ __all__ = [
     "models_section",
     "passed",
     "read_front_matter",
+    "shared_layers",
     "strictest",
     "table",
 ]

@@ -11,7 +11,7 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.merge.inner import planned_checkpoint
 from kingyo.merge.plan import Plan, plan
 from kingyo.merge.sources import Sources, all_references
-from kingyo.recipe import Recipe, RecipeBook
+from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.vocabulary.choice import BASE, UNION
 
 _MOST_MERGES = 64
@@ -55,7 +55,9 @@ def plan_book(book: RecipeBook, folder: Path | None = None) -> dict[str | None, 
     return {step.name: found.plans[step.name] for step in book.outputs}
 
 
-def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: bool = True) -> PlannedSteps:
+def plan_steps(
+    book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: bool = True, share_layers: bool = False
+) -> PlannedSteps:
     """Plan every recipe of a book; see ``plan_book``.
 
     Args:
@@ -63,6 +65,7 @@ def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: 
         folder: where relative paths begin; the current one when None.
         refuse: is told what is wrong; if it returns, what does not depend on that is planned all the same.
         fetch: whether weights are fetched from the Hub; see ``open_checkpoint``.
+        share_layers: of the models that the book is for; see ``plan``.
     """
     names = [step.name for step in book.steps if step.name is not None]
     opened: dict[str, Checkpoint] = {}
@@ -84,7 +87,8 @@ def plan_steps(book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: 
         if not all(reference in opened for reference in _references(step.recipe, refuse)):
             continue
         try:
-            found = plans[step.name] = _plan(step.name, step.recipe, Sources(opened, folder))
+            is_shared = share_layers and step in book.outputs
+            found = plans[step.name] = _plan(step, Sources(opened, folder), share_layers=is_shared)
         except KingyoError as error:
             refuse(error)
             continue
@@ -147,10 +151,10 @@ def _meant(error: KingyoError, source: str) -> KingyoError:
     )
 
 
-def _plan(name: str | None, recipe: Recipe, sources: Sources) -> Plan:
+def _plan(step: NamedRecipe, sources: Sources, *, share_layers: bool) -> Plan:
     try:
-        return plan(recipe, sources)
+        return plan(step.recipe, sources, share_layers=share_layers)
     except KingyoError as error:
-        if name is None:
+        if step.name is None:
             raise
-        raise error.placed(name) from error
+        raise error.placed(step.name) from error

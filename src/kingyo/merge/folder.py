@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import local
 from typing import Protocol
@@ -25,6 +25,7 @@ from kingyo.late import Tensor
 from kingyo.merge.derived import on_disk, stamp
 from kingyo.merge.execute import How, execute
 from kingyo.merge.plan import Plan, TensorJob
+from kingyo.merge.shared import CODE_FILE
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TOKENIZER_FILES
 
@@ -95,7 +96,10 @@ def to_folder(
         KingyoError: ``out`` is one of the sources; or see ``compute`` and ``CheckpointWriter``.
     """
     check_no_source(plan, out)
-    asked, own = output or Output(), plan.tokenizer_files
+    asked, own, like = output or Output(), plan.tokenizer_files, plan.like
+    code: dict[str, str] = {}
+    if plan.shared is not None:
+        like, code = replace(like, config=plan.shared.config), {CODE_FILE: plan.shared.code}
     writer = _writer(plan, out, asked)
     if writer.is_published:
         return out
@@ -107,8 +111,8 @@ def to_folder(
             asked.watch.drop(dropped)
         _write_shards(plan, writer, how, asked.watch)
         return writer.complete(
-            like=plan.like,
-            files={**(own or {}), **(files or {})},
+            like=like,
+            files={**(own or {}), **(files or {}), **code},
             without=() if own is None else TOKENIZER_FILES,
             more=CODE if asked.copy_code else (),
             is_one_of_several=asked.is_one_of_several,
@@ -164,7 +168,8 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: 
 def identity(plan: Plan) -> str:
     """What a merge's weights depend on: recipe, sizes and times of the sources' files, and this version."""
     stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.weights_of)]
-    text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps])
+    shared = [] if plan.shared is None else [plan.shared.code]
+    text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps, *shared])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

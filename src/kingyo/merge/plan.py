@@ -13,6 +13,7 @@ from kingyo.merge.inner import with_merges
 from kingyo.merge.layers import LayerTensor, TensorInput
 from kingyo.merge.outline import Outline, Place, outline
 from kingyo.merge.pieces import Piece, Region, regions
+from kingyo.merge.shared import Shared, has_to_share, once, share
 from kingyo.merge.sources import Sources, all_references
 from kingyo.merge.unmatched import Unmatched, unmatched
 from kingyo.merge.unrolled import unrolled
@@ -72,6 +73,7 @@ class Plan:
             ``like``. None of ``TOKENIZER_FILES`` of ``like`` goes with them.
         differences: of the models, which bend the merge and do not break it, as sentences.
         unmatched: filters without effect.
+        shared: of a path whose layers are written once; ``like`` is then a model of these, in a row.
     """
 
     recipe: Recipe
@@ -83,6 +85,7 @@ class Plan:
     tokenizer_files: Mapping[str, bytes] | None = None
     differences: tuple[str, ...] = ()
     unmatched: tuple[Unmatched, ...] = ()
+    shared: Shared | None = None
 
     @property
     def weights_of(self) -> frozenset[str]:
@@ -102,28 +105,34 @@ class Plan:
 
     def heading(self) -> list[str]:
         """Lines that say what is merged: which models, on which base, into which vocabulary."""
-        found = regions(unrolled(self.recipe, self.sources), self.method)
+        sliced = unrolled(self.recipe, self.sources) if self.shared is None else once(self.recipe)
+        found = regions(sliced, self.method)
         lines = [f"{self.method.name} of {line}" for region in found for line in _describe_region(region)]
         lines += [f"base: {self.recipe.base_model}"] if self.recipe.base_model is not None else []
+        lines += [str(self.shared)] if self.shared is not None else []
         lines += [f"seed: {self.recipe.seed}"] if self.method.stochastic else []
         return lines + (self.vocabulary.describe() if self.vocabulary is not None else [])
 
 
-def plan(recipe: Recipe, sources: Sources) -> Plan:
+def plan(recipe: Recipe, sources: Sources, *, share_layers: bool = False) -> Plan:
     """Plan a merge.
 
     Args:
         recipe: what to merge.
         sources: the opened models, by the references that the recipe uses.
+        share_layers: write the layers of a path once; see ``kingyo.merge.shared``. A path that passes each of
+            its layers once and unscaled gives the same plan as without.
 
     Raises:
         KingyoError: unknown method or parameter, a missing, misplaced or invalid value, too few or too many
-            sources, or models that do not fit together: the tensor and both shapes are named.
+            sources, models that do not fit together (the tensor and both shapes are named), or no path whose
+            layers could be shared.
     """
     method = METHODS.get(recipe.merge_method, sources.folder)
     _check_opened(recipe, sources)
     sources = with_merges(recipe, sources, plan)
-    sliced = unrolled(recipe, sources)
+    is_shared = share_layers and has_to_share(recipe)
+    sliced = once(recipe) if is_shared else unrolled(recipe, sources)
     found = regions(sliced, method, recipe.base_model if recipe.path else None)
     alignment = align(recipe, sources)
     agreement = agree(sliced, found, sources if alignment is None else alignment.sources)
@@ -145,6 +154,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         tokenizer_files=files,
         differences=agreement.warnings,
         unmatched=unmatched(method, made.varied(pieces)),
+        shared=share(recipe, agreement, output) if is_shared else None,
     )
 
 
@@ -204,6 +214,10 @@ def _describe_region(region: Region) -> Iterator[str]:
             names = ", ".join(entry.reference for entry in piece.merged)
             part = f" ({region.name})" if region.name else ""
             yield f"{len(piece.merged)}: {names}{part}"
+            continue
+        if n == 0:
+            names = ", ".join(entry.reference for entry in piece.merged)
+            yield f"{len(piece.merged)}, what lies {'behind' if made else 'before'} the layers: {names}"
             continue
         ranges = [f"{each.reference} {_numbers(each.start, n)}" for each in piece.merged]
         if piece.base is not None:

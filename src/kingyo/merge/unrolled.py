@@ -41,6 +41,8 @@ FOLDABLE = (
     "stablelm",
 )
 """Architectures (model_type) for which this was tested: norms before the parts of a block, none behind."""
+SHAREABLE = (*FOLDABLE, "gemma2", "gemma3_text", "olmo2")
+"""Those for which ``--share-layers`` was tested, which folds nothing."""
 
 
 def unrolled(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
@@ -56,7 +58,7 @@ def unrolled(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
     """
     if not recipe.path:
         return recipe
-    _check(recipe)
+    check_path(recipe)
     slices = tuple(_slices(recipe.path, opened))
     return replace(recipe, path=(), slices=slices, merges={})  # which are among the opened models
 
@@ -69,16 +71,23 @@ def check_foldable(like: Checkpoint) -> None:
     """
     kind = like.config.get("model_type")
     if kind not in FOLDABLE:
+        live = "Say --share-layers, which folds nothing and applies scales as the model runs. Else leave"
+        leave = live if kind in SHAREABLE else "Leave"
         raise KingyoError(
             f"path of {like.reference}",
             expected=f"scale 1 everywhere, or one of {', '.join(FOLDABLE)}: scales are folded into the "
             "weights where norms stand before the parts of a block alone",
             received=f"scales in a model of type {kind}",
-            remedy="Leave the scales out; in a run.yaml say scales: none.",
+            remedy=f"{leave} the scales out; in a run.yaml say scales: none.",
         )
 
 
-def _check(recipe: Recipe) -> None:
+def check_path(recipe: Recipe) -> None:
+    """Refuse what has no meaning beside a path.
+
+    Raises:
+        KingyoError: another method, or parameters.
+    """
     if recipe.merge_method != PASSTHROUGH:
         raise KingyoError(
             "merge_method",

@@ -13,7 +13,17 @@ from typing import cast
 import yaml
 
 from kingyo import __version__
-from kingyo.lineage import base_models, bullets, cell, fence, front_licence, models_section, passed
+from kingyo.lineage import (
+    base_models,
+    bullets,
+    cell,
+    fence,
+    front_licence,
+    models_section,
+    passed,
+    shared_layers,
+)
+from kingyo.merge.shared import OPTION
 from kingyo.merge.sources import replaced
 from kingyo.merging.survey import Target
 from kingyo.methods import Reproduces
@@ -75,7 +85,8 @@ def _summary(target: Target) -> str:
 
 def _recipe(target: Target) -> str:
     text = _public(target).to_yaml()
-    note = "`recipe.yaml` holds it with the paths of the machine on which it was merged: `kingyo merge`"
+    note = "`recipe.yaml` holds it with the paths of the machine on which it was merged: `kingyo merge"
+    note += "`" if target.plan.shared is None else f" {OPTION}`"
     return f"{fence(text, 'yaml')}\n\n{note} makes the same weights of it, {_AGAIN[target.reproduces]}"
 
 
@@ -104,9 +115,12 @@ def _use(target: Target) -> str | None:
     has_tokenizer = (like.path / "tokenizer_config.json").is_file()
     imports = ", ".join(sorted((kind, "AutoTokenizer") if has_tokenizer else (kind,)))
     lines = [f"from transformers import {imports}", ""]
-    lines += ["tokenizer = AutoTokenizer.from_pretrained('.')  # this folder"] if has_tokenizer else []
-    lines.append(f"model = {kind}.from_pretrained('.', dtype='auto')")
-    return fence("\n".join(lines), "python")
+    trusted = "" if target.plan.shared is None else ", trust_remote_code=True"
+    if has_tokenizer:
+        lines.append(f"tokenizer = AutoTokenizer.from_pretrained('.'{trusted})  # this folder")
+    lines.append(f"model = {kind}.from_pretrained('.', dtype='auto'{trusted})")
+    told = "" if target.plan.shared is None else f"{shared_layers(target.plan.shared)}\n\n"
+    return told + fence("\n".join(lines), "python")
 
 
 def _is_causal(target: Target) -> bool:

@@ -125,7 +125,7 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
     """
     book = _seeded(load_recipes(request.recipe), request.seed)
     refused: list[KingyoError] = []
-    steps = plan_steps(book, request.folder, refused.append, fetch=fetch)
+    steps = plan_steps(book, request.folder, refused.append, fetch=fetch, share_layers=request.share_layers)
     unplanned = [step for step in book.steps if step.name not in steps.plans]
     more = [error for step in unplanned for error in _wrong_with(step, steps.models, request.folder)]
     known = {(error.expected, error.received) for error in more}

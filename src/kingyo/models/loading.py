@@ -217,9 +217,13 @@ def _readable(path: Path) -> Generator[None]:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().split("\n", 1)[0]
+        whole = "Name a whole model, with its tokenizer, that transformers knows without further code."
+        trust = (
+            " Or read its code, and if you trust it say --trust-remote-code to `kingyo evaluate` and `chat`."
+        )
         raise KingyoError(
             str(path),
             expected="a checkpoint that transformers can read",
             received=f"{type(error).__name__}: {first}",
-            remedy="Name a whole model, with its tokenizer, that transformers knows without further code.",
+            remedy=whole + (trust if "custom code" in first else ""),
         ) from error

@@ -12,6 +12,7 @@ from kingyo.dataflows import dataflow_space
 from kingyo.errors import KingyoError
 from kingyo.evolve import Search
 from kingyo.merge import Plan, Sources, plan
+from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
 from kingyo.opened import Models, open_models
 from kingyo.plans import search_plan
@@ -92,7 +93,9 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     plans = [plan(recipe, sources) for recipe in tried]
     if config.space != "parameters":
         merge = None if config.space == "dataflow" else first_merge(config, folder, models)
-        plan(dataflow_space(config, models, merge).probe(), sources)
+        space = dataflow_space(config, models, merge)  # scales that cannot be folded may be exported live
+        is_live = space.scales != "none" and can_share(models.skeleton)
+        plan(space.probe(), sources, share_layers=is_live)
     for recipe in baselines.values():
         planned_too = plan(recipe, sources)
         if config.space == "parameters":

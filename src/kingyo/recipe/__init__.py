@@ -1,6 +1,7 @@
 """Recipes: the inert description of merges, and their form in YAML that mergekit reads too."""
 
 from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes
+from kingyo.recipe.forms import as_path, as_slices, rewritten
 from kingyo.recipe.one import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
 from kingyo.recipe.path import Hop, cumulative, path_as_slices, path_of_slices
 from kingyo.recipe.pieces import Module, Slice, SliceSource, Source
@@ -27,6 +28,8 @@ __all__ = [
     "Value",
     "Values",
     "Word",
+    "as_path",
+    "as_slices",
     "cumulative",
     "load_recipe",
     "load_recipes",
@@ -34,4 +37,5 @@ __all__ = [
     "path_as_slices",
     "path_of_slices",
     "renamed",
+    "rewritten",
 ]

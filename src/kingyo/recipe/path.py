@@ -94,7 +94,8 @@ def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
                 f"path[{k}]",
                 expected="scale 1 everywhere, as slices know no scale of what enters a layer",
                 received=f"{hop.scale:g} at layer {hop.layer} of {hop.model}",
-                remedy="Export the model: there the scales are folded into the weights.",
+                remedy="Write the model itself: `kingyo merge` and `kingyo export` fold scales into weights. "
+                "In a run.yaml say scales: none.",
             )
     return tuple(
         Slice(sources=(SliceSource(model=model, layers=(first, end)),))
@@ -147,6 +148,13 @@ def _parse_hops(entry: object, where: str) -> Path:
             remedy="Write each layer that has a scale as an entry of its own.",
         )
     source = SliceSource(model=model, layers=parse_layers(pairs["layer_range"], f"{where}.layer_range"))
+    if not source.n_layers:
+        raise KingyoError(
+            f"{where}.layer_range",
+            expected="the first layer and the one behind the last, such as [0, 8]",
+            received="[0, 0]",
+            remedy="Leave the entry out; embeddings and head are those of base_model.",
+        )
     return tuple(Hop(model=model, layer=number) for number in range(*source.layers))
 
 

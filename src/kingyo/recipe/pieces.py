@@ -37,7 +37,8 @@ class SliceSource:
 
     Attributes:
         model: its reference as written.
-        layers: the first layer, and the one behind the last.
+        layers: the first layer, and the one behind the last; (0, 0): none, but what lies before all layers
+            where it is of the first slice, and behind them of the last.
         parameters: those that are its own.
     """
 
@@ -47,12 +48,12 @@ class SliceSource:
 
     def __post_init__(self) -> None:
         first, end = self.layers
-        if first < 0 or end <= first:
+        if first < 0 or end < first or (end == first and first > 0):
             raise KingyoError(
                 f"layer_range of {self.model}",
                 expected="the first layer and the one behind the last, such as [0, 8]",
                 received=f"[{first}, {end}]",
-                remedy="Count layers from 0, and end behind the first; an empty slice is left out.",
+                remedy="Count layers from 0, and end behind the first; a slice without layers is [0, 0].",
             )
         object.__setattr__(self, "layers", (first, end))
         object.__setattr__(self, "parameters", canonical(self.parameters, self.model))
@@ -130,6 +131,7 @@ class Module:
         object.__setattr__(self, "slices", tuple(self.slices))
         object.__setattr__(self, "parameters", canonical(self.parameters, "module"))
         check_one_of({"models": self.sources, "slices": self.slices})
+        check_empty(self.slices)
 
     def to_dict(self) -> dict[str, object]:
         """The entry of the YAML."""
@@ -153,6 +155,22 @@ def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
             expected=f"exactly one of {', '.join(others)} and {last}",
             received=" and ".join(present) or "none of them",
             remedy="Keep one of them." if present else LIST_MODELS,
+        )
+
+
+def check_empty(slices: Sequence[Slice]) -> None:
+    """Refuse slices without layers where they mean nothing.
+
+    Raises:
+        KingyoError: one stands between others, or no slice has layers.
+    """
+    inner = [i for i in range(1, len(slices) - 1) if not slices[i].n_layers]
+    if inner or (slices and not any(each.n_layers for each in slices)):
+        raise KingyoError(
+            f"slices[{inner[0] if inner else 0}]",
+            expected="layers; the first slice and the last may have none, and give what lies around them",
+            received="layer_range: [0, 0]",
+            remedy="Leave it out, or name its layers.",
         )
 
 

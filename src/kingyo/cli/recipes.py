@@ -1,0 +1,69 @@
+"""Commands on a recipe: print it, a path as mergekit's slices or slices as a path."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from kingyo.recipe import RecipeBook
+
+
+class Form(StrEnum):
+    """How layers are listed."""
+
+    path = "path"
+    slices = "slices"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(recipe)
+
+
+def recipe(
+    file: Annotated[
+        Path, typer.Argument(metavar="RECIPE.yaml|RUN", help="A recipe, or the folder of a run.")
+    ],
+    form: Annotated[
+        Form | None,
+        typer.Option(
+            "--as",
+            help="slices: write paths as mergekit reads them; path: write slices that merge nothing so.",
+        ),
+    ] = None,
+    trial: Annotated[
+        int | None,
+        typer.Option("--trial", min=0, help="Of a run: a trial's number.  \\[default: the winner]"),
+    ] = None,
+) -> None:
+    """Print a recipe, or that of a run's winner, as YAML that `kingyo merge` reads.
+
+    Example: `kingyo recipe runs/first --as slices > mergekit.yaml`
+    """
+    from kingyo.recipe import rewritten
+
+    book = _read(file, trial)
+    if form is not None:
+        book = rewritten(book, form.value)
+    typer.echo(book.to_yaml(), nl=False)
+
+
+def _read(file: Path, trial: int | None) -> RecipeBook:
+    from kingyo.errors import KingyoError
+    from kingyo.recipe import NamedRecipe, RecipeBook, load_recipes
+
+    if not file.is_dir():
+        if trial is not None:
+            raise KingyoError(
+                "--trial", expected="the folder of a run", received=str(file), remedy="Leave it out."
+            )
+        return load_recipes(file)
+    from kingyo.export import recipe_of
+    from kingyo.store import RunStore
+
+    with RunStore.read(file) as store:
+        return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe_of(store, trial)),))
