@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kingyo.checkpoints import Checkpoint, Stack
+from kingyo.checkpoints import Checkpoint, Stack, check_passing, check_places
 from kingyo.errors import KingyoError
 from kingyo.recipe import Conditional, Hop, Recipe, Slice, SliceSource, cumulative
 
@@ -35,7 +35,9 @@ FOLDABLE = (
     "gpt_neox",
     "phi3",
     "mixtral",
+    "qwen2_moe",
     "qwen3_moe",
+    "smollm3",
     "granite",
     "cohere",
     "stablelm",
@@ -51,12 +53,13 @@ def unrolled(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
         opened: its models.
 
     Raises:
-        KingyoError: a path beside another method or beside parameters; scales in an architecture for which
-            they cannot be folded into the weights.
+        KingyoError: a path beside another method or beside parameters; models whose layers cannot follow one
+            another; scales in an architecture for which they cannot be folded into the weights.
     """
     if not recipe.path:
         return recipe
     _check(recipe)
+    _check_models(recipe, opened)
     slices = tuple(_slices(recipe.path, opened))
     return replace(recipe, path=(), slices=slices)
 
@@ -92,6 +95,30 @@ def _check(recipe: Recipe) -> None:
             expected="none beside path",
             received=", ".join(f"'{name}'" for name in recipe.parameters),
             remedy="Scales stand in the path, beside the layers.",
+        )
+
+
+def _check_models(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
+    """Refuse models that are no decoders, and those that one config cannot speak of."""
+    named = dict.fromkeys(each for each in (recipe.base_model, *recipe.references) if each is not None)
+    for reference in named:
+        _check_decoder(opened[reference])
+    like = opened[next(iter(named))]
+    part = _stack_of(like).part
+    for reference in named:
+        check_passing(like, opened[reference], part=part, is_framed=recipe.base_model is not None)
+    check_places(like, [hop.layer for hop in recipe.path])
+
+
+def _check_decoder(model: Checkpoint) -> None:
+    stacks = model.layout.stacks
+    if len(stacks) != 1 or len(model.layout.parts) != 1:
+        names = [stack.prefix for stack in stacks] or list(model.layout.parts)
+        raise KingyoError(
+            f"path of {model.reference}",
+            expected="a model with one list of layers, as decoders have",
+            received=f"a model of type {model.config.get('model_type')} with {', '.join(names) or 'none'}",
+            remedy="Take decoder-only models. Layers of others can be stacked as slices, below modules:.",
         )
 
 
