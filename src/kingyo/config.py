@@ -15,7 +15,7 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from kingyo.documents import read_yaml
-from kingyo.recipe import Dtype, Resize
+from kingyo.recipe import FARTHEST, Dtype, Resize
 from kingyo.strict import Real, parse_model
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
@@ -115,7 +115,7 @@ class DataflowConfig(_Strict):
     frame: str | None = None
     repetitions: Annotated[Count, Field(le=MOST_REPETITIONS)] = 2
     scales: Literal["none", "layer", "matrix", "network"] = "layer"
-    most: Annotated[Real, Field(gt=1)] = 2.0
+    most: Annotated[Real, Field(gt=1, le=FARTHEST)] = 2.0
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None
 

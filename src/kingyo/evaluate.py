@@ -13,7 +13,7 @@ from typing import Protocol
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.late import Tensor
 from kingyo.merge import How, Sources, into, plan
-from kingyo.recipe import Hop, Recipe
+from kingyo.recipe import Hop, Recipe, cumulative
 from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task
 
 
@@ -80,6 +80,7 @@ class Passed:
     def __call__(self, recipe: Recipe) -> LanguageModel:
         """Follow the path of the recipe in the frame of its base, or merge it."""
         if recipe.path:
+            cumulative(recipe.path)  # a path that could not be exported fails here already
             assert recipe.base_model is not None, "without one, other models give what is no layer"
             return self._models.follow(recipe.path, recipe.base_model)
         self._merged = self._merged or self._make()

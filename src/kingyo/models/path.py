@@ -16,7 +16,7 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, unknown
 
 _STACKS = ("layers", "h")
 """What transformers calls the list of a decoder's layers."""
@@ -50,11 +50,14 @@ class Layers:
         models: causal language models of one architecture, by name.
 
     Raises:
-        KingyoError: a model without a list of uniform layers.
+        KingyoError: a model without a list of uniform layers, or models whose layers compute on streams of
+            another width, or with other positions or windows: these the frame makes for all of them.
     """
 
     def __init__(self, models: Mapping[str, PreTrainedModel]) -> None:
         self._stacks = {name: _Stack(name, model) for name, model in models.items()}
+        for stack in self._stacks.values():
+            next(iter(self._stacks.values())).require_alike(stack)
         self._again: dict[tuple[str, int, int], _Layer] = {}
 
     def count(self, model: str) -> int:
@@ -80,6 +83,7 @@ class Layers:
             raise KingyoError(
                 "path", expected="at least one layer", received="none", remedy="Switch some layer on."
             )
+        framing = self._frame(frame, path)
         passed: dict[tuple[str, int], int] = {}
         hops: list[_Hop] = []
         kinds: list[str] = []
@@ -92,7 +96,15 @@ class Layers:
             hops.append(_Hop(layer.module, step.scale))
             if stack.kinds is not None:
                 kinds.append(stack.kinds[step.layer])
-        return self._stacks[frame].framing(hops, kinds)
+        return framing.framing(hops, kinds)
+
+    def _frame(self, name: str, path: Sequence[Step]) -> _Stack:
+        if name not in self._stacks:
+            raise unknown("frame", name, self._stacks)
+        stack = self._stacks[name]
+        for each in {step.model for step in path} & self._stacks.keys():
+            stack.require_window(self._stacks[each])
+        return stack
 
     def _stack(self, step: Step) -> _Stack:
         stack = self._stacks.get(step.model)
@@ -161,6 +173,33 @@ class _Stack:
         self.layers = [_Layer(each) for each in modules]
         kinds = cast("Sequence[str] | None", getattr(model.config, "layer_types", None))
         self.kinds = None if kinds is None else list(kinds)
+        self._shared = _shared(model)
+        looks_back = kinds is None or any("sliding" in kind for kind in kinds)
+        self._window = (
+            cast("int | None", getattr(model.config, "sliding_window", None)) if looks_back else None
+        )
+
+    def require_alike(self, other: _Stack) -> None:
+        """Refuse a model whose layers expect something else of the model around them."""
+        for what, mine in self._shared.items():
+            yours = other._shared[what]
+            if mine != yours:
+                raise KingyoError(
+                    f"{what} of {other.name}",
+                    expected=f"{mine} as of {self.name}",
+                    received=str(yours),
+                    remedy="Take models of one architecture, width and way to tell positions.",
+                )
+
+    def require_window(self, other: _Stack) -> None:
+        """Refuse a model whose layers look back as far as no other's, since the frame makes the masks."""
+        if other._window not in (None, self._window):
+            raise KingyoError(
+                f"sliding_window of {other.name}",
+                expected=f"{self._window} as of the frame {self.name}",
+                received=str(other._window),
+                remedy=f"Take models of one window, or {other.name} as the frame where {self.name} has none.",
+            )
 
     def framing(self, hops: Sequence[nn.Module], kinds: Sequence[str]) -> PreTrainedModel:
         """The model with these layers, which are of these kinds of attention."""
@@ -172,6 +211,19 @@ class _Stack:
             if hasattr(self._inner, "has_sliding_layers"):
                 vars(self._inner)["has_sliding_layers"] = "sliding_attention" in kinds
         return self._model
+
+
+def _shared(model: PreTrainedModel) -> dict[str, object]:
+    """What the frame makes for all layers, and what makes it."""
+    config = model.config
+    heads, width = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
+    narrow = width // heads if isinstance(width, int) and isinstance(heads, int) else None
+    return {
+        "architecture": type(model).__name__,
+        "hidden_size": width,
+        "head_dim": getattr(config, "head_dim", None) or narrow,
+        "rope_parameters": getattr(config, "rope_parameters", None),
+    }
 
 
 def _is_stack(inner: nn.Module, attribute: str) -> bool:

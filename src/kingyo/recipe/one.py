@@ -18,7 +18,7 @@ import yaml
 from kingyo.errors import KingyoError
 from kingyo.recipe.checks import check_keys, check_word, mapping, short, text
 from kingyo.recipe.mistaken import check_kind
-from kingyo.recipe.path import Hop, dump_path, parse_path
+from kingyo.recipe.path import Hop, check_length, dump_path, parse_path
 from kingyo.recipe.pieces import Module, Slice, Source, check_one_of, dump_contents, references
 from kingyo.recipe.reading import parse_modules, parse_reference, parse_slices, parse_sources
 from kingyo.recipe.values import Value, canonical, dump_values, parse_values
@@ -109,6 +109,7 @@ class Recipe:
             object.__setattr__(self, name, value)
         contents = (self.sources, self.slices, tuple(self.modules), self.path)
         check_one_of(dict(zip(CONTENTS, contents, strict=True)))
+        check_length(self.path)
         check_word(self.dtype, DTYPES, "dtype", "a floating dtype")
         check_word(self.out_dtype, DTYPES, "out_dtype", "a floating dtype")
         check_word(self.resize, RESIZE, "resize", "a way to resize")
