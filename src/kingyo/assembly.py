@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
 from kingyo import __version__
-from kingyo.checkpoints import check_finite, fingerprint
+from kingyo.checkpoints import Checkpoint, check_finite, fingerprint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.config import RunConfig, load_config, load_tasks, parse_config
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
@@ -26,12 +27,11 @@ from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
 from kingyo.outlook import Prepared, is_like, prepare
-from kingyo.plans import aims_of
 from kingyo.recipe import Recipe
 from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
-from kingyo.searches import Models, baseline_recipes, open_models, searches
+from kingyo.searches import Models, baseline_recipes, frame_of, open_models, searches
 from kingyo.space import STEPS, probes
 from kingyo.spread import require_alike
 from kingyo.store import RunStore
@@ -64,11 +64,12 @@ def check_all(config: RunConfig, folder: Path) -> Prepared:
     return prepared
 
 
-def _check_prompts(task: Task, models: Models) -> None:
+def _check_prompts(task: Task, config: RunConfig, models: Models) -> None:
     """Read every prompt of every split now: a test item that is too long must not end a search of hours."""
     from kingyo.models.reader import PromptReader
 
-    reader = PromptReader.load(models.skeleton.path)
+    reads = models.sources[frame_of(config)] if config.space == "dataflow" else models.skeleton
+    reader = PromptReader.load(reads.path)
     for each in single_tasks(task):
         for split in SPLITS:
             try:
@@ -93,7 +94,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
             more than the seed; nothing has been written then.
     """
     prepared = check_all(config, folder)
-    _check_prompts(build_tasks(config.specs, prepared.splits, folder), prepared.models)
+    _check_prompts(build_tasks(config.specs, prepared.splits, folder), config, prepared.models)
     made_of = {
         "config": as_fact(config),
         "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
@@ -111,7 +112,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
         "folder_from_run": os.path.relpath(folder.resolve(), run.resolve()),
         **made_of,
         "duplicates_dropped": prepared.duplicates,
-        **aims_as_facts(aims_of(config, folder)),
+        **aims_as_facts(prepared.searches[0].aims),
         "threads": config.threads or _threads(prepared.models, config.workers),
         "gene_steps": STEPS,
     }
@@ -206,18 +207,32 @@ def _live_model(store: RunStore, config: RunConfig, models: Models, first: Plan)
         return _load(config, to_folder(first, Path(made) / "model"))
 
 
-def _load(config: RunConfig, path: Path) -> LiveModel:
+def _load(config: RunConfig, path: Path, dtype: str | None = None) -> LiveModel:
     from kingyo.models.language import LiveModel
 
-    dtype = config.merge.dtype
+    dtype = dtype or config.merge.dtype
     return LiveModel.load(path, dtype=dtype, device=config.device, batch_size=config.batch_size)
 
 
 def _path_models(config: RunConfig, models: Models) -> PathModels:
-    """All sources, live at once: a path may go through any of them."""
+    """All sources, live at once and in the dtype of the frame: a path may go through any of them."""
     from kingyo.models.language import PathModels
 
-    return PathModels({each.reference: _load(config, each.path) for each in models.sources.values()})
+    frame = models.sources[frame_of(config)]
+    live = {frame.reference: _load_source(config, frame)}
+    dtype = str(live[frame.reference].module.dtype).removeprefix("torch.")
+    for each in models.sources.values():
+        if each.reference not in live:
+            live[each.reference] = _load_source(config, each, dtype)
+    return PathModels(live)
+
+
+def _load_source(config: RunConfig, source: Checkpoint, dtype: str | None = None) -> LiveModel:
+    """A source as it is, with the LoRA that it may be named with."""
+    model = _load(config, source.path, dtype)
+    if isinstance(source, AdaptedCheckpoint):
+        source.into(model.weights)
+    return model
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:

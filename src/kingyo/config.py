@@ -25,7 +25,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
 MOST_WORKERS = 1024
 MOST_REPETITIONS = 64
-OF_RECIPES = ("closeness", "few_sources")
+OF_WEIGHTS = ("closeness", "few_sources")
+OF_PATHS = ("few_hops",)
+OF_RECIPES = (*OF_WEIGHTS, *OF_PATHS)
 """Objectives that are read off the recipe: no task may have the same name."""
 FRANKENMERGE = "frankenmerge"
 """What a run of paths calls the one that nobody tuned: there no source may have the same name."""
@@ -118,6 +120,7 @@ class DataflowConfig(_Strict):
     most: Annotated[Real, Field(gt=1, le=FARTHEST)] = 2.0
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None
+    max_size: str | None = None
 
 
 class SearchConfig(_Strict):
@@ -221,12 +224,14 @@ class RunConfig(_Strict):
         if self.space == "parameters":
             if "dataflow" in self.model_fields_set:
                 raise ValueError("space: dataflow beside dataflow; without it weights are merged")
+            if set(self.objectives) & set(OF_PATHS):
+                raise ValueError(f"space: dataflow beside the objective {' and '.join(OF_PATHS)}: of paths")
             return self
         odd = sorted(self.merge.model_fields_set - {"dtype"})
         if odd:
             raise ValueError(f"nothing but dtype below merge beside space: dataflow, not {', '.join(odd)}")
-        if set(self.objectives) & set(OF_RECIPES):
-            raise ValueError(f"objectives without {' and '.join(OF_RECIPES)} beside space: dataflow")
+        if set(self.objectives) & set(OF_WEIGHTS):
+            raise ValueError(f"objectives without {' and '.join(OF_WEIGHTS)} beside space: dataflow")
         if FRANKENMERGE in self.sources:
             raise ValueError(f"another name than '{FRANKENMERGE}', by which a run calls something else")
         if self.dataflow.frame is not None and self.dataflow.frame not in self.sources:

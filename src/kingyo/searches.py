@@ -31,6 +31,7 @@ from kingyo.space import (
     known_points,
     parent_recipe,
     path_recipe,
+    path_sizes,
     uniform_recipe,
     values_of,
 )
@@ -90,7 +91,7 @@ def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
 
 
 def _paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
-    """The base and every parent as they are, the uniform merge, the frankenmerge that nobody tuned."""
+    """Base and every parent as they are, the uniform merge if there is one, the untuned frankenmerge."""
     alone = {
         name: path_recipe([(reference, k) for k in range(space.n_layers[name])], reference, dtype)
         for name, reference in space.sources.items()
@@ -98,8 +99,18 @@ def _paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -
     if models.base is not None and models.base.reference not in space.sources.values():
         alone = {"base": parent_recipe(models.base.reference, dtype), **alone}
     stacked = frankenmerge(space.sources, space.n_layers, space.frame)
-    recipes = {**alone, "uniform": uniform_recipe(space.sources, None, dtype)}
-    return {**recipes, FRANKENMERGE: path_recipe(stacked, space.sources[space.frame], dtype)}
+    if _is_of_one_shape(models):
+        alone["uniform"] = uniform_recipe(space.sources, None, dtype)
+    return {**alone, FRANKENMERGE: path_recipe(stacked, space.sources[space.frame], dtype)}
+
+
+def _is_of_one_shape(models: Models) -> bool:
+    """Whether sources can be merged as they are, and run in the model that merges are filled into."""
+    shapes = [
+        {name: info.shape for name, info in each.tensors.items()}
+        for each in (models.skeleton, *models.sources.values())
+    ]
+    return all(each == shapes[0] for each in shapes[1:])
 
 
 def _vocabularies(config: RunConfig) -> Vocabularies:
@@ -122,7 +133,8 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
     main = _search(MAIN, space, strategy, config, wanted, wanted.strategy)
     known: Mapping[str, Genome] = _known(config, space) if config.search.warm_start else {}
-    aims, simplicity = aims_of(config, folder), simplicity_of(config, folder, wanted)
+    longest = space.most_hops if isinstance(space, DataflowSpace) else None
+    aims, simplicity = aims_of(config, folder, longest=longest), simplicity_of(config, folder, wanted)
     found = [replace(main, known=known)]
     if config.controls.random:
         # With the seed of the main search, it would draw the same points as many a first population.
@@ -166,17 +178,27 @@ def _space(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) 
 def dataflow_space(config: RunConfig, models: Models) -> DataflowSpace:
     """The paths that a run.yaml wants to be searched."""
     wanted, named = config.dataflow, _named(models)
+    limits = [] if wanted.max_hops is None else [wanted.max_hops]
+    if wanted.max_size is not None:
+        limits.append(
+            path_sizes(models.sources, frame_of(config), config.merge.dtype).hops_within(wanted.max_size)
+        )
     return DataflowSpace(
         sources=named,
         n_layers={name: each.layout.n_blocks for name, each in models.sources.items()},
-        frame=wanted.frame or next(iter(named)),
+        frame=frame_of(config),
         repetitions=wanted.repetitions,
         scales=wanted.scales,
         most=wanted.most,
         inclusion=wanted.inclusion,
-        max_hops=wanted.max_hops,
+        max_hops=min(limits, default=None),
         dtype=config.merge.dtype,
     )
+
+
+def frame_of(config: RunConfig) -> str:
+    """The name of the source that gives all but the layers of paths."""
+    return config.dataflow.frame or next(iter(config.sources))
 
 
 def _genome(config: RunConfig, genome: GenomeConfig, models: Models, wanted: SearchPlan) -> MergekitGenome:

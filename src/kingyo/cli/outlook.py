@@ -12,8 +12,8 @@ from rich.table import Table
 from kingyo.checkpoints import Checkpoint
 from kingyo.cli.whole import print_whole, say
 from kingyo.errors import told
-from kingyo.merging.sizes import count_text, size_text
 from kingyo.outlook import Cost, Memory, Outlook
+from kingyo.sizes import count_text, size_text
 from kingyo.types import SPLITS, Axis
 
 _MOST_GENES = 12

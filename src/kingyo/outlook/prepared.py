@@ -15,10 +15,11 @@ from kingyo.methods import METHODS
 from kingyo.plans import search_plan
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
-from kingyo.searches import Models, baseline_recipes, dataflow_space, open_models, searches
+from kingyo.searches import Models, baseline_recipes, dataflow_space, frame_of, open_models, searches
 from kingyo.space import probes
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Axis, Item, Split
+from kingyo.vocabulary import check_tokens
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 
@@ -73,21 +74,21 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     for name in search_plan(config).methods:
         METHODS.get(name, folder)
     models = open_models(config, folder, fetch=fetch)
+    sources = Sources(models.by_reference, folder)
+    if config.space == "dataflow":
+        _check_paths(config, models, sources)
     loaded = load_splits(config.specs, folder)
     build_tasks(config.specs, loaded.splits, folder)
     planned, baselines = searches(config, folder, models), baseline_recipes(config, models)
     _check_budget(planned[0], len(loaded.splits["fit"]))
-    sources = Sources(models.by_reference, folder)
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
-    if config.space == "dataflow":
-        plan(dataflow_space(config, models).probe(), sources)
     for recipe in baselines.values():
         planned_too = plan(recipe, sources)
         if config.space == "parameters":
             _require_alike(plans[0], planned_too)
     if config.merge.dtype is None:
-        _check_dtypes(models)
+        _check_dtypes(models, models.sources[frame_of(config)] if config.space == "dataflow" else None)
     return Prepared(
         models=models,
         splits=loaded.splits,
@@ -124,9 +125,17 @@ def _require_alike(first: Plan, other: Plan) -> None:
             )
 
 
-def _check_dtypes(models: Models) -> None:
-    """The live model is as wide as the skeleton: it cannot hold a parent that is wider."""
-    like = models.skeleton
+def _check_paths(config: RunConfig, models: Models, sources: Sources) -> None:
+    """Whether layers of all sources can follow one another, and speak of the same tokens."""
+    space = dataflow_space(config, models)
+    plan(space.probe(), sources)
+    in_order = {space.frame: models.sources[space.frame], **models.sources}
+    check_tokens({each.reference: each.path for each in in_order.values()})
+
+
+def _check_dtypes(models: Models, frame: Checkpoint | None) -> None:
+    """The live model is as wide as the frame or the skeleton: it cannot hold a parent that is wider."""
+    like = frame or models.skeleton
     for name, checkpoint in models.sources.items():
         for info in checkpoint.tensors.values():
             live = like.tensors.get(info.name)

@@ -118,7 +118,9 @@ class DataflowSpace:
             yield Axis(name=f"log2 scale/{name}", low=-reach, high=reach, start=0.0)
 
     def genome(self, path: Sequence[Layer]) -> Genome | None:
-        """Return the genome of a path without scales; None where the slots have no room for it."""
+        """Return the genome of a path without scales; None where slots or limits have no room for it."""
+        if len(path) > self.most_hops:
+            return None
         chosen: list[int] = []
         for layer in path:
             first = chosen[-1] + 1 if chosen else 0
@@ -154,11 +156,14 @@ class DataflowSpace:
 
     def probe(self) -> Recipe:
         """Return a path that shows whether all can be exported: all layers backwards, scaled if any is."""
-        scale = 1.0 if self.scales == "none" else self.most
-        hops = [Hop(model=self.sources[name], layer=number, scale=scale) for name, number in self.layers]
+        first = 1.0 if self.scales == "none" else self.most
+        hops = [
+            Hop(model=self.sources[name], layer=number, scale=1.0 if place else first)
+            for place, (name, number) in enumerate(reversed(self.layers))
+        ]
         return Recipe(
             merge_method="passthrough",
-            path=tuple(reversed(hops)),
+            path=tuple(hops),
             base_model=self.sources[self.frame],
             dtype=self.dtype,
         )
