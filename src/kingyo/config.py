@@ -116,6 +116,7 @@ class DataflowConfig(_Strict):
 
     frame: str | None = None
     repetitions: Annotated[Count, Field(le=MOST_REPETITIONS)] = 2
+    order: Literal["depth", "source"] = "depth"
     scales: Literal["none", "layer", "matrix", "network"] = "layer"
     most: Annotated[Real, Field(gt=1, le=FARTHEST)] = 2.0
     inclusion: Literal["binary", "threshold"] = "binary"

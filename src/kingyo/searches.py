@@ -188,6 +188,7 @@ def dataflow_space(config: RunConfig, models: Models) -> DataflowSpace:
         n_layers={name: each.layout.n_blocks for name, each in models.sources.items()},
         frame=frame_of(config),
         repetitions=wanted.repetitions,
+        order=wanted.order,
         scales=wanted.scales,
         most=wanted.most,
         inclusion=wanted.inclusion,

@@ -25,6 +25,7 @@ from kingyo.types import Axis, Genome
 
 Scales = Literal["none", "layer", "matrix", "network"]
 Inclusion = Literal["binary", "threshold"]
+Order = Literal["source", "depth"]
 START = "start"
 """What stands before the first layer of a path."""
 HIDDEN = 4  # neurons of the network
@@ -44,6 +45,7 @@ class DataflowSpace:
         frame: name of the source that gives embeddings, final norm, head and tokenizer; a search begins at
             the path through its own layers.
         repetitions: r.
+        order: of the list of all layers: ``source`` after source, or by relative ``depth``.
         scales: which scales are searched.
         most: of a scale, which lies between 1 / most and most.
         inclusion: ``binary``: genes of 0 or 1; ``threshold``: floats from -1 to 1, in the path if above 0.
@@ -55,6 +57,7 @@ class DataflowSpace:
     n_layers: Mapping[str, int]
     frame: str
     repetitions: int = 2
+    order: Order = "depth"
     scales: Scales = "layer"
     most: float = 2.0
     inclusion: Inclusion = "binary"
@@ -82,7 +85,10 @@ class DataflowSpace:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """All layers, numbered through: M of them."""
-        return tuple((name, number) for name in self.sources for number in range(self.n_layers[name]))
+        found = [(name, number) for name in self.sources for number in range(self.n_layers[name])]
+        if self.order == "source":
+            return tuple(found)
+        return tuple(sorted(found, key=lambda layer: (layer[1] + 0.5) / self.n_layers[layer[0]]))
 
     @cached_property
     def _axes(self) -> tuple[Axis, ...]:

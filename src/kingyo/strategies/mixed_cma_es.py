@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -17,7 +17,7 @@ from cmaes import CatCMAwM  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.checks import check_search
+from kingyo.strategies.checks import check_search, require
 from kingyo.strategies.evolution_strategy import EvolutionSettings, EvolutionStrategy, Point
 from kingyo.types import Axis, Genome
 
@@ -31,8 +31,9 @@ class MixedCmaEs(EvolutionStrategy):
     See ``EvolutionStrategy`` for generations, failures and restarts.
 
     A binary axis is a category of two: its probability is then what is learned, without a detour through a
-    Gaussian cut in two. Categories begin equally likely: ``x0``, starts and what is known move floats and
-    ints only, since a few points are no evidence against a category.
+    Gaussian cut in two. It begins at the start of its axis with the probability ``start``, all others equally
+    likely; where an axis has no start, all are. ``x0`` and what is known move floats and ints only, since a
+    few points are no evidence against a category.
 
     Args:
         axes: the space.
@@ -47,11 +48,19 @@ class MixedCmaEs(EvolutionStrategy):
     class Settings(EvolutionSettings):
         """Options of mixed CMA-ES."""
 
+        start: float | None = field(
+            default=None,
+            metadata={"doc": "probability with which a switch or choice begins at the start of its axis"},
+        )
+
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
+        require("start", settings.start, "more than 0, less than 1", holds=settings.start is None or 0 < settings.start < 1)
+        self._start = settings.start
         super().__init__(check_search(axes, seed), seed, settings)
 
     def _make_distribution(self, mean: Point, seed: int) -> _Mixed:
-        return _Mixed(self._axes, mean, self._options.sigma, self._population, seed)
+        start = None if self._restarts else self._start
+        return _Mixed(self._axes, _First(mean, self._options.sigma, start), self._population, seed)
 
     def _genome(self, point: Point) -> Genome:
         floats = super()._genome(point)
@@ -61,13 +70,28 @@ class MixedCmaEs(EvolutionStrategy):
         )
 
 
+@dataclass(frozen=True)
+class _First:
+    """Where a distribution begins.
+
+    Attributes:
+        mean: of the Gaussian, a place per axis.
+        sigma: its deviation.
+        start: probability of the start of a categorical axis; None: all categories are equally likely.
+    """
+
+    mean: Point
+    sigma: float
+    start: float | None
+
+
 class _Mixed:
     """The library's distribution, with points as the others have them: a place between the bounds per axis.
 
     The place of an int is where the Gaussian drew it, before it is rounded to a whole number.
     """
 
-    def __init__(self, axes: tuple[Axis, ...], mean: Point, sigma: float, population: int, seed: int) -> None:
+    def __init__(self, axes: tuple[Axis, ...], first: _First, population: int, seed: int) -> None:
         self._axes = axes
         floats = [i for i, axis in enumerate(axes) if axis.kind == "float"]
         ints = [i for i, axis in enumerate(axes) if axis.kind == "int"]
@@ -80,9 +104,10 @@ class _Mixed:
             z_space=[list(np.linspace(0, 1, _steps(axes[i]) + 1)) for i in ints] or None,
             c_space=self._choices or None,
             population_size=population,
-            mean=mean[self._gaussian],
-            sigma=sigma,
-            cov=np.diag([_stretch(axes[i], sigma) ** 2 for i in self._gaussian]),
+            mean=first.mean[self._gaussian],
+            sigma=first.sigma,
+            cov=np.diag([_stretch(axes[i], first.sigma) ** 2 for i in self._gaussian]),
+            cat_param=_probabilities([axes[i] for i in self._categorical], first.start),
             seed=seed,
         )
 
@@ -185,6 +210,20 @@ class _Library(CatCMAwM):
         sorted_fvals: NDArray[np.float64],  # noqa: ARG002  (the library's)
     ) -> NDArray[np.float64]:
         return np.zeros(len(v_raw))
+
+
+def _probabilities(axes: Sequence[Axis], start: float | None) -> NDArray[np.float64] | None:
+    """First probabilities of the categories, a row per axis, filled with zeros to the longest."""
+    if not axes:
+        return None
+    found = np.zeros((len(axes), max(map(_steps, axes)) + 1))
+    for row, axis in zip(found, axes, strict=True):
+        n = _steps(axis) + 1
+        row[:n] = 1 / n
+        if start is not None and axis.start is not None:
+            row[:n] = (1 - start) / (n - 1)
+            row[round(axis.start - axis.low)] = start
+    return found
 
 
 def _steps(axis: Axis) -> int:
