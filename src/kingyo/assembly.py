@@ -26,12 +26,13 @@ from kingyo.evolve import Event, Journey, Search, aims_as_facts
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
-from kingyo.outlook import Prepared, is_like, prepare
+from kingyo.outlook import Prepared, foresee_paths, is_like, prepare
 from kingyo.recipe import Recipe
 from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
 from kingyo.searches import Models, baseline_recipes, frame_of, open_models, searches
+from kingyo.sizes import size_text
 from kingyo.space import STEPS, probes
 from kingyo.spread import require_alike
 from kingyo.store import RunStore
@@ -323,8 +324,15 @@ def check(config: RunConfig, folder: Path) -> list[str]:
     shape = prepared.models.skeleton
     splits = ", ".join(f"{len(items)} {split}" for split, items in prepared.splits.items())
     example = prepared.splits["fit"][0]
+    paths = foresee_paths(config, prepared.models) if config.space == "dataflow" else None
+    longest = (
+        f"The longest path has {paths.longest} layers and {size_text(paths.longest_bytes)} of weights."
+        if paths is not None
+        else None
+    )
     return [
         f"{len(prepared.models.sources)} models of {shape.n_parameters:,} parameters fit together.",
+        *([longest] if longest is not None else []),
         f"Items: {splits}; {prepared.duplicates} duplicates dropped.",
         f"An item: {example.prompt!r} -> {example.answer!r}",
         f"{len(prepared.axes)} genes: {', '.join(axis.name for axis in prepared.axes[:8])}"

@@ -12,7 +12,7 @@ from rich.table import Table
 from kingyo.checkpoints import Checkpoint
 from kingyo.cli.whole import print_whole, say
 from kingyo.errors import told
-from kingyo.outlook import Cost, Memory, Outlook
+from kingyo.outlook import Cost, Memory, Outlook, Paths
 from kingyo.sizes import count_text, size_text
 from kingyo.types import SPLITS, Axis
 
@@ -81,6 +81,7 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     )
     if config.space == "dataflow":
         yield f"paths through layers: scales {config.dataflow.scales}, {_dtype(found)}"
+        yield from _path_lines(found.paths)
     else:
         yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
     screen = wanted.screen
@@ -88,6 +89,14 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.chooses}"
     yield f"screen: {which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
     yield f"genes: {len(prepared.axes)}"
+
+
+def _path_lines(paths: Paths | None) -> Iterator[str]:
+    if paths is not None:
+        yield (
+            f"the longest path: {paths.longest} layers, {size_text(paths.longest_bytes)} of weights; the "
+            f"search begins at {paths.own} layers, {size_text(paths.own_bytes)}"
+        )
 
 
 def _dtype(found: Outlook) -> str:
@@ -137,13 +146,17 @@ def _memory_lines(memory: Memory, device: str) -> Iterator[str]:
     size = "unknown" if memory.cache is None else size_text(memory.cache)
     tokens = "unknown" if memory.longest is None else f"{memory.longest} tokens"
     yield (
-        f"memory of {device}: {size_text(memory.live)} for the live model; {size} for keys and values of a "
-        f"full batch (the longest prompt: {tokens}); and what computing takes beside"
+        f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {size} for keys and "
+        f"values of a full batch (the longest prompt: {tokens}); and what computing takes beside"
     )
     sources = size_text(sum(memory.sources.values()))
     yield f"sources: {sources} of files, mapped: the system may take that memory back"
     if memory.missing:
         yield f"downloads first: {size_text(sum(memory.missing.values()))} of {len(memory.missing)} models"
+
+
+def _live(n: int) -> str:
+    return "the live model" if n == 1 else f"{n} live models"
 
 
 def _table(*columns: str) -> Table:

@@ -54,7 +54,12 @@ class MixedCmaEs(EvolutionStrategy):
         )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        require("start", settings.start, "more than 0, less than 1", holds=settings.start is None or 0 < settings.start < 1)
+        require(
+            "start",
+            settings.start,
+            "more than 0, less than 1",
+            holds=settings.start is None or 0 < settings.start < 1,
+        )
         self._start = settings.start
         super().__init__(check_search(axes, seed), seed, settings)
 
