@@ -55,6 +55,28 @@ def test_folded_scales_say_what_the_live_path_says(kind: str, frame: str, tmp_pa
     assert far(live, logits(Layers(models).follow(path(folders, unfolded), str(folders[frame])))) > 1e-3
 
 
+@pytest.mark.parametrize("scale", [0.001, 0.5, 1.7])
+@pytest.mark.parametrize("kind", sorted(FOLDED))
+def test_small_streams_are_read_alike(kind: str, scale: float, tmp_path: Path) -> None:
+    """Beside embeddings of the size that models begin with, what norms add to their divisor is not small."""
+    folders: dict[str, Path] = {}
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        folders[name] = tmp_path / name
+        ARCHITECTURES[kind]().save_pretrained(folders[name])
+        tokenizer().save_pretrained(folders[name])
+    models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
+    steps = (("a", 0, scale), ("b", 1, 1.1), ("b", 1, 1.0), ("a", 0, 0.9))
+    layers = Layers(models)
+    before = logits(layers.follow(path(folders, tuple(("a", k, 1.0) for k in range(4))), str(folders["a"])))
+    hops = path(folders, steps)
+    live = logits(layers.follow(hops, str(folders["a"])))
+    out = written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
+    assert far(live, logits(AutoModelForCausalLM.from_pretrained(out).eval())) < 1e-5
+    own = path(folders, tuple(("a", k, 1.0) for k in range(4)))
+    assert torch.equal(before, logits(layers.follow(own, str(folders["a"])))), "norms are as they were"
+
+
 @pytest.mark.parametrize("kind", sorted(OTHERS))
 def test_where_scales_cannot_be_folded_they_are_refused_and_paths_without_them_are_not(
     kind: str, tmp_path: Path

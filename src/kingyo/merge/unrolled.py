@@ -3,8 +3,8 @@
 The stream h that enters hop k is multiplied by its scale, so before hop k it is C_k times what it would be
 without scales, C_k being their product so far. A block with norms before its parts answers C h as it answers
 h, so the stream h / C_k passes through the same blocks, if what each adds is divided by C_k: the weights and
-biases of the two projections with which a block writes to the stream. The norm at the end forgets C. The
-models agree but for the norms' epsilon.
+biases of the two projections with which a block writes to the stream. The norm at the end forgets C. (The
+live model scales what norms add to their divisor as well, so that both agree for small streams too.)
 
 It knows names of tensors, and no weight.
 """

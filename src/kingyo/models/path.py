@@ -4,13 +4,18 @@ All sources are built once by transformers. One of them is the frame: it gives e
 and whatever transformers does around its layers; the layers themselves are those of the path, shared and not
 copied. A layer that is passed twice has a key-value cache for each time.
 
+Norms divide by the size of the stream, and add a small number to it so as not to divide by nothing. That
+number grows with the scales: then a scaled stream says to the bit of rounding what it says in a checkpoint
+into whose weights the scales were folded.
+
 It knows nothing of tasks, recipes or merging.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol, cast
 
 from torch import Tensor, nn
@@ -20,6 +25,10 @@ from kingyo.errors import KingyoError, unknown
 
 _STACKS = ("layers", "h")
 """What transformers calls the list of a decoder's layers."""
+_EPSILONS = ("variance_epsilon", "eps")
+"""Where a norm keeps the number that it adds to what it divides by."""
+_BEHIND = "post_feedforward_layernorm"
+"""A norm of what a part says, and not of the stream: such layers cannot have scales folded into them."""
 _INDEX = "layer_idx"
 """Where a module of a layer keeps the number of its key-value cache."""
 
@@ -87,16 +96,18 @@ class Layers:
         passed: dict[tuple[str, int], int] = {}
         hops: list[_Hop] = []
         kinds: list[str] = []
+        product = 1.0
         for place, step in enumerate(path):
             stack = self._stack(step)
             time = passed.get((step.model, step.layer), 0)
             passed[step.model, step.layer] = time + 1
             layer = self._layer(stack, step.layer, time)
-            layer.place(place)
+            product *= step.scale
+            layer.place(place, product)
             hops.append(_Hop(layer.module, step.scale))
             if stack.kinds is not None:
                 kinds.append(stack.kinds[step.layer])
-        return framing.framing(hops, kinds)
+        return framing.framing(hops, kinds, product)
 
     def _frame(self, name: str, path: Sequence[Step]) -> _Stack:
         if name not in self._stacks:
@@ -124,20 +135,51 @@ class Layers:
             return stack.layers[number]
         key = stack.name, number, time
         if key not in self._again:
-            self._again[key] = _Layer(_twin(stack.layers[number].module))
+            self._again[key] = stack.layers[number].again()
         return self._again[key]
 
 
 class _Layer:
-    """A layer, and those of its modules that keep the number of its cache."""
+    """A layer, and those of its modules that depend on its place: on its number, or on the stream's size."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self._indexed = _indexed(module)
+        self._norms = _Norms(module)
 
-    def place(self, number: int) -> None:
+    def place(self, number: int, product: float) -> None:
         for each in self._indexed:
             setattr(each, _INDEX, number)
+        self._norms.follow(product)
+
+    def again(self) -> _Layer:
+        """Another layer of the same tensors, as if it had never been placed."""
+        with self._norms.own():
+            return _Layer(_twin(self.module))
+
+
+class _Norms:
+    """The norms with which a module reads the stream."""
+
+    def __init__(self, module: nn.Module) -> None:
+        children = [] if hasattr(module, _BEHIND) else list(module.children())
+        self._own = [(each, name, getattr(each, name)) for each in children for name in _epsilon(each)]
+        self._product = 1.0
+
+    def follow(self, product: float) -> None:
+        """Let the stream be so many times what it would be without scales."""
+        if product != self._product:
+            self._product = product
+            for norm, name, own in self._own:
+                setattr(norm, name, own * product**2)
+
+    @contextmanager
+    def own(self) -> Generator[None]:
+        """As they are without scales, for a while."""
+        product = self._product
+        self.follow(1.0)
+        yield
+        self.follow(product)
 
 
 class _Hop(nn.Module):
@@ -174,6 +216,7 @@ class _Stack:
         kinds = cast("Sequence[str] | None", getattr(model.config, "layer_types", None))
         self.kinds = None if kinds is None else list(kinds)
         self._shared = _shared(model)
+        self._norms = _Norms(self._inner)
         looks_back = kinds is None or any("sliding" in kind for kind in kinds)
         self._window = (
             cast("int | None", getattr(model.config, "sliding_window", None)) if looks_back else None
@@ -201,8 +244,9 @@ class _Stack:
                 remedy=f"Take models of one window, or {other.name} as the frame where {self.name} has none.",
             )
 
-    def framing(self, hops: Sequence[nn.Module], kinds: Sequence[str]) -> PreTrainedModel:
-        """The model with these layers, which are of these kinds of attention."""
+    def framing(self, hops: Sequence[nn.Module], kinds: Sequence[str], product: float) -> PreTrainedModel:
+        """The model with these layers, which are of these kinds of attention and have scales of a product."""
+        self._norms.follow(product)
         setattr(self._inner, self._attribute, nn.ModuleList(hops))
         config = self._model.config
         config.num_hidden_layers = len(hops)
@@ -234,11 +278,15 @@ def _indexed(module: nn.Module) -> list[nn.Module]:
     return [each for each in module.modules() if _INDEX in vars(each)]
 
 
+def _epsilon(module: nn.Module) -> list[str]:
+    return [name for name in _EPSILONS if isinstance(vars(module).get(name), float)]
+
+
 def _twin(module: nn.Module) -> nn.Module:
-    """Another module of the same tensors, which keeps another number of a cache."""
+    """Another module of the same tensors, which keeps another number of a cache and norms of its own."""
     made = copy.copy(module)
     children = {
-        name: _twin(child) if child is not None and _indexed(child) else child
+        name: _twin(child) if child is not None and (_indexed(child) or _epsilon(child)) else child
         for name, child in cast("Mapping[str, nn.Module | None]", vars(module)["_modules"]).items()
     }
     vars(made)["_modules"] = children
