@@ -70,21 +70,38 @@ class Passed:
     Args:
         models: by the references of recipes.
         merged: makes what builds merges, when the first one comes: it takes the memory of a model.
+        inner: what builds merges into those of the models that are named by ``merges`` of recipes.
     """
 
-    def __init__(self, models: PassableModels, merged: Callable[[], Builder]) -> None:
+    def __init__(
+        self,
+        models: PassableModels,
+        merged: Callable[[], Builder],
+        inner: Mapping[str, Builder] | None = None,
+    ) -> None:
         self._models = models
         self._make = merged
         self._merged: Builder | None = None
+        self._inner = dict(inner or {})
+        self._made: dict[str, str] = {}
 
     def __call__(self, recipe: Recipe) -> LanguageModel:
         """Follow the path of the recipe in the frame of its base, or merge it."""
         if recipe.path:
             cumulative(recipe.path)  # a path that could not be exported fails here already
             assert recipe.base_model is not None, "without one, other models give what is no layer"
+            for name, each in recipe.merges.items():
+                self._build_inner(name, each)
             return self._models.follow(recipe.path, recipe.base_model)
         self._merged = self._merged or self._make()
         return self._merged(recipe)
+
+    def _build_inner(self, name: str, recipe: Recipe) -> None:
+        """Merge into the model of this name, unless it is that merge already."""
+        if self._made.get(name) != recipe.hash:
+            self._made.pop(name, None)  # half a merge, should it fail, is none
+            self._inner[name](recipe)
+            self._made[name] = recipe.hash
 
 
 class Evaluator:

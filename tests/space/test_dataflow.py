@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.recipe import Recipe
+from kingyo.recipe import Recipe, Source
 from kingyo.space import DataflowSpace, RoundedSpace, frankenmerge
 from kingyo.space.dataflow import HIDDEN
 from kingyo.types import Genome
@@ -21,7 +21,8 @@ M = 5
 
 
 def space(**given: Any) -> DataflowSpace:
-    return DataflowSpace(**{"sources": SOURCES, "n_layers": LAYERS, "frame": "a", "scales": "none", **given})
+    plain = {"sources": SOURCES, "n_layers": LAYERS, "frame": "a", "scales": "none", "order": "source"}
+    return DataflowSpace(**{**plain, **given})
 
 
 def start(made: DataflowSpace) -> Genome:
@@ -59,6 +60,49 @@ def test_slots_are_passed_in_their_order() -> None:
     made = space(repetitions=2)
     genome = (1, 0, 0, 1, 0, 0, 0, 1, 1, 0)
     assert steps(made.decode(genome)) == [("a", 0), ("b", 0), ("a", 2), ("b", 0)]
+
+
+def test_by_depth_the_layers_of_the_sources_alternate() -> None:
+    made = space(order="depth", repetitions=2)
+    names = [axis.name for axis in made.axes]
+    assert names[:5] == ["pass 1/a.0", "pass 1/b.0", "pass 1/a.1", "pass 1/b.1", "pass 1/a.2"]
+    assert [name[7:] for name in names[5:]] == [name[7:] for name in names[:5]]
+    assert steps(made.decode(start(made))) == [("a", 0), ("a", 1), ("a", 2)]
+    assert made.genome([("a", 0), ("b", 1), ("a", 2)]) == (1, 0, 0, 1, 1, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("inclusion", ["binary", "threshold"])
+@pytest.mark.parametrize("order", ["depth", "source"])
+def test_seeds_are_the_sources_a_stack_of_two_and_the_frame_without_a_block(
+    inclusion: str, order: str
+) -> None:
+    made = space(inclusion=inclusion, order=order)
+    found = [steps(made.decode(genome)) for genome in made.seeds()]
+    assert found[:2] == [[("a", 0), ("a", 1), ("a", 2)], [("b", 0), ("b", 1)]]
+    assert [("a", 1), ("a", 2)] in found
+    assert [("a", 0), ("a", 2)] in found
+    assert [("a", 0), ("a", 1)] in found
+    assert len(found) == len({tuple(each) for each in found}) == 6
+    assert made.seeds()[0] == start(made)
+
+
+def test_seeds_skip_a_few_blocks_of_a_deep_frame_and_keep_to_the_limit() -> None:
+    made = space(n_layers={"a": 30, "b": 2})
+    skips = [steps(made.decode(genome)) for genome in made.seeds()[3:]]
+    assert [len(each) for each in skips] == [26] * 7 + [28]
+    assert all(len(steps(each)) <= 2 for each in map(space(max_hops=2).decode, space(max_hops=2).seeds()))
+
+
+def test_a_source_may_be_a_merge() -> None:
+    merge = Recipe(merge_method="linear", sources=(Source(model="models/a"), Source(model="models/b")))
+    made = space(
+        sources={**SOURCES, "merged": "merged"}, n_layers={**LAYERS, "merged": 3}, merges={"merged": merge}
+    )
+    own = made.genome([("a", 0)])
+    assert own is not None and made.decode(own).merges == {}
+    mixed = made.genome([("a", 0), ("merged", 1)])
+    assert mixed is not None and made.decode(mixed).merges == {"merged": merge}
+    assert made.decode(mixed).references == ("models/a", "models/b")
 
 
 @given(st.lists(st.sampled_from([("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)]), min_size=1, max_size=6))

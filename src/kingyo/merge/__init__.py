@@ -4,11 +4,12 @@
 writes a checkpoint; both run the same jobs, so both give the same bits.
 """
 
-from kingyo.merge.chain import plan_book, planned_checkpoint
+from kingyo.merge.chain import plan_book
 from kingyo.merge.compute import Read, compute
 from kingyo.merge.derived import PlannedCheckpoint
 from kingyo.merge.execute import How
 from kingyo.merge.folder import Output, to_folder
+from kingyo.merge.inner import planned_checkpoint
 from kingyo.merge.live import into
 from kingyo.merge.plan import Plan, TensorInput, TensorJob, plan
 from kingyo.merge.sources import Sources, open_sources, rooted, rooted_book

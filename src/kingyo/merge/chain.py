@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
-from weakref import finalize
 
-from kingyo.checkpoints import Checkpoint, TensorInfo, open_checkpoint
-from kingyo.checkpoints.companions import copy_companions
+from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.errors import KingyoError, suggest
-from kingyo.late import Tensor
-from kingyo.merge.compute import compute
-from kingyo.merge.derived import PlannedCheckpoint
+from kingyo.merge.inner import planned_checkpoint
 from kingyo.merge.plan import Plan, plan
 from kingyo.merge.sources import Sources, all_references
 from kingyo.recipe import Recipe, RecipeBook
-from kingyo.vocabulary import TOKENIZER_FILES
 from kingyo.vocabulary.choice import BASE, UNION
 
 _MOST_MERGES = 64
@@ -125,39 +118,6 @@ def _references(recipe: Recipe, refuse: Refuse) -> tuple[str, ...]:
     except KingyoError as error:
         refuse(error)
         return recipe.references
-
-
-def planned_checkpoint(name: str, planned: Plan) -> PlannedCheckpoint:
-    """The result of a plan as a model that others can be merged with, under this name."""
-    jobs = {job.name: job for job in planned.jobs}
-
-    def make(tensor: str) -> Tensor:
-        return compute(jobs[tensor], planned.sources.read)
-
-    path = planned.like.path if planned.tokenizer_files is None else _folder_of(planned)
-    if path != planned.like.path:
-        finalize(make, shutil.rmtree, path, ignore_errors=True)
-    return PlannedCheckpoint(
-        reference=name,
-        path=path,
-        config=planned.like.config,
-        tensors={
-            job.name: TensorInfo(name=job.name, shape=job.shape, dtype=job.dtype, file=path, start=0)
-            for job in planned.jobs
-        },
-        made_of=tuple(planned.sources[reference] for reference in sorted(planned.weights_of)),
-        made_by=planned.recipe.hash,
-        make=make,
-    )
-
-
-def _folder_of(planned: Plan) -> Path:
-    """A folder with the files beside the weights, where a tokenizer is not that of ``like``."""
-    folder = Path(mkdtemp(prefix="kingyo-"))
-    copy_companions(folder, planned.like, TOKENIZER_FILES)
-    for name, content in (planned.tokenizer_files or {}).items():
-        (folder / name).write_bytes(content)
-    return folder
 
 
 def _open(reference: str, folder: Path | None, names: list[str], *, fetch: bool) -> Checkpoint:

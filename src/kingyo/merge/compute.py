@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from traceback import extract_tb
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from kingyo.kernels.facts import Facts
 from kingyo.kernels.measures import is_finite
 from kingyo.kernels.work import write
 from kingyo.late import Tensor, torch
-from kingyo.merge.plan import TensorJob
 from kingyo.methods import TensorContext, hides_nonfinite
+
+if TYPE_CHECKING:  # a plan may hold merges that are computed as its other models are read
+    from kingyo.merge.plan import TensorJob
 
 Read = Callable[[str, str], Tensor]
 """Model reference, tensor name -> the tensor as stored."""

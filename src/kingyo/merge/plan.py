@@ -9,6 +9,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.errors import KingyoError, suggest
 from kingyo.merge.agreement import agree
 from kingyo.merge.alignment import align, template_files
+from kingyo.merge.inner import with_merges
 from kingyo.merge.layers import LayerTensor, TensorInput
 from kingyo.merge.outline import Outline, Place, outline
 from kingyo.merge.pieces import Piece, Region, regions
@@ -121,6 +122,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     """
     method = METHODS.get(recipe.merge_method, sources.folder)
     _check_opened(recipe, sources)
+    sources = with_merges(recipe, sources, plan)
     sliced = unrolled(recipe, sources)
     found = regions(sliced, method, recipe.base_model if recipe.path else None)
     alignment = align(recipe, sources)

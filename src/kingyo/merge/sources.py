@@ -183,7 +183,9 @@ def all_references(recipe: Recipe) -> tuple[str, ...]:
         KingyoError: see ``tokenizer_choice``.
     """
     choice = tokenizer_choice(recipe)
-    return tuple(dict.fromkeys((*recipe.references, *(choice.references if choice else ()))))
+    below = (each for inner in recipe.merges.values() for each in all_references(inner))
+    own = (each for each in (choice.references if choice else ()) if each not in recipe.merges)
+    return tuple(dict.fromkeys((*recipe.references, *own, *below)))
 
 
 def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:
@@ -198,7 +200,8 @@ def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:
     def place(reference: str) -> str:
         return reference if reference in names else whole_model(reference, folder)
 
-    return replace(replaced(recipe, place), merge_method=whole_reference(recipe.merge_method, folder))
+    found = replace(replaced(recipe, place), merge_method=whole_reference(recipe.merge_method, folder))
+    return replace(found, merges={name: rooted(each, folder, names) for name, each in recipe.merges.items()})
 
 
 def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
@@ -207,6 +210,7 @@ def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
     moved = choice.renamed(place) if choice is not None else None
     return replace(
         renamed(recipe, place),
+        merges={name: replaced(inner, place) for name, inner in recipe.merges.items()},
         tokenizer_source=moved.source if moved is not None and recipe.tokenizer is None else None,
         tokenizer=moved.to_dict() if moved is not None and recipe.tokenizer is not None else None,
     )

@@ -61,7 +61,7 @@ def unrolled(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
     _check(recipe)
     _check_models(recipe, opened)
     slices = tuple(_slices(recipe.path, opened))
-    return replace(recipe, path=(), slices=slices)
+    return replace(recipe, path=(), slices=slices, merges={})  # which are among the opened models
 
 
 def check_foldable(like: Checkpoint) -> None:

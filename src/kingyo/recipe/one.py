@@ -50,6 +50,7 @@ KEYS = (
     "chat_template",
     "resize",
     "parts",
+    "merges",
     "seed",
 )
 
@@ -77,6 +78,7 @@ class Recipe:
         resize: what to do about sizes that differ, see ``RESIZE``; None is an error.
         parts: part of the model -> ``merge``, ``base`` (it is taken from there) or the reference of the model
             from which it is taken. If some part is named to be merged, those not named are the base's.
+        merges: beside ``path``: models that it names and that are merges themselves, name -> recipe.
         seed: of random methods.
     """
 
@@ -94,6 +96,7 @@ class Recipe:
     chat_template: str | None = None
     resize: str | None = None
     parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    merges: Mapping[str, Recipe] = field(default_factory=dict[str, "Recipe"])
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -105,6 +108,7 @@ class Recipe:
             ("parameters", canonical(self.parameters, "parameters")),
             ("tokenizer", copy.deepcopy(self.tokenizer)),
             ("parts", dict(self.parts)),
+            ("merges", dict(self.merges)),
         ):
             object.__setattr__(self, name, value)
         contents = (self.sources, self.slices, tuple(self.modules), self.path)
@@ -114,6 +118,7 @@ class Recipe:
         check_word(self.out_dtype, DTYPES, "out_dtype", "a floating dtype")
         check_word(self.resize, RESIZE, "resize", "a way to resize")
         self._check_tokenizer()
+        self._check_merges()
 
     def __hash__(self) -> int:
         return int(self.hash[:15], 16)
@@ -131,13 +136,17 @@ class Recipe:
 
     @property
     def references(self) -> tuple[str, ...]:
-        """All models that it names, each once; the base, if it has one of its own, comes last."""
+        """All models that it names, each once; the base, if it has one of its own, comes last.
+
+        In place of a model that is a merge of ``merges`` stand those that it is made of.
+        """
         named = dict.fromkeys(references(self.sources, self.slices, self.modules))
         named |= dict.fromkeys(hop.model for hop in self.path)
         named |= dict.fromkeys(use for use in self.parts.values() if use not in (MERGE, BASE))
         if self.base_model is not None:
             named.setdefault(self.base_model)
-        return tuple(named)
+        own = (self.merges[name].references if name in self.merges else (name,) for name in named)
+        return tuple(dict.fromkeys(each for references in own for each in references))
 
     def to_dict(self) -> dict[str, object]:
         """The recipe as the mapping that its YAML holds; ``from_dict`` reads it back equal."""
@@ -156,6 +165,8 @@ class Recipe:
                 found[key] = copy.deepcopy(getattr(self, key))
         if self.parts:
             found["parts"] = dict(self.parts)
+        if self.merges:
+            found["merges"] = {name: recipe.to_dict() for name, recipe in self.merges.items()}
         if self.seed:
             found["seed"] = self.seed
         return found
@@ -199,6 +210,7 @@ class Recipe:
             chat_template=text(data, "chat_template", where),
             resize=text(data, "resize", where),
             parts=_parse_parts(data.get("parts"), where),
+            merges=_parse_merges(data.get("merges"), where),
             seed=_parse_seed(data.get("seed", 0), where),
         )
 
@@ -210,6 +222,24 @@ class Recipe:
                 received="both",
                 remedy="Keep tokenizer, with source: in it.",
             )
+
+    def _check_merges(self) -> None:
+        if self.merges and not self.path:
+            raise KingyoError(
+                "merges",
+                expected="a path beside it, whose models these are",
+                received="none",
+                remedy="Write each recipe as a document of its own with a name, parted by `---`.",
+            )
+        named = {*(hop.model for hop in self.path), self.base_model}
+        for name, recipe in self.merges.items():
+            if name not in named or recipe.merges:
+                raise KingyoError(
+                    f"merges.{name}",
+                    expected="a model that the path or base_model names, merged of models that are there",
+                    received="merges within it" if recipe.merges else "a name that occurs in neither",
+                    remedy="Write one of them to a folder first." if recipe.merges else "Leave it out.",
+                )
 
 
 def _lists(data: Mapping[str, object]) -> str:
@@ -258,6 +288,19 @@ def _parse_parts(data: object, where: str) -> dict[str, str]:
                 remedy=remedy,
             )
     return {str(part): cast("str", use) for part, use in parts.items()}
+
+
+def _parse_merges(data: object, where: str) -> dict[str, Recipe]:
+    if data is None:
+        return {}
+    remedy = "Write a recipe below each name, as `merges: {bred: {merge_method: linear, models: …}}`."
+    found = mapping(data, f"{where}: merges", remedy)
+    return {
+        str(name): Recipe.from_dict(
+            mapping(each, f"{where}: merges.{name}", remedy), f"{where}: merges.{name}"
+        )
+        for name, each in found.items()
+    }
 
 
 def _dtype(data: Mapping[str, object], key: str, where: str) -> str | None:

@@ -14,16 +14,22 @@ Place = Callable[[str], str]
 def renamed(recipe: Recipe, place: Place) -> Recipe:
     """Replace every model that it merges or takes parts from by ``place(reference)``.
 
-    Models that only its tokenizer names stay: only the vocabulary room reads that.
+    Models that only its tokenizer names stay: only the vocabulary room reads that. So do the names of its own
+    ``merges``.
     """
+
+    def put(reference: str) -> str:
+        return reference if reference in recipe.merges else place(reference)
+
     return replace(
         recipe,
-        base_model=None if recipe.base_model is None else place(recipe.base_model),
-        sources=tuple(_source(source, place) for source in recipe.sources),
-        slices=tuple(_slice(each, place) for each in recipe.slices),
-        modules={name: _module(module, place) for name, module in recipe.modules.items()},
-        path=tuple(replace(hop, model=place(hop.model)) for hop in recipe.path),
-        parts={part: use if use in (MERGE, BASE) else place(use) for part, use in recipe.parts.items()},
+        base_model=None if recipe.base_model is None else put(recipe.base_model),
+        sources=tuple(_source(source, put) for source in recipe.sources),
+        slices=tuple(_slice(each, put) for each in recipe.slices),
+        modules={name: _module(module, put) for name, module in recipe.modules.items()},
+        path=tuple(replace(hop, model=put(hop.model)) for hop in recipe.path),
+        parts={part: use if use in (MERGE, BASE) else put(use) for part, use in recipe.parts.items()},
+        merges={name: renamed(each, place) for name, each in recipe.merges.items()},
     )
 
 

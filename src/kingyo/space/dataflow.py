@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 from typing import Literal
@@ -28,6 +28,7 @@ Inclusion = Literal["binary", "threshold"]
 Order = Literal["source", "depth"]
 START = "start"
 """What stands before the first layer of a path."""
+MOST_SKIPS = 8
 HIDDEN = 4  # neurons of the network
 WIDEST = 2.0  # bound of the network's weights
 
@@ -51,6 +52,7 @@ class DataflowSpace:
         inclusion: ``binary``: genes of 0 or 1; ``threshold``: floats from -1 to 1, in the path if above 0.
         max_hops: of a path with more the first layers count; by ``threshold`` those with the largest genes.
         dtype: of the exported weights; None keeps the models' own.
+        merges: reference -> recipe, of sources that are merges themselves.
     """
 
     sources: Mapping[str, str]
@@ -63,6 +65,7 @@ class DataflowSpace:
     inclusion: Inclusion = "binary"
     max_hops: int | None = None
     dtype: str | None = None
+    merges: Mapping[str, Recipe] = field(default_factory=dict[str, Recipe])
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -153,12 +156,7 @@ class DataflowSpace:
         for step, layer in enumerate(layers):
             scale = self._scale(scales, layers[step - 1] if step else None, layer, step)
             hops.append(Hop(model=self.sources[layer[0]], layer=layer[1], scale=scale))
-        return Recipe(
-            merge_method="passthrough",
-            path=tuple(hops),
-            base_model=self.sources[self.frame],
-            dtype=self.dtype,
-        )
+        return self._recipe(hops)
 
     def probe(self) -> Recipe:
         """Return a path that shows whether all can be exported: all layers backwards, scaled if any is."""
@@ -167,11 +165,37 @@ class DataflowSpace:
             Hop(model=self.sources[name], layer=number, scale=1.0 if place else first)
             for place, (name, number) in enumerate(reversed(self.layers))
         ]
+        return self._recipe(hops)
+
+    def seeds(self) -> list[Genome]:
+        """Points that a search had better try first; those for which the slots have room.
+
+        The path through the layers of each source, the frankenmerge, and the frame without one block of its
+        layers, for each of at most ``MOST_SKIPS`` blocks.
+        """
+        own = [(self.frame, number) for number in range(self.n_layers[self.frame])]
+        others = [
+            [(name, number) for number in range(self.n_layers[name])]
+            for name in self.sources
+            if name != self.frame
+        ]
+        block = math.ceil(len(own) / MOST_SKIPS)
+        skips = [own[:first] + own[first + block :] for first in range(0, len(own), block)]
+        stacked = _stacked(list(self.sources), self.n_layers, self.frame)
+        paths = [own, *others, stacked, *(skip for skip in skips if skip)]
+        most = self.max_hops or len(self.slots)
+        found = (self.genome(path) for path in paths if len(path) <= most)
+        return list(dict.fromkeys(genome for genome in found if genome is not None))
+
+    def _recipe(self, hops: Sequence[Hop]) -> Recipe:
+        frame = self.sources[self.frame]
+        named = {frame, *(hop.model for hop in hops)}
         return Recipe(
             merge_method="passthrough",
             path=tuple(hops),
-            base_model=self.sources[self.frame],
+            base_model=frame,
             dtype=self.dtype,
+            merges={name: recipe for name, recipe in self.merges.items() if name in named},
         )
 
     def _chosen(self, bits: Sequence[float]) -> list[int]:
@@ -260,12 +284,13 @@ def path_recipe(path: Sequence[Layer], frame: str, dtype: str | None) -> Recipe:
 
 def frankenmerge(sources: Mapping[str, str], n_layers: Mapping[str, int], frame: str) -> list[Layer]:
     """What people stack by hand: the first three quarters of the frame, then the last of the next source."""
-    other = next((name for name in sources if name != frame), frame)
+    return [(sources[name], number) for name, number in _stacked(list(sources), n_layers, frame)]
+
+
+def _stacked(names: Sequence[str], n_layers: Mapping[str, int], frame: str) -> list[Layer]:
+    other = next((name for name in names if name != frame), frame)
     first, second = math.ceil(0.75 * n_layers[frame]), math.floor(0.25 * n_layers[other])
-    return [
-        *((sources[frame], k) for k in range(first)),
-        *((sources[other], k) for k in range(second, n_layers[other])),
-    ]
+    return [*((frame, k) for k in range(first)), *((other, k) for k in range(second, n_layers[other]))]
 
 
 def _written(layer: Layer) -> str:

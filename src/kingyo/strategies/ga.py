@@ -76,6 +76,10 @@ class GeneticAlgorithm(Generations):
             default="none",
             metadata={"doc": "start: the first trial is the start (or middle) of every axis"},
         )
+        from_known: float = field(
+            default=0.0,
+            metadata={"doc": "share of the first population that are children of what is known before it"},
+        )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         checked, rate = check_search(axes, seed), settings.mutation_rate
@@ -93,11 +97,7 @@ class GeneticAlgorithm(Generations):
 
     def _turn(self, generation: Sequence[Told]) -> None:
         """Next generation: its members, guests and the best ever are the parents from now on."""
-        born = [
-            Parent(number=told.number, genome=told.genome, score=told.score)
-            for told in [*self._guests, *generation]
-            if told.score is not None
-        ]
+        born = _scored([*self._guests, *generation])
         self._guests = []
         ranked = sorted([*self._elites, *born], key=lambda parent: (-parent.score, parent.number))
         self._elites = ranked[: self._settings.elites]
@@ -111,18 +111,31 @@ class GeneticAlgorithm(Generations):
         return super()._newcomer()
 
     def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
-        if not self._parents:
+        if not self._parents and not self._begins_with_known():
             return None
-        scores = [parent.score for parent in self._parents]
+        parents = self._parents or _scored(self._guests)
+        scores = [parent.score for parent in parents]
         if len(scores) < 2 or self._rng.random() >= self._settings.crossover_rate:
-            parent = self._parents[self._select(scores, self._rng)]
+            parent = parents[self._select(scores, self._rng)]
             return self._mutated(parent.genome), (parent.number,)
         one, two = selection.pick_pair(scores, self._select, self._rng)
-        a, b = self._parents[one], self._parents[two]
+        a, b = parents[one], parents[two]
         return self._mutated(cross(a.genome, b.genome, self._rng)), (a.number, b.number)
+
+    def _begins_with_known(self) -> bool:
+        share = self._settings.from_known
+        return share > 0 and bool(_scored(self._guests)) and self._rng.random() < share
 
     def _mutate(self, place: int, gene: float) -> float:
         return genes.mutate_gene(self._axes[place], gene, self._settings.mutation_step, self._rng)
+
+
+def _scored(told: Sequence[Told]) -> list[Parent]:
+    return [
+        Parent(number=each.number, genome=each.genome, score=each.score)
+        for each in told
+        if each.score is not None
+    ]
 
 
 def cross(one: Genome, two: Genome, rng: Random) -> Genome:
@@ -136,7 +149,11 @@ def _check_settings(settings: GeneticAlgorithm.Settings) -> None:
     require("elites", elites, f"0 to the population of {size}", holds=0 <= elites <= size)
     require("tournament_size", settings.tournament_size, "1 or more", holds=settings.tournament_size >= 1)
     require("mutation_step", settings.mutation_step, "more than 0", holds=settings.mutation_step > 0)
-    rates = {"crossover_rate": settings.crossover_rate, "mutation_rate": settings.mutation_rate}
+    rates = {
+        "crossover_rate": settings.crossover_rate,
+        "mutation_rate": settings.mutation_rate,
+        "from_known": settings.from_known,
+    }
     for name, rate in rates.items():
         require(name, rate, "0 to 1", holds=rate is None or 0 <= rate <= 1)
 

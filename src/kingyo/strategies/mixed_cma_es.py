@@ -31,8 +31,8 @@ class MixedCmaEs(EvolutionStrategy):
     See ``EvolutionStrategy`` for generations, failures and restarts.
 
     A binary axis is a category of two: its probability is then what is learned, without a detour through a
-    Gaussian cut in two. It begins at the start of its axis with the probability ``start``, all others equally
-    likely; where an axis has no start, all are. ``x0`` and what is known move floats and ints only, since a
+    Gaussian cut in two. Categories begin equally likely, or with the probability ``start`` where their axis
+    starts. ``x0`` and what is known move floats and ints only, since a
     few points are no evidence against a category.
 
     Args:
@@ -50,17 +50,16 @@ class MixedCmaEs(EvolutionStrategy):
 
         start: float | None = field(
             default=None,
-            metadata={"doc": "probability with which a switch or choice begins at the start of its axis"},
+            metadata={
+                "doc": "probability with which a switch or choice begins at the start of its axis; default: "
+                "all are equally likely"
+            },
         )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        require(
-            "start",
-            settings.start,
-            "more than 0, less than 1",
-            holds=settings.start is None or 0 < settings.start < 1,
-        )
-        self._start = settings.start
+        start = settings.start
+        require("start", start, "more than 0, less than 1", holds=start is None or 0 < start < 1)
+        self._start = start
         super().__init__(check_search(axes, seed), seed, settings)
 
     def _make_distribution(self, mean: Point, seed: int) -> _Mixed:

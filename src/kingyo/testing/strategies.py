@@ -112,9 +112,9 @@ class StrategyContract:
     def test_asks_do_not_wait_for_tells(self) -> None:
         """Asked for far more than its batch, with nothing told, it still proposes."""
         strategy = self.make(self.axes, 0)
-        wanted = 3 * strategy.batch + 1
-        trials = [trial for n in (strategy.batch, 1, wanted) for trial in strategy.ask(n)]
-        self._expect_count(len(trials), strategy.batch + 1 + wanted)
+        asks = (strategy.batch, 1, 3 * strategy.batch + 1)
+        trials = [trial for n in asks for trial in strategy.ask(n)]
+        self._expect_count(len(trials), sum(asks))
         for trial in trials:
             self._expect_genome(trial.genome)
 
@@ -193,8 +193,9 @@ class StrategyContract:
         """Whole generations may fail, first or later."""
         strategy = self.make(self.axes, 0)
         for generation in range(8):
-            trials = strategy.ask(strategy.batch)
-            self._expect_count(len(trials), strategy.batch)
+            batch = strategy.batch
+            trials = strategy.ask(batch)
+            self._expect_count(len(trials), batch)
             for trial in trials:
                 self._expect_genome(trial.genome)
             fine = generation in (3, 4)
@@ -294,11 +295,12 @@ class StrategyContract:
         trials: list[Trial] = []
         log: list[Event] = []
         for _ in range(generations):
-            asked = strategy.ask(strategy.batch)
+            batch = strategy.batch
+            asked = strategy.ask(batch)
             outcomes = tuple(self.evaluate(trial) for trial in asked)
             strategy.tell(outcomes)
             trials += asked
-            log += [Asked(strategy.batch), outcomes]
+            log += [Asked(batch), outcomes]
         return trials, log
 
     def _untidy_search(self, strategy: Strategy) -> tuple[list[Trial], list[Event]]:

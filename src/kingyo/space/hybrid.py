@@ -1,0 +1,69 @@
+"""Both spaces at once: how weights are merged, and which layers the tokens pass through, those of the merge
+too.
+
+A genome is one of each space, one behind the other. What is merged is one more source of the paths (Akiba et
+al. 2024, section 3.3, do the two in turn).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from kingyo.recipe import Recipe
+from kingyo.space.dataflow import DataflowSpace
+from kingyo.types import Axis, Genome
+
+MERGED = "merged"
+"""What a merge is called where it is one of the sources of a path."""
+
+
+class MergeSpace(Protocol):
+    """What is needed of the space of the merges."""
+
+    @property
+    def axes(self) -> Sequence[Axis]:
+        """Its coordinates."""
+        ...
+
+    def decode(self, genome: Genome) -> Recipe:
+        """Return the recipe of a genome."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class HybridSpace:
+    """All merges of some models, and all paths through the layers of both.
+
+    Genes of a merge that no path goes through, and that gives no embeddings either, are inactive.
+
+    Attributes:
+        merges: how weights are merged.
+        paths: through the layers of sources, of which one is called ``merged``.
+    """
+
+    merges: MergeSpace
+    paths: DataflowSpace
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Those of the merges, then those of the paths."""
+        return (*self.merges.axes, *self.paths.axes)
+
+    def decode(self, genome: Genome) -> Recipe:
+        """Return the recipe of a genome.
+
+        Raises:
+            ValueError: the genome's length is not the number of axes.
+        """
+        if len(genome) != len(self.axes):
+            raise ValueError(f"genome: expected {len(self.axes)} genes, received {len(genome)}")
+        n = len(self.merges.axes)
+        merged = self.merges.decode(genome[:n])
+        return replace(self.paths, merges={MERGED: merged}).decode(genome[n:])
+
+    def seeds(self) -> list[Genome]:
+        """Points to try first: the seeds of the paths, with the first point of the merges."""
+        first = tuple(axis.first for axis in self.merges.axes)
+        return [(*first, *genome) for genome in self.paths.seeds()]

@@ -1,0 +1,133 @@
+"""Begin with given points: they are asked first, and another strategy goes on knowing how they ended.
+
+It is no algorithm of its own and has no name in the registry: whoever builds a search knows good points of
+its space and puts them before the strategy that was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
+
+from kingyo.strategies.history import History, check_count
+from kingyo.types import (
+    AppraisingStrategy,
+    Genome,
+    InformedStrategy,
+    Outcome,
+    Resumable,
+    Strategy,
+    TaskAware,
+    Trial,
+)
+
+
+class Seeded:
+    """A strategy behind given points.
+
+    The points are the first trials. The other strategy learns how they ended, as what was measured before, if
+    it can learn; failures it does not. Where trials are asked for before the points are told, it begins with
+    those that are. Its trials are numbered behind the points, and have the parents that it gives them.
+
+    Args:
+        inner: new; it was neither asked nor told.
+        points: of its space, at least one.
+    """
+
+    def __init__(self, inner: Strategy, points: Sequence[Genome]) -> None:
+        self._inner = inner
+        self._points = tuple(dict.fromkeys(points))
+        self._history = History()
+        self._known: list[Outcome] = []
+        self._first: dict[int, Outcome] = {}
+        self._learned: list[int] | None = None
+
+    @property
+    def batch(self) -> int:
+        """The points that are left, then what the other strategy would like."""
+        return len(self._points) - self._history.count if self._is_first else self._inner.batch
+
+    @property
+    def _is_first(self) -> bool:
+        return self._history.count < len(self._points)
+
+    def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
+        """Let the strategy know the tasks."""
+        if isinstance(self._inner, TaskAware):
+            self._inner.learn_tasks(task_of, weights)
+
+    def learn(self, known: Sequence[Outcome]) -> None:
+        """Keep what was measured before, for the strategy to learn beside the points."""
+        self._known = sorted(known, key=lambda outcome: -outcome.trial.number)
+
+    def ask(self, n: int) -> list[Trial]:
+        """Propose the points that are left; then what the strategy proposes."""
+        check_count(n)
+        first = self._points[self._history.count :][:n]
+        asked = [self._history.ask(point) for point in first]
+        if len(asked) == n:
+            return asked
+        if self._learned is None:
+            self._begin([number for number, each in sorted(self._first.items()) if each.failure is None])
+        return [*asked, *(self._outer(trial) for trial in self._inner.ask(n - len(asked)))]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Learn how trials ended."""
+        self._history.tell(outcomes)
+        n = len(self._points)
+        self._first |= {each.trial.number: each for each in outcomes if each.trial.number < n}
+        self._inner.tell([self._inward(each) for each in outcomes if each.trial.number >= n])
+
+    def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
+        """What the strategy expects of genomes, if it expects anything."""
+        return self._inner.appraise(genomes) if isinstance(self._inner, AppraisingStrategy) else None
+
+    def state(self) -> Mapping[str, object] | None:
+        """Return which points the strategy learned of, and its own state."""
+        if self._learned is None or not isinstance(self._inner, Resumable):
+            return None
+        inner = self._inner.state()
+        return None if inner is None else {"learned": self._learned, "inner": inner}
+
+    def restore(
+        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Let the strategy learn of the same points, and go on."""
+        self._history.restore(trials, outcomes, ())
+        n = len(self._points)
+        self._first = {each.trial.number: each for each in outcomes if each.trial.number < n}
+        self._begin(cast("list[int]", state["learned"]))
+        assert isinstance(self._inner, Resumable), "only such a one has a state"
+        self._inner.restore(
+            cast("Mapping[str, object]", state["inner"]),
+            [_moved(trial, -n) for trial in trials[n:]],
+            [self._inward(each) for each in outcomes if each.trial.number >= n],
+        )
+
+    def _begin(self, learned: Sequence[int]) -> None:
+        self._learned = list(learned)
+        n = len(self._known)
+        seen = [
+            replace(self._first[number], trial=Trial(number=-1 - n - index, genome=self._points[number]))
+            for index, number in enumerate(learned)
+        ]
+        known = [
+            replace(each, trial=replace(each.trial, number=-1 - index))
+            for index, each in enumerate(self._known)
+        ]
+        if isinstance(self._inner, InformedStrategy) and (known or seen):
+            self._inner.learn([*known, *seen])
+
+    def _outer(self, trial: Trial) -> Trial:
+        moved = _moved(trial, len(self._points))
+        return self._history.ask(moved.genome, moved.parents)
+
+    def _inward(self, outcome: Outcome) -> Outcome:
+        return replace(outcome, trial=_moved(outcome.trial, -len(self._points)))
+
+
+def _moved(trial: Trial, by: int) -> Trial:
+    return Trial(
+        number=trial.number + by, genome=trial.genome, parents=tuple(each + by for each in trial.parents)
+    )

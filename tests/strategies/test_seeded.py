@@ -1,0 +1,74 @@
+"""Given points first, then a strategy that knows how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from kingyo.strategies import build
+from kingyo.strategies.seeded import Seeded
+from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
+from kingyo.types import Axis, Resumable, Strategy
+
+POINTS = ((1.0, 0.5, 2.0, 1.0, 0.0), (0.0, 0.25, 7.0, 0.0, 2.0), (1.0, 0.5, 2.0, 1.0, 0.0))
+SMALL = {"batch": 4, "initial": 3, "pool": 40, "memory": 30}
+
+
+class TestSeededGa(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return Seeded(build("ga", axes, seed, {"population": 6}), POINTS)
+
+
+class TestSeededItemGp(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return Seeded(build("item-gp", axes, seed, SMALL), POINTS)
+
+
+class TestSeededRandom(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return Seeded(build("random", axes, seed, {}), POINTS)
+
+
+def test_points_come_first_each_once_and_in_their_order() -> None:
+    strategy = Seeded(build("random", MIXED_AXES, 0, {}), POINTS)
+    assert strategy.batch == 2
+    assert [trial.genome for trial in strategy.ask(2)] == list(POINTS[:2])
+    assert strategy.batch == build("random", MIXED_AXES, 0, {}).batch
+
+
+@pytest.mark.parametrize("name", ["ga", "mixed-cma-es", "item-gp"])
+def test_the_strategy_goes_on_as_if_it_had_known_the_points(name: str) -> None:
+    settings = {"population": 6} if name != "item-gp" else SMALL
+    strategy = Seeded(build(name, MIXED_AXES, 3, settings), POINTS)
+    first = strategy.ask(strategy.batch)
+    strategy.tell([scored(first[0], 0.3), scored(first[1], 0.9)])
+    alone = build(name, MIXED_AXES, 3, settings)
+    alone.learn(  # pyright: ignore[reportAttributeAccessIssue]
+        [
+            scored(trial.__class__(number=-1 - i, genome=trial.genome), score)
+            for i, (trial, score) in enumerate(zip(first, (0.3, 0.9), strict=True))
+        ]
+    )
+    for _ in range(3):
+        asked, expected = strategy.ask(6), alone.ask(6)
+        assert [each.genome for each in asked] == [each.genome for each in expected]
+        assert [each.number for each in asked] == [each.number + 2 for each in expected]
+        strategy.tell([scored(each, each.genome[1]) for each in asked])
+        alone.tell([scored(each, each.genome[1]) for each in expected])
+
+
+def test_points_that_fail_are_not_learned_of() -> None:
+    strategy = Seeded(build("ga", MIXED_AXES, 0, {"population": 4}), POINTS)
+    strategy.tell([failed(each) for each in strategy.ask(2)])
+    alone = build("ga", MIXED_AXES, 0, {"population": 4})
+    assert [each.genome for each in strategy.ask(4)] == [each.genome for each in alone.ask(4)]
+
+
+def test_it_has_a_state_where_the_strategy_has_one() -> None:
+    strategy = Seeded(build("item-gp", MIXED_AXES, 0, SMALL), POINTS)
+    assert isinstance(strategy, Resumable)
+    assert strategy.state() is None
+    strategy.tell([scored(each, 0.5) for each in strategy.ask(2)])
+    strategy.ask(1)
+    assert strategy.state() is not None

@@ -1,0 +1,91 @@
+"""Recipes whose path goes through models that are merges themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from kingyo.errors import KingyoError
+from kingyo.merge import open_sources, plan, rooted, to_folder
+from kingyo.recipe import Hop, Recipe, Source, renamed
+from tests.models_on_disk import family
+
+
+def mean(*models: str) -> Recipe:
+    sources = tuple(Source(model=model, parameters={"weight": 1.0}) for model in models)
+    return Recipe(merge_method="linear", sources=sources, dtype="float32")
+
+
+def bred(one: str, other: str) -> Recipe:
+    hops = (Hop(model="bred", layer=1), Hop(model=other, layer=0), Hop(model="bred", layer=1))
+    return Recipe(merge_method="passthrough", path=hops, base_model="bred", merges={"bred": mean(one, other)})
+
+
+def test_it_is_read_as_it_is_written_and_names_what_it_is_made_of() -> None:
+    recipe = bred("a", "b")
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert recipe.references == ("a", "b")
+    assert recipe.hash != bred("b", "a").hash
+
+
+def test_other_references_reach_the_merges_but_not_their_names() -> None:
+    moved = renamed(bred("a", "b"), lambda each: f"models/{each}")
+    assert moved.references == ("models/a", "models/b")
+    assert [hop.model for hop in moved.path] == ["bred", "models/b", "bred"]
+    assert moved.base_model == "bred"
+
+
+def test_it_is_written_as_the_two_merges_one_after_the_other(tmp_path: Path) -> None:
+    a, b = (str(each) for each in family(tmp_path)[1])
+    recipe = rooted(bred(a, b), tmp_path)
+    once = to_folder(plan(recipe, open_sources(recipe)), tmp_path / "once")
+    first = mean(a, b)
+    between = to_folder(plan(first, open_sources(first)), tmp_path / "between")
+    second = renamed(
+        Recipe(merge_method="passthrough", path=recipe.path, base_model="bred"),
+        lambda each: str(between) if each == "bred" else each,
+    )
+    twice = to_folder(plan(second, open_sources(second)), tmp_path / "twice")
+    found, expected = load_file(once / "model.safetensors"), load_file(twice / "model.safetensors")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({"merge_method": "linear", "models": [{"model": "a"}], "merges": {"x": {}}}, "merges"),
+        (
+            {
+                "merge_method": "passthrough",
+                "path": [{"model": "a", "layer": 0}],
+                "merges": {"x": mean("a").to_dict()},
+            },
+            "merges.x",
+        ),
+        ({**bred("a", "b").to_dict(), "merges": {"bred": bred("a", "b").to_dict()}}, "merges.bred"),
+        ({**bred("a", "b").to_dict(), "merges": {"bred": "a"}}, "merges.bred"),
+        ({**bred("a", "b").to_dict(), "merges": ["a"]}, "merges"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(data: dict[str, object], says: str) -> None:
+    with pytest.raises(KingyoError) as refused:
+        Recipe.from_dict(data)
+    assert says in str(refused.value)
+
+
+def test_what_is_wrong_with_a_merge_is_said_with_its_name(tmp_path: Path) -> None:
+    a, b = (str(each) for each in family(tmp_path)[1])
+    poor = Recipe(merge_method="slerp", sources=(Source(model=a), Source(model=b)), base_model=a)
+    recipe = Recipe(
+        merge_method="passthrough",
+        path=(Hop(model="bred", layer=0),),
+        base_model="bred",
+        merges={"bred": poor},
+    )
+    with pytest.raises(KingyoError) as refused:
+        plan(recipe, open_sources(recipe))
+    assert "merges.bred" in str(refused.value)
