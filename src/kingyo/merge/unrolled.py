@@ -100,7 +100,8 @@ def _check(recipe: Recipe) -> None:
 
 def _check_models(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
     """Refuse models that are no decoders, and those that one config cannot speak of."""
-    named = dict.fromkeys(each for each in (recipe.base_model, *recipe.references) if each is not None)
+    passed = (hop.model for hop in recipe.path)
+    named = dict.fromkeys(each for each in (recipe.base_model, *passed) if each is not None)
     for reference in named:
         _check_decoder(opened[reference])
     like = opened[next(iter(named))]
