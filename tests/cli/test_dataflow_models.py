@@ -178,3 +178,36 @@ def test_a_base_of_another_shape_is_but_another_baseline(world: World) -> None:
     assert list(shown["baselines"]) == ["base", "a", "b", "frankenmerge"]
     alone = json.loads(world.run("evaluate", "other", "runs/small", "--json").stdout)
     assert shown["baselines"]["base"]["test"]["score"] == pytest.approx(alone["score"])
+
+
+def test_paths_that_nothing_can_compute_with_are_failures_with_a_reason(world: World) -> None:
+    """Of scales this wide most candidates leave the range in which a checkpoint can say the same."""
+    wild = {"most": 1024, "scales": "layer", "max_hops": 6}
+    config = world.config(
+        **{
+            **DATAFLOW,
+            "dataflow": wild,
+            "merge": {"dtype": "float16"},
+            "search": ALL,
+            "budget": {"candidates": 12},
+        }
+    )
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert 0 < shown["failures"] < shown["trials"]
+    assert world.run("export", "runs/small", "out").returncode == 0
+
+
+def test_weights_that_overflow_when_a_scale_is_folded_in_are_named(world: World) -> None:
+    file = world.folder / "a" / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.1.mlp.down_proj.weight"] *= 1e4
+    save_file(tensors, file, metadata={"format": "pt"})
+    recipe = "merge_method: passthrough\ndtype: float16\npath: [{model: a, layer: 1, scale: 0.002}]\n"
+    (world.folder / "path.yaml").write_text(recipe)
+    done = world.run("merge", "path.yaml", "out")
+    assert done.returncode == 1
+    assert "model.layers.0.mlp.down_proj.weight" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (world.folder / "out").exists()
