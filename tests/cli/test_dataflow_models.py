@@ -53,6 +53,14 @@ def of_other_tokens(folder: Path) -> None:
     file.write_text(json.dumps(known))
 
 
+def test_a_recipe_of_other_tokens_is_refused_too(world: World) -> None:
+    of_other_tokens(world.folder / "other")
+    (world.folder / "path.yaml").write_text(PATH)
+    done = world.run("merge", "path.yaml", "out")
+    assert done.returncode == 1
+    assert "the vocabularies of a and other: expected one id for each token" in " ".join(done.stderr.split())
+
+
 def with_eps(folder: Path) -> None:
     edit_config(llama(folder), rms_norm_eps=0.25)
 

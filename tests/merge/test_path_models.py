@@ -130,6 +130,7 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
         gpt2(scale_attn_by_inverse_layer_idx=True),
         "each layer in its own place",
     ),
+    "layers that were built for their number": (of("DiffLlama"), of("DiffLlama"), "of type diffllama"),
 }
 
 
