@@ -27,6 +27,9 @@ GPT2 = {"n_embd": 32, "n_layer": 4, "n_head": 4, "vocab_size": 64, "n_positions"
 GPT2 |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "head_dim": 8}
 
+SHARED = {key: value for key, value in MOE.items() if key != "head_dim"}
+SHARED |= {"shared_expert_intermediate_size": 16}
+
 
 def maker(family: str, head: str = "ForCausalLM", config: str | None = None, **shape: Any) -> Any:
     def make() -> PreTrainedModel:
@@ -50,6 +53,7 @@ ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
     "phi3": maker("Phi3", **SHAPE),
     "olmo2": maker("Olmo2", **SHAPE),
     "mixtral": maker("Mixtral", **SHAPE, num_local_experts=4),
+    "qwen2_moe": maker("Qwen2Moe", **SHAPE, **SHARED),
     "qwen3_moe": maker("Qwen3Moe", **SHAPE, **MOE),
     "granite": maker("Granite", **SHAPE),
     "smollm3": maker("SmolLM3", **SHAPE),

@@ -21,6 +21,7 @@ FLOORS: dict[str, float] = {
     "late": 0.0,
     "documents": 0.1,
     "types": 0.1,
+    "sizes": 0.1,
     "strict": 0.1,
     "registry": 0.2,
     "recipe": 0.3,

@@ -25,6 +25,7 @@ from kingyo.recipe import (
 
 models = st.sampled_from(["ja", "org/en@main", "./モデル"])
 scales = st.just(1.0) | st.floats(0.01, 4)
+INFINITE = float("inf")
 paths = st.lists(st.builds(Hop, model=models, layer=st.integers(0, 9), scale=scales), min_size=1).map(tuple)
 plain = st.lists(st.builds(Hop, model=models, layer=st.integers(0, 9)), min_size=1).map(tuple)
 
@@ -84,6 +85,27 @@ def test_scales_add_up_along_a_path() -> None:
     assert cumulative(hops) == (1, 0.5, 1.5)
 
 
+@pytest.mark.parametrize(
+    ("scales", "says"),
+    [
+        (
+            (2, 1e300),
+            r"path\[1\]: scale of layer 0 of a: .*1/1024 and 1024; received 2e\+300, by 1e\+300 here",
+        ),
+        ((1e-5,), r"path\[0\]: .* received 1e-05"),
+        ((4,) * 6, r"path\[5\]: .* received 4096, by 4 here"),
+        ((1e200, 1e200), r"path\[0\]"),
+    ],
+)
+def test_products_that_nothing_can_compute_with_are_refused(scales: tuple[float, ...], says: str) -> None:
+    with pytest.raises(KingyoError, match=says):
+        cumulative([Hop(model="a", layer=0, scale=scale) for scale in scales])
+
+
+def test_a_product_that_comes_back_is_fine() -> None:
+    assert cumulative([Hop(model="a", layer=0, scale=scale) for scale in (32, 32, 1 / 1024)])[-1] == 1
+
+
 def test_models_of_a_path_are_references_and_can_be_renamed() -> None:
     made = recipe(path=(Hop(model="a", layer=0), Hop(model="b", layer=1)), base_model="c")
     assert made.references == ("a", "b", "c")
@@ -108,6 +130,13 @@ def test_scales_cannot_be_said_by_slices() -> None:
         ([{"model": "a", "layer": -1}], "of which the first is 0; received -1"),
         ([{"model": "a", "layer": 1, "scale": 0}], "expected a number above 0; received 0"),
         ([{"model": "a", "layer": 1, "scale": float("nan")}], "expected a number above 0; received nan"),
+        ([{"model": "a", "layer": 1, "scale": -0.5}], "expected a number above 0; received -0.5"),
+        ([{"model": "a", "layer": 1, "scale": INFINITE}], "expected a number above 0; received inf"),
+        ([{"model": "a", "layer": 1, "scale": True}], "expected a number above 0; received True"),
+        ([{"model": "a", "layer": 1.0}], r"path\[0\].layer: expected a whole number; received 1.0"),
+        ([{"model": "a", "layer_range": [-2, 2]}], "layers"),
+        ([{"model": "a", "layer_range": [0, 10**12]}], r"layer_range: expected at most 4096 layers"),
+        ([{"model": "a", "layer_range": [0, 3000]}] * 2, "path: expected at most 4096 layers; received 6000"),
         ([{"model": "a", "layer": 1, "scale": "2"}], "expected a number above 0; received '2'"),
         ([{"model": "a", "layer_range": [0, 2], "scale": 2}], "a scale beside layer"),
         ([{"model": "a", "layer_range": [2, 2]}], "behind the last"),

@@ -17,8 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
 from kingyo import __version__
-from kingyo.checkpoints import check_finite, fingerprint
+from kingyo.checkpoints import Checkpoint, check_finite, fingerprint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.config import RunConfig, load_config, load_tasks, parse_config
+from kingyo.dataflows import frame_of
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
@@ -27,18 +29,14 @@ from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
 from kingyo.opened import Models, open_models
-from kingyo.outlook import Prepared, is_like, prepare
-from kingyo.plans import aims_of
+from kingyo.outlook import Prepared, foresee_paths, is_like, prepare
+from kingyo.plans import is_in_turn
 from kingyo.recipe import Recipe
 from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
-from kingyo.searches import (
-    baseline_recipes,
-    is_in_turn,
-    searches,
-    searches_behind,
-)
+from kingyo.searches import baseline_recipes, searches, searches_behind
+from kingyo.sizes import size_text
 from kingyo.space import MERGED, STEPS, probes
 from kingyo.spread import require_alike
 from kingyo.store import RunStore
@@ -71,11 +69,12 @@ def check_all(config: RunConfig, folder: Path) -> Prepared:
     return prepared
 
 
-def _check_prompts(task: Task, models: Models) -> None:
+def _check_prompts(task: Task, config: RunConfig, models: Models) -> None:
     """Read every prompt of every split now: a test item that is too long must not end a search of hours."""
     from kingyo.models.reader import PromptReader
 
-    reader = PromptReader.load(models.skeleton.path)
+    reads = models.skeleton if config.space == "parameters" else frame_of(config, models)
+    reader = PromptReader.load(reads.path)
     for each in single_tasks(task):
         for split in SPLITS:
             try:
@@ -100,7 +99,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
             more than the seed; nothing has been written then.
     """
     prepared = check_all(config, folder)
-    _check_prompts(build_tasks(config.specs, prepared.splits, folder), prepared.models)
+    _check_prompts(build_tasks(config.specs, prepared.splits, folder), config, prepared.models)
     made_of = {
         "config": as_fact(config),
         "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
@@ -118,7 +117,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
         "folder_from_run": os.path.relpath(folder.resolve(), run.resolve()),
         **made_of,
         "duplicates_dropped": prepared.duplicates,
-        **aims_as_facts(aims_of(config, folder)),
+        **aims_as_facts(prepared.searches[0].aims),
         "threads": config.threads or _threads(prepared.models, config.workers),
         "gene_steps": STEPS,
     }
@@ -215,23 +214,36 @@ def _live_model(store: RunStore, config: RunConfig, models: Models, first: Plan)
         return _load(config, to_folder(first, Path(made) / "model"))
 
 
-def _load(config: RunConfig, path: Path) -> LiveModel:
+def _load(config: RunConfig, path: Path, dtype: str | None = None) -> LiveModel:
     from kingyo.models.language import LiveModel
 
-    dtype = config.merge.dtype
+    dtype = dtype or config.merge.dtype
     return LiveModel.load(path, dtype=dtype, device=config.device, batch_size=config.batch_size)
 
 
 def _paths(config: RunConfig, models: Models, sources: Sources) -> Passed:
-    """All sources, live at once, as a path may go through any of them; their merge too, if it is searched."""
+    """All sources, live at once and in the dtype of the frame, and their merge if one is searched too."""
     from kingyo.models.language import PathModels
 
-    live = {each.reference: _load(config, each.path) for each in models.sources.values()}
+    frame = frame_of(config, models)
+    live = {frame.reference: _load_source(config, frame)}
+    dtype = str(live[frame.reference].module.dtype).removeprefix("torch.")
     inner: dict[str, Builder] = {}
     if config.space == "hybrid":
-        live[MERGED] = _load(config, models.skeleton.path)
+        live[MERGED] = _load(config, models.skeleton.path, dtype)
         inner[MERGED] = Filled(live[MERGED], sources)
+    for each in models.sources.values():
+        if each.reference not in live:
+            live[each.reference] = _load_source(config, each, dtype)
     return Passed(PathModels(live), lambda: Filled(_load(config, models.skeleton.path), sources), inner)
+
+
+def _load_source(config: RunConfig, source: Checkpoint, dtype: str | None = None) -> LiveModel:
+    """A source as it is, with the LoRA that it may be named with."""
+    model = _load(config, source.path, dtype)
+    if isinstance(source, AdaptedCheckpoint):
+        source.into(model.weights)
+    return model
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
@@ -322,8 +334,15 @@ def check(config: RunConfig, folder: Path) -> list[str]:
     shape = prepared.models.skeleton
     splits = ", ".join(f"{len(items)} {split}" for split, items in prepared.splits.items())
     example = prepared.splits["fit"][0]
+    paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
+    longest = (
+        f"The longest path has {paths.longest} layers and {size_text(paths.longest_bytes)} of weights."
+        if paths is not None
+        else None
+    )
     return [
         f"{len(prepared.models.sources)} models of {shape.n_parameters:,} parameters fit together.",
+        *([longest] if longest is not None else []),
         f"Items: {splits}; {prepared.duplicates} duplicates dropped.",
         f"An item: {example.prompt!r} -> {example.answer!r}",
         f"{len(prepared.axes)} genes: {', '.join(axis.name for axis in prepared.axes[:8])}"

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from kingyo.documents import read_yaml
-from kingyo.recipe import Dtype, Resize
+from kingyo.recipe import FARTHEST, Dtype, Resize
 from kingyo.strict import Real, parse_model
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
@@ -26,7 +26,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 MOST_THREADS = 1024
 MOST_WORKERS = 1024
 MOST_REPETITIONS = 64
-OF_RECIPES = ("closeness", "few_sources")
+OF_WEIGHTS = ("closeness", "few_sources")
+OF_PATHS = ("few_hops",)
+OF_RECIPES = (*OF_WEIGHTS, *OF_PATHS)
 """Objectives that are read off the recipe: no task may have the same name."""
 MERGED, PARAMETERS = "merged", "parameters"
 """What a run of both spaces calls its merge of weights, as a model and as a search."""
@@ -121,11 +123,12 @@ class DataflowConfig(_Strict):
     repetitions: Annotated[Count, Field(le=MOST_REPETITIONS)] = 2
     order: Literal["depth", "source"] = "depth"
     scales: Literal["none", "layer", "matrix", "network"] = "layer"
-    most: Annotated[Real, Field(gt=1)] = 2.0
+    most: Annotated[Real, Field(gt=1, le=FARTHEST)] = 2.0
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None
     seeds: bool = True
     known: tuple[str, ...] = ()
+    max_size: str | None = None
 
 
 class SearchConfig(_Strict):
@@ -240,7 +243,7 @@ class RunConfig(_Strict):
         if self.space == "parameters":
             if "dataflow" in self.model_fields_set:
                 raise ValueError("space: dataflow (or hybrid) beside dataflow; without it weights are merged")
-            return self
+            return self._without(OF_PATHS)
         of_merges = OF_HYBRIDS if self.space == "hybrid" else ()
         odd = sorted(self.merge.model_fields_set - {"dtype", *of_merges})
         if odd:
@@ -248,8 +251,7 @@ class RunConfig(_Strict):
             raise ValueError(
                 f"nothing but {only} below merge beside space: {self.space}, not {', '.join(odd)}"
             )
-        if set(self.objectives) & set(OF_RECIPES):
-            raise ValueError(f"objectives without {' and '.join(OF_RECIPES)} beside space: {self.space}")
+        self._without(OF_RECIPES if self.space == "hybrid" else OF_WEIGHTS)
         reserved = (FRANKENMERGE, *((MERGED, PARAMETERS) if self.space == "hybrid" else ()))
         for name in reserved:
             if name in self.sources:
@@ -257,6 +259,11 @@ class RunConfig(_Strict):
         frame, frames = self.dataflow.frame, (*self.sources, *((MERGED,) if self.space == "hybrid" else ()))
         if frame is not None and frame not in frames:
             raise ValueError(f"one of {', '.join(frames)} as dataflow.frame, not '{frame}'")
+        return self
+
+    def _without(self, objectives: tuple[str, ...]) -> RunConfig:
+        if set(self.objectives) & set(objectives):
+            raise ValueError(f"objectives without {' and '.join(objectives)} beside space: {self.space}")
         return self
 
     @model_validator(mode="after")

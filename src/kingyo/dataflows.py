@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.reference import whole_model
 from kingyo.config import FRANKENMERGE, RunConfig
 from kingyo.errors import KingyoError
@@ -20,9 +21,11 @@ from kingyo.space import (
     MERGED,
     DataflowSpace,
     HybridSpace,
+    PathSizes,
     frankenmerge,
     parent_recipe,
     path_recipe,
+    path_sizes,
     uniform_recipe,
 )
 from kingyo.types import Genome
@@ -34,27 +37,45 @@ def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = Non
     Args:
         config: the run.yaml.
         models: its models.
-        merge: one more source, which is then the frame unless the run.yaml says otherwise; without it, a run
-            of both spaces has the first source in its place.
+        merge: of a run of both spaces, or of the second of its searches: what is merged. It is one more
+            source, and the frame unless the run.yaml says otherwise.
     """
-    wanted, named = dataflow_of(config), models.references
-    n_layers = {name: each.layout.n_blocks for name, each in models.sources.items()}
-    if merge is not None:
-        named = {MERGED: MERGED, **named}
-        n_layers[MERGED] = models.skeleton.layout.n_blocks
+    wanted, passed = dataflow_of(config), _passed(config, models, merge)
+    frame = wanted.frame or next(iter(passed))
+    limits = [] if wanted.max_hops is None else [wanted.max_hops]
+    if wanted.max_size is not None:
+        limits.append(path_sizes(passed, frame, config.merge.dtype).hops_within(wanted.max_size))
     return DataflowSpace(
-        sources=named,
-        n_layers=n_layers,
-        frame=wanted.frame if wanted.frame in named else next(iter(named)),
+        sources={name: MERGED if name == MERGED else each.reference for name, each in passed.items()},
+        n_layers={name: each.layout.n_blocks for name, each in passed.items()},
+        frame=frame,
         repetitions=wanted.repetitions,
         order=wanted.order,
         scales=wanted.scales,
         most=wanted.most,
         inclusion=wanted.inclusion,
-        max_hops=wanted.max_hops,
+        max_hops=min(limits, default=None),
         dtype=config.merge.dtype,
         merges={} if merge is None else {MERGED: merge},
     )
+
+
+def _passed(config: RunConfig, models: Models, merge: Recipe | None) -> dict[str, Checkpoint]:
+    """The models whose layers are passed; a merge is like the model that it is filled into."""
+    has_merge = merge is not None or config.space == "hybrid"
+    return {**({MERGED: models.skeleton} if has_merge else {}), **models.sources}
+
+
+def frame_of(config: RunConfig, models: Models) -> Checkpoint:
+    """The model that gives all but the layers of paths, or the one that it is like."""
+    passed = _passed(config, models, None)
+    return passed[dataflow_of(config).frame or next(iter(passed))]
+
+
+def path_sizes_of(config: RunConfig, models: Models) -> PathSizes:
+    """What paths take when they are exported."""
+    passed = _passed(config, models, None)
+    return path_sizes(passed, dataflow_of(config).frame or next(iter(passed)), config.merge.dtype)
 
 
 def first_points(
@@ -72,16 +93,28 @@ def first_points(
 
 
 def paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
-    """The base and every parent as they are, the uniform merge, the frankenmerge that nobody tuned."""
+    """Base and every parent as they are, the uniform merge if there is one, the untuned frankenmerge."""
+    sources = models.references
     alone = {
         name: path_recipe([(reference, k) for k in range(space.n_layers[name])], reference, dtype)
-        for name, reference in space.sources.items()
+        for name, reference in sources.items()
     }
-    if models.base is not None and models.base.reference not in space.sources.values():
+    if models.base is not None and models.base.reference not in sources.values():
         alone = {"base": parent_recipe(models.base.reference, dtype), **alone}
-    stacked = frankenmerge(space.sources, space.n_layers, space.frame)
-    recipes = {**alone, "uniform": uniform_recipe(space.sources, None, dtype)}
-    return {**recipes, FRANKENMERGE: path_recipe(stacked, space.sources[space.frame], dtype)}
+    frame = space.frame if space.frame in sources else next(iter(sources))
+    stacked = frankenmerge(sources, space.n_layers, frame)
+    if _is_of_one_shape(models):
+        alone["uniform"] = uniform_recipe(sources, None, dtype)
+    return {**alone, FRANKENMERGE: path_recipe(stacked, sources[frame], dtype)}
+
+
+def _is_of_one_shape(models: Models) -> bool:
+    """Whether sources can be merged as they are, and run in the model that merges are filled into."""
+    shapes = [
+        {name: info.shape for name, info in each.tensors.items()}
+        for each in (models.skeleton, *models.sources.values())
+    ]
+    return all(each == shapes[0] for each in shapes[1:])
 
 
 def _known(file: Path, folder: Path, models: Models, space: DataflowSpace | HybridSpace) -> Genome:

@@ -13,7 +13,7 @@ from typing import Protocol
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.late import Tensor
 from kingyo.merge import How, Sources, into, plan
-from kingyo.recipe import Hop, Recipe
+from kingyo.recipe import Hop, Recipe, cumulative
 from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task
 
 
@@ -93,6 +93,7 @@ class Passed:
     def __call__(self, recipe: Recipe) -> LanguageModel:
         """Follow the path of the recipe in the frame of its base, or merge it."""
         if recipe.path:
+            cumulative(recipe.path)  # a path that could not be exported fails here already
             assert recipe.base_model is not None, "without one, other models give what is no layer"
             for name, each in recipe.merges.items():
                 self._build_inner(name, each)

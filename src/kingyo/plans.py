@@ -19,8 +19,10 @@ from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import Bounds, values_of
 from kingyo.space.measures import (
     CLOSENESS,
+    FEW_HOPS,
     FEW_SOURCES,
     closeness,
+    few_hops,
     few_sources,
     has_closeness,
     require_closeness,
@@ -76,7 +78,13 @@ def preset_of(config: RunConfig) -> Preset:
 def dataflow_of(config: RunConfig) -> DataflowConfig:
     """Which paths are searched: the user's own values laid over the preset's."""
     own = config.dataflow.model_dump(exclude_unset=True)
-    return DataflowConfig.model_validate({**preset_of(config).paths, **own})
+    chosen = preset_of(of_paths(config) if is_in_turn(config) else config)
+    return DataflowConfig.model_validate({**chosen.paths, **own})
+
+
+def is_in_turn(config: RunConfig) -> bool:
+    """Whether paths are searched when the search of weights has its winner."""
+    return config.space == "hybrid" and not config.hybrid.joint
 
 
 def of_paths(config: RunConfig) -> RunConfig:
@@ -154,14 +162,20 @@ def _require_objectives(config: RunConfig, chosen: Preset) -> None:
     if chosen.needs_objectives and not config.objectives:
         raise KingyoError(
             "objectives",
-            expected=f"two or more beside the preset {chosen.name}: names of tasks, closeness, few_sources",
+            expected=f"two or more beside the preset {chosen.name}: names of tasks, "
+            + ("few_hops" if config.space == "dataflow" else "closeness, few_sources"),
             received="none",
             remedy="Name the objectives, or choose another preset.",
         )
 
 
-def aims_of(config: RunConfig, folder: Path) -> Aims:
+def aims_of(config: RunConfig, folder: Path, *, longest: int | None = None) -> Aims:
     """What a run.yaml wants to be maximised.
+
+    Args:
+        config: the run.yaml.
+        folder: where its relative paths start.
+        longest: how many layers a path may have, in a space of paths.
 
     Raises:
         KingyoError: an objective that its merges do not have, or fewer items per candidate than tasks.
@@ -182,6 +196,9 @@ def aims_of(config: RunConfig, folder: Path) -> Aims:
         measures[CLOSENESS] = closeness
     if FEW_SOURCES in config.objectives:
         measures[FEW_SOURCES] = partial(few_sources, n_sources=_require_choice(config))
+    if FEW_HOPS in config.objectives:
+        assert longest is not None, "the config refuses it in other spaces"
+        measures[FEW_HOPS] = partial(few_hops, longest=longest)
     return Aims(tasks=tasks, names=config.objectives, measures=measures)
 
 

@@ -16,6 +16,7 @@ from kingyo.opened import Models
 from kingyo.plans import (
     SearchPlan,
     aims_of,
+    is_in_turn,
     methods_of,
     of_merges,
     of_paths,
@@ -88,11 +89,6 @@ def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool 
     return [main, *_controls(config, folder, models, _Way(is_exact=is_exact, like=(MAIN,)))]
 
 
-def is_in_turn(config: RunConfig) -> bool:
-    """Whether paths are searched when the search of weights has its winner."""
-    return config.space == "hybrid" and not config.hybrid.joint
-
-
 def first_merge(config: RunConfig, folder: Path, models: Models) -> Recipe:
     """The merge at the start of every axis of the weights, of a run of both spaces."""
     merges = _merges(config, folder, models, search_plan(config))
@@ -154,9 +150,10 @@ def _controls(config: RunConfig, folder: Path, models: Models, way: _Way) -> lis
 def _finished(search: Search, config: RunConfig, folder: Path, way: _Way) -> Search:
     """A search with what all of a run share, on rounded genes."""
     is_exact = way.is_exact or config.merge.genome is not None
+    longest = search.space.most_hops if isinstance(search.space, DataflowSpace) else None
     return replace(
         search,
-        aims=aims_of(config, folder),
+        aims=aims_of(config, folder, longest=longest),
         simplicity=simplicity_of(config, folder, search_plan(config)),
         like=way.like,
         space=search.space if is_exact else RoundedSpace(space=search.space),

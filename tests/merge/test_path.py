@@ -21,8 +21,7 @@ from tests.models_on_disk import tokenizer
 
 SCALED = (("a", 0, 1.0), ("b", 1, 0.9), ("b", 1, 1.3), ("a", 3, 1.0), ("b", 2, 0.7), ("a", 1, 1.2))
 FOLDED = [name for name in ARCHITECTURES if name.partition(",")[0] in FOLDABLE]
-UNSAYABLE = {"smollm3"}  # whose config cannot say that layers were put into another order
-OTHERS = [name for name in ARCHITECTURES if name.partition(",")[0] not in (*FOLDABLE, *UNSAYABLE)]
+OTHERS = [name for name in ARCHITECTURES if name.partition(",")[0] not in FOLDABLE]
 
 
 def path(folders: Mapping[str, Path], steps: tuple[tuple[str, int, float], ...]) -> tuple[Hop, ...]:
@@ -54,6 +53,28 @@ def test_folded_scales_say_what_the_live_path_says(kind: str, frame: str, tmp_pa
     assert far(live, logits(loaded)) < 1e-5
     unfolded = tuple((model, layer, 1.0) for model, layer, _ in SCALED)
     assert far(live, logits(Layers(models).follow(path(folders, unfolded), str(folders[frame])))) > 1e-3
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.5, 1.7])
+@pytest.mark.parametrize("kind", sorted(FOLDED))
+def test_small_streams_are_read_alike(kind: str, scale: float, tmp_path: Path) -> None:
+    """Beside embeddings of the size that models begin with, what norms add to their divisor is not small."""
+    folders: dict[str, Path] = {}
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        folders[name] = tmp_path / name
+        ARCHITECTURES[kind]().save_pretrained(folders[name])
+        tokenizer().save_pretrained(folders[name])
+    models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
+    steps = (("a", 0, scale), ("b", 1, 1.1), ("b", 1, 1.0), ("a", 0, 0.9))
+    layers = Layers(models)
+    before = logits(layers.follow(path(folders, tuple(("a", k, 1.0) for k in range(4))), str(folders["a"])))
+    hops = path(folders, steps)
+    live = logits(layers.follow(hops, str(folders["a"])))
+    out = written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
+    assert far(live, logits(AutoModelForCausalLM.from_pretrained(out).eval())) < 1e-5
+    own = path(folders, tuple(("a", k, 1.0) for k in range(4)))
+    assert torch.equal(before, logits(layers.follow(own, str(folders["a"])))), "norms are as they were"
 
 
 @pytest.mark.parametrize("kind", sorted(OTHERS))

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from kingyo.errors import KingyoError
 from kingyo.models.path import Layers
 from kingyo.recipe import Hop
-from tests.decoders import ARCHITECTURES, cached_logits, far, logits, loud
+from tests.decoders import ARCHITECTURES, SHAPE, cached_logits, far, logits, loud, maker
 
 WINDING = (("a", 0, 1.0), ("b", 1, 0.9), ("b", 1, 1.1), ("a", 3, 1.0), ("b", 2, 1.0), ("b", 1, 0.8))
 
@@ -101,6 +101,40 @@ def test_a_layer_that_is_not_there_is_named(step: tuple[str, int, float]) -> Non
     layers = Layers({"a": ARCHITECTURES["llama"]()})
     with pytest.raises(KingyoError, match=rf"layers of a \(4\); received layer {step[1]} of {step[0]}"):
         layers.follow(hops(step), "a")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"hidden_size": 64}, "hidden_size of b: expected 32 as of a; received 64"),
+        ({"num_attention_heads": 8}, "head_dim of b: expected 8 as of a; received 4"),
+        (
+            {"rope_parameters": {"rope_theta": 5.0, "rope_type": "default"}},
+            "rope_parameters of b: .*10000.*5",
+        ),
+    ],
+)
+def test_layers_that_expect_another_frame_are_refused(changed: dict[str, object], says: str) -> None:
+    other = maker("Llama", **{**SHAPE, **changed})()
+    with pytest.raises(KingyoError, match=says):
+        Layers({"a": ARCHITECTURES["llama"](), "b": other})
+
+
+def test_another_architecture_and_an_unknown_frame_are_refused() -> None:
+    with pytest.raises(
+        KingyoError, match="architecture of b: expected LlamaForCausalLM as of a; received Qwen2"
+    ):
+        Layers({"a": ARCHITECTURES["llama"](), "b": ARCHITECTURES["qwen2"]()})
+    with pytest.raises(KingyoError, match="frame: expected a known name; received 'c'"):
+        Layers({"a": ARCHITECTURES["llama"]()}).follow(own("a"), "c")
+
+
+def test_a_frame_must_know_the_windows_of_the_path() -> None:
+    layers = Layers({"a": ARCHITECTURES["qwen2"](), "b": ARCHITECTURES["qwen2, sliding"]()})
+    with pytest.raises(KingyoError, match="sliding_window of b: expected None as of the frame a; received 5"):
+        layers.follow(hops(("a", 0, 1.0), ("b", 2, 1.0)), "a")
+    layers.follow(own("a"), "a")
+    layers.follow(hops(("a", 0, 1.0), ("b", 2, 1.0)), "b")
 
 
 def test_a_model_without_a_list_of_layers_is_refused() -> None:

@@ -192,9 +192,28 @@ def test_the_frankenmerge_is_the_first_of_one_and_the_last_of_the_other() -> Non
     assert found == [*(("A", k) for k in range(6)), *(("B", k) for k in range(1, 4))]
 
 
-def test_a_limit_of_no_hops_is_refused() -> None:
-    with pytest.raises(KingyoError, match=r"dataflow\.max_hops: expected 1 or more; a alone has 3 layers"):
-        space(max_hops=0)
+@pytest.mark.parametrize(
+    ("given_", "says"),
+    [
+        ({"max_hops": 0}, r"dataflow\.max_hops: expected 1 or more; a alone has 3 layers"),
+        ({"repetitions": 0}, r"dataflow\.repetitions: expected 1 or more"),
+        ({"repetitions": 10**6}, r"dataflow\.repetitions: expected paths of at most 4096 layers"),
+        ({"most": 1.0}, r"dataflow\.most: expected a number above 1, at most 1024; received 1"),
+        ({"most": float("nan")}, r"dataflow\.most: .* received nan"),
+        ({"most": 1e300}, r"dataflow\.most: .* received 1e\+300"),
+        ({"frame": "aa"}, r"dataflow\.frame: expected a known name; received 'aa'.*Did you mean 'a'"),
+        ({"sources": {}}, "sources: expected models with layers; received none"),
+        ({"n_layers": {"a": 3, "b": 0}}, r"sources\.b: expected models with layers; received 0 layers"),
+    ],
+)
+def test_a_space_that_nothing_can_search_is_refused(given_: dict[str, Any], says: str) -> None:
+    with pytest.raises(KingyoError, match=says):
+        space(**given_)
+
+
+def test_many_repetitions_are_fine_within_a_limit() -> None:
+    assert space(repetitions=2000, max_hops=8).most_hops == 8
+    assert space(repetitions=2, max_hops=100).most_hops == 2 * M
 
 
 def test_another_number_of_genes_is_refused() -> None:

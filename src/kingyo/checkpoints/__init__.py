@@ -6,6 +6,7 @@ from kingyo.checkpoints.fit import Fit, check_fit, fit
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout, Stack
 from kingyo.checkpoints.locate import open_checkpoint
+from kingyo.checkpoints.passing import check_passing, check_places
 from kingyo.checkpoints.relayered import with_layers
 from kingyo.checkpoints.selection import select
 from kingyo.checkpoints.writer import CheckpointWriter
@@ -19,6 +20,8 @@ __all__ = [
     "TensorInfo",
     "check_finite",
     "check_fit",
+    "check_passing",
+    "check_places",
     "fingerprint",
     "fit",
     "open_checkpoint",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
@@ -32,19 +33,35 @@ _HARMLESS = re.compile(
 _TEXTS = ("text_config", "llm_config", "language_config")
 
 
-def compare(like: Checkpoint, other: Checkpoint, parts: Collection[str] | None = None) -> list[str]:
-    """Compare what the configs of two models with the same tensors say of their weights.
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What two configs say of the weights, and not the same.
+
+    Attributes:
+        key: with the keys of the levels above it, joined by dots.
+        mine, yours: what they say; None where one is silent and transformers has no default.
+        is_meaning: whether it makes another function of the same matrices, rather than nearly the same one.
+    """
+
+    key: str
+    mine: object
+    yours: object
+    is_meaning: bool
+
+    @property
+    def last(self) -> str:
+        """The key without its levels."""
+        return self.key.rpartition(".")[2]
+
+
+def differences(
+    like: Checkpoint, other: Checkpoint, parts: Collection[str] | None = None
+) -> list[Difference]:
+    """What the configs of two models say of their weights, and not the same.
 
     Args:
-        like: the model whose config the merge has.
-        other: the other model.
-        parts: the parts that are merged; all when None. What is said of others does not matter.
-
-    Returns:
-        Differences that bend a merge and do not break it (rope_theta, norms' eps, …), as sentences.
-
-    Raises:
-        KingyoError: heads, their size, an activation or the type of the model differ.
+        like, other: the models.
+        parts: the parts that count; all when None. What is said of others does not matter.
     """
     mine, yours, is_cross = _levels(like, other)
     if parts is not None:
@@ -55,19 +72,49 @@ def compare(like: Checkpoint, other: Checkpoint, parts: Collection[str] | None =
     if is_silent:  # its defaults may be what the other states
         here, there = dict(_flat(complete(mine))), dict(_flat(complete(yours)))
         keys = _different(here, there)
-    noted: list[str] = []
+    found: list[Difference] = []
     for key in keys:
         last = key.rpartition(".")[2]
-        said = f"{here.get(key)!r:.80} in {like.reference}", f"{there.get(key)!r:.80} in {other.reference}"
         is_told = here.get(key) is not None and there.get(key) is not None
-        if _BREAKS.fullmatch(last) and is_told and not (is_cross and last == "model_type"):
+        is_meaning = bool(_BREAKS.fullmatch(last)) and is_told and not (is_cross and last == "model_type")
+        found.append(Difference(key=key, mine=here.get(key), yours=there.get(key), is_meaning=is_meaning))
+    return found
+
+
+def compare(
+    like: Checkpoint,
+    other: Checkpoint,
+    parts: Collection[str] | None = None,
+    *,
+    kept: Collection[str] = (),
+) -> list[str]:
+    """Compare what the configs of two models with the same tensors say of their weights.
+
+    Args:
+        like: the model whose config the merge has.
+        other: the other model.
+        parts: the parts that are merged; all when None. What is said of others does not matter.
+        kept: last keys of what each layer keeps as its own model says it.
+
+    Returns:
+        Differences that bend a merge and do not break it (rope_theta, norms' eps, …), as sentences.
+
+    Raises:
+        KingyoError: heads, their size, an activation or the type of the model differ.
+    """
+    noted: list[str] = []
+    for each in differences(like, other, parts):
+        if each.last in kept:
+            continue
+        if each.is_meaning:
             raise KingyoError(
-                f"{key} in config.json",
-                expected=f"{here.get(key)!r:.80} as in {like.reference}",
-                received=said[1],
+                f"{each.key} in config.json",
+                expected=f"{each.mine!r:.80} as in {like.reference}",
+                received=f"{each.yours!r:.80} in {other.reference}",
                 remedy="Merge models of one architecture.",
             )
-        noted.append(f"{key} in config.json is {said[0]} and {said[1]}; the merge takes the former.")
+        said = f"{each.mine!r:.80} in {like.reference} and {each.yours!r:.80} in {other.reference}"
+        noted.append(f"{each.key} in config.json is {said}; the merge takes the former.")
     return noted
 
 

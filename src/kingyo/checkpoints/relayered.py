@@ -7,7 +7,7 @@ have no way to say so (every second layer, the first three): that is an error, a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import cast
@@ -27,6 +27,8 @@ _LAST = re.compile(r"num_kv_shared_layers")
 _EVERY = re.compile(r"decoder_sparse_step|moe_layer_freq|(\w+_)?layer_(interval|step|period)")
 _EVERY_LISTED = re.compile(r"_?sliding_window_pattern|full_attention_interval|no_rope_layer_interval")
 """Those that transformers writes out as a list with one entry per layer."""
+_FROM_LISTS = re.compile(rf"{_EVERY_LISTED.pattern}|max_window_layers|use_sliding_window")
+"""Those that mean nothing beside such a list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,26 @@ def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language"
     return changed
 
 
+def kept_by_layers(config: Config, part: str = "language") -> frozenset[str]:
+    """The keys whose values may differ between models whose layers are put together.
+
+    ``with_layers`` says anew of each layer what its own model says of it.
+
+    Raises:
+        KingyoError: the config states no number of layers.
+    """
+    return frozenset(key for level in find_levels(config, part) for key in _kept(level))
+
+
+def _kept(level: Level) -> Iterator[str]:
+    for key, value in level.stated.items():
+        is_place = bool(_PLACES.search(key)) and _are_places(value, level.n)
+        is_list = _is_by_layer(key, value, level.n) or _runs(value, level.n) is not None
+        is_told = _FIRST.fullmatch(key) or (_FROM_LISTS.fullmatch(key) and _is_listed(level))
+        if key in level.keys or is_place or is_list or is_told:
+            yield key
+
+
 def _layer(config: Config, chosen: Chosen, part: str) -> _Layer:
     source, number = (config, chosen) if isinstance(chosen, int) else chosen
     level = find_levels(source, part)[-1]
@@ -125,11 +147,14 @@ def _counted(key: str, value: int, level: Level, layers: Sequence[_Layer]) -> di
         are_last = [layer.number >= layer.level.n - value for layer in layers]
         if are_last != [place >= len(layers) - value for place in range(len(layers))]:
             raise _unsayable(key, f"the last {value} layers, all of them, after all others")
-    is_listed = any(_is_by_layer(each, listed, level.n) for each, listed in level.stated.items())
-    is_pattern = _EVERY.fullmatch(key) or (_EVERY_LISTED.fullmatch(key) and not is_listed)
+    is_pattern = not _is_listed(level) if _EVERY_LISTED.fullmatch(key) else _EVERY.fullmatch(key)
     if value > 1 and is_pattern and any((layer.number - i) % value for i, layer in enumerate(layers)):
         raise _unsayable(key, f"layers that keep their places in a pattern of every {value}")
     return {}
+
+
+def _is_listed(level: Level) -> bool:
+    return any(_is_by_layer(key, value, level.n) for key, value in level.stated.items())
 
 
 def _unsayable(key: str, expected: str) -> KingyoError:
@@ -137,7 +162,7 @@ def _unsayable(key: str, expected: str) -> KingyoError:
         f"{key} in config.json",
         expected=expected,
         received="another order of layers, which it cannot express",
-        remedy="Choose slices that keep that order.",
+        remedy="Choose layers that keep that order.",
     )
 
 

@@ -84,7 +84,7 @@ def merge(
                 remedy="Add --dry-run, or leave it out.",
             )
         from kingyo.merging import Request
-        from kingyo.merging.sizes import parse_size
+        from kingyo.sizes import parse_size
 
         request = Request(
             recipe=recipe,
@@ -192,7 +192,7 @@ def _interrupted(finished: int, shards: int) -> str:
 
 
 def _told(target: Target, seconds: float) -> str:
-    from kingyo.merging.sizes import size_text, time_text
+    from kingyo.sizes import size_text, time_text
 
     what = f"{len(target.plan.jobs)} tensors by {target.plan.recipe.merge_method}"
     wrote = f"Wrote {target.out}: {what}, {size_text(target.n_bytes)} in {time_text(seconds)}."

@@ -13,9 +13,9 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.cli.whole import print_whole, say
 from kingyo.config import RunConfig
 from kingyo.errors import told
-from kingyo.merging.sizes import count_text, size_text
-from kingyo.outlook import Cost, Memory, Outlook
+from kingyo.outlook import Cost, Memory, Outlook, Paths
 from kingyo.plans import dataflow_of, of_paths, preset_of, search_plan
+from kingyo.sizes import count_text, size_text
 from kingyo.types import SPLITS, Axis
 
 _MOST_GENES = 12
@@ -83,7 +83,7 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     )
     if config.space != "dataflow":
         yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
-    yield from _path_lines(config)
+    yield from _path_lines(config, found.paths)
     screen = wanted.screen
     is_whole = screen.items is None or screen.items >= len(prepared.splits["fit"])
     which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.chooses}"
@@ -91,8 +91,8 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     yield f"genes: {len(prepared.axes)}"
 
 
-def _path_lines(config: RunConfig) -> Iterator[str]:
-    if config.space == "parameters":
+def _path_lines(config: RunConfig, paths: Paths | None) -> Iterator[str]:
+    if paths is None:
         return
     is_next = config.space == "hybrid" and not config.hybrid.joint
     own = of_paths(config) if is_next else config
@@ -103,6 +103,10 @@ def _path_lines(config: RunConfig) -> Iterator[str]:
     yield (
         f"paths through layers{strategy}: order {wanted.order}, repetitions {wanted.repetitions}, "
         f"scales {wanted.scales}"
+    )
+    yield (
+        f"the longest path: {paths.longest} layers, {size_text(paths.longest_bytes)} of weights; the "
+        f"search begins at {paths.own} layers, {size_text(paths.own_bytes)}"
     )
 
 
@@ -153,13 +157,17 @@ def _memory_lines(memory: Memory, device: str) -> Iterator[str]:
     size = "unknown" if memory.cache is None else size_text(memory.cache)
     tokens = "unknown" if memory.longest is None else f"{memory.longest} tokens"
     yield (
-        f"memory of {device}: {size_text(memory.live)} for the live model; {size} for keys and values of a "
-        f"full batch (the longest prompt: {tokens}); and what computing takes beside"
+        f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {size} for keys and "
+        f"values of a full batch (the longest prompt: {tokens}); and what computing takes beside"
     )
     sources = size_text(sum(memory.sources.values()))
     yield f"sources: {sources} of files, mapped: the system may take that memory back"
     if memory.missing:
         yield f"downloads first: {size_text(sum(memory.missing.values()))} of {len(memory.missing)} models"
+
+
+def _live(n: int) -> str:
+    return "the live model" if n == 1 else f"{n} live models"
 
 
 def _table(*columns: str) -> Table:

@@ -15,7 +15,7 @@ from kingyo.lineage.licences import UNKNOWN
 from kingyo.merge import Plan
 from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
 from kingyo.merging.groups import shared
-from kingyo.merging.sizes import count_text, size_text, time_text
+from kingyo.sizes import count_text, size_text, time_text
 from kingyo.vocabulary import Finding
 
 _MOST_FILES = 3

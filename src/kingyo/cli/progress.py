@@ -148,12 +148,12 @@ def _going_on(shards: Sequence[int], finished: int) -> str:
 
 
 def _bytes(n_bytes: float) -> str:
-    from kingyo.merging.sizes import size_text
+    from kingyo.sizes import size_text
 
     return size_text(n_bytes)
 
 
 def _time(seconds: float) -> str:
-    from kingyo.merging.sizes import time_text
+    from kingyo.sizes import time_text
 
     return time_text(seconds)

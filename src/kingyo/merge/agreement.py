@@ -13,6 +13,7 @@ from kingyo.checkpoints import Checkpoint, Stack, fit
 from kingyo.checkpoints.fit import Fit
 from kingyo.checkpoints.fitted import FittedCheckpoint, View, fitted, whole
 from kingyo.checkpoints.meaning import compare
+from kingyo.checkpoints.relayered import kept_by_layers
 from kingyo.merge.coverage import Coverage
 from kingyo.merge.pieces import Region
 from kingyo.merge.sources import Sources
@@ -119,7 +120,8 @@ class _Agreeing:
         stack = coverage.stacks[region.name]
         ends = [entry for depth in (0.0, 1.0) for entry in region.placed[region.outside(depth)].entries]
         for entry in (each for piece in region.placed.values() for each in piece.entries):
-            self._warnings += compare(self._like, self._opened[entry.reference])
+            kept = kept_by_layers(self._like.config, stack.part)
+            self._warnings += compare(self._like, self._opened[entry.reference], kept=kept)
         outer = [name for name in names if self._like.layout.stack(name) is not stack]
         return self._fit(region.name, [entry.reference for entry in ends], outer, without=stack)
 

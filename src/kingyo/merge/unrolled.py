@@ -3,8 +3,8 @@
 The stream h that enters hop k is multiplied by its scale, so before hop k it is C_k times what it would be
 without scales, C_k being their product so far. A block with norms before its parts answers C h as it answers
 h, so the stream h / C_k passes through the same blocks, if what each adds is divided by C_k: the weights and
-biases of the two projections with which a block writes to the stream. The norm at the end forgets C. The
-models agree but for the norms' epsilon.
+biases of the two projections with which a block writes to the stream. The norm at the end forgets C. (The
+live model scales what norms add to their divisor as well, so that both agree for small streams too.)
 
 It knows names of tensors, and no weight.
 """
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kingyo.checkpoints import Checkpoint, Stack
+from kingyo.checkpoints import Checkpoint, Stack, check_passing, check_places
 from kingyo.errors import KingyoError
 from kingyo.recipe import Conditional, Hop, Recipe, Slice, SliceSource, cumulative
 
@@ -35,7 +35,9 @@ FOLDABLE = (
     "gpt_neox",
     "phi3",
     "mixtral",
+    "qwen2_moe",
     "qwen3_moe",
+    "smollm3",
     "granite",
     "cohere",
     "stablelm",
@@ -53,12 +55,13 @@ def unrolled(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
         opened: its models.
 
     Raises:
-        KingyoError: a path beside another method or beside parameters; scales in an architecture for which
-            they cannot be folded into the weights.
+        KingyoError: a path beside another method or beside parameters; models whose layers cannot follow one
+            another; scales in an architecture for which they cannot be folded into the weights.
     """
     if not recipe.path:
         return recipe
     check_path(recipe)
+    _check_models(recipe, opened)
     slices = tuple(_slices(recipe.path, opened))
     return replace(recipe, path=(), slices=slices, merges={})  # which are among the opened models
 
@@ -101,6 +104,31 @@ def check_path(recipe: Recipe) -> None:
             expected="none beside path",
             received=", ".join(f"'{name}'" for name in recipe.parameters),
             remedy="Scales stand in the path, beside the layers.",
+        )
+
+
+def _check_models(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
+    """Refuse models that are no decoders, and those that one config cannot speak of."""
+    passed = (hop.model for hop in recipe.path)
+    named = dict.fromkeys(each for each in (recipe.base_model, *passed) if each is not None)
+    for reference in named:
+        _check_decoder(opened[reference])
+    like = opened[next(iter(named))]
+    part = _stack_of(like).part
+    for reference in named:
+        check_passing(like, opened[reference], part=part, is_framed=recipe.base_model is not None)
+    check_places(like, [hop.layer for hop in recipe.path])
+
+
+def _check_decoder(model: Checkpoint) -> None:
+    stacks = model.layout.stacks
+    if len(stacks) != 1 or len(model.layout.parts) != 1:
+        names = [stack.prefix for stack in stacks] or list(model.layout.parts)
+        raise KingyoError(
+            f"path of {model.reference}",
+            expected="a model with one list of layers, as decoders have",
+            received=f"a model of type {model.config.get('model_type')} with {', '.join(names) or 'none'}",
+            remedy="Take decoder-only models. Layers of others can be stacked as slices, below modules:.",
         )
 
 

@@ -24,9 +24,9 @@ from kingyo.merge.sources import all_references
 from kingyo.merging.checks import check_models, check_output
 from kingyo.merging.parameters import parameter_errors
 from kingyo.merging.request import Request
-from kingyo.merging.sizes import size_text
 from kingyo.methods import METHODS, Reproduces, reproduces
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook, load_recipes
+from kingyo.sizes import size_text
 from kingyo.vocabulary import Finding
 
 _FOLDER = re.compile(r"\w[\w.+-]*")

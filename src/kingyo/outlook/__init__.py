@@ -6,7 +6,20 @@ It reads run.yaml, configs, headers, tokenizers and data; it reads no weight and
 from kingyo.outlook.cost import Cost, Part
 from kingyo.outlook.look import Outlook, foresee
 from kingyo.outlook.memory import Memory
+from kingyo.outlook.paths import Paths, foresee_paths
 from kingyo.outlook.prepared import Prepared, is_like, prepare
 from kingyo.outlook.record import outlook_record
 
-__all__ = ["Cost", "Memory", "Outlook", "Part", "Prepared", "foresee", "is_like", "outlook_record", "prepare"]
+__all__ = [
+    "Cost",
+    "Memory",
+    "Outlook",
+    "Part",
+    "Paths",
+    "Prepared",
+    "foresee",
+    "foresee_paths",
+    "is_like",
+    "outlook_record",
+    "prepare",
+]

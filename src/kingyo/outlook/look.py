@@ -9,6 +9,7 @@ from kingyo.config import RunConfig
 from kingyo.errors import KingyoError
 from kingyo.outlook.cost import Cost, count
 from kingyo.outlook.memory import Memory, foresee_memory
+from kingyo.outlook.paths import Paths, foresee_paths, with_paths
 from kingyo.outlook.prepared import Prepared, prepare
 from kingyo.plans import SearchPlan, search_plan
 from kingyo.types import SPLITS
@@ -24,6 +25,7 @@ class Outlook:
         prepared: models, items, searches, the first recipe.
         cost: what is scored.
         memory: what it takes.
+        paths: how long and large its paths may be; None where weights are merged.
         missing_device: why it cannot run on this machine; None where its device is here.
     """
 
@@ -33,6 +35,7 @@ class Outlook:
     cost: Cost
     memory: Memory
     missing_device: str | None
+    paths: Paths | None = None
 
 
 def foresee(config: RunConfig, folder: Path) -> Outlook:
@@ -47,18 +50,23 @@ def foresee(config: RunConfig, folder: Path) -> Outlook:
     """
     prepared = prepare(config, folder, fetch=False)
     prompts = [item.prompt for split in SPLITS for item in prepared.splits[split]]
+    memory = foresee_memory(
+        prepared.models,
+        prepared.plan,
+        prompts,
+        batch_size=config.batch_size,
+        max_new_tokens=max(spec.max_new_tokens for spec in config.specs.values()),
+    )
+    paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
+    if paths is not None:
+        memory = with_paths(memory, config, prepared.models, paths.longest, prepared.baselines)
     return Outlook(
         config=config,
         wanted=search_plan(config),
         prepared=prepared,
         cost=count(prepared.searches, len(prepared.baselines), prepared.splits, config.finalists),
-        memory=foresee_memory(
-            prepared.models,
-            prepared.plan,
-            prompts,
-            batch_size=config.batch_size,
-            max_new_tokens=max(spec.max_new_tokens for spec in config.specs.values()),
-        ),
+        memory=memory,
+        paths=paths,
         missing_device=_missing(config.device),
     )
 

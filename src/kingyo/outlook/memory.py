@@ -10,7 +10,7 @@ from kingyo.errors import KingyoError
 from kingyo.merge import Plan
 from kingyo.opened import Models
 
-_SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,8 @@ class Memory:
     """Bytes.
 
     Attributes:
-        live: weights of the live model, on the run's device.
+        live: weights of what lives, on the run's device.
+        n_live: how many models that are.
         cache: keys and values of a full batch of the longest prompts and answers, there too; None where the
             config or the tokenizer does not tell.
         sources: of each model in its files, by reference. They are mapped: memory of the processor that the
@@ -32,6 +33,7 @@ class Memory:
     sources: Mapping[str, int]
     missing: Mapping[str, int]
     longest: int | None
+    n_live: int = 1
 
 
 def foresee_memory(
@@ -57,7 +59,7 @@ def foresee_memory(
     rows = min(batch_size, len(prompts))
     opened = models.by_reference.values()
     return Memory(
-        live=sum(_size(job.shape) * _SIZES.get(job.dtype, 4) for job in plan.jobs),
+        live=sum(_size(job.shape) * SIZES.get(job.dtype, 4) for job in plan.jobs),
         cache=None if each is None or longest is None else each * rows * (longest + max_new_tokens),
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},
         missing={m.reference: m.n_missing for m in opened if m.n_missing},
@@ -74,7 +76,7 @@ def _size(shape: Sequence[int]) -> int:
 
 def _dtype_size(plan: Plan) -> int:
     """Bytes of a number of the widest weights, which keys and values have too."""
-    return max((_SIZES.get(job.dtype, 4) for job in plan.jobs), default=4)
+    return max((SIZES.get(job.dtype, 4) for job in plan.jobs), default=4)
 
 
 def _cache_of_a_token(config: Mapping[str, object], width: int) -> int | None:

@@ -8,26 +8,26 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.config import RunConfig
-from kingyo.dataflows import dataflow_space
+from kingyo.dataflows import dataflow_space, frame_of
 from kingyo.errors import KingyoError
 from kingyo.evolve import Search
 from kingyo.merge import Plan, Sources, plan
 from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
 from kingyo.opened import Models, open_models
-from kingyo.plans import search_plan
+from kingyo.plans import is_in_turn, search_plan
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
 from kingyo.searches import (
     baseline_recipes,
     first_merge,
-    is_in_turn,
     searches,
     searches_behind,
 )
 from kingyo.space import probes
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Axis, Item, Split
+from kingyo.vocabulary import check_tokens
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 
@@ -82,26 +82,23 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     for name in search_plan(config).methods:
         METHODS.get(name, folder)
     models = open_models(config, folder, fetch=fetch)
+    sources = Sources(models.by_reference, folder)
+    if config.space != "parameters":
+        _check_paths(config, folder, models, sources)
     loaded = load_splits(config.specs, folder)
     build_tasks(config.specs, loaded.splits, folder)
     planned, baselines = searches(config, folder, models), baseline_recipes(config, models)
     if is_in_turn(config):
         planned += searches_behind(first_merge(config, folder, models), config, folder, models)
     _check_budget(planned[0], len(loaded.splits["fit"]))
-    sources = Sources(models.by_reference, folder)
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
-    if config.space != "parameters":
-        merge = None if config.space == "dataflow" else first_merge(config, folder, models)
-        space = dataflow_space(config, models, merge)  # scales that cannot be folded may be exported live
-        is_live = space.scales != "none" and can_share(models.skeleton)
-        plan(space.probe(), sources, share_layers=is_live)
     for recipe in baselines.values():
         planned_too = plan(recipe, sources)
         if config.space == "parameters":
             _require_alike(plans[0], planned_too)
     if config.merge.dtype is None:
-        _check_dtypes(models)
+        _check_dtypes(models, models.skeleton if config.space == "parameters" else frame_of(config, models))
     return Prepared(
         models=models,
         splits=loaded.splits,
@@ -138,9 +135,18 @@ def _require_alike(first: Plan, other: Plan) -> None:
             )
 
 
-def _check_dtypes(models: Models) -> None:
-    """The live model is as wide as the skeleton: it cannot hold a parent that is wider."""
-    like = models.skeleton
+def _check_paths(config: RunConfig, folder: Path, models: Models, sources: Sources) -> None:
+    """Whether layers of all sources can follow one another, and speak of the same tokens."""
+    merge = None if config.space == "dataflow" else first_merge(config, folder, models)
+    space = dataflow_space(config, models, merge)
+    is_live = space.scales != "none" and can_share(models.skeleton)  # what cannot be folded
+    plan(space.probe(), sources, share_layers=is_live)
+    in_order = {space.frame: frame_of(config, models), **models.sources}
+    check_tokens({each.reference: each.path for each in in_order.values()})
+
+
+def _check_dtypes(models: Models, like: Checkpoint) -> None:
+    """The live model is as wide as the frame or the skeleton: it cannot hold a parent that is wider."""
     for name, checkpoint in models.sources.items():
         for info in checkpoint.tensors.values():
             live = like.tensors.get(info.name)

@@ -44,6 +44,7 @@ def outlook_record(found: Outlook) -> Json:
         "baselines": list(prepared.baselines),
         "answers": _cost(found.cost),
         "memory": _memory(found.memory),
+        "paths": None if found.paths is None else asdict(found.paths),
         "first_recipe": prepared.first.to_dict(),
         "notes": list(prepared.plan.warnings),
         "errors": [],
@@ -72,6 +73,7 @@ def _cost(cost: Cost) -> Json:
 def _memory(memory: Memory) -> Json:
     return {
         "live_bytes": memory.live,
+        "live_models": memory.n_live,
         "cache_bytes": memory.cache,
         "source_bytes": dict(memory.sources),
         "to_download_bytes": dict(memory.missing),

@@ -18,7 +18,7 @@ import yaml
 from kingyo.errors import KingyoError
 from kingyo.recipe.checks import check_keys, check_word, mapping, short, text
 from kingyo.recipe.mistaken import check_kind
-from kingyo.recipe.path import Hop, dump_path, parse_path
+from kingyo.recipe.path import Hop, check_length, dump_path, parse_path
 from kingyo.recipe.pieces import (
     Module,
     Slice,
@@ -122,6 +122,7 @@ class Recipe:
         contents = (self.sources, self.slices, tuple(self.modules), self.path)
         check_one_of(dict(zip(CONTENTS, contents, strict=True)))
         check_empty(self.slices)
+        check_length(self.path)
         check_word(self.dtype, DTYPES, "dtype", "a floating dtype")
         check_word(self.out_dtype, DTYPES, "out_dtype", "a floating dtype")
         check_word(self.resize, RESIZE, "resize", "a way to resize")

@@ -16,6 +16,11 @@ from kingyo.recipe.checks import check_keys, items, mapping, short
 from kingyo.recipe.pieces import Slice, SliceSource
 from kingyo.recipe.reading import parse_layers, parse_model
 
+MOST_HOPS = 4096
+"""Layers of a path: far more than any model has, and few enough that a slip of the pen fills no memory."""
+FARTHEST = 1024.0
+"""Products of scales lie between 1 / FARTHEST and FARTHEST: beyond, half precision overflows, and the numbers
+that keep norms from dividing by nothing are no longer small beside the stream."""
 LIST_HOPS = "List the layers below path:, each as `- {model: path/to, layer: 3}` or with layer_range: [0, 8]."
 
 
@@ -56,11 +61,43 @@ Path = tuple[Hop, ...]
 
 
 def cumulative(path: Sequence[Hop]) -> tuple[float, ...]:
-    """Return C_k of every hop: the product of the scales up to its own."""
+    """Return C_k of every hop: the product of the scales up to its own.
+
+    Raises:
+        KingyoError: one is too large or too small to compute with.
+    """
     found: list[float] = []
-    for hop in path:
-        found.append(hop.scale * (found[-1] if found else 1.0))
+    for k, hop in enumerate(path):
+        product = hop.scale * (found[-1] if found else 1.0)
+        if not 1 / FARTHEST <= product <= FARTHEST:
+            raise KingyoError(
+                f"path[{k}]: scale of layer {hop.layer} of {hop.model}",
+                expected=f"scales whose product so far is between 1/{FARTHEST:g} and {FARTHEST:g}",
+                received=f"{product:.4g}, by {hop.scale:g} here",
+                remedy="Take scales nearer to 1, or fewer of them.",
+            )
+        found.append(product)
     return tuple(found)
+
+
+def check_length(path: Sequence[Hop]) -> None:
+    """Refuse a path of more than ``MOST_HOPS``.
+
+    Raises:
+        KingyoError: it has more.
+    """
+    if len(path) > MOST_HOPS:
+        raise _too_long(len(path), "path")
+
+
+def _too_long(length: int, where: str) -> KingyoError:
+    """What is wrong with a path of so many layers."""
+    return KingyoError(
+        where,
+        expected=f"at most {MOST_HOPS} layers",
+        received=str(length),
+        remedy="Pass through fewer layers: layer_range is [first, the one behind the last].",
+    )
 
 
 def parse_path(data: object, where: str) -> Path:
@@ -104,8 +141,14 @@ def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
 
 
 def path_of_slices(slices: Sequence[Slice]) -> Path | None:
-    """Read slices as a path; None where one merges several sources or has parameters."""
+    """Read slices as a path; None where one merges several sources or has parameters.
+
+    Raises:
+        KingyoError: they have more layers than a path may have.
+    """
     hops: list[Hop] = []
+    if (length := sum(each.n_layers for each in slices)) > MOST_HOPS:
+        raise _too_long(length, "slices")
     for each in slices:
         (source, *others) = each.sources
         if others or each.parameters or source.parameters or each.base_model is not None:
@@ -155,6 +198,9 @@ def _parse_hops(entry: object, where: str) -> Path:
             received="[0, 0]",
             remedy="Leave the entry out; embeddings and head are those of base_model.",
         )
+    first, end = source.layers
+    if end - first > MOST_HOPS:
+        raise _too_long(end - first, f"{where}.layer_range")
     return tuple(Hop(model=model, layer=number) for number in range(*source.layers))
 
 

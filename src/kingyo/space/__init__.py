@@ -6,6 +6,7 @@ from kingyo.space.hybrid import MERGED, HybridSpace
 from kingyo.space.known import known_points
 from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
+from kingyo.space.path_sizes import PathSizes, path_sizes
 from kingyo.space.place import places
 from kingyo.space.probes import probes
 from kingyo.space.rounded import STEPS, RoundedSpace
@@ -22,6 +23,7 @@ __all__ = [
     "JoinedSpace",
     "MergekitGenome",
     "ParameterSpace",
+    "PathSizes",
     "RecipeSpace",
     "RoundedSpace",
     "SourceChoice",
@@ -31,6 +33,7 @@ __all__ = [
     "known_points",
     "parent_recipe",
     "path_recipe",
+    "path_sizes",
     "places",
     "probes",
     "uniform_recipe",

@@ -19,8 +19,8 @@ from functools import cached_property
 from itertools import product
 from typing import Literal
 
-from kingyo.errors import KingyoError
-from kingyo.recipe import Hop, Recipe
+from kingyo.errors import KingyoError, unknown
+from kingyo.recipe import FARTHEST, MOST_HOPS, Hop, Recipe
 from kingyo.types import Axis, Genome
 
 Scales = Literal["none", "layer", "matrix", "network"]
@@ -68,18 +68,17 @@ class DataflowSpace:
     merges: Mapping[str, Recipe] = field(default_factory=dict[str, Recipe])
 
     def __post_init__(self) -> None:
-        if self.max_hops is not None and self.max_hops < 1:
-            raise KingyoError(
-                "dataflow.max_hops",
-                expected=f"1 or more; {self.frame} alone has {self.n_layers[self.frame]} layers",
-                received=str(self.max_hops),
-                remedy="Raise it, or leave it out.",
-            )
+        check_limits(self)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The slots, named ``pass 1/ja.0``, then the scales, named ``log2 scale/ja.0``."""
         return self._axes
+
+    @property
+    def most_hops(self) -> int:
+        """How long the longest path may be."""
+        return min(len(self.slots), self.max_hops or len(self.slots))
 
     @cached_property
     def slots(self) -> tuple[Layer, ...]:
@@ -128,7 +127,9 @@ class DataflowSpace:
             yield Axis(name=f"log2 scale/{name}", low=-reach, high=reach, start=0.0)
 
     def genome(self, path: Sequence[Layer]) -> Genome | None:
-        """Return the genome of a path without scales; None where the slots have no room for it."""
+        """Return the genome of a path without scales; None where slots or limits have no room for it."""
+        if len(path) > self.most_hops:
+            return None
         chosen: list[int] = []
         for layer in path:
             first = chosen[-1] + 1 if chosen else 0
@@ -159,9 +160,12 @@ class DataflowSpace:
 
     def probe(self) -> Recipe:
         """Return a path that shows whether all can be exported: all layers backwards, scaled if any is."""
-        scale = 1.0 if self.scales == "none" else self.most
-        hops = [Hop(model=self.sources[name], layer=number, scale=scale) for name, number in self.layers]
-        return self._recipe(hops[::-1])
+        first = 1.0 if self.scales == "none" else self.most
+        hops = [
+            Hop(model=self.sources[name], layer=number, scale=1.0 if place else first)
+            for place, (name, number) in enumerate(reversed(self.layers))
+        ]
+        return self._recipe(hops)
 
     def seeds(self) -> list[Genome]:
         """Points that a search had better try first; those for which the slots have room.
@@ -224,6 +228,46 @@ class DataflowSpace:
             a, b, c, bias, out = theta[5 * k : 5 * k + 5]
             total += out * math.tanh(a * inputs[0] + b * inputs[1] + c * inputs[2] + bias)
         return math.tanh(total)
+
+
+def check_limits(space: DataflowSpace) -> None:
+    """Refuse a space without paths, or with paths that nothing can follow.
+
+    Raises:
+        KingyoError: no source or one without layers, an unknown frame, or a number that is out of reach.
+    """
+    empty = next((name for name in space.sources if space.n_layers.get(name, 0) < 1), None)
+    if not space.sources or empty is not None:
+        raise KingyoError(
+            "sources" if empty is None else f"sources.{empty}",
+            expected="models with layers",
+            received="none" if empty is None else f"{space.n_layers.get(empty, 0)} layers",
+            remedy="Name decoder-only language models.",
+        )
+    if space.frame not in space.sources:
+        raise unknown("dataflow.frame", space.frame, space.sources)
+    if not 1 < space.most <= FARTHEST:
+        raise KingyoError(
+            "dataflow.most",
+            expected=f"a number above 1, at most {FARTHEST:g}",
+            received=str(space.most),
+            remedy="Scales lie between 1 / most and most; say scales: none to have none.",
+        )
+    for key, value in (("max_hops", space.max_hops), ("repetitions", space.repetitions)):
+        if value is not None and value < 1:
+            raise KingyoError(
+                f"dataflow.{key}",
+                expected=f"1 or more; {space.frame} alone has {space.n_layers[space.frame]} layers",
+                received=str(value),
+                remedy="Raise it, or leave it out.",
+            )
+    if space.most_hops > MOST_HOPS:
+        raise KingyoError(
+            "dataflow.repetitions",
+            expected=f"paths of at most {MOST_HOPS} layers",
+            received=f"{space.repetitions}, by which they may have {space.most_hops}",
+            remedy="Lower it, or say max_hops.",
+        )
 
 
 def path_recipe(path: Sequence[Layer], frame: str, dtype: str | None) -> Recipe:

@@ -1,9 +1,10 @@
-"""Objectives read off a recipe, without a model: closeness to the base, and how few sources it needs.
+"""Objectives read off a recipe, without a model: closeness to the base, how few sources or layers it needs.
 
     closeness     1 / (1 + |λ| Σᵢ |wᵢ|): 1 is the base itself, less the more of each task vector is added
     few_sources   1 − sources that take part / all sources
+    few_hops      1 − layers of the path / layers of the longest path
 
-Both lie in 0..1, larger better. A weight that differs by group counts as the mean of its values.
+All lie in 0..1, larger better. A weight that differs by group counts as the mean of its values.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from kingyo.recipe import Recipe
 from kingyo.recipe.values import Conditional, Value
 from kingyo.space.parameter import Bounds
 
-CLOSENESS, FEW_SOURCES = "closeness", "few_sources"
-MEASURES = (CLOSENESS, FEW_SOURCES)
+CLOSENESS, FEW_SOURCES, FEW_HOPS = "closeness", "few_sources", "few_hops"
+MEASURES = (CLOSENESS, FEW_SOURCES, FEW_HOPS)
 
 
 def closeness(recipe: Recipe) -> float:
@@ -38,6 +39,19 @@ def few_sources(recipe: Recipe, n_sources: int) -> float:
         n_sources: how many there are beside the base.
     """
     return 1 - sum(source.model != recipe.base_model for source in recipe.sources) / n_sources
+
+
+def few_hops(recipe: Recipe, longest: int) -> float:
+    """How much shorter a path is than the longest: what it saves of the time and memory of all layers.
+
+    Time is linear in layers: a random Llama (99M) took 0.39 s and 0.10 s for each of 3 to 24 layers
+    (4 prompts of 32 tokens, 8 new ones, one thread; R² = 0.997).
+
+    Args:
+        recipe: of a path.
+        longest: how many layers a path may have.
+    """
+    return 1 - len(recipe.path) / longest
 
 
 def require_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.merging.sizes import count_text, parse_size, size_text, time_text
+from kingyo.sizes import count_text, parse_size, size_text, time_text
 
 
 @pytest.mark.parametrize(

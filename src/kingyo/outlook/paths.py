@@ -1,0 +1,80 @@
+"""What paths take: how long they may be, how large they are exported, and the models that live for them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.config import RunConfig
+from kingyo.dataflows import dataflow_space, frame_of, path_sizes_of
+from kingyo.opened import Models
+from kingyo.outlook.memory import SIZES, Memory
+from kingyo.space import path_sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """The lengths of paths, and the bytes of their weights as they would be exported.
+
+    Attributes:
+        own, own_bytes: of the frame's own layers, where a search begins.
+        longest, longest_bytes: of the longest, of the largest layers.
+    """
+
+    own: int
+    own_bytes: int
+    longest: int
+    longest_bytes: int
+
+
+def foresee_paths(config: RunConfig, models: Models) -> Paths:
+    """Measure the paths of a run.
+
+    Raises:
+        KingyoError: a limit that leaves no room for a layer.
+    """
+    space, frame = dataflow_space(config, models), frame_of(config, models)
+    sizes = path_sizes_of(config, models)
+    own = min(frame.layout.n_blocks, space.most_hops)
+    return Paths(
+        own=own,
+        own_bytes=path_sizes({space.frame: frame}, space.frame, config.merge.dtype).of(own),
+        longest=space.most_hops,
+        longest_bytes=sizes.of(space.most_hops),
+    )
+
+
+def with_paths(
+    memory: Memory, config: RunConfig, models: Models, longest: int, baselines: Collection[str]
+) -> Memory:
+    """The memory of a run whose candidates are paths: all sources live at once, none is copied.
+
+    Args:
+        memory: of the same run, if each candidate were the frame.
+        config: the run.yaml.
+        models: opened.
+        longest: layers of the longest path.
+        baselines: the models to compare with, of which some are no paths and need a live model of their own.
+    """
+    frame = frame_of(config, models)
+    dtype = config.merge.dtype or _dtype(frame)
+    live = list({each.reference: each for each in models.sources.values()}.values())
+    if config.space == "hybrid" or {"base", "uniform"} & set(baselines):
+        live.append(models.skeleton)
+    n_numbers = sum(info.n_elements for each in live for info in each.tensors.values())
+    cache = memory.cache
+    return replace(
+        memory,
+        live=n_numbers * SIZES.get(dtype, 4),
+        n_live=len(live),
+        cache=None if cache is None else cache // frame.layout.n_blocks * longest,
+    )
+
+
+def _dtype(model: Checkpoint) -> str:
+    """What a model is loaded in that nobody says a dtype for: that of most of its numbers."""
+    counts: dict[str, int] = {}
+    for info in model.tensors.values():
+        counts[info.stored_dtype] = counts.get(info.stored_dtype, 0) + info.n_elements
+    return max(counts, key=lambda dtype: counts[dtype])

@@ -1,0 +1,156 @@
+"""Limits of paths: how long, how large, and few layers as a second objective."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from tests.cli.conftest import World
+from tests.cli.test_dataflow import DATAFLOW
+from tests.models_on_disk import llama
+
+NUMBERS = 9072
+"""Of each model of the world: three layers of 2336, and 2064 around them."""
+LAYER, ENDS = 2336, 2064
+
+
+def told(world: World, **changed: Any) -> dict[str, Any]:
+    done = world.run("evolve", world.config(**{**DATAFLOW, **changed}), "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def n_bytes(world: World, model: str) -> int:
+    return sum(each.nbytes for each in load_file(world.folder / model / "model.safetensors").values())
+
+
+def test_the_dry_run_counts_every_model_that_lives_and_the_longest_path(world: World) -> None:
+    found = told(world, dataflow={"frame": "a", "repetitions": 2})
+    memory = found["memory"]
+    assert memory["live_models"] == 3, "both sources, and what the uniform merge is filled into"
+    assert memory["live_bytes"] == 3 * NUMBERS * 4
+    assert found["paths"] == {
+        "own": 3,
+        "own_bytes": (ENDS + 3 * LAYER) * 4,
+        "longest": 12,
+        "longest_bytes": (ENDS + 12 * LAYER) * 4,
+    }
+    # keys and values of 12 layers, 2 heads of 4, in 40 rows of the longest prompt and 6 new tokens
+    assert memory["cache_bytes"] == 2 * 12 * 2 * 4 * 4 * 40 * (4 + 6)
+    done = world.run("evolve", world.config(**DATAFLOW), "--dry-run")
+    assert (
+        "the longest path: 4 layers, 45.6 kB of weights; the search begins at 3 layers, 36.3 kB"
+        in done.stdout
+    )
+    assert "for 3 live models" in done.stdout
+
+
+def test_the_size_that_is_foreseen_is_that_of_the_checkpoint(world: World) -> None:
+    for dtype in ("float32", "bfloat16"):
+        found = told(world, dataflow={"repetitions": 1}, merge={"dtype": dtype})
+        hops = [{"model": name, "layer_range": [0, 3]} for name in "ab"]
+        recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops, "dtype": dtype}
+        (world.folder / "long.yaml").write_text(yaml.safe_dump(recipe))
+        assert world.run("merge", "long.yaml", dtype).returncode == 0
+        assert n_bytes(world, dtype) == found["paths"]["longest_bytes"]
+
+
+def test_layers_of_a_deeper_source_count_by_the_largest(world: World) -> None:
+    llama(world.folder / "deep", layers=5)
+    found = told(world, sources={"a": "a", "deep": "deep"}, dataflow={"repetitions": 1})
+    assert (found["paths"]["own"], found["paths"]["longest"]) == (3, 8)
+    assert found["memory"]["live_models"] == 2, "there is no uniform merge"
+    assert found["memory"]["live_bytes"] == (2 * NUMBERS + 2 * LAYER) * 4
+
+
+@pytest.mark.parametrize(
+    ("limits", "longest"),
+    [
+        ({"max_size": f"{(ENDS + 5 * LAYER) * 4 / 1000}kB"}, 5),
+        ({"max_size": f"{((ENDS + 5 * LAYER) * 4 - 4) / 1000}kB"}, 4),
+        ({"max_size": "1GB"}, 12),
+        ({"max_size": "1 GB", "max_hops": 2}, 2),
+        ({"max_size": "46kB", "max_hops": 7}, 4),
+        ({"max_hops": 10**6}, 12),
+    ],
+)
+def test_the_tighter_limit_holds(world: World, limits: dict[str, Any], longest: int) -> None:
+    assert told(world, dataflow=limits)["paths"]["longest"] == longest
+
+
+def test_half_the_width_is_twice_the_room(world: World) -> None:
+    limits = {"max_size": f"{(ENDS + 5 * LAYER) * 2 / 1000}kB"}
+    assert told(world, dataflow=limits, merge={"dtype": "bfloat16"})["paths"]["longest"] == 5
+
+
+def test_no_candidate_is_larger(world: World) -> None:
+    limits = {"max_size": "28kB", "repetitions": 3}
+    done = world.run("evolve", world.config(**{**DATAFLOW, "dataflow": limits}))
+    assert done.returncode == 0, done.stderr
+    assert world.run("export", "runs/small", "out").returncode == 0
+    assert n_bytes(world, "out") <= 28_000
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (
+            {"dataflow": {"max_size": "17kB"}},
+            "dataflow.max_size: expected at least 17.6 kB: 8.26 kB for all but",
+        ),
+        ({"dataflow": {"max_size": "lots"}}, "dataflow.max_size: expected a size in bytes, such as 5GB"),
+        ({"dataflow": {"max_size": "4B"}}, "dataflow.max_size: expected a unit of two letters"),
+        ({"dataflow": {"max_size": 4}}, "dataflow.max_size"),
+        ({"dataflow": {"max_hops": -1}}, "dataflow.max_hops"),
+        ({"dataflow": {"max_hops": 2.5}}, "dataflow.max_hops"),
+        ({"dataflow": {"repetitions": 65}}, "dataflow.repetitions"),
+        ({"dataflow": {"repetitions": 0}}, "dataflow.repetitions"),
+        ({"dataflow": {"most": 4096}}, "dataflow.most"),
+        ({"dataflow": {"most": float("inf")}}, "dataflow.most"),
+        ({"dataflow": {"most": float("nan")}}, "dataflow.most"),
+        ({"search": {"preset": "pareto"}}, "names of tasks, few_hops"),
+    ],
+)
+def test_limits_that_make_no_sense_are_named(world: World, changed: dict[str, Any], says: str) -> None:
+    done = world.run("evolve", world.config(**{**DATAFLOW, **changed}), "--dry-run")
+    assert done.returncode == 1
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_few_hops_has_no_meaning_where_weights_are_merged(world: World) -> None:
+    done = world.run("evolve", world.config(objectives=["even", "few_hops"], search={"preset": "pareto"}))
+    assert done.returncode == 1
+    assert "space: dataflow beside the objective few_hops" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("search", [{"preset": "pareto"}, {"strategy": "map-elites"}, {"strategy": "ga"}])
+def test_a_front_of_scores_and_of_lengths(world: World, search: dict[str, Any]) -> None:
+    config = world.config(
+        **{
+            **DATAFLOW,
+            "search": search,
+            "objectives": ["even", "few_hops"],
+            "dataflow": {"repetitions": 1, "scales": "none"},
+            "budget": {"candidates": 48},
+        }
+    )
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    front = json.loads(done.stdout)["front"]
+    assert front["objectives"] == ["even", "few_hops"]
+    lengths: set[int] = set()
+    for point in front["points"]:
+        out = f"out-{point['trial']}"
+        assert world.run("export", "runs/small", out, "--pick", str(point["trial"])).returncode == 0
+        path = yaml.safe_load((world.folder / out / "recipe.yaml").read_text())["path"]
+        n = sum(1 if "layer" in hop else hop["layer_range"][1] - hop["layer_range"][0] for hop in path)
+        assert point["objectives"]["few_hops"] == pytest.approx(1 - n / 6)
+        lengths.add(n)
+    if search == {"preset": "pareto"}:
+        assert len(lengths) > 1
+    assert world.run("report", "runs/small").returncode == 0

@@ -1,0 +1,221 @@
+"""Runs of paths through models that differ: what is refused before a weight is read, and what is right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from tests.cli.conftest import World
+from tests.cli.test_dataflow import DATAFLOW
+from tests.cli.test_merge_lora import write_lora
+from tests.models_on_disk import llama, qwen2, tokenizer
+
+PATH = "merge_method: passthrough\nbase_model: a\npath: [{model: a, layer: 0}, {model: other, layer: 1}]\n"
+
+
+def edit_config(folder: Path, **changed: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+
+
+def given(**changed: Any) -> dict[str, Any]:
+    return {**DATAFLOW, "sources": {"a": "a", "other": "other"}, **changed}
+
+
+def test_models_that_cannot_follow_one_another_are_refused_by_every_command(world: World) -> None:
+    llama(world.folder / "other", hidden=32)
+    (world.folder / "path.yaml").write_text(PATH)
+    config = world.config(**given())
+    commands = (("evolve", config, "--dry-run"), ("evolve", config), ("merge", "path.yaml", "out"))
+    for command in (*commands, ("merge", "path.yaml", "out", "--dry-run")):
+        done = world.run(*command)
+        assert done.returncode == 1, command
+        told = " ".join((done.stdout + done.stderr).split())
+        assert "hidden_size in config.json: expected 16 as in a: a path has one config for all of" in told
+        assert "received 32 in other" in told
+        assert "Traceback" not in told
+    assert not (world.folder / "out").exists()
+    assert not (world.folder / "runs").exists()
+
+
+def of_other_tokens(folder: Path) -> None:
+    llama(folder)
+    file = folder / "tokenizer.json"
+    known = json.loads(file.read_text())
+    words = known["model"]["vocab"]
+    words["cat"], words["is"] = words["is"], words["cat"]
+    file.write_text(json.dumps(known))
+
+
+def test_a_recipe_of_other_tokens_is_refused_too(world: World) -> None:
+    of_other_tokens(world.folder / "other")
+    (world.folder / "path.yaml").write_text(PATH)
+    done = world.run("merge", "path.yaml", "out")
+    assert done.returncode == 1
+    assert "the vocabularies of a and other: expected one id for each token" in " ".join(done.stderr.split())
+
+
+def with_eps(folder: Path) -> None:
+    edit_config(llama(folder), rms_norm_eps=0.25)
+
+
+def quantised(folder: Path) -> None:
+    edit_config(llama(folder), quantization_config={"quant_method": "gptq", "bits": 4})
+
+
+def of_no_layers(folder: Path) -> None:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (of_other_tokens, "the vocabularies of a and other: expected one id for each token"),
+        (with_eps, "rms_norm_eps in config.json: expected 1e-06 as in a"),
+        (quantised, "a quantised model (gptq)"),
+        (of_no_layers, "a model with one list of layers, as decoders have"),
+        (qwen2, 'model_type in config.json: expected "llama" as in a'),
+    ],
+)
+def test_what_differs_is_named_before_a_run(world: World, make: Any, says: str) -> None:
+    make(world.folder / "other")
+    for more in ((), ("--dry-run",)):
+        done = world.run("evolve", world.config(**given()), *more)
+        assert done.returncode == 1
+        assert says in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+    assert not (world.folder / "runs").exists()
+
+
+def test_a_frame_that_is_narrower_than_a_source_is_refused(world: World) -> None:
+    llama(world.folder / "other", dtype="bfloat16")
+    done = world.run("evolve", world.config(**given(dataflow={"frame": "other"}, merge=None)), "--dry-run")
+    assert done.returncode == 1
+    assert "weights that fit into bfloat16, as other has them" in done.stderr
+
+
+def deep(folder: Path) -> None:
+    llama(folder, layers=5, seed=7)
+
+
+def tied(folder: Path) -> None:
+    llama(folder, tied=True, seed=7)
+
+
+def narrow(folder: Path) -> None:
+    llama(folder, dtype="bfloat16", seed=7)
+
+
+def with_more_rows(folder: Path) -> None:
+    """A vocabulary that is padded, as some are."""
+    llama(folder, seed=7)
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        tensors[name] = torch.cat([tensors[name], torch.zeros(16, 16)])
+    save_file(tensors, file, metadata={"format": "pt"})
+    edit_config(folder, vocab_size=80)
+
+
+RIGHT = {"deep": deep, "tied": tied, "narrow": narrow, "with more rows": with_more_rows}
+ALL = {"strategy": "random", "warm_start": False}
+
+
+@pytest.mark.parametrize(
+    ("what", "frame"),
+    [(what, frame) for what in RIGHT for frame in ("a", "other") if (what, frame) != ("narrow", "other")],
+)
+def test_models_that_differ_in_what_does_not_matter_are_bred(world: World, what: str, frame: str) -> None:
+    RIGHT[what](world.folder / "other")
+    wanted = {"frame": frame, "scales": "layer", "max_hops": 6}
+    config = world.config(**given(dataflow=wanted, search=ALL, merge=None, controls={"random": False}))
+    agrees(world, config, ["a", "other", *(["uniform"] if what == "narrow" else []), "frankenmerge"])
+
+
+def agrees(world: World, config: Path, baselines: list[str]) -> dict[str, Any]:
+    """Breed, export a candidate that passes through both models, and compare it with what was measured."""
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert list(shown["baselines"]) == baselines
+    assert shown["failures"] == 0
+    done = world.run("export", "runs/small", "out")
+    assert done.returncode == 0, done.stderr
+    score = json.loads(world.run("evaluate", "out", "runs/small", "--json").stdout)["score"]
+    assert score == pytest.approx(shown["winner"]["test"]["score"])
+    return shown
+
+
+def test_a_source_with_a_lora_is_passed_through_as_it_is_named(world: World) -> None:
+    write_lora(world.folder / "lora", "a")
+    config = world.config(
+        **given(sources={"a": "a", "tuned": "a+lora"}, dataflow={"frame": "tuned", "max_hops": 4})
+    )
+    shown = agrees(world, config, ["a", "tuned", "uniform", "frankenmerge"])
+    merged = {"merge_method": "passthrough", "models": [{"model": "a+lora"}]}
+    (world.folder / "tuned.yaml").write_text(yaml.safe_dump(merged))
+    assert world.run("merge", "tuned.yaml", "tuned").returncode == 0
+    alone = json.loads(world.run("evaluate", "tuned", "runs/small", "--json").stdout)["score"]
+    plain = json.loads(world.run("evaluate", "a", "runs/small", "--json").stdout)["score"]
+    assert shown["baselines"]["tuned"]["test"]["score"] == pytest.approx(alone)
+    assert alone != plain, "the adapter says something"
+
+
+def test_a_source_that_is_named_twice_is_one_model(world: World) -> None:
+    config = world.config(**given(sources={"a": "a", "again": "a"}, dataflow={"max_hops": 4}))
+    agrees(world, config, ["a", "again", "uniform", "frankenmerge"])
+    told = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
+    assert told["memory"]["live_models"] == 2, "and one for the uniform merge"
+
+
+def test_a_base_of_another_shape_is_but_another_baseline(world: World) -> None:
+    llama(world.folder / "other", hidden=32)
+    done = world.run("evolve", world.config(**{**DATAFLOW, "base": "other"}), "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert list(shown["baselines"]) == ["base", "a", "b", "frankenmerge"]
+    alone = json.loads(world.run("evaluate", "other", "runs/small", "--json").stdout)
+    assert shown["baselines"]["base"]["test"]["score"] == pytest.approx(alone["score"])
+
+
+def test_paths_that_nothing_can_compute_with_are_failures_with_a_reason(world: World) -> None:
+    """Of scales this wide most candidates leave the range in which a checkpoint can say the same."""
+    wild = {"most": 1024, "scales": "layer", "max_hops": 6}
+    config = world.config(
+        **{
+            **DATAFLOW,
+            "dataflow": wild,
+            "merge": {"dtype": "float16"},
+            "search": ALL,
+            "budget": {"candidates": 12},
+        }
+    )
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert 0 < shown["failures"] < shown["trials"]
+    assert world.run("export", "runs/small", "out").returncode == 0
+
+
+def test_weights_that_overflow_when_a_scale_is_folded_in_are_named(world: World) -> None:
+    file = world.folder / "a" / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.1.mlp.down_proj.weight"] *= 1e4
+    save_file(tensors, file, metadata={"format": "pt"})
+    recipe = "merge_method: passthrough\ndtype: float16\npath: [{model: a, layer: 1, scale: 0.002}]\n"
+    (world.folder / "path.yaml").write_text(recipe)
+    done = world.run("merge", "path.yaml", "out")
+    assert done.returncode == 1
+    assert "model.layers.0.mlp.down_proj.weight" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (world.folder / "out").exists()
