@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import cast
+from typing import Any, cast
 
 import torch
-from transformers import AutoTokenizer, GenerationMixin, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from flowing.models import DEMO, KINDS, ZOO, demo, load, logits, random_model, zoo_models, zoo_path
 from kingyo.merge import open_sources, plan, to_folder
@@ -129,7 +129,7 @@ def export() -> Iterator[Row]:
         batch = tokenizer(prompts[first : first + 64], return_tensors="pt", padding=True)
         batch.pop("token_type_ids", None)
         n = batch["input_ids"].shape[1]
-        found = cast("GenerationMixin", loaded).generate(**batch, do_sample=False, max_new_tokens=24)
+        found = cast("Any", loaded).generate(**batch, do_sample=False, max_new_tokens=24)
         texts += tokenizer.batch_decode(found[:, n:], skip_special_tokens=True)
     same = sum(a.strip() == b.strip() for a, b in zip(live, texts, strict=True))
     yield {"what": "export", "value": same, "n": len(prompts)}
@@ -163,7 +163,7 @@ def _seconds(model: PreTrainedModel, tokens: torch.Tensor) -> float:
     """Of the processor: one thread, whatever else the machine does."""
     started = time.process_time()
     with torch.inference_mode():
-        cast("GenerationMixin", model).generate(
+        cast("Any", model).generate(
             tokens, do_sample=False, min_new_tokens=16, max_new_tokens=16, pad_token_id=0
         )
     return time.process_time() - started
