@@ -273,7 +273,8 @@ def user_code(config: RunConfig, folder: Path) -> dict[str, str]:
     specs = config.specs.values()
     graders = [name for spec in specs for name, _ in spec.graders]
     kinds = [spec.kind for spec in specs]
-    named = [*graders, *kinds, *config.merge.methods, config.search.strategy]
+    strategies = (config.search.strategy, config.hybrid.search.strategy)
+    named = [*graders, *kinds, *config.merge.methods, *strategies]
     files = {name.rpartition(":")[0] for name in named if name is not None and is_in_file(name)}
     return {file: _digest(folder / file) for file in sorted(files)}
 

@@ -131,7 +131,7 @@ class DataflowConfig(_Strict):
     max_size: str | None = None
 
 
-class SearchConfig(_Strict):
+class SecondSearchConfig(_Strict):
     """Which strategy looks for the genome. The preset fills in what is given neither here nor under merge."""
 
     preset: str | None = None
@@ -139,8 +139,13 @@ class SearchConfig(_Strict):
     settings: dict[str, object] = Field(default_factory=dict[str, object])
     screen: dict[str, object] = Field(default_factory=dict[str, object])
     warm_start: bool = True
-    reuse: bool = True
     mode: Literal["generations", "asynchronous"] = "generations"
+
+
+class SearchConfig(SecondSearchConfig):
+    """The same, with what holds for all searches of a run."""
+
+    reuse: bool = True
 
 
 class HybridConfig(_Strict):
@@ -148,7 +153,7 @@ class HybridConfig(_Strict):
 
     joint: bool = False
     share: Annotated[Real, Field(gt=0, lt=1)] = 0.5
-    search: SearchConfig = SearchConfig()
+    search: SecondSearchConfig = SecondSearchConfig()
 
 
 class Budget(_Strict):

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kingyo.config import Budget, DataflowConfig, GenomeConfig, MergeConfig, Range, RunConfig
+from kingyo.config import (
+    Budget,
+    DataflowConfig,
+    GenomeConfig,
+    MergeConfig,
+    Range,
+    RunConfig,
+    SearchConfig,
+)
 from kingyo.errors import KingyoError
 from kingyo.evolve import Aims
 from kingyo.methods import METHODS, MergeMethod
@@ -94,7 +102,7 @@ def of_paths(config: RunConfig) -> RunConfig:
     return config.model_copy(
         update={
             "space": "dataflow",
-            "search": search.model_copy(update={"preset": named}),
+            "search": SearchConfig.model_validate({**search.model_dump(exclude_unset=True), "preset": named}),
             "merge": MergeConfig(dtype=config.merge.dtype),
             "budget": _shared(config.budget, 1 - config.hybrid.share),
         }

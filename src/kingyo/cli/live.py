@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kingyo.config import PARAMETERS
 from kingyo.evolve import BASELINES, MAIN, Event
 from kingyo.store import RunStore
 
@@ -191,7 +192,8 @@ class _State:
 def _title(event: Event) -> str:
     if event.search == BASELINES:
         return f"Baselines on {event.split}"
-    what = "Search" if event.search == MAIN else f"Control search '{event.search}'"
+    named = {MAIN: "Search", PARAMETERS: "First search, of weights alone,"}
+    what = named.get(event.search, f"Control search '{event.search}'")
     return f"{what} on {event.split}"
 
 

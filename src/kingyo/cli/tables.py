@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import say
+from kingyo.config import PARAMETERS
 from kingyo.paths import LEGEND, NamedPath, sketch
 from kingyo.space.measures import MEASURES
 from kingyo.stats import Interval
@@ -103,7 +104,7 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
     for name, entry in summary.controls.items():
-        _row(table, f"{name}, same cost", entry)
+        _row(table, "weights alone" if name == PARAMETERS else f"{name}, same cost", entry)
     return table
 
 

@@ -61,14 +61,15 @@ def count(
         splits: the items.
         finalists: of each search, for validation.
     """
-    main, n_fit = searches[0], len(splits["fit"])
-    most = Screen(main.screen, main.seed).most_items(n_fit)
-    candidates = total(main.limits, most)
-    parts = [Part(name="baselines", split="fit", models=n_baselines, items=most)]
-    tried = [_at_most(candidates, search) for search in searches]
-    for search, n in zip(searches, tried, strict=True):
-        parts.append(Part(name=search.name, split="fit", models=n, items=most))
-    chosen = sum(finalists if n is None else min(finalists, n) for n in tried)
+    n_fit = len(splits["fit"])
+    most = {search.name: Screen(search.screen, search.seed).most_items(n_fit) for search in searches}
+    first = most[searches[0].name]
+    parts = [Part(name="baselines", split="fit", models=n_baselines, items=first)]
+    tried: dict[str, int | None] = {}
+    for search in searches:
+        n = tried[search.name] = _at_most(search, tried, most)
+        parts.append(Part(name=search.name, split="fit", models=n, items=most[search.name]))
+    chosen = sum(finalists if n is None else min(finalists, n) for n in tried.values())
     read: dict[Split, tuple[int, str]] = {
         "validation": (chosen, "finalists"),
         "test": (len(searches), "winners"),
@@ -82,8 +83,12 @@ def count(
     return Cost(parts=tuple(parts))
 
 
-def _at_most(candidates: int | None, search: Search) -> int | None:
-    """How many candidates a search tries: a grid ends with its last point."""
+def _at_most(search: Search, tried: Mapping[str, int | None], most: Mapping[str, int]) -> int | None:
+    """How many candidates a search tries: as many as those that it is like; a grid ends with its last."""
+    candidates = total(search.limits, most[search.name])
+    if search.like:
+        own = [tried[name] for name in search.like]
+        candidates = None if None in own else sum(n or 0 for n in own)
     if not isinstance(search.strategy, GridSearch):
         return candidates
     size = search.strategy.size
