@@ -294,6 +294,16 @@ def test_what_has_no_path_is_refused(given: dict[str, object], says: str, tmp_pa
         plan(recipe, open_sources(recipe), share_layers=True)
 
 
+def test_models_that_one_config_cannot_speak_of_are_refused_as_without(tmp_path: Path) -> None:
+    folders = saved("llama", tmp_path)
+    file = folders["b"] / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "rms_norm_eps": 0.25}))
+    for share_layers in (True, False):
+        with pytest.raises(KingyoError, match=r"rms_norm_eps in config\.json") as caught:
+            plan(winding(folders), open_sources(winding(folders)), share_layers=share_layers)
+        assert "a path has one config" in str(caught.value)
+
+
 def test_an_architecture_that_was_never_tested_is_refused(tmp_path: Path) -> None:
     from transformers import Olmo3Config, Olmo3ForCausalLM
 

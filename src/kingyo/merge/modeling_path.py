@@ -66,8 +66,9 @@ class Place(nn.Module):
         if self.scale != 1:
             hidden_states = hidden_states * self.scale
         made: Tensor = self.layer(hidden_states, *args, **kwargs)
+        # Gradients come from passing the layer again.
         if made.requires_grad and getattr(self.layer, "gradient_checkpointing", False):
-            made.register_hook(self.take)  # gradients come from passing the layer again
+            made.register_hook(self.take)  # pyright: ignore
         return made
 
 
