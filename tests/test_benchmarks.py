@@ -51,3 +51,19 @@ def test_searches(tmp_path: Path) -> None:
 def test_honesty(tmp_path: Path) -> None:
     (found,) = results("honesty.py", tmp_path / "honesty.jsonl", "--runs", "1", "--settings", "four")
     assert float(str(found["low"])) <= float(str(found["predicted"])) <= float(str(found["high"]))
+
+
+def test_paths(tmp_path: Path) -> None:
+    """All that is exact, a strategy's first evaluations, and the bars that do not depend on time."""
+    found = results(
+        "dataflow.py",
+        tmp_path / "dataflow.jsonl",
+        *("--parts", "mechanics", "strategies", "--seeds", "1", "--evaluations", "3"),
+    )
+    exact = {str(each["what"]): each for each in found if each["part"] == "mechanics"}
+    assert exact["own layers"]["value"] == 0
+    assert exact["cache"]["value"] == exact["cache"]["n"] == 700
+    assert exact["export"]["value"] == 700
+    curves = [each["best"] for each in found if each["part"] == "strategies"]
+    assert len(curves) == 4
+    assert all(isinstance(each, list) and len(each) == 3 for each in curves)

@@ -22,18 +22,20 @@ from kingyo.config import (
     Controls,
     DataflowConfig,
     GenomeConfig,
+    HybridConfig,
     MergeConfig,
     Range,
     RunConfig,
     SearchConfig,
     parse_config,
 )
-from kingyo.merge import Sources, compute, plan
+from kingyo.merge import Sources, compute, open_sources, plan, rooted, to_folder
 from kingyo.methods import METHODS
-from kingyo.recipe import Recipe, Source
+from kingyo.outlook import prepare
+from kingyo.recipe import Recipe, Source, load_recipes
 from kingyo.screens import ScreenSettings
 from kingyo.strategies import STRATEGIES
-from kingyo.strategies.presets import PRESETS
+from kingyo.strategies.presets import DEFAULTS, PRESETS
 from kingyo.tasks import GRADERS, Sizes, TaskSpec
 from kingyo.tasks.grader import build_grader
 from kingyo.tasks.spec import DatasetSource
@@ -48,6 +50,7 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 YAML_FILE = re.compile(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
 REFERENCE = ROOT / "docs" / "run-yaml.md"
@@ -60,6 +63,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "merge.choose_sources": Choose,
     "merge.genome": GenomeConfig,
     "dataflow": DataflowConfig,
+    "hybrid": HybridConfig,
     "Range": Range,
     "search": SearchConfig,
     "budget": Budget,
@@ -111,7 +115,8 @@ def test_commands_of_the_page_of_searching_run_in_order(tmp_path: Path) -> None:
     run_in_order(ROOT / "docs" / "search.md", tmp_path)
     assert (tmp_path / "compromise" / "model.safetensors").exists()
     finished = {path.parent.relative_to(tmp_path / "runs") for path in tmp_path.glob("runs/**/run.db")}
-    assert {str(each) for each in finished} == {"both", "seeds/seed-0", "seeds/seed-1", "genome"}
+    one_seed = {"both", "genome", "paths", "hybrid"}
+    assert {str(each) for each in finished} == {*one_seed, "seeds/seed-0", "seeds/seed-1"}
 
 
 def test_the_page_of_searching_has_every_preset_and_strategy() -> None:
@@ -138,6 +143,41 @@ def test_the_method_on_the_page_of_recipes_merges(tmp_path: Path) -> None:
     for job in plan(recipe, models).jobs:
         want = opened[0].read(job.name) + opened[1].read(job.name)
         torch.testing.assert_close(compute(job, models.read), want)
+
+
+def test_the_paths_on_the_page_of_recipes_merge(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    examples = [text for text in YAML.findall(page) if "\npath:" in text]
+    assert {"merges:" in text for text in examples} == {True, False}
+    for i, name in enumerate(("ja", "en")):
+        llama(tmp_path / name, seed=i, layers=4)
+    for i, text in enumerate(examples):
+        (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+        (made,) = load_recipes(tmp_path / "recipe.yaml").outputs
+        recipe = rooted(made.recipe, tmp_path)
+        out = to_folder(plan(recipe, open_sources(recipe)), tmp_path / str(i))
+        assert open_checkpoint(str(out)).layout.n_blocks == len(recipe.path)
+
+
+@pytest.mark.parametrize(
+    ("page", "spaces"), [("docs/run-yaml.md", ["dataflow", "hybrid"]), ("README.md", ["hybrid"])]
+)
+def test_the_examples_of_paths_fit_to_models(tmp_path: Path, page: str, spaces: list[str]) -> None:
+    """With the zoo's models and items in place of their own; the reference names a path of another run."""
+    found = [yaml.safe_load(text) for text in YAML.findall((ROOT / page).read_text(encoding="utf-8"))]
+    examples = [each for each in found if "space" in each]
+    assert [each["space"] for each in examples] == spaces
+    zoo = {
+        "sources": {"ja": str(ROOT / "zoo" / "ja"), "math": str(ROOT / "zoo" / "math-en")},
+        "base": str(ROOT / "zoo" / "base"),
+        "task": {"data": str(ROOT / "zoo" / "tasks" / "ja-math.jsonl"), "grader": "number"},
+    }
+    (tmp_path / "good").mkdir()
+    good = {"merge_method": "passthrough", "path": [{"model": zoo["sources"]["math"], "layer_range": [0, 4]}]}
+    (tmp_path / "good" / "recipe.yaml").write_text(yaml.safe_dump(good))
+    for each in examples:
+        prepared = prepare(parse_config({"budget": {"candidates": 9}, **each, **zoo}, page), tmp_path)
+        assert "main" in {search.name for search in prepared.searches}
 
 
 def test_the_page_of_merging_has_every_option() -> None:
@@ -213,7 +253,20 @@ def test_the_reference_says_of_every_preset_what_it_is() -> None:
         assert strategy.startswith(f"`{chosen.strategy}`")
         items = chosen.screen.get("items")
         assert screen == ("all items" if items is None else f"{items} items")
-        assert method.startswith("any" if chosen.merge is None else f"`{chosen.merge.method}`")
+        of_paths = "paths" if chosen.space == "dataflow" else "any"
+        assert method.startswith(of_paths if chosen.merge is None else f"`{chosen.merge.method}`")
+        assert all(f"{key} `{value}`" in method for key, value in chosen.paths.items() if value is str(value))
+        assert chosen.then is None or method.endswith(f"then paths by `{chosen.then}`")
+
+
+def test_the_reference_says_which_preset_each_space_has() -> None:
+    (said,) = (
+        row[2] for row in table_below("## search\n", "| key | meaning | default |\n") if row[0] == "`preset`"
+    )
+    assert {*re.findall(r"`(\w+)`", said)} == set(DEFAULTS.values())
+    others = {space: name for space, name in DEFAULTS.items() if name != DEFAULTS["parameters"]}
+    assert said.startswith(f"`{DEFAULTS['parameters']}`")
+    assert all(f"`space: {space}` `{name}`" in said for space, name in others.items())
 
 
 def test_the_reference_has_every_name_that_a_key_may_have() -> None:

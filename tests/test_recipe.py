@@ -232,7 +232,7 @@ def test_a_parameter_that_changes_no_result_is_left_out() -> None:
 def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
     text = (Path(__file__).parent.parent / "docs" / "recipes.md").read_text(encoding="utf-8")
     examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert len(examples) == 5
+    assert len(examples) == 6
     for example in examples:
         (tmp_path / "recipe.yaml").write_text(example, encoding="utf-8")
         assert load_recipes(tmp_path / "recipe.yaml").outputs

@@ -180,6 +180,25 @@ def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
     assert world.show("runs/mine")["status"] == "finished"
 
 
+@pytest.mark.parametrize("space", ["parameters", "dataflow", "hybrid"])
+def test_the_file_that_init_writes_is_turned_to_another_space_as_it_says(world: World, space: str) -> None:
+    done = world.run(
+        "init", "mine.yaml", "--base", "base", "--source", "a", "--source", "b",
+        "--task", "items.jsonl", "--grader", "grade.py:even", "--max-new-tokens", "6",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = (world.folder / "mine.yaml").read_text().replace("# space: parameters", f"space: {space}")
+    said = yaml.safe_load(text)
+    assert said["space"] == space
+    if space == "dataflow":
+        said.pop("search")
+        said["merge"] = {"dtype": said["merge"]["dtype"]}
+    (world.folder / "mine.yaml").write_text(yaml.safe_dump(said))
+    done = world.run("evolve", "mine.yaml", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert ("paths through layers" in done.stdout) == (space != "parameters")
+
+
 def test_init_takes_any_name_of_a_file_and_of_a_model(world: World) -> None:
     (world.folder / "b").rename(world.folder / "_b")
     done = world.run(

@@ -81,6 +81,10 @@ task:
 
 def _search(answers: Answers) -> str:
     return f"""\
+# What is searched: parameters, how weights are merged; dataflow, which layers the tokens pass through; or
+# hybrid, both in turn. For dataflow delete search, and all below merge but dtype.
+# space: parameters
+
 # How candidates are merged (`kingyo list methods`). A range is searched, a number is fixed.
 # groups: one | kind | block | block+kind | layers:N gives every parameter a value per group of tensors.
 merge:

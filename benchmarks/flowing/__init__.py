@@ -1,0 +1,1 @@
+"""What benchmarks/dataflow.py is made of."""

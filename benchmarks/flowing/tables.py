@@ -1,0 +1,157 @@
+"""The results as tables in Markdown."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+from scipy.stats import t as student
+
+Row = Mapping[str, object]
+MIXED, PLAIN = "mixed CMA-ES", "CMA-ES on thresholds"
+BARS: dict[str, tuple[str, str]] = {
+    "own layers": ("logits of a path of a model's own layers minus the model's, at most", "0"),
+    "frankenmerge": ("logits minus those of mergekit's checkpoint, at most", "≤ 1e-5"),
+    "cache": ("greedy answers with a cache equal to those without", "all"),
+    "change of path, ms": ("change of path, 24 + 24 layers, median, ms", "≤ 1"),
+    "change of path, slowest, ms": ("the slowest change, ms", ""),
+    "memory beside the weights": ("memory beside the sources' weights, share", "≤ 0.05"),
+    "time per token": ("time per token beside transformers' own model of 24 layers, median ratio", "≤ 1.05"),
+    "export": ("greedy answers of the folded checkpoint equal to the live ones", "≥ 99 %"),
+}
+COUNTS = ("cache", "export")
+
+
+def render(rows: Sequence[Row]) -> str:
+    """All tables that there are results for."""
+    parts = [_mechanics(rows), _strategies(rows), _outcomes(rows)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _of(rows: Sequence[Row], part: str) -> list[Row]:
+    return [each for each in rows if each["part"] == part]
+
+
+def _mechanics(rows: Sequence[Row]) -> str:
+    found = {str(each["what"]): each for each in _of(rows, "mechanics")}
+    lines = [
+        (said, _value(name, found[name]), f"{found[name]['n']:,}", bar)
+        for name, (said, bar) in BARS.items()
+        if name in found
+    ]
+    return table(("what", "measured", "n", "bar"), lines) if lines else ""
+
+
+def _value(name: str, row: Row) -> str:
+    value = _number(row["value"])
+    return f"{value:,.0f}" if name in COUNTS else f"{value:.3g}"
+
+
+def _strategies(rows: Sequence[Row]) -> str:
+    """Scores by evaluations, and how soon the mixed one is where the plain one ends."""
+    curves: dict[str, dict[int, list[float]]] = {}
+    for each in _of(rows, "strategies"):
+        seed = int(_number(each["seed"]))
+        curves.setdefault(str(each["name"]), {})[seed] = cast("list[float]", each["best"])
+    if not curves:
+        return ""
+    longest = max(len(curve) for runs in curves.values() for curve in runs.values())
+    marks = [mark for mark in (20, 50, 100, 150, 200, 300, 400, 600) if mark <= longest]
+    lines = [
+        (name, str(len(runs)), *(_mean([curve[mark - 1] for curve in runs.values()]) for mark in marks))
+        for name, runs in curves.items()
+    ]
+    shown = table(("strategy", "seeds", *(f"best of {mark}, %" for mark in marks)), lines)
+    return f"{shown}\n\n{_sooner(curves)}" if {MIXED, PLAIN} <= curves.keys() else shown
+
+
+def _sooner(curves: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
+    """Of the mean curves: where the mixed one reaches the last score of the plain one."""
+    both = sorted(curves[MIXED].keys() & curves[PLAIN].keys())
+    mixed, plain = ([curves[name][seed] for seed in both] for name in (MIXED, PLAIN))
+    last = statistics.mean(curve[-1] for curve in plain)
+    n = len(plain[0])
+    mean = [statistics.mean(step) for step in zip(*mixed, strict=True)]
+    reached = next((place + 1 for place, value in enumerate(mean) if value >= last), None)
+    told = (
+        "does not reach it"
+        if reached is None
+        else f"reaches it after {reached}, a share of {reached / n:.2f}"
+    )
+    ends = f"{PLAIN} ends at {100 * last:.1f} % after {n} evaluations (mean of {len(both)} seeds)"
+    return f"{ends}; {MIXED} {told}."
+
+
+def _outcomes(rows: Sequence[Row]) -> str:
+    found = _of(rows, "outcomes")
+    runs: dict[tuple[str, str], dict[int, Row]] = {}
+    for each in found:
+        key = str(each["setting"]), str(each["way"])
+        runs.setdefault(key, {})[int(_number(each["seed"]))] = each
+    lines = [line for (setting, way), own in runs.items() for line in _line(setting, way, own)]
+    shown = table(
+        ("models", "bred by", "seeds", "test, % [95 %]", "beside", "ahead by [95 %, paired]"), lines
+    )
+    between = [line for setting in dict.fromkeys(key[0] for key in runs) for line in _between(setting, runs)]
+    return "\n\n".join([shown, *between]) if lines else ""
+
+
+def _line(setting: str, way: str, own: Mapping[int, Row]) -> Iterator[tuple[str, ...]]:
+    """The winner beside each that it is compared with; parents as the best of them, seed by seed."""
+    seeds = sorted(own)
+    scores = [_number(own[seed]["winner"]) for seed in seeds]
+    others = [cast("dict[str, float]", own[seed]["others"]) for seed in seeds]
+    apart = ("uniform", "frankenmerge", "random", "parameters")
+    best = [max(score for name, score in each.items() if name not in apart) for each in others]
+    beside = {"the best parent": best}
+    beside |= {
+        name: [each[name] for each in others] for name in apart if all(name in each for each in others)
+    }
+    head = (setting, way, str(len(seeds)), _interval(scores))
+    for name, theirs in beside.items():
+        called = "the first search's winner" if name == "parameters" else name
+        differences = [mine - other for mine, other in zip(scores, theirs, strict=True)]
+        yield (*head, f"{called}, {_mean(theirs)} %", _interval(differences, signed=True))
+        head = ("", "", "", "")
+
+
+def _between(setting: str, runs: Mapping[tuple[str, str], Mapping[int, Row]]) -> Iterator[str]:
+    """Both spaces beside weights alone, at equal cost, seed by seed."""
+    weights, both = runs.get((setting, "weights"), {}), runs.get((setting, "both"), {})
+    seeds = sorted(weights.keys() & both.keys())
+    if not seeds:
+        return
+    gaps = [_number(both[seed]["winner"]) - _number(weights[seed]["winner"]) for seed in seeds]
+    yield (
+        f"{setting}: both minus weights alone, at equal cost: {_interval(gaps, signed=True)} points, "
+        f"{len(seeds)} seeds."
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{100 * statistics.mean(values):.1f}"
+
+
+def _interval(values: Sequence[float], *, signed: bool = False) -> str:
+    """Mean of seeds in %, with Student's interval."""
+    form = "+.1f" if signed else ".1f"
+    mean = 100 * statistics.mean(values)
+    if len(values) < 2:
+        return f"{mean:{form}}"
+    reach = (
+        100 * float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    )
+    return f"{mean:{form}} [{mean - reach:{form}}, {mean + reach:{form}}]"
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float), "a number"
+    return float(value)
