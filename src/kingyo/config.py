@@ -248,7 +248,9 @@ class RunConfig(_Strict):
         if self.space == "parameters":
             if "dataflow" in self.model_fields_set:
                 raise ValueError("space: dataflow (or hybrid) beside dataflow; without it weights are merged")
-            return self._without(OF_PATHS)
+            if set(self.objectives) & set(OF_PATHS):
+                raise ValueError(f"space: dataflow beside the objective {' and '.join(OF_PATHS)}, of paths")
+            return self
         of_merges = OF_HYBRIDS if self.space == "hybrid" else ()
         odd = sorted(self.merge.model_fields_set - {"dtype", *of_merges})
         if odd:

@@ -7,6 +7,9 @@ import json
 import pytest
 import yaml
 
+from kingyo.evolve.recipes import read_recipe
+from kingyo.recipe import Recipe
+from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
 
 HYBRID = {
@@ -43,6 +46,10 @@ def test_paths_through_the_best_merge_are_bred_resumed_reported_and_exported(
     assert done.returncode == 0, done.stderr
     done = world.run("evaluate", "out", "runs/small", "--json")
     assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
+    (world.folder / "said.yaml").write_text(world.run("recipe", "runs/small").stdout)
+    done = world.run("merge", "said.yaml", "said")
+    assert done.returncode == 0, done.stderr
+    same(world, "out", "said", ("model.safetensors", "config.json"))
 
 
 def test_the_merge_itself_is_among_the_finalists(world: World) -> None:
@@ -63,8 +70,55 @@ def test_a_recipe_of_both_can_be_merged_again(world: World) -> None:
     done = world.run("merge", "out/recipe.yaml", "again")
     assert done.returncode == 0, done.stderr
     names = ("model.safetensors", "config.json")
+    same(world, "out", "again", names)
+    for form in ([], ["--as", "slices"]):
+        done = world.run("recipe", "runs/small", "--trial", "0", *form)
+        assert done.returncode == 0, done.stderr
+        (world.folder / "said.yaml").write_text(done.stdout)
+        done = world.run("merge", "said.yaml", "said", "--force")
+        assert done.returncode == 0, done.stderr
+        same(world, "out", "said", names)
+
+
+def same(world: World, one: str, other: str, names: tuple[str, ...]) -> None:
     for name in names:
-        assert (world.folder / "out" / name).read_bytes() == (world.folder / "again" / name).read_bytes()
+        assert (world.folder / one / name).read_bytes() == (world.folder / other / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_what_passes_layers_of_a_merge_again_is_written_once(joint: bool, world: World) -> None:
+    paths = {"repetitions": 2, "scales": "layer", "seeds": False}
+    changed: dict[str, object] = {"dataflow": paths, "controls": {"random": False, "grid": False}}
+    if joint:
+        changed["hybrid"] = {"joint": True}
+    assert world.run("evolve", world.config(**{**HYBRID, **changed})).returncode == 0
+    with RunStore.read(world.folder / "runs" / "small") as store:
+        trial = next(each for each in store.trials("main") if passes_again(read_recipe(each)))
+        scored = store.evaluation(trial.id, "fit")
+    number = str(trial.asked.number)
+    done = world.run("recipe", "runs/small", "--trial", number)
+    assert done.returncode == 0, done.stderr
+    (world.folder / "said.yaml").write_text(done.stdout)
+    done = world.run("export", "runs/small", "out", "--trial", number, "--share-layers")
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load((world.folder / "out" / "recipe.yaml").read_text()) == yaml.safe_load(
+        (world.folder / "said.yaml").read_text()
+    )
+    done = world.run("merge", "said.yaml", "again", "--share-layers")
+    assert done.returncode == 0, done.stderr
+    same(world, "out", "again", ("model.safetensors", "config.json", "modeling_path.py"))
+    assert scored is not None
+    wanted = sum(each.score for each in scored.scores) / len(scored.scores)
+    env = {"HF_MODULES_CACHE": str(world.folder / "modules")}
+    asked = ("evaluate", "out", "out/task.yaml", "--split", "fit", "--json", "--trust-remote-code")
+    done = world.run(*asked, env=env)
+    assert json.loads(done.stdout)["score"] == pytest.approx(wanted), done.stderr
+
+
+def passes_again(recipe: Recipe) -> bool:
+    """Whether a recipe passes a layer of its merge twice, and scales any."""
+    passed = [hop.layer for hop in recipe.path if hop.model == "merged"]
+    return len(set(passed)) < len(passed) and any(hop.scale != 1 for hop in recipe.path)
 
 
 def test_both_are_searched_at_once(world: World) -> None:

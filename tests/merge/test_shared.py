@@ -56,6 +56,20 @@ def winding(folders: dict[str, Path], base: str = "a") -> Recipe:
     return Recipe(merge_method="passthrough", path=path(folders, SCALED), base_model=str(folders[base]))
 
 
+def quiet(kind: str, folder: Path) -> dict[str, Path]:
+    """Models of the weights that models begin with, beside which what norms add is not small."""
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        ARCHITECTURES[kind]().save_pretrained(folder / name)
+        tokenizer().save_pretrained(folder / name)
+    return {name: folder / name for name in "ab"}
+
+
+def small(folders: dict[str, Path], first: float, last: float = 0.9) -> Recipe:
+    steps = (("a", 0, first), ("b", 1, 1.1), ("b", 1, 1.0), ("a", 0, last))
+    return Recipe(merge_method="passthrough", path=path(folders, steps), base_model=str(folders["a"]))
+
+
 def live(recipe: Recipe, folders: dict[str, Path], dtype: str = "float32") -> PreTrainedModel:
     models = {
         str(each): AutoModelForCausalLM.from_pretrained(each, dtype=dtype).eval() for each in folders.values()
@@ -93,6 +107,25 @@ def test_it_says_what_the_live_path_says_with_a_cache_and_without(kind: str, tmp
     assert torch.equal(logits(model), logits(again))
     names = [load_file(each / "model.safetensors").keys() for each in (out, tmp_path / "again")]
     assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.5, 1.7])
+@pytest.mark.parametrize("kind", KINDS)
+def test_small_streams_are_read_as_the_live_path_reads_them(kind: str, scale: float, tmp_path: Path) -> None:
+    folders = quiet(kind, tmp_path)
+    recipe = small(folders, scale)
+    out = written(recipe, tmp_path / "out")
+    model, reference = loaded(out), logits(live(recipe, folders))
+    assert far(reference, logits(model)) < 1e-6
+    assert far(reference, cached_logits(model)) < 1e-5
+    assert torch.equal(answers(model, use_cache=True), answers(model, use_cache=False))
+    model.save_pretrained(tmp_path / "again")
+    assert torch.equal(logits(model), logits(loaded(tmp_path / "again")))
+    if kind in FOLDED:
+        unrolled = AutoModelForCausalLM.from_pretrained(
+            written(recipe, tmp_path / "plain", share_layers=False)
+        )
+        assert far(logits(unrolled.eval()), logits(model)) < 1e-5
 
 
 @pytest.mark.parametrize("kind", FOLDED)
@@ -153,7 +186,7 @@ def test_the_code_is_small_and_needs_nothing_of_ours(tmp_path: Path) -> None:
     assert "kingyo" not in code
     assert "Llama" not in code
     assert "GPT2LMHeadModel" in code
-    assert len(code.splitlines()) < 100
+    assert len(code.splitlines()) < 120
 
 
 @pytest.mark.parametrize("kind", ["llama", "mistral, sliding", "gpt2"])
@@ -191,6 +224,20 @@ def test_layers_can_be_trained_and_moved_as_those_of_any_model(tmp_path: Path) -
     kept = [each.grad.clone() for each in model.parameters()]
     model.zero_grad()
     model.train()(input_ids=TOKENS, labels=TOKENS).loss.backward()
+    torch.testing.assert_close([each.grad for each in model.parameters()], kept)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_layers_that_are_passed_again_for_their_gradients_stand_where_they_stood(
+    reentrant: bool, tmp_path: Path
+) -> None:
+    model = loaded(written(small(quiet("llama", tmp_path), 0.1, 10.0), tmp_path / "out")).train()
+    model.enable_input_require_grads()
+    model(input_ids=TOKENS, labels=TOKENS, use_cache=False).loss.backward()
+    kept = [each.grad.clone() for each in model.parameters()]
+    model.zero_grad()
+    model.activation_checkpointing_enable({"use_reentrant": reentrant})
+    model(input_ids=TOKENS, labels=TOKENS, use_cache=False).loss.backward()
     torch.testing.assert_close([each.grad for each in model.parameters()], kept)
 
 
@@ -245,6 +292,16 @@ def test_what_has_no_path_is_refused(given: dict[str, object], says: str, tmp_pa
     recipe = Recipe.from_dict({"merge_method": "passthrough", **content})
     with pytest.raises(KingyoError, match=says):
         plan(recipe, open_sources(recipe), share_layers=True)
+
+
+def test_models_that_one_config_cannot_speak_of_are_refused_as_without(tmp_path: Path) -> None:
+    folders = saved("llama", tmp_path)
+    file = folders["b"] / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "rms_norm_eps": 0.25}))
+    for share_layers in (True, False):
+        with pytest.raises(KingyoError, match=r"rms_norm_eps in config\.json") as caught:
+            plan(winding(folders), open_sources(winding(folders)), share_layers=share_layers)
+        assert "a path has one config" in str(caught.value)
 
 
 def test_an_architecture_that_was_never_tested_is_refused(tmp_path: Path) -> None:

@@ -8,11 +8,15 @@ they say while the layers are built.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import field
+from itertools import accumulate
+from math import prod
+from operator import mul
 
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, conversion_mapping
 
 SLOT = "layer_idx"  # what transformers calls the number of a layer's key-value cache
+EPSILONS = ("variance_epsilon", "eps")  # and what norms add to what they divide by
 
 
 class PathConfig(LlamaConfig):
@@ -34,21 +38,38 @@ conversion_mapping.register_checkpoint_conversion_mapping(
 )
 
 
-class Place(nn.Module):
-    """A layer at one place of the path."""
+def reading(module: nn.Module, product: float) -> list[tuple[nn.Module, str, float]]:
+    """What norms add to the size of the stream, by which they divide, if it is so many times as large."""
+    if hasattr(module, "post_feedforward_layernorm"):  # such norm what a part says, and not the stream
+        return []
+    norms = [(each, name) for each in module.children() for name in EPSILONS if hasattr(each, name)]
+    return [(each, name, getattr(each, name) * product**2) for each, name in norms]
 
-    def __init__(self, layer: nn.Module, number: int, scale: float) -> None:
+
+class Place(nn.Module):
+    """A layer at one place of the path, where the scales so far have a product."""
+
+    def __init__(self, layer: nn.Module, number: int, scale: float, product: float) -> None:
         super().__init__()
-        self.layer, self.number, self.scale = layer, number, scale
-        self.slots = [module for module in layer.modules() if hasattr(module, SLOT)]
+        self.layer, self.scale = layer, scale
+        slots = [(module, SLOT, number) for module in layer.modules() if hasattr(module, SLOT)]
+        self.here = [*slots, *reading(layer, product)]
+
+    def take(self, _: object = None) -> None:
+        """Let the layer stand here: with the slot of this place, and norms that read its stream."""
+        for module, name, value in self.here:
+            setattr(module, name, value)
 
     def forward(self, hidden_states: Tensor, *args: object, **kwargs: object) -> Tensor:
-        """What the layer makes of the scaled stream; its keys and values go into the slot of this place."""
-        for module in self.slots:
-            setattr(module, SLOT, self.number)
+        """What the layer makes of the scaled stream."""
+        self.take()
         if self.scale != 1:
             hidden_states = hidden_states * self.scale
-        return self.layer(hidden_states, *args, **kwargs)
+        made: Tensor = self.layer(hidden_states, *args, **kwargs)
+        # Gradients come from passing the layer again.
+        if made.requires_grad and getattr(self.layer, "gradient_checkpointing", False):
+            made.register_hook(self.take)  # pyright: ignore
+        return made
 
 
 class Path(nn.ModuleList):
@@ -58,8 +79,9 @@ class Path(nn.ModuleList):
         super().__init__()
         self.places: list[Place] = []
         self.extend(layers)
-        for number, (k, scale) in enumerate(zip(path, scales, strict=True)):
-            self.places.append(Place(layers[k], number, scale))
+        products = accumulate(scales, mul)
+        for number, (k, scale, product) in enumerate(zip(path, scales, products, strict=True)):
+            self.places.append(Place(layers[k], number, scale, product))
 
     def __len__(self) -> int:
         return len(self.places)
@@ -83,6 +105,8 @@ class PathForCausalLM(LlamaForCausalLM):
         super().__init__(config)
         for key, value in of_places.items():
             setattr(config, key, value)
+        for module, eps, value in reading(self.base_model, prod(config.path_scales)):
+            setattr(module, eps, value)
         name = "h" if hasattr(self.base_model, "h") else "layers"
         path = Path(getattr(self.base_model, name), config.path_layers, config.path_scales)
         setattr(self.base_model, name, path)

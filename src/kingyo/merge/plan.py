@@ -105,7 +105,9 @@ class Plan:
 
     def heading(self) -> list[str]:
         """Lines that say what is merged: which models, on which base, into which vocabulary."""
-        sliced = unrolled(self.recipe, self.sources) if self.shared is None else once(self.recipe)
+        sliced = (
+            unrolled(self.recipe, self.sources) if self.shared is None else once(self.recipe, self.sources)
+        )
         found = regions(sliced, self.method)
         lines = [f"{self.method.name} of {line}" for region in found for line in _describe_region(region)]
         lines += [f"base: {self.recipe.base_model}"] if self.recipe.base_model is not None else []
@@ -132,7 +134,7 @@ def plan(recipe: Recipe, sources: Sources, *, share_layers: bool = False) -> Pla
     _check_opened(recipe, sources)
     sources = with_merges(recipe, sources, plan)
     is_shared = share_layers and has_to_share(recipe)
-    sliced = once(recipe) if is_shared else unrolled(recipe, sources)
+    sliced = once(recipe, sources) if is_shared else unrolled(recipe, sources)
     found = regions(sliced, method, recipe.base_model if recipe.path else None)
     alignment = align(recipe, sources)
     agreement = agree(sliced, found, sources if alignment is None else alignment.sources)

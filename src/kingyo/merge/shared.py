@@ -73,13 +73,17 @@ def can_share(model: Checkpoint) -> bool:
     return model.config.get("model_type") in SHAREABLE
 
 
-def once(recipe: Recipe) -> Recipe:
+def once(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
     """The weights of a path as slices: each of its layers once, in the order in which they are first passed.
+
+    Args:
+        recipe: with a path.
+        opened: its models.
 
     Raises:
         KingyoError: see ``check_path``.
     """
-    check_path(recipe)
+    check_path(recipe, opened)
     sources = (SliceSource(model=hop.model, layers=(hop.layer, hop.layer + 1)) for hop in _layers(recipe))
     slices = tuple(Slice(sources=(source,)) for source in sources)
     return replace(recipe, path=(), slices=slices, merges={})  # which are among the opened models

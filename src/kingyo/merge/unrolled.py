@@ -60,8 +60,7 @@ def unrolled(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
     """
     if not recipe.path:
         return recipe
-    check_path(recipe)
-    _check_models(recipe, opened)
+    check_path(recipe, opened)
     slices = tuple(_slices(recipe.path, opened))
     return replace(recipe, path=(), slices=slices, merges={})  # which are among the opened models
 
@@ -85,12 +84,18 @@ def check_foldable(like: Checkpoint) -> None:
         )
 
 
-def check_path(recipe: Recipe) -> None:
-    """Refuse what has no meaning beside a path.
+def check_path(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
+    """Refuse what has no meaning beside a path, and models whose layers cannot follow one another.
 
     Raises:
-        KingyoError: another method, or parameters.
+        KingyoError: another method, or parameters; models that are no decoders, or that one config cannot
+            speak of.
     """
+    _check_words(recipe)
+    _check_models(recipe, opened)
+
+
+def _check_words(recipe: Recipe) -> None:
     if recipe.merge_method != PASSTHROUGH:
         raise KingyoError(
             "merge_method",
