@@ -20,7 +20,7 @@ from kingyo import __version__
 from kingyo.checkpoints import Checkpoint, check_finite, fingerprint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.config import RunConfig, load_config, load_tasks, parse_config
-from kingyo.dataflows import frame_of
+from kingyo.dataflows import frame_of, models_of_paths
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
@@ -222,19 +222,22 @@ def _load(config: RunConfig, path: Path, dtype: str | None = None) -> LiveModel:
 
 
 def _paths(config: RunConfig, models: Models, sources: Sources) -> Passed:
-    """All sources, live at once and in the dtype of the frame, and their merge if one is searched too."""
+    """All models of the paths, the merge among them if one is searched too, live at once.
+
+    They have the dtype of the frame, which comes first.
+    """
     from kingyo.models.language import PathModels
 
-    frame = frame_of(config, models)
-    live = {frame.reference: _load_source(config, frame)}
-    dtype = str(live[frame.reference].module.dtype).removeprefix("torch.")
+    live: dict[str, LiveModel] = {}
     inner: dict[str, Builder] = {}
-    if config.space == "hybrid":
-        live[MERGED] = _load(config, models.skeleton.path, dtype)
-        inner[MERGED] = Filled(live[MERGED], sources)
-    for each in models.sources.values():
-        if each.reference not in live:
+    dtype: str | None = None
+    for name, each in models_of_paths(config, models).items():
+        if name == MERGED:
+            live[MERGED] = _load(config, each.path, dtype)
+            inner[MERGED] = Filled(live[MERGED], sources)
+        elif each.reference not in live:
             live[each.reference] = _load_source(config, each, dtype)
+        dtype = dtype or str(next(iter(live.values())).module.dtype).removeprefix("torch.")
     return Passed(PathModels(live), lambda: Filled(_load(config, models.skeleton.path), sources), inner)
 
 

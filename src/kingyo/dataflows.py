@@ -7,12 +7,12 @@ It opens recipes that a run.yaml names; it reads no weight and no data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.reference import whole_model
-from kingyo.config import FRANKENMERGE, RunConfig
+from kingyo.config import FRANKENMERGE, DataflowConfig, RunConfig
 from kingyo.errors import KingyoError
 from kingyo.opened import Models
 from kingyo.plans import dataflow_of
@@ -41,7 +41,7 @@ def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = Non
             source, and the frame unless the run.yaml says otherwise.
     """
     wanted, passed = dataflow_of(config), _passed(config, models, merge)
-    frame = wanted.frame or next(iter(passed))
+    frame = _frame(wanted, passed)
     limits = [] if wanted.max_hops is None else [wanted.max_hops]
     if wanted.max_size is not None:
         limits.append(path_sizes(passed, frame, config.merge.dtype).hops_within(wanted.max_size))
@@ -66,16 +66,26 @@ def _passed(config: RunConfig, models: Models, merge: Recipe | None) -> dict[str
     return {**({MERGED: models.skeleton} if has_merge else {}), **models.sources}
 
 
+def _frame(wanted: DataflowConfig, passed: Mapping[str, Checkpoint]) -> str:
+    return wanted.frame or next(iter(passed))
+
+
+def models_of_paths(config: RunConfig, models: Models) -> dict[str, Checkpoint]:
+    """The models whose layers are passed, by name, the frame first; of a merge the one that it is like."""
+    passed = _passed(config, models, None)
+    frame = _frame(dataflow_of(config), passed)
+    return {frame: passed[frame], **passed}
+
+
 def frame_of(config: RunConfig, models: Models) -> Checkpoint:
     """The model that gives all but the layers of paths, or the one that it is like."""
-    passed = _passed(config, models, None)
-    return passed[dataflow_of(config).frame or next(iter(passed))]
+    return next(iter(models_of_paths(config, models).values()))
 
 
 def path_sizes_of(config: RunConfig, models: Models) -> PathSizes:
     """What paths take when they are exported."""
-    passed = _passed(config, models, None)
-    return path_sizes(passed, dataflow_of(config).frame or next(iter(passed)), config.merge.dtype)
+    passed = models_of_paths(config, models)
+    return path_sizes(passed, next(iter(passed)), config.merge.dtype)
 
 
 def first_points(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import pytest
 import yaml
+from transformers import LlamaForCausalLM
 
+from kingyo.assembly import begin, evaluator_of
+from kingyo.config import load_config
 from kingyo.evolve.recipes import read_recipe
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore
@@ -149,6 +153,22 @@ def test_the_dry_run_speaks_of_both(world: World) -> None:
     assert "merge: task_arithmetic" in done.stdout
     assert "paths through layers, then searched by ga" in done.stdout
     assert not (world.folder / "runs").exists()
+
+
+@pytest.mark.parametrize("frame", ["merged", "a"])
+def test_as_many_models_live_as_the_dry_run_counts(world: World, frame: str) -> None:
+    config = world.config(**{**HYBRID, "dataflow": {"frame": frame}})
+    foreseen = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)["memory"]
+    before = living()
+    with begin(load_config(config), world.folder, world.folder / "runs" / "small") as store:
+        evaluator = evaluator_of(store)
+        assert living() - before == foreseen["live_models"] == 3, "both sources, and the merge"
+        del evaluator
+
+
+def living() -> int:
+    gc.collect()
+    return sum(type(each) is LlamaForCausalLM for each in gc.get_objects())
 
 
 @pytest.mark.parametrize(

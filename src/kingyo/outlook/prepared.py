@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.config import RunConfig
-from kingyo.dataflows import dataflow_space, frame_of
+from kingyo.dataflows import dataflow_space, frame_of, models_of_paths
 from kingyo.errors import KingyoError
 from kingyo.evolve import Search
 from kingyo.merge import Plan, Sources, plan
@@ -141,8 +141,7 @@ def _check_paths(config: RunConfig, folder: Path, models: Models, sources: Sourc
     space = dataflow_space(config, models, merge)
     is_live = space.scales != "none" and can_share(models.skeleton)  # what cannot be folded
     plan(space.probe(), sources, share_layers=is_live)
-    in_order = {space.frame: frame_of(config, models), **models.sources}
-    check_tokens({each.reference: each.path for each in in_order.values()})
+    check_tokens({each.reference: each.path for each in models_of_paths(config, models).values()})
 
 
 def _check_dtypes(models: Models, like: Checkpoint) -> None:
