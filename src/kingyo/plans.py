@@ -104,24 +104,24 @@ def of_paths(config: RunConfig) -> RunConfig:
             "space": "dataflow",
             "search": SearchConfig.model_validate({**search.model_dump(exclude_unset=True), "preset": named}),
             "merge": MergeConfig(dtype=config.merge.dtype),
-            "budget": _shared(config.budget, 1 - config.hybrid.share),
+            "budget": _split(config.budget, config.hybrid.share)[1],
         }
     )
 
 
 def of_merges(config: RunConfig) -> RunConfig:
     """What such a run.yaml asks of the first search."""
-    return config.model_copy(update={"budget": _shared(config.budget, config.hybrid.share)})
+    return config.model_copy(update={"budget": _split(config.budget, config.hybrid.share)[0]})
 
 
-def _shared(budget: Budget, share: float) -> Budget:
+def _split(budget: Budget, share: float) -> tuple[Budget, Budget]:
+    """A share of each bound, and the rest; of what is counted, each has one at least."""
     given = budget.model_dump(exclude_none=True)
-    whole = {name: max(1, round(share * value)) for name, value in given.items() if name != "minutes"}
-    return Budget.model_validate({**given, **whole, **_minutes(budget, share)})
-
-
-def _minutes(budget: Budget, share: float) -> dict[str, float]:
-    return {} if budget.minutes is None else {"minutes": share * budget.minutes}
+    first = {name: share * bound for name, bound in given.items()}
+    first |= {name: max(1, round(part)) for name, part in first.items() if name != "minutes"}
+    rest = {name: bound - first[name] for name, bound in given.items()}
+    rest |= {name: max(1, part) for name, part in rest.items() if name != "minutes"}
+    return Budget.model_validate(first), Budget.model_validate(rest)
 
 
 def _require_its_space(config: RunConfig, chosen: Preset) -> None:

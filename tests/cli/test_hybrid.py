@@ -155,6 +155,14 @@ def test_the_dry_run_speaks_of_both(world: World) -> None:
     assert not (world.folder / "runs").exists()
 
 
+@pytest.mark.parametrize("candidates", [25, 27])
+def test_the_two_searches_take_the_whole_budget_and_no_more(world: World, candidates: int) -> None:
+    config = world.config(**{**HYBRID, "budget": {"candidates": candidates}})
+    found = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
+    tried = {part["name"]: part["models"] for part in found["answers"]["parts"] if part["split"] == "fit"}
+    assert tried["parameters"] + tried["main"] == tried["random"] == candidates
+
+
 @pytest.mark.parametrize("frame", ["merged", "a"])
 def test_as_many_models_live_as_the_dry_run_counts(world: World, frame: str) -> None:
     config = world.config(**{**HYBRID, "dataflow": {"frame": frame}})
@@ -176,6 +184,7 @@ def living() -> int:
     [
         ({"space": "dataflow", "merge": {}, "base": None}, "space: hybrid beside hybrid"),
         ({"hybrid": {"share": 1}}, "share"),
+        ({"hybrid": {"share": 0.9}, "budget": {"item_evaluations": 100}}, "received 10 by hybrid.share"),
         ({"hybrid": {"shares": 0.5}}, "Did you mean 'share'"),
         ({"merge": {"resize": "base"}}, "below merge beside space: hybrid"),
         ({"sources": {"merged": "a", "b": "b"}}, "another name than 'merged'"),

@@ -90,7 +90,8 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     planned, baselines = searches(config, folder, models), baseline_recipes(config, models)
     if is_in_turn(config):
         planned += searches_behind(first_merge(config, folder, models), config, folder, models)
-    _check_budget(planned[0], len(loaded.splits["fit"]))
+    for search in planned:
+        _check_budget(search, len(loaded.splits["fit"]), " by hybrid.share" if is_in_turn(config) else "")
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
     for recipe in baselines.values():
@@ -110,14 +111,16 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     )
 
 
-def _check_budget(search: Search, n_items: int) -> None:
-    """A search that cannot try a single candidate has no winner."""
+def _check_budget(search: Search, n_items: int, why: str) -> None:
+    """A search that cannot try a single candidate has no winner. (What is like others has no budget.)"""
+    if search.like:
+        return
     most, given = Screen(search.screen, search.seed).most_items(n_items), search.limits.item_evaluations
     if given is not None and given < most:
         raise KingyoError(
             "budget.item_evaluations",
             expected=f"at least {most}, the items that one candidate is scored on; better {100 * most}",
-            received=str(given),
+            received=f"{given}{why}",
             remedy="Give a larger budget, or score candidates on fewer items: search.screen.items.",
         )
 
