@@ -117,7 +117,7 @@ class MergeConfig(_Strict):
 
 
 class DataflowConfig(_Strict):
-    """Which paths through the layers of the sources are searched, with ``space: dataflow``."""
+    """Which paths through layers are searched, with ``space: dataflow`` or ``hybrid``."""
 
     frame: str | None = None
     repetitions: Annotated[Count, Field(le=MOST_REPETITIONS)] = 2
@@ -132,7 +132,7 @@ class DataflowConfig(_Strict):
 
 
 class SecondSearchConfig(_Strict):
-    """Which strategy looks for the genome. The preset fills in what is given neither here nor under merge."""
+    """What may be said of each search. The preset fills in what is given neither here nor under merge."""
 
     preset: str | None = None
     strategy: str | None = None
@@ -143,7 +143,7 @@ class SecondSearchConfig(_Strict):
 
 
 class SearchConfig(SecondSearchConfig):
-    """The same, with what holds for all searches of a run."""
+    """The first or only search, with what holds for all searches of a run."""
 
     reuse: bool = True
 
@@ -268,10 +268,9 @@ class RunConfig(_Strict):
             raise ValueError(f"one of {', '.join(frames)} as dataflow.frame, not '{frame}'")
         return self
 
-    def _without(self, objectives: tuple[str, ...]) -> RunConfig:
+    def _without(self, objectives: tuple[str, ...]) -> None:
         if set(self.objectives) & set(objectives):
             raise ValueError(f"objectives without {' and '.join(objectives)} beside space: {self.space}")
-        return self
 
     @model_validator(mode="after")
     def _has_a_task(self) -> RunConfig:

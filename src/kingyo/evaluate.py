@@ -98,7 +98,8 @@ class Passed:
             for name, each in recipe.merges.items():
                 self._build_inner(name, each)
             return self._models.follow(recipe.path, recipe.base_model)
-        for name in self._inner:
+        if self._inner:
+            name = next(iter(self._inner))
             self._build_inner(name, recipe)
             return self._models.whole(name)
         self._merged = self._merged or self._make()

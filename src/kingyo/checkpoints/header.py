@@ -36,7 +36,8 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 }
 """The format's names of dtypes -> torch's names and bytes an element."""
 
-_WIDTHS: Mapping[str, int] = dict(DTYPES.values())
+WIDTHS: Mapping[str, int] = dict(DTYPES.values())
+"""torch's names of dtypes -> bytes an element."""
 _LONGEST = 100_000_000  # the format's own bound on headers
 _LARGEST = 1 << 63
 _MOST_AXES = 64  # torch's own bound
@@ -73,12 +74,12 @@ class TensorInfo:
     @property
     def n_bytes(self) -> int:
         """How many bytes they take in the file."""
-        return self.n_elements * _WIDTHS[self.dtype]
+        return self.n_elements * WIDTHS[self.dtype]
 
     @property
     def element_size(self) -> int:
         """How many bytes one of them takes."""
-        return _WIDTHS[self.dtype]
+        return WIDTHS[self.dtype]
 
     @property
     def is_floating(self) -> bool:

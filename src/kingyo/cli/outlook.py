@@ -14,7 +14,7 @@ from kingyo.cli.whole import print_whole, say
 from kingyo.config import RunConfig
 from kingyo.errors import told
 from kingyo.outlook import Cost, Memory, Outlook, Paths
-from kingyo.plans import dataflow_of, of_paths, preset_of, search_plan
+from kingyo.plans import dataflow_of, is_in_turn, of_paths, preset_of, search_plan
 from kingyo.sizes import count_text, size_text
 from kingyo.types import SPLITS, Axis
 
@@ -94,7 +94,7 @@ def _search_lines(found: Outlook) -> Iterator[str]:
 def _path_lines(config: RunConfig, paths: Paths | None) -> Iterator[str]:
     if paths is None:
         return
-    is_next = config.space == "hybrid" and not config.hybrid.joint
+    is_next = is_in_turn(config)
     own = of_paths(config) if is_next else config
     wanted = dataflow_of(own)
     strategy = (

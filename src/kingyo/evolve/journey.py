@@ -106,7 +106,7 @@ class Journey:
         return stored
 
     def _items_of_baselines(self, measurer: Measurer) -> Sequence[str]:
-        """As many fit items as a candidate of the main search meets, chosen by chance."""
+        """As many fit items as a candidate of the first search meets, chosen by chance."""
         items, main = measurer.items["fit"], self.searches[0]
         plain = ScreenSettings(items=main.screen.items, choose="random")
         strata = Judge(main.aims, self.store.items()["fit"]).strata

@@ -56,7 +56,7 @@ def count(
     """Count what a run scores at most. A merge that was scored before costs none, which is not foreseen.
 
     Args:
-        searches: the main search, then its controls.
+        searches: all of them, in their order.
         n_baselines: models to compare with.
         splits: the items.
         finalists: of each search, for validation.
@@ -69,7 +69,7 @@ def count(
     for search in searches:
         n = tried[search.name] = _at_most(search, tried, most)
         parts.append(Part(name=search.name, split="fit", models=n, items=most[search.name]))
-    chosen = sum(finalists if n is None else min(finalists, n) for n in tried.values())
+    chosen = sum(_finalists(search, finalists, tried[search.name]) for search in searches)
     read: dict[Split, tuple[int, str]] = {
         "validation": (chosen, "finalists"),
         "test": (len(searches), "winners"),
@@ -81,6 +81,12 @@ def count(
             Part(name="baselines", split=split, models=n_baselines, items=items),
         ]
     return Cost(parts=tuple(parts))
+
+
+def _finalists(search: Search, wanted: int, n: int | None) -> int:
+    """How many trials are scored on validation at most, with those that a search keeps in any case."""
+    most = wanted + len(search.keep)
+    return most if n is None else min(most, n)
 
 
 def _at_most(search: Search, tried: Mapping[str, int | None], most: Mapping[str, int]) -> int | None:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kingyo.checkpoints.header import WIDTHS
 from kingyo.errors import KingyoError
 from kingyo.merge import Plan
 from kingyo.opened import Models
-
-SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ def foresee_memory(
     rows = min(batch_size, len(prompts))
     opened = models.by_reference.values()
     return Memory(
-        live=sum(_size(job.shape) * SIZES.get(job.dtype, 4) for job in plan.jobs),
+        live=sum(_size(job.shape) * WIDTHS[job.dtype] for job in plan.jobs),
         cache=None if each is None or longest is None else each * rows * (longest + max_new_tokens),
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},
         missing={m.reference: m.n_missing for m in opened if m.n_missing},
@@ -76,7 +75,7 @@ def _size(shape: Sequence[int]) -> int:
 
 def _dtype_size(plan: Plan) -> int:
     """Bytes of a number of the widest weights, which keys and values have too."""
-    return max((SIZES.get(job.dtype, 4) for job in plan.jobs), default=4)
+    return max((WIDTHS[job.dtype] for job in plan.jobs), default=4)
 
 
 def _cache_of_a_token(config: Mapping[str, object], width: int) -> int | None:

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.header import WIDTHS
 from kingyo.config import RunConfig
 from kingyo.dataflows import dataflow_space, frame_of, path_sizes_of
 from kingyo.opened import Models
-from kingyo.outlook.memory import SIZES, Memory
+from kingyo.outlook.memory import Memory
 from kingyo.space import path_sizes
 
 
@@ -66,7 +67,7 @@ def with_paths(
     cache = memory.cache
     return replace(
         memory,
-        live=n_numbers * SIZES.get(dtype, 4),
+        live=n_numbers * WIDTHS[dtype],
         n_live=len(live),
         cache=None if cache is None else cache // frame.layout.n_blocks * longest,
     )

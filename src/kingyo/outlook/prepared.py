@@ -40,7 +40,8 @@ class Prepared:
         models: opened; without their weights where these were not to be fetched.
         splits: the items.
         duplicates: rows that were dropped.
-        searches: the main search, then its controls.
+        searches: all of them, in the order of a run; of those that follow a winner, as they would follow the
+            merge at the start of every axis.
         baselines: recipes of the models to compare with.
         first: the recipe at the start of every axis.
         plan: of it.
@@ -56,7 +57,7 @@ class Prepared:
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The genes of the main search."""
+        """The genes of the first search."""
         return tuple(self.searches[0].space.axes)
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Literal, cast, get_args
 
 import yaml
@@ -155,7 +156,7 @@ class Recipe:
         if self.base_model is not None:
             named.setdefault(self.base_model)
         own = (self.merges[name].references if name in self.merges else (name,) for name in named)
-        return tuple(dict.fromkeys(each for references in own for each in references))
+        return tuple(dict.fromkeys(chain.from_iterable(own)))
 
     def to_dict(self) -> dict[str, object]:
         """The recipe as the mapping that its YAML holds; ``from_dict`` reads it back equal."""

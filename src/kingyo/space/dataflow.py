@@ -283,7 +283,8 @@ def path_recipe(path: Sequence[Layer], frame: str, dtype: str | None) -> Recipe:
 
 
 def frankenmerge(sources: Mapping[str, str], n_layers: Mapping[str, int], frame: str) -> list[Layer]:
-    """What people stack by hand: the first three quarters of the frame, then the last of the next source."""
+    """What people stack by hand: three quarters of the frame from its first layer, then as much of the next
+    source up to its last."""
     return [(sources[name], number) for name, number in _stacked(list(sources), n_layers, frame)]
 
 

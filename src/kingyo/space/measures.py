@@ -42,10 +42,7 @@ def few_sources(recipe: Recipe, n_sources: int) -> float:
 
 
 def few_hops(recipe: Recipe, longest: int) -> float:
-    """How much shorter a path is than the longest: what it saves of the time and memory of all layers.
-
-    Time is linear in layers: a random Llama (99M) took 0.39 s and 0.10 s for each of 3 to 24 layers
-    (4 prompts of 32 tokens, 8 new ones, one thread; R² = 0.997).
+    """How much shorter a path is than the longest: the share of all layers' time that it saves.
 
     Args:
         recipe: of a path.

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
+from kingyo.checkpoints.header import WIDTHS
 from kingyo.errors import KingyoError
 from kingyo.sizes import parse_size, size_text
-
-_WIDTHS = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +69,6 @@ def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None)
 
 def _bytes(infos: Iterable[TensorInfo], dtype: str | None) -> int:
     return sum(
-        each.n_elements * _WIDTHS.get((dtype or each.stored_dtype) if each.is_floating else "", 4)
+        each.n_elements * WIDTHS[dtype or each.stored_dtype if each.is_floating else each.dtype]
         for each in infos
     )

@@ -1,6 +1,6 @@
 """The textbook genetic algorithm: select, cross, mutate, next generation, with elitism.
 
-    population  random in the bounds            evaluated by whoever asks
+    population  random in the bounds, or children of what is known; evaluated by whoever asks
     parents     the elites (best ever told) + the last complete generation
     child       two selected parents; each gene from either with equal probability; few genes mutated
 
@@ -78,7 +78,9 @@ class GeneticAlgorithm(Generations):
         )
         from_known: float = field(
             default=0.0,
-            metadata={"doc": "share of the first population that are children of what is known before it"},
+            metadata={
+                "doc": "chance of each of the first population to be a child of what is known before it"
+            },
         )
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
