@@ -38,7 +38,8 @@ class Likeness:
         n_layers: name -> how many layers a model has, which is one place less.
         n_tokens: over which all is summed.
         width: of the stream.
-        cka, cosine: [places, places], symmetric, model after model. NaN where a stream never changes, or is 0.
+        cka, cosine: [places, places], symmetric, model after model. NaN where a stream never changes, or
+            is 0.
     """
 
     n_layers: Mapping[str, int]
@@ -76,8 +77,8 @@ class Likeness:
 def jumps(found: Likeness, measure: Measure = "cosine") -> dict[tuple[Layer, Layer], float]:
     """How plausible it is that a layer follows another, for every pair of them: a number from 0 to 1.
 
-    It is the likeness of what leaves the first to what enters the second, so 1 where a model goes on by itself,
-    and 0 where the streams have nothing in common, are opposed, or cannot be compared.
+    It is the likeness of what leaves the first to what enters the second, so 1 where a model goes on by
+    itself, and 0 where the streams have nothing in common, are opposed, or cannot be compared.
     """
     said = {
         (left, entered): found.jump(left, entered, measure)
@@ -98,10 +99,10 @@ def measure_likeness(
 ) -> Likeness:
     """Measure how alike streams are at all places.
 
-    Linear CKA, equation (3) with the kernel of equation (1) in Kornblith et al. 2019, Similarity of Neural
-    Network Representations Revisited, arXiv:1905.00414: ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖), of Frobenius norms, X and Y
-    [tokens, width] with the mean of each column taken away. Sums are in float64. A pair of places takes width²
-    numbers; where room has not enough for all pairs the tokens are asked for again.
+    Linear CKA, equation (4) with the linear kernel, so by equation (1), in Kornblith et al. 2019, Similarity
+    of Neural Network Representations Revisited, arXiv:1905.00414: ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖), of Frobenius
+    norms, X and Y [tokens, width] with the mean of each column taken away. Sums are in float64. A pair of
+    places takes width² numbers; where there is no room for all pairs the tokens are asked for again.
 
     Args:
         n_layers: name -> layers of a model, in the order of the places.
