@@ -2,6 +2,7 @@
 
     python benchmarks/jumps.py                       (60 paths of each kind, 40 items)
     python benchmarks/jumps.py --paths 20 --json out.json
+    python benchmarks/jumps.py --again out.json      (the same tables, without running a path)
 
 Of each path: how plausible its jumps are (the mean of `kingyo.compare.likeness.jumps`), simple things that
 need no measurement, and how well it does: the mean log-likelihood of the right answers, and the share of
@@ -24,8 +25,8 @@ import torch
 
 from kingyo.alike import sources_alike
 from kingyo.checkpoints import open_checkpoint
-from kingyo.compare.likeness import Layer, Likeness, Measure
-from kingyo.config import parse_config
+from kingyo.compare.likeness import Layer, Likeness, Measure, path_plausibility
+from kingyo.config import RunConfig, parse_config
 from kingyo.models.language import LiveModel, PathModels
 from kingyo.recipe import Hop
 from kingyo.space import DataflowSpace
@@ -36,6 +37,9 @@ ZOO = Path(__file__).parents[1] / "zoo"
 SOURCES = ("ja", "math-en", "math-sym")
 FRAME = "ja"
 RESAMPLES = 2000
+HEAD = "| more than the depth step | more than the rule of thumb |\n|---|---|---|---|"
+RULE = "rule of thumb"
+"""What to say of a path without measuring anything: the mean depth step, each end counting 1 out of place."""
 
 
 def config(n_items: int) -> dict[str, Any]:
@@ -98,15 +102,6 @@ def plausibility(found: Likeness, path: Sequence[Layer], measure: Measure) -> fl
     return float(np.mean([min(1.0, max(0.0, each)) for each in said]))
 
 
-def with_ends(found: Likeness, path: Sequence[Layer], measure: Measure) -> float:
-    """The same with the jump from the frame's embeddings, and that to what its final norm expects."""
-    values, last = found.of(measure), found.place(path[-1][0], path[-1][1] + 1)
-    first = values[found.place(FRAME, 0), found.place(*path[0])]
-    end = values[last, found.place(FRAME, found.n_layers[FRAME])]
-    n = len(path) - 1
-    return (n * plausibility(found, path, measure) + max(0.0, first) + max(0.0, end)) / (n + 2)
-
-
 def depth_steps(found: Likeness, path: Sequence[Layer]) -> float:
     """The mean |difference of relative depth| between what a jump leaves and what it enters."""
     pairs = pairwise(path)
@@ -122,15 +117,28 @@ def with_depth_ends(found: Likeness, path: Sequence[Layer]) -> float:
     return (n * depth_steps(found, path) + ends) / (n + 2)
 
 
+def ends_out(found: Likeness, path: Sequence[Layer]) -> float:
+    """Whether it begins with no first layer, and whether it ends with no last one: 0, 1 or 2."""
+    return float(path[0][1] != 0) + float(path[-1][1] != found.n_layers[path[-1][0]] - 1)
+
+
+def rule_of_thumb(found: Likeness, path: Sequence[Layer]) -> float:
+    """Larger is better, as of the others: what a search could prefer without a look at any stream."""
+    n = len(path) - 1
+    return -(n * depth_steps(found, path) + ends_out(found, path)) / (n + 2)
+
+
 def predictors(found: Likeness, path: Sequence[Layer]) -> dict[str, float]:
     """What is known of a path before it is run; larger should be better."""
     return {
         "plausibility by cosine": plausibility(found, path, "cosine"),
         "plausibility by CKA": plausibility(found, path, "cka"),
-        "by cosine, with both ends": with_ends(found, path, "cosine"),
-        "by CKA, with both ends": with_ends(found, path, "cka"),
+        "by cosine, with both ends": path_plausibility(found, path, FRAME, "cosine"),
+        "by CKA, with both ends": path_plausibility(found, path, FRAME, "cka"),
         "−mean depth step": -depth_steps(found, path),
         "−mean depth step, with both ends": -with_depth_ends(found, path),
+        "ends in place": 2.0 - ends_out(found, path),
+        RULE: rule_of_thumb(found, path),
         "−hops": -float(len(path)),
         "share of ja": sum(name == FRAME for name, _ in path) / len(path),
     }
@@ -205,6 +213,8 @@ def report(found: Likeness, tried: Sequence[Tried], outcome: str) -> dict[str, A
             "interval": interval(boots[name]),
             "over_depth": rho - spearman(columns[control], y),
             "over_depth_interval": interval(boots[name] - boots[control]),
+            "over_rule": rho - spearman(columns[RULE], y),
+            "over_rule_interval": interval(boots[name] - boots[RULE]),
         }
     return told
 
@@ -216,36 +226,65 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=60, help="of each kind")
     parser.add_argument("--items", type=int, default=40, help="of the fit split")
     parser.add_argument("--seed", type=int, default=0, help="of the paths")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS), help="of paths")
+    parser.add_argument("--again", type=Path, help="what --json wrote: tables of it, no path is run")
     parser.add_argument("--json", type=Path, help="also write all numbers here")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     parsed = parse_config(config(asked.items), "jumps")
     found = sources_alike(parsed, ZOO).likeness
-    task = build_tasks(parsed.specs, load_splits(parsed.specs, ZOO).splits, ZOO)
-    live = {name: LiveModel.load(open_checkpoint(name, ZOO).path, batch_size=256) for name in SOURCES}
-    models = PathModels(live)
     print(f"{found.n_tokens} tokens of {asked.items} prompts.")
+    tried = read(asked.again) if asked.again else run(parsed, found.n_layers, asked)
     whole: dict[str, Any] = {}
-    for kind, draw in KINDS.items():
-        rng = random.Random(asked.seed)
-        tried = score(models, task, [draw(rng, found.n_layers) for _ in range(asked.paths)])
-        right, likely = [each.right for each in tried], [each.likelihood for each in tried]
-        whole[kind] = {"paths": [each.__dict__ for each in tried]}
-        print(f"\n{kind}, {len(tried)} paths: right {min(right):.3f} to {max(right):.3f}, above 0 of")
+    for kind, paths in tried.items():
+        right, likely = [each.right for each in paths], [each.likelihood for each in paths]
+        whole[kind] = {"paths": [each.__dict__ for each in paths]}
+        print(f"\n{kind}, {len(paths)} paths: right {min(right):.3f} to {max(right):.3f}, above 0 for")
         print(f"{sum(each > 0 for each in right)}; log-likelihood {min(likely):.1f} to {max(likely):.1f}")
         for outcome in ("likelihood", "right"):
-            whole[kind][outcome] = told = report(found, tried, outcome)
-            print(f"\n| {outcome}, n={len(tried)} | Spearman | more than the depth step |\n|---|---|---|")
+            whole[kind][outcome] = told = report(found, paths, outcome)
+            print(f"\n| {outcome}, n={len(paths)} | Spearman {HEAD}")
             for name, each in told.items():
                 print(f"| {name} | {_cells(each)} |")
     if asked.json is not None:
         asked.json.write_text(json.dumps(whole, ensure_ascii=False, indent=1))
 
 
+def run(parsed: RunConfig, n_layers: Mapping[str, int], asked: argparse.Namespace) -> dict[str, list[Tried]]:
+    """Draw paths of each kind, and score them."""
+    task = build_tasks(parsed.specs, load_splits(parsed.specs, ZOO).splits, ZOO)
+    live = {name: LiveModel.load(open_checkpoint(name, ZOO).path, batch_size=256) for name in SOURCES}
+    models, drawn = PathModels(live), dict[str, list[Tried]]()
+    for kind in asked.kinds:
+        rng = random.Random(asked.seed)
+        drawn[kind] = score(models, task, [KINDS[kind](rng, n_layers) for _ in range(asked.paths)])
+    return drawn
+
+
+def read(file: Path) -> dict[str, list[Tried]]:
+    """The paths of an earlier run with their scores."""
+    stored = json.loads(file.read_text())
+    return {
+        kind: [
+            Tried(
+                path=[(name, k) for name, k in each["path"]],
+                right=each["right"],
+                likelihood=each["likelihood"],
+            )
+            for each in of_kind["paths"]
+        ]
+        for kind, of_kind in stored.items()
+    }
+
+
 def _cells(each: dict[str, Any] | None) -> str:
     if each is None:
-        return "constant | "
-    spans = ((each["rho"], each["interval"]), (each["over_depth"], each["over_depth_interval"]))
+        return "constant | | "
+    spans = (
+        (each["rho"], each["interval"]),
+        (each["over_depth"], each["over_depth_interval"]),
+        (each["over_rule"], each["over_rule_interval"]),
+    )
     return " | ".join(f"{value:+.2f} [{low:+.2f}, {high:+.2f}]" for value, (low, high) in spans)
 
 

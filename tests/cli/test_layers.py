@@ -29,7 +29,7 @@ def test_a_run_yaml_is_told_for_people(world: World) -> None:
     assert "B = b, 3 layers" in done.stdout
     assert "tokens of 16 prompts, the first of each left out." in done.stdout
     assert "These are few for a width of 16" in done.stdout
-    lines = done.stdout.splitlines()
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
     first = next(i for i, line in enumerate(lines) if line.startswith("Mean cosine"))
     assert lines[first + 1].split() == ["A.0", "A.1", "A.2", "B.0", "B.1", "B.2"]
     row = lines[first + 3].split()

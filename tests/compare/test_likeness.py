@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from kingyo.compare.likeness import Likeness, jumps, measure_likeness, nearest
+from kingyo.compare.likeness import (
+    Floats,
+    Likeness,
+    Measure,
+    jumps,
+    measure_likeness,
+    nearest,
+    path_plausibility,
+)
 from kingyo.errors import KingyoError
 
 N, WIDTH = 37, 6
@@ -105,6 +113,19 @@ def test_a_jump_is_from_what_leaves_to_what_enters() -> None:
     assert told[("b", 0), ("a", 1)] == pytest.approx(max(0.0, found.cosine[B1, A1]))
     assert nearest(found, ("a", 0), 2, "cka")[0] == ("b", 0)
     assert ("a", 1) not in nearest(found, ("a", 0), 9), "what follows by itself is no news"
+
+
+def test_a_path_is_as_plausible_as_its_jumps_and_its_ends() -> None:
+    found = measured(streams())
+    assert path_plausibility(found, [("a", 0), ("a", 1)], "a") == pytest.approx(1), "its own layers"
+    path = [("b", 0), ("a", 0), ("a", 1)]
+    both: dict[Measure, Floats] = {"cosine": found.cosine, "cka": found.cka}
+    for measure, values in both.items():
+        wanted = [values[A0, B0], values[B1, A0], 1, 1]
+        assert path_plausibility(found, path, "a", measure) == pytest.approx(np.clip(wanted, 0, 1).mean())
+    assert path_plausibility(found, path, "b") != path_plausibility(found, path, "a")
+    with pytest.raises(ValueError, match="at least one layer"):
+        path_plausibility(found, [], "a")
 
 
 def test_a_stream_that_never_changes_has_no_likeness_and_no_plausibility() -> None:

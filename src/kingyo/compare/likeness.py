@@ -88,6 +88,22 @@ def jumps(found: Likeness, measure: Measure = "cosine") -> dict[tuple[Layer, Lay
     return {pair: 0.0 if np.isnan(value) else min(1.0, max(0.0, value)) for pair, value in said.items()}
 
 
+def path_plausibility(
+    found: Likeness, path: Sequence[Layer], frame: str, measure: Measure = "cosine"
+) -> float:
+    """How plausible a path is, from 0 to 1: the mean over its jumps and its two ends.
+
+    The ends are the jump from the frame's embeddings to the first layer, and that from the last layer to what
+    the frame's final norm expects. For scores of the zoo it was closer than jumps alone (docs/diff.md).
+    """
+    if not path:
+        raise ValueError("path: expected at least one layer, received none")
+    left = [found.place(frame, 0), *(found.place(name, k + 1) for name, k in path)]
+    entered = [*(found.place(name, k) for name, k in path), found.place(frame, found.n_layers[frame])]
+    said = np.nan_to_num(found.of(measure)[left, entered], nan=0.0)
+    return float(np.clip(said, 0.0, 1.0).mean())
+
+
 def nearest(found: Likeness, left: Layer, n: int, measure: Measure = "cosine") -> list[Layer]:
     """The layers whose input is most like the output of one, that which follows it by itself left out."""
     others = [each for each in found.layers if each != (left[0], left[1] + 1)]
