@@ -166,7 +166,7 @@ def _solution(steps: str, answer: str) -> str:
     return "\n".join([*steps.split("; "), f"答えは{answer}"])
 
 
-def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
     """The correlation of ranks, equal values sharing theirs; NaN where one is constant."""
     a, b = (_ranks(np.asarray(each)) for each in (x, y))
     if np.ptp(a) == 0 or np.ptp(b) == 0:

@@ -78,10 +78,11 @@ def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> F
     sources = open_models(config, folder).sources
     task = build_tasks(config.specs, load_splits(config.specs, folder).splits, folder)
     wanted = None if config.space == "parameters" else dataflow_of(config).frame
+    first = next(iter(sources))
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     how = Looked(
-        frame=wanted if wanted in sources else next(iter(sources)),
+        frame=wanted if wanted is not None and wanted in sources else first,
         folder=folder,
         device=config.device,
         dtype=config.merge.dtype,

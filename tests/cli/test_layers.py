@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from kingyo.compare import likeness_picture
 from kingyo.errors import KingyoError
@@ -73,6 +75,34 @@ def test_one_model_is_compared_with_itself_and_sources_may_differ_in_depth(world
     found = told(world, world.config(**{**DATAFLOW, "sources": {"a": "a", "deep": "deep"}}))
     assert found["layers"] == {"a": 3, "deep": 5}
     assert len(found["jumps"]) == 64
+
+
+def test_a_lora_counts_and_a_model_that_is_named_twice_is_itself(world: World) -> None:
+    (world.folder / "lora").mkdir()
+    adapter = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "a"}
+    (world.folder / "lora" / "adapter_config.json").write_text(json.dumps(adapter))
+    name = "base_model.model.model.layers.1.mlp.down_proj"
+    tensors = {f"{name}.lora_A.weight": torch.ones(1, 32), f"{name}.lora_B.weight": torch.ones(16, 1)}
+    save_file(tensors, world.folder / "lora" / "adapter_model.safetensors")
+    sources = {"a": "a", "again": "a", "tuned": "a+lora"}
+    found = told(world, world.config(**{**DATAFLOW, "sources": sources}))
+    assert found["cosine"][2][6] == pytest.approx(1)
+    assert found["cosine"][1][9] == pytest.approx(1)
+    assert found["cosine"][2][10] < 0.9999, "layer 1 says something else"
+
+
+def test_two_tasks_are_read_one_after_the_other(world: World) -> None:
+    rows = [{"prompt": f"the cat {n}", "answer": str(n)} for n in range(40)]
+    (world.folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {
+        "grader": "grade.py:even",
+        "splits": {"fit": 16, "validation": 12, "test": 12},
+        "max_new_tokens": 6,
+    }
+    tasks = {"one": {**task, "data": "items.jsonl"}, "two": {**task, "data": "more.jsonl"}}
+    config = world.config(task=None, tasks=tasks)
+    assert told(world, config)["prompts"] == 32
+    assert told(world, config, "--items", "20")["prompts"] == 20
 
 
 def test_prompts_of_choices_and_chats_are_read_as_they_are_asked(world: World) -> None:

@@ -152,7 +152,7 @@ def _first_pass(batches: Iterable[Tensor], n_places: int) -> tuple[Tensor, Float
         streams = batch.double()
         n_tokens += streams.shape[1]
         total = total + streams.sum(dim=1)
-        directions = (streams / streams.norm(dim=2, keepdim=True)).flatten(1)
+        directions = (streams / streams.square().sum(dim=2, keepdim=True).sqrt()).flatten(1)
         cosines += directions @ directions.T
     if n_tokens < 2:
         raise KingyoError(
