@@ -67,3 +67,16 @@ def test_paths(tmp_path: Path) -> None:
     curves = [each["best"] for each in found if each["part"] == "strategies"]
     assert len(curves) == 4
     assert all(isinstance(each, list) and len(each) == 3 for each in curves)
+
+
+def test_jumps(tmp_path: Path) -> None:
+    out, again = tmp_path / "jumps.json", tmp_path / "again.json"
+    script = [sys.executable, str(BENCHMARKS / "jumps.py"), "--items", "8"]
+    for command in (["--paths", "4", "--json", out], ["--again", out, "--json", again]):
+        done = subprocess.run([*script, *map(str, command)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())
+    assert json.loads(again.read_text()) == found
+    told = found["3 to 12 hops, slots by depth"]["likelihood"]
+    assert all(each is None or -1 <= each["rho"] <= 1 for each in told.values())
+    assert told["−mean depth step"]["over_depth"] == 0

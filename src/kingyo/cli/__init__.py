@@ -13,7 +13,7 @@ from contextlib import suppress
 import typer
 
 from kingyo import __version__
-from kingyo.cli import build, diff, init, lists, models, recipes, runs
+from kingyo.cli import build, diff, init, layers, lists, models, recipes, runs
 from kingyo.errors import KingyoError
 
 _PRINTING = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG}
@@ -44,7 +44,7 @@ def kingyo(
     """Breed new models out of existing ones: evolutionary model merging with the evidence for it."""
 
 
-for module in (init, runs, build, recipes, diff, models, lists):
+for module in (init, runs, build, recipes, diff, layers, models, lists):
     module.add_to(app)
 
 

@@ -66,7 +66,7 @@ def _diff(models: list[str], base: str | None, picture: Path | None, *, as_json:
 
         print_comparison(found)
     if picture is not None and draw is not None:
-        _write(picture, draw(found))
+        write_picture(picture, draw(found))
         typer.echo(f"Drew {picture}.", err=as_json)
 
 
@@ -84,7 +84,12 @@ def _progress(numbers: int) -> Generator[Callable[[int], None]]:
         yield lambda new: bar.advance(task, new)
 
 
-def _write(picture: Path, content: bytes) -> None:
+def write_picture(picture: Path, content: bytes) -> None:
+    """Write what was drawn.
+
+    Raises:
+        KingyoError: there is no writing to that place.
+    """
     from kingyo.atomic import write_bytes
 
     try:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from io import BytesIO
@@ -16,12 +14,13 @@ from typing import TYPE_CHECKING
 from kingyo.compare.advice import advise, letter
 from kingyo.compare.charts import Chart, charts, layers
 from kingyo.compare.measures import Comparison
+from kingyo.compare.page import INK, write_page
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, RULE = "#1c1c1e", "#e6e5e2"
+RULE = "#e6e5e2"
 COLOURS = ("#cf3a1d", "#0072b2", "#b07400", "#00795a", "#8b5fbf", "#8b8e93")
 DPI = 160
 
@@ -92,29 +91,8 @@ def _draw(chart: Chart, found: Comparison, left: Axes, right: Axes) -> None:
 
 def draw_page(found: Comparison) -> bytes:
     """Write all charts as one HTML file."""
-    from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs]
-
     drawn = [_figure(chart, found) for chart in charts(found)]
-    embedded = json.dumps(drawn).replace("<", "\\u003c")  # a name of a model must not end the script
-    said = "".join(f"<p>{html.escape(each)}</p>" for each in (_title(found), *found.notes, *advise(found)))
-    page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>kingyo diff</title>
-<style>
-body {{ font: 15px system-ui, sans-serif; color: {INK}; max-width: 70rem; margin: 2rem auto; }}
-body {{ padding: 0 1rem; }}
-</style>
-<script>{get_plotlyjs()}</script></head>
-<body>{said}<div id="charts"></div>
-<script>
-for (const figure of {embedded}) {{
-  const place = document.createElement("div");
-  document.getElementById("charts").append(place);
-  Plotly.newPlot(place, figure.data, figure.layout, {{responsive: true, displayModeBar: false}});
-}}
-</script></body></html>
-"""
-    return page.encode()
+    return write_page("kingyo diff", (_title(found), *found.notes, *advise(found)), drawn)
 
 
 def _figure(chart: Chart, found: Comparison) -> dict[str, object]:

@@ -95,7 +95,7 @@ class LiveModel:
         stopper = Stop(self._text, stop)
         texts = [""] * len(rows)
         for batch in by_length(rows, self._batch_size):
-            tokens, mask = self._text.pad([rows[position] for position in batch], self._model.device)
+            tokens, mask = self.pad([rows[position] for position in batch])
             new = decode(self._forward, tokens, mask, limit=max_new_tokens, ended=stopper.ended)
             for position, answer in zip(batch, new, strict=True):
                 texts[position] = stopper.cut(answer)
@@ -116,11 +116,30 @@ class LiveModel:
         require_room(rows, 0, context(self._model.config), [prompt for prompt, _ in pairs])
         totals = [0.0] * len(rows)
         for batch in by_length(rows, self._batch_size):
-            tokens, mask = self._text.pad([rows[position] for position in batch], self._model.device)
+            tokens, mask = self.pad([rows[position] for position in batch])
             lengths = [len(split[position][1]) for position in batch]
             for position, total in zip(batch, self._sums(tokens, mask, lengths), strict=True):
                 totals[position] = total
         return totals
+
+    @property
+    def batch_size(self) -> int:
+        """How many prompts run at once."""
+        return self._batch_size
+
+    def tokens(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each prompt, as they are answered.
+
+        Raises:
+            KingyoError: a prompt does not fit the model's context.
+        """
+        rows = [self._text.encode(prompt) for prompt in prompts]
+        require_room(rows, 0, context(self._model.config), prompts)
+        return rows
+
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Return tokens and mask of a batch, int64 [rows, longest], on the model's device."""
+        return self._text.pad(rows, self._model.device)
 
     def chat_prompt(self, message: str) -> str:
         """Wrap a user's message in the model's chat template, up to where the answer begins.

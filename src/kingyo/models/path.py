@@ -33,6 +33,15 @@ _INDEX = "layer_idx"
 """Where a module of a layer keeps the number of its key-value cache."""
 
 
+def own_layers(name: str, model: PreTrainedModel) -> list[nn.Module]:
+    """The layers of a model in their order.
+
+    Raises:
+        KingyoError: it has no list of uniform layers.
+    """
+    return [each.module for each in _Stack(name, model).layers]
+
+
 class Step(Protocol):
     """One step of a path: see ``kingyo.recipe.Hop``."""
 

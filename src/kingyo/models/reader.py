@@ -25,6 +25,8 @@ class PromptReader:
     def __init__(self, text: Text, context: int | None) -> None:
         self._text = text
         self._context = context
+        self.prompts: list[str] = []
+        """What it has read, in order; of prompts with continuations the prompts alone."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -38,12 +40,14 @@ class PromptReader:
             KingyoError: one does not fit the context, or the tokenizer knows nothing of it.
             AllRead: all is well.
         """
+        self.prompts += prompts
         rows = [self._text.encode(prompt) for prompt in prompts]
         require_room(rows, max_new_tokens, self._context, prompts)
         raise AllRead
 
     def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> Never:
         """Read prompts with their continuations; raises as ``generate`` does."""
+        self.prompts += [prompt for prompt, _ in pairs]
         split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
         require_room([head + tail for head, tail in split], 0, self._context, [pair[0] for pair in pairs])
         raise AllRead

@@ -1,0 +1,157 @@
+"""How alike the layers of a run's sources are on its fit items, as an errand: open, check, load, measure.
+
+It reads run.yaml or a task, and models; it searches nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.config import RunConfig
+from kingyo.errors import KingyoError
+from kingyo.late import torch
+from kingyo.merge import Sources, plan
+from kingyo.opened import open_models
+from kingyo.plans import dataflow_of
+from kingyo.space import path_recipe
+from kingyo.tasks import build_tasks, load_splits, single_tasks
+from kingyo.types import Task
+from kingyo.vocabulary import check_tokens
+
+if TYPE_CHECKING:
+    from kingyo.compare.likeness import Likeness
+    from kingyo.models.language import LiveModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """How models are loaded and asked.
+
+    Attributes:
+        frame: name of the model that tokenizes, and gives all but the layers.
+        folder: where relative paths start.
+        device, dtype, batch_size: of the live models.
+        most: how many items at most; None for all.
+    """
+
+    frame: str
+    folder: Path
+    device: str = "cpu"
+    dtype: str | None = None
+    batch_size: int = 64
+    most: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was measured, and on what.
+
+    Attributes:
+        models: name -> reference.
+        n_prompts: different prompts of fit items.
+        likeness: of their streams.
+    """
+
+    models: Mapping[str, str]
+    n_prompts: int
+    likeness: Likeness
+
+
+def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> Found:
+    """Measure the sources of a run.yaml on its fit items.
+
+    Args:
+        config: the run.yaml.
+        folder: where its relative paths start.
+        most: how many items at most; None for all.
+
+    Raises:
+        KingyoError: whatever is wrong with models or data, or the layers of the sources cannot follow one
+            another: they differ in width, architecture or tokens.
+    """
+    sources = open_models(config, folder).sources
+    task = build_tasks(config.specs, load_splits(config.specs, folder).splits, folder)
+    wanted = None if config.space == "parameters" else dataflow_of(config).frame
+    first = next(iter(sources))
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    how = Looked(
+        frame=wanted if wanted is not None and wanted in sources else first,
+        folder=folder,
+        device=config.device,
+        dtype=config.merge.dtype,
+        batch_size=config.batch_size,
+        most=most,
+    )
+    return models_alike(sources, task, how)
+
+
+def models_alike(models: Mapping[str, Checkpoint], task: Task, how: Looked) -> Found:
+    """Measure models on the fit items of a task; raises as ``sources_alike`` does.
+
+    Args:
+        models: opened, by name.
+        task: whose prompts they read.
+        how: how they are loaded and asked.
+    """
+    _check(models, how)
+    prompts = _prompts(task, models[how.frame], how.most)
+    from kingyo.compare.likeness import measure_likeness  # after slips of the pen are answered
+    from kingyo.models.streams import Streams
+
+    streams = Streams(_live(models, how), how.frame)
+    return Found(
+        models={name: each.reference for name, each in models.items()},
+        n_prompts=len(prompts),
+        likeness=measure_likeness(streams.n_layers, lambda: streams(prompts)),
+    )
+
+
+def _check(models: Mapping[str, Checkpoint], how: Looked) -> None:
+    """Refuse layers that cannot follow one another, as a path through all of them is."""
+    in_order = {how.frame: models[how.frame], **models}
+    layers = [(each.reference, k) for each in in_order.values() for k in range(each.layout.n_blocks)]
+    if not layers:
+        raise KingyoError(
+            "sources", expected="models with layers", received="none", remedy="Name decoder-only models."
+        )
+    by_reference = {each.reference: each for each in in_order.values()}
+    plan(path_recipe(layers, models[how.frame].reference, how.dtype), Sources(by_reference, how.folder))
+    check_tokens({reference: each.path for reference, each in by_reference.items()})
+
+
+def _prompts(task: Task, frame: Checkpoint, most: int | None) -> Sequence[str]:
+    """The different prompts of fit items as a model gets them, through its chat template where it would."""
+    from kingyo.models.reader import AllRead, PromptReader
+
+    reader = PromptReader.load(frame.path)
+    left = most
+    for each in single_tasks(task):
+        items = each.items("fit")[:left]
+        left = None if left is None else left - len(items)
+        for item in items:
+            with suppress(AllRead):  # which it raises when it has read
+                each.score(reader, [item])
+    return list(dict.fromkeys(reader.prompts))
+
+
+def _live(models: Mapping[str, Checkpoint], how: Looked) -> dict[str, LiveModel]:
+    """All models, in the dtype of the frame; one that is named twice lives once."""
+    from kingyo.models.language import LiveModel
+
+    made: dict[str, LiveModel] = {}
+    dtype = how.dtype
+    for each in (models[how.frame], *models.values()):
+        if each.reference not in made:
+            live = LiveModel.load(each.path, dtype=dtype, device=how.device, batch_size=how.batch_size)
+            if isinstance(each, AdaptedCheckpoint):
+                each.into(live.weights)
+            made[each.reference] = live
+            dtype = str(live.module.dtype).removeprefix("torch.")
+    return {name: made[each.reference] for name, each in models.items()}

@@ -1,0 +1,103 @@
+"""The command that tells how alike the layers of models are: layers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kingyo.cli.as_json import errors_as_json
+from kingyo.errors import KingyoError
+
+if TYPE_CHECKING:
+    from kingyo.alike import Found
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(layers)
+
+
+def layers(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN.yaml", help="A run.yaml; or, with --task, models, the first as frame."),
+    ],
+    task: Annotated[
+        Path | None, typer.Option("--task", help="A task file, whose fit items the models read.")
+    ] = None,
+    items: Annotated[
+        int | None, typer.Option("--items", min=1, help="Read so many fit items only.  \\[default: all]")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Also draw heat maps into this .html file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Compare what passes through the layers of models, to see which jumps of a path are natural.
+
+    Example: `kingyo layers run.yaml --picture layers.html`
+    """
+    with errors_as_json(as_json):
+        if picture is not None:
+            from kingyo.compare.likeness_picture import check_drawable
+
+            check_drawable(picture)
+        with redirect_stdout(sys.stderr):  # what a task of the user's own prints is not the answer
+            is_run = task is None and len(what) == 1
+            found = _of_run(what[0], items) if is_run else _of_models(what, task, items)
+        if as_json:
+            from kingyo.compare.likeness_record import likeness_record
+
+            record = likeness_record(found.models, found.n_prompts, found.likeness)
+            typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        else:
+            from kingyo.cli.likeness import print_likeness
+
+            print_likeness(found)
+        if picture is not None:
+            _draw(picture, found, as_json=as_json)
+
+
+def _of_run(file: str, items: int | None) -> Found:
+    from kingyo.alike import sources_alike
+    from kingyo.config import load_config
+
+    path = Path(file)
+    if path.is_dir():
+        raise KingyoError(
+            file,
+            expected="a run.yaml, or models with --task",
+            received="a folder",
+            remedy="Name the run.yaml, or add --task FILE with the prompts that the models are to read.",
+        )
+    return sources_alike(load_config(path), path.parent, items)
+
+
+def _of_models(models: list[str], task: Path | None, items: int | None) -> Found:
+    if task is None:
+        raise KingyoError(
+            "--task",
+            expected="a task file beside several models",
+            received="none",
+            remedy="Add --task FILE: the models are compared on the prompts of its fit items.",
+        )
+    from kingyo.alike import Looked, models_alike
+    from kingyo.assembly import open_task
+    from kingyo.checkpoints import open_checkpoint
+
+    opened = {each.reference: each for each in map(open_checkpoint, models)}
+    how = Looked(frame=next(iter(opened)), folder=Path.cwd(), most=items)
+    return models_alike(opened, open_task(task), how)
+
+
+def _draw(picture: Path, found: Found, *, as_json: bool) -> None:
+    from kingyo.cli.diff import write_picture
+    from kingyo.compare.likeness_picture import draw_likeness
+
+    write_picture(picture, draw_likeness(found.models, found.n_prompts, found.likeness))
+    typer.echo(f"Drew {picture}.", err=as_json)

@@ -1,0 +1,165 @@
+"""`kingyo layers` as its users call it: matrices, JSON, a page, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kingyo.compare import likeness_picture
+from kingyo.errors import KingyoError
+from tests.cli.conftest import World
+from tests.cli.test_dataflow import DATAFLOW
+from tests.cli.test_dataflow_models import of_no_layers, of_other_tokens
+from tests.models_on_disk import llama, qwen2
+
+
+def told(world: World, *arguments: str | Path) -> dict[str, Any]:
+    done = world.run("layers", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_run_yaml_is_told_for_people(world: World) -> None:
+    done = world.run("layers", "run.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "A = a, 3 layers" in done.stdout
+    assert "B = b, 3 layers" in done.stdout
+    assert "tokens of 16 prompts, the first of each left out." in done.stdout
+    assert "These are few for a width of 16" in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    first = next(i for i, line in enumerate(lines) if line.startswith("Mean cosine"))
+    assert lines[first + 1].split() == ["A.0", "A.1", "A.2", "B.0", "B.1", "B.2"]
+    row = lines[first + 3].split()
+    assert row[0] == "A.0"
+    assert row[2] == "1", "layer 1 of A is entered by what leaves layer 0"
+    assert any(line.startswith("Linear CKA") for line in lines)
+    steps = next(i for i, line in enumerate(lines) if line.startswith("By step"))
+    assert [line.split()[0] for line in lines[steps + 3 : steps + 8]] == ["-2", "-1", "0", "+1", "+2"]
+    assert lines[steps + 6].split()[1:3] == ["1", "1"]
+
+
+def test_json_has_every_number(world: World) -> None:
+    found = told(world, "run.yaml")
+    assert list(found) == [
+        *("models", "layers", "prompts", "tokens", "width", "places", "cka", "cosine", "jumps")
+    ]
+    assert found["places"] == ["a.0", "a.1", "a.2", "a.3", "b.0", "b.1", "b.2", "b.3"]
+    assert (found["layers"], found["prompts"], found["width"]) == ({"a": 3, "b": 3}, 16, 16)
+    assert found["tokens"] > 16
+    for measure in ("cka", "cosine"):
+        assert [found[measure][i][i] for i in range(8)] == pytest.approx([1] * 8)
+        assert found[measure][1][5] == found[measure][5][1] < 0.999
+    jumps = {(each["from"], each["to"]): each for each in found["jumps"]}
+    assert len(jumps) == 36
+    assert jumps["a.0", "a.1"]["cosine"] == pytest.approx(1)
+    assert jumps["a.0", "b.1"]["cka"] == pytest.approx(found["cka"][1][5])
+    assert all(0 <= each[measure] <= 1 for each in jumps.values() for measure in ("cka", "cosine"))
+
+
+def test_models_and_a_task_are_the_same_as_their_run(world: World) -> None:
+    of_run, of_models = told(world, "run.yaml"), told(world, "a", "b", "--task", "task.yaml")
+    assert of_models == of_run
+    few = told(world, "a", "b", "--task", "task.yaml", "--items", "5")
+    assert few["prompts"] == 5
+    assert few["tokens"] < of_run["tokens"]
+
+
+def test_one_model_is_compared_with_itself_and_sources_may_differ_in_depth(world: World) -> None:
+    assert told(world, "a", "--task", "task.yaml")["places"] == ["a.0", "a.1", "a.2", "a.3"]
+    llama(world.folder / "deep", layers=5, seed=7)
+    found = told(world, world.config(**{**DATAFLOW, "sources": {"a": "a", "deep": "deep"}}))
+    assert found["layers"] == {"a": 3, "deep": 5}
+    assert len(found["jumps"]) == 64
+
+
+def test_a_lora_counts_and_a_model_that_is_named_twice_is_itself(world: World) -> None:
+    (world.folder / "lora").mkdir()
+    adapter = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "a"}
+    (world.folder / "lora" / "adapter_config.json").write_text(json.dumps(adapter))
+    name = "base_model.model.model.layers.1.mlp.down_proj"
+    tensors = {f"{name}.lora_A.weight": torch.ones(1, 32), f"{name}.lora_B.weight": torch.ones(16, 1)}
+    save_file(tensors, world.folder / "lora" / "adapter_model.safetensors")
+    sources = {"a": "a", "again": "a", "tuned": "a+lora"}
+    found = told(world, world.config(**{**DATAFLOW, "sources": sources}))
+    assert found["cosine"][2][6] == pytest.approx(1)
+    assert found["cosine"][1][9] == pytest.approx(1)
+    assert found["cosine"][2][10] < 0.9999, "layer 1 says something else"
+
+
+def test_two_tasks_are_read_one_after_the_other(world: World) -> None:
+    rows = [{"prompt": f"the cat {n}", "answer": str(n)} for n in range(40)]
+    (world.folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {
+        "grader": "grade.py:even",
+        "splits": {"fit": 16, "validation": 12, "test": 12},
+        "max_new_tokens": 6,
+    }
+    tasks = {"one": {**task, "data": "items.jsonl"}, "two": {**task, "data": "more.jsonl"}}
+    config = world.config(task=None, tasks=tasks)
+    assert told(world, config)["prompts"] == 32
+    assert told(world, config, "--items", "20")["prompts"] == 20
+
+
+def test_prompts_of_choices_and_chats_are_read_as_they_are_asked(world: World) -> None:
+    rows = [{"prompt": f"{n} +", "answer": "1", "choices": ["1", "2"]} for n in range(40)]
+    (world.folder / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {"name": "t", "data": "choices.jsonl", "grader": "choice", "choices": "choices"}
+    splits = {"splits": {"fit": 16, "validation": 12, "test": 12}}
+    plain = told(world, world.config(task={**task, **splits}))
+    chat = told(world, world.config(task={**task, **splits, "chat": True}))
+    assert plain["prompts"] == chat["prompts"] == 16
+    assert chat["tokens"] == plain["tokens"] + 32, "Q: and A:, two tokens more of each"
+
+
+def test_a_page_holds_both_heat_maps(world: World) -> None:
+    done = world.run("layers", "run.yaml", "--picture", "pictures/layers.html")
+    assert done.returncode == 0, done.stderr
+    assert "Drew pictures/layers.html." in done.stdout
+    page = (world.folder / "pictures" / "layers.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.count('"type": "heatmap"') == 2
+    assert 'src="http' not in page
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: llama(folder, hidden=32), "hidden_size in config.json: expected 16 as in a"),
+        (of_other_tokens, "the vocabularies of a and other: expected one id for each token"),
+        (of_no_layers, "a model with one list of layers, as decoders have"),
+        (qwen2, 'model_type in config.json: expected "llama" as in a'),
+    ],
+)
+def test_sources_that_cannot_follow_one_another_are_refused(world: World, make: Any, says: str) -> None:
+    make(world.folder / "other")
+    done = world.run("layers", world.config(base=None, sources={"a": "a", "other": "other"}))
+    assert done.returncode == 1
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("a", "b"), "--task: expected a task file beside several models"),
+        (("a",), "a: expected a run.yaml, or models with --task"),
+        (("absent", "--task", "task.yaml"), "absent: expected a folder with a checkpoint"),
+        (("run.yaml", "--picture", "out.png"), "--picture: expected a file that ends in .html"),
+    ],
+)
+def test_mistakes_are_one_message(world: World, arguments: tuple[str, ...], says: str) -> None:
+    done = world.run("layers", *arguments)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_draws_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness_picture, "find_spec", lambda _: None)
+    with pytest.raises(KingyoError, match=r"expected plotly to be installed.*pip install plotly"):
+        likeness_picture.check_drawable(Path("out.html"))

@@ -1,0 +1,95 @@
+"""Streams of real models: against transformers' own hidden states, padded or alone, whole or bit by bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kingyo.compare.likeness import measure_likeness
+from kingyo.errors import KingyoError
+from kingyo.models.language import LiveModel
+from kingyo.models.streams import Streams
+from kingyo.models.text import Text
+from tests.decoders import ARCHITECTURES, loud
+from tests.models.conftest import PROMPTS, fill
+from tests.models_on_disk import llama, tokenizer
+
+PLACES = 5
+
+
+def live(name: str, seed: int, batch_size: int = 3) -> LiveModel:
+    model: PreTrainedModel = loud(ARCHITECTURES[name], seed)
+    return LiveModel(model, Text(tokenizer()), {}, batch_size=batch_size)
+
+
+def heard(streams: Streams) -> Tensor:
+    return torch.cat(list(streams(PROMPTS)), dim=1)
+
+
+@torch.inference_mode()
+def alone(model: LiveModel) -> Tensor:
+    """Each prompt by itself, as transformers tells its hidden states, the longest first."""
+    rows = sorted(model.tokens(PROMPTS), key=lambda row: -len(row))
+    states = [
+        model.module(input_ids=torch.tensor([row]), output_hidden_states=True).hidden_states for row in rows
+    ]
+    return torch.cat([torch.stack([each[0, 1:].double() for each in of_one]) for of_one in states], dim=1)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_streams_are_the_hidden_states_of_each_prompt_alone(name: str) -> None:
+    models = {"a": live(name, 1), "b": live(name, 2)}
+    streams = Streams(models, "a")
+    assert streams.n_layers == {"a": 4, "b": 4}
+    found = heard(streams)
+    assert found.shape == (2 * PLACES, sum(len(row) - 1 for row in models["a"].tokens(PROMPTS)), 32)
+    for place, model in enumerate(models.values()):
+        own, wanted = found[place * PLACES : (place + 1) * PLACES], alone(model)
+        assert float((own - wanted)[:-1].abs().max() / wanted.abs().max()) < 1e-5
+        normed = model.module.base_model  # transformers norms what leaves the last layer
+        norm = next(
+            getattr(normed, each) for each in ("norm", "ln_f", "final_layer_norm") if hasattr(normed, each)
+        )
+        left = norm(own[-1].float()).double()
+        assert float((left - wanted[-1]).abs().max() / wanted[-1].abs().max()) < 1e-5
+    assert float((found[:PLACES] - found[PLACES:]).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_a_model_is_like_itself_and_unlike_another(name: str) -> None:
+    models = {"a": live(name, 1), "again": live(name, 1), "b": live(name, 2)}
+    streams = Streams(models, "a")
+    found = measure_likeness(streams.n_layers, lambda: streams(PROMPTS))
+    for k in range(PLACES):
+        one, again, other = (found.place(each, k) for each in models)
+        assert found.cka[one, again] == pytest.approx(1, abs=1e-9)
+        assert found.cosine[one, again] == pytest.approx(1, abs=1e-9)
+        assert found.cka[one, other] < 0.999
+        assert found.cosine[one, other] < 0.9
+
+
+def test_where_there_is_little_room_prompts_come_one_by_one() -> None:
+    models = {"a": live("llama", 1)}
+    small = list(Streams(models, "a", room=1)(PROMPTS))
+    assert len(small) == len(PROMPTS)
+    assert len(list(Streams(models, "a")(PROMPTS))) == 3
+    torch.testing.assert_close(torch.cat(small, dim=1), heard(Streams(models, "a")), atol=1e-4, rtol=1e-4)
+
+
+def test_listening_leaves_no_trace(tmp_path: Path) -> None:
+    model = LiveModel.load(llama(tmp_path / "model"))
+    fill(model, 0)
+    before = model.generate(PROMPTS, max_new_tokens=4)
+    heard(Streams({"a": model}, "a"))
+    assert model.generate(PROMPTS, max_new_tokens=4) == before
+    assert not any(each._forward_pre_hooks or each._forward_hooks for each in model.module.modules())
+
+
+def test_a_prompt_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    model = LiveModel.load(llama(tmp_path / "model"))
+    with pytest.raises(KingyoError, match="at most 64 tokens"):
+        list(Streams({"a": model}, "a")(["1 " * 100]))
