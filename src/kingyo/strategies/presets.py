@@ -144,7 +144,7 @@ PRESETS: Mapping[str, Preset] = {
             name="paths",
             doc="The default for paths through layers: a genetic algorithm that begins with good paths and "
             "their children.",
-            source="kingyo's own choice, by benchmarks/dataflow.py",
+            source="kingyo's own choice; benchmarks/dataflow.py compares strategies on paths",
             strategy="ga",
             settings={"population": 20, "from_known": 0.5},
             screen={"items": 24},
