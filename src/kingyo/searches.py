@@ -129,7 +129,7 @@ def _made(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
         strategy = Seeded(strategy, points) if points else strategy
         keep = () if way.merge is None else tuple(points[:1])
     known = known_points(space, list(config.sources)) if config.search.warm_start else {}
-    found = _search(way.name, space, strategy, config, wanted, wanted.strategy)
+    found = _search(way.name, space, strategy, config, wanted)
     return _finished(replace(found, known=known, keep=keep), config, folder, way)
 
 
@@ -140,7 +140,8 @@ def _controls(config: RunConfig, folder: Path, models: Models, way: _Way) -> lis
         # With the seed of the main search, it would draw the same points as many a first population.
         seed = config.seed if way.is_exact else derived(config.seed, 1)
         strategy = build("random", space.axes, seed, {})
-        found.append(_search("random", space, strategy, config, wanted))
+        plain = replace(wanted, strategy="random", settings={})
+        found.append(_search("random", space, strategy, config, plain))
     has_grid = config.controls.grid and config.space != "dataflow"  # of weights
     grid = _grid(config, folder, models, wanted) if has_grid else None
     every = [*found, *([grid] if grid is not None else [])]
@@ -276,18 +277,12 @@ def _grid_of(
         if points ** len(space.axes) <= GRID_LIMIT:
             settings = {"points": points, "limit": GRID_LIMIT}
             strategy = build("grid", space.axes, config.seed, settings)
-            return _search("grid", space, strategy, config, plain, f"grid of {points} per axis")
+            said = replace(plain, strategy=f"grid of {points} per axis", settings={})
+            return _search("grid", space, strategy, config, said)
     return None
 
 
-def _search(
-    name: str,
-    space: Space,
-    strategy: Strategy,
-    config: RunConfig,
-    wanted: SearchPlan,
-    how: str | None = None,
-) -> Search:
+def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, wanted: SearchPlan) -> Search:
     said, is_paths = _vocabularies(config), isinstance(space, DataflowSpace)
     return Search(
         name=name,
@@ -298,11 +293,11 @@ def _search(
         seed=config.seed,
         is_asynchronous=config.search.mode == "asynchronous",
         description={
-            "strategy": how or name,
+            "strategy": wanted.strategy,
             "method": "passthrough" if is_paths else ", ".join(wanted.methods),
             "groups": wanted.groups,
             "space": "dataflow" if is_paths else config.space,
-            "settings": dict(wanted.settings) if name == MAIN else {},
+            "settings": dict(wanted.settings),
             "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
         },
