@@ -152,6 +152,7 @@ def test_the_dry_run_speaks_of_both(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert "merge: task_arithmetic" in done.stdout
     assert "paths through layers, then searched by ga" in done.stdout
+    assert "of paths: 27 genes; screen: all items of fit; all candidates" in done.stdout, "2 × 9, 9 scales"
     assert not (world.folder / "runs").exists()
 
 

@@ -13,8 +13,10 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.cli.whole import print_whole, say
 from kingyo.config import RunConfig
 from kingyo.errors import told
+from kingyo.evolve import MAIN
 from kingyo.outlook import Cost, Memory, Outlook, Paths
 from kingyo.plans import dataflow_of, is_in_turn, of_paths, preset_of, search_plan
+from kingyo.screens import ScreenSettings
 from kingyo.sizes import count_text, size_text
 from kingyo.types import SPLITS, Axis
 
@@ -84,11 +86,22 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     if config.space != "dataflow":
         yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
     yield from _path_lines(config, found.paths)
-    screen = wanted.screen
-    is_whole = screen.items is None or screen.items >= len(prepared.splits["fit"])
-    which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.chooses}"
-    yield f"screen: {which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
+    yield f"screen: {_screen(wanted.screen, len(prepared.splits['fit']))}"
+    yield from _next_search(found) if is_in_turn(config) else ()
     yield f"genes: {len(prepared.axes)}"
+
+
+def _screen(screen: ScreenSettings, n_fit: int) -> str:
+    is_whole = screen.items is None or screen.items >= n_fit
+    which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.chooses}"
+    return f"{which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
+
+
+def _next_search(found: Outlook) -> Iterator[str]:
+    """Of what follows the winner of the weights, which the table of genes says nothing of."""
+    main = next(each for each in found.prepared.searches if each.name == MAIN)
+    screen = _screen(main.screen, len(found.prepared.splits["fit"]))
+    yield f"of paths: {len(main.space.axes)} genes; screen: {screen}"
 
 
 def _path_lines(config: RunConfig, paths: Paths | None) -> Iterator[str]:
