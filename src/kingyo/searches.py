@@ -23,7 +23,7 @@ from kingyo.plans import (
     search_plan,
     simplicity_of,
 )
-from kingyo.recipe import Recipe
+from kingyo.recipe import PASSTHROUGH, Recipe
 from kingyo.space import (
     Bounds,
     DataflowSpace,
@@ -294,7 +294,7 @@ def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, want
         is_asynchronous=config.search.mode == "asynchronous",
         description={
             "strategy": wanted.strategy,
-            "method": "passthrough" if is_paths else ", ".join(wanted.methods),
+            "method": PASSTHROUGH if is_paths else ", ".join(wanted.methods),
             "groups": wanted.groups,
             "space": "dataflow" if is_paths else config.space,
             "settings": dict(wanted.settings),

@@ -17,9 +17,8 @@ from dataclasses import replace
 
 from kingyo.checkpoints import Checkpoint, Stack, check_passing, check_places
 from kingyo.errors import KingyoError
-from kingyo.recipe import Conditional, Hop, Recipe, Slice, SliceSource, cumulative
+from kingyo.recipe import PASSTHROUGH, Conditional, Hop, Recipe, Slice, SliceSource, cumulative
 
-PASSTHROUGH = "passthrough"
 _WRITES = re.compile(
     r"(self_attn|attn|attention)\.(o_proj|out_proj|dense|c_proj)\.(weight|bias)"
     r"|(mlp|block_sparse_moe)\.(.*\.)?(down_proj|c_proj|dense_4h_to_h|fc2|w2)(\.weight|\.bias)?"

@@ -3,7 +3,15 @@
 from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes
 from kingyo.recipe.forms import as_path, as_slices, rewritten
 from kingyo.recipe.one import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
-from kingyo.recipe.path import FARTHEST, MOST_HOPS, Hop, cumulative, path_as_slices, path_of_slices
+from kingyo.recipe.path import (
+    FARTHEST,
+    MOST_HOPS,
+    PASSTHROUGH,
+    Hop,
+    cumulative,
+    path_as_slices,
+    path_of_slices,
+)
 from kingyo.recipe.pieces import Module, Slice, SliceSource, Source
 from kingyo.recipe.renamed import renamed
 from kingyo.recipe.values import Conditional, Plain, Value, Values, Word, look_up
@@ -14,6 +22,7 @@ __all__ = [
     "FARTHEST",
     "MERGE",
     "MOST_HOPS",
+    "PASSTHROUGH",
     "RESIZE",
     "Conditional",
     "Dtype",

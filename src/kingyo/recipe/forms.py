@@ -14,11 +14,10 @@ from typing import Literal
 from kingyo.errors import KingyoError
 from kingyo.recipe.book import NamedRecipe, RecipeBook
 from kingyo.recipe.one import Recipe
-from kingyo.recipe.path import Hop, path_as_slices, path_of_slices
+from kingyo.recipe.path import PASSTHROUGH, Hop, path_as_slices, path_of_slices
 from kingyo.recipe.pieces import Slice, SliceSource
 
 Form = Literal["path", "slices"]
-_PASSTHROUGH = "passthrough"
 
 
 def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
@@ -105,7 +104,7 @@ def _empty(model: str) -> Slice:
 
 
 def _stacks(recipe: Recipe) -> bool:
-    return bool(recipe.slices) and recipe.merge_method == _PASSTHROUGH
+    return bool(recipe.slices) and recipe.merge_method == PASSTHROUGH
 
 
 def _kind(recipe: Recipe) -> str:

@@ -16,6 +16,8 @@ from kingyo.recipe.checks import check_keys, items, mapping, short
 from kingyo.recipe.pieces import Slice, SliceSource
 from kingyo.recipe.reading import parse_layers, parse_model
 
+PASSTHROUGH = "passthrough"
+"""The method of a recipe that merges nothing along its layers."""
 MOST_HOPS = 4096
 """Layers of a path: far more than any model has, and few enough that a slip of the pen fills no memory."""
 FARTHEST = 1024.0

@@ -20,7 +20,7 @@ from itertools import product
 from typing import Literal
 
 from kingyo.errors import KingyoError, unknown
-from kingyo.recipe import FARTHEST, MOST_HOPS, Hop, Recipe
+from kingyo.recipe import FARTHEST, MOST_HOPS, PASSTHROUGH, Hop, Recipe
 from kingyo.types import Axis, Genome
 
 Scales = Literal["none", "layer", "matrix", "network"]
@@ -191,7 +191,7 @@ class DataflowSpace:
         frame = self.sources[self.frame]
         named = {frame, *(hop.model for hop in hops)}
         return Recipe(
-            merge_method="passthrough",
+            merge_method=PASSTHROUGH,
             path=tuple(hops),
             base_model=frame,
             dtype=self.dtype,
@@ -279,7 +279,7 @@ def path_recipe(path: Sequence[Layer], frame: str, dtype: str | None) -> Recipe:
         dtype: of the exported weights.
     """
     hops = tuple(Hop(model=model, layer=number) for model, number in path)
-    return Recipe(merge_method="passthrough", path=hops, base_model=frame, dtype=dtype)
+    return Recipe(merge_method=PASSTHROUGH, path=hops, base_model=frame, dtype=dtype)
 
 
 def frankenmerge(sources: Mapping[str, str], n_layers: Mapping[str, int], frame: str) -> list[Layer]:
