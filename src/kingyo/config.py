@@ -155,6 +155,12 @@ class HybridConfig(_Strict):
     share: Annotated[Real, Field(gt=0, lt=1)] = 0.5
     search: SecondSearchConfig = SecondSearchConfig()
 
+    @model_validator(mode="after")
+    def _says_of_its_way_alone(self) -> HybridConfig:
+        if self.joint and (odd := sorted({"share", "search"} & self.model_fields_set)):
+            raise ValueError(f"no {' and '.join(odd)} beside joint: true, by which there is one search")
+        return self
+
 
 class Budget(_Strict):
     """How much a search may spend; the first bound that is reached ends it."""

@@ -186,6 +186,7 @@ def living() -> int:
         ({"space": "dataflow", "merge": {}, "base": None}, "space: hybrid beside hybrid"),
         ({"hybrid": {"share": 1}}, "share"),
         ({"hybrid": {"share": 0.9}, "budget": {"item_evaluations": 100}}, "received 10 by hybrid.share"),
+        ({"hybrid": {"joint": True, "share": 0.3}}, "no share beside joint: true"),
         ({"hybrid": {"shares": 0.5}}, "Did you mean 'share'"),
         ({"merge": {"resize": "base"}}, "below merge beside space: hybrid"),
         ({"sources": {"merged": "a", "b": "b"}}, "another name than 'merged'"),
