@@ -62,6 +62,9 @@ def test_the_merge_itself_is_among_the_finalists(world: World) -> None:
     shown = json.loads(done.stdout)
     merge, winner = shown["controls"]["parameters"], shown["winner"]
     assert winner["validation"]["score"] >= merge["validation"]["score"]
+    told = world.run("show", "runs/small").stdout
+    assert "bred − weights alone:" in told
+    assert "bred − parameters" not in told
 
 
 def test_a_recipe_of_both_can_be_merged_again(world: World) -> None:

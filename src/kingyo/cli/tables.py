@@ -18,6 +18,8 @@ from kingyo.types import SPLITS, Split
 
 NARROW = 80
 """Below so many columns intervals are broken into two lines, rather than cut."""
+WEIGHTS_ALONE = "weights alone"
+"""What the winner of the first search of a run of both spaces is called."""
 
 
 def percent(value: Interval | None) -> str:
@@ -104,7 +106,7 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
     for name, entry in summary.controls.items():
-        _row(table, "weights alone" if name == PARAMETERS else f"{name}, same cost", entry)
+        _row(table, WEIGHTS_ALONE if name == PARAMETERS else f"{name}, same cost", entry)
     return table
 
 
@@ -143,9 +145,9 @@ def _n(summary: RunSummary, split: Split) -> str:
 
 
 def _sentence(comparison: Comparison) -> str:
-    difference = comparison.difference
+    difference, other = comparison.difference, comparison.other
     return (
-        f"bred − {comparison.other}: {100 * difference.score:+.1f} points "
+        f"bred − {WEIGHTS_ALONE if other == PARAMETERS else other}: {100 * difference.score:+.1f} points "
         f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}], paired, n={difference.n}, "
         f"p {_p(comparison.p)}"
     )
