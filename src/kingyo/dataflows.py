@@ -41,12 +41,13 @@ def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = Non
             source, and the frame unless the run.yaml says otherwise.
     """
     wanted, passed = dataflow_of(config), _passed(config, models, merge)
+    merged = MERGED if _has_merge(config, merge) else None  # else a source may be called so
     frame = wanted.frame or next(iter(passed))
     limits = [] if wanted.max_hops is None else [wanted.max_hops]
     if wanted.max_size is not None:
         limits.append(path_sizes(passed, frame, config.merge.dtype).hops_within(wanted.max_size))
     return DataflowSpace(
-        sources={name: MERGED if name == MERGED else each.reference for name, each in passed.items()},
+        sources={name: MERGED if name == merged else each.reference for name, each in passed.items()},
         n_layers={name: each.layout.n_blocks for name, each in passed.items()},
         frame=frame,
         repetitions=wanted.repetitions,
@@ -62,8 +63,11 @@ def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = Non
 
 def _passed(config: RunConfig, models: Models, merge: Recipe | None) -> dict[str, Checkpoint]:
     """The models whose layers are passed; a merge is like the model that it is filled into."""
-    has_merge = merge is not None or config.space == "hybrid"
-    return {**({MERGED: models.skeleton} if has_merge else {}), **models.sources}
+    return {**({MERGED: models.skeleton} if _has_merge(config, merge) else {}), **models.sources}
+
+
+def _has_merge(config: RunConfig, merge: Recipe | None) -> bool:
+    return merge is not None or config.space == "hybrid"
 
 
 def frame_of(config: RunConfig, models: Models) -> Checkpoint:
@@ -119,7 +123,8 @@ def _is_of_one_shape(models: Models) -> bool:
 
 def _known(file: Path, folder: Path, models: Models, space: DataflowSpace | HybridSpace) -> Genome:
     names = {whole_model(reference, folder): name for name, reference in models.references.items()}
-    names[MERGED] = MERGED
+    if isinstance(space, HybridSpace) or space.merges:
+        names[MERGED] = MERGED
     layers = [
         (names.get(hop.model) or names.get(whole_model(hop.model, file.parent), ""), hop.layer)
         for hop in _hops(file)

@@ -104,7 +104,7 @@ def of_paths(config: RunConfig) -> RunConfig:
             "space": "dataflow",
             "search": SearchConfig.model_validate({**search.model_dump(exclude_unset=True), "preset": named}),
             "merge": MergeConfig(dtype=config.merge.dtype),
-            "budget": _shared(config.budget, 1 - config.hybrid.share),
+            "budget": _shared(config.budget, config.hybrid.share, is_rest=True),
         }
     )
 
@@ -114,14 +114,26 @@ def of_merges(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"budget": _shared(config.budget, config.hybrid.share)})
 
 
-def _shared(budget: Budget, share: float) -> Budget:
-    given = budget.model_dump(exclude_none=True)
-    whole = {name: max(1, round(share * value)) for name, value in given.items() if name != "minutes"}
-    return Budget.model_validate({**given, **whole, **_minutes(budget, share)})
+def _shared(budget: Budget, share: float, *, is_rest: bool = False) -> Budget:
+    """The first search's share of a budget, or what it leaves: together never more than there is."""
+    found = dict[str, float]()
+    for name, whole in budget.model_dump(exclude_none=True).items():
+        first = share * whole
+        if name != "minutes":
+            _require_two(name, whole)
+            first = min(max(1, round(first)), whole - 1)
+        found[name] = whole - first if is_rest else first
+    return Budget.model_validate(found)
 
 
-def _minutes(budget: Budget, share: float) -> dict[str, float]:
-    return {} if budget.minutes is None else {"minutes": share * budget.minutes}
+def _require_two(name: str, whole: int) -> None:
+    if whole < 2:
+        raise KingyoError(
+            f"budget.{name}",
+            expected="at least 2 beside space: hybrid, for a search of weights and one of paths",
+            received=str(whole),
+            remedy="Raise it, or say hybrid.joint: true, which is one search.",
+        )
 
 
 def _require_its_space(config: RunConfig, chosen: Preset) -> None:
