@@ -20,7 +20,7 @@ from kingyo import __version__
 from kingyo.checkpoints import Checkpoint, check_finite, fingerprint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.config import RunConfig, load_config, load_tasks, parse_config
-from kingyo.dataflows import frame_of, models_of_paths
+from kingyo.dataflows import KnownPaths, frame_of, known_paths, models_of_paths
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
@@ -104,6 +104,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
         "config": as_fact(config),
         "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
         "code": user_code(config, folder),
+        "known_paths": known_paths(config, folder, prepared.models),
     }
     if seeds is not None:
         require_alike(seeds, {**made_of, "items": prepared.splits})
@@ -143,12 +144,13 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     config, folder = stored_config(store)
     _check_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
+    known = cast("KnownPaths | None", store.fact("known_paths"))
     return Journey(
         store=store,
         runner=_runner(store, config),
         baselines=baseline_recipes(config, models),
-        searches=searches(config, folder, models, is_exact=store.fact("gene_steps") is None),
-        behind=partial(searches_behind, config=config, folder=folder, models=models)
+        searches=searches(config, folder, models, is_exact=store.fact("gene_steps") is None, known=known),
+        behind=partial(searches_behind, config=config, folder=folder, models=models, known=known)
         if is_in_turn(config)
         else None,
         finalists=config.finalists,
@@ -232,7 +234,7 @@ def _paths(config: RunConfig, models: Models, sources: Sources) -> Passed:
     inner: dict[str, Builder] = {}
     dtype: str | None = None
     for name, each in models_of_paths(config, models).items():
-        if name == MERGED:
+        if name == MERGED and config.space == "hybrid":
             live[MERGED] = _load(config, each.path, dtype)
             inner[MERGED] = Filled(live[MERGED], sources)
         elif each.reference not in live:

@@ -30,6 +30,9 @@ from kingyo.space import (
 )
 from kingyo.types import Genome
 
+KnownPaths = Mapping[str, Sequence[str]]
+"""File of a recipe -> the layers of its path, such as ``ja.0``. It is stored as JSON."""
+
 
 def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = None) -> DataflowSpace:
     """The paths that a run.yaml wants to be searched.
@@ -41,12 +44,13 @@ def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = Non
             source, and the frame unless the run.yaml says otherwise.
     """
     wanted, passed = dataflow_of(config), _passed(config, models, merge)
+    merged = MERGED if _has_merge(config, merge) else None  # else a source may be called so
     frame = _frame(wanted, passed)
     limits = [] if wanted.max_hops is None else [wanted.max_hops]
     if wanted.max_size is not None:
         limits.append(path_sizes(passed, frame, config.merge.dtype).hops_within(wanted.max_size))
     return DataflowSpace(
-        sources={name: MERGED if name == MERGED else each.reference for name, each in passed.items()},
+        sources={name: MERGED if name == merged else each.reference for name, each in passed.items()},
         n_layers={name: each.layout.n_blocks for name, each in passed.items()},
         frame=frame,
         repetitions=wanted.repetitions,
@@ -62,8 +66,11 @@ def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = Non
 
 def _passed(config: RunConfig, models: Models, merge: Recipe | None) -> dict[str, Checkpoint]:
     """The models whose layers are passed; a merge is like the model that it is filled into."""
-    has_merge = merge is not None or config.space == "hybrid"
-    return {**({MERGED: models.skeleton} if has_merge else {}), **models.sources}
+    return {**({MERGED: models.skeleton} if _has_merge(config, merge) else {}), **models.sources}
+
+
+def _has_merge(config: RunConfig, merge: Recipe | None) -> bool:
+    return merge is not None or config.space == "hybrid"
 
 
 def _frame(wanted: DataflowConfig, passed: Mapping[str, Checkpoint]) -> str:
@@ -88,18 +95,34 @@ def path_sizes_of(config: RunConfig, models: Models) -> PathSizes:
     return path_sizes(passed, next(iter(passed)), config.merge.dtype)
 
 
-def first_points(
-    config: RunConfig, folder: Path, models: Models, space: DataflowSpace | HybridSpace
-) -> list[Genome]:
+def known_paths(config: RunConfig, folder: Path, models: Models) -> KnownPaths:
+    """The paths of ``dataflow.known``, read from their recipes.
+
+    Raises:
+        KingyoError: a recipe cannot be read, or has no path without scales.
+    """
+    names = {whole_model(reference, folder): name for name, reference in models.references.items()}
+    if config.space == "hybrid":
+        names[MERGED] = MERGED
+    found = dict[str, list[str]]()
+    for file in config.dataflow.known:
+        at = folder / file
+        passed = [
+            (names.get(hop.model) or names.get(whole_model(hop.model, at.parent), "?"), hop.layer)
+            for hop in _hops(at)
+        ]
+        found[file] = [f"{name}.{number}" for name, number in passed]
+    return found
+
+
+def first_points(config: RunConfig, space: DataflowSpace | HybridSpace, known: KnownPaths) -> list[Genome]:
     """The points that a search of paths begins with: the space's own, and those of known paths.
 
     Raises:
-        KingyoError: a known path cannot be read, or is none of the space.
+        KingyoError: a known path is none of the space.
     """
-    wanted = dataflow_of(config)
-    known = [_known(folder / file, folder, models, space) for file in wanted.known]
-    own = space.seeds() if wanted.seeds else []
-    return list(dict.fromkeys([*own, *known]))
+    own = space.seeds() if dataflow_of(config).seeds else []
+    return list(dict.fromkeys([*own, *(_point(space, *each) for each in known.items())]))
 
 
 def paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
@@ -127,20 +150,20 @@ def _is_of_one_shape(models: Models) -> bool:
     return all(each == shapes[0] for each in shapes[1:])
 
 
-def _known(file: Path, folder: Path, models: Models, space: DataflowSpace | HybridSpace) -> Genome:
-    names = {whole_model(reference, folder): name for name, reference in models.references.items()}
-    names[MERGED] = MERGED
-    layers = [
-        (names.get(hop.model) or names.get(whole_model(hop.model, file.parent), ""), hop.layer)
-        for hop in _hops(file)
-    ]
-    genome = space.genome(layers)
+def _point(space: DataflowSpace | HybridSpace, file: str, layers: Sequence[str]) -> Genome:
+    path = [(name, int(number)) for name, _, number in (each.rpartition(".") for each in layers)]
+    genome = space.genome(path)
     if genome is None:
+        paths = space.paths if isinstance(space, HybridSpace) else space
+        odd = any(layer not in paths.layers for layer in path)
         raise KingyoError(
             f"dataflow.known: {file}",
-            expected="a path through layers of the sources, for which the slots have room",
-            received=" ".join(f"{name or '?'}.{number}" for name, number in layers),
-            remedy="Raise dataflow.repetitions, or leave it out. A '?' is a model that is no source.",
+            expected="a path through layers of the sources, for which the slots have room"
+            + ("" if odd else f", of at most {paths.most_hops} layers"),
+            received=" ".join(layers),
+            remedy="Leave it out, or name all its models as sources: '?' is none."
+            if odd
+            else "Raise dataflow.repetitions, or max_hops and max_size; or leave it out.",
         )
     return genome
 

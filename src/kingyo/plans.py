@@ -104,24 +104,36 @@ def of_paths(config: RunConfig) -> RunConfig:
             "space": "dataflow",
             "search": SearchConfig.model_validate({**search.model_dump(exclude_unset=True), "preset": named}),
             "merge": MergeConfig(dtype=config.merge.dtype),
-            "budget": _split(config.budget, config.hybrid.share)[1],
+            "budget": _shared(config.budget, config.hybrid.share, is_rest=True),
         }
     )
 
 
 def of_merges(config: RunConfig) -> RunConfig:
     """What such a run.yaml asks of the first search."""
-    return config.model_copy(update={"budget": _split(config.budget, config.hybrid.share)[0]})
+    return config.model_copy(update={"budget": _shared(config.budget, config.hybrid.share)})
 
 
-def _split(budget: Budget, share: float) -> tuple[Budget, Budget]:
-    """A share of each bound, and the rest; of what is counted, each has one at least."""
-    given = budget.model_dump(exclude_none=True)
-    first = {name: share * bound for name, bound in given.items()}
-    first |= {name: max(1, round(part)) for name, part in first.items() if name != "minutes"}
-    rest = {name: bound - first[name] for name, bound in given.items()}
-    rest |= {name: max(1, part) for name, part in rest.items() if name != "minutes"}
-    return Budget.model_validate(first), Budget.model_validate(rest)
+def _shared(budget: Budget, share: float, *, is_rest: bool = False) -> Budget:
+    """The first search's share of a budget, or what it leaves: together never more than there is."""
+    found = dict[str, float]()
+    for name, whole in budget.model_dump(exclude_none=True).items():
+        first = share * whole
+        if name != "minutes":
+            _require_two(name, whole)
+            first = min(max(1, round(first)), whole - 1)
+        found[name] = whole - first if is_rest else first
+    return Budget.model_validate(found)
+
+
+def _require_two(name: str, whole: int) -> None:
+    if whole < 2:
+        raise KingyoError(
+            f"budget.{name}",
+            expected="at least 2 beside space: hybrid, for a search of weights and one of paths",
+            received=str(whole),
+            remedy="Raise it, or say hybrid.joint: true, which is one search.",
+        )
 
 
 def _require_its_space(config: RunConfig, chosen: Preset) -> None:

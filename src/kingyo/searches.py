@@ -5,11 +5,12 @@ It reads no weight and no data.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from kingyo.config import PARAMETERS, Budget, Choose, GenomeConfig, RunConfig
-from kingyo.dataflows import dataflow_space, first_points, paths_to_compare
+from kingyo.dataflows import KnownPaths, dataflow_space, first_points, known_paths, paths_to_compare
 from kingyo.evolve import MAIN, Limits, Search, Space
 from kingyo.methods import METHODS, MergeMethod, takes_base
 from kingyo.opened import Models
@@ -76,16 +77,25 @@ def _vocabularies(config: RunConfig) -> Vocabularies:
     )
 
 
-def searches(config: RunConfig, folder: Path, models: Models, *, is_exact: bool = False) -> list[Search]:
+def searches(
+    config: RunConfig,
+    folder: Path,
+    models: Models,
+    *,
+    is_exact: bool = False,
+    known: KnownPaths | None = None,
+) -> list[Search]:
     """The main search, then its controls: random on the same space, and a grid of one weight per source.
 
     Of weights and paths in turn, the search of weights alone: what follows it depends on its winner, see
     ``searches_behind``. Genes are rounded before they are decoded, unless ``is_exact``, or the file is one of
-    mergekit-evolve's, which does not round.
+    mergekit-evolve's, which does not round. ``known`` are the paths that a run began with; without them
+    they are read.
     """
     if is_in_turn(config):
         return [_made(of_merges(config), folder, models, _Way(name=PARAMETERS, is_exact=is_exact))]
-    main = _made(config, folder, models, _Way(is_exact=is_exact))
+    known = known_paths(config, folder, models) if known is None else known
+    main = _made(config, folder, models, _Way(is_exact=is_exact, known=known))
     return [main, *_controls(config, folder, models, _Way(is_exact=is_exact, like=(MAIN,)))]
 
 
@@ -95,16 +105,19 @@ def first_merge(config: RunConfig, folder: Path, models: Models) -> Recipe:
     return merges.decode(tuple(axis.first for axis in merges.axes))
 
 
-def searches_behind(merge: Recipe, config: RunConfig, folder: Path, models: Models) -> list[Search]:
+def searches_behind(
+    merge: Recipe, config: RunConfig, folder: Path, models: Models, known: KnownPaths | None = None
+) -> list[Search]:
     """What follows the search of weights: paths through its winner too, and the controls.
 
     The controls merge weights, and may cost as much as both searches.
 
     Args:
         merge: the winner of the first search.
-        config, folder, models: as for ``searches``.
+        config, folder, models, known: as for ``searches``.
     """
-    main = _made(of_paths(config), folder, models, _Way(merge=merge))
+    known = known_paths(config, folder, models) if known is None else known
+    main = _made(of_paths(config), folder, models, _Way(merge=merge, known=known))
     return [main, *_controls(config, folder, models, _Way(like=(PARAMETERS, MAIN)))]
 
 
@@ -116,6 +129,7 @@ class _Way:
     is_exact: bool = False
     like: tuple[str, ...] = ()
     merge: Recipe | None = None
+    known: KnownPaths = field(default_factory=dict[str, Sequence[str]])
 
 
 def _made(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
@@ -125,7 +139,7 @@ def _made(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
     keep: tuple[Genome, ...] = ()
     if isinstance(space, DataflowSpace | HybridSpace):
-        points = first_points(config, folder, models, space)
+        points = first_points(config, space, way.known)
         strategy = Seeded(strategy, points) if points else strategy
         keep = () if way.merge is None else tuple(points[:1])
     known = known_points(space, list(config.sources)) if config.search.warm_start else {}

@@ -64,8 +64,8 @@ def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
 
     Args:
         folder: of several seeds; none need be there yet.
-        facts: of the run, as the store has them: ``config``, and as far as known ``models``, ``code`` and
-            the ``items`` of each split.
+        facts: of the run, as the store has them: ``config``, and as far as known ``models``, ``code``,
+            ``known_paths`` and the ``items`` of each split.
 
     Raises:
         KingyoError: a run below the folder is of another run.yaml, of other models, items or code.
@@ -89,6 +89,7 @@ _OTHER = {
     "models": "other models",
     "code": "other code of your own",
     "items": "other items",
+    "known_paths": "other known paths",
 }
 
 

@@ -192,3 +192,50 @@ def test_scales_that_cannot_be_folded_are_exported_live(world: World) -> None:
     asked = ("evaluate", "out", "out/task.yaml", "--split", "fit", "--json", "--trust-remote-code")
     done = world.run(*asked, env=env)
     assert json.loads(done.stdout)["score"] == pytest.approx(wanted), done.stderr
+
+
+@pytest.mark.parametrize("space", [{}, {"space": "hybrid", "base": "base", "search": {"preset": "fast"}}])
+def test_a_run_goes_on_with_the_known_paths_that_it_began_with(world: World, space: dict[str, Any]) -> None:
+    file = world.folder / "known.yaml"
+    hops = [{"model": "a", "layer": 0}, {"model": "b", "layer": 2}]
+    file.write_text(yaml.safe_dump({"merge_method": "passthrough", "base_model": "a", "path": hops}))
+    config = world.config(**{**DATAFLOW, **space, "dataflow": {"known": ["known.yaml"], "max_hops": 4}})
+    interrupted(world, "evolve", config, after=6)
+    whole = world.run("evolve", config, "--run", "runs/whole", "--json")
+    assert whole.returncode == 0, whole.stderr
+    file.unlink()
+    done = world.run("resume", "runs/small", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["winner"] == json.loads(whole.stdout)["winner"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "says"),
+    [
+        ([("a", 0)] * 5, "of at most 4 layers; received a.0 a.0 a.0 a.0 a.0. Raise dataflow.repetitions"),
+        ([("a", 7)], "received a.7. Leave it out, or"),
+        ([("base", 1)], "received ?.1. Leave it out, or name all its models as sources"),
+    ],
+)
+def test_a_known_path_that_is_none_of_the_space_is_named(
+    world: World, layers: list[tuple[str, int]], says: str
+) -> None:
+    hops = [{"model": model, "layer": layer} for model, layer in layers]
+    recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops}
+    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
+    config = world.config(**{**DATAFLOW, "dataflow": {"known": ["known.yaml"], "max_hops": 4}})
+    done = world.run("evolve", config, "--dry-run")
+    assert done.returncode == 1
+    assert says in " ".join(done.stderr.split())
+
+
+def test_seeds_of_other_known_paths_do_not_stand_side_by_side(world: World) -> None:
+    recipe = {"merge_method": "passthrough", "base_model": "a", "path": [{"model": "a", "layer": 0}]}
+    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
+    config = world.config(**{**DATAFLOW, "dataflow": {"known": ["known.yaml"]}})
+    assert world.run("evolve", config, "--seeds", "1", "--run", "runs/several").returncode == 0
+    recipe["path"] = [{"model": "b", "layer": 0}]
+    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
+    done = world.run("evolve", config, "--seeds", "2", "--run", "runs/several")
+    assert done.returncode == 1
+    assert "other known paths" in " ".join(done.stderr.split())

@@ -178,6 +178,22 @@ def test_a_source_that_is_named_twice_is_one_model(world: World) -> None:
     assert told["memory"]["live_models"] == 2, "and one for the uniform merge"
 
 
+def test_without_a_merge_a_source_may_be_called_merged(world: World) -> None:
+    changed = {"sources": {"merged": "a", "b": "b"}, "dataflow": {"scales": "none"}}
+    config = world.config(**{**DATAFLOW, **changed})
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "merged" in json.loads(done.stdout)["baselines"]
+    hops = [{"model": "a", "layer": 0}, {"model": "b", "layer": 2}]
+    recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops}
+    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
+    changed["dataflow"] = {"scales": "none", "seeds": False, "known": ["known.yaml"]}
+    done = world.run("evolve", world.config(**{**DATAFLOW, **changed}), "--run", "runs/known")
+    assert done.returncode == 0, done.stderr
+    done = world.run("recipe", "runs/known", "--trial", "0")
+    assert [Path(hop["model"]).name for hop in yaml.safe_load(done.stdout)["path"]] == ["a", "b"]
+
+
 def test_a_base_of_another_shape_is_but_another_baseline(world: World) -> None:
     llama(world.folder / "other", hidden=32)
     done = world.run("evolve", world.config(**{**DATAFLOW, "base": "other"}), "--json")

@@ -183,13 +183,36 @@ def living() -> int:
     return sum(type(each) is LlamaForCausalLM for each in gc.get_objects())
 
 
+@pytest.mark.parametrize(("candidates", "share"), [(3, 0.5), (5, 0.5), (2, 0.01), (2, 0.99)])
+def test_both_searches_spend_what_there_is_and_no_more(world: World, candidates: int, share: float) -> None:
+    config = world.config(
+        **{
+            **HYBRID,
+            "budget": {"candidates": candidates},
+            "hybrid": {"share": share, "search": {"strategy": "ga"}},
+            "controls": {"random": False, "grid": False},
+        }
+    )
+    done = world.run("evolve", config)
+    assert done.returncode == 0, done.stderr
+    with RunStore.read(world.folder / "runs" / "small") as store:
+        spent = [len(store.trials(name)) for name in ("parameters", "main")]
+    assert min(spent) >= 1
+    assert sum(spent) == candidates
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
         ({"space": "dataflow", "merge": {}, "base": None}, "space: hybrid beside hybrid"),
         ({"hybrid": {"share": 1}}, "share"),
-        ({"hybrid": {"share": 0.9}, "budget": {"item_evaluations": 100}}, "received 10 by hybrid.share"),
         ({"hybrid": {"joint": True, "share": 0.3}}, "no share beside joint: true"),
+        ({"budget": {"candidates": 1}}, "at least 2 beside space: hybrid"),
+        ({"budget": {"item_evaluations": 20}}, "received 10, the 0.5 of 20 that the search of weights gets"),
+        (
+            {"budget": {"item_evaluations": 40}, "hybrid": {"share": 0.8}},
+            "received 8, the 0.2 of 40 that the search of paths gets",
+        ),
         ({"hybrid": {"shares": 0.5}}, "Did you mean 'share'"),
         ({"merge": {"resize": "base"}}, "below merge beside space: hybrid"),
         ({"sources": {"merged": "a", "b": "b"}}, "another name than 'merged'"),
@@ -203,6 +226,6 @@ def living() -> int:
 def test_mistakes_are_named(world: World, changed: dict[str, object], says: str) -> None:
     done = world.run("evolve", world.config(**{**HYBRID, **changed}))
     assert done.returncode == 1
-    assert says in done.stderr
+    assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not (world.folder / "runs").exists()

@@ -65,7 +65,7 @@ class TestBytes:
         assert told.read == stored(models, "source-0") - layer
         assert told.written > told.read, "one layer is written three times"
 
-    @pytest.mark.parametrize("kind", ["plain", "book", "vocabularies", "adapter", "sizes"])
+    @pytest.mark.parametrize("kind", ["plain", "book", "inner", "vocabularies", "adapter", "sizes"])
     def test_are_those_that_reading_maps(
         self, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
     ) -> None:
@@ -85,7 +85,7 @@ class TestBytes:
                 return read(info)
 
             monkeypatch.setattr(f"kingyo.checkpoints.{module}.{read.__name__}", spy)
-        plan, reader = found.targets[0].plan, Reader(found.steps.plans)
+        plan, reader = found.targets[0].plan, Reader()
         foretold = {info for job in plan.jobs for info in reader.job(plan, job).stored}
         write(found, found.targets[0])
         assert {(info.file, info.start) for info in mapped} == {(info.file, info.start) for info in foretold}
@@ -97,6 +97,15 @@ def book(ask: Ask, _: Path) -> Request:
         "name: first\nmerge_method: linear\nmodels: [{model: source-0}, {model: source-1}]\n"
         "parameters: {weight: 1}\n---\nmerge_method: slerp\nbase_model: first\n"
         "models: [{model: base}]\nparameters: {t: 0.3}\n"
+    )
+
+
+def inner(ask: Ask, _: Path) -> Request:
+    return ask(
+        "merge_method: passthrough\nbase_model: base\n"
+        "path: [{model: bred, layer: 0}, {model: base, layer: 0}]\n"
+        "merges: {bred: {merge_method: linear, models: [{model: source-0}, {model: source-1}], "
+        "parameters: {weight: 1}}}\n"
     )
 
 
@@ -139,6 +148,7 @@ def adapter(ask: Ask, folder: Path) -> Request:
 READINGS: dict[str, Callable[[Ask, Path], Request]] = {
     "plain": lambda ask, _: ask(),
     "book": book,
+    "inner": inner,
     "vocabularies": vocabularies,
     "adapter": adapter,
     "sizes": sizes,

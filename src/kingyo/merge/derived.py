@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.adapter import Adapter
@@ -14,6 +15,9 @@ from kingyo.checkpoints.fitted import FittedCheckpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.errors import KingyoError, suggest
 from kingyo.late import Tensor
+
+if TYPE_CHECKING:
+    from kingyo.merge.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +41,11 @@ class PlannedCheckpoint(DerivedCheckpoint):
     two merges, one after the other.
 
     Attributes:
+        plan: of that merge.
         make: computes one of its tensors.
     """
 
+    plan: Plan = field(repr=False)
     make: Callable[[str], Tensor] = field(repr=False)
 
     def read(self, name: str) -> Tensor:

@@ -65,6 +65,7 @@ def planned_checkpoint(name: str, planned: Plan) -> PlannedCheckpoint:
         },
         made_of=tuple(planned.sources[reference] for reference in sorted(planned.weights_of)),
         made_by=planned.recipe.hash,
+        plan=planned,
         make=make,
     )
 

@@ -87,7 +87,7 @@ class _Work:
 
 def estimate(survey: Survey) -> Estimate:
     """Estimate what all targets of a survey take together; it takes a second or two."""
-    reader = Reader(survey.steps.plans)
+    reader = Reader()
     works = [
         _Work(plan=target.plan, job=job, reading=reader.job(target.plan, job))
         for target in survey.targets

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
@@ -30,15 +30,10 @@ class Reading:
 
 
 class Reader:
-    """Knows what readings take.
+    """Knows what readings take."""
 
-    Args:
-        plans: of recipes by name, for models that are their results.
-    """
-
-    def __init__(self, plans: Mapping[str | None, Plan]) -> None:
-        self._plans = plans
-        self._jobs: dict[str, dict[str, TensorJob]] = {}
+    def __init__(self) -> None:
+        self._jobs: dict[int, dict[str, TensorJob]] = {}
 
     def job(self, plan: Plan, job: TensorJob) -> Reading:
         """All that a job reads."""
@@ -70,10 +65,10 @@ class Reader:
         return [self.tensor(each, name) for each in donors.values()]
 
     def _planned(self, model: PlannedCheckpoint, name: str) -> Reading:
-        plan = self._plans[model.reference]
-        if model.reference not in self._jobs:
-            self._jobs[model.reference] = {job.name: job for job in plan.jobs}
-        job = self._jobs[model.reference][name]
+        plan = model.plan
+        if id(plan) not in self._jobs:
+            self._jobs[id(plan)] = {job.name: job for job in plan.jobs}
+        job = self._jobs[id(plan)][name]
         below = self.job(plan, job)
         made = _computed([below], model.tensors[name])
         return Reading(stored=made.stored, computed=made.computed, jobs=(*below.jobs, job))

@@ -10,7 +10,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.config import RunConfig
 from kingyo.dataflows import dataflow_space, frame_of, models_of_paths
 from kingyo.errors import KingyoError
-from kingyo.evolve import Search
+from kingyo.evolve import MAIN, Search
 from kingyo.merge import Plan, Sources, plan
 from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
@@ -92,7 +92,7 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     if is_in_turn(config):
         planned += searches_behind(first_merge(config, folder, models), config, folder, models)
     for search in planned:
-        _check_budget(search, len(loaded.splits["fit"]), " by hybrid.share" if is_in_turn(config) else "")
+        _check_budget(search, len(loaded.splits["fit"]), config)
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
     for recipe in baselines.values():
@@ -112,8 +112,8 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     )
 
 
-def _check_budget(search: Search, n_items: int, why: str) -> None:
-    """A search that cannot try a single candidate has no winner. (What is like others has no budget.)"""
+def _check_budget(search: Search, n_items: int, config: RunConfig) -> None:
+    """A search that cannot try a single candidate has no winner; a control spends what others did."""
     if search.like:
         return
     most, given = Screen(search.screen, search.seed).most_items(n_items), search.limits.item_evaluations
@@ -121,9 +121,17 @@ def _check_budget(search: Search, n_items: int, why: str) -> None:
         raise KingyoError(
             "budget.item_evaluations",
             expected=f"at least {most}, the items that one candidate is scored on; better {100 * most}",
-            received=f"{given}{why}",
+            received=f"{given}, {_whose(search, config)}" if is_in_turn(config) else str(given),
             remedy="Give a larger budget, or score candidates on fewer items: search.screen.items.",
         )
+
+
+def _whose(search: Search, config: RunConfig) -> str:
+    """How much of the budget of a run of both spaces, in turn, one of its searches has."""
+    share, what = config.hybrid.share, "weights"
+    if search.name == MAIN:
+        share, what = 1 - share, "paths"
+    return f"the {share:.3g} of {config.budget.item_evaluations} that the search of {what} gets"
 
 
 def _require_alike(first: Plan, other: Plan) -> None:
