@@ -137,14 +137,20 @@ def _made(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
     wanted = search_plan(config)
     space = _space(config, folder, models, wanted, way.merge)
     strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
-    keep: tuple[Genome, ...] = ()
     if isinstance(space, DataflowSpace | HybridSpace):
         points = first_points(config, space, way.known)
         strategy = Seeded(strategy, points) if points else strategy
-        keep = () if way.merge is None else tuple(points[:1])
     known = known_points(space, list(config.sources)) if config.search.warm_start else {}
     found = _search(way.name, space, strategy, config, wanted)
-    return _finished(replace(found, known=known, keep=keep), config, folder, way)
+    return _finished(replace(found, known=known, keep=_merge_itself(space)), config, folder, way)
+
+
+def _merge_itself(space: Space) -> tuple[Genome, ...]:
+    """The path that is the winner of the search of weights, where the space has it."""
+    if not isinstance(space, DataflowSpace) or space.frame not in space.merges:
+        return ()
+    own = space.genome([(space.frame, number) for number in range(space.n_layers[space.frame])])
+    return () if own is None else (own,)
 
 
 def _controls(config: RunConfig, folder: Path, models: Models, way: _Way) -> list[Search]:
