@@ -123,7 +123,7 @@ class DataflowConfig(_Strict):
     repetitions: Annotated[Count, Field(le=MOST_REPETITIONS)] = 2
     order: Literal["depth", "source"] = "depth"
     scales: Literal["none", "layer", "matrix", "network"] = "layer"
-    most: Annotated[Real, Field(gt=1, le=FARTHEST)] = 2.0
+    max_scale: Annotated[Real, Field(gt=1, le=FARTHEST)] = 2.0
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None
     seeds: bool = True

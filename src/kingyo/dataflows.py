@@ -56,7 +56,7 @@ def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = Non
         repetitions=wanted.repetitions,
         order=wanted.order,
         scales=wanted.scales,
-        most=wanted.most,
+        max_scale=wanted.max_scale,
         inclusion=wanted.inclusion,
         max_hops=min(limits, default=None),
         dtype=config.merge.dtype,

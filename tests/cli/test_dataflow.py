@@ -128,7 +128,7 @@ def test_the_dry_run_speaks_of_paths(world: World) -> None:
         ({"sources": {"frankenmerge": "a", "b": "b"}}, "another name than 'frankenmerge'"),
         ({"dataflow": {"frame": "zz"}}, "one of a, b as dataflow.frame"),
         ({"dataflow": {"max_hops": 0}}, "max_hops"),
-        ({"dataflow": {"most": 1}}, "most"),
+        ({"dataflow": {"max_scale": 1}}, "max_scale"),
         ({"dataflow": {"repetition": 2}}, "Did you mean 'repetitions'"),
     ],
 )

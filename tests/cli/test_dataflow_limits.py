@@ -109,9 +109,9 @@ def test_no_candidate_is_larger(world: World) -> None:
         ({"dataflow": {"max_hops": 2.5}}, "dataflow.max_hops"),
         ({"dataflow": {"repetitions": 65}}, "dataflow.repetitions"),
         ({"dataflow": {"repetitions": 0}}, "dataflow.repetitions"),
-        ({"dataflow": {"most": 4096}}, "dataflow.most"),
-        ({"dataflow": {"most": float("inf")}}, "dataflow.most"),
-        ({"dataflow": {"most": float("nan")}}, "dataflow.most"),
+        ({"dataflow": {"max_scale": 4096}}, "dataflow.max_scale"),
+        ({"dataflow": {"max_scale": float("inf")}}, "dataflow.max_scale"),
+        ({"dataflow": {"max_scale": float("nan")}}, "dataflow.max_scale"),
         ({"search": {"preset": "pareto"}}, "names of tasks, few_hops"),
     ],
 )

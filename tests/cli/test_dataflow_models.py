@@ -206,7 +206,7 @@ def test_a_base_of_another_shape_is_but_another_baseline(world: World) -> None:
 
 def test_paths_that_nothing_can_compute_with_are_failures_with_a_reason(world: World) -> None:
     """Of scales this wide most candidates leave the range in which a checkpoint can say the same."""
-    wild = {"most": 1024, "scales": "layer", "max_hops": 6}
+    wild = {"max_scale": 1024, "scales": "layer", "max_hops": 6}
     config = world.config(
         **{
             **DATAFLOW,

@@ -126,7 +126,7 @@ def test_the_genome_of_a_path_with_no_room_is_none() -> None:
 @pytest.mark.parametrize("max_hops", [None, 1, 3])
 def test_every_genome_is_a_path_within_the_limits(inclusion: str, scales: str, max_hops: int | None) -> None:
     made = RoundedSpace(
-        space=space(inclusion=inclusion, scales=scales, repetitions=3, max_hops=max_hops, most=1.5)
+        space=space(inclusion=inclusion, scales=scales, repetitions=3, max_hops=max_hops, max_scale=1.5)
     )
     rng = np.random.default_rng(0)
     low, high = np.array([(axis.low, axis.high) for axis in made.axes]).T
@@ -145,8 +145,14 @@ def test_no_slot_at_all_is_the_one_with_the_largest_gene() -> None:
     assert steps(made.decode((-1, -0.5, -0.2, -0.1, -0.9))) == [("b", 0)]
 
 
-def test_too_many_hops_keep_the_first_or_the_largest_genes() -> None:
-    assert steps(space(repetitions=1, max_hops=2).decode((1, 0, 1, 1, 1))) == [("a", 0), ("a", 2)]
+def test_of_too_many_hops_those_between_are_left_out_or_those_with_the_smallest_genes() -> None:
+    assert steps(space(repetitions=1, max_hops=2).decode((1, 0, 1, 1, 1))) == [("a", 0), ("b", 1)]
+    assert steps(space(repetitions=1, max_hops=3).decode((1, 1, 1, 1, 1))) == [("a", 0), ("a", 2), ("b", 1)]
+    assert steps(space(repetitions=1, max_hops=1).decode((0, 1, 1, 1, 1))) == [("a", 1)]
+    deep = space(n_layers={"a": 60, "b": 2}, repetitions=1, max_hops=20)
+    kept = [layer for _, layer in steps(deep.decode((*[1] * 60, 0, 0)))]
+    assert kept[0] == 0 and kept[-1] == 59
+    assert len(kept) == 20 and set(np.diff(kept)) == {3, 4}
     made = space(repetitions=1, max_hops=2, inclusion="threshold")
     assert steps(made.decode((0.1, 0.9, 0.2, -1, 0.8))) == [("a", 1), ("b", 1)]
 
@@ -198,9 +204,9 @@ def test_the_frankenmerge_is_the_first_of_one_and_the_last_of_the_other() -> Non
         ({"max_hops": 0}, r"dataflow\.max_hops: expected 1 or more; a alone has 3 layers"),
         ({"repetitions": 0}, r"dataflow\.repetitions: expected 1 or more"),
         ({"repetitions": 10**6}, r"dataflow\.repetitions: expected paths of at most 4096 layers"),
-        ({"most": 1.0}, r"dataflow\.most: expected a number above 1, at most 1024; received 1"),
-        ({"most": float("nan")}, r"dataflow\.most: .* received nan"),
-        ({"most": 1e300}, r"dataflow\.most: .* received 1e\+300"),
+        ({"max_scale": 1.0}, r"dataflow\.max_scale: expected a number above 1, at most 1024; received 1"),
+        ({"max_scale": float("nan")}, r"dataflow\.max_scale: .* received nan"),
+        ({"max_scale": 1e300}, r"dataflow\.max_scale: .* received 1e\+300"),
         ({"frame": "aa"}, r"dataflow\.frame: expected a known name; received 'aa'.*Did you mean 'a'"),
         ({"sources": {}}, "sources: expected models with layers; received none"),
         ({"n_layers": {"a": 3, "b": 0}}, r"sources\.b: expected models with layers; received 0 layers"),

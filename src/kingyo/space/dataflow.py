@@ -48,9 +48,10 @@ class DataflowSpace:
         repetitions: r.
         order: of the list of all layers: ``source`` after source, or by relative ``depth``.
         scales: which scales are searched.
-        most: of a scale, which lies between 1 / most and most.
+        max_scale: of a scale, which lies between 1 / max_scale and max_scale.
         inclusion: ``binary``: genes of 0 or 1; ``threshold``: floats from -1 to 1, in the path if above 0.
-        max_hops: of a path with more the first layers count; by ``threshold`` those with the largest genes.
+        max_hops: of a path with more, layers are left out evenly between its ends; by ``threshold`` those
+            with the smallest genes.
         dtype: of the exported weights; None keeps the models' own.
         merges: reference -> recipe, of sources that are merges themselves.
     """
@@ -61,7 +62,7 @@ class DataflowSpace:
     repetitions: int = 2
     order: Order = "depth"
     scales: Scales = "layer"
-    most: float = 2.0
+    max_scale: float = 2.0
     inclusion: Inclusion = "binary"
     max_hops: int | None = None
     dtype: str | None = None
@@ -111,7 +112,7 @@ class DataflowSpace:
             )
 
     def _scale_axes(self) -> Iterator[Axis]:
-        reach = math.log2(self.most)
+        reach = math.log2(self.max_scale)
         if self.scales == "layer":
             names = [_written(layer) for layer in self.layers]
         elif self.scales == "matrix":
@@ -160,7 +161,7 @@ class DataflowSpace:
 
     def probe(self) -> Recipe:
         """Return a path that shows whether all can be exported: all layers backwards, scaled if any is."""
-        first = 1.0 if self.scales == "none" else self.most
+        first = 1.0 if self.scales == "none" else self.max_scale
         hops = [
             Hop(model=self.sources[name], layer=number, scale=1.0 if place else first)
             for place, (name, number) in enumerate(reversed(self.layers))
@@ -203,9 +204,11 @@ class DataflowSpace:
         chosen = [i for i, bit in enumerate(bits) if bit > border]
         if not chosen:
             return [max(range(len(bits)), key=lambda i: (bits[i], -i))]
-        if self.max_hops is not None and len(chosen) > self.max_hops:
-            chosen = sorted(sorted(chosen, key=lambda i: (-bits[i], i))[: self.max_hops])
-        return chosen
+        if self.max_hops is None or len(chosen) <= self.max_hops:
+            return chosen
+        if self.inclusion == "binary":
+            return _spread(chosen, self.max_hops)
+        return sorted(sorted(chosen, key=lambda i: (-bits[i], i))[: self.max_hops])
 
     def _scale(self, genes: Sequence[float], before: Layer | None, layer: Layer, step: int) -> float:
         own = self.layers.index(layer)
@@ -216,7 +219,7 @@ class DataflowSpace:
             return _power(genes[row * len(self.layers) + own])
         if self.scales == "network":
             row = -1 if before is None else self.layers.index(before)
-            return _power(math.log2(self.most) * self._network(genes, row, own, step))
+            return _power(math.log2(self.max_scale) * self._network(genes, row, own, step))
         return 1.0
 
     def _network(self, theta: Sequence[float], i: int, j: int, t: int) -> float:
@@ -246,12 +249,12 @@ def check_limits(space: DataflowSpace) -> None:
         )
     if space.frame not in space.sources:
         raise unknown("dataflow.frame", space.frame, space.sources)
-    if not 1 < space.most <= FARTHEST:
+    if not 1 < space.max_scale <= FARTHEST:
         raise KingyoError(
-            "dataflow.most",
+            "dataflow.max_scale",
             expected=f"a number above 1, at most {FARTHEST:g}",
-            received=str(space.most),
-            remedy="Scales lie between 1 / most and most; say scales: none to have none.",
+            received=str(space.max_scale),
+            remedy="Scales lie between 1 / max_scale and max_scale; say scales: none to have none.",
         )
     for key, value in (("max_hops", space.max_hops), ("repetitions", space.repetitions)):
         if value is not None and value < 1:
@@ -292,6 +295,12 @@ def _stacked(names: Sequence[str], n_layers: Mapping[str, int], frame: str) -> l
     other = next((name for name in names if name != frame), frame)
     first, second = math.ceil(0.75 * n_layers[frame]), math.floor(0.25 * n_layers[other])
     return [*((frame, k) for k in range(first)), *((other, k) for k in range(second, n_layers[other]))]
+
+
+def _spread(chosen: Sequence[int], n: int) -> list[int]:
+    """So many of more, evenly, with the first and the last: without its ends a path is hardly a model."""
+    last = len(chosen) - 1
+    return [chosen[round(k * last / max(1, n - 1))] for k in range(n)]
 
 
 def _written(layer: Layer) -> str:
