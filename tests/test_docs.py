@@ -21,12 +21,12 @@ from kingyo.config import (
     Choose,
     Controls,
     DataflowConfig,
+    FirstSearchConfig,
     GenomeConfig,
     HybridConfig,
     MergeConfig,
     Range,
     RunConfig,
-    SearchConfig,
     parse_config,
 )
 from kingyo.merge import Sources, compute, open_sources, plan, rooted, to_folder
@@ -65,7 +65,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "dataflow": DataflowConfig,
     "hybrid": HybridConfig,
     "Range": Range,
-    "search": SearchConfig,
+    "search": FirstSearchConfig,
     "budget": Budget,
     "controls": Controls,
 }

@@ -31,13 +31,13 @@ from kingyo.merge import Plan, Sources, plan, to_folder
 from kingyo.opened import Models, open_models
 from kingyo.outlook import Prepared, foresee_paths, is_like, prepare
 from kingyo.plans import is_in_turn
-from kingyo.recipe import Recipe
+from kingyo.recipe import MERGED, Recipe
 from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
-from kingyo.searches import baseline_recipes, searches, searches_behind
+from kingyo.searches import baseline_recipes, searches, searches_after
 from kingyo.sizes import size_text
-from kingyo.space import MERGED, STEPS, probes
+from kingyo.space import STEPS, probes
 from kingyo.spread import require_alike
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
@@ -119,6 +119,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
         **made_of,
         "duplicates_dropped": prepared.duplicates,
         **aims_as_facts(prepared.searches[0].aims),
+        "notes": list(prepared.notes),
         "threads": config.threads or _threads(prepared.models, config.workers),
         "gene_steps": STEPS,
     }
@@ -150,7 +151,7 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
         runner=_runner(store, config),
         baselines=baseline_recipes(config, models),
         searches=searches(config, folder, models, is_exact=store.fact("gene_steps") is None, known=known),
-        behind=partial(searches_behind, config=config, folder=folder, models=models, known=known)
+        then=partial(searches_after, config=config, folder=folder, models=models, known=known)
         if is_in_turn(config)
         else None,
         finalists=config.finalists,

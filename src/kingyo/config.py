@@ -15,7 +15,7 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from kingyo.documents import read_yaml
-from kingyo.recipe import FARTHEST, Dtype, Resize
+from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
 from kingyo.strict import Real, parse_model
 from kingyo.tasks.spec import TaskSpec, load_task_spec
 
@@ -30,8 +30,8 @@ OF_WEIGHTS = ("closeness", "few_sources")
 OF_PATHS = ("few_hops",)
 OF_RECIPES = (*OF_WEIGHTS, *OF_PATHS)
 """Objectives that are read off the recipe: no task may have the same name."""
-MERGED, PARAMETERS = "merged", "parameters"
-"""What a run of both spaces calls its merge of weights, as a model and as a search."""
+PARAMETERS = "parameters"
+"""What a run of both spaces calls its search of weights."""
 OF_HYBRIDS = ("method", "choose_sources", "groups", "parameters")
 """What may be said of the merges of a run of both spaces, beside dtype."""
 FRANKENMERGE = "frankenmerge"
@@ -131,8 +131,8 @@ class DataflowConfig(_Strict):
     max_size: str | None = None
 
 
-class SecondSearchConfig(_Strict):
-    """What may be said of each search. The preset fills in what is given neither here nor under merge."""
+class SearchConfig(_Strict):
+    """How one search goes. The preset fills in what is given neither here nor under merge."""
 
     preset: str | None = None
     strategy: str | None = None
@@ -142,8 +142,8 @@ class SecondSearchConfig(_Strict):
     mode: Literal["generations", "asynchronous"] = "generations"
 
 
-class SearchConfig(SecondSearchConfig):
-    """The first or only search, with what holds for all searches of a run."""
+class FirstSearchConfig(SearchConfig):
+    """How the first or only search goes, with what holds for all searches of a run."""
 
     reuse: bool = True
 
@@ -153,7 +153,7 @@ class HybridConfig(_Strict):
 
     joint: bool = False
     share: Annotated[Real, Field(gt=0, lt=1)] = 0.5
-    search: SecondSearchConfig = SecondSearchConfig()
+    search: SearchConfig = SearchConfig()
 
     @model_validator(mode="after")
     def _says_of_its_way_alone(self) -> HybridConfig:
@@ -211,7 +211,7 @@ class RunConfig(_Strict):
     merge: MergeConfig = MergeConfig()
     dataflow: DataflowConfig = DataflowConfig()
     hybrid: HybridConfig = HybridConfig()
-    search: SearchConfig = SearchConfig()
+    search: FirstSearchConfig = FirstSearchConfig()
     budget: Budget
     controls: Controls = Controls()
     finalists: Count = 8

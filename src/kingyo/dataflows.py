@@ -16,9 +16,8 @@ from kingyo.config import FRANKENMERGE, DataflowConfig, RunConfig
 from kingyo.errors import KingyoError
 from kingyo.opened import Models
 from kingyo.plans import dataflow_of
-from kingyo.recipe import Hop, Recipe, load_recipe, path_of_slices
+from kingyo.recipe import MERGED, Hop, Recipe, load_recipe, path_of_slices
 from kingyo.space import (
-    MERGED,
     DataflowSpace,
     HybridSpace,
     PathSizes,

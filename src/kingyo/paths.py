@@ -16,8 +16,6 @@ from kingyo.evolve.recipes import read_recipe
 from kingyo.recipe import Hop, Recipe, cumulative
 from kingyo.store import RunStore
 
-AXIS = re.compile(r"pass \d+/(.+)\.(\d+)")
-"""How a space calls the genes that say whether a layer is passed."""
 UNCHANGED, LARGER, SMALLER = "o", "^", "v"
 """Marks of a picture of characters, by the scale. They are as wide in every terminal, Japanese ones too."""
 LEGEND = f"{UNCHANGED} scale 1, {LARGER} above, {SMALLER} below"
@@ -156,12 +154,8 @@ def read_atlas(store: RunStore) -> Atlas:
             names.setdefault(recipe.references[0], trial.name)
             if recipe.path:
                 found[trial.name] = max(hop.layer for hop in recipe.path) + 1
-    axes = cast("list[Mapping[str, object]]", store.searches().get(MAIN, {}).get("axes", []))
-    for axis in axes:
-        gene = AXIS.fullmatch(str(axis["name"]))
-        if gene is not None:
-            found[gene[1]] = max(found.get(gene[1], 0), int(gene[2]) + 1)
-    return Atlas(names=names, layers=found)
+    of_space = cast("Mapping[str, int]", store.searches().get(MAIN, {}).get("layers", {}))
+    return Atlas(names=names, layers={**found, **of_space})
 
 
 def widened(layers: Mapping[str, int], steps: Sequence[Step]) -> dict[str, int]:

@@ -13,11 +13,11 @@ from pathlib import Path
 from kingyo.config import (
     Budget,
     DataflowConfig,
+    FirstSearchConfig,
     GenomeConfig,
     MergeConfig,
     Range,
     RunConfig,
-    SearchConfig,
 )
 from kingyo.errors import KingyoError
 from kingyo.evolve import Aims
@@ -102,7 +102,9 @@ def of_paths(config: RunConfig) -> RunConfig:
     return config.model_copy(
         update={
             "space": "dataflow",
-            "search": SearchConfig.model_validate({**search.model_dump(exclude_unset=True), "preset": named}),
+            "search": FirstSearchConfig.model_validate(
+                {**search.model_dump(exclude_unset=True), "preset": named}
+            ),
             "merge": MergeConfig(dtype=config.merge.dtype),
             "budget": _shared(config.budget, config.hybrid.share, is_rest=True),
         }
@@ -224,7 +226,7 @@ def aims_of(config: RunConfig, folder: Path, *, longest: int | None = None) -> A
 
 def simplicity_of(config: RunConfig, folder: Path, wanted: SearchPlan) -> Callable[[Recipe], float] | None:
     """By what the simpler of two equal merges is told; None where nothing of the recipe tells it."""
-    if config.merge.genome is not None or config.space != "parameters":
+    if config.merge.genome is not None or config.space == "dataflow" or config.hybrid.joint:
         return None
     return closeness if all(has_closeness(*pair) for pair in methods_of(wanted, folder)) else None
 

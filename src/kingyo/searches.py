@@ -88,7 +88,7 @@ def searches(
     """The main search, then its controls: random on the same space, and a grid of one weight per source.
 
     Of weights and paths in turn, the search of weights alone: what follows it depends on its winner, see
-    ``searches_behind``. Genes are rounded before they are decoded, unless ``is_exact``, or the file is one of
+    ``searches_after``. Genes are rounded before they are decoded, unless ``is_exact``, or the file is one of
     mergekit-evolve's, which does not round. ``known`` are the paths that a run began with; without them
     they are read.
     """
@@ -105,7 +105,7 @@ def first_merge(config: RunConfig, folder: Path, models: Models) -> Recipe:
     return merges.decode(tuple(axis.first for axis in merges.axes))
 
 
-def searches_behind(
+def searches_after(
     merge: Recipe, config: RunConfig, folder: Path, models: Models, known: KnownPaths | None = None
 ) -> list[Search]:
     """What follows the search of weights: paths through its winner too, and the controls.
@@ -304,6 +304,7 @@ def _grid_of(
 
 def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, wanted: SearchPlan) -> Search:
     said, is_paths = _vocabularies(config), isinstance(space, DataflowSpace)
+    paths = space.paths if isinstance(space, HybridSpace) else space
     return Search(
         name=name,
         space=space if said.is_silent else JoinedSpace(space=space, vocabularies=said),
@@ -320,6 +321,7 @@ def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, want
             "settings": dict(wanted.settings),
             "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
+            **({"layers": dict(paths.n_layers)} if isinstance(paths, DataflowSpace) else {}),
         },
     )
 

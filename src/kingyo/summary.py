@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kingyo.config import FRANKENMERGE
+from kingyo.config import FRANKENMERGE, PARAMETERS
 from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
 from kingyo.evolve.recipes import read_recipe
 from kingyo.paths import NamedPath, read_atlas
@@ -74,7 +74,8 @@ class RunSummary:
     Attributes:
         copied: item scores that trials of one recipe copied from one another, at no cost.
         items: how many items each split has.
-        leader: the best of the main search on fit, so far.
+        trials, failures: of weights and paths in turn, those of both searches.
+        leader: the best of the main search on fit, so far; before it begins, of the search of weights.
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
@@ -148,7 +149,8 @@ class RunSummary:
             }
         if self.leader is not None:
             own = {} if self.winner is not None else path
-            leader = {"trial": self.leader.trial.asked.number, **own, **_scores(self.leader)}
+            leader = {"trial": self.leader.trial.asked.number, "search": self.leader.trial.search, **own}
+            leader |= _scores(self.leader)
         front = {} if not self.objectives else {"front": self._front_json()}
         return {
             "run": self.folder,
@@ -198,7 +200,9 @@ def interval_json(value: Interval | None) -> dict[str, object] | None:
 
 def summarize(store: RunStore) -> RunSummary:
     """Read a run: finished, under way or interrupted."""
-    fits = [each for each in store.summaries("fit") if each.search == MAIN]
+    bred = (PARAMETERS, MAIN)
+    fits = [each for each in store.summaries("fit") if each.search in bred]
+    current = fits[-1].search if fits else MAIN
     baselines = {
         str(trial.name): read_entry(store, str(trial.name), trial) for trial in store.trials(BASELINES)
     }
@@ -226,7 +230,7 @@ def summarize(store: RunStore) -> RunSummary:
         predicted=None if winner is None else _predicted(store, winner),
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
         objectives=aims.names,
-        front=read_front(store, MAIN) if aims.names else Front(),
+        front=read_front(store, current) if aims.names else Front(),
         path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
     )
 
@@ -353,7 +357,9 @@ def minus_test(entry: Entry, split: Split) -> Interval | None:
 
 
 def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> Entry | None:
-    known = [(each.value, -each.trial) for each in fits if each.value is not None]
+    """The best of the last search that has any success."""
+    fine = [each for each in fits if each.value is not None]
+    known = [(each.value, -each.trial) for each in fine if each.search == fine[-1].search]
     return read_entry(store, "leader", store.trial(-max(known)[1])) if known else None
 
 

@@ -155,7 +155,8 @@ def test_the_dry_run_speaks_of_both(world: World) -> None:
     assert done.returncode == 0, done.stderr
     assert "merge: task_arithmetic" in done.stdout
     assert "paths through layers, then searched by ga" in done.stdout
-    assert "of paths: 27 genes; screen: all items of fit; all candidates" in done.stdout, "2 × 9, 9 scales"
+    said = "of paths: 27 genes, after 6 given paths; screen: all items of fit; all candidates"
+    assert said in done.stdout, "2 × 9, 9 scales"
     assert not (world.folder / "runs").exists()
 
 
@@ -229,3 +230,29 @@ def test_mistakes_are_named(world: World, changed: dict[str, object], says: str)
     assert says in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert not (world.folder / "runs").exists()
+
+
+def test_show_speaks_of_the_weights_while_these_are_searched(world: World) -> None:
+    config = world.config(**HYBRID)
+    interrupted(world, "evolve", config, after=6)
+    shown = json.loads(world.run("show", "runs/small", "--json").stdout)
+    with RunStore.read(world.folder / "runs" / "small") as store:
+        assert not store.trials("main")
+        best = max(store.summaries("fit")[-shown["trials"] :], key=lambda each: each.value or 0.0)
+        number = store.trial(best.trial).asked.number
+    assert shown["trials"] > 0
+    assert shown["leader"]["search"] == "parameters"
+    assert shown["leader"]["trial"] == number
+    assert f"best so far (trial {number} of weights alone)" in " ".join(
+        world.run("show", "runs/small").stdout.split()
+    )
+
+
+def test_a_budget_for_given_paths_alone_is_noted(world: World) -> None:
+    changed = {**HYBRID, "budget": {"candidates": 8}}
+    said = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
+    assert "the budget is for 4 candidates, and the search begins with 6 given paths" in said
+    done = world.run("evolve", world.config(**{**changed, "controls": {"random": False, "grid": False}}))
+    assert "Note: the budget is for 4 candidates" in done.stderr
+    enough = world.run("evolve", world.config(**{**HYBRID, "budget": {"candidates": 14}}), "--dry-run")
+    assert "no path is bred" not in enough.stdout

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
+from typing import cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -45,6 +46,8 @@ class LiveDisplay:
             self._console.print(
                 f"Run {escape(str(self._store.folder))} (stop with Ctrl-C, go on with `kingyo resume`)"
             )
+            for note in cast("list[str]", self._store.fact("notes") or []):
+                self._console.print(f"Note: {escape(note)}", soft_wrap=True)
         if not self._quiet and self._console.is_terminal:
             self._live = Live(
                 get_renderable=self._render,

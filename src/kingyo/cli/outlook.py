@@ -18,6 +18,7 @@ from kingyo.outlook import Cost, Memory, Outlook, Paths
 from kingyo.plans import dataflow_of, is_in_turn, of_paths, preset_of, search_plan
 from kingyo.screens import ScreenSettings
 from kingyo.sizes import count_text, size_text
+from kingyo.strategies.seeded import Seeded, population
 from kingyo.types import SPLITS, Axis
 
 _MOST_GENES = 12
@@ -37,8 +38,8 @@ def print_outlook(found: Outlook) -> None:
     print_whole(console, _parts(found.cost), leading=2)
     for line in (*_cost_lines(found.cost), *_memory_lines(found.memory, found.config.device)):
         say(console, escape(line))
-    for warning in prepared.plan.warnings:
-        say(console, f"[dim]note[/dim]: {escape(warning)}")
+    for note in prepared.notes:
+        say(console, f"[dim]note[/dim]: {escape(note)}")
     say(console, "the recipe at the start of every gene:")
     for line in prepared.first.to_yaml().splitlines():
         say(console, escape(f"  {line}"))
@@ -77,11 +78,12 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     settings = ", ".join(
         f"{key} {_shown(value)}" for key, value in wanted.settings.items() if value is not None
     )
-    population = prepared.searches[0].strategy.batch
+    strategy = prepared.searches[0].strategy
+    given = f", after {strategy.n_points} given paths" if isinstance(strategy, Seeded) else ""
     named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
-        f"search: {wanted.strategy}{named}, {population} candidates at once"
-        f"{f', {settings}' if settings else ''}"
+        f"search: {wanted.strategy}{named}, {population(strategy)} candidates at once"
+        f"{f', {settings}' if settings else ''}{given}"
     )
     if config.space != "dataflow":
         yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
@@ -101,7 +103,8 @@ def _next_search(found: Outlook) -> Iterator[str]:
     """Of what follows the winner of the weights, which the table of genes says nothing of."""
     main = next(each for each in found.prepared.searches if each.name == MAIN)
     screen = _screen(main.screen, len(found.prepared.splits["fit"]))
-    yield f"of paths: {len(main.space.axes)} genes; screen: {screen}"
+    given = f", after {main.strategy.n_points} given paths" if isinstance(main.strategy, Seeded) else ""
+    yield f"of paths: {len(main.space.axes)} genes{given}; screen: {screen}"
 
 
 def _path_lines(config: RunConfig, paths: Paths | None) -> Iterator[str]:

@@ -102,7 +102,9 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     if summary.winner is not None:
         _row(table, f"bred (trial {summary.winner.trial.asked.number})", summary.winner, style="bold")
     elif summary.leader is not None:
-        _row(table, f"best so far (trial {summary.leader.trial.asked.number})", summary.leader, style="bold")
+        trial = summary.leader.trial
+        of = f" of {WEIGHTS_ALONE}" if trial.search == PARAMETERS else ""
+        _row(table, f"best so far (trial {trial.asked.number}{of})", summary.leader, style="bold")
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
     for name, entry in summary.controls.items():

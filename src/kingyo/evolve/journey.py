@@ -32,7 +32,7 @@ class Journey:
         runner: evaluates recipes on items; it is closed at the end.
         baselines: name -> recipe; scored first, and compared with the winner at the end.
         searches: the main search, then its controls; or what comes before them.
-        behind: makes the searches that follow, of the recipe of the first one's winner; None: there are none.
+        then: makes the searches that follow, of the recipe of the first one's winner; None: there are none.
         finalists: how many of a search's best on fit, no two of them neighbours, are scored on validation.
         reuse: whether trials of a recipe that was scored before copy its scores.
         notify: told of every step.
@@ -43,7 +43,7 @@ class Journey:
     baselines: Mapping[str, Recipe]
     searches: Sequence[Search]
     finalists: int
-    behind: Callable[[Recipe], Sequence[Search]] | None = None
+    then: Callable[[Recipe], Sequence[Search]] | None = None
     reuse: bool = True
     notify: Callable[[Event], None] = silent
 
@@ -62,10 +62,10 @@ class Journey:
     def _run(self, measurer: Measurer) -> None:
         baselines = self.score_baselines(measurer)
         winners = self._winners(self.searches, measurer)
-        if self.behind is not None:
+        if self.then is not None:
             (first,) = winners.values()
             assert first is not None, "a first search without a winner is refused"
-            winners |= self._winners(self.behind(read_recipe(first)), measurer)
+            winners |= self._winners(self.then(read_recipe(first)), measurer)
         self._part(measurer, BASELINES, "validation", baselines)
         for name, winner in winners.items():
             self._part(measurer, name, "test", [winner] if winner is not None else [])

@@ -41,13 +41,7 @@ def export(store: RunStore, out: Path, trial: int | None = None, *, share_layers
             changed, or ``out`` is taken or cannot be written. Whatever is raised, ``out`` is as it was.
     """
     chosen = _choose(store, trial)
-    if out.is_dir() and any(out.iterdir()):
-        raise KingyoError(
-            str(out),
-            expected="a new or empty folder",
-            received="one with files",
-            remedy="Choose another folder.",
-        )
+    _require_room(out)
     config, folder = stored_config(store)
     require_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
@@ -74,6 +68,16 @@ def export(store: RunStore, out: Path, trial: int | None = None, *, share_layers
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
     return to_folder(planned, out, files=files)
+
+
+def _require_room(out: Path) -> None:
+    if out.is_dir() and any(out.iterdir()):
+        raise KingyoError(
+            str(out),
+            expected="a new or empty folder",
+            received="one with files",
+            remedy="Choose another folder.",
+        )
 
 
 def recipe_of(store: RunStore, trial: int | None = None) -> Recipe:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from kingyo.checkpoints import Checkpoint
 from kingyo.errors import KingyoError, suggest
 from kingyo.merge.agreement import agree
-from kingyo.merge.alignment import align, template_files
+from kingyo.merge.alignment import Alignment, align, template_files
 from kingyo.merge.inner import with_merges
 from kingyo.merge.layers import LayerTensor, TensorInput
 from kingyo.merge.outline import Outline, Place, outline
@@ -141,11 +141,9 @@ def plan(recipe: Recipe, sources: Sources, *, share_layers: bool = False) -> Pla
     made = outline(agreement, found)
     pieces = {(region.name, at): piece for region in found for at, piece in region.placed.items()}
     jobs = tuple(_jobs(recipe, method, pieces, made))
-    output, files = made.output, None
+    output = made.output
     if alignment is not None:
-        output, files = replace(output, config=alignment.config(output)), alignment.files(output)
-    elif recipe.chat_template is not None:
-        files = template_files(recipe, output, sources)
+        output = replace(output, config=alignment.config(output))
     return Plan(
         recipe=recipe,
         method=method,
@@ -153,11 +151,20 @@ def plan(recipe: Recipe, sources: Sources, *, share_layers: bool = False) -> Pla
         sources=agreement.sources,
         like=output,
         vocabulary=None if alignment is None else alignment.vocabulary,
-        tokenizer_files=files,
+        tokenizer_files=_tokenizer_files(recipe, alignment, made.output, sources),
         differences=agreement.warnings,
         unmatched=unmatched(method, made.varied(pieces)),
         shared=share(recipe, agreement, output) if is_shared else None,
     )
+
+
+def _tokenizer_files(
+    recipe: Recipe, alignment: Alignment | None, output: Checkpoint, sources: Sources
+) -> Mapping[str, bytes] | None:
+    """The files of a tokenizer, where it is not the output's own."""
+    if alignment is not None:
+        return alignment.files(output)
+    return None if recipe.chat_template is None else template_files(recipe, output, sources)
 
 
 class _Values:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from kingyo.config import RunConfig
 from kingyo.dataflows import dataflow_space, frame_of, models_of_paths
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Search
+from kingyo.evolve.spent import total
 from kingyo.merge import Plan, Sources, plan
 from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
@@ -22,9 +23,10 @@ from kingyo.searches import (
     baseline_recipes,
     first_merge,
     searches,
-    searches_behind,
+    searches_after,
 )
 from kingyo.space import probes
+from kingyo.strategies.seeded import Seeded
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Axis, Item, Split
 from kingyo.vocabulary import check_tokens
@@ -54,6 +56,25 @@ class Prepared:
     baselines: Mapping[str, Recipe]
     first: Recipe
     plan: Plan
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What may not be meant as it is said."""
+        return (*self.plan.warnings, *self._unbred())
+
+    def _unbred(self) -> Iterator[str]:
+        """Of searches whose budget ends before they propose anything of their own."""
+        for search in self.searches:
+            if not isinstance(search.strategy, Seeded) or search.like:
+                continue
+            given = search.strategy.n_points
+            most = Screen(search.screen, search.seed).most_items(len(self.splits["fit"]))
+            candidates = total(search.limits, most)
+            if candidates is not None and candidates <= given:
+                yield (
+                    f"the budget is for {candidates} candidates, and the search begins with {given} given "
+                    "paths: no path is bred. Raise the budget, or say dataflow.seeds: false"
+                )
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -90,15 +111,12 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     build_tasks(config.specs, loaded.splits, folder)
     planned, baselines = searches(config, folder, models), baseline_recipes(config, models)
     if is_in_turn(config):
-        planned += searches_behind(first_merge(config, folder, models), config, folder, models)
+        planned += searches_after(first_merge(config, folder, models), config, folder, models)
     for search in planned:
         _check_budget(search, len(loaded.splits["fit"]), config)
     tried = [search.space.decode(genome) for search in planned for genome in probes(search.space.axes)]
     plans = [plan(recipe, sources) for recipe in tried]
-    for recipe in baselines.values():
-        planned_too = plan(recipe, sources)
-        if config.space == "parameters":
-            _require_alike(plans[0], planned_too)
+    _check_baselines([plan(recipe, sources) for recipe in baselines.values()], plans[0], config)
     if config.merge.dtype is None:
         _check_dtypes(models, models.skeleton if config.space == "parameters" else frame_of(config, models))
     return Prepared(
@@ -110,6 +128,12 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
         first=tried[0],
         plan=plans[0],
     )
+
+
+def _check_baselines(baselines: Sequence[Plan], first: Plan, config: RunConfig) -> None:
+    """Where weights are merged, baselines run in the model that candidates are filled into."""
+    for each in baselines if config.space == "parameters" else ():
+        _require_alike(first, each)
 
 
 def _check_budget(search: Search, n_items: int, config: RunConfig) -> None:

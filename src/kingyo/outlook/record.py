@@ -10,6 +10,7 @@ from kingyo.outlook.cost import Cost
 from kingyo.outlook.look import Outlook
 from kingyo.outlook.memory import Memory
 from kingyo.plans import preset_of
+from kingyo.strategies.seeded import population
 from kingyo.types import SPLITS, Axis
 
 Json: TypeAlias = Mapping[str, object]
@@ -34,7 +35,7 @@ def outlook_record(found: Outlook) -> Json:
             "preset": preset_of(found.config).name,
             "strategy": wanted.strategy,
             "settings": dict(wanted.settings),
-            "population": main.strategy.batch,
+            "population": population(main.strategy),
             "screen": asdict(wanted.screen),
             "methods": list(wanted.methods),
             "groups": wanted.groups,
@@ -46,7 +47,7 @@ def outlook_record(found: Outlook) -> Json:
         "memory": _memory(found.memory),
         "paths": None if found.paths is None else asdict(found.paths),
         "first_recipe": prepared.first.to_dict(),
-        "notes": list(prepared.plan.warnings),
+        "notes": list(prepared.notes),
         "errors": [],
     }
 

@@ -5,6 +5,7 @@ from kingyo.recipe.forms import as_path, as_slices, rewritten
 from kingyo.recipe.one import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
 from kingyo.recipe.path import (
     FARTHEST,
+    MERGED,
     MOST_HOPS,
     PASSTHROUGH,
     Hop,
@@ -21,6 +22,7 @@ __all__ = [
     "DTYPES",
     "FARTHEST",
     "MERGE",
+    "MERGED",
     "MOST_HOPS",
     "PASSTHROUGH",
     "RESIZE",

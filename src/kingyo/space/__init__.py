@@ -2,7 +2,7 @@
 
 from kingyo.space.choice import SourceChoice
 from kingyo.space.dataflow import DataflowSpace, frankenmerge, path_recipe
-from kingyo.space.hybrid import MERGED, HybridSpace
+from kingyo.space.hybrid import HybridSpace
 from kingyo.space.known import known_points
 from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
@@ -14,7 +14,6 @@ from kingyo.space.vocabularies import JoinedSpace, Vocabularies
 from kingyo.space.whole import RecipeSpace, check_base, values_of
 
 __all__ = [
-    "MERGED",
     "STEPS",
     "Bounds",
     "DataflowSpace",

@@ -2,8 +2,8 @@
 
     slots     all layers of all sources, in their order, the whole list r times: T = M · r
     a gene    of 0 or 1 for each slot: its layer is in the path, or not
-    scales    of what enters a layer: none, one per layer, W_ij for layer j behind layer i, or what a small
-              network π_θ(i, j, t) says of layer j behind layer i as step t
+    scales    of what enters a layer: none, one per layer, W_ij for layer j after layer i, or what a small
+              network π_θ(i, j, t) says of layer j after layer i as step t
 
 Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187; there a slot is in
 the path where I > 0, as with ``threshold``. A genome decodes to a recipe with a path. The space knows no

@@ -1,7 +1,7 @@
 """Both spaces at once: how weights are merged, and which layers the tokens pass through, those of the merge
 too.
 
-A genome is one of each space, one behind the other. What is merged is one more source of the paths (Akiba et
+A genome is one of each space, one after the other. What is merged is one more source of the paths (Akiba et
 al. 2024, section 3.3, do the two in turn).
 """
 
@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kingyo.recipe import Recipe
+from kingyo.recipe import MERGED, Recipe
 from kingyo.space.dataflow import DataflowSpace
 from kingyo.types import Axis, Genome
-
-MERGED = "merged"
-"""What a merge is called where it is one of the sources of a path."""
 
 
 class MergeSpace(Protocol):

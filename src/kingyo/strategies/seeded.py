@@ -24,11 +24,11 @@ from kingyo.types import (
 
 
 class Seeded:
-    """A strategy behind given points.
+    """A strategy that goes on from given points.
 
     The points are the first trials. The other strategy learns how they ended, as what was measured before, if
     it can learn; failures it does not. Where trials are asked for before the points are told, it begins with
-    those that are. Its trials are numbered behind the points, and have the parents that it gives them.
+    those that are. Its trials are numbered after the points, and have the parents that it gives them.
 
     Args:
         inner: new; it was neither asked nor told.
@@ -42,6 +42,16 @@ class Seeded:
         self._known: list[Outcome] = []
         self._first: dict[int, Outcome] = {}
         self._learned: list[int] | None = None
+
+    @property
+    def n_points(self) -> int:
+        """How many points are given."""
+        return len(self._points)
+
+    @property
+    def next_batch(self) -> int:
+        """What the other strategy would like, when the points are tried."""
+        return self._inner.batch
 
     @property
     def batch(self) -> int:
@@ -125,6 +135,11 @@ class Seeded:
 
     def _inward(self, outcome: Outcome) -> Outcome:
         return replace(outcome, trial=_moved(outcome.trial, -len(self._points)))
+
+
+def population(strategy: Strategy) -> int:
+    """How many trials a strategy would like at once; where points are given, after these."""
+    return strategy.next_batch if isinstance(strategy, Seeded) else strategy.batch
 
 
 def _moved(trial: Trial, by: int) -> Trial:
