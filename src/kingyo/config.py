@@ -275,8 +275,13 @@ class RunConfig(_Strict):
         return self
 
     def _without(self, objectives: tuple[str, ...]) -> None:
-        if set(self.objectives) & set(objectives):
-            raise ValueError(f"objectives without {' and '.join(objectives)} beside space: {self.space}")
+        odd = [name for name in self.objectives if name in objectives]
+        if odd:
+            its_own = f" and {' and '.join(OF_PATHS)}" if self.space == "dataflow" else ""
+            raise ValueError(
+                f"objectives that are tasks{its_own} beside space: {self.space}, not {', '.join(odd)}, "
+                "which not all of its recipes have"
+            )
 
     @model_validator(mode="after")
     def _has_a_task(self) -> RunConfig:

@@ -124,7 +124,10 @@ def test_the_dry_run_speaks_of_paths(world: World) -> None:
         ({"space": "parameters"}, "space: dataflow (or hybrid) beside dataflow"),
         ({"space": "data-flow"}, "dataflow"),
         ({"merge": {"method": "ties"}}, "nothing but dtype below merge"),
-        ({"objectives": ["even", "closeness"]}, "objectives without closeness and few_sources"),
+        (
+            {"objectives": ["even", "closeness"]},
+            "objectives that are few_hops beside space: dataflow, not closeness",
+        ),
         ({"sources": {"frankenmerge": "a", "b": "b"}}, "another name than 'frankenmerge'"),
         ({"dataflow": {"frame": "zz"}}, "one of a, b as dataflow.frame"),
         ({"dataflow": {"max_hops": 0}}, "max_hops"),
