@@ -277,9 +277,9 @@ class RunConfig(_Strict):
     def _without(self, objectives: tuple[str, ...]) -> None:
         odd = [name for name in self.objectives if name in objectives]
         if odd:
-            its_own = f" and {' and '.join(OF_PATHS)}" if self.space == "dataflow" else ""
+            its_own = f" or {' or '.join(OF_PATHS)}" if self.space == "dataflow" else ""
             raise ValueError(
-                f"objectives that are tasks{its_own} beside space: {self.space}, not {', '.join(odd)}, "
+                f"tasks{its_own} as objectives beside space: {self.space}, not {', '.join(odd)}, "
                 "which not all of its recipes have"
             )
 

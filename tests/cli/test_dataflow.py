@@ -126,7 +126,7 @@ def test_the_dry_run_speaks_of_paths(world: World) -> None:
         ({"merge": {"method": "ties"}}, "nothing but dtype below merge"),
         (
             {"objectives": ["even", "closeness"]},
-            "objectives that are few_hops beside space: dataflow, not closeness",
+            "tasks or few_hops as objectives beside space: dataflow, not closeness",
         ),
         ({"sources": {"frankenmerge": "a", "b": "b"}}, "another name than 'frankenmerge'"),
         ({"dataflow": {"frame": "zz"}}, "one of a, b as dataflow.frame"),

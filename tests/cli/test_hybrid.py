@@ -214,7 +214,7 @@ def test_both_searches_spend_what_there_is_and_no_more(world: World, candidates:
             {"budget": {"item_evaluations": 40}, "hybrid": {"share": 0.8}},
             "received 8, the 0.2 of 40 that the search of paths gets",
         ),
-        ({"objectives": ["even", "few_hops"]}, "tasks beside space: hybrid, not few_hops"),
+        ({"objectives": ["even", "few_hops"]}, "tasks as objectives beside space: hybrid, not few_hops"),
         ({"hybrid": {"shares": 0.5}}, "Did you mean 'share'"),
         ({"merge": {"resize": "base"}}, "below merge beside space: hybrid"),
         ({"sources": {"merged": "a", "b": "b"}}, "another name than 'merged'"),
