@@ -1,5 +1,5 @@
-"""Paths through layers: parity, speed and export of what is live, how soon strategies find good ones, and
-whole runs of paths, of weights and of both on the zoo.
+"""Paths through layers: parity, speed and export of what is live, how soon strategies find good ones, what each
+default of their search is worth, and whole runs of paths, of weights and of both on the zoo.
 
     python benchmarks/dataflow.py --out dataflow.jsonl
     python benchmarks/dataflow.py --out dataflow.jsonl --markdown  (as in docs/benchmarks-dataflow.md)
@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from flowing.mechanics import PARTS
 from flowing.outcomes import SETTINGS, WAYS, run
-from flowing.searching import CONTENDERS, Course
+from flowing.searching import DEFAULTS, STRATEGIES, Course
 from flowing.tables import render
 
 Row = dict[str, object]
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--evaluations", type=int, default=300, help="of each strategy")
+    parser.add_argument("--evaluations-of-defaults", type=int, default=120, help="of each changed default")
     parser.add_argument(
         "--runs", nargs="+", default=[f"{a} {b}" for a, b in RUNS], help="SETTING WAY, in quotes"
     )
@@ -66,16 +68,26 @@ def mechanics(_: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
 
 def strategies(arguments: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
     """Let each strategy search, seed by seed."""
-    known = {
-        (each["name"], each["seed"], each["evaluations"]) for each in done if each["part"] == "strategies"
-    }
+    yield from _searches("strategies", STRATEGIES, arguments, done)
+
+
+def defaults(arguments: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
+    """Let the preset search, and the preset with one change."""
+    yield from _searches("defaults", DEFAULTS, arguments, done)
+
+
+def _searches(
+    part: str, names: Iterable[str], arguments: argparse.Namespace, done: list[Row]
+) -> Iterator[Row]:
+    evaluations = arguments.evaluations if part == "strategies" else arguments.evaluations_of_defaults
+    known = {(each["name"], each["seed"], each["evaluations"]) for each in done if each["part"] == part}
     course: Course | None = None
     for seed in _seeds(arguments):
-        for name in CONTENDERS:
-            if (name, seed, arguments.evaluations) not in known:
+        for name in names:
+            if (name, seed, evaluations) not in known:
                 course = course or Course()
-                best = course.run(name, seed, arguments.evaluations)
-                yield {"name": name, "seed": seed, "evaluations": arguments.evaluations, "best": best}
+                found = course.run(name, seed, evaluations)
+                yield {"name": name, "seed": seed, "evaluations": evaluations, **asdict(found)}
 
 
 def outcomes(arguments: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
@@ -99,6 +111,7 @@ def _seeds(arguments: argparse.Namespace) -> range:
 MEASURES: dict[str, Callable[[argparse.Namespace, list[Row]], Iterator[Row]]] = {
     "mechanics": mechanics,
     "strategies": strategies,
+    "defaults": defaults,
     "outcomes": outcomes,
 }
 

@@ -1,40 +1,85 @@
-"""Strategies on the same paths: how good the best is that each has found, evaluation by evaluation.
+"""Strategies, and settings of the preset `paths`, on the same paths: how good the best is that each has found.
 
 Every evaluation scores the same items, so that what differs is the search alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flowing.models import DEMO, ZOO, demo, zoo_models
 from kingyo.evaluate import Evaluator, Passed
-from kingyo.space import DataflowSpace
+from kingyo.recipe import Hop, Recipe
+from kingyo.space import DataflowSpace, RoundedSpace
 from kingyo.strategies import build
+from kingyo.strategies.presets import PRESETS
+from kingyo.strategies.seeded import Seeded
 from kingyo.tasks import build_tasks, load_splits
-from kingyo.types import Outcome
+from kingyo.types import Evaluation, Outcome, Split, Strategy, Trial
 
 USED = ("ja", "math-en", "math-sym")
-ITEMS = 32
+ITEMS, TEST_ITEMS = 32, 200
 MOST_HOPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A strategy, and how it says whether a layer is in the path."""
+    """A strategy, what is said of its paths, and whether it begins with the seeds of the space."""
 
     strategy: str
-    inclusion: str = "binary"
     settings: Mapping[str, object] | None = None
+    paths: Mapping[str, Any] | None = None
+    seeds: bool = False
 
 
-CONTENDERS = {
+def _changed(paths: Mapping[str, Any] | None = None, *, seeds: bool = True, **settings: object) -> Contender:
+    """The preset `paths` with changes."""
+    preset = PRESETS["paths"]
+    own = {**preset.settings, **settings}
+    return Contender(strategy=preset.strategy, settings=own, paths=paths, seeds=seeds)
+
+
+STRATEGIES = {
     "mixed CMA-ES": Contender(strategy="mixed-cma-es"),
-    "CMA-ES on thresholds": Contender(strategy="cma-es", inclusion="threshold", settings={"x0": 0.5}),
+    "CMA-ES on thresholds": Contender(
+        strategy="cma-es", paths={"inclusion": "threshold"}, settings={"x0": 0.5}
+    ),
     "GA": Contender(strategy="ga"),
     "random": Contender(strategy="random"),
 }
+"""What finds paths, from nothing."""
+DEFAULTS = {
+    "the preset": _changed(),
+    "no seeds": _changed(seeds=False),
+    "after the seeds all at random": _changed(from_known=0.0),
+    "after the seeds their children alone": _changed(from_known=1.0),
+    "mixed-cma-es, start 0.9": Contender(strategy="mixed-cma-es", settings={"start": 0.9}, seeds=True),
+    "item-gp": Contender(strategy="item-gp", seeds=True),
+    "order: source": _changed({"order": "source"}),
+    "repetitions: 1": _changed({"repetitions": 1}),
+    "repetitions: 3": _changed({"repetitions": 3}),
+    "scales: layer, max_scale: 1.25": _changed({"scales": "layer", "max_scale": 1.25}),
+    "scales: layer, max_scale: 2": _changed({"scales": "layer", "max_scale": 2.0}),
+}
+"""What the defaults of a search of paths are compared with."""
+CONTENDERS = {**STRATEGIES, **DEFAULTS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search came to.
+
+    Attributes:
+        best: score so far, after each evaluation; failures and repetitions count as evaluations.
+        test: score of the last best on items that no search has seen.
+        hops: of it.
+    """
+
+    best: Sequence[float]
+    test: float
+    hops: int
 
 
 class Course:
@@ -44,34 +89,40 @@ class Course:
         config = demo()
         splits = load_splits(config.specs, DEMO).splits
         task = build_tasks(config.specs, splits, DEMO)
-        self._items = [item.id for item in splits["fit"]][:ITEMS]
+        self._items: dict[Split, list[str]] = {
+            "fit": [item.id for item in splits["fit"]][:ITEMS],
+            "test": [item.id for item in splits["test"]][:TEST_ITEMS],
+        }
         self._evaluate = Evaluator(Passed(zoo_models(), _no_merges), task)
-        self._known: dict[str, float] = {}
+        self._known: dict[tuple[Hop, ...], Evaluation] = {}
 
-    def run(self, name: str, seed: int, evaluations: int) -> list[float]:
-        """Return the best score after each evaluation; one that was made before counts as well."""
+    def run(self, name: str, seed: int, evaluations: int) -> Found:
+        """Let a contender search."""
         wanted = CONTENDERS[name]
-        space = DataflowSpace(
-            sources={each: ZOO[each] for each in USED},
-            n_layers=dict.fromkeys(USED, 4),
-            frame="ja",
-            scales="none",
-            inclusion="binary" if wanted.inclusion == "binary" else "threshold",
-            max_hops=MOST_HOPS,
-            dtype="float32",
-        )
-        strategy = build(wanted.strategy, space.axes, seed, wanted.settings or {})
-        best: list[float] = []
+        given = {"scales": "none", "max_hops": MOST_HOPS, "dtype": "float32", **(wanted.paths or {})}
+        sources = {each: ZOO[each] for each in USED}
+        space = DataflowSpace(sources=sources, n_layers=dict.fromkeys(USED, 4), frame="ja", **given)
+        strategy: Strategy = build(wanted.strategy, space.axes, seed, wanted.settings or {})
+        if wanted.seeds:
+            strategy = Seeded(strategy, space.seeds())
+        decode, best, winner = RoundedSpace(space=space).decode, list[float](), space.probe()
         while len(best) < evaluations:
             outcomes: list[Outcome] = []
             for trial in strategy.ask(min(strategy.batch, evaluations - len(best))):
-                recipe = space.decode(trial.genome)
-                found = self._evaluate(recipe, "fit", self._items)
-                assert found.mean is not None, found.failure
-                best.append(max(found.mean, best[-1] if best else 0.0))
-                outcomes.append(Outcome(trial=trial, scores=found.scores))
+                recipe, last = decode(trial.genome), best[-1] if best else -1.0
+                outcomes.append(self._outcome(trial, recipe))
+                score = outcomes[-1].score
+                winner = winner if score is None or score <= last else recipe
+                best.append(max(0.0 if score is None else score, last))
             strategy.tell(outcomes)
-        return best
+        test = self._evaluate(winner, "test", self._items["test"]).mean
+        assert test is not None, "it was scored on fit"
+        return Found(best=best, test=test, hops=len(winner.path))
+
+    def _outcome(self, trial: Trial, recipe: Recipe) -> Outcome:
+        found = self._known.get(recipe.path) or self._evaluate(recipe, "fit", self._items["fit"])
+        self._known[recipe.path] = found
+        return Outcome(trial=trial, scores=found.scores, failure=found.failure)
 
 
 def _no_merges() -> Passed:

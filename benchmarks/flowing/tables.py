@@ -26,7 +26,7 @@ COUNTS = ("cache", "export")
 
 def render(rows: Sequence[Row]) -> str:
     """All tables that there are results for."""
-    parts = [_mechanics(rows), _strategies(rows), _outcomes(rows)]
+    parts = [_mechanics(rows), _strategies(rows), _defaults(rows), _outcomes(rows)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -65,6 +65,46 @@ def _strategies(rows: Sequence[Row]) -> str:
     ]
     shown = table(("strategy", "seeds", *(f"best of {mark}, %" for mark in marks)), lines)
     return f"{shown}\n\n{_sooner(curves)}" if {MIXED, PLAIN} <= curves.keys() else shown
+
+
+def _defaults(rows: Sequence[Row]) -> str:
+    """Each change beside the preset, seed by seed."""
+    runs: dict[str, dict[int, Row]] = {}
+    for each in _of(rows, "defaults"):
+        runs.setdefault(str(each["name"]), {})[int(_number(each["seed"]))] = each
+    if not runs:
+        return ""
+    (_, preset), *_ = runs.items()
+    lines = [_default(name, own, preset) for name, own in runs.items()]
+    n = next(iter(preset.values()))["evaluations"]
+    head = (
+        "search",
+        "seeds",
+        f"best of {n} on fit, %",
+        "minus the preset",
+        "test, %",
+        "minus the preset",
+        "hops",
+    )
+    return table(head, lines)
+
+
+def _default(name: str, own: Mapping[int, Row], preset: Mapping[int, Row]) -> tuple[str, ...]:
+    both = sorted(own.keys() & preset.keys())
+    cells = [name, str(len(both))]
+    for value in (_last, _test):
+        mine, theirs = ([value(runs[seed]) for seed in both] for runs in (own, preset))
+        gaps = [a - b for a, b in zip(mine, theirs, strict=True)]
+        cells += [_mean(mine), "" if own is preset else _interval(gaps, signed=True)]
+    return (*cells, f"{statistics.mean(_number(own[seed]['hops']) for seed in both):.1f}")
+
+
+def _last(row: Row) -> float:
+    return cast("list[float]", row["best"])[-1]
+
+
+def _test(row: Row) -> float:
+    return _number(row["test"])
 
 
 def _sooner(curves: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
