@@ -1,5 +1,5 @@
-"""Paths through layers: parity, speed and export of what is live, how soon strategies find good ones, what each
-default of their search is worth, and whole runs of paths, of weights and of both on the zoo.
+"""Paths through layers: parity, speed and export of what is live, how soon strategies find good ones, what
+each default of their search is worth, and whole runs of paths, of weights and of both on the zoo.
 
     python benchmarks/dataflow.py --out dataflow.jsonl
     python benchmarks/dataflow.py --out dataflow.jsonl --markdown  (as in docs/benchmarks-dataflow.md)

@@ -1,4 +1,4 @@
-"""Strategies, and settings of the preset `paths`, on the same paths: how good the best is that each has found.
+"""Strategies, and settings of the preset `paths`, on the same paths: how good the best is that each found.
 
 Every evaluation scores the same items, so that what differs is the search alone.
 """
