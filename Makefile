@@ -63,6 +63,8 @@ bench: $(DEV_STAMP) ## run the benchmarks
 	$(BIN)/python benchmarks/candidate.py
 	$(BIN)/python benchmarks/merge.py
 	$(BIN)/python benchmarks/knapsack.py
+	@rm -f $(VENV)/dataflow.jsonl
+	$(BIN)/python benchmarks/dataflow.py --parts mechanics --out $(VENV)/dataflow.jsonl
 
 zoo: $(USER_STAMP) ## rebuild the zoo (about half an hour)
 	$(BIN)/python zoo/build.py --out zoo

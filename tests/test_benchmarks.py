@@ -58,7 +58,8 @@ def test_paths(tmp_path: Path) -> None:
     found = results(
         "dataflow.py",
         tmp_path / "dataflow.jsonl",
-        *("--parts", "mechanics", "strategies", "--seeds", "1", "--evaluations", "3"),
+        *("--parts", "mechanics", "strategies", "defaults", "--seeds", "1", "--evaluations", "3"),
+        *("--evaluations-of-defaults", "2"),
     )
     exact = {str(each["what"]): each for each in found if each["part"] == "mechanics"}
     assert exact["own layers"]["value"] == 0
@@ -67,6 +68,9 @@ def test_paths(tmp_path: Path) -> None:
     curves = [each["best"] for each in found if each["part"] == "strategies"]
     assert len(curves) == 4
     assert all(isinstance(each, list) and len(each) == 3 for each in curves)
+    tested = [each["test"] for each in found if each["part"] == "defaults"]
+    assert len(tested) == 11
+    assert all(isinstance(each, float) and 0 <= each <= 1 for each in tested)
 
 
 def test_jumps(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast
 
+import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
@@ -113,6 +114,22 @@ def speed() -> Iterator[Row]:
     yield {"what": "time per token", "value": statistics.median(ratios), "n": len(ratios)}
 
 
+def depth() -> Iterator[Row]:
+    """Whether each layer more takes an answer the same time, which `few_hops` takes for granted."""
+    torch.set_num_threads(1)
+    layers = Layers({"a": random_model("Llama", 0, **{**DEEP, "vocab_size": 1024})})
+    tokens = torch.randint(3, 1024, (8, 16), generator=torch.Generator().manual_seed(0))
+    hops, times = list[int](), list[float]()
+    for n in (3, 6, 12, 18, 24, 36, 48) * 3:
+        live = layers.follow([Hop(model="a", layer=k % 24) for k in range(n)], "a")
+        hops.append(n)
+        times.append(_seconds(live, tokens))
+    slope, rest = np.polyfit(hops, times, 1)
+    explained = float(np.corrcoef(hops, times)[0, 1]) ** 2
+    yield {"what": "time by layers, R²", "value": explained, "n": len(times)}
+    yield {"what": "time beside the layers", "value": float(rest / slope), "n": len(times)}
+
+
 def export() -> Iterator[Row]:
     """Greedy answers of the live path, beside those of its checkpoint with scales folded into the weights."""
     prompts = _prompts()
@@ -141,6 +158,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "cache": caches,
     "changes": changes,
     "speed": speed,
+    "depth": depth,
     "export": export,
 }
 

@@ -19,6 +19,8 @@ BARS: dict[str, tuple[str, str]] = {
     "change of path, slowest, ms": ("the slowest change, ms", ""),
     "memory beside the weights": ("memory beside the sources' weights, share", "≤ 0.05"),
     "time per token": ("time per token beside transformers' own model of 24 layers, median ratio", "≤ 1.05"),
+    "time by layers, R²": ("time of an answer explained by the number of layers, R²", ""),
+    "time beside the layers": ("what comes before and after them, in layers", ""),
     "export": ("greedy answers of the folded checkpoint equal to the live ones", "≥ 99 %"),
 }
 COUNTS = ("cache", "export")
