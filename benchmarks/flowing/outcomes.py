@@ -24,9 +24,9 @@ SETTINGS = {
 }
 """Which models take part: those that have all that is needed, one too few, and two too many."""
 WAYS: dict[str, dict[str, object]] = {
-    "paths": {"space": "dataflow", "dataflow": {"scales": "none", "max_hops": 10}},
+    "paths": {"space": "dataflow", "dataflow": {"max_hops": 10}},
     "weights": {"space": "parameters"},
-    "both": {"space": "hybrid", "dataflow": {"scales": "none", "max_hops": 10}},
+    "both": {"space": "hybrid", "dataflow": {"max_hops": 10}},
 }
 
 

@@ -99,7 +99,7 @@ class Course:
     def run(self, name: str, seed: int, evaluations: int) -> Found:
         """Let a contender search."""
         wanted = CONTENDERS[name]
-        given = {"scales": "none", "max_hops": MOST_HOPS, "dtype": "float32", **(wanted.paths or {})}
+        given = {"max_hops": MOST_HOPS, "dtype": "float32", **(wanted.paths or {})}
         sources = {each: ZOO[each] for each in USED}
         space = DataflowSpace(sources=sources, n_layers=dict.fromkeys(USED, 4), frame="ja", **given)
         strategy: Strategy = build(wanted.strategy, space.axes, seed, wanted.settings or {})

@@ -61,8 +61,8 @@ class DataflowSpace:
     frame: str
     repetitions: int = 2
     order: Order = "depth"
-    scales: Scales = "layer"
-    max_scale: float = 2.0
+    scales: Scales = "none"
+    max_scale: float = 1.25
     inclusion: Inclusion = "binary"
     max_hops: int | None = None
     dtype: str | None = None

@@ -162,6 +162,7 @@ PRESETS: Mapping[str, Preset] = {
                 "order": "source",
                 "repetitions": 3,
                 "scales": "matrix",
+                "max_scale": 2.0,
                 "inclusion": "threshold",
                 "seeds": False,
             },
