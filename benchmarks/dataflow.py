@@ -24,7 +24,11 @@ from flowing.searching import DEFAULTS, STRATEGIES, Course
 from flowing.tables import render
 
 Row = dict[str, object]
-RUNS = (("three", "paths"), *((setting, way) for setting in ("two", "five") for way in ("weights", "both")))
+RUNS = (
+    ("three", "paths"),
+    ("three", "paths-once"),
+    *((setting, way) for setting in ("two", "five") for way in ("weights", "both")),
+)
 
 
 def main() -> None:
@@ -72,8 +76,9 @@ def strategies(arguments: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
 
 
 def defaults(arguments: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
-    """Let the preset search, and the preset with one change."""
-    yield from _searches("defaults", DEFAULTS, arguments, done)
+    """Let the preset search, a GA, and each with one change."""
+    names = [name for block in DEFAULTS.values() for name in block]
+    yield from _searches("defaults", names, arguments, done)
 
 
 def _searches(

@@ -69,7 +69,7 @@ def test_paths(tmp_path: Path) -> None:
     assert len(curves) == 4
     assert all(isinstance(each, list) and len(each) == 3 for each in curves)
     tested = [each["test"] for each in found if each["part"] == "defaults"]
-    assert len(tested) == 11
+    assert len(tested) == 17
     assert all(isinstance(each, float) and 0 <= each <= 1 for each in tested)
 
 

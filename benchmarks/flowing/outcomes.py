@@ -25,6 +25,7 @@ SETTINGS = {
 """Which models take part: those that have all that is needed, one too few, and two too many."""
 WAYS: dict[str, dict[str, object]] = {
     "paths": {"space": "dataflow", "dataflow": {"max_hops": 10}},
+    "paths-once": {"space": "dataflow", "dataflow": {"max_hops": 10, "repetitions": 1}},
     "weights": {"space": "parameters"},
     "both": {"space": "hybrid", "dataflow": {"max_hops": 10}},
 }
@@ -34,7 +35,8 @@ def run(setting: str, way: str, seed: int) -> Row:
     """Breed once, and return what is known of the winner and of what it is compared with, on test."""
     demo = read_yaml(DEMO / "run.yaml")
     task = cast("dict[str, object]", demo["task"])
-    merge = {"dtype": "float32"} if way == "paths" else demo["merge"]
+    is_paths = WAYS[way]["space"] == "dataflow"
+    merge = {"dtype": "float32"} if is_paths else demo["merge"]
     data = {
         **{key: demo[key] for key in ("batch_size", "threads")},
         **WAYS[way],
@@ -48,7 +50,7 @@ def run(setting: str, way: str, seed: int) -> Row:
         "merge": merge,
         "seed": seed,
         "budget": {"item_evaluations": BUDGET},
-        "controls": {"random": way == "paths", "grid": False},
+        "controls": {"random": is_paths, "grid": False},
     }
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "run.yaml"

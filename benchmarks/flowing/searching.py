@@ -34,11 +34,14 @@ class Contender:
     seeds: bool = False
 
 
-def _changed(paths: Mapping[str, Any] | None = None, *, seeds: bool = True, **settings: object) -> Contender:
-    """The preset `paths` with changes."""
+def _ga(paths: Mapping[str, Any] | None = None, *, seeds: bool = True, from_known: float = 0.5) -> Contender:
+    settings = {"population": 20, "from_known": from_known}
+    return Contender(strategy="ga", settings=settings, paths=paths, seeds=seeds)
+
+
+def _preset(paths: Mapping[str, Any] | None = None, *, seeds: bool = True) -> Contender:
     preset = PRESETS["paths"]
-    own = {**preset.settings, **settings}
-    return Contender(strategy=preset.strategy, settings=own, paths=paths, seeds=seeds)
+    return Contender(strategy=preset.strategy, settings=preset.settings, paths=paths, seeds=seeds)
 
 
 STRATEGIES = {
@@ -50,21 +53,30 @@ STRATEGIES = {
     "random": Contender(strategy="random"),
 }
 """What finds paths, from nothing."""
-DEFAULTS = {
-    "the preset": _changed(),
-    "no seeds": _changed(seeds=False),
-    "after the seeds all at random": _changed(from_known=0.0),
-    "after the seeds their children alone": _changed(from_known=1.0),
-    "mixed-cma-es, start 0.9": Contender(strategy="mixed-cma-es", settings={"start": 0.9}, seeds=True),
-    "item-gp": Contender(strategy="item-gp", seeds=True),
-    "order: source": _changed({"order": "source"}),
-    "repetitions: 1": _changed({"repetitions": 1}),
-    "repetitions: 3": _changed({"repetitions": 3}),
-    "scales: layer, max_scale: 1.25": _changed({"scales": "layer", "max_scale": 1.25}),
-    "scales: layer, max_scale: 2": _changed({"scales": "layer", "max_scale": 2.0}),
+_PATHS: Mapping[str, Mapping[str, Any]] = {
+    "order: source": {"order": "source"},
+    "repetitions: 1": {"repetitions": 1},
+    "repetitions: 3": {"repetitions": 3},
+    "scales: layer, max_scale: 1.25": {"scales": "layer", "max_scale": 1.25},
+    "scales: layer, max_scale: 2": {"scales": "layer", "max_scale": 2.0},
 }
-"""What the defaults of a search of paths are compared with."""
-CONTENDERS = {**STRATEGIES, **DEFAULTS}
+DEFAULTS: Mapping[str, Mapping[str, Contender]] = {
+    "the preset": {
+        "the preset": _preset(),
+        "the preset, no seeds": _preset(seeds=False),
+        **{f"the preset, {said}": _preset(paths) for said, paths in _PATHS.items()},
+    },
+    "GA": {
+        "GA of 20, half children of seeds": _ga(),
+        "GA, no seeds": _ga(seeds=False),
+        "GA, none children of seeds": _ga(from_known=0.0),
+        "GA, all children of seeds": _ga(from_known=1.0),
+        **{f"GA, {said}": _ga(paths) for said, paths in _PATHS.items()},
+        "mixed-cma-es, start 0.9": Contender(strategy="mixed-cma-es", settings={"start": 0.9}, seeds=True),
+    },
+}
+"""What the defaults of a search of paths are compared with: each change beside the first of its block."""
+CONTENDERS = {**STRATEGIES, **{name: each for block in DEFAULTS.values() for name, each in block.items()}}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from typing import cast
 
 from scipy.stats import t as student
 
+from flowing.searching import DEFAULTS
+
 Row = Mapping[str, object]
 MIXED, PLAIN = "mixed CMA-ES", "CMA-ES on thresholds"
 BARS: dict[str, tuple[str, str]] = {
@@ -76,19 +78,14 @@ def _defaults(rows: Sequence[Row]) -> str:
         runs.setdefault(str(each["name"]), {})[int(_number(each["seed"]))] = each
     if not runs:
         return ""
-    (_, preset), *_ = runs.items()
-    lines = [_default(name, own, preset) for name, own in runs.items()]
-    n = next(iter(preset.values()))["evaluations"]
-    head = (
-        "search",
-        "seeds",
-        f"best of {n} on fit, %",
-        "minus the preset",
-        "test, %",
-        "minus the preset",
-        "hops",
-    )
-    return table(head, lines)
+    lines: list[tuple[str, ...]] = []
+    for block in DEFAULTS.values():
+        names = [name for name in block if name in runs]
+        lines += [_default(name, runs[name], runs[names[0]]) for name in names]
+    (first, *_) = next(iter(runs.values())).values()
+    beside = "minus the first of its kind"
+    best = f"best of {first['evaluations']} on fit, %"
+    return table(("search", "seeds", best, beside, "test, %", beside, "hops"), lines)
 
 
 def _default(name: str, own: Mapping[int, Row], preset: Mapping[int, Row]) -> tuple[str, ...]:

@@ -142,12 +142,11 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             name="paths",
-            doc="The default for paths through layers: a genetic algorithm that begins with good paths and "
-            "their children.",
-            source="kingyo's own choice; benchmarks/dataflow.py compares strategies on paths",
-            strategy="ga",
-            settings={"population": 20, "from_known": 0.5},
-            screen={"items": 24},
+            doc="The default for paths through layers: as fast, a Gaussian process that learns from single "
+            "items; it begins with what is known of the paths that a search is given.",
+            source="kingyo's own choice, by benchmarks/dataflow.py",
+            strategy="item-gp",
+            screen={"items": 16},
             space="dataflow",
         ),
         Preset(
