@@ -210,3 +210,32 @@ def test_closeness_and_size_are_read_off_the_recipe() -> None:
     for name in ("ties", "linear", "slerp"):
         with pytest.raises(KingyoError, match="closeness"):
             require_closeness(METHODS.get(name), {})
+
+
+def answers(**right: str) -> Evaluation:
+    """Scores by task, a digit per item."""
+    scores = [
+        ItemScore(item=f"{task}/test{i}", score=float(digit), answer="")
+        for task, digits in right.items()
+        for i, digit in enumerate(digits)
+    ]
+    return Evaluation(scores=tuple(scores), build_seconds=0.0, score_seconds=0.0)
+
+
+def test_ahead_is_by_more_than_a_standard_error_of_the_paired_difference() -> None:
+    items = [item for item in ITEMS["test"] if item.task == "a"]
+    judge = Judge(Aims(), items)
+    base = answers(a="000000000000")
+    assert not judge.is_ahead(base, base)
+    assert not judge.is_ahead(answers(a="100000000000"), base), "1/12, as large as its error"
+    assert judge.is_ahead(answers(a="110000000000"), base), "2/12, with an error of 0.112"
+    assert not judge.is_ahead(base, answers(a="110000000000"))
+    assert not judge.is_ahead(answers(a="111100000000"), answers(a="000000000011"))
+
+
+def test_ahead_on_several_tasks_is_by_their_weights() -> None:
+    judge = Judge(Aims(tasks={"a": 1.0, "b": 3.0}), ITEMS["test"])
+    base = answers(a="000000000000", b="0000")
+    assert judge.is_ahead(answers(a="000000000000", b="0110"), base), "0.375, with an error of 0.217"
+    assert not judge.is_ahead(answers(a="000000000000", b="0100"), base), "0.1875, as large as its error"
+    assert judge.is_ahead(answers(a="111111111111", b="0000"), base)

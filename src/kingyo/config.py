@@ -30,6 +30,12 @@ OF_WEIGHTS = ("closeness", "few_sources")
 OF_PATHS = ("few_hops",)
 OF_RECIPES = (*OF_WEIGHTS, *OF_PATHS)
 """Objectives that are read off the recipe: no task may have the same name."""
+BESIDE_TASKS: Mapping[Space, tuple[str, ...]] = {
+    "parameters": OF_WEIGHTS,
+    "dataflow": OF_PATHS,
+    "hybrid": (),
+}
+"""Space -> those that its recipes have."""
 PARAMETERS = "parameters"
 """What a run of both spaces calls its search of weights."""
 OF_HYBRIDS = ("method", "choose_sources", "groups", "parameters")
@@ -264,7 +270,7 @@ class RunConfig(_Strict):
             raise ValueError(
                 f"nothing but {only} below merge beside space: {self.space}, not {', '.join(odd)}"
             )
-        self._without(OF_RECIPES if self.space == "hybrid" else OF_WEIGHTS)
+        self._has_its_objectives()
         reserved = (FRANKENMERGE, *((MERGED, PARAMETERS) if self.space == "hybrid" else ()))
         for name in reserved:
             if name in self.sources:
@@ -274,13 +280,13 @@ class RunConfig(_Strict):
             raise ValueError(f"one of {', '.join(frames)} as dataflow.frame, not '{frame}'")
         return self
 
-    def _without(self, objectives: tuple[str, ...]) -> None:
-        odd = [name for name in self.objectives if name in objectives]
+    def _has_its_objectives(self) -> None:
+        own = BESIDE_TASKS[self.space]
+        odd = [name for name in self.objectives if name in OF_RECIPES and name not in own]
         if odd:
-            its_own = f" or {' or '.join(OF_PATHS)}" if self.space == "dataflow" else ""
             raise ValueError(
-                f"tasks{its_own} as objectives beside space: {self.space}, not {', '.join(odd)}, "
-                "which not all of its recipes have"
+                f"{' or '.join(('tasks', *own))} as objectives beside space: {self.space}, not "
+                f"{', '.join(odd)}, which not all of its recipes have"
             )
 
     @model_validator(mode="after")

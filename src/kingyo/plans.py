@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kingyo.config import (
+    BESIDE_TASKS,
     Budget,
     DataflowConfig,
     FirstSearchConfig,
@@ -184,8 +185,8 @@ def _require_objectives(config: RunConfig, chosen: Preset) -> None:
     if chosen.needs_objectives and not config.objectives:
         raise KingyoError(
             "objectives",
-            expected=f"two or more beside the preset {chosen.name}: names of tasks, "
-            + ("few_hops" if config.space == "dataflow" else "closeness, few_sources"),
+            expected=f"two or more beside the preset {chosen.name}: "
+            + ", ".join(("names of tasks", *BESIDE_TASKS[config.space])),
             received="none",
             remedy="Name the objectives, or choose another preset.",
         )

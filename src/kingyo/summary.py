@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from kingyo.config import FRANKENMERGE, PARAMETERS
 from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
@@ -81,6 +81,7 @@ class RunSummary:
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
         objectives: their names; empty where there is one.
         front: of the main search, in these objectives.
+        notes: what was found beforehand that may not be meant as it is said.
         path: of the winner, before there is one of the leader; None where it is no path through layers.
     """
 
@@ -103,6 +104,7 @@ class RunSummary:
     objectives: tuple[str, ...] = ()
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
+    notes: tuple[str, ...] = ()
 
     def best_parent(self) -> Entry | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
@@ -157,6 +159,7 @@ class RunSummary:
             "status": self.status,
             "trials": self.trials,
             "failures": self.failures,
+            "notes": list(self.notes),
             "item_evaluations": self.item_evaluations,
             "copied": self.copied,
             "seconds": round(self.seconds, 3),
@@ -202,7 +205,6 @@ def summarize(store: RunStore) -> RunSummary:
     """Read a run: finished, under way or interrupted."""
     bred = (PARAMETERS, MAIN)
     fits = [each for each in store.summaries("fit") if each.search in bred]
-    current = fits[-1].search if fits else MAIN
     baselines = {
         str(trial.name): read_entry(store, str(trial.name), trial) for trial in store.trials(BASELINES)
     }
@@ -230,7 +232,8 @@ def summarize(store: RunStore) -> RunSummary:
         predicted=None if winner is None else _predicted(store, winner),
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
         objectives=aims.names,
-        front=read_front(store, current) if aims.names else Front(),
+        notes=tuple(cast("list[str]", store.fact("notes") or [])),
+        front=read_front(store, MAIN) if aims.names else Front(),
         path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
     )
 

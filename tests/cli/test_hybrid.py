@@ -11,6 +11,8 @@ from transformers import LlamaForCausalLM
 
 from kingyo.assembly import begin, evaluator_of
 from kingyo.config import load_config
+from kingyo.evolve import Aims
+from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore
@@ -62,6 +64,13 @@ def test_the_merge_itself_is_among_the_finalists(world: World) -> None:
     shown = json.loads(done.stdout)
     merge, winner = shown["controls"]["parameters"], shown["winner"]
     assert winner["validation"]["score"] >= merge["validation"]["score"]
+    with RunStore.read(world.folder / "runs" / "small") as store:
+        found = [store.winner(name) for name in ("parameters", "main")]
+        (before, after) = (store.evaluation(each.id, "validation") for each in found if each is not None)
+        assert before is not None and after is not None
+        is_ahead = Judge(Aims(), store.items()["validation"]).is_ahead(after, before)
+    own = [(step["model"], step["layer"]) for step in winner["path"]["hops"]]
+    assert is_ahead != (own == [("merged", layer) for layer in range(len(own))])
     told = world.run("show", "runs/small").stdout
     assert "bred − weights alone:" in told
     assert "bred − parameters" not in told
@@ -252,8 +261,8 @@ def test_show_speaks_of_the_weights_while_these_are_searched(world: World) -> No
 def test_a_budget_for_given_paths_alone_is_noted(world: World) -> None:
     changed = {**HYBRID, "budget": {"candidates": 8}}
     said = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
-    assert "the budget is for 4 candidates, and the search begins with 6 given paths" in said
+    assert "the search of paths has 4 of the budget's candidates, and begins with 6 given paths" in said
     done = world.run("evolve", world.config(**{**changed, "controls": {"random": False, "grid": False}}))
-    assert "Note: the budget is for 4 candidates" in done.stderr
+    assert "Note: the search of paths has 4 of the budget's candidates" in done.stderr
     enough = world.run("evolve", world.config(**{**HYBRID, "budget": {"candidates": 14}}), "--dry-run")
-    assert "no path is bred" not in enough.stdout
+    assert "none is bred" not in enough.stdout

@@ -14,6 +14,7 @@ from kingyo.types import (
     AppraisingStrategy,
     Axis,
     Genome,
+    InformedStrategy,
     ItemScore,
     Outcome,
     Strategy,
@@ -156,3 +157,15 @@ def test_tasks_count_by_their_weight_and_not_by_their_items(
 def test_settings_that_make_no_sense(options: dict[str, object]) -> None:
     with pytest.raises(KingyoError, match=f"search.settings.{next(iter(options))}"):
         build("item-gp", AXES, 0, options)
+
+
+def test_points_that_are_known_are_not_spread_again() -> None:
+    axes = [Axis(name=f"x{n}", low=0, high=1, kind="binary", start=1.0) for n in range(8)]
+    plain, knows = build("item-gp", axes, 0, {}), build("item-gp", axes, 0, {})
+    start = (1.0,) * 8
+    assert plain.ask(1)[0].genome == start
+    assert isinstance(knows, InformedStrategy)
+    knows.learn([scored(Trial(number=-1, genome=start), 1.0, 0.0)])
+    first = knows.ask(7)
+    assert start not in {trial.genome for trial in first}
+    assert [trial.genome for trial in first] == [trial.genome for trial in plain.ask(7)]

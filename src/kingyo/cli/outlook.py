@@ -19,7 +19,7 @@ from kingyo.plans import dataflow_of, is_in_turn, of_paths, preset_of, search_pl
 from kingyo.screens import ScreenSettings
 from kingyo.sizes import count_text, size_text
 from kingyo.strategies.seeded import Seeded, population
-from kingyo.types import SPLITS, Axis
+from kingyo.types import SPLITS, Axis, Strategy
 
 _MOST_GENES = 12
 
@@ -79,11 +79,10 @@ def _search_lines(found: Outlook) -> Iterator[str]:
         f"{key} {_shown(value)}" for key, value in wanted.settings.items() if value is not None
     )
     strategy = prepared.searches[0].strategy
-    given = f", after {strategy.n_points} given paths" if isinstance(strategy, Seeded) else ""
     named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
         f"search: {wanted.strategy}{named}, {population(strategy)} candidates at once"
-        f"{f', {settings}' if settings else ''}{given}"
+        f"{f', {settings}' if settings else ''}{_given(strategy)}"
     )
     if config.space != "dataflow":
         yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
@@ -103,8 +102,11 @@ def _next_search(found: Outlook) -> Iterator[str]:
     """Of what follows the winner of the weights, which the table of genes says nothing of."""
     main = next(each for each in found.prepared.searches if each.name == MAIN)
     screen = _screen(main.screen, len(found.prepared.splits["fit"]))
-    given = f", after {main.strategy.n_points} given paths" if isinstance(main.strategy, Seeded) else ""
-    yield f"of paths: {len(main.space.axes)} genes{given}; screen: {screen}"
+    yield f"of paths: {len(main.space.axes)} genes{_given(main.strategy)}; screen: {screen}"
+
+
+def _given(strategy: Strategy) -> str:
+    return f", after {strategy.n_points} given paths" if isinstance(strategy, Seeded) else ""
 
 
 def _path_lines(config: RunConfig, paths: Paths | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from kingyo.cli.tables import percent, print_path
 from kingyo.cli.whole import say
+from kingyo.config import PARAMETERS
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN
 from kingyo.evolve.recipes import read_recipe
@@ -67,7 +68,11 @@ def _read(store: RunStore, number: int) -> tuple[StoredTrial, Entry, NamedPath |
     if number not in trials:
         raise KingyoError(
             "--trial",
-            expected=f"a trial of the main search, 0 to {max(trials)}" if trials else "a run with trials",
+            expected=f"a trial of the main search, 0 to {max(trials)}"
+            if trials
+            else "a run whose main search has begun: trials of weights alone are not shown one by one"
+            if PARAMETERS in store.searches()
+            else "a run with trials",
             received=str(number),
             remedy=f"`kingyo show {shlex.quote(str(store.folder))}` says how the run stands.",
         )

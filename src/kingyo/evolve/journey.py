@@ -172,6 +172,10 @@ class Journey:
                 remedy="Mend the cause, and start a new run.",
             )
         winner = _best(search.aims, fine)
+        kept = next((trial for _, trial in fine if trial.asked.genome in search.keep), winner)
+        if not search.aims.names and kept is not winner:
+            measured = {each.id: found for each, found in zip(finalists, judged, strict=True)}
+            winner = winner if judge.is_ahead(measured[winner.id], measured[kept.id]) else kept
         self.store.set_winner(search.name, winner.id)
         return winner
 

@@ -7,6 +7,7 @@ estimated by a Rasch model of its own: an ability at one says little about anoth
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -108,6 +109,23 @@ class Judge:
     def value(self, evaluation: Evaluation) -> float | None:
         """Return the weighted mean of one that was scored on some items of each task; None for a failure."""
         return None if evaluation.failure is not None else self.aims.value(self.measured(evaluation))
+
+    def is_ahead(self, one: Evaluation, other: Evaluation) -> bool:
+        """Whether one is better by more than a standard error of the difference, paired by item.
+
+        Of several tasks the weighted mean of their differences, whose errors are independent.
+        """
+        theirs = {each.item: each.score for each in other.scores}
+        gaps: dict[str, list[float]] = {name: [] for name in self.aims.tasks}
+        for each in one.scores:
+            gaps[self.task_of[each.item] if len(gaps) > 1 else next(iter(gaps))].append(
+                each.score - theirs[each.item]
+            )
+        means = tuple(statistics.fmean(own) for own in gaps.values())
+        errors = [statistics.variance(own) / len(own) if len(own) > 1 else 0.0 for own in gaps.values()]
+        weights = list(self.aims.tasks.values())
+        variance = math.fsum(w * w * error for w, error in zip(weights, errors, strict=True))
+        return self.aims.value(means) > math.sqrt(variance) / math.fsum(weights)
 
     def expected(self, responses: Responses, trials: Sequence[int]) -> list[Means]:
         """Estimate the means over all items, task by task, shrunk towards what other trials did."""

@@ -124,7 +124,11 @@ def _choose(store: RunStore, number: int | None) -> StoredTrial:
         if number not in trials:
             resume = f"Go on with `kingyo resume {shlex.quote(str(store.folder))}` first."
             remedy = "Leave --trial out to export the winner." if trials else resume
-            known = f"a number from 0 to {max(trials)}" if trials else "a trial; the run has none yet"
+            known = (
+                f"a number from 0 to {max(trials)}"
+                if trials
+                else "a trial of the main search, which has none yet"
+            )
             raise KingyoError("--trial", expected=known, received=str(number), remedy=remedy)
         return trials[number]
     winner = store.winner(MAIN)

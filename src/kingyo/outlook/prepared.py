@@ -11,7 +11,6 @@ from kingyo.config import RunConfig
 from kingyo.dataflows import dataflow_space, frame_of, models_of_paths
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Search
-from kingyo.evolve.spent import total
 from kingyo.merge import Plan, Sources, plan
 from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
@@ -67,13 +66,11 @@ class Prepared:
         for search in self.searches:
             if not isinstance(search.strategy, Seeded) or search.like:
                 continue
-            given = search.strategy.n_points
-            most = Screen(search.screen, search.seed).most_items(len(self.splits["fit"]))
-            candidates = total(search.limits, most)
-            if candidates is not None and candidates <= given:
+            given, candidates = search.strategy.n_points, search.limits.candidates
+            if candidates is not None and candidates <= given:  # by items, copies of baselines cost nothing
                 yield (
-                    f"the budget is for {candidates} candidates, and the search begins with {given} given "
-                    "paths: no path is bred. Raise the budget, or say dataflow.seeds: false"
+                    f"the search of paths has {candidates} of the budget's candidates, and begins with "
+                    f"{given} given paths: none is bred. Raise it, or see dataflow.seeds and known"
                 )
 
     @property

@@ -123,7 +123,7 @@ def render_basis(found: Findings) -> Html:
         ("duplicates dropped", _number(facts.get("duplicates_dropped"))),
         ("seed", _number(config.get("seed", 0))),
         ("budget", _pairs(config.get("budget"))),
-        ("trials", f"{found.summary.trials:,}, of which {found.summary.failures:,} failed"),
+        ("trials", "none yet" if found.main is None else _control(found.main)),
         *((f"trials, {name} search", _control(history)) for name, history in found.controls.items()),
         ("item evaluations", f"{found.summary.item_evaluations:,}, all searches and splits"),
         ("scores copied", f"{found.summary.copied:,}, of trials with the same recipe"),

@@ -101,8 +101,11 @@ class ItemGp:
         self._task_of = {item: tasks[name] for item, name in task_of.items()}
 
     def learn(self, known: Sequence[Outcome]) -> None:
-        """Begin with points that were measured before."""
+        """Begin with points that were measured before; those that were to be tried first need not be."""
         self._add(sorted(map(Told.of, known), key=lambda told: -told.number))
+        met = {told.genome for told in self._known}
+        fresh = [point for point in self._spread if self._box.genome(point) not in met]
+        self._spread = np.array(fresh).reshape(-1, len(self._axes))
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: spread over the space at first, then by what the process says."""
