@@ -105,13 +105,22 @@ def known_paths(config: RunConfig, folder: Path, models: Models) -> KnownPaths:
         names[MERGED] = MERGED
     found = dict[str, list[str]]()
     for file in config.dataflow.known:
-        at = folder / file
-        passed = [
-            (names.get(hop.model) or names.get(whole_model(hop.model, at.parent), "?"), hop.layer)
-            for hop in _hops(at)
-        ]
-        found[file] = [f"{name}.{number}" for name, number in passed]
+        hops, at = _hops(file, folder / file), (folder / file).parent
+        found[file] = [f"{_source(hop.model, at, names, file)}.{hop.layer}" for hop in hops]
     return found
+
+
+def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
+    """What the run calls a model of a known path."""
+    name = names.get(model) or names.get(whole_model(model, at))
+    if name is None:
+        raise KingyoError(
+            f"dataflow.known: {file}",
+            expected=f"a path through the sources: {', '.join(names.values())}",
+            received=f"one through {model}",
+            remedy="Name that model as a source (relative paths start at the recipe), or leave it out.",
+        )
+    return name
 
 
 def first_points(config: RunConfig, space: DataflowSpace | HybridSpace, known: KnownPaths) -> list[Genome]:
@@ -160,16 +169,23 @@ def _point(space: DataflowSpace | HybridSpace, file: str, layers: Sequence[str])
             expected="a path through layers of the sources, for which the slots have room"
             + ("" if odd else f", of at most {paths.most_hops} layers"),
             received=" ".join(layers),
-            remedy="Leave it out, or name all its models as sources: '?' is none."
+            remedy="Leave it out, or name the models that have these layers."
             if odd
             else "Raise dataflow.repetitions, or max_hops and max_size; or leave it out.",
         )
     return genome
 
 
-def _hops(file: Path) -> Sequence[Hop]:
+def _hops(file: str, at: Path) -> Sequence[Hop]:
     """The hops of a recipe's path, or of slices of one source each."""
-    recipe = load_recipe(file)
+    if not at.is_file():
+        raise KingyoError(
+            f"dataflow.known: {file}",
+            expected="the file of a recipe",
+            received=f"none at {at}",
+            remedy="Correct the path, which starts at the run.yaml, or leave it out.",
+        )
+    recipe = load_recipe(at)
     hops = recipe.path or path_of_slices(recipe.slices)
     if not hops or any(hop.scale != 1 for hop in hops):
         raise KingyoError(

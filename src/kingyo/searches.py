@@ -321,6 +321,7 @@ def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, want
             "settings": dict(wanted.settings),
             "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
+            **({"given": strategy.n_points} if isinstance(strategy, Seeded) else {}),
             **({"layers": dict(paths.n_layers)} if isinstance(paths, DataflowSpace) else {}),
         },
     )

@@ -59,12 +59,14 @@ class Comparison:
         p: that the two are equally good, two-sided.
         test: how it was found: McNemar's exact test where there is one task, scored right or wrong; else by
             flipping the signs of the items' differences.
+        is_alike: whether both gave the same answer to every item: then they may well be one model.
     """
 
     other: str
     difference: Interval
     p: float
     test: Literal["mcnemar", "sign-flips"]
+    is_alike: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +153,8 @@ class RunSummary:
             }
         if self.leader is not None:
             own = {} if self.winner is not None else path
-            leader = {"trial": self.leader.trial.asked.number, "search": self.leader.trial.search, **own}
+            leader = {"trial": self.leader.trial.asked.number, "search": self.leader.trial.search}
+            leader |= {"recipe": self.leader.recipe, **own}
             leader |= _scores(self.leader)
         front = {} if not self.objectives else {"front": self._front_json()}
         return {
@@ -172,10 +175,7 @@ class RunSummary:
                 name: {"trial": entry.trial.asked.number, **_scores(entry)}
                 for name, entry in self.controls.items()
             },
-            "comparisons": {
-                each.other: {**_numbers(each.difference), "p": each.p, "test": each.test}
-                for each in self.comparisons
-            },
+            "comparisons": {each.other: _compared(each) for each in self.comparisons},
             **front,
         }
 
@@ -305,35 +305,29 @@ def _scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float])
 
 
 def _compare(store: RunStore, winner: Entry | None, others: Sequence[Entry]) -> tuple[Comparison, ...]:
-    weights = stored_aims(store).tasks
-    if winner is None or winner.test is None:
+    own = None if winner is None else store.evaluation(winner.trial.id, "test")
+    if own is None or own.failure is not None:
         return ()
-    mine = _scores_by_task(store.evaluation(winner.trial.id, "test"), weights)
-    return tuple(
-        _comparison(mine, _scores_by_task(store.evaluation(other.trial.id, "test"), weights), weights, other)
-        for other in others
-        if other.test is not None
-    )
+    weights = stored_aims(store).tasks
+    tested = [(each.name, store.evaluation(each.trial.id, "test")) for each in others if each.test]
+    return tuple(_comparison(own, theirs, weights, name) for name, theirs in tested if theirs is not None)
 
 
-def _comparison(
-    mine: Mapping[str, Sequence[float]],
-    theirs: Mapping[str, Sequence[float]],
-    weights: Mapping[str, float],
-    other: Entry,
-) -> Comparison:
+def _comparison(own: Evaluation, other: Evaluation, weights: Mapping[str, float], name: str) -> Comparison:
     """Paired by item within each task; of several the weighted mean."""
-    parts = [paired_difference(mine[name], theirs[name], seed=STATISTICS_SEED) for name in weights]
-    scores = [score for each in (mine, theirs) for own in each.values() for score in own]
+    mine, theirs = (_scores_by_task(each, weights) for each in (own, other))
+    parts = [paired_difference(mine[task], theirs[task], seed=STATISTICS_SEED) for task in weights]
+    scores = [score for each in (mine, theirs) for scores in each.values() for score in scores]
     is_exact = len(weights) == 1 and all(score in (0.0, 1.0) for score in scores)
     (first, *_) = weights
-    gaps = [[x - y for x, y in zip(mine[name], theirs[name], strict=True)] for name in weights]
+    gaps = [[x - y for x, y in zip(mine[task], theirs[task], strict=True)] for task in weights]
     shares = list(weights.values())
     return Comparison(
-        other=other.name,
+        other=name,
         difference=weighted_mean(parts, shares),
         p=mcnemar(mine[first], theirs[first]) if is_exact else sign_flips(gaps, shares, STATISTICS_SEED),
         test="mcnemar" if is_exact else "sign-flips",
+        is_alike={each.item: each for each in own.scores} == {each.item: each for each in other.scores},
     )
 
 
@@ -373,6 +367,11 @@ def _scores(entry: Entry) -> dict[str, object]:
         "test": interval_json(entry.test),
         **({"tasks": _tasks_json(entry)} if entry.tasks else {}),
     }
+
+
+def _compared(found: Comparison) -> dict[str, object]:
+    said = {"p": found.p, "test": found.test, "alike": found.is_alike}
+    return {**_numbers(found.difference), **said}
 
 
 def _tasks_json(entry: Entry) -> dict[str, object]:

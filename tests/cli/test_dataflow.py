@@ -217,7 +217,10 @@ def test_a_run_goes_on_with_the_known_paths_that_it_began_with(world: World, spa
     [
         ([("a", 0)] * 5, "of at most 4 layers; received a.0 a.0 a.0 a.0 a.0. Raise dataflow.repetitions"),
         ([("a", 7)], "received a.7. Leave it out, or"),
-        ([("base", 1)], "received ?.1. Leave it out, or name all its models as sources"),
+        (
+            [("base", 1)],
+            "expected a path through the sources: a, b; received one through base. Name that model",
+        ),
     ],
 )
 def test_a_known_path_that_is_none_of_the_space_is_named(
@@ -230,6 +233,29 @@ def test_a_known_path_that_is_none_of_the_space_is_named(
     done = world.run("evolve", config, "--dry-run")
     assert done.returncode == 1
     assert says in " ".join(done.stderr.split())
+
+
+def test_a_known_path_without_a_file_is_named(world: World) -> None:
+    config = world.config(**{**DATAFLOW, "dataflow": {"known": ["nope.yaml"]}})
+    done = world.run("evolve", config, "--dry-run")
+    assert done.returncode == 1
+    assert "dataflow.known: nope.yaml: expected the file of a recipe" in " ".join(done.stderr.split())
+
+
+def test_what_may_not_be_meant_is_noted(world: World) -> None:
+    changed = {
+        **DATAFLOW,
+        "dataflow": {"max_hops": 2},
+        "objectives": ["even", "few_hops"],
+        "search": {"strategy": "item-gp"},
+    }
+    said = " ".join(world.run("evolve", world.config(**changed), "--dry-run").stdout.split())
+    assert "paths have at most 2 layers, and a alone has 3" in said
+    assert "item-gp searches for the mean of the tasks" in said
+    wide = {**changed, "dataflow": {"max_hops": 3}, "search": {"preset": "pareto"}}
+    said = " ".join(world.run("evolve", world.config(**wide), "--dry-run").stdout.split())
+    assert "paths have at most" not in said
+    assert "for the mean of the tasks" not in said
 
 
 def test_seeds_of_other_known_paths_do_not_stand_side_by_side(world: World) -> None:

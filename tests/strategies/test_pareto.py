@@ -101,7 +101,8 @@ def test_knee_is_farthest_beyond_the_line_through_the_extremes() -> None:
 def test_knee_of_small_fronts() -> None:
     assert knee([(3, 4)]) == 0
     assert knee([(1, 1), (3, 4), (2, 2)]) == 1  # one point dominates
-    assert knee([(0, 1), (1, 0)]) == 0  # both are extreme: the first
+    assert knee([(0, 1), (1, 0)]) == 1  # both are extreme: the best in the first objective
+    assert knee([(0, 1), (0.1, 0.2), (1, 0)]) == 2, "the front is hollow"
     assert knee([(1, 0), (0.5, 0.5), (0, 1)]) == 1  # a straight front: the even compromise
     assert knee([(1, 0), (0.1, 0.1), (0, 1)]) == 0  # hollow: an extreme point
     assert knee([[1], [5], [2]]) == 1

@@ -195,6 +195,8 @@ class _State:
 def _title(event: Event) -> str:
     if event.search == BASELINES:
         return f"Baselines on {event.split}"
+    if not event.search:
+        return "Loading"
     named = {MAIN: "Search", PARAMETERS: "First search, of weights alone,"}
     what = named.get(event.search, f"Control search '{event.search}'")
     return f"{what} on {event.split}"

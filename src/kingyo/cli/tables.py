@@ -147,9 +147,12 @@ def _n(summary: RunSummary, split: Split) -> str:
 
 
 def _sentence(comparison: Comparison) -> str:
-    difference, other = comparison.difference, comparison.other
+    difference = comparison.difference
+    other = WEIGHTS_ALONE if comparison.other == PARAMETERS else comparison.other
+    if comparison.is_alike:
+        return f"bred answers all {difference.n} items of test as {other} does"
     return (
-        f"bred − {WEIGHTS_ALONE if other == PARAMETERS else other}: {100 * difference.score:+.1f} points "
+        f"bred − {other}: {100 * difference.score:+.1f} points "
         f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}], paired, n={difference.n}, "
         f"p {_p(comparison.p)}"
     )

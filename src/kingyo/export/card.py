@@ -185,6 +185,17 @@ def _recipe(card: Card) -> str:
     return f"{fence(text, 'yaml')}\n\n{note} Its hash in the run is `{card.recipe.hash[:16]}`."
 
 
+def _searched(card: Card) -> str:
+    if card.search.get("space") == "dataflow":
+        return "paths through layers"
+    return cell(str(card.search.get("method")))
+
+
+def _groups(card: Card) -> str:
+    is_path = card.search.get("space") == "dataflow"
+    return "" if is_path else f"groups {cell(str(card.search.get('groups')))}, "
+
+
 def _history(card: Card) -> str:
     summary, config = card.summary, card.config
     budget = config.budget.model_dump(exclude_none=True)
@@ -193,8 +204,8 @@ def _history(card: Card) -> str:
     met = "" if fit is None or len(config.specs) > 1 else f", {fit.n} fit items"
     return bullets(
         (
-            f"search: {cell(str(card.search.get('strategy')))} over {cell(str(card.search.get('method')))}, "
-            f"groups {cell(str(card.search.get('groups')))}, seed {config.seed}",
+            f"search: {cell(str(card.search.get('strategy')))} over {_searched(card)}, "
+            f"{_groups(card)}seed {config.seed}",
             f"{summary.trials} trials, {summary.failures} of them failed; budget {spent}",
             f"{summary.item_evaluations:,} item evaluations in {summary.seconds:,.0f} s, by all searches",
             *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),

@@ -24,7 +24,8 @@ from kingyo.searches import (
     searches,
     searches_after,
 )
-from kingyo.space import probes
+from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, probes
+from kingyo.strategies import FOR_OBJECTIVES, STRATEGIES
 from kingyo.strategies.seeded import Seeded
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Axis, Item, Split
@@ -59,7 +60,7 @@ class Prepared:
     @property
     def notes(self) -> tuple[str, ...]:
         """What may not be meant as it is said."""
-        return (*self.plan.warnings, *self._unbred())
+        return (*self.plan.warnings, *self._unbred(), *self._short(), *self._blind())
 
     def _unbred(self) -> Iterator[str]:
         """Of searches whose budget ends before they propose anything of their own."""
@@ -72,6 +73,28 @@ class Prepared:
                     f"the search of paths has {candidates} of the budget's candidates, and begins with "
                     f"{given} given paths: none is bred. Raise it, or see dataflow.seeds and known"
                 )
+
+    def _short(self) -> Iterator[str]:
+        """Of paths that are too short for the models that they begin with."""
+        for search in self.searches:
+            space = search.space.space if isinstance(search.space, RoundedSpace) else search.space
+            paths = space.paths if isinstance(space, HybridSpace) else space
+            if isinstance(paths, DataflowSpace) and not search.like:
+                longest, own = paths.most_hops, paths.n_layers[paths.frame]
+                if longest < own:
+                    yield (
+                        f"paths have at most {longest} layers, and {paths.frame} alone has {own}: the search "
+                        "does not begin with its path. See dataflow.max_hops and max_size"
+                    )
+
+    def _blind(self) -> Iterator[str]:
+        """Of a search that knows nothing of the objectives."""
+        strategy = str(self.searches[0].description.get("strategy"))
+        if self.searches[0].aims.names and strategy in STRATEGIES.names() and strategy not in FOR_OBJECTIVES:
+            yield (
+                f"{strategy} searches for the mean of the tasks, and the front is what it finds by the way. "
+                "Say search.preset: pareto to search for the objectives"
+            )
 
     @property
     def axes(self) -> tuple[Axis, ...]:

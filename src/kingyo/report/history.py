@@ -73,6 +73,12 @@ class History:
     score_seconds: float
 
     @property
+    def given(self) -> int:
+        """How many of the first trials were given to the search, as paths to begin with."""
+        n = self.description.get("given", 0)
+        return n if isinstance(n, int) else 0
+
+    @property
     def strategy(self) -> str:
         """The strategy's name, as the search describes itself."""
         return str(self.description.get("strategy", self.name))

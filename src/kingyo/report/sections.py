@@ -84,7 +84,7 @@ def render_scores(found: Findings) -> Html | None:
 
 _STACKED = " frankenmerge stacks layers of two of them, as people do by hand."
 _CONTROLS = (
-    " The control searches tried as many candidates as the main search (or fewer, where a grid was used up), "
+    " The control searches may cost what the main search did (a grid ends with its last point), "
     "and their winners were picked in the same way."
 )
 
@@ -222,13 +222,14 @@ def _batch(main: History, child: Entry) -> Html:
     number, batch = child.trial.asked.number, main.batch_of(child.trial)
     scores = [point.score for point in batch if point.score is not None]
     lit = {point.number: "same batch" for point in batch} | {number: BRED}
+    came = f"{main.strategy} records no parents: it draws each batch from all that it has learned."
+    if number < main.given:
+        given = wording.counted(main.given, "path")
+        came = f"It was given: the search began with {given}, and bred none better."
     return section(
         "family",
         "Where it came from",
-        claim(
-            f"{main.strategy} records no parents: it draws each batch from all that it has learned. "
-            f"Trial {number} is of batch {child.trial.batch + 1}."
-        ),
+        claim(f"{came} Trial {number} is of batch {child.trial.batch + 1}."),
         chart(descent(main, lit, (), number)),
         note(
             f"Dark points: its batch, {wording.counted(len(batch), 'trial')}, mean "

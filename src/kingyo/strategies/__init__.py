@@ -16,7 +16,10 @@ from kingyo.registry import Registry
 from kingyo.strict import parse_settings
 from kingyo.types import Axis, Strategy
 
-__all__ = ["STRATEGIES", "StrategyFactory", "build"]
+__all__ = ["FOR_OBJECTIVES", "STRATEGIES", "StrategyFactory", "build"]
+
+FOR_OBJECTIVES = ("nsga2", "map-elites", "cycleqd", "islands")
+"""Those that work with several objectives; the others know the mean of the tasks alone."""
 
 
 class StrategyFactory(Protocol):

@@ -96,8 +96,8 @@ def knee(points: ArrayLike) -> int:
     every objective of the front scaled to 0..1 and those without a range left out. The plane goes through
     the best point of each objective; where these span none that faces the ideal, it is the one through the
     unit vectors. Equal distances (a front of two points, a straight front) go to the point whose worst
-    objective is best, then to the first. A front of one point is its own knee; on a front that is hollow
-    everywhere no point lies beyond the plane, and an extreme one is the knee.
+    objective is best, then to the one whose first objective is. A front of one point is its own knee; on a
+    front that is hollow everywhere no point lies beyond the plane, and the best in the first objective is it.
 
     Raises:
         KingyoError: no point at all.
@@ -113,7 +113,7 @@ def knee(points: ArrayLike) -> int:
     # Rounded, else the last bit decides between equals.
     distance: Floats = (scaled @ _normal(scaled)).round(12)
     worst: Floats = scaled.min(axis=1).round(12)
-    return int(members[np.lexsort((-worst, -distance))[0]])
+    return int(members[np.lexsort((-scaled[:, 0], -worst, -distance))[0]])
 
 
 def _normal(scaled: Floats) -> Floats:
