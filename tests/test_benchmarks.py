@@ -70,7 +70,9 @@ def test_paths(tmp_path: Path) -> None:
     assert all(isinstance(each, list) and len(each) == 3 for each in curves)
     tested = [each["test"] for each in found if each["part"] == "defaults"]
     assert len(tested) == 17
-    assert all(isinstance(each, float) and 0 <= each <= 1 for each in tested)
+    assert len(set(map(str, tested))) > 1, "changes change something"
+    hops = [each["hops"] for each in found if each["part"] == "defaults"]
+    assert all(isinstance(each, int) and 1 <= each <= 10 for each in hops)
 
 
 def test_jumps(tmp_path: Path) -> None:

@@ -37,6 +37,13 @@ def _of(rows: Sequence[Row], part: str) -> list[Row]:
     return [each for each in rows if each["part"] == part]
 
 
+def _longest(rows: Sequence[Row], part: str) -> list[Row]:
+    """Searches of the most evaluations: those of fewer are no seeds of the same."""
+    found = _of(rows, part)
+    most = max((_number(each["evaluations"]) for each in found), default=0)
+    return [each for each in found if each["evaluations"] == most]
+
+
 def _mechanics(rows: Sequence[Row]) -> str:
     found = {str(each["what"]): each for each in _of(rows, "mechanics")}
     lines = [
@@ -55,7 +62,7 @@ def _value(name: str, row: Row) -> str:
 def _strategies(rows: Sequence[Row]) -> str:
     """Scores by evaluations, and how soon the mixed one is where the plain one ends."""
     curves: dict[str, dict[int, list[float]]] = {}
-    for each in _of(rows, "strategies"):
+    for each in _longest(rows, "strategies"):
         seed = int(_number(each["seed"]))
         curves.setdefault(str(each["name"]), {})[seed] = cast("list[float]", each["best"])
     if not curves:
@@ -73,7 +80,7 @@ def _strategies(rows: Sequence[Row]) -> str:
 def _defaults(rows: Sequence[Row]) -> str:
     """Each change beside the preset, seed by seed."""
     runs: dict[str, dict[int, Row]] = {}
-    for each in _of(rows, "defaults"):
+    for each in _longest(rows, "defaults"):
         runs.setdefault(str(each["name"]), {})[int(_number(each["seed"]))] = each
     if not runs:
         return ""
@@ -82,7 +89,7 @@ def _defaults(rows: Sequence[Row]) -> str:
         names = [name for name in block if name in runs]
         lines += [_default(name, runs[name], runs[names[0]]) for name in names]
     (first, *_) = next(iter(runs.values())).values()
-    beside = "minus the first of its kind"
+    beside = "minus the first of its kind [95 %, paired by seed]"
     best = f"best of {first['evaluations']} on fit, %"
     return table(("search", "seeds", best, beside, "test, %", beside, "hops"), lines)
 
