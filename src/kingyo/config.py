@@ -38,6 +38,8 @@ BESIDE_TASKS: Mapping[Space, tuple[str, ...]] = {
 """Space -> those that its recipes have."""
 PARAMETERS = "parameters"
 """What a run of both spaces calls its search of weights."""
+WEIGHTS_ALONE = "weights alone"
+"""What people are told of it."""
 OF_HYBRIDS = ("method", "choose_sources", "groups", "parameters")
 """What may be said of the merges of a run of both spaces, beside dtype."""
 FRANKENMERGE = "frankenmerge"

@@ -48,6 +48,9 @@ def test_paths_through_the_best_merge_are_bred_resumed_reported_and_exported(
     assert whole.returncode == 0, whole.stderr
     assert json.loads(whole.stdout)["winner"] == shown["winner"]
     assert world.run("report", "runs/small").returncode == 0
+    report = (world.folder / "runs" / "small" / "report.html").read_text()
+    assert "weights alone" in report
+    assert "parameters search" not in report
     done = world.run("export", "runs/small", "out")
     assert done.returncode == 0, done.stderr
     done = world.run("evaluate", "out", "runs/small", "--json")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import say
-from kingyo.config import PARAMETERS
+from kingyo.config import PARAMETERS, WEIGHTS_ALONE
 from kingyo.paths import LEGEND, NamedPath, sketch
 from kingyo.space.measures import MEASURES
 from kingyo.stats import Interval
@@ -18,7 +18,6 @@ from kingyo.types import SPLITS, Split
 
 NARROW = 80
 """Below so many columns intervals are broken into two lines, rather than cut."""
-WEIGHTS_ALONE = "weights alone"
 """What the winner of the first search of a run of both spaces is called."""
 
 

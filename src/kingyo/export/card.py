@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from kingyo.config import PARAMETERS, RunConfig
+from kingyo.config import PARAMETERS, WEIGHTS_ALONE, RunConfig
 from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.lineage import (
     Origin,
@@ -137,7 +137,7 @@ def _scores(card: Card) -> str:
     for name, each in card.summary.baselines.items():
         rows += _rows(cell(name), each, _against(card, name))
     for name, each in card.summary.controls.items():
-        what = "the merge of weights alone" if name == PARAMETERS else f"{cell(name)} search, same cost"
+        what = f"the merge of {WEIGHTS_ALONE}" if name == PARAMETERS else f"{cell(name)} search, same cost"
         rows += _rows(what, each, _against(card, name))
     lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
     read = (

@@ -61,7 +61,7 @@ def _progress_lines(main: History, controls: Mapping[str, History]) -> list[Json
         _best_line(main, "best so far", ("@accent", "solid", 2.6)),
         *_batch_means(main),
         *(
-            _best_line(control, f"{plain(name)} search, best so far", (colour, dash, 1.8))
+            _best_line(control, f"{plain(wording.search(name))}, best so far", (colour, dash, 1.8))
             for (name, control), (colour, dash) in zip(controls.items(), CONTROL_LINES, strict=False)
             if control.records
         ),

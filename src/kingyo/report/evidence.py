@@ -124,7 +124,7 @@ def render_basis(found: Findings) -> Html:
         ("seed", _number(config.get("seed", 0))),
         ("budget", _pairs(config.get("budget"))),
         ("trials", "none yet" if found.main is None else _control(found.main)),
-        *((f"trials, {name} search", _control(history)) for name, history in found.controls.items()),
+        *((f"trials, {wording.search(name)}", _control(history)) for name, history in found.controls.items()),
         ("item evaluations", f"{found.summary.item_evaluations:,}, all searches and splits"),
         ("scores copied", f"{found.summary.copied:,}, of trials with the same recipe"),
         ("working time", wording.duration(found.summary.seconds)),

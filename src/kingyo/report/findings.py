@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from kingyo.evolve import MAIN, FrontPoint, stored_aims
+from kingyo.report import wording
 from kingyo.report.ancestry import Family, trace
 from kingyo.report.answers import Contrast, contrast
 from kingyo.report.composition import Matrix, read_matrices
@@ -86,7 +87,7 @@ class Findings:
         """All models that were scored on ``split``: the child first, then the best first."""
         entries = [(name, entry) for name, entry in self.summary.baselines.items()]
         others = [(name, "mixture" if name in MIXTURES else "parent", entry) for name, entry in entries]
-        others += [(f"{name} search", "control", entry) for name, entry in self.summary.controls.items()]
+        others += [(wording.search(name), "control", entry) for name, entry in self.summary.controls.items()]
         found = [
             Bar(name=name, role=role, score=score)
             for name, role, entry in others

@@ -53,7 +53,7 @@ def headline(found: Findings) -> str:
         comparison = found.comparison(name)
         verdict = None if comparison is None else wording.verdict(comparison)
         if verdict is not None and verdict != "better":
-            verdicts.append((f"{name} search", verdict))
+            verdicts.append((wording.search(name), verdict))
     return wording.compared("The bred model", verdicts)
 
 
@@ -77,7 +77,7 @@ def _rivals(found: Findings) -> list[tuple[str, str]]:
 
 
 def _comparisons(found: Findings) -> Html | None:
-    rivals = [*_rivals(found), *((f"{name} search", name) for name in found.controls)]
+    rivals = [*_rivals(found), *((wording.search(name), name) for name in found.controls)]
     lines = [line for words, name in rivals if (line := _comparison(found, words, name)) is not None]
     return element("ul", *lines, class_="against") if lines else None
 
@@ -113,7 +113,7 @@ def _untested(found: Findings) -> list[str]:
 def _tiles(found: Findings) -> Html:
     bars = found.bars()
     best = found.summary.best_parent()
-    wanted = {best.name if best else "", *MIXTURES, *(f"{name} search" for name in found.controls)}
+    wanted = {best.name if best else "", *MIXTURES, *(wording.search(name) for name in found.controls)}
     shown = [bar for bar in bars if bar.role == "bred" or bar.name in wanted][:TILES]
     tiles = (
         element(
@@ -144,7 +144,7 @@ def _differences(found: Findings) -> Html | None:
         return None
     rows = [
         (
-            each.other if each.other in found.summary.baselines else f"{each.other} search",
+            each.other if each.other in found.summary.baselines else wording.search(each.other),
             wording.points(each.difference).replace(" points", ""),
             f"{each.difference.n:,}",
             wording.p_value(each.p),

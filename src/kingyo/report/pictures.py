@@ -76,7 +76,7 @@ def _progress(axes: Axes, found: Findings, main: History) -> None:
     label = "best so far, 95% interval" if main.measured_records else "best so far"
     _best(axes, main, (ACCENT, "-", 2.2), label, band=True)
     for (name, control), (colour, dash) in zip(found.controls.items(), CONTROL_LINES, strict=False):
-        _best(axes, control, (colour, dash, 1.5), f"{name} search, best so far", band=False)
+        _best(axes, control, (colour, dash, 1.5), f"{wording.search(name)}, best so far", band=False)
     means = main.batches()
     if len(means) > 1:
         axes.plot(*_columns(means), color=GREY, lw=1.3, label="mean of the batch")

@@ -250,7 +250,7 @@ def render_selection(found: Findings) -> Html | None:
     if child is None:
         return None
     entries = [(found.child_name, child), *found.summary.baselines.items()]
-    entries += [(f"{name} search", entry) for name, entry in found.summary.controls.items()]
+    entries += [(wording.search(name), entry) for name, entry in found.summary.controls.items()]
     rows = [row for name, entry in entries for row in _rows(name, entry)]
     head = ("model", *(_split_head(found, split, [entry for _, entry in entries]) for split in SPLITS))
     return section(
