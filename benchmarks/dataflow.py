@@ -72,19 +72,19 @@ def mechanics(_: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
 
 def strategies(arguments: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
     """Let each strategy search, seed by seed."""
-    yield from _searches("strategies", STRATEGIES, arguments, done)
+    yield from _searches("strategies", STRATEGIES, arguments.evaluations, arguments, done)
 
 
 def defaults(arguments: argparse.Namespace, done: list[Row]) -> Iterator[Row]:
     """Let the preset search, a GA, and each with one change."""
     names = [name for block in DEFAULTS.values() for name in block]
-    yield from _searches("defaults", names, arguments, done)
+    yield from _searches("defaults", names, arguments.evaluations_of_defaults, arguments, done)
 
 
 def _searches(
-    part: str, names: Iterable[str], arguments: argparse.Namespace, done: list[Row]
+    part: str, names: Iterable[str], evaluations: int, arguments: argparse.Namespace, done: list[Row]
 ) -> Iterator[Row]:
-    evaluations = arguments.evaluations if part == "strategies" else arguments.evaluations_of_defaults
+    """Run those searches of a part that are not there."""
     known = {(each["name"], each["seed"], each["evaluations"]) for each in done if each["part"] == part}
     course: Course | None = None
     for seed in _seeds(arguments):

@@ -305,8 +305,8 @@ def _scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float])
 
 
 def _compare(store: RunStore, winner: Entry | None, others: Sequence[Entry]) -> tuple[Comparison, ...]:
-    own = None if winner is None else store.evaluation(winner.trial.id, "test")
-    if own is None or own.failure is not None:
+    own = None if winner is None or winner.test is None else store.evaluation(winner.trial.id, "test")
+    if own is None:
         return ()
     weights = stored_aims(store).tasks
     tested = [(each.name, store.evaluation(each.trial.id, "test")) for each in others if each.test]

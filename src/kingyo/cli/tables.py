@@ -18,7 +18,6 @@ from kingyo.types import SPLITS, Split
 
 NARROW = 80
 """Below so many columns intervals are broken into two lines, rather than cut."""
-"""What the winner of the first search of a run of both spaces is called."""
 
 
 def percent(value: Interval | None) -> str:

@@ -68,16 +68,21 @@ def _read(store: RunStore, number: int) -> tuple[StoredTrial, Entry, NamedPath |
     if number not in trials:
         raise KingyoError(
             "--trial",
-            expected=f"a trial of the main search, 0 to {max(trials)}"
-            if trials
-            else "a run whose main search has begun: trials of weights alone are not shown one by one"
-            if PARAMETERS in store.searches()
-            else "a run with trials",
+            expected=_wanted(store, list(trials)),
             received=str(number),
             remedy=f"`kingyo show {shlex.quote(str(store.folder))}` says how the run stands.",
         )
     trial = trials[number]
     return trial, read_entry(store, MAIN, trial), read_atlas(store).read(read_recipe(trial))
+
+
+def _wanted(store: RunStore, numbers: list[int]) -> str:
+    """What may be asked for."""
+    if numbers:
+        return f"a trial of the main search, 0 to {max(numbers)}"
+    if PARAMETERS in store.searches():
+        return "a run whose main search has begun: trials of weights alone are not shown one by one"
+    return "a run with trials"
 
 
 def _failure(store: RunStore, trial: StoredTrial) -> str | None:

@@ -146,6 +146,8 @@ class Journey:
     def _pick(self, run: AnySearchRun, measurer: Measurer) -> StoredTrial | None:
         """The winner: of the best on fit, the best on validation; fit, then age break ties.
 
+        Where the search keeps a point, it wins unless another is clearly ahead, see ``Search.keep``.
+
         With several objectives, the knee of what the front's points reach on validation.
 
         None for a control that only failed. That is a finding, and no reason to lose the main search.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -101,10 +101,8 @@ class Judge:
         if len(self._columns) == 1:
             assert evaluation.mean is not None, "it did not fail"
             return (evaluation.mean,)
-        scores: dict[str, list[float]] = {name: [] for name in self.aims.tasks}
-        for each in evaluation.scores:
-            scores[self.task_of[each.item]].append(each.score)
-        return tuple(sum(own) / len(own) for own in scores.values())
+        scores = self._by_task((each.item, each.score) for each in evaluation.scores)
+        return tuple(sum(own) / len(own) for own in scores)
 
     def value(self, evaluation: Evaluation) -> float | None:
         """Return the weighted mean of one that was scored on some items of each task; None for a failure."""
@@ -116,16 +114,21 @@ class Judge:
         Of several tasks the weighted mean of their differences, whose errors are independent.
         """
         theirs = {each.item: each.score for each in other.scores}
-        gaps: dict[str, list[float]] = {name: [] for name in self.aims.tasks}
-        for each in one.scores:
-            gaps[self.task_of[each.item] if len(gaps) > 1 else next(iter(gaps))].append(
-                each.score - theirs[each.item]
-            )
-        means = tuple(statistics.fmean(own) for own in gaps.values())
-        errors = [statistics.variance(own) / len(own) if len(own) > 1 else 0.0 for own in gaps.values()]
+        gaps = self._by_task((each.item, each.score - theirs[each.item]) for each in one.scores)
+        means = tuple(statistics.fmean(own) for own in gaps)
+        errors = [statistics.variance(own) / len(own) if len(own) > 1 else 0.0 for own in gaps]
         weights = list(self.aims.tasks.values())
         variance = math.fsum(w * w * error for w, error in zip(weights, errors, strict=True))
         return self.aims.value(means) > math.sqrt(variance) / math.fsum(weights)
+
+    def _by_task(self, numbers: Iterable[tuple[str, float]]) -> list[list[float]]:
+        """Numbers of items, task by task."""
+        if len(self._columns) == 1:
+            return [[number for _, number in numbers]]
+        found: dict[str, list[float]] = {name: [] for name in self.aims.tasks}
+        for item, number in numbers:
+            found[self.task_of[item]].append(number)
+        return list(found.values())
 
     def expected(self, responses: Responses, trials: Sequence[int]) -> list[Means]:
         """Estimate the means over all items, task by task, shrunk towards what other trials did."""

@@ -51,9 +51,10 @@ class Search:
         seed: for the order of the items.
         aims: what is maximised: the tasks with their weights, and the objectives.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
-        keep: points that go to validation in any case, if they were tried. The first of them wins unless
-            another is ahead of it there by more than a standard error: of many, the best on validation is
-            there by luck, too (Breiman et al. 1984, Classification and Regression Trees, the 1 SE rule).
+        keep: points that go to validation in any case, if they were tried. The best of them on fit wins
+            unless another is ahead of it there by more than a standard error: of many, the best on
+            validation is there by luck, too (Breiman et al. 1984, Classification and Regression
+            Trees, the 1 SE rule).
         simplicity: of merges that fit cannot tell apart, the one with the most of it is preferred; none is
             when None.
         is_asynchronous: candidates are asked for and told one by one; the screen's rule is none then.

@@ -188,12 +188,7 @@ def _recipe(card: Card) -> str:
 def _searched(card: Card) -> str:
     if card.search.get("space") == "dataflow":
         return "paths through layers"
-    return cell(str(card.search.get("method")))
-
-
-def _groups(card: Card) -> str:
-    is_path = card.search.get("space") == "dataflow"
-    return "" if is_path else f"groups {cell(str(card.search.get('groups')))}, "
+    return f"{cell(str(card.search.get('method')))}, groups {cell(str(card.search.get('groups')))}"
 
 
 def _history(card: Card) -> str:
@@ -204,8 +199,7 @@ def _history(card: Card) -> str:
     met = "" if fit is None or len(config.specs) > 1 else f", {fit.n} fit items"
     return bullets(
         (
-            f"search: {cell(str(card.search.get('strategy')))} over {_searched(card)}, "
-            f"{_groups(card)}seed {config.seed}",
+            f"search: {cell(str(card.search.get('strategy')))} over {_searched(card)}, seed {config.seed}",
             f"{summary.trials} trials, {summary.failures} of them failed; budget {spent}",
             f"{summary.item_evaluations:,} item evaluations in {summary.seconds:,.0f} s, by all searches",
             *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),

@@ -25,7 +25,7 @@ from kingyo.searches import (
     searches_after,
 )
 from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, probes
-from kingyo.strategies import FOR_OBJECTIVES, STRATEGIES
+from kingyo.strategies import MEAN_ALONE
 from kingyo.strategies.seeded import Seeded
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Axis, Item, Split
@@ -71,7 +71,8 @@ class Prepared:
             if candidates is not None and candidates <= given:  # by items, copies of baselines cost nothing
                 yield (
                     f"the search of paths has {candidates} of the budget's candidates, and begins with "
-                    f"{given} given paths: none is bred. Raise it, or see dataflow.seeds and known"
+                    f"{given} given paths: none is bred. "
+                    "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
                 )
 
     def _short(self) -> Iterator[str]:
@@ -90,7 +91,7 @@ class Prepared:
     def _blind(self) -> Iterator[str]:
         """Of a search that knows nothing of the objectives."""
         strategy = str(self.searches[0].description.get("strategy"))
-        if self.searches[0].aims.names and strategy in STRATEGIES.names() and strategy not in FOR_OBJECTIVES:
+        if self.searches[0].aims.names and strategy in MEAN_ALONE:
             yield (
                 f"{strategy} searches for the mean of the tasks, and the front is what it finds by the way. "
                 "Say search.preset: pareto to search for the objectives"

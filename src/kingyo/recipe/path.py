@@ -21,7 +21,7 @@ PASSTHROUGH = "passthrough"
 MOST_HOPS = 4096
 """Layers of a path: far more than any model has, and few enough that a slip of the pen fills no memory."""
 MERGED = "merged"
-"""What a merge is called that is one of the models of paths, where nobody named it."""
+"""What a merge is called that is itself one of the models of a path, where nobody named it."""
 FARTHEST = 1024.0
 """Products of scales lie between 1 / FARTHEST and FARTHEST: beyond, half precision overflows, and the numbers
 that keep norms from dividing by nothing are no longer small beside the stream."""

@@ -224,7 +224,7 @@ def _batch(main: History, child: Entry) -> Html:
     lit = {point.number: "same batch" for point in batch} | {number: BRED}
     came = f"{main.strategy} records no parents: it draws each batch from all that it has learned."
     if number < main.given:
-        given = wording.counted(main.given, "path")
+        given = wording.counted(min(main.given, len(main.points)), "path")
         came = f"It was given: the search began with {given}, and bred none better."
     return section(
         "family",

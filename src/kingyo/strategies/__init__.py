@@ -16,10 +16,20 @@ from kingyo.registry import Registry
 from kingyo.strict import parse_settings
 from kingyo.types import Axis, Strategy
 
-__all__ = ["FOR_OBJECTIVES", "STRATEGIES", "StrategyFactory", "build"]
+__all__ = ["MEAN_ALONE", "STRATEGIES", "StrategyFactory", "build"]
 
-FOR_OBJECTIVES = ("nsga2", "map-elites", "cycleqd", "islands")
-"""Those that work with several objectives; the others know the mean of the tasks alone."""
+MEAN_ALONE = (
+    "cma-es",
+    "coarse-to-fine",
+    "ga",
+    "gp",
+    "item-gp",
+    "m2n2",
+    "mixed-cma-es",
+    "sep-cma-es",
+    "tpe",
+)
+"""Those that search for one number, whatever the objectives. Of others, such as plug-ins, nothing is said."""
 
 
 class StrategyFactory(Protocol):
