@@ -31,6 +31,8 @@ class Axis:
             output); None when it decides about all of them.
         family: axes of one family are the same value at other places of the model, such as the weights of one
             source in each block; empty when it stands alone.
+        neutral: the value at which it changes nothing, such as the weight 0 of a source; None when there is
+            none.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Axis:
     start: float | None = None
     place: float | None = None
     family: str = ""
+    neutral: float | None = None
 
     @property
     def first(self) -> float:

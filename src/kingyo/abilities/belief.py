@@ -1,6 +1,8 @@
-"""What is believed of the mean score of points, seen through a field of ability for each task.
+"""What is believed of the mean score of points, seen through fields of ability.
 
-    score(x) = Σ_t w_t · mean_j σ(θ_t(x) − d_tj) / Σ_t w_t
+    score(x) = Σ_t w_t · (floor_t + Σ_l step_tl · mean_j σ(θ_tl(x) − d_tlj)) / Σ_t w_t
+
+over tasks t, the levels l of their scores, and items j.
 
 An ability at one task says little about another, so each has a field of its own; tasks count by weight.
 """
@@ -24,13 +26,11 @@ GRID = np.linspace(-20.0, 20.0, 801)  # abilities between which a score is inter
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskBelief:
-    """The field of one task, whose items were scored from ``low`` to ``high``, and how much it counts."""
+class Level:
+    """The field of reaching one level of a task's scores; ``step`` is what reaching it adds to a score."""
 
     field: Field
-    weight: float = 1.0
-    low: float = 0.0
-    high: float = 1.0
+    step: float = 1.0
 
     @property
     def difficulty(self) -> Vector:
@@ -39,20 +39,36 @@ class TaskBelief:
         return found if len(found) else np.zeros(1)
 
     def score(self, ability: Matrix) -> Matrix:
-        """Return the mean score over all items that abilities (of any shape) stand for."""
+        """Return the mean gain over all items that abilities (of any shape) stand for."""
         chance = sigmoid(GRID[:, None] - self.difficulty[None, :]).mean(axis=1)
-        scores = self.low + (self.high - self.low) * chance
-        return np.asarray(np.interp(ability, GRID, scores), dtype=np.float64)
+        return np.asarray(np.interp(ability, GRID, self.step * chance), dtype=np.float64)
 
     def expected(self, points: Matrix) -> Vector:
-        """Return the score that points (m × columns) are expected to have, over all that they may be able to.
+        """Return the gain that points (m × columns) are expected to have, over all that they may be able to.
 
         σ under a normal ability, by MacKay 1992: E σ(θ − d) ≈ σ((mean − d) / √(1 + π · variance / 8)).
         """
         mean, variance = self.field.predict(points), self.field.variance(points)
         shrunk = 1 / np.sqrt(1 + math.pi * variance / 8)
         logit = (mean[:, None] - self.difficulty[None, :]) * shrunk[:, None]
-        return self.low + (self.high - self.low) * sigmoid(logit).mean(axis=1)
+        return self.step * sigmoid(logit).mean(axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskBelief:
+    """What is believed of one task: the fields of its levels, the score below all of them, and its weight."""
+
+    levels: Sequence[Level]
+    floor: float = 0.0
+    weight: float = 1.0
+
+    def score(self, ability: Callable[[Field], Matrix]) -> Matrix:
+        """Return the mean score over all items, given an ability for each level."""
+        return self.floor + np.sum([level.score(ability(level.field)) for level in self.levels], axis=0)
+
+    def expected(self, points: Matrix) -> Vector:
+        """Return the score that points (m × columns) are expected to have."""
+        return self.floor + np.sum([level.expected(points) for level in self.levels], axis=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,25 +80,26 @@ class Belief:
     @property
     def known(self) -> Vector:
         """How good the points are that it rests on: abilities where there is one task, else scores."""
-        return self._together(lambda task: task.field.ability)
+        return self._together(lambda field: field.ability)
 
     def predict(self, points: Matrix) -> Vector:
         """Return how good points (m × columns) are at their mean abilities; larger is better."""
-        return self._together(lambda task: task.field.predict(points))
+        return self._together(lambda field: field.predict(points))
 
     def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
         """Draw n functions from the posterior: how good they say that points are, n × m."""
-        return self._together(lambda task: task.field.draw(points, n, rng))
+        return self._together(lambda field: field.draw(points, n, rng))
 
     def expected(self, points: Matrix) -> Vector:
         """Return the expected score of points (m × columns): the weighted mean of the tasks'."""
         return self._mean([task.expected(points) for task in self.tasks])
 
-    def _together(self, ability: Callable[[TaskBelief], Matrix]) -> Matrix:
-        """Of one task the ability itself, whose order is that of the scores."""
-        if len(self.tasks) == 1:
-            return ability(self.tasks[0])
-        return self._mean([task.score(ability(task)) for task in self.tasks])
+    def _together(self, ability: Callable[[Field], Matrix]) -> Matrix:
+        """Of one level of one task the ability itself, whose order is that of the scores."""
+        (first, *others) = self.tasks
+        if not others and len(first.levels) == 1:
+            return ability(first.levels[0].field)
+        return self._mean([task.score(ability) for task in self.tasks])
 
     def _mean(self, scores: Sequence[Matrix]) -> Matrix:
         weights = [task.weight for task in self.tasks]

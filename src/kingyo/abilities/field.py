@@ -32,6 +32,7 @@ JITTER_OF_DRAWS = 1e-4  # the same, where functions are drawn at points that may
 DAMPED = 1e-9  # least information of a point
 MEAN_SPREAD = 3.0  # of μ, in logits
 USUAL_LENGTH = 0.35  # median of a length scale, times the root of the number of columns
+WEIGHT_LENGTH = 0.2  # the same for weights: good merges lie in a small part of the bounds that users give
 LENGTH_SPREAD = 0.6  # of its logarithm
 USUAL_VARIANCE, VARIANCE_SPREAD = 4.0, 1.0  # of v: median, and spread of its logarithm
 STEP = 1.6  # factor by which a length or v is tried to change
@@ -61,12 +62,14 @@ class Prior:
 
     Attributes:
         lengths: the length scale of each column, in units of the box.
+        usual: the prior median of each length.
         variance: v, in squared logits.
         mean: μ, in logits.
         difficulty: d of each item, in logits.
     """
 
     lengths: Vector
+    usual: Vector
     variance: float
     mean: float
     difficulty: Vector
@@ -115,14 +118,10 @@ class Field:
         return mean + rng.standard_normal((n, len(points))) @ shape.T
 
 
-def first_prior(n_axes: int, n_items: int) -> Prior:
-    """What to believe before any score."""
-    return Prior(
-        lengths=np.full(n_axes, USUAL_LENGTH * math.sqrt(n_axes)),
-        variance=USUAL_VARIANCE,
-        mean=0.0,
-        difficulty=np.zeros(n_items),
-    )
+def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:
+    """Return what to believe before any score, given for each column whether it is the weight of a source."""
+    usual = np.where(is_weight, WEIGHT_LENGTH, USUAL_LENGTH) * math.sqrt(len(is_weight))
+    return Prior(lengths=usual, usual=usual, variance=USUAL_VARIANCE, mean=0.0, difficulty=np.zeros(n_items))
 
 
 def fit_field(observed: Observed, prior: Prior, *, learn_shape: bool) -> Field:
@@ -216,8 +215,7 @@ def _log_likelihood(known: _Known, prior: Prior, f: Vector) -> float:
 
 
 def _log_prior(prior: Prior) -> float:
-    usual = USUAL_LENGTH * math.sqrt(len(prior.lengths))
-    lengths = float(((np.log(prior.lengths / usual) / LENGTH_SPREAD) ** 2).sum())
+    lengths = float(((np.log(prior.lengths / prior.usual) / LENGTH_SPREAD) ** 2).sum())
     variance = (math.log(prior.variance / USUAL_VARIANCE) / VARIANCE_SPREAD) ** 2
     return -0.5 * (lengths + variance)
 

@@ -108,6 +108,7 @@ class ParameterSpace:
                 start=None if bounds.start is None else scale(bounds.start),
                 place=place,
                 family=_axis_name(parameter, owner, None),
+                neutral=_neutral(parameter, bounds),
             )
             for owner in owners
             for group, place in self._places.items()
@@ -196,6 +197,12 @@ def parent_recipe(reference: str, dtype: str | None) -> Recipe:
 def _axis_name(parameter: Parameter, owner: str | None, group: str | None) -> str:
     name = f"log10 {parameter.name}" if parameter.search_scale == "log" else parameter.name
     return "/".join(part for part in (name, owner, group) if part is not None)
+
+
+def _neutral(parameter: Parameter, bounds: Bounds) -> float | None:
+    """Return 0 for the weight of a source, which is then left out."""
+    is_weight = parameter.name == "weight" and parameter.per_source
+    return 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None
 
 
 def _with_start(bounds: Bounds, parameter: Parameter) -> Bounds:

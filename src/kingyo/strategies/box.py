@@ -12,6 +12,10 @@ from kingyo.types import Axis, Genome
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
+LEAST_TOTAL, MOST_TOTAL = 0.5, 2.0  # of the weights of a mixture; a source as it is has the weight 1
+EVENNESS = 1.5  # of a mixture's sources: the concentration of a Dirichlet distribution
+PAIRS = 4  # one of so many mixtures is of two sources alone
+BLOCK_SPREAD = 0.3  # of the logarithm of a source's weight over blocks, in every other mixture
 APART = 0.7  # side of the one-hot corner of a category: two categories are 1 apart
 
 
@@ -28,7 +32,28 @@ class Box:
         self._high = np.array([axis.high for axis in axes])
         self._range = self._high - self._low
         self._is_float = np.array([axis.kind == "float" for axis in axes])
+        self._weights: dict[str, list[int]] = {}
+        for index, axis in enumerate(axes):
+            if axis.kind == "float" and axis.neutral == 0.0:
+                self._weights.setdefault(axis.family or axis.name, []).append(index)
         self._is_named = np.array([axis.kind == "categorical" for axis in axes])
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether axes are weights of sources, which ``mixtures`` are made of."""
+        return bool(self._weights)
+
+    @property
+    def is_weight(self) -> NDArray[np.bool_]:
+        """Of each column of the features, whether it is a weight."""
+        weights = {index for columns in self._weights.values() for index in columns}
+        return np.array(
+            [
+                index in weights
+                for index, axis in enumerate(self._axes)
+                for _ in range(len(axis.choices) if axis.kind == "categorical" else 1)
+            ]
+        )
 
     def points(self, genomes: Sequence[Genome]) -> Matrix:
         """Return genomes as rows."""
@@ -58,6 +83,28 @@ class Box:
         cells = np.stack([rng.permutation(n) for _ in self._axes], axis=1)
         return self._snapped((cells + rng.random(cells.shape)) / n)
 
+    def mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
+        """Draw n merges of the sources: the sum of their weights is moderate, however many there are.
+
+        Uniform points of the box have sums that grow with the number of sources, and large sums break models.
+        Here the sum is log-uniform from 0.5 to 2, stratified over the n points, and its split a Dirichlet
+        draw, now and then among two sources alone. A source has about the same weight in all blocks. Axes
+        that are no weights of sources are drawn uniformly.
+        """
+        points, families = self.random(n, rng), list(self._weights.values())
+        if not families or n == 0:
+            return points
+        places = (rng.permutation(n) + rng.random(n)) / n
+        for row, total in enumerate(LEAST_TOTAL * (MOST_TOTAL / LEAST_TOTAL) ** places):
+            some = 2 if row % PAIRS == PAIRS - 1 and len(families) > 2 else len(families)
+            shares = np.zeros(len(families))
+            shares[rng.permutation(len(families))[:some]] = rng.dirichlet(np.full(some, EVENNESS))
+            for share, columns in zip(shares, families, strict=True):
+                spread = BLOCK_SPREAD * (row % 2) * (len(columns) > 1)
+                points[row, columns] = share * total * np.exp(spread * rng.standard_normal(len(columns)))
+        points = np.clip(points, self._low, self._high)
+        return np.where(self._is_float, rounded(points, self._low, self._high), points)
+
     def near(self, centres: Matrix, step: float, genes: float, rng: np.random.Generator) -> Matrix:
         """Change some genes of each point.
 
@@ -72,11 +119,22 @@ class Box:
         changed[np.arange(shape[0]), rng.integers(0, shape[1], shape[0])] = True
         move = rng.standard_normal(shape) * step * self._range
         whole = np.sign(move) * np.maximum(1.0, np.round(np.abs(move)))
+        self._move_together(move, changed, rng)
         moved = centres + np.where(self._is_float, move, whole)
         other = self._low + np.floor(rng.random(shape) * (self._range + 1))
         moved = np.where(self._is_named, other, moved)
         bounded = np.clip(np.where(changed, moved, centres), self._low, self._high)
         return np.where(self._is_float, rounded(bounded, self._low, self._high), bounded)
+
+    def _move_together(self, move: Matrix, changed: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """In every other row give all blocks of a source the same change: a step in the source's weight."""
+        families = [columns for columns in self._weights.values() if len(columns) > 1]
+        rows = np.arange(1, len(move), 2)
+        for columns in families:
+            for column in columns:
+                move[rows, column] = move[rows, columns[0]]
+            chosen = rng.random(len(rows)) < 0.5 + 0.5 / len(families)
+            changed[np.ix_(rows, columns)] = chosen[:, None]
 
     def _snapped(self, unit: Matrix) -> Matrix:
         """Points of the unit box as points of the space; every whole number is equally likely."""

@@ -4,6 +4,7 @@ A Gaussian process of ability over the space (``kingyo.abilities.field``) pools 
 how hard each item is, and how able the neighbours are. So a candidate needs a handful of items, and the best
 point is one that its neighbourhood vouches for, not the luckiest of many.
 
+    start   moderate mixtures of the sources, and points spread over the space
     ask     the point of the highest posterior mean; the others by Thompson sampling: each is the best of a
             pool of points under one function drawn from the posterior (Thompson 1933; Kandasamy et al. 2018)
     tell    the item scores; what an estimate says of the items that were not scored is not used
@@ -31,7 +32,9 @@ Matrix = NDArray[np.float64]
 REFITS = 1.3  # the shape of the process is learned anew when there are so many times the points
 GROWTH = 0.02  # of the trials so far: a generation is as large, if that is more than the batch
 TOP = 6  # points that others are sought around
-NEAR = (0.03, 0.1)  # steps of the pool around them, as shares of each axis' range
+NEAR = (0.07, 0.2)  # steps of the pool around them, as shares of each axis' range
+MIXED = 0.75  # of the first points, and of those of the pool that are anywhere: mixtures of sources
+ANYWHERE = {True: 1 / 8, False: 1 / 3}  # of the pool, by whether axes are weights of sources
 CLIMB = (0.1, 0.05, 0.025, 0.0125)  # steps towards the highest posterior mean
 NEIGHBOURS = 200  # points tried at each
 CHANGED = 4.0  # genes that such a step changes, on average
@@ -41,8 +44,8 @@ class ItemGp:
     """A Gaussian process that learns from single items, by Thompson sampling; for axes of every kind.
 
     It learns from item scores, so it gains most where candidates are scored on some of the items
-    (``screen: {items: 16}``). Scores beyond 0 to 1 are scaled into it. At most ``memory`` points are kept:
-    the most able and the latest. Trials have no parents: all that was told decides about the next.
+    (``screen: {items: 16}``). At most ``memory`` points are kept: the most able and the latest. Trials have
+    no parents: all that was told decides about the next.
 
     Args:
         axes: the space.
@@ -83,7 +86,9 @@ class ItemGp:
         self._shaped = 0
         rng = np.random.default_rng(seed)
         first = self._box.points([genes.first_point(self._axes)])
-        self._spread = np.concatenate([first, self._box.spread(max(1, settings.initial - 1), rng)])
+        mixed = round(MIXED * settings.initial) if self._box.has_weights else 0
+        rest = max(1, settings.initial - 1 - mixed)
+        self._spread = np.concatenate([first, self._box.mixtures(mixed, rng), self._box.spread(rest, rng)])
 
     @property
     def batch(self) -> int:
@@ -179,7 +184,7 @@ class ItemGp:
         again = count >= REFITS * self._shaped
         points = self._features()
         for task in self._tasks:
-            task.fit(points, self._known, learn_shape=again)
+            task.fit(points, self._known, self._box.is_weight, learn_shape=again)
         self._shaped = count if again else self._shaped
 
     def _proposals(self, n: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
@@ -208,10 +213,12 @@ class ItemGp:
         return centres[0]
 
     def _pool(self, able: Matrix, best: NDArray[np.float64], rng: np.random.Generator) -> Matrix:
-        """Points to choose from: a third anywhere, the others around the most able and the best point."""
-        n = self._settings.pool // (len(NEAR) + 1)
+        """Points to choose from: some anywhere, the others around the most able and the best point."""
+        anywhere = round(ANYWHERE[self._box.has_weights] * self._settings.pool)
+        mixed = round(MIXED * anywhere) if self._box.has_weights else 0
+        parts = [self._box.random(anywhere - mixed, rng), self._box.mixtures(mixed, rng)]
+        n = (self._settings.pool - anywhere) // len(NEAR)
         centres = np.concatenate([best[None, :], able])
-        parts = [self._box.random(n, rng)]
         for step in NEAR:
             around = centres[rng.integers(0, len(centres), n)]
             parts.append(self._box.near(around, step, CHANGED, rng))

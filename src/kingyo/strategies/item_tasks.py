@@ -1,4 +1,12 @@
-"""The items of each task as a process of ability sees them: columns in the order in which they were met.
+"""The items of each task as processes of ability see them: columns in the order in which they were met.
+
+A right or wrong item asks for one ability. A graded score is taken apart into levels, each of which a model
+reaches or not (as in the graded response model, Samejima 1969), and each level has a process of its own:
+
+    score = floor + Σ_l step_l · [level l is reached]
+
+So a plateau, on which all merges earn the same partial credit, does not hide the few that get an item fully
+right. Scores of more than ``MOST_LEVELS`` levels are cut at quantiles, and a level is worth its mean.
 
 A task also holds what was last fitted to it, from where the next fit goes on. It knows no search.
 """
@@ -12,11 +20,16 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.abilities.belief import TaskBelief
+from kingyo.abilities.belief import Level, TaskBelief
 from kingyo.abilities.field import Observed, Prior, first_prior, fit_field
 from kingyo.strategies.history import Told
 
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
 FAILURE_WEIGHT = 4.0  # a failure counts as so many wrong answers
+MOST_LEVELS = 4
+TINY = 1e-9  # scores that differ by less are equal
 
 
 class TaskItems:
@@ -36,15 +49,24 @@ class TaskItems:
         """Give an item a column, if it has none."""
         self._columns.setdefault(item, len(self._columns))
 
-    def fit(self, points: NDArray[np.float64], known: Sequence[Told], *, learn_shape: bool) -> None:
-        """Fit the process to all that is known of this task, from where the last fit ended.
+    def fit(
+        self, points: Matrix, known: Sequence[Told], is_weight: NDArray[np.bool_], *, learn_shape: bool
+    ) -> None:
+        """Fit the processes to all that is known of this task, from where the last fit ended.
 
         Args:
             points: of those that are known, as rows of features.
             known: how they did.
-            learn_shape: whether its lengths and variance are learned anew.
+            is_weight: for each column of the points, whether it is the weight of a source.
+            learn_shape: whether lengths and variance are learned anew; they are where levels are new.
         """
-        self._fit = _Fit(prior=self._prior(points.shape[1]), learn_shape=learn_shape)
+        scores, seen = self._matrix(known)
+        n_levels = len(_scale(scores[seen > 0]).cuts)
+        priors = self._priors()
+        if len(priors) != n_levels:
+            priors = [first_prior(is_weight, len(self._columns))] * n_levels
+            learn_shape = True
+        self._fit = _Fit(priors=priors, learn_shape=learn_shape)
         self._believe(points, known, self._fit)
 
     def state(self) -> dict[str, object]:
@@ -54,32 +76,33 @@ class TaskItems:
             "fit": None if self._fit is None else self._fit.to_dict(),
         }
 
-    def restore(
-        self, state: Mapping[str, object], points: NDArray[np.float64], known: Sequence[Told]
-    ) -> None:
-        """Fit the process once more from where the last fit began: the same beginning has the same end."""
+    def restore(self, state: Mapping[str, object], points: Matrix, known: Sequence[Told]) -> None:
+        """Fit the processes once more from where the last fit began: the same beginning has the same end."""
         items = cast("list[str]", state["items"])
         self._columns = {item: column for column, item in enumerate(items)}
         self._fit = _Fit.from_dict(cast("Mapping[str, object]", state["fit"])) if state["fit"] else None
         if self._fit is not None:
             self._believe(points, known, self._fit)
 
-    def _believe(self, points: NDArray[np.float64], known: Sequence[Told], fit: _Fit) -> None:
-        observed, low, high = self._observed(points, known)
-        field = fit_field(observed, fit.prior, learn_shape=fit.learn_shape)
-        self.belief = TaskBelief(field=field, weight=self.weight, low=low, high=high)
+    def _believe(self, points: Matrix, known: Sequence[Told], fit: _Fit) -> None:
+        scores, seen = self._matrix(known)
+        failures = np.array([FAILURE_WEIGHT if told.score is None else 0.0 for told in known])
+        scale = _scale(scores[seen > 0])
+        levels: list[Level] = []
+        for cut, step, prior in zip(scale.cuts, scale.steps, fit.priors, strict=True):
+            reached = np.where(scores >= cut - TINY, 1.0, 0.0)
+            observed = Observed(points=points, scores=reached, seen=seen, failures=failures)
+            levels.append(Level(field=fit_field(observed, prior, learn_shape=fit.learn_shape), step=step))
+        self.belief = TaskBelief(levels=levels, floor=scale.floor, weight=self.weight)
 
-    def _prior(self, n_features: int) -> Prior:
-        """What the last fit found; items that are new are of middling difficulty."""
-        n_items = len(self._columns)
-        if self.belief is None:
-            return first_prior(n_features, n_items)
-        found = self.belief.field.prior
-        new = np.zeros(n_items - len(found.difficulty))
-        return replace(found, difficulty=np.concatenate([found.difficulty, new]))
+    def _priors(self) -> list[Prior]:
+        """Return what the last fit found for each level; items that are new are of middling difficulty."""
+        found = [] if self.belief is None else [level.field.prior for level in self.belief.levels]
+        new = np.zeros(len(self._columns) - len(found[0].difficulty)) if found else np.zeros(0)
+        return [replace(prior, difficulty=np.append(prior.difficulty, new)) for prior in found]
 
-    def _observed(self, points: NDArray[np.float64], known: Sequence[Told]) -> tuple[Observed, float, float]:
-        """All that is known, as arrays; scores beyond 0 to 1 are scaled into it, from the bounds returned."""
+    def _matrix(self, known: Sequence[Told]) -> tuple[Matrix, Matrix]:
+        """Return all scores, trials × items, and 1 where there is one, 0 in gaps."""
         shape = (len(known), len(self._columns))
         scores, seen = np.zeros(shape), np.zeros(shape)
         for row, told in enumerate(known):
@@ -89,35 +112,70 @@ class TaskItems:
             columns = [column for column, _ in mine]
             scores[row, columns] = [score for _, score in mine]
             seen[row, columns] = 1.0
-        low, high = min(0.0, float(scores.min(initial=0.0))), max(1.0, float(scores.max(initial=1.0)))
-        failures = np.array([FAILURE_WEIGHT if told.score is None else 0.0 for told in known])
-        scaled = (scores - low) / (high - low)
-        return Observed(points=points, scores=scaled, seen=seen, failures=failures), low, high
+        return scores, seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scale:
+    """The levels of a task's scores: where each begins, what it adds, and the score below all of them."""
+
+    cuts: Sequence[float]
+    steps: Sequence[float]
+    floor: float = 0.0
+
+
+def _scale(values: Vector) -> _Scale:
+    """Read the levels off the scores that were seen."""
+    distinct = np.unique(np.round(values, 9))
+    if len(distinct) < 2:
+        only = float(distinct[0]) if len(distinct) else 0.0
+        return (
+            _Scale(cuts=[1.0], steps=[1.0 - only], floor=only)
+            if only < 1
+            else _Scale(cuts=[only], steps=[only])
+        )
+    cuts: list[float] = distinct[1:].tolist()
+    if len(cuts) > MOST_LEVELS:
+        shares = np.arange(MOST_LEVELS) / MOST_LEVELS
+        cuts = np.unique(np.quantile(values[values > distinct[0] + TINY], shares, method="lower")).tolist()
+    places = np.searchsorted(np.array(cuts) - TINY, values, side="right")
+    means = [float(values[places == place].mean()) for place in range(len(cuts) + 1)]
+    return _Scale(cuts=cuts, steps=np.diff(means).tolist(), floor=means[0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
-    """Where a fit of the process to the known points begins."""
+    """Where a fit of the processes to the known points begins, level by level."""
 
-    prior: Prior
+    priors: Sequence[Prior]
     learn_shape: bool
 
     def to_dict(self) -> dict[str, object]:
-        prior = self.prior
-        return {
-            "lengths": prior.lengths.tolist(),
-            "variance": float(prior.variance),
-            "mean": float(prior.mean),
-            "difficulty": prior.difficulty.tolist(),
-            "learn_shape": self.learn_shape,
-        }
+        return {"levels": [_as_dict(prior) for prior in self.priors], "learn_shape": self.learn_shape}
 
     @staticmethod
     def from_dict(data: Mapping[str, object]) -> _Fit:
-        prior = Prior(
-            lengths=np.array(data["lengths"], dtype=np.float64),
-            variance=cast("float", data["variance"]),
-            mean=cast("float", data["mean"]),
-            difficulty=np.array(data["difficulty"], dtype=np.float64),
+        levels = cast("Sequence[Mapping[str, object]]", data["levels"])
+        return _Fit(
+            priors=[_as_prior(each) for each in levels], learn_shape=cast("bool", data["learn_shape"])
         )
-        return _Fit(prior=prior, learn_shape=cast("bool", data["learn_shape"]))
+
+
+def _as_dict(prior: Prior) -> dict[str, object]:
+    return {
+        "lengths": prior.lengths.tolist(),
+        "usual": prior.usual.tolist(),
+        "variance": float(prior.variance),
+        "mean": float(prior.mean),
+        "difficulty": prior.difficulty.tolist(),
+    }
+
+
+def _as_prior(data: Mapping[str, object]) -> Prior:
+    return Prior(
+        lengths=np.array(data["lengths"], dtype=np.float64),
+        usual=np.array(data["usual"], dtype=np.float64),
+        variance=cast("float", data["variance"]),
+        mean=cast("float", data["mean"]),
+        difficulty=np.array(data["difficulty"], dtype=np.float64),
+    )
