@@ -15,7 +15,7 @@ from kingyo.cli.whole import print_whole, say
 from kingyo.config import RunConfig
 from kingyo.errors import told
 from kingyo.evolve import MAIN
-from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, Stage, total
+from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, total
 from kingyo.plans import dataflow_of, is_in_turn, of_paths, preset_of, search_plan
 from kingyo.screens import ScreenSettings
 from kingyo.sizes import count_text, size_text, time_text
@@ -194,7 +194,7 @@ def _cost_lines(cost: Cost) -> Iterator[str]:
         )
 
 
-def _times(times: Mapping[Stage, float | None]) -> str:
+def _times(times: Mapping[str, float | None]) -> str:
     return ", ".join(f"{stage} {time_text(seconds)}" for stage, seconds in times.items() if seconds)
 
 

@@ -110,21 +110,22 @@ class PartsTable:
 
     def _fitting(self, rows: Mapping[str, Sequence[Leg]], console: Console, options: ConsoleOptions) -> Table:
         """The table with all columns that fit."""
-        table = self._table(rows, DROPPED[-1])
-        for dropped in reversed(DROPPED[:-1]):
-            wider = self._table(rows, dropped)
-            if Measurement.get(console, options.update(max_width=10_000), wider).maximum > options.max_width:
-                break
-            table = wider
-        return table
+        wide = options.update(max_width=10_000)
+        tables = (self._table(rows, dropped) for dropped in DROPPED)
+        fitting = (
+            each for each in tables if Measurement.get(console, wide, each).maximum <= options.max_width
+        )
+        return next(fitting, self._table(rows, DROPPED[-1]))
 
     def _table(self, rows: Mapping[str, Sequence[Leg]], dropped: Sequence[str]) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
         table.add_column("")
         table.add_column("part", no_wrap=True, overflow="ellipsis", max_width=LONGEST_NAME)
         names = [name for name in COLUMNS if name not in dropped]
+        every = total(leg.total for leg in self._pace.legs()) or 1000
+        least = {**COLUMNS, "models": max(COLUMNS["models"], len(f"{every} of {every}"))}
         for name in names:
-            table.add_column(name, justify="right", no_wrap=True, min_width=COLUMNS[name])
+            table.add_column(name, justify="right", no_wrap=True, min_width=least[name])
         for row, legs in rows.items():
             cells, state = self._cells(legs), _state(legs)
             cells |= {"items": _items(legs), "best": self.best(row)}

@@ -138,7 +138,8 @@ class Pace:
     def _end(self) -> None:
         if self.running is not None:
             self._tick(is_counted=True)
-            self.running.state, self.running = "done", None
+            leg, self.running = self.running, None
+            leg.state, leg.total = "done", leg.done if leg.total is None else leg.total
 
     def _tick(self, *, is_counted: bool) -> None:
         """Add the time since the last event to what is running; what was read from the store took none."""
