@@ -100,20 +100,19 @@ class MergeProgress:
 
     def bar(self, width: int) -> Table:
         """Return the same with a bar, for a terminal of so many columns. A label that is too long is cut."""
+        from rich.cells import cell_len
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        told = self._how_far()
-        room = width - max(WIDEST_TEXT, len(told)) - 2
-        bar = min(WIDEST_BAR, max(LEAST_BAR, room - len(self._label)))
+        text = self._how_far()
+        room = width - max(WIDEST_TEXT, len(text)) - 2
+        columns = min(WIDEST_BAR, max(LEAST_BAR, room - cell_len(self._label)))
+        bar = ProgressBar(total=float(sum(self.shards)), completed=self._done, width=columns)
+        bar.style, bar.complete_style, bar.finished_style = "dim", "green", "green"
+        is_narrow = room < LEAST_LABEL + LEAST_BAR
         grid = Table.grid(padding=(0, 1, 0, 0))
-        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=max(1, room - bar))
-        if room < LEAST_LABEL + LEAST_BAR:
-            grid.add_row(told)
-        else:
-            share = ProgressBar(total=float(sum(self.shards)), completed=self._done, width=bar)
-            share.style, share.complete_style, share.finished_style = "dim", "green", "green"
-            grid.add_row(self._label, share, told)
+        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=None if is_narrow else room - columns)
+        grid.add_row(*((text,) if is_narrow else (self._label, bar, text)))
         return grid
 
     def _how_far(self) -> str:
@@ -180,4 +179,4 @@ def _bytes(n_bytes: float) -> str:
 def _time(seconds: float) -> str:
     from kingyo.sizes import time_text
 
-    return time_text(seconds)
+    return "<1 s" if seconds < 1 else time_text(seconds)
