@@ -148,6 +148,20 @@ def test_columns_stay_in_line_from_the_first_event_to_the_last(width: int) -> No
     assert lines[8].split()[:5] == ["whole", "run", "126", "of", "126"]
 
 
+def test_styles_are_readable_on_light_and_on_dark() -> None:
+    clock = Clock()
+    pace = Pace(COST, clock)
+    table = PartsTable(pace)
+    for event in chain(events_of(COST.parts[0], clock), islice(events_of(COST.parts[1], clock), 13)):
+        pace.take(event)
+        table.take(event)
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor", width=80, height=40)
+    with console.capture() as captured:
+        console.print(table)
+    codes = {code for found in re.findall(r"\x1b\[([0-9;]*)m", captured.get()) for code in found.split(";")}
+    assert codes == {"0", "1", "2", "32"}, "bold, dim and the terminal's own green"
+
+
 @pytest.mark.parametrize("width", [20, 40, 59])
 def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_number(width: int) -> None:
     clock = Clock()
