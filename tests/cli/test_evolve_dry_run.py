@@ -12,6 +12,12 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
+from kingyo.assembly import assemble, begin
+from kingyo.config import load_config
+from kingyo.evolve import silent
+from kingyo.outlook import cost_of, foresee
+from kingyo.store import RunStore
+from kingyo.types import SPLITS
 from tests.cli.conftest import World
 from tests.cli.merging import Command, everything
 from tests.models_on_disk import llama
@@ -38,7 +44,13 @@ def test_it_says_what_would_be_done(command: Command) -> None:
     assert "items: 16 fit, 12 validation, 12 test; 0 duplicates dropped" in lines
     assert "search: ga, 6 candidates at once, population 6" in lines
     assert "weight/a/all -1 2 0.5 float" in lines
-    assert "fit main 24 16 384" in lines
+    assert "search 24 16 384 26 %" in lines
+    assert "validation 13 12 156 11 %" in lines, (
+        "three finalists of each of three searches, and four baselines"
+    )
+    assert "whole run 96 1,456 100 %" in lines
+    assert "answers to grade: 1,456 at most, 26 % of them in the search itself" in lines
+    assert any(line.startswith("time: at 10 answers a second 2 min (baselines 6 s, search") for line in lines)
     assert "merge_method: task_arithmetic" in lines
     assert lines[-1].startswith("All fits together. Nothing was written or run.")
     assert everything(command.folder) == before
@@ -93,6 +105,40 @@ def test_the_run_that_follows_is_the_one_that_was_foreseen(command: Command, wor
     assert shown["item_evaluations"] == found["answers"]["at_most"] == 16 * (4 + 5) + 12 * 7 + 12 * 5
 
 
+def test_each_part_is_counted_as_the_run_scores_it(command: Command, world: World) -> None:
+    search = {"strategy": "random", "reuse": False, "screen": {"items": 5}}
+    config = world.config(search=search, budget={"candidates": 5})
+    found = told(command, config)["answers"]
+    assert command("evolve", config).code == 0
+    with RunStore.read(world.folder / "runs" / "small") as store:
+        names = [*store.searches()]
+        scored = {
+            (name, split): (len(costs), sum(items for items, _ in costs.values()))
+            for name in names
+            for split in SPLITS
+            for costs in [store.costs(name, split)]
+        }
+    parts = {(part["name"], part["split"]): (part["models"], part["answers"]) for part in found["parts"]}  # type: ignore[attr-defined]
+    assert scored == parts
+    stages = found["by_stage"]
+    assert isinstance(stages, dict)
+    assert list(stages) == ["baselines", "search", "controls", "validation", "test"]
+    assert sum(stage["answers"] for stage in stages.values()) == found["at_most"]
+    assert sum(stage["share"] for stage in stages.values()) == pytest.approx(1.0)
+    assert stages["search"]["answers"] == 25
+
+
+def test_a_run_expects_what_its_dry_run_told(world: World) -> None:
+    hybrid = {"space": "hybrid", "dataflow": {"max_hops": 4}, "search": None}
+    for changes in ({}, hybrid, {"budget": {"minutes": 3}}):
+        config, run = (
+            load_config(world.config(**changes)),
+            world.folder / f"run-{len(changes)}-{'budget' in changes}",
+        )
+        with begin(config, world.folder, run) as store:
+            assert cost_of(assemble(store, silent)) == foresee(config, world.folder).cost
+
+
 def test_without_torch(command: Command) -> None:
     code = (
         "import sys; from kingyo.cli import app\n"
@@ -109,7 +155,10 @@ def test_without_torch(command: Command) -> None:
 def test_time_decides(command: Command, world: World) -> None:
     found = told(command, world.config(budget={"minutes": 3}))
     assert found["answers"]["at_most"] is None
-    assert "as many as the minutes" in command("evolve", "changed.yaml", "--dry-run").out
+    assert found["answers"]["by_stage"]["search"] == {"answers": None, "share": None, "seconds": 180.0}  # type: ignore[index]
+    said = command("evolve", "changed.yaml", "--dry-run").out
+    assert "as many as the minutes" in said
+    assert "time: search 3 min, controls 6 min; a run that has begun" in said
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 import time
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from kingyo.cli.progress import SECONDS_PER_LINE, MergeProgress
 
@@ -76,3 +79,23 @@ def test_threads_count_together() -> None:
         for each in workers:
             each.join()
     assert "(100 %)" in progress.line()
+
+
+@pytest.mark.parametrize("label", ["out", "a-rather-long-name-of-a-merged-model-v0.3", "統合モデル" * 8])
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_the_bar_of_a_terminal_is_one_line_that_does_not_move(width: int, label: str) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system="standard")
+    places: set[int] = set()
+    with MergeProgress(label, quiet=True) as progress:
+        progress.start([600 * MB, 400 * MB], 0)
+        for _ in range(11):
+            with console.capture() as captured:
+                console.print(progress.bar(console.width))
+            (line,) = re.sub(r"\x1b\[[0-9;]*m", "", captured.get()).splitlines()
+            assert cell_len(line) <= width
+            told = progress.line().removeprefix(f"{label}: ")
+            assert told in line or width < 40
+            assert "…" in line or width < 60 or label in line
+            places.add(min((line.find(each) for each in "━╸╺" if each in line), default=0))
+            progress.wrote(90 * MB)
+    assert len(places) == 1

@@ -1,28 +1,27 @@
-"""The live view of a run: what is being done, best, mean, baselines, curve, time left.
+"""What is shown of a run while it goes on: its parts, the best so far, and the time that is left.
 
-On a terminal it redraws in place; elsewhere it prints a line every 25 trials or ten seconds. It only listens
-to events.
+On a terminal a table is redrawn in place; elsewhere a line is printed every 25 trials or ten seconds. It only
+listens to events.
 """
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import cast
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
-from kingyo.config import PARAMETERS
-from kingyo.evolve import BASELINES, MAIN, Event
+from kingyo.cli.parts import PartsTable, row_name, time_left
+from kingyo.cli.whole import say
+from kingyo.evolve import BASELINES, Event
+from kingyo.outlook import Cost, Leg, Pace
 from kingyo.store import RunStore
 
-BARS = "▁▂▃▄▅▆▇█"
-CURVE_WIDTH = 40
 REDRAWS_PER_SECOND = 4
 TRIALS_PER_LINE = 25
 SECONDS_PER_LINE = 10
@@ -31,29 +30,35 @@ SECONDS_PER_LINE = 10
 class LiveDisplay:
     """Shows events of one run on standard error; ``quiet`` shows nothing.
 
-    Use it as a context manager around the run.
+    Use it as a context manager around the run, and say what the run will score (``expect``) before it begins.
+
+    Args:
+        store: of the run.
+        quiet: whether to show nothing.
+        console: where to print; standard error when None.
     """
 
-    def __init__(self, store: RunStore, quiet: bool = False) -> None:
+    def __init__(self, store: RunStore, quiet: bool = False, console: Console | None = None) -> None:
         self._store = store
         self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False)
-        self._state = _State()
+        self._console = console or _standard_error()
+        self._pace = Pace(Cost(parts=()))
+        self._table = PartsTable(self._pace)
         self._live: Live | None = None
+        self._lined = time.monotonic()
 
     def __enter__(self) -> LiveDisplay:
-        if not self._quiet:
-            self._console.print(
-                f"Run {escape(str(self._store.folder))} (stop with Ctrl-C, go on with `kingyo resume`)"
-            )
-            for note in cast("list[str]", self._store.fact("notes") or []):
-                self._console.print(f"Note: {escape(note)}", soft_wrap=True)
-        if not self._quiet and self._console.is_terminal:
+        if self._quiet:
+            return self
+        run = escape(str(self._store.folder))
+        say(self._console, f"Run {run}. Ctrl-C stops it, `kingyo resume` goes on.")
+        for note in cast("list[str]", self._store.fact("notes") or []):
+            say(self._console, f"Note: {escape(note)}")
+        if self._console.is_interactive:
             self._live = Live(
-                get_renderable=self._render,
+                get_renderable=lambda: self._table,
                 console=self._console,
                 refresh_per_second=REDRAWS_PER_SECOND,
-                transient=True,
             )
             self._live.start()
         return self
@@ -61,156 +66,72 @@ class LiveDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            self._pace.finish()
         self.stop()
 
+    def expect(self, cost: Cost) -> None:
+        """Take in what the run will score, before its first event."""
+        self._pace = Pace(cost)
+        self._table = PartsTable(self._pace)
+
     def stop(self) -> None:
-        """Stop drawing; safe to call twice."""
+        """Draw the table for the last time, where anything has begun; safe to call twice."""
         if self._live is not None:
+            self._table.is_final = True
+            self._live.transient = not self._pace.has_begun
             self._live.stop()
             self._live = None
 
     def notify(self, event: Event) -> None:
         """Take one event in."""
-        self._state.take(event)
-        if not self._quiet and self._live is None:
-            line = self._state.line(event)
-            if line:
-                self._console.print(line)
+        self._pace.take(event)
+        self._table.take(event)
+        for line in () if self._quiet else self._lines(event):
+            say(self._console, escape(line))
 
-    def _render(self) -> Group:
-        return self._state.render()
-
-
-class _State:
-    """What the display knows, from events alone."""
-
-    def __init__(self) -> None:
-        self._phase = Event(kind="phase", search="", split="fit")
-        self._started = self._lined = time.monotonic()
-        self._fresh = 0
-        self._baselines: dict[str, float] = {}
-        self._fits: dict[str, list[float]] = {}
-        self._estimated: set[str] = set()  # searches
-        self._batch: list[float] = []
-        self._generation = -1
-        self._done = 0
-        self._failures = 0
-
-    def take(self, event: Event) -> None:
-        if event.kind == "phase":
-            self._phase, self._started, self._fresh, self._done = event, time.monotonic(), 0, 0
-            self._generation, self._batch, self._failures = -1, [], 0
+    def _lines(self, event: Event) -> Iterator[str]:
+        """What is printed for good: scores of baselines on fit; without a table, of all that happens."""
+        leg, is_log = self._pace.running, self._live is None
+        if leg is None or (event.replayed and is_log):
             return
+        if event.kind == "phase" and (is_log or leg.part.stage == "baselines"):
+            yield _heading(leg)
+        elif event.search == BASELINES and event.kind == "ended" and (is_log or event.split == "fit"):
+            if event.value is not None and event.trial is not None:
+                yield f"  {100 * event.value:5.1f} %  {event.trial.name}"
+        elif is_log and event.split == "fit" and self._is_due(event, leg):
+            self._lined = time.monotonic()
+            yield self._trials_line(event)
+
+    def _is_due(self, event: Event, leg: Leg) -> bool:
+        """Tell of the last trial not at its end: what counts of it is known only when it is told."""
         if event.kind == "told":
-            self._learn(event)
-            return
-        trial, evaluation = event.trial, event.evaluation
-        if trial is None or evaluation is None:
-            return
-        if event.kind == "ended":
-            self._done = event.done
-            self._fresh += not event.replayed
-        if evaluation.failure is not None:
-            self._failures += 1
-        elif event.search == BASELINES and event.split == "fit" and event.value is not None:
-            self._baselines[str(trial.name)] = event.value
-        if event.search != BASELINES and event.split == "fit" and trial.batch != self._generation:
-            self._generation, self._batch = trial.batch, []
-
-    def _learn(self, event: Event) -> None:
-        """What counts of a candidate is what its strategy is told: with few items, an estimate."""
-        if event.value is not None:
-            self._batch.append(event.value)
-            self._fits.setdefault(event.search, []).append(event.value)
-            if event.is_estimate:
-                self._estimated.add(event.search)
-
-    def line(self, event: Event) -> str:
-        """One line for a log: a phase, a baseline, or the end of a part of a search."""
-        if event.kind == "phase":
-            return f"{_title(event)}: {event.total if event.total is not None else 'as time allows'}"
-        if event.kind == "told" and event.done == event.total and self._fresh:
-            return self._trials_line(event)  # not at its end: what counts of it is known only now
-        if event.kind != "ended" or event.trial is None or event.evaluation is None or event.replayed:
-            return ""
-        if event.search == BASELINES and event.value is not None:
-            return f"  {event.trial.name}: {100 * event.value:.1f} %"
-        if event.split == "fit" and self._is_due(event):
-            return self._trials_line(event)
-        return ""
+            return event.done == event.total and leg.new > 0
+        is_late = time.monotonic() - self._lined >= SECONDS_PER_LINE
+        is_round = event.done % TRIALS_PER_LINE == 0
+        return event.kind == "ended" and event.done != event.total and (is_late or is_round)
 
     def _trials_line(self, event: Event) -> str:
-        self._lined = time.monotonic()
-        fits = self._fits.get(event.search)
-        how = " (estimated)" if event.search in self._estimated else ""
-        best = f", best {_percent(max(fits))}{how}" if fits else ""
-        left = self._left()
         done = "1 trial" if event.done == 1 else f"{event.done} trials"
-        return f"  {done}{best}{f', {left} left' if left else ''}"
-
-    def _is_due(self, event: Event) -> bool:
-        late = time.monotonic() - self._lined >= SECONDS_PER_LINE
-        return event.done != event.total and (late or event.done % TRIALS_PER_LINE == 0)
-
-    def render(self) -> Group:
-        phase = self._phase
-        head = Text(f"{_title(phase)}", style="bold")
-        total = phase.total
-        counts = f"  {self._done}{f' of {total}' if total else ''}"
-        left = self._left()
-        head.append(f"{counts}{f', {left} left' if left else ''}", style="not bold")
-        parts: list[Text | Table | ProgressBar] = [head]
-        if total:
-            parts.append(ProgressBar(total=total, completed=self._done, width=60))
-        parts.append(self._table())
-        fits = self._fits.get(phase.search) or self._fits.get(MAIN)
-        if fits:
-            parts.append(Text(f"best so far  {_curve(fits)}"))
-        return Group(*parts)
-
-    def _table(self) -> Table:
-        table = Table(show_header=True, box=None, pad_edge=False)
-        shown = self._phase.search if self._fits.get(self._phase.search) else MAIN
-        best = "best (estimated)" if shown in self._estimated else "best"
-        for column in ("generation", best, "mean of generation", "failures", *self._baselines):
-            table.add_column(column, justify="right")
-        fits = self._fits.get(shown, [])
-        table.add_row(
-            str(self._generation + 1) if self._generation >= 0 else "–",
-            _percent(max(fits)) if fits else "–",
-            _percent(sum(self._batch) / len(self._batch)) if self._batch else "–",
-            str(self._failures),
-            *(_percent(value) for value in self._baselines.values()),
-        )
-        return table
-
-    def _left(self) -> str:
-        if not self._phase.total or not self._fresh:
-            return ""
-        each = (time.monotonic() - self._started) / self._fresh
-        seconds = each * max(0, self._phase.total - self._done)
-        return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+        best = self._table.best(row_name(event.search, "fit"), "{} (estimated)")
+        left = time_left(self._pace)
+        return f"  {done}{f', best {best}' if best else ''}{f'; {left}' if left else ''}"
 
 
-def _title(event: Event) -> str:
-    if event.search == BASELINES:
-        return f"Baselines on {event.split}"
-    if not event.search:
-        return "Loading"
-    named = {MAIN: "Search", PARAMETERS: "First search, of weights alone,"}
-    what = named.get(event.search, f"Control search '{event.search}'")
-    return f"{what} on {event.split}"
+def _standard_error() -> Console:
+    """A console that draws in place on a terminal alone: FORCE_COLOR makes no terminal of a file."""
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return Console(stderr=True, highlight=False, force_interactive=None if is_terminal else False)
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _curve(fits: list[float]) -> str:
-    """The best so far over the trials, as a line of bars from 0 to 100 %."""
-    best: list[float] = []
-    for fit in fits:
-        best.append(max(fit, best[-1]) if best else fit)
-    step = max(1, -(-len(best) // CURVE_WIDTH))
-    points = best[step - 1 :: step] or best
-    return "".join(BARS[min(len(BARS) - 1, int(value * len(BARS)))] for value in points)
+def _heading(leg: Leg) -> str:
+    part = leg.part
+    who = row_name(part.name, "fit")
+    name, models = f"{who[:1].upper()}{who[1:]} on {part.split}", f"{leg.total} models"
+    if leg.total is None:
+        models = "as many models as time allows"
+    elif leg.total == 1:
+        models = "1 model"
+    most = "up to " if part.stage in ("search", "controls") else ""
+    return f"{name}: {models}" + (f", {most}{part.items} items each" if part.items else "")

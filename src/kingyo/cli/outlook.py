@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -10,18 +10,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.checkpoints import Checkpoint
+from kingyo.cli.parts import row_name
 from kingyo.cli.whole import print_whole, say
 from kingyo.config import RunConfig
 from kingyo.errors import told
 from kingyo.evolve import MAIN
-from kingyo.outlook import Cost, Memory, Outlook, Paths
+from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, total
 from kingyo.plans import dataflow_of, is_in_turn, of_paths, preset_of, search_plan
 from kingyo.screens import ScreenSettings
-from kingyo.sizes import count_text, size_text
+from kingyo.sizes import count_text, size_text, time_text
 from kingyo.strategies.seeded import Seeded, population
 from kingyo.types import SPLITS, Axis, Strategy
 
 _MOST_GENES = 12
+SPEED = 10  # answers a second, as an example: a dry run measures nothing
 
 
 def print_outlook(found: Outlook) -> None:
@@ -154,21 +156,46 @@ def _genes(axes: tuple[Axis, ...]) -> Table:
 
 
 def _parts(cost: Cost) -> Table:
-    table = _table("split", "what", "models", "items of each", "answers")
-    for column in table.columns[2:]:
-        column.justify = "right"
+    """What each part of the run scores; validation and test of all searches are one part each."""
+    rows: dict[str, list[Part]] = {}
     for part in cost.parts:
-        models, answers = ("?" if n is None else f"{n:,}" for n in (part.models, part.answers))
-        table.add_row(part.split, escape(part.name), models, f"{part.items:,}", answers)
+        rows.setdefault(row_name(part.name, part.split), []).append(part)
+    has_times = any(part.seconds is not None for part in cost.parts)
+    names = ("part", "models", "items each", "answers", "share", *(("time",) if has_times else ()))
+    table = _table(*names)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, parts in {**rows, "whole run": list(cost.parts)}.items():
+        items = "" if name == "whole run" else f"{max(part.items for part in parts):,}"
+        models, answers = total(part.models for part in parts), total(part.answers for part in parts)
+        every, seconds = cost.answers(), total(part.seconds for part in parts)
+        share = "?" if answers is None or not every else f"{100 * answers / every:.0f} %"
+        cells = [name, _counted(models), items, _counted(answers), share, _counted(seconds, time_text)]
+        table.add_row(*cells[: len(names)])
     return table
 
 
+def _counted(number: float | None, write: Callable[[float], str] = lambda number: f"{number:,.0f}") -> str:
+    return "?" if number is None else write(number)
+
+
 def _cost_lines(cost: Cost) -> Iterator[str]:
-    every, fit = cost.answers(), cost.answers("fit")
-    if every is None or fit is None:
+    every, share = cost.answers(), cost.share("search")
+    if every is None or share is None:
         yield "answers to grade: as many as the minutes of the budget allow"
+        known = {stage: cost.seconds(stage) for stage in STAGES}
+        yield f"time: {_times(known)}; a run that has begun tells what is left of each part"
     else:
-        yield f"answers to grade: {every:,} at most, {fit:,} of them on fit"
+        yield f"answers to grade: {every:,} at most, {100 * share:.0f} % of them in the search itself"
+        times = {stage: (cost.answers(stage=stage) or 0) / SPEED for stage in STAGES}
+        yield (
+            f"time: at {SPEED} answers a second {time_text(every / SPEED)} ({_times(times)}); a run that has "
+            "begun measures its own speed, and tells what is left of each part"
+        )
+
+
+def _times(times: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{stage} {time_text(seconds)}" for stage, seconds in times.items() if seconds)
 
 
 def _memory_lines(memory: Memory, device: str) -> Iterator[str]:

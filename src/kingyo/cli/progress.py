@@ -5,14 +5,23 @@ It only listens. What it was told last is what an interrupted command can say of
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from threading import Event, Lock, Thread
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SECONDS_PER_LINE = 10.0
+REDRAWS_PER_SECOND = 4
+WIDEST_BAR = 36
+LEAST_LABEL, LEAST_BAR = 12, 8  # columns; on a terminal without room for both, no bar is drawn
+WIDEST_TEXT = 38  # of bytes and time left: the bar does not move as they grow
 FEWEST_BYTES = 50_000_000  # of smaller models no bar is drawn: they are there before it could be read
 
 
@@ -34,12 +43,11 @@ class MergeProgress:
         self._label = label
         self._quiet = quiet
         self._seconds = seconds
-        self._is_terminal = sys.stderr is not None and sys.stderr.isatty()  # None where it is closed
+        self._is_terminal = _is_terminal()
         self._lock = Lock()
         self._done = self._kept = 0
         self._begun = time.monotonic()
         self._close: Callable[[], None] = lambda: None
-        self._draw: Callable[[], None] = lambda: None
 
     def __enter__(self) -> MergeProgress:
         return self
@@ -52,7 +60,7 @@ class MergeProgress:
     def stop(self) -> None:
         """Stop showing; safe to call twice."""
         self._close()
-        self._close = self._draw = lambda: None
+        self._close = lambda: None
 
     def start(self, shards: Sequence[int], finished: int) -> None:
         """See ``Watch``."""
@@ -64,7 +72,7 @@ class MergeProgress:
             _tell(_going_on(shards, finished))
         if self._quiet or (self._is_terminal and total < FEWEST_BYTES):
             return
-        self._close = self._start_bar(total) if self._is_terminal else self._start_lines()
+        self._close = self._start_bar() if self._is_terminal else self._start_lines()
 
     def drop(self, files: int) -> None:
         """See ``Watch``."""
@@ -77,7 +85,6 @@ class MergeProgress:
         """See ``Watch``."""
         with self._lock:
             self._done += n_bytes
-        self._draw()
 
     def finish(self, shard: int) -> None:
         """See ``Watch``."""
@@ -89,35 +96,45 @@ class MergeProgress:
 
     def line(self) -> str:
         """How far it is, in one line."""
+        return f"{self._label}: {self._how_far()}"
+
+    def bar(self, width: int) -> Table:
+        """Return the same with a bar, for a terminal of so many columns. A label that is too long is cut."""
+        from rich.cells import cell_len
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        text = self._how_far()
+        room = width - max(WIDEST_TEXT, len(text)) - 2
+        columns = min(WIDEST_BAR, max(LEAST_BAR, room - cell_len(self._label)))
+        bar = ProgressBar(total=float(sum(self.shards)), completed=self._done, width=columns)
+        bar.style, bar.complete_style, bar.finished_style = "dim", "green", "green"
+        is_narrow = room < LEAST_LABEL + LEAST_BAR
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True, overflow="ellipsis", max_width=None if is_narrow else room - columns)
+        grid.add_row(*((text,) if is_narrow else (self._label, bar, text)))
+        return grid
+
+    def _how_far(self) -> str:
         total, spent = sum(self.shards), time.monotonic() - self._begun
         share = self._done / total if total else 1.0
         fresh = self._done - self._kept
         left = f", {_time(spent * (total - self._done) / fresh)} left" if fresh else ""
-        return f"{self._label}: {_bytes(self._done)} of {_bytes(total)} ({100 * share:.0f} %){left}"
+        return f"{_bytes(self._done)} of {_bytes(total)} ({100 * share:.0f} %){left}"
 
-    def _start_bar(self, total: int) -> Callable[[], None]:
-        from rich.console import Console
-        from rich.progress import (  # not loaded where nobody looks: it takes as long as merging 100 MB
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
+    def _start_bar(self) -> Callable[[], None]:
+        from rich.console import Console  # not loaded where nobody looks: it takes as long as merging 100 MB
+        from rich.live import Live
 
-        columns = (
-            TextColumn(self._label),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+        console = Console(stderr=True, highlight=False)
+        live = Live(
+            get_renderable=lambda: self.bar(console.width),
+            console=console,
+            refresh_per_second=REDRAWS_PER_SECOND,
+            transient=True,
         )
-        bar = Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
-        task = bar.add_task(self._label, total=total, completed=self._done)
-        self._draw = lambda: bar.update(task, completed=self._done)
-        bar.start()
-        return bar.stop
+        live.start()
+        return live.stop
 
     def _start_lines(self) -> Callable[[], None]:
         ended = Event()
@@ -134,6 +151,12 @@ class MergeProgress:
             teller.join()
 
         return close
+
+
+def _is_terminal() -> bool:
+    """Whether standard error draws in place; it is None where it is closed."""
+    is_dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    return sys.stderr is not None and sys.stderr.isatty() and not is_dumb
 
 
 def _tell(line: str) -> None:
@@ -156,4 +179,4 @@ def _bytes(n_bytes: float) -> str:
 def _time(seconds: float) -> str:
     from kingyo.sizes import time_text
 
-    return time_text(seconds)
+    return "<1 s" if seconds < 1 else time_text(seconds)

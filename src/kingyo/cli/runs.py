@@ -251,12 +251,15 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
     from kingyo.assembly import assemble
     from kingyo.cli.live import LiveDisplay
+    from kingyo.outlook import cost_of
 
     tell_if_slow()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
     with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=quiet) as display:
         try:
-            assemble(store, display.notify).run()
+            journey = assemble(store, display.notify)
+            display.expect(cost_of(journey))
+            journey.run()
         except KeyboardInterrupt:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out

@@ -3,23 +3,30 @@
 It reads run.yaml, configs, headers, tokenizers and data; it reads no weight and writes nothing.
 """
 
-from kingyo.outlook.cost import Cost, Part
+from kingyo.outlook.cost import STAGES, Cost, Part, Stage, cost_of, total
 from kingyo.outlook.look import Outlook, foresee
 from kingyo.outlook.memory import Memory
+from kingyo.outlook.pace import Leg, Pace
 from kingyo.outlook.paths import Paths, foresee_paths
 from kingyo.outlook.prepared import Prepared, is_like, prepare
 from kingyo.outlook.record import outlook_record
 
 __all__ = [
+    "STAGES",
     "Cost",
+    "Leg",
     "Memory",
     "Outlook",
+    "Pace",
     "Part",
     "Paths",
     "Prepared",
+    "Stage",
+    "cost_of",
     "foresee",
     "foresee_paths",
     "is_like",
     "outlook_record",
     "prepare",
+    "total",
 ]

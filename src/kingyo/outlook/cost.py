@@ -1,32 +1,41 @@
-"""How many answers a run will grade: its main search, its controls, validation and test. Counts only."""
+"""How many answers a run grades, stage by stage: counted from its searches, before any of it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, overload
 
-from kingyo.evolve import Search
-from kingyo.evolve.spent import total
+from kingyo.evolve import BASELINES, Journey, Search, spent
 from kingyo.screens import Screen
 from kingyo.strategies.grid import GridSearch
 from kingyo.types import Item, Split
 
+Stage: TypeAlias = Literal["baselines", "search", "controls", "validation", "test"]
+STAGES: tuple[Stage, ...] = ("baselines", "search", "controls", "validation", "test")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Models that are scored on items of a split.
+    """The models of one search, or the baselines, scored on the items of one split.
 
     Attributes:
-        name: of the search, or what is scored.
+        stage: of the run.
+        name: of the search, or ``baselines``.
         split: of the items.
         models: how many at most; None where time decides.
-        items: how many at most of each.
+        items: how many at most of each model.
+        seconds: how long it may take, where the budget says so.
+        like: searches that together grade at least as many answers as this control.
     """
 
+    stage: Stage
     name: str
     split: Split
     models: int | None
     items: int
+    seconds: float | None = None
+    like: tuple[str, ...] = ()
 
     @property
     def answers(self) -> int | None:
@@ -36,15 +45,39 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run scores, in its order."""
+    """What a run scores."""
 
     parts: tuple[Part, ...]
 
-    def answers(self, split: Split | None = None) -> int | None:
-        """Answers that are graded at most, of a split or in all; None where time decides."""
-        found = [part.answers for part in self.parts if split in (None, part.split)]
-        known = [each for each in found if each is not None]
-        return sum(known) if len(known) == len(found) else None
+    def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
+        """Return how many answers are graded at most: of a split, of a stage, or in all.
+
+        None where time decides.
+        """
+        return total(
+            part.answers for part in self.parts if split in (None, part.split) and stage in (None, part.stage)
+        )
+
+    def share(self, stage: Stage) -> float | None:
+        """Return the share of a stage in all answers, 0 to 1; None where time decides."""
+        own, every = self.answers(stage=stage), self.answers()
+        return None if own is None or not every else own / every
+
+    def seconds(self, stage: Stage) -> float | None:
+        """Return how long a stage takes, where the budget says so."""
+        found = [part.seconds for part in self.parts if part.stage == stage]
+        return total(found) if found else None
+
+
+@overload
+def total(numbers: Iterable[int | None]) -> int | None: ...
+@overload
+def total(numbers: Iterable[float | None]) -> float | None: ...
+def total(numbers: Iterable[float | None]) -> float | None:
+    """Return the sum of numbers; None where one of them is not known."""
+    found = list(numbers)
+    known = [each for each in found if each is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 def count(
@@ -52,6 +85,7 @@ def count(
     n_baselines: int,
     splits: Mapping[Split, Sequence[Item]],
     finalists: int,
+    n_workers: int = 1,
 ) -> Cost:
     """Count what a run scores at most. A merge that was scored before costs none, which is not foreseen.
 
@@ -60,27 +94,49 @@ def count(
         n_baselines: models to compare with.
         splits: the items.
         finalists: of each search, for validation.
+        n_workers: which share the seconds of a budget.
     """
     n_fit = len(splits["fit"])
-    most = {search.name: Screen(search.screen, search.seed).most_items(n_fit) for search in searches}
-    first = most[searches[0].name]
-    parts = [Part(name="baselines", split="fit", models=n_baselines, items=first)]
-    tried: dict[str, int | None] = {}
+    first = Screen(searches[0].screen, searches[0].seed).most_items(n_fit)
+    parts = [Part(stage="baselines", name=BASELINES, split="fit", models=n_baselines, items=first)]
+    tried: dict[str, Part] = {}
     for search in searches:
-        n = tried[search.name] = _at_most(search, tried, most)
-        parts.append(Part(name=search.name, split="fit", models=n, items=most[search.name]))
-    chosen = sum(_finalists(search, finalists, tried[search.name]) for search in searches)
-    read: dict[Split, tuple[int, str]] = {
-        "validation": (chosen, "finalists"),
-        "test": (len(searches), "winners"),
-    }
-    for split, (n, name) in read.items():
-        items = len(splits[split])
-        parts += [
-            Part(name=name, split=split, models=n, items=items),
-            Part(name="baselines", split=split, models=n_baselines, items=items),
-        ]
+        tried[search.name] = _tried(search, tried, n_fit, n_workers)
+    parts += tried.values()
+    chosen = {each.name: _finalists(each, finalists, tried[each.name].models) for each in searches}
+    parts += _read("validation", {**chosen, BASELINES: n_baselines}, len(splits["validation"]))
+    parts += _read(
+        "test", {**{each.name: 1 for each in searches}, BASELINES: n_baselines}, len(splits["test"])
+    )
     return Cost(parts=tuple(parts))
+
+
+def cost_of(journey: Journey) -> Cost:
+    """Count what a journey scores at most, with what earlier sessions scored of it.
+
+    Seconds of a budget are those that are left.
+    """
+    searches, store, workers = list(journey.searches), journey.store, journey.runner.n_workers
+    if journey.then is not None:
+        space = searches[0].space
+        searches += journey.then(space.decode(tuple(axis.first for axis in space.axes)))
+    cost = count(searches, len(journey.baselines), store.items(), journey.finalists, workers)
+    spent = {
+        part: sum(seconds for _, seconds in store.costs(part.name, part.split).values()) / workers
+        for part in cost.parts
+        if part.seconds is not None
+    }
+    return Cost(
+        parts=tuple(
+            replace(part, seconds=max(0.0, part.seconds - spent[part])) if part.seconds is not None else part
+            for part in cost.parts
+        )
+    )
+
+
+def _read(split: Literal["validation", "test"], models: Mapping[str, int], items: int) -> Iterator[Part]:
+    for name, n in models.items():
+        yield Part(stage=split, name=name, split=split, models=n, items=items)
 
 
 def _finalists(search: Search, wanted: int, n: int | None) -> int:
@@ -89,13 +145,25 @@ def _finalists(search: Search, wanted: int, n: int | None) -> int:
     return most if n is None else min(most, n)
 
 
-def _at_most(search: Search, tried: Mapping[str, int | None], most: Mapping[str, int]) -> int | None:
-    """How many candidates a search tries: as many as those that it is like; a grid ends with its last."""
-    candidates = total(search.limits, most[search.name])
+def _tried(search: Search, before: Mapping[str, Part], n_fit: int, n_workers: int) -> Part:
+    """What a search scores on fit: a control as much as those it is like, a grid its last point at most."""
+    items = Screen(search.screen, search.seed).most_items(n_fit)
+    models, seconds = spent.total(search.limits, items), search.limits.seconds
+    if seconds is not None:
+        seconds /= n_workers
     if search.like:
-        own = [tried[name] for name in search.like]
-        candidates = None if None in own else sum(n or 0 for n in own)
-    if not isinstance(search.strategy, GridSearch):
-        return candidates
-    size = search.strategy.size
-    return size if candidates is None else min(candidates, size)
+        like = [before[name] for name in search.like]
+        models, answers = total(each.models for each in like), total(each.answers for each in like)
+        models = None if models is None or answers is None else min(models, answers // items)
+        seconds = total(each.seconds for each in like)
+    if isinstance(search.strategy, GridSearch):
+        models = search.strategy.size if models is None else min(models, search.strategy.size)
+    return Part(
+        stage="controls" if search.like else "search",
+        name=search.name,
+        split="fit",
+        models=models,
+        items=items,
+        seconds=seconds,
+        like=search.like,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TypeAlias
 
-from kingyo.outlook.cost import Cost
+from kingyo.outlook.cost import STAGES, Cost
 from kingyo.outlook.look import Outlook
 from kingyo.outlook.memory import Memory
 from kingyo.plans import preset_of
@@ -67,6 +67,14 @@ def _cost(cost: Cost) -> Json:
     return {
         "at_most": cost.answers(),
         "by_split": {split: cost.answers(split) for split in SPLITS},
+        "by_stage": {
+            stage: {
+                "answers": cost.answers(stage=stage),
+                "share": cost.share(stage),
+                "seconds": cost.seconds(stage),
+            }
+            for stage in STAGES
+        },
         "parts": [{**asdict(part), "answers": part.answers} for part in cost.parts],
     }
 
