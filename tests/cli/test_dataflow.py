@@ -37,7 +37,7 @@ def test_a_path_is_bred_resumed_reported_and_exported(world: World) -> None:
     assert "frankenmerge" in shown["baselines"]
     assert shown["winner"] is not None
     assert world.run("report", "runs/small").returncode == 0
-    done = world.run("export", "runs/small", "out")
+    done = world.run("export", "runs/small", "out", "--search", "main")
     assert done.returncode == 0, done.stderr
     recipe = yaml.safe_load((world.folder / "out" / "recipe.yaml").read_text())
     assert recipe["merge_method"] == "passthrough"

@@ -177,7 +177,7 @@ def test_both_are_searched_at_once(world: World) -> None:
     shown = json.loads(done.stdout)
     assert "parameters" not in shown["controls"]
     assert {"random", "grid"} <= set(shown["controls"])
-    assert world.run("export", "runs/small", "out").returncode == 0
+    assert world.run("export", "runs/small", "out", "--search", "main").returncode == 0
     done = world.run("evaluate", "out", "runs/small", "--json")
     assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
 
