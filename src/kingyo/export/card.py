@@ -107,13 +107,15 @@ def render_card(card: Card) -> str:
 
 def front_matter(card: Card) -> dict[str, object]:
     """Return what the Hub reads."""
-    languages = _languages(card)
+    languages, bases = _languages(card), base_models(card.origins)
+    if card.is_copy and len(card.recipe.references) == 1:
+        bases.pop("base_model_relation", None)  # nothing was merged
     return {
         **front_licence(card.origins),
         **({"language": languages} if languages else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        **base_models(card.origins),
+        **bases,
         "tags": ["kingyo"] if card.is_copy else ["merge", "kingyo"],
     }
 
