@@ -19,7 +19,7 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.config import parse_config
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
-from kingyo.export import export
+from kingyo.export import choose, export, recipe_of
 from kingyo.export.task_files import write_task
 from kingyo.lineage import cell, fence, read_front_matter
 from kingyo.merge import into, open_sources, plan
@@ -28,6 +28,7 @@ from kingyo.opened import open_models
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.searches import baseline_recipes, searches
 from kingyo.store import NewTrial, RunStore
+from kingyo.summary import summarize
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.types import Evaluation, ItemScore, Trial
 from tests.models_on_disk import fine_tuned, llama
@@ -244,7 +245,7 @@ def test_two_grader_files_of_one_name_are_an_error(tmp_path: Path) -> None:
 
 def test_any_trial_can_be_exported(world: Path, tmp_path: Path) -> None:
     with RunStore.read(world / "run") as store:
-        out = export(store, tmp_path / "second", trial=2)
+        out = export(store, tmp_path / "second", choose(store, trial="2"))
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "trial 2" in card and "not the one that validation picked" in card
     assert "n = 6" in card
@@ -255,22 +256,56 @@ def test_any_trial_can_be_exported(world: Path, tmp_path: Path) -> None:
     assert all(torch.equal(tensor, live.weights[name]) for name, tensor in differs.items())
 
 
-def test_the_card_of_a_trial_that_failed_says_so(tmp_path: Path) -> None:
+def test_a_trial_that_failed_is_not_exported(tmp_path: Path) -> None:
     make_world(tmp_path)
     with RunStore.open(make_run(tmp_path)) as store:
         first = store.trials(MAIN)[0]
         recipe = Recipe.from_dict(json.loads(first.recipe))
         (failed,) = store.add_trials(MAIN, 1, [_new(3, first.asked.genome, recipe)])
         store.record(failed.id, "fit", Evaluation(failure="the worker\ndied <3>"), n_items=6)
-        out = export(store, tmp_path / "failed", trial=3)
-    card = (out / "README.md").read_text(encoding="utf-8")
-    assert "The search could not score it: the worker died \\<3\\>." in card
+        with pytest.raises(KingyoError, match="could be scored") as told:
+            export(store, tmp_path / "failed", choose(store, trial="3"))
+        assert recipe_of(store, failed).merge_method == "task_arithmetic"
+    assert "trial 3 of the main search, which failed: the worker" in told.value.received
+    assert "kingyo recipe" in told.value.remedy and "--trial 3" in told.value.remedy
+    assert not (tmp_path / "failed").exists()
 
 
-def test_unknown_trial_is_an_error_with_the_range(world: Path, tmp_path: Path) -> None:
-    with RunStore.read(world / "run") as store, pytest.raises(KingyoError, match="from 0 to 2; received 7"):
-        export(store, tmp_path / "out", trial=7)
-    assert not list(tmp_path.iterdir())
+def test_unknown_trial_is_an_error_with_the_range(world: Path) -> None:
+    with RunStore.read(world / "run") as store, pytest.raises(KingyoError, match="0 to 2 or one of base, ja"):
+        choose(store, trial="7")
+
+
+def test_the_winner_wins_ties_and_nothing_else(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    with RunStore.open(make_run(tmp_path)) as store:
+        summary = summarize(store)
+        winner, math = summary.winner, summary.baselines["math"]
+        assert winner is not None and winner.validation == math.validation
+        assert summary.best == winner
+        assert summary.better_than_bred() is None
+        store.set_winner(MAIN, store.trials(MAIN)[0].id)
+        summary = summarize(store)
+        assert summary.best == summary.baselines["math"]
+        assert choose(store) == choose(store, best=True) == math.trial
+        assert choose(store, search="main") == store.trials(MAIN)[0]
+        said = summary.better_than_bred()
+    assert said is not None
+    assert said.startswith("The best model of this run is the parent math (validation 50.0 % [")
+    assert ", n = 4; the bred model 25.0 % [" in said
+
+
+def test_nothing_is_the_best_before_all_are_validated(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    with RunStore.open(make_run(tmp_path)) as store:
+        recipe = Recipe.from_dict(json.loads(store.trials(MAIN)[0].recipe))
+        (late,) = store.add_trials(BASELINES, 1, [_new(4, (), recipe, "late")])
+        item = store.items()["validation"][0].id
+        store.record(late.id, "validation", Evaluation(scores=(ItemScore(item=item, score=1.0, answer=""),)))
+        assert summarize(store).best is None
+        assert choose(store) == store.winner(MAIN)
+        with pytest.raises(KingyoError, match="all scored on validation"):
+            choose(store, best=True)
 
 
 def test_nothing_is_overwritten(world: Path, tmp_path: Path) -> None:
@@ -297,7 +332,8 @@ def test_a_run_without_winner_names_the_remedy(tmp_path: Path) -> None:
     with RunStore.read(run) as store, pytest.raises(KingyoError, match=r"kingyo resume .*--trial"):
         export(store, tmp_path / "out")
     with RunStore.read(run) as store:
-        card = (export(store, tmp_path / "out", trial=0) / "README.md").read_text(encoding="utf-8")
+        out = export(store, tmp_path / "out", choose(store, trial="0"))
+    card = (out / "README.md").read_text(encoding="utf-8")
     assert "was not scored on the test split" in card
     assert "validation has picked no winner yet" in card
     assert "not the one that validation picked" not in card

@@ -48,6 +48,7 @@ FLOORS: dict[str, float] = {
     "genome_file": 3.1,
     "paths": 3.05,
     "plans": 3.05,
+    "trials": 3.05,
     "opened": 3.05,
     "dataflows": 3.07,
     "alike": 3.1,

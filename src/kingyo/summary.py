@@ -14,9 +14,18 @@ from kingyo.config import FRANKENMERGE, PARAMETERS
 from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
 from kingyo.evolve.recipes import read_recipe
 from kingyo.paths import NamedPath, read_atlas
-from kingyo.stats import Interval, interval, mcnemar, paired_difference, sign_flips, weighted_mean
+from kingyo.stats import (
+    ROUNDING,
+    Interval,
+    interval,
+    mcnemar,
+    paired_difference,
+    sign_flips,
+    weighted_mean,
+)
 from kingyo.stats.prediction import predict_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
+from kingyo.trials import describe_trial
 from kingyo.types import SPLITS, Evaluation, Genome, Split
 
 STATISTICS_SEED = 0
@@ -113,6 +122,40 @@ class RunSummary:
         parents = [entry for name, entry in self.baselines.items() if name not in MIXTURES]
         return max(parents, key=_rank, default=None)
 
+    @property
+    def models(self) -> tuple[Entry, ...]:
+        """The bred winner where there is one, the baselines, the winners of the controls."""
+        winner = () if self.winner is None else (self.winner,)
+        return (*winner, *self.baselines.values(), *self.controls.values())
+
+    @property
+    def best(self) -> Entry | None:
+        """The best on validation of the bred winner, the baselines and the winners of the controls.
+
+        The first of equals in that order, so the bred winner wins ties. None with several objectives, and
+        until all of them have scores on all validation items.
+        """
+        scores = [(each.validation, each) for each in self.models if each.validation]
+        scored = [(score.score, each) for score, each in scores if score.n == self.items["validation"]]
+        if self.winner is None or self.objectives or len(scored) < len(self.models):
+            return None
+        top = max(score for score, _ in scored)
+        return next(each for score, each in scored if score >= top - ROUNDING)
+
+    def better_than_bred(self) -> str | None:
+        """Say which model is the best of the run where that is not the bred winner; else None."""
+        best, winner = self.best, self.winner
+        if best is None or winner is None or best is winner:
+            return None
+        assert best.validation is not None and winner.validation is not None, "validation tells the best"
+        is_bred = best.trial.search != BASELINES
+        why = "The main search found nothing better" if is_bred else "Nothing that was bred is better"
+        return (
+            f"The best model of this run is {describe_trial(best.trial)} (validation "
+            f"{_percent(best.validation)}, n = {best.validation.n}; the bred model "
+            f"{_percent(winner.validation)}). {why} on validation."
+        )
+
     def counts(self, split: Split) -> tuple[int, int] | None:
         """Return the fewest and the most items of a split behind the score of any model that is shown.
 
@@ -168,6 +211,7 @@ class RunSummary:
             "seconds": round(self.seconds, 3),
             "leader": leader,
             "winner": winner,
+            "best": None if self.best is None else _named(self.best),
             "predicted": interval_json(self.predicted),
             "told": self.told,
             "baselines": {name: _scores(entry) for name, entry in self.baselines.items()},
@@ -194,6 +238,10 @@ class RunSummary:
                 for point in self.front.points
             ],
         }
+
+
+def _percent(value: Interval) -> str:
+    return f"{100 * value.score:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
 
 
 def interval_json(value: Interval | None) -> dict[str, object] | None:
@@ -228,7 +276,7 @@ def summarize(store: RunStore) -> RunSummary:
         winner=winner,
         baselines=baselines,
         controls=entries,
-        comparisons=_compare(store, winner, [*baselines.values(), *entries.values()]),
+        comparisons=compare(store, winner, [*baselines.values(), *entries.values()]) if winner else (),
         predicted=None if winner is None else _predicted(store, winner),
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
         objectives=aims.names,
@@ -304,8 +352,9 @@ def _scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float])
     return found
 
 
-def _compare(store: RunStore, winner: Entry | None, others: Sequence[Entry]) -> tuple[Comparison, ...]:
-    own = None if winner is None or winner.test is None else store.evaluation(winner.trial.id, "test")
+def compare(store: RunStore, entry: Entry, others: Sequence[Entry]) -> tuple[Comparison, ...]:
+    """Compare a model with others on the test items; with none where it was not tested."""
+    own = None if entry.test is None else store.evaluation(entry.trial.id, "test")
     if own is None:
         return ()
     weights = stored_aims(store).tasks
@@ -358,6 +407,10 @@ def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> Entry | None:
     fine = [each for each in fits if each.value is not None]
     known = [(each.value, -each.trial) for each in fine if each.search == fine[-1].search]
     return read_entry(store, "leader", store.trial(-max(known)[1])) if known else None
+
+
+def _named(entry: Entry) -> dict[str, object]:
+    return {"name": entry.name, "search": entry.trial.search, "trial": entry.trial.asked.number}
 
 
 def _scores(entry: Entry) -> dict[str, object]:

@@ -95,7 +95,7 @@ def test_the_search_improves_on_its_baselines_on_fit(finished: World) -> None:
 
 
 def test_exported_and_evaluated_again_it_gives_the_stored_answers(finished: World) -> None:
-    done = finished.run("export", "runs/small", "bred")
+    done = finished.run("export", "runs/small", "bred", "--search", "main")
     assert done.returncode == 0, done.stderr
     done = finished.run("evaluate", "bred", "runs/small", "--answers", "answers.jsonl", "--json")
     assert done.returncode == 0, done.stderr
@@ -159,7 +159,7 @@ def test_a_method_in_a_file_of_the_user(world: World) -> None:
     config = world.config(merge=merge, budget={"candidates": 2}, controls={"random": False, "grid": False})
     done = world.run("evolve", config, "--run", "mine")
     assert done.returncode == 0, done.stderr
-    done = world.run("export", "mine", "model")
+    done = world.run("export", "mine", "model", "--search", "main")
     assert done.returncode == 0, done.stderr
     done = world.run("merge", "model/recipe.yaml", "again")
     assert done.returncode == 0, done.stderr

@@ -91,7 +91,7 @@ def test_no_candidate_is_larger(world: World) -> None:
     limits = {"max_size": "28kB", "repetitions": 3}
     done = world.run("evolve", world.config(**{**DATAFLOW, "dataflow": limits}))
     assert done.returncode == 0, done.stderr
-    assert world.run("export", "runs/small", "out").returncode == 0
+    assert world.run("export", "runs/small", "out", "--search", "main").returncode == 0
     assert n_bytes(world, "out") <= 28_000
 
 

@@ -149,7 +149,7 @@ def agrees(world: World, config: Path, baselines: list[str]) -> dict[str, Any]:
     shown = json.loads(done.stdout)
     assert list(shown["baselines"]) == baselines
     assert shown["failures"] == 0
-    done = world.run("export", "runs/small", "out")
+    done = world.run("export", "runs/small", "out", "--search", "main")
     assert done.returncode == 0, done.stderr
     score = json.loads(world.run("evaluate", "out", "runs/small", "--json").stdout)["score"]
     assert score == pytest.approx(shown["winner"]["test"]["score"])
@@ -220,7 +220,7 @@ def test_paths_that_nothing_can_compute_with_are_failures_with_a_reason(world: W
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert 0 < shown["failures"] < shown["trials"]
-    assert world.run("export", "runs/small", "out").returncode == 0
+    assert world.run("export", "runs/small", "out", "--search", "main").returncode == 0
 
 
 def test_weights_that_overflow_when_a_scale_is_folded_in_are_named(world: World) -> None:

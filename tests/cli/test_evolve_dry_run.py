@@ -277,7 +277,7 @@ def test_a_run_of_models_with_different_vocabularies(
     done = command("evolve", config)
     assert done.code == 0, done.err
     assert not list((world.folder / "runs" / "small").glob("live-*"))
-    done = command("export", "runs/small", "bred")
+    done = command("export", "runs/small", "bred", "--search", "main")
     assert done.code == 0, done.err
     weights = load_file(world.folder / "bred" / "model.safetensors")
     assert weights["model.embed_tokens.weight"].shape == (rows, 16)

@@ -47,15 +47,17 @@ def test_paths_through_the_best_merge_are_bred_resumed_reported_and_exported(
     whole = world.run("evolve", config, "--run", "runs/whole", "--json")
     assert whole.returncode == 0, whole.stderr
     assert json.loads(whole.stdout)["winner"] == shown["winner"]
+    assert json.loads(whole.stdout)["best"] == shown["best"]
     assert world.run("report", "runs/small").returncode == 0
     report = (world.folder / "runs" / "small" / "report.html").read_text()
     assert "weights alone" in report
     assert "parameters search" not in report
-    done = world.run("export", "runs/small", "out")
+    number = str(shown["winner"]["trial"])
+    done = world.run("export", "runs/small", "out", "--search", "main")
     assert done.returncode == 0, done.stderr
     done = world.run("evaluate", "out", "runs/small", "--json")
     assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
-    (world.folder / "said.yaml").write_text(world.run("recipe", "runs/small").stdout)
+    (world.folder / "said.yaml").write_text(world.run("recipe", "runs/small", "--trial", number).stdout)
     done = world.run("merge", "said.yaml", "said")
     assert done.returncode == 0, done.stderr
     same(world, "out", "said", ("model.safetensors", "config.json"))
@@ -107,6 +109,31 @@ def same(world: World, one: str, other: str, names: tuple[str, ...]) -> None:
         assert (world.folder / one / name).read_bytes() == (world.folder / other / name).read_bytes(), name
 
 
+def test_trials_of_weights_alone_are_shown_and_exported_one_by_one(world: World) -> None:
+    config = world.config(**HYBRID, controls={"random": True, "grid": False})
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    number = json.loads(done.stdout)["controls"]["parameters"]["trial"]
+    name = f"parameters:{number}"
+    one = json.loads(world.run("show", "runs/small", "--trial", name, "--json").stdout)
+    assert (one["search"], one["trial"]) == ("parameters", number)
+    assert one["recipe"]["merge_method"] == "task_arithmetic" and one["test"] is not None
+    assert world.run("show", "runs/small", "--trial", name).stdout.startswith(f"Trial {name} of")
+    done = world.run("export", "runs/small", "out", "--trial", name)
+    assert done.returncode == 0, done.stderr
+    assert f"trial {number} of weights alone" in done.stdout
+    done = world.run("evaluate", "out", "runs/small", "--json")
+    assert json.loads(done.stdout)["score"] == pytest.approx(one["test"]["score"])
+    assert world.run("export", "runs/small", "same", "--search", "parameters").returncode == 0
+    (world.folder / "said.yaml").write_text(world.run("recipe", "runs/small", "--trial", name).stdout)
+    assert world.run("merge", "said.yaml", "said").returncode == 0
+    for other in ("same", "said"):
+        same(world, "out", other, ("model.safetensors", "config.json"))
+    card = " ".join((world.folder / "out" / "README.md").read_text().split())
+    assert "a search of weights alone, without any gradient training" in card
+    assert f"This is trial {number} of weights alone of the run small. Validation picked it" in card
+
+
 @pytest.mark.parametrize("joint", [False, True])
 def test_what_passes_layers_of_a_merge_again_is_written_once(joint: bool, world: World) -> None:
     paths = {"repetitions": 2, "scales": "layer", "seeds": False}
@@ -150,7 +177,7 @@ def test_both_are_searched_at_once(world: World) -> None:
     shown = json.loads(done.stdout)
     assert "parameters" not in shown["controls"]
     assert {"random", "grid"} <= set(shown["controls"])
-    assert world.run("export", "runs/small", "out").returncode == 0
+    assert world.run("export", "runs/small", "out", "--search", "main").returncode == 0
     done = world.run("evaluate", "out", "runs/small", "--json")
     assert json.loads(done.stdout)["score"] == pytest.approx(shown["winner"]["test"]["score"])
 

@@ -156,4 +156,4 @@ def test_a_project_that_was_moved_goes_on(world: World, tmp_path: Path) -> None:
     done = moved.run("resume", "runs/small")
     assert done.returncode == 0, done.stderr
     assert moved.show("runs/small")["status"] == "finished"
-    assert moved.run("export", "runs/small", "out").returncode == 0
+    assert moved.run("export", "runs/small", "out", "--search", "main").returncode == 0

@@ -34,7 +34,7 @@ def test_recipes_hold_rounded_genes_and_the_winner_is_exported_as_it_was_scored(
     assert any(genome != [round(gene, 3) for gene in genome] for genome, _ in stored)
     for genome, recipe in stored:
         assert weights(recipe) == [round(gene, 3) + 0.0 for gene in genome]
-    done = finished.run("export", "runs/small", tmp_path / "bred")
+    done = finished.run("export", "runs/small", tmp_path / "bred", "--search", "main")
     assert done.returncode == 0, done.stderr
     winner = finished.show("runs/small")["winner"]
     assert isinstance(winner, dict)

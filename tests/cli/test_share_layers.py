@@ -169,7 +169,7 @@ class TestRecipe:
         assert "Leave them as slices" in done.err
 
 
-def test_the_recipe_of_a_run_is_its_winners(finished: World, tmp_path: Path) -> None:
+def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path: Path) -> None:
     done = finished.run("recipe", "runs/small")
     assert done.returncode == 0, done.stderr
     found = yaml.safe_load(done.stdout)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kingyo.cli.runs import TRIALS
+
 if TYPE_CHECKING:
     from kingyo.recipe import RecipeBook
 
@@ -36,11 +38,15 @@ def recipe(
         ),
     ] = None,
     trial: Annotated[
-        int | None,
-        typer.Option("--trial", min=0, help="Of a run: a trial's number.  \\[default: the winner]"),
+        str | None,
+        typer.Option(
+            "--trial",
+            metavar="TRIAL",
+            help=f"Of a run: {TRIALS}.  \\[default: the best of the run, as `kingyo export` writes it]",
+        ),
     ] = None,
 ) -> None:
-    """Print a recipe, or that of a run's winner, as YAML that `kingyo merge` reads.
+    """Print a recipe, or that of a run's best model, as YAML that `kingyo merge` reads.
 
     Example: `kingyo recipe runs/first --as slices > mergekit.yaml`
     """
@@ -52,7 +58,7 @@ def recipe(
     typer.echo(book.to_yaml(), nl=False)
 
 
-def _read(file: Path, trial: int | None) -> RecipeBook:
+def _read(file: Path, trial: str | None) -> RecipeBook:
     from kingyo.errors import KingyoError
     from kingyo.recipe import NamedRecipe, RecipeBook, load_recipes
 
@@ -62,8 +68,9 @@ def _read(file: Path, trial: int | None) -> RecipeBook:
                 "--trial", expected="the folder of a run", received=str(file), remedy="Leave it out."
             )
         return load_recipes(file)
-    from kingyo.export import recipe_of
+    from kingyo.export import choose, recipe_of
     from kingyo.store import RunStore
 
     with RunStore.read(file) as store:
-        return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe_of(store, trial)),))
+        recipe = recipe_of(store, choose(store, trial=trial))
+    return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe),))

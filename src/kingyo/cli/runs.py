@@ -23,9 +23,12 @@ from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from kingyo.config import RunConfig
-    from kingyo.store import RunStore
+    from kingyo.store import RunStore, StoredTrial
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+TRIALS = (
+    "12, random:12, parameters:12 (of a hybrid's weights alone) or the name of a baseline, such as uniform"
+)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -162,8 +165,10 @@ def resume(run: RunFolder, as_json: AsJson = False) -> None:
 def show(
     run: RunFolder,
     trial: Annotated[
-        int | None,
-        typer.Option("--trial", min=0, help="Show one trial, by its number: its scores and its recipe."),
+        str | None,
+        typer.Option(
+            "--trial", metavar="TRIAL", help=f"Show one trial, its scores and its recipe: {TRIALS}."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -206,12 +211,25 @@ def export(
     run: RunFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to make.")],
     trial: Annotated[
-        int | None, typer.Option("--trial", min=0, help="A trial's number.  \\[default: the winner]")
+        str | None, typer.Option("--trial", metavar="TRIAL", help=f"One trial: {TRIALS}.")
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search", metavar="SEARCH", help="The winner of a search: main, random, grid, parameters."
+        ),
     ] = None,
     pick: Annotated[
         str | None,
         typer.Option("--pick", help="With several objectives: knee, or a trial on the front, by its number."),
     ] = None,
+    best: Annotated[
+        bool,
+        typer.Option(
+            "--best",
+            help="The best on validation of the bred model, baselines and winners of controls: the default.",
+        ),
+    ] = False,
     share_layers: Annotated[
         bool,
         typer.Option(
@@ -220,23 +238,39 @@ def export(
         ),
     ] = False,
 ) -> None:
-    """Write the bred model as an ordinary Hugging Face folder with its recipe and model card.
+    """Write the best model of a run as an ordinary Hugging Face folder with its recipe and model card.
+
+    It is the bred model, unless a baseline or a control is better on validation.
 
     Example: `kingyo export runs/first my-model`
     """
+    from kingyo.export import choose
     from kingyo.export import export as export_run
-    from kingyo.export import picked
     from kingyo.merge.shared import CODE_FILE
     from kingyo.store import RunStore
 
     with RunStore.read(run) as store:
-        chosen = trial if pick is None else picked(store, pick, trial)
+        chosen = choose(store, trial=trial, search=search, pick=pick, best=best)
         written = export_run(store, out, chosen, share_layers=share_layers)
+        _say_which(store, chosen, written, is_default=trial is None and search is None)
     is_shared = share_layers and (written / CODE_FILE).is_file()
     if share_layers and not is_shared:
         typer.echo("The path passes each layer once, unscaled: this is an ordinary checkpoint, without code.")
     trust = " --trust-remote-code" if is_shared else ""
-    typer.echo(f"Wrote {written}. Try it: kingyo chat {shlex.quote(str(written))}{trust}")
+    typer.echo(f"Try it: kingyo chat {shlex.quote(str(written))}{trust}")
+
+
+def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
+    """Say which model was written, and why where it is the best of the run and not the bred one."""
+    from kingyo.evolve import BASELINES, MAIN
+    from kingyo.summary import MIXTURES, summarize
+    from kingyo.trials import describe_trial
+
+    is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
+    typer.echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
+    better = summarize(store).better_than_bred() if is_default else None
+    if better is not None and chosen.search != MAIN:
+        typer.echo(f"{better} `--search main` writes the bred model.")
 
 
 def _go(store: RunStore, as_json: bool) -> None:
@@ -272,13 +306,13 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
             raise typer.Exit(130) from None
 
 
-def _print_trial(store: RunStore, number: int, as_json: bool) -> None:
+def _print_trial(store: RunStore, reference: str, as_json: bool) -> None:
     from kingyo.cli.trials import print_trial, trial_record
 
     if as_json:
-        typer.echo(json.dumps(trial_record(store, number), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(trial_record(store, reference), ensure_ascii=False, indent=2))
     else:
-        print_trial(store, number)
+        print_trial(store, reference)
 
 
 def _print_summary(store: RunStore, as_json: bool) -> None:

@@ -31,6 +31,9 @@ def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals and comparisons to standard output."""
     console = Console(highlight=False)
     console.print(f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
+    better = summary.better_than_bred()
+    if better is not None:
+        console.print(escape(better), style="bold")
     console.print(
         f"{summary.trials} trials, {summary.failures} failures; with baselines, controls and all splits "
         f"{summary.item_evaluations:,} item evaluations, {_copied(summary.copied)}{summary.seconds:,.0f} s"

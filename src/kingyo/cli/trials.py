@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import shlex
-
 import yaml
 from rich.console import Console
 from rich.markup import escape
 
 from kingyo.cli.tables import percent, print_path
 from kingyo.cli.whole import say
-from kingyo.config import PARAMETERS
-from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN
 from kingyo.evolve.recipes import read_recipe
 from kingyo.paths import NamedPath, read_atlas
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import Entry, interval_json, read_entry
+from kingyo.trials import find_trial, reference_to
 from kingyo.types import SPLITS
 
 
-def print_trial(store: RunStore, number: int) -> None:
-    """Print what is known of a trial of the main search to standard output.
+def print_trial(store: RunStore, reference: str) -> None:
+    """Print what is known of a trial to standard output.
 
     Raises:
-        KingyoError: there is none of this number.
+        KingyoError: there is none of this name.
     """
-    trial, entry, path = _read(store, number)
+    trial, entry, path = _read(store, reference)
+    name = reference_to(trial)
     console = Console(highlight=False)
     parents = f", parents {', '.join(map(str, trial.asked.parents))}" if trial.asked.parents else ""
-    say(console, f"[bold]Trial {number}[/bold] of {escape(str(store.folder))}: batch {trial.batch}{parents}")
+    say(
+        console,
+        f"[bold]Trial {escape(name)}[/bold] of {escape(str(store.folder))}: batch {trial.batch}{parents}",
+    )
     for split in SPLITS:
         score = entry.on(split)
         if score is not None:
@@ -38,21 +38,23 @@ def print_trial(store: RunStore, number: int) -> None:
     if failure is not None:
         say(console, f"failed: {escape(failure)}")
     if path is not None:
-        print_path(console, path, f"trial {number}")
+        print_path(console, path, f"trial {name}")
     text = yaml.safe_dump(dict(entry.recipe), sort_keys=False, allow_unicode=True)
     console.print(escape(text.rstrip()), soft_wrap=True)
 
 
-def trial_record(store: RunStore, number: int) -> dict[str, object]:
+def trial_record(store: RunStore, reference: str) -> dict[str, object]:
     """Return the same as data.
 
     Raises:
-        KingyoError: there is none of this number.
+        KingyoError: there is none of this name.
     """
-    trial, entry, path = _read(store, number)
+    trial, entry, path = _read(store, reference)
     return {
         "run": str(store.folder),
-        "trial": number,
+        "search": trial.search,
+        "trial": trial.asked.number,
+        "name": trial.name,
         "batch": trial.batch,
         "parents": list(trial.asked.parents),
         "genome": list(trial.asked.genome),
@@ -63,26 +65,9 @@ def trial_record(store: RunStore, number: int) -> dict[str, object]:
     }
 
 
-def _read(store: RunStore, number: int) -> tuple[StoredTrial, Entry, NamedPath | None]:
-    trials = {trial.asked.number: trial for trial in store.trials(MAIN)}
-    if number not in trials:
-        raise KingyoError(
-            "--trial",
-            expected=_wanted(store, list(trials)),
-            received=str(number),
-            remedy=f"`kingyo show {shlex.quote(str(store.folder))}` says how the run stands.",
-        )
-    trial = trials[number]
-    return trial, read_entry(store, MAIN, trial), read_atlas(store).read(read_recipe(trial))
-
-
-def _wanted(store: RunStore, numbers: list[int]) -> str:
-    """What may be asked for."""
-    if numbers:
-        return f"a trial of the main search, 0 to {max(numbers)}"
-    if PARAMETERS in store.searches():
-        return "a run whose main search has begun: trials of weights alone are not shown one by one"
-    return "a run with trials"
+def _read(store: RunStore, reference: str) -> tuple[StoredTrial, Entry, NamedPath | None]:
+    trial = find_trial(store, reference)
+    return trial, read_entry(store, trial.search, trial), read_atlas(store).read(read_recipe(trial))
 
 
 def _failure(store: RunStore, trial: StoredTrial) -> str | None:

@@ -1,14 +1,15 @@
-"""The model card of a bred model: sources, licences, recipe, scores with n and interval, how it was bred."""
+"""The card of an exported model: sources, licences, recipe, scores with n and interval, how it was made."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
 
 from kingyo.config import PARAMETERS, WEIGHTS_ALONE, RunConfig
+from kingyo.evolve import BASELINES, MAIN
 from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.lineage import (
     Origin,
@@ -25,8 +26,9 @@ from kingyo.lineage import (
 from kingyo.merge.shared import Shared
 from kingyo.recipe import Recipe
 from kingyo.stats import Interval
-from kingyo.summary import Comparison, Entry, RunSummary
+from kingyo.summary import MIXTURES, Comparison, Entry, RunSummary
 from kingyo.tasks import TaskSpec
+from kingyo.trials import describe_search, describe_trial
 from kingyo.types import SPLITS
 
 _AGAIN = """```sh
@@ -51,30 +53,40 @@ class Card:
     Attributes:
         title: what the model is called.
         chosen: the exported trial.
-        summary, search, config, version: of the run.
+        comparisons: of it with the winner, the baselines and the winners of the controls.
+        summary, searches, config, version: of the run.
         recipe: as the run stored it.
         origins: what went in.
         example: a prompt of the fit split.
         shared: of a path whose layers are written once.
-        failure: why the search could not score the exported trial; None where it could.
     """
 
     title: str
     chosen: Entry
+    comparisons: Sequence[Comparison]
     summary: RunSummary
-    search: Mapping[str, object]
+    searches: Mapping[str, Mapping[str, object]]
     recipe: Recipe
     origins: Sequence[Origin]
     config: RunConfig
     version: str
     example: str
-    failure: str | None = None
     shared: Shared | None = None
 
     @property
     def is_winner(self) -> bool:
         """Whether the exported trial is the one that validation picked."""
-        return self.summary.winner is not None and self.summary.winner.trial.id == self.chosen.trial.id
+        return self.summary.winner is not None and self.summary.winner.trial == self.chosen.trial
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a model that the run compares with."""
+        return self.chosen.trial.search == BASELINES
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is the base or a parent as it is."""
+        return self.is_baseline and self.chosen.trial.name not in MIXTURES
 
 
 def render_card(card: Card) -> str:
@@ -95,14 +107,16 @@ def render_card(card: Card) -> str:
 
 def front_matter(card: Card) -> dict[str, object]:
     """Return what the Hub reads."""
-    languages = _languages(card)
+    languages, bases = _languages(card), base_models(card.origins)
+    if card.is_copy and len(card.recipe.references) == 1:
+        bases.pop("base_model_relation", None)  # nothing was merged
     return {
         **front_licence(card.origins),
         **({"language": languages} if languages else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
-        **base_models(card.origins),
-        "tags": ["merge", "kingyo"],
+        **bases,
+        "tags": ["kingyo"] if card.is_copy else ["merge", "kingyo"],
     }
 
 
@@ -115,30 +129,57 @@ def _languages(card: Card) -> list[str]:
 
 
 def _summary(card: Card) -> str:
+    said = [_what(card), *_standing(card)]
+    return " ".join(said)
+
+
+def _what(card: Card) -> str:
+    """What it is, and who made it."""
+    trial, run, by = card.chosen.trial, cell(card.summary.run), f"kingyo {cell(card.version)}"
+    name = cell(describe_trial(trial))
+    if card.is_copy:
+        tokens = "" if len(card.recipe.references) == 1 else " with the vocabulary of the run's merges"
+        dtype = "" if card.recipe.dtype is None else f" in {card.recipe.dtype}"
+        what = f"A copy of {name} of the run {run}{dtype}{tokens}"
+        return f"{what}, written by {by}. Nothing was merged or trained."
+    merged = _merged(card)
+    if card.is_baseline:
+        return f"{merged}: {name} of the run {run}, written by {by}. Nothing was searched for it or trained."
+    if trial.search == MAIN:
+        how, name = "an evolutionary search over recipes", f"trial {trial.asked.number}"
+    else:
+        how = cell(describe_search(trial.search))
+        how = f"a search of {how}" if trial.search == PARAMETERS else f"{how} over recipes"
+    return f"{merged}, bred by {by}: {how}, without any gradient training. This is {name} of the run {run}."
+
+
+def _merged(card: Card) -> str:
+    if card.recipe.path:
+        return passed(card.recipe, {origin.reference: origin.name for origin in card.origins})
     base = card.recipe.base_model
     names = ", ".join(cell(origin.name) for origin in card.origins if origin.reference != base)
-    what = f"A merge of {names}{'' if base is None else ' relative to their base'}"
-    if card.recipe.path:
-        what = passed(card.recipe, {origin.reference: origin.name for origin in card.origins})
-    trial = f"trial {card.chosen.trial.asked.number} of the run {cell(card.summary.run)}"
-    picked = "" if card.is_winner else " It is not the one that validation picked."
-    if card.summary.winner is None:
-        picked = " The run is not at its end, and validation has picked no winner yet."
-    if card.failure is not None:
-        picked += f" The search could not score it: {cell(card.failure)}."
-    return (
-        f"{what}, bred by kingyo {cell(card.version)}: an evolutionary search over "
-        f"recipes, without any gradient training. This is {trial}.{picked}"
-    )
+    return f"A merge of {names}{'' if base is None else ' relative to their base'}"
+
+
+def _standing(card: Card) -> Iterator[str]:
+    """Whether it is the best of the run, or what validation picked."""
+    summary, trial = card.summary, card.chosen.trial
+    if summary.winner is None:
+        yield "The run is not at its end, and validation has picked no winner yet."
+    elif trial in [each.trial for each in summary.controls.values()]:
+        yield f"Validation picked it among the trials of {cell(describe_search(trial.search))}."
+    elif not (card.is_winner or card.is_baseline):
+        yield "It is not the one that validation picked."
+    better = summary.better_than_bred()
+    if better is not None:
+        yield cell(better)
 
 
 def _scores(card: Card) -> str:
     rows = _rows("**this model**", card.chosen, None)
-    for name, each in card.summary.baselines.items():
-        rows += _rows(cell(name), each, _against(card, name))
-    for name, each in card.summary.controls.items():
-        what = f"the merge of {WEIGHTS_ALONE}" if name == PARAMETERS else f"{cell(name)} search, same cost"
-        rows += _rows(what, each, _against(card, name))
+    for each in card.summary.models:
+        if each.trial != card.chosen.trial:
+            rows += _rows(_row_name(each), each, _against(card, each.name))
     lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
     read = (
         "Mean item scores in % with 95 % intervals, and n. The search chose by fit, validation picked the "
@@ -147,6 +188,14 @@ def _scores(card: Card) -> str:
     tested = "only the test split was read once, at the end, and compares fairly."
     untested = "both flatter it. This model was not scored on the test split."
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}"
+
+
+def _row_name(entry: Entry) -> str:
+    if entry.trial.search == MAIN:
+        return f"the bred model (trial {entry.trial.asked.number})"
+    if entry.trial.search == PARAMETERS:
+        return f"the merge of {WEIGHTS_ALONE}"
+    return cell(entry.name if entry.trial.search == BASELINES else f"{entry.name} search, same cost")
 
 
 def _rows(name: str, entry: Entry, comparison: Comparison | None) -> list[tuple[str, ...]]:
@@ -161,9 +210,7 @@ def _rows(name: str, entry: Entry, comparison: Comparison | None) -> list[tuple[
 
 
 def _against(card: Card, name: str) -> Comparison | None:
-    if not card.is_winner:
-        return None
-    return next((each for each in card.summary.comparisons if each.other == name), None)
+    return next((each for each in card.comparisons if each.other == name), None)
 
 
 def _score(value: Interval | None) -> str:
@@ -185,10 +232,10 @@ def _recipe(card: Card) -> str:
     return f"{fence(text, 'yaml')}\n\n{note} Its hash in the run is `{card.recipe.hash[:16]}`."
 
 
-def _searched(card: Card) -> str:
-    if card.search.get("space") == "dataflow":
+def _searched(search: Mapping[str, object]) -> str:
+    if search.get("space") == "dataflow":
         return "paths through layers"
-    return f"{cell(str(card.search.get('method')))}, groups {cell(str(card.search.get('groups')))}"
+    return f"{cell(str(search.get('method')))}, groups {cell(str(search.get('groups')))}"
 
 
 def _history(card: Card) -> str:
@@ -199,12 +246,24 @@ def _history(card: Card) -> str:
     met = "" if fit is None or len(config.specs) > 1 else f", {fit.n} fit items"
     return bullets(
         (
-            f"search: {cell(str(card.search.get('strategy')))} over {_searched(card)}, seed {config.seed}",
+            *_searches(card),
             f"{summary.trials} trials, {summary.failures} of them failed; budget {spent}",
             f"{summary.item_evaluations:,} item evaluations in {summary.seconds:,.0f} s, by all searches",
             *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),
         )
     )
+
+
+def _searches(card: Card) -> Iterator[str]:
+    """The search that it comes from; of a baseline the one that it was compared with."""
+    name = card.chosen.trial.search
+    if card.is_baseline:
+        yield "no search: it is a model that the run compares with"
+        name = next((each for each in (MAIN, PARAMETERS) if each in card.searches), name)
+    search = card.searches[name]
+    if "strategy" in search:
+        whose = "search of the run" if card.is_baseline else "search"
+        yield f"{whose}: {cell(str(search['strategy']))} over {_searched(search)}, seed {card.config.seed}"
 
 
 def _task(spec: TaskSpec) -> str:

@@ -24,7 +24,7 @@ from kingyo.searches import (
     searches,
     searches_after,
 )
-from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, probes
+from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, bounds_without_known, probes
 from kingyo.strategies import MEAN_ALONE
 from kingyo.strategies.seeded import Seeded
 from kingyo.tasks import build_tasks, load_splits
@@ -60,7 +60,7 @@ class Prepared:
     @property
     def notes(self) -> tuple[str, ...]:
         """What may not be meant as it is said."""
-        return (*self.plan.warnings, *self._unbred(), *self._short(), *self._blind())
+        return (*self.plan.warnings, *self._unbred(), *self._short(), *self._blind(), *self._beyond())
 
     def _unbred(self) -> Iterator[str]:
         """Of searches whose budget ends before they propose anything of their own."""
@@ -95,6 +95,17 @@ class Prepared:
             yield (
                 f"{strategy} searches for the mean of the tasks, and the front is what it finds by the way. "
                 "Say search.preset: pareto to search for the objectives"
+            )
+
+    def _beyond(self) -> Iterator[str]:
+        """Of bounds within which no model lies that is known before the search."""
+        bounds = bounds_without_known(self.searches[0].space)
+        if bounds is not None:
+            yield (
+                f"the bounds of weight, {bounds.low:g} to {bounds.high:g}, leave out every model that is "
+                "known before the search: the uniform merge (1 / n for each of n sources) and the parents "
+                "(1, and 0 for the others). "
+                "Widen merge.parameters.weight unless you mean that"
             )
 
     @property

@@ -12,6 +12,7 @@ from kingyo.report import wording
 from kingyo.report.findings import Findings
 from kingyo.report.markup import Html, element, join, table, whole
 from kingyo.summary import MIXTURES
+from kingyo.trials import describe_trial
 
 CHOSEN = "These scores were what the search chose by, so they flatter it."
 TILES = 5
@@ -37,7 +38,17 @@ def render_known(found: Findings) -> Html:
 
 
 def headline(found: Findings) -> str:
-    """Say in one sentence what a sceptical reader may take home."""
+    """Say what a sceptical reader may take home; first of all that the bred model is not the best, if so."""
+    best = found.summary.best
+    if best is None or best is found.summary.winner:
+        return _of_bred(found)
+    return (
+        f"The best model on validation is {describe_trial(best.trial)}, not the bred one. {_of_bred(found)}"
+    )
+
+
+def _of_bred(found: Findings) -> str:
+    """Say in one sentence how the bred model did on test."""
     if not found.is_tested:
         if found.summary.winner is not None:
             return "A winner is picked, and not tested yet."
@@ -59,12 +70,14 @@ def headline(found: Findings) -> str:
 
 def sentences(found: Findings) -> list[str]:
     """Say the numbers behind the headline."""
-    winner = found.summary.winner
+    winner, better = found.summary.winner, found.summary.better_than_bred()
+    first = [] if better is None else [better]
     if winner is None or winner.test is None:
-        return _untested(found)
+        return [*first, *_untested(found)]
     return [
+        *first,
         f"On {winner.test.n:,} test items that neither the search nor the choice of the winner had seen, the "
-        f"bred model scores {wording.score(winner.test)}."
+        f"bred model scores {wording.score(winner.test)}.",
     ]
 
 

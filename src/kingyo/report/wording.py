@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from kingyo.config import PARAMETERS, WEIGHTS_ALONE
 from kingyo.stats import Interval
 from kingyo.summary import Comparison
+from kingyo.trials import describe_search
 
+search = describe_search
 Verdict = Literal["better", "worse", "open"]
 SIGNIFICANT = 0.05
 MINUS = "−"
 NO_BREAK = "\N{NO-BREAK SPACE}"
-
-
-def search(name: str) -> str:
-    """What a search beside the main one is called: a control, or what came before it."""
-    return WEIGHTS_ALONE if name == PARAMETERS else f"{name} search"
 
 
 def percent(value: float) -> str:

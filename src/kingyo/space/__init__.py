@@ -3,7 +3,7 @@
 from kingyo.space.choice import SourceChoice
 from kingyo.space.dataflow import DataflowSpace, frankenmerge, path_recipe
 from kingyo.space.hybrid import HybridSpace
-from kingyo.space.known import known_points
+from kingyo.space.known import bounds_without_known, known_points
 from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
 from kingyo.space.path_sizes import PathSizes, path_sizes
@@ -27,6 +27,7 @@ __all__ = [
     "RoundedSpace",
     "SourceChoice",
     "Vocabularies",
+    "bounds_without_known",
     "check_base",
     "frankenmerge",
     "known_points",

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kingyo.space.parameter import ParameterSpace
+from kingyo.space.hybrid import HybridSpace
+from kingyo.space.parameter import Bounds, ParameterSpace
+from kingyo.space.rounded import RoundedSpace
+from kingyo.space.vocabularies import JoinedSpace
+from kingyo.space.whole import RecipeSpace
 from kingyo.types import Axis, Genome
 
 AVERAGES = ("linear", "task_arithmetic", "singular_bands")
@@ -54,3 +58,40 @@ def _genome(axes: Sequence[Axis], weights: Mapping[str, float]) -> Genome | None
             return None
         genome.append(value)
     return tuple(genome)
+
+
+def bounds_without_known(space: object) -> Bounds | None:
+    """Return the bounds of ``weight`` if no known model lies within them; else None.
+
+    A parent has weight 1, and the others 0 or no part in it; the uniform merge has 1 / n for each of n
+    sources. Where weights are normalised equal ones are the uniform merge, so it is always within them.
+
+    Args:
+        space: any; None of those that merge no weights.
+    """
+    if isinstance(space, RoundedSpace | JoinedSpace):
+        return bounds_without_known(space.space)
+    if isinstance(space, HybridSpace):
+        return bounds_without_known(space.merges)
+    if isinstance(space, ParameterSpace):
+        return _without_known(space, can_leave_out=False)
+    if not isinstance(space, RecipeSpace):
+        return None
+    found = [_without_known(part, can_leave_out=space.choice is not None) for part in space.parts]
+    return None if None in found else found[0]
+
+
+def _without_known(space: ParameterSpace, *, can_leave_out: bool) -> Bounds | None:
+    bounds, factor = space.searched.get("weight"), space.values.get("lambda", 1.0)
+    if bounds is None or isinstance(factor, Bounds) or not _adds_up(space):
+        return None
+    low, high = sorted((factor * bounds.low, factor * bounds.high))
+    n = len(space.sources)
+    has_parent = low <= 1 <= high and (n == 1 or can_leave_out or low <= 0)
+    return None if has_parent or low <= 1 / n <= high else bounds
+
+
+def _adds_up(space: ParameterSpace) -> bool:
+    """Whether the method adds weighted models or task vectors, and divides by no sum of weights."""
+    normalize = {each.name: each.default for each in space.method.params}.get("normalize")
+    return space.method_name == "singular_bands" or space.values.get("normalize", normalize) is False

@@ -1,0 +1,120 @@
+"""Find a trial by the name that a user gives it, and say in words which trial it is.
+
+``12`` is a trial of the main search, ``random:12`` one of another search, and ``uniform`` (or
+``baselines:uniform``) a baseline.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from kingyo.config import FRANKENMERGE, PARAMETERS, WEIGHTS_ALONE
+from kingyo.errors import KingyoError, suggest
+from kingyo.evolve import BASELINES, MAIN
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import SPLITS
+
+Known = Mapping[str, Mapping[str, StoredTrial]]
+"""Search -> number, or name of a baseline -> trial."""
+
+_BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
+
+
+def find_trial(store: RunStore, reference: str) -> StoredTrial:
+    """Return the trial that a user names.
+
+    Args:
+        store: the run.
+        reference: ``N`` (of the main search), ``SEARCH:N``, ``baselines:NAME``, or the NAME of a baseline.
+
+    Raises:
+        KingyoError: there is no such trial, or a name is that of a baseline and of a search.
+    """
+    known = _known(store)
+    search, colon, name = reference.strip().partition(":")
+    if not colon:
+        search, name = MAIN if _is_number(search) else BASELINES, search
+        if name in known:
+            raise _is_search(known, name)
+    trials = known.get(search, {})
+    found = trials.get(name, trials.get(name.lstrip("0") or "0") if _is_number(name) else None)
+    if found is None:
+        raise _unknown(store, known, reference)
+    return found
+
+
+def reference_to(trial: StoredTrial) -> str:
+    """Return the name by which ``find_trial`` finds a trial."""
+    if trial.search == MAIN:
+        return str(trial.asked.number)
+    return f"{trial.search}:{trial.asked.number if trial.name is None else trial.name}"
+
+
+def describe_trial(trial: StoredTrial) -> str:
+    """Say which trial it is: "the parent ja", "the uniform merge", "trial 12 of random search"."""
+    if trial.name is not None:
+        return _BASELINES.get(trial.name, f"the parent {trial.name}")
+    return f"trial {trial.asked.number} of {describe_search(trial.search)}"
+
+
+def describe_search(name: str) -> str:
+    """Say which search it is: "the main search", "random search", "weights alone"."""
+    if name == MAIN:
+        return "the main search"
+    return WEIGHTS_ALONE if name == PARAMETERS else f"{name} search"
+
+
+def failure_of(store: RunStore, trial: StoredTrial) -> str | None:
+    """Return why a trial could not be scored on some split; None where it could, or was not tried."""
+    evaluations = (store.evaluation(trial.id, split) for split in SPLITS)
+    return next((each.failure for each in evaluations if each is not None and each.failure is not None), None)
+
+
+def _known(store: RunStore) -> Known:
+    known: dict[str, dict[str, StoredTrial]] = {name: {} for name in store.searches()}
+    for trial in store.trials():
+        known[trial.search][str(trial.asked.number) if trial.name is None else trial.name] = trial
+    return known
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _is_search(known: Known, name: str) -> KingyoError:
+    is_baseline = name in known.get(BASELINES, {})
+    remedy = f"Say {name}:N with its number" + (f", or {BASELINES}:{name}." if is_baseline else ".")
+    if name == BASELINES:
+        remedy = f"Say {BASELINES}:NAME, or the name alone."
+    return KingyoError(
+        "--trial",
+        expected=_expected(known),
+        received=f"'{name}', which is a search" + (" and a baseline" if is_baseline else ""),
+        remedy=remedy,
+    )
+
+
+def _unknown(store: RunStore, known: Known, reference: str) -> KingyoError:
+    search, colon, name = reference.strip().partition(":")
+    remedy = f"`kingyo show {shlex.quote(str(store.folder))}` says how the run stands."
+    if colon and search not in known:
+        remedy = suggest(search, known)
+    elif search == BASELINES or not (colon or _is_number(search)):
+        remedy = suggest(name if colon else search, known.get(BASELINES, {}))
+    return KingyoError("--trial", expected=_expected(known), received=f"'{reference}'", remedy=remedy)
+
+
+def _expected(known: Known) -> str:
+    """The trials that there are."""
+    return " or ".join(_ranges(known)) or "a run with trials"
+
+
+def _ranges(known: Known) -> Iterator[str]:
+    last = {search: len(trials) - 1 for search, trials in known.items() if trials and search != BASELINES}
+    if MAIN in last:
+        yield f"a number from 0 to {last.pop(MAIN)}"
+    for search, n in last.items():
+        yield f"{search}:0 to {search}:{n}" if n else f"{search}:0"
+    if known.get(BASELINES):
+        yield f"one of {', '.join(known[BASELINES])}"

@@ -1,0 +1,277 @@
+"""Runs whose best model is a parent, or the winner of a control: what show, report and export say and write.
+
+The models are those of the zoo, and the main search asks for the far corner of the space alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests.cli.conftest import World, interrupted
+
+ROOT = Path(__file__).parents[2]
+CORNER = '''
+from dataclasses import dataclass
+from kingyo.types import Trial
+
+class Corner:
+    """The upper corner of the space, again and again."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        pass
+
+    batch = 1
+
+    def __init__(self, axes, seed, settings):
+        self.axes, self.count = axes, 0
+
+    def ask(self, n):
+        self.count += 1
+        return [Trial(number=self.count - 1, genome=tuple(axis.high for axis in self.axes))]
+
+    def tell(self, outcomes):
+        pass
+'''
+
+
+def world_in(folder: Path, *, task: str, sources: list[str], weight: dict[str, float], seed: int) -> World:
+    is_ja = task == "ja-math"
+    config = {
+        "name": "small",
+        "seed": seed,
+        "base": "zoo/base",
+        "sources": {name: f"zoo/{name}" for name in sources},
+        "task": {
+            "data": f"zoo/tasks/{task}.jsonl",
+            "prompt": "Q: {prompt}\nA:",
+            "grader": ["number", {"language": "ja"}] if is_ja else "number",
+            "max_new_tokens": 24 if is_ja else 6,
+            "splits": {"fit": 12, "validation": 24, "test": 24},
+        },
+        "merge": {"method": "task_arithmetic", "parameters": {"weight": weight}, "dtype": "float32"},
+        "search": {"strategy": "corner.py:Corner"},
+        "budget": {"candidates": 8},
+        "controls": {"random": True, "grid": not is_ja},
+        "finalists": 2,
+        "threads": 1,
+    }
+    (folder / "zoo").symlink_to(ROOT / "zoo")
+    (folder / "corner.py").write_text(CORNER)
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+    return World(folder=folder)
+
+
+def sums(folder: Path) -> World:
+    """Every merge is broken, and math-sym does sums well."""
+    return world_in(folder, task="sums", sources=["math-sym", "sort"], weight={"from": 2.5, "to": 3}, seed=0)
+
+
+def bred(world: World) -> tuple[World, str]:
+    done = world.run("evolve", "run.yaml")
+    assert done.returncode == 0, done.stderr
+    return world, done.stdout
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, str]:
+    """A run whose best model is a parent, and what `evolve` printed. Tests only read it."""
+    return bred(sums(tmp_path_factory.mktemp("parent")))
+
+
+@pytest.fixture(scope="module")
+def control(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, str]:
+    """A run whose best model is one that random search found."""
+    folder, weight = tmp_path_factory.mktemp("control"), {"from": 0.8, "to": 3}
+    world = world_in(folder, task="ja-math", sources=["ja", "math-sym"], weight=weight, seed=3)
+    return bred(world)
+
+
+def export(world: World, out: Path, *options: str) -> tuple[str, str]:
+    """Export, and return what was printed and the card, each on one line."""
+    done = world.run("export", "runs/small", out, *options)
+    assert done.returncode == 0, done.stderr
+    card = (out / "README.md").read_text(encoding="utf-8")
+    return " ".join(done.stdout.split()), " ".join(card.split())
+
+
+def test_a_parent_that_is_the_best_is_said_first(parent: tuple[World, str]) -> None:
+    world, said = parent
+    sentence = "The best model of this run is the parent math-sym (validation 100.0 % [86.2, 100.0], n = 24; "
+    for text in (said, world.run("show", "runs/small").stdout):
+        line = " ".join(text.split())
+        assert sentence in line
+        assert "Nothing that was bred is better on validation." in line
+        assert line.index(sentence) < line.index("trials,") < line.index("bred (trial 0)")
+        assert "bred − math-sym:" in line
+    shown = world.show("runs/small")
+    assert shown["best"] == {"name": "math-sym", "search": "baselines", "trial": 1}
+    assert shown["winner"] is not None
+
+
+def test_bounds_without_any_known_model_are_told_before(parent: tuple[World, str]) -> None:
+    world, _ = parent
+    note = "the bounds of weight, 2.5 to 3, leave out every model that is known before the search"
+    done = world.run("evolve", "run.yaml", "--dry-run")
+    assert done.returncode == 0
+    assert f"note: {note}" in " ".join(done.stdout.split())
+    notes = world.show("runs/small")["notes"]
+    assert isinstance(notes, list) and any(str(each).startswith(note) for each in notes)
+
+
+def test_the_report_says_it_in_its_headline(parent: tuple[World, str]) -> None:
+    world, _ = parent
+    assert world.run("report", "runs/small").returncode == 0
+    report = (world.folder / "runs" / "small" / "report.html").read_text(encoding="utf-8")
+    headline = (
+        "The best model on validation is the parent math-sym, not the bred one. The bred model is worse"
+    )
+    assert f"<title>small: {headline}" in report
+    assert "The best model of this run is the parent math-sym" in report
+
+
+def test_the_parent_is_exported_as_a_copy(parent: tuple[World, str], tmp_path: Path) -> None:
+    world, _ = parent
+    said, card = export(world, tmp_path / "best")
+    assert "the parent math-sym, a copy of it. The best model of this run is the parent math-sym" in said
+    assert "`--search main` writes the bred model" in said
+    own = load_file(ROOT / "zoo" / "math-sym" / "model.safetensors")
+    written = load_file(tmp_path / "best" / "model.safetensors")
+    assert set(written) == set(own)
+    assert all(torch.equal(written[name], tensor.float()) for name, tensor in own.items())
+    assert "A copy of the parent math-sym of the run small in float32, written by kingyo" in card
+    assert "Nothing was merged or trained" in card
+    assert "- no search: it is a model that the run compares with" in card
+    assert "| the bred model (trial 0) |" in card
+    assert "tags: - kingyo library_name" not in card
+    assert yaml.safe_load((tmp_path / "best" / "README.md").read_text().split("---\n")[1])["tags"] == [
+        "kingyo"
+    ]
+    done = world.run("evaluate", tmp_path / "best", "runs/small", "--json")
+    baselines = world.show("runs/small")["baselines"]
+    assert isinstance(baselines, dict)
+    assert json.loads(done.stdout)["score"] == baselines["math-sym"]["test"]["score"]
+    again, _ = export(world, tmp_path / "again", "--best")
+    assert "the parent math-sym, a copy of it" in again
+
+
+def test_the_bred_model_can_still_be_exported(parent: tuple[World, str], tmp_path: Path) -> None:
+    world, _ = parent
+    said, card = export(world, tmp_path / "main", "--search", "main")
+    assert "trial 0 of the main search" in said
+    assert "The best model of this run" not in said
+    assert "A merge of math-sym, sort relative to their base, bred by kingyo" in card
+    assert "The best model of this run is the parent math-sym" in card
+    assert (tmp_path / "main" / "recipe.yaml").read_text() != ""
+
+
+def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
+    control: tuple[World, str], tmp_path: Path
+) -> None:
+    world, said = control
+    shown = world.show("runs/small")
+    best, controls = shown["best"], shown["controls"]
+    assert isinstance(best, dict) and isinstance(controls, dict)
+    number = controls["random"]["trial"]
+    assert best == {"name": "random", "search": "random", "trial": number}
+    line = " ".join(said.split())
+    assert f"The best model of this run is trial {number} of random search (validation " in line
+    assert "The main search found nothing better on validation." in line
+    said, card = export(world, tmp_path / "best")
+    assert f"trial {number} of random search." in said
+    assert "random search over recipes, without any gradient training" in card
+    assert f"This is trial {number} of random search of the run small. Validation picked it" in card
+    assert "- search: random over task\\_arithmetic" in card
+    for options in (["--search", "random"], ["--trial", f"random:{number}"]):
+        out = tmp_path / options[1].replace(":", "-")
+        export(world, out, *options)
+        same = (out / "model.safetensors").read_bytes()
+        assert same == (tmp_path / "best" / "model.safetensors").read_bytes()
+    asked = ("show", "runs/small", "--trial", f"random:{number}", "--json")
+    one = json.loads(world.run(*asked).stdout)
+    assert (one["search"], one["trial"], one["name"]) == ("random", number, None)
+    assert one["test"] == controls["random"]["test"]
+    recipe = world.run("recipe", "runs/small", "--trial", f"random:{number}").stdout
+    assert recipe == world.run("recipe", "runs/small").stdout
+    done = world.run("evaluate", tmp_path / "best", "runs/small", "--json")
+    assert json.loads(done.stdout)["score"] == controls["random"]["test"]["score"]
+
+
+@pytest.mark.parametrize("name", ["uniform", "baselines:uniform"])
+def test_a_baseline_by_its_name(parent: tuple[World, str], tmp_path: Path, name: str) -> None:
+    world, _ = parent
+    said, card = export(world, tmp_path / "out", "--trial", name)
+    assert "the uniform merge." in said
+    assert "A merge of math-sym, sort: the uniform merge of the run small" in card
+    assert "Nothing was searched for it" in card
+    text = world.run("show", "runs/small", "--trial", name).stdout
+    assert text.startswith("Trial baselines:uniform of runs/small")
+    one = json.loads(world.run("show", "runs/small", "--trial", name, "--json").stdout)
+    assert one["name"] == "uniform"
+    recipe = yaml.safe_load(world.run("recipe", "runs/small", "--trial", name).stdout)
+    models = [source["model"] for source in recipe["models"]]
+    assert models == [str(ROOT / "zoo" / source) for source in ("math-sym", "sort")]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--best", "--search", "main"], "received --search and --best"),
+        (["--trial", "0", "--search", "grid"], "received --trial and --search"),
+        (["--pick", "knee", "--best"], "received --pick and --best"),
+        (
+            ["--search", "rnadom"],
+            "expected one of main, random, grid; received 'rnadom'. Did you mean 'random'?",
+        ),
+        (["--search", "baselines"], "Say --trial baselines:NAME."),
+        (
+            ["--trial", "8"],
+            "a number from 0 to 7 or random:0 or grid:0 or one of base, ",
+        ),
+        (["--trial", "random:99"], "received 'random:99'"),
+        (["--trial", "rnadom:1"], "Did you mean 'random'?"),
+        (["--trial", "unifrom"], "Did you mean 'uniform'?"),
+        (["--trial", "random"], "'random', which is a search. Say random:N with its number."),
+        (["--trial", "-1"], "received '-1'"),
+        (["--trial", "٣"], "received '٣'"),
+        (["--trial", ""], "received ''"),
+        (["--trial", ":"], "received ':'"),
+        (["--trial", "9" * 5000], "expected a number from 0 to 7"),
+    ],
+)
+def test_bad_wishes_are_one_clear_error(
+    parent: tuple[World, str], tmp_path: Path, options: list[str], says: str
+) -> None:
+    world, _ = parent
+    done = world.run("export", "runs/small", tmp_path / "out", *options)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+    if options[0] == "--trial" and len(options) == 2:
+        for command in ("show", "recipe"):
+            done = world.run(command, "runs/small", *options)
+            assert done.returncode == 1 and says in done.stderr, command
+
+
+@pytest.mark.parametrize("after", [3, 20])
+def test_a_run_that_was_killed_has_the_same_best(
+    parent: tuple[World, str], tmp_path: Path, after: int
+) -> None:
+    world = sums(tmp_path)
+    interrupted(world, "evolve", "run.yaml", after=after)
+    assert world.show("runs/small")["best"] is None
+    done = world.run("export", "runs/small", "out", "--best")
+    assert done.returncode == 1
+    assert "--best: expected a run whose winners and baselines are all scored on validation" in done.stderr
+    assert world.run("resume", "runs/small").returncode == 0
+    whole = parent[0].show("runs/small")
+    again = world.show("runs/small")
+    assert again["best"] == whole["best"]
+    assert again["winner"] == whole["winner"]
