@@ -239,15 +239,16 @@ def summarize(store: RunStore) -> RunSummary:
 
 
 def _predicted(store: RunStore, winner: Entry) -> Interval | None:
-    """What the winner will score on test, by all finalists' validation scores.
+    """Predict the winner's test score from the validation scores of the finalists that met all of validation.
 
     Of several tasks the weighted mean of what is predicted for each: their items are independent draws.
     """
-    weights, items = stored_aims(store).tasks, store.items()["test"]
+    weights, splits = stored_aims(store).tasks, store.items()
+    items, n_validation = splits["test"], len(splits["validation"])
     n_test = {name: sum(len(weights) == 1 or item.task == name for item in items) for name in weights}
     finalists = [each.trial for each in store.summaries("validation") if each.search == MAIN]
     scores = {trial: store.evaluation(trial, "validation") for trial in finalists}
-    fine = {trial: found for trial, found in scores.items() if found is not None and found.failure is None}
+    fine = {trial: found for trial, found in scores.items() if found and len(found.scores) == n_validation}
     if winner.trial.id not in fine or not all(n_test.values()):
         return None
     rows = [_scores_by_task(found, weights) for found in fine.values()]
