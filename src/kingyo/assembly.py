@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
@@ -25,6 +24,7 @@ from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.evolve import Event, Journey, Search, aims_as_facts
+from kingyo.extensions import extended
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
@@ -85,7 +85,9 @@ def _check_prompts(task: Task, config: RunConfig, models: Models) -> None:
                 continue
 
 
-def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = None) -> RunStore:
+def begin(
+    config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = None, file: Path | None = None
+) -> RunStore:
     """Check a run.yaml, then make the run folder and store all that it is made of.
 
     Args:
@@ -93,6 +95,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
         folder: where its relative paths start.
         run: the run folder to make.
         seeds: the folder of the runs of other seeds, if it is to stand beside them.
+        file: the run.yaml itself, in the folder; its name is stored.
 
     Raises:
         KingyoError: whatever is wrong with models, data or settings, or the runs of other seeds differ in
@@ -115,6 +118,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
         "created": time.time(),
         "status": "running",
         "folder": str(folder.resolve()),
+        **({} if file is None else {"run_yaml": file.name}),
         "folder_from_run": os.path.relpath(folder.resolve(), run.resolve()),
         **made_of,
         "duplicates_dropped": prepared.duplicates,
@@ -146,14 +150,17 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     _check_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
     known = cast("KnownPaths | None", store.fact("known_paths"))
+    first = searches(config, folder, models, is_exact=store.fact("gene_steps") is None, known=known)
+
+    def then(merge: Recipe) -> list[Search]:
+        return extended(searches_after(merge, config, folder, models, known), store)
+
     return Journey(
         store=store,
         runner=_runner(store, config),
         baselines=baseline_recipes(config, models),
-        searches=searches(config, folder, models, is_exact=store.fact("gene_steps") is None, known=known),
-        then=partial(searches_after, config=config, folder=folder, models=models, known=known)
-        if is_in_turn(config)
-        else None,
+        searches=extended(first, store),
+        then=then if is_in_turn(config) else None,
         finalists=config.finalists,
         reuse=config.search.reuse,
         notify=notify,

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from kingyo.config import PARAMETERS, Budget, Choose, GenomeConfig, RunConfig
+from kingyo.config import PARAMETERS, Choose, GenomeConfig, RunConfig
 from kingyo.dataflows import KnownPaths, dataflow_space, first_points, known_paths, paths_to_compare
-from kingyo.evolve import MAIN, Limits, Search, Space
+from kingyo.evolve import MAIN, Search, Space
+from kingyo.extensions import limits_of
 from kingyo.methods import METHODS, MergeMethod, takes_base
 from kingyo.opened import Models
 from kingyo.plans import (
@@ -309,7 +310,7 @@ def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, want
         name=name,
         space=space if said.is_silent else JoinedSpace(space=space, vocabularies=said),
         strategy=strategy,
-        limits=_limits(config.budget),
+        limits=limits_of(config.budget),
         screen=wanted.screen,
         seed=config.seed,
         is_asynchronous=config.search.mode == "asynchronous",
@@ -324,12 +325,4 @@ def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, want
             **({"given": strategy.n_points} if isinstance(strategy, Seeded) else {}),
             **({"layers": dict(paths.n_layers)} if isinstance(paths, DataflowSpace) else {}),
         },
-    )
-
-
-def _limits(budget: Budget) -> Limits:
-    return Limits(
-        candidates=budget.candidates,
-        item_evaluations=budget.item_evaluations,
-        seconds=None if budget.minutes is None else budget.minutes * 60,
     )

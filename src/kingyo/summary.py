@@ -13,6 +13,7 @@ from typing import Literal, cast
 from kingyo.config import FRANKENMERGE, PARAMETERS
 from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
 from kingyo.evolve.recipes import read_recipe
+from kingyo.extensions import Extension, Reading, note_on_test, read_extensions, test_readings
 from kingyo.paths import NamedPath, read_atlas
 from kingyo.stats import Interval, interval, mcnemar, paired_difference, sign_flips, weighted_mean
 from kingyo.stats.prediction import predict_winner
@@ -85,6 +86,9 @@ class RunSummary:
         front: of the main search, in these objectives.
         notes: what was found beforehand that may not be meant as it is said.
         path: of the winner, before there is one of the leader; None where it is no path through layers.
+        extensions: what was added to the budget.
+        readings: the winners that test was read for.
+        test_note: what an extension after test was read means for the winner's test score.
     """
 
     run: str
@@ -107,6 +111,9 @@ class RunSummary:
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
     notes: tuple[str, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    test_note: str | None = None
 
     def best_parent(self) -> Entry | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
@@ -176,6 +183,15 @@ class RunSummary:
                 for name, entry in self.controls.items()
             },
             "comparisons": {each.other: _compared(each) for each in self.comparisons},
+            "extensions": [
+                {"at": each.at, "more": dict(each.more), "test_was_read": each.test_was_read}
+                for each in self.extensions
+            ],
+            "test_readings": [
+                {"trial": each.trial, "after": [dict(one.more) for one in each.after]}
+                for each in self.readings
+            ],
+            "test_note": self.test_note,
             **front,
         }
 
@@ -235,6 +251,9 @@ def summarize(store: RunStore) -> RunSummary:
         notes=tuple(cast("list[str]", store.fact("notes") or [])),
         front=read_front(store, MAIN) if aims.names else Front(),
         path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
+        extensions=read_extensions(store),
+        readings=test_readings(store),
+        test_note=note_on_test(store),
     )
 
 

@@ -115,7 +115,7 @@ def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, objec
 
     def begun(one: RunConfig, where: Path, seeds: Path | None = None) -> RunStore:
         with redirect_stdout(sys.stderr):
-            return begin(one, folder, where, seeds=seeds)
+            return begin(one, folder, where, seeds=seeds, file=Path(str(given["config"])))
 
     if isinstance(seeds, int):
         again = same_command("evolve", given)
@@ -148,15 +148,45 @@ def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> R
     return load_config(path)
 
 
-def resume(run: RunFolder, as_json: AsJson = False) -> None:
-    """Go on with a run that was interrupted or killed, to the same winner.
+def resume(
+    run: RunFolder,
+    candidates: Annotated[
+        str | None,
+        typer.Option("--candidates", metavar="+N", help="Try so many merges more; the run may be finished."),
+    ] = None,
+    item_evaluations: Annotated[
+        str | None,
+        typer.Option("--item-evaluations", metavar="+N", help="Grade so many answers more in the search."),
+    ] = None,
+    minutes: Annotated[
+        str | None, typer.Option("--minutes", metavar="+M", help="Search for so many minutes more.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that was interrupted or killed, to the same winner; or give a run more of its budget.
 
-    Example: `kingyo resume runs/first`
+    With more the search goes on where it ended, its controls follow, and validation picks a winner anew. Test
+    that was read stays read: a second reading is marked as such.
+
+    Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
+    from kingyo.cli.resume import amounts, differences, require_one_run
     from kingyo.store import RunStore
 
-    with errors_as_json(as_json), RunStore.open(run) as store:
-        _go(store, as_json)
+    given = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
+    with errors_as_json(as_json):
+        more = amounts(given)
+        require_one_run(run)
+        with RunStore.open(run) as store:
+            changed = differences(store)
+            if changed is not None:
+                typer.echo(f"Note: {changed}", err=True)
+            if more:
+                from kingyo.assembly import stored_config
+                from kingyo.extensions import extend
+
+                extend(store, stored_config(store)[0], more)
+            _go(store, as_json)
 
 
 def show(
@@ -240,7 +270,10 @@ def export(
 
 
 def _go(store: RunStore, as_json: bool) -> None:
+    from kingyo.extensions import settle
+
     _breed(store, quiet=as_json)
+    settle(store)
     _print_summary(store, as_json)
     if not as_json:
         folder = shlex.quote(str(store.folder))

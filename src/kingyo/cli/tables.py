@@ -44,6 +44,8 @@ def print_summary(summary: RunSummary) -> None:
         console.print(_sentence(comparison))
     for line in _honesty(summary):
         console.print(line)
+    if summary.test_note is not None:
+        console.print(summary.test_note)
     if summary.winner is not None and not summary.comparisons:
         console.print("The test split has not been read yet.")
 

@@ -62,7 +62,10 @@ def render_scores(found: Findings) -> Html | None:
     shown = found.bars()
     if not shown:
         return None
-    if found.is_tested:
+    test_note = found.summary.test_note
+    if found.is_tested and test_note is not None:
+        title, said = "On the test split", f"Every model answered the same items. {test_note}"
+    elif found.is_tested:
         title, said = "On the test split", "Every model answered the same items, which no choice had seen."
     else:
         title = f"On the {found.split} split, so far"
@@ -311,9 +314,8 @@ def _predicted_note(found: Findings) -> str:
 
 
 def _selection_note(found: Findings) -> str:
-    said = (
-        "The search chose by fit, validation picked the winner among its best, test was read once at the end."
-    )
+    said = "The search chose by fit, validation picked the winner among its best, "
+    said += "test was read at the end." if found.summary.test_note else "test was read once at the end."
     if found.expected_bias is None or found.main is None:
         return said
     return (

@@ -166,6 +166,14 @@ class RunStore(EvaluationLog):
         with self._saved():
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
 
+    def reopen(self, facts: Mapping[str, object], searches: Iterable[str]) -> None:
+        """Store facts, and let validation pick the winners of searches anew, in one transaction."""
+        rows = [(key, json.dumps(value)) for key, value in facts.items()]
+        with self._saved():
+            self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+            names = [(name,) for name in searches]
+            self._db.executemany("UPDATE searches SET winner = NULL WHERE name = ?", names)
+
     def fact(self, key: str) -> object:
         """Return the JSON value under a key, or None."""
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
