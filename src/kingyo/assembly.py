@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +25,7 @@ from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.evolve import Event, Journey, Search, aims_as_facts
-from kingyo.extensions import extended
+from kingyo.extensions import asked_controls, extended
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
@@ -35,7 +36,14 @@ from kingyo.recipe import MERGED, Recipe
 from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
-from kingyo.searches import baseline_recipes, searches, searches_after
+from kingyo.searches import (
+    CONTROLS,
+    baseline_recipes,
+    possible_controls,
+    require_control,
+    searches,
+    searches_after,
+)
 from kingyo.sizes import size_text
 from kingyo.space import STEPS, probes
 from kingyo.spread import require_alike
@@ -126,6 +134,7 @@ def begin(
         "notes": list(prepared.notes),
         "threads": config.threads or _threads(prepared.models, config.workers),
         "gene_steps": STEPS,
+        "possible_controls": list(possible_controls(config, folder, prepared.models)),
     }
     store.begin(facts, prepared.splits)
     return store
@@ -147,6 +156,7 @@ def _threads(models: Models, workers: int) -> int:
 def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     """Build the journey of a run folder from what it stores of itself."""
     config, folder = stored_config(store)
+    config = _with_controls(config, asked_controls(store))
     _check_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
     known = cast("KnownPaths | None", store.fact("known_paths"))
@@ -165,6 +175,40 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
         reuse=config.search.reuse,
         notify=notify,
     )
+
+
+def add_control(store: RunStore, name: str) -> bool:
+    """Let a finished run have a control that it was begun without; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+        name: of the control.
+
+    Returns:
+        Whether there is something to run: False where the control is done.
+
+    Raises:
+        KingyoError: there is no such control, this run cannot have it, or is not finished.
+    """
+    config, folder = stored_config(store)
+    is_finished = store.status() == "finished"
+    if name in asked_controls(store) or (name in store.searches() and name in CONTROLS):
+        return not is_finished
+    require_control(name, config, folder, stored_models(store, config, folder))
+    if not is_finished:
+        raise KingyoError(
+            str(store.folder),
+            expected="a finished run: a control costs what its search did",
+            received="one that is not at its end",
+            remedy=f"Go on with it first: kingyo resume {shlex.quote(str(store.folder))}",
+        )
+    store.reopen({"controls": [*asked_controls(store), name], "status": "running"}, [])
+    return True
+
+
+def _with_controls(config: RunConfig, names: Sequence[str]) -> RunConfig:
+    controls = config.controls.model_copy(update=dict.fromkeys(names, True))
+    return config.model_copy(update={"controls": controls})
 
 
 def _runner(store: RunStore, config: RunConfig) -> Runner:

@@ -1,4 +1,4 @@
-"""More of a run: its main search goes on with a larger budget, and its winner is picked anew.
+"""More of a run: its main search goes on with a larger budget, or a control is run that it began without.
 
 The run keeps the config that it began with; what was added stands in the fact ``extensions``, one entry each:
 when, what, which trials had won before, and whether test had been read. So all that is built from the config
@@ -7,6 +7,7 @@ is what it was, and the log of the search replays.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -67,7 +68,7 @@ def said(more: Amounts) -> str:
     return ", ".join(words)
 
 
-def test_readings(store: RunStore) -> tuple[Reading, ...]:
+def readings_of_test(store: RunStore) -> tuple[Reading, ...]:
     """Return for which winners of the main search test was read, the first first.
 
     A winner that was picked again after an extension was not read again: its scores are stored.
@@ -85,7 +86,7 @@ def test_readings(store: RunStore) -> tuple[Reading, ...]:
 def note_on_test(store: RunStore) -> str | None:
     """Say what an extension after test was read means for the winner's test score; None without one."""
     made = [each for each in read_extensions(store) if each.test_was_read]
-    readings = test_readings(store)
+    readings = readings_of_test(store)
     if not made or not readings:
         return None
     first, *others = readings
@@ -110,6 +111,24 @@ def read_extensions(store: RunStore) -> tuple[Extension, ...]:
     """Return the extensions of a run, the first first."""
     stored = cast("list[dict[str, object]]", store.fact(FACT) or [])
     return tuple(Extension(**each) for each in stored)  # type: ignore[arg-type]
+
+
+def asked_controls(store: RunStore) -> tuple[str, ...]:
+    """Return the controls that were asked for after the run began."""
+    return tuple(cast("list[str]", store.fact("controls") or []))
+
+
+def controls_to_run(store: RunStore) -> tuple[str, ...]:
+    """Return the controls that a finished run could have and has not; none where that is not known."""
+    if store.status() != "finished":
+        return ()
+    possible = cast("list[str]", store.fact("possible_controls") or [])
+    return tuple(name for name in possible if name not in store.searches())
+
+
+def how_to_run(folder: str, control: str) -> str:
+    """Return the command that runs a control of a finished run."""
+    return f"kingyo control {shlex.quote(folder)} {control}"
 
 
 def extended(searches: Sequence[Search], store: RunStore) -> list[Search]:

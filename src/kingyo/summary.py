@@ -13,7 +13,15 @@ from typing import Literal, cast
 from kingyo.config import FRANKENMERGE, PARAMETERS
 from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
 from kingyo.evolve.recipes import read_recipe
-from kingyo.extensions import Extension, Reading, note_on_test, read_extensions, test_readings
+from kingyo.extensions import (
+    Extension,
+    Reading,
+    controls_to_run,
+    how_to_run,
+    note_on_test,
+    read_extensions,
+    readings_of_test,
+)
 from kingyo.paths import NamedPath, read_atlas
 from kingyo.stats import Interval, interval, mcnemar, paired_difference, sign_flips, weighted_mean
 from kingyo.stats.prediction import predict_winner
@@ -89,6 +97,7 @@ class RunSummary:
         extensions: what was added to the budget.
         readings: the winners that test was read for.
         test_note: what an extension after test was read means for the winner's test score.
+        controls_to_run: controls that the run could have and has not -> the command that runs them.
     """
 
     run: str
@@ -114,6 +123,7 @@ class RunSummary:
     extensions: tuple[Extension, ...] = ()
     readings: tuple[Reading, ...] = ()
     test_note: str | None = None
+    controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def best_parent(self) -> Entry | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
@@ -192,6 +202,7 @@ class RunSummary:
                 for each in self.readings
             ],
             "test_note": self.test_note,
+            "controls_to_run": dict(self.controls_to_run),
             **front,
         }
 
@@ -252,8 +263,9 @@ def summarize(store: RunStore) -> RunSummary:
         front=read_front(store, MAIN) if aims.names else Front(),
         path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
         extensions=read_extensions(store),
-        readings=test_readings(store),
+        readings=readings_of_test(store),
         test_note=note_on_test(store),
+        controls_to_run={name: how_to_run(str(store.folder), name) for name in controls_to_run(store)},
     )
 
 

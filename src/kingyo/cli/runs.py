@@ -1,4 +1,4 @@
-"""Commands on a run: evolve, resume, show, report, export.
+"""Commands on a run: evolve, resume, control, show, report, export.
 
 Standard output is for the answer alone: what a user's own code prints goes to standard error.
 """
@@ -31,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (evolve, resume, show, report, export):
+    for command in (evolve, resume, control, show, report, export):
         app.command()(command)
 
 
@@ -187,6 +187,32 @@ def resume(
 
                 extend(store, stored_config(store)[0], more)
             _go(store, as_json)
+
+
+def control(
+    run: RunFolder,
+    name: Annotated[str, typer.Argument(metavar="CONTROL", help="random, or grid.")],
+    as_json: AsJson = False,
+) -> None:
+    """Run a control of a finished run: a search of the same cost that its winner is compared with.
+
+    It has the trials that it would have had in the run. Interrupted, the same command goes on.
+
+    Example: `kingyo control runs/first random`
+    """
+    from kingyo.cli.resume import require_one_run
+    from kingyo.store import RunStore
+
+    with errors_as_json(as_json):
+        require_one_run(run)
+        with RunStore.open(run) as store:
+            from kingyo.assembly import add_control
+
+            if add_control(store, name):
+                _go(store, as_json)
+                return
+            typer.echo(f"The {name} search of this run is done.", err=True)
+            _print_summary(store, as_json)
 
 
 def show(

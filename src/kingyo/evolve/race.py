@@ -53,7 +53,7 @@ class Race:
         """The items, the first to be scored first: a random order, in which each task has its share."""
         names = list(self.judge.task_of)
         rng = np.random.default_rng([self.seed, len(names)])
-        parts = [[own[i] for i in rng.permutation(len(own))] for own in self.judge.columns]
+        parts = [[own[int(i)] for i in rng.permutation(len(own))] for own in self.judge.columns]
         return tuple(names[column] for column in interleaved(parts))
 
     @property
