@@ -46,7 +46,7 @@ from kingyo.searches import (
 )
 from kingyo.sizes import size_text
 from kingyo.space import STEPS, probes
-from kingyo.spread import require_alike
+from kingyo.spread import require_alike, scored_elsewhere
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
 from kingyo.types import SPLITS, Task
@@ -173,6 +173,7 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
         then=then if is_in_turn(config) else None,
         finalists=config.finalists,
         reuse=config.search.reuse,
+        known=scored_elsewhere(store),
         notify=notify,
     )
 

@@ -296,10 +296,7 @@ def export(
 
 
 def _go(store: RunStore, as_json: bool) -> None:
-    from kingyo.extensions import settle
-
     _breed(store, quiet=as_json)
-    settle(store)
     _print_summary(store, as_json)
     if not as_json:
         folder = shlex.quote(str(store.folder))
@@ -310,6 +307,7 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
     from kingyo.assembly import assemble
     from kingyo.cli.live import LiveDisplay
+    from kingyo.extensions import settle
 
     tell_if_slow()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
@@ -326,6 +324,7 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
                 err=True,
             )
             raise typer.Exit(130) from None
+    settle(store)
 
 
 def _print_trial(store: RunStore, number: int, as_json: bool) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kingyo.abilities import Responses
 from kingyo.evolve.asynchronous import AsynchronousRun
-from kingyo.evolve.measure import Measurer, Request
+from kingyo.evolve.measure import Known, Measurer, Request
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.picking import Picker
 from kingyo.evolve.recipes import read_recipe
@@ -17,7 +17,7 @@ from kingyo.recipe import Recipe
 from kingyo.runners import Runner
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Evaluation, Split, Trial
+from kingyo.types import Evaluation, ItemScore, Split, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Journey:
         then: makes the searches that follow, of the recipe of the first one's winner; None: there are none.
         finalists: how many of a search's best on fit, no two of them neighbours, are scored on validation.
         reuse: whether trials of a recipe that was scored before copy its scores.
+        known: scores of another run that baselines copy, too.
         notify: told of every step.
     """
 
@@ -42,6 +43,7 @@ class Journey:
     finalists: int
     then: Callable[[Recipe], Sequence[Search]] | None = None
     reuse: bool = True
+    known: Known = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
     notify: Callable[[Event], None] = silent
 
     def run(self) -> None:
@@ -87,7 +89,7 @@ class Journey:
         items: dict[Split, list[str]] = {
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
-        return Measurer(self.store, self.runner, items, reuse=self.reuse)
+        return Measurer(self.store, self.runner, items, reuse=self.reuse, known=self.known)
 
     def score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
         """Score the models to compare with on fit, as many items as a candidate meets."""
