@@ -50,9 +50,9 @@ def more(
     return replace(made, searches=extended([main, replace(control, like=(MAIN,))], store))
 
 
-def finished(folder: Path, strategy: str = "ga", rule: str = "some", **budget: object) -> None:
+def finished(folder: Path, strategy: str = "ga", rule: str = "some", candidates: int = 10) -> None:
     with begun(folder) as store:
-        more(store, Model(some_fail), strategy, rule, budget or FIRST).run()
+        more(store, Model(some_fail), strategy, rule, {"candidates": candidates}).run()
 
 
 def genomes(store: RunStore, search: str = MAIN) -> list[object]:
@@ -75,7 +75,7 @@ def test_the_search_goes_on_as_if_it_had_had_the_budget(tmp_path: Path, strategy
 @pytest.mark.parametrize("rule", ["none", "some", "racing"])
 def test_killed_anywhere_in_an_extension_it_ends_the_same(tmp_path: Path, rule: str) -> None:
     budget = {"candidates": 8}  # the last generation is not whole
-    finished(tmp_path / "run", rule=rule, **budget)
+    finished(tmp_path / "run", rule=rule, candidates=8)
     with RunStore.open(tmp_path / "run") as store:
         extend(store, config(**budget), MORE)
     shutil.copytree(tmp_path / "run", tmp_path / "whole")

@@ -1,8 +1,8 @@
 """Validation as a race: a finalist that cannot win is scored on no more items.
 
-All finalists meet the same items in the same order. After 10, 20, 40, … items, the last time with half of
-them left, each is compared with the leader, the one with the best mean so far (of several tasks, the weighted
-mean of their means). It is out
+All finalists meet the same items in the same order. After half of them, and before that after an eighth, a
+32nd, …, as far as these are 10 items or more, each is compared with the leader, the one with the best mean so
+far (of several tasks, the weighted mean of their means). It is out
 
 - if it would stay behind even with every item that is left right, and the leader with none of them; or
 - if its scores are clearly below the leader's, paired by item: by the exact sign test of
@@ -60,14 +60,14 @@ class Race:
     def stops(self) -> tuple[int, ...]:
         """After how many items there is a look, and how many there are at the end.
 
-        Each block doubles what was scored: to go on with a finalist, it must be merged anew.
+        Looks are few: whoever goes on is merged once more, and few items fill no batch.
         """
-        n, stop = len(self.order), SETTINGS.block
-        stops: list[int] = []
-        while self.has_looks and self.n > 1 and 2 * stop <= n:
+        n, stops = len(self.order), list[int]()
+        stop = n // 2
+        while self.has_looks and self.n > 1 and stop >= SETTINGS.block:
             stops.append(stop)
-            stop *= 2
-        return (*stops, n)
+            stop //= 4
+        return (*reversed(stops), n)
 
     def still_in(self, rows: Mapping[int, Row], stop: int) -> list[int]:
         """Return the finalists that may still win after a look.
