@@ -22,6 +22,7 @@ from kingyo.extensions import (
     read_extensions,
     readings_of_test,
     settle,
+    take_back,
 )
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore
@@ -92,6 +93,34 @@ def test_killed_anywhere_in_an_extension_it_ends_the_same(tmp_path: Path, rule: 
         with RunStore.open(folder) as store:
             more(store, Model(some_fail, before=first), rule=rule, budget=budget).run()
             assert (facts(store), [(e.trial, len(e.after)) for e in readings_of_test(store)]) == wanted
+
+
+def test_a_search_without_generations_goes_on_too(tmp_path: Path) -> None:
+    def one_by_one(store: RunStore, budget: object) -> Journey:
+        made = more(store, Model(some_fail), "item-gp", budget=budget)
+        return replace(made, searches=[replace(made.searches[0], is_asynchronous=True), *made.searches[1:]])
+
+    with begun(tmp_path / "whole") as store:
+        one_by_one(store, {"candidates": 20}).run()
+        wanted = genomes(store)
+    with begun(tmp_path / "run") as store:
+        one_by_one(store, FIRST).run()
+        extend(store, config(**FIRST), MORE)
+        one_by_one(store, FIRST).run()
+        assert genomes(store) == wanted
+
+
+def test_time_grows(tmp_path: Path) -> None:
+    budget = {"minutes": 0.002}
+    with begun(tmp_path / "run") as store:
+        more(store, Model(), "random", budget=budget).run()
+        before = len(genomes(store))
+        with pytest.raises(KingyoError) as error:
+            extend(store, config(**budget), {"minutes": 1e-9})
+        assert error.value.argument == "--minutes"
+        extend(store, config(**budget), {"minutes": 0.002})
+        more(store, Model(), "random", budget=budget).run()
+        assert len(genomes(store)) > before
 
 
 def test_a_run_under_way_gets_more_too(tmp_path: Path) -> None:
@@ -198,6 +227,23 @@ def test_a_search_with_nothing_left_is_as_before(tmp_path: Path) -> None:
         assert facts(store) == before
         assert not read_extensions(store)
         settle(store)
+
+
+def test_an_extension_that_brought_nothing_is_taken_back(tmp_path: Path) -> None:
+    finished(tmp_path / "run")
+    with RunStore.open(tmp_path / "run") as store:
+        before = facts(store)
+        extend(store, config(**FIRST), MORE)
+        with pytest.raises(KingyoError, match="other genomes"):
+            more(store, Model(some_fail), "cma-es").run()
+        taken = take_back(store)
+        assert taken is not None and taken.more == MORE
+        assert facts(store) == before
+        assert take_back(store) is None
+        extend(store, config(**FIRST), MORE)
+        more(store, Model(some_fail)).run()
+        assert take_back(store) is None
+        assert len(genomes(store)) == 20
 
 
 def test_limits_grow_together(tmp_path: Path) -> None:

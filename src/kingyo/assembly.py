@@ -25,7 +25,7 @@ from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.evolve import Event, Journey, Search, aims_as_facts
-from kingyo.extensions import asked_controls, extended
+from kingyo.extensions import Amounts, asked_controls, extend, extended
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
@@ -178,6 +178,23 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     )
 
 
+def add_budget(store: RunStore, more: Amounts) -> None:
+    """Add to the budget of a run whose models and code are as it began; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+        more: key of the budget -> what to add.
+
+    Raises:
+        KingyoError: models or code have changed, the run has no such budget, or it would buy no candidate;
+            nothing is changed then.
+    """
+    config, folder = stored_config(store)
+    require_code(store, user_code(config, folder))
+    stored_models(store, config, folder)
+    extend(store, config, more)
+
+
 def add_control(store: RunStore, name: str) -> bool:
     """Let a finished run have a control that it was begun without; nothing is run yet.
 
@@ -195,6 +212,7 @@ def add_control(store: RunStore, name: str) -> bool:
     is_finished = store.status() == "finished"
     if name in asked_controls(store) or (name in store.searches() and name in CONTROLS):
         return not is_finished
+    require_code(store, user_code(config, folder))
     require_control(name, config, folder, stored_models(store, config, folder))
     if not is_finished:
         raise KingyoError(
@@ -203,7 +221,7 @@ def add_control(store: RunStore, name: str) -> bool:
             received="one that is not at its end",
             remedy=f"Go on with it first: kingyo resume {shlex.quote(str(store.folder))}",
         )
-    store.reopen({"controls": [*asked_controls(store), name], "status": "running"}, [])
+    store.reopen({"controls": [*asked_controls(store), name], "status": "running"}, {})
     return True
 
 

@@ -19,7 +19,7 @@ from kingyo.evolve import BASELINES, MAIN, Limits, Search
 from kingyo.evolve.spent import Spent
 from kingyo.plans import is_in_turn, of_paths
 from kingyo.screens import Screen, ScreenSettings
-from kingyo.store import RunStore
+from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
 Amounts = Mapping[str, float]
@@ -36,6 +36,7 @@ class Extension:
         trials: how many the main search had by then.
         winners: search -> the trial (its id) that had won before.
         test_was_read: whether anything had been scored on test before.
+        status: of the run before.
     """
 
     at: float
@@ -43,6 +44,7 @@ class Extension:
     trials: int
     winners: Mapping[str, int] = field(default_factory=dict[str, int])
     test_was_read: bool = False
+    status: str = "running"
 
     def __str__(self) -> str:
         """Return "+60 candidates"."""
@@ -156,7 +158,7 @@ def extend(store: RunStore, config: RunConfig, more: Amounts) -> None:
     for key in more:
         _require_key(store, budget, key)
     before = read_extensions(store)
-    trials = store.trials(MAIN) if MAIN in store.searches() else []
+    trials = _trials(store)
     _require_room(store, budget, [*(each.more for each in before), more])
     names = [name for name in store.searches() if name not in (BASELINES, PARAMETERS)]
     winners = {name: winner.id for name in names if (winner := store.winner(name)) is not None}
@@ -166,28 +168,41 @@ def extend(store: RunStore, config: RunConfig, more: Amounts) -> None:
         trials=len(trials),
         winners=winners,
         test_was_read=bool(store.summaries("test")),
+        status=str(store.fact("status")),
     )
     facts = {FACT: [asdict(each) for each in (*before, added)], "status": "running"}
-    store.reopen(facts, list(winners))
+    store.reopen(facts, dict.fromkeys(winners))
 
 
 def settle(store: RunStore) -> None:
-    """Take back the last extension of a finished run, if the search had nothing more to ask for.
+    """Take back the last extension of a run that is finished again, if the search had no more to ask for.
 
     Raises:
         KingyoError: it had nothing. Everything is as before the extension then.
     """
+    taken = take_back(store) if store.status() == "finished" else None
+    if taken is not None:
+        raise KingyoError(
+            f"search '{MAIN}'",
+            expected=f"a search that has more to try, for {taken}",
+            received=f"one that ended by itself after {taken.trials} candidates: all tried, or converged",
+            remedy="Nothing was added. Start a new run with wider ranges, another strategy or another seed.",
+        )
+
+
+def take_back(store: RunStore) -> Extension | None:
+    """Undo the last extension if it has brought no trial; return it, or None where there is none to undo."""
     found = read_extensions(store)
-    n = len(store.trials(MAIN))
-    if not found or n > found[-1].trials or store.status() != "finished":
-        return
-    store.set_fact(FACT, [asdict(each) for each in found[:-1]])
-    raise KingyoError(
-        f"search '{MAIN}'",
-        expected=f"a search that has more to try, for {found[-1]}",
-        received=f"one that ended by itself after {n} candidates: no more to try, or converged",
-        remedy="The run is as it was. Start a new run with wider ranges, another strategy or another seed.",
-    )
+    if not found or len(_trials(store)) > found[-1].trials:
+        return None
+    *before, last = found
+    facts = {FACT: [asdict(each) for each in before], "status": last.status}
+    store.reopen(facts, last.winners)
+    return last
+
+
+def _trials(store: RunStore) -> list[StoredTrial]:
+    return store.trials(MAIN) if MAIN in store.searches() else []
 
 
 def _plus(limits: Limits, more: Sequence[Amounts]) -> Limits:

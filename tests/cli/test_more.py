@@ -136,6 +136,16 @@ def test_a_run_yaml_that_changed_does_not_hold(short: World) -> None:
     assert short.show("runs/small")["trials"] == 10
 
 
+def test_what_changed_since_costs_no_winner(short: World) -> None:
+    before = facts(short.folder / "runs" / "small")
+    grader = short.folder / "grade.py"
+    grader.write_text(grader.read_text().replace("% 2 == 0", "% 2 == 1"))
+    for command in (("resume", "runs/small", "--candidates", "+2"), ("control", "runs/small", "grid")):
+        done = short.run(*command)
+        assert done.returncode == 1 and "grade.py: expected the code" in done.stderr
+        assert facts(short.folder / "runs" / "small") == before
+
+
 def test_paths_after_weights_get_all_of_it(world: World) -> None:
     config = world.config(
         space="hybrid",

@@ -182,10 +182,9 @@ def resume(
             if changed is not None:
                 typer.echo(f"Note: {changed}", err=True)
             if more:
-                from kingyo.assembly import stored_config
-                from kingyo.extensions import extend
+                from kingyo.assembly import add_budget
 
-                extend(store, stored_config(store)[0], more)
+                add_budget(store, more)
             _go(store, as_json)
 
 
@@ -307,7 +306,7 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
     from kingyo.assembly import assemble
     from kingyo.cli.live import LiveDisplay
-    from kingyo.extensions import settle
+    from kingyo.extensions import settle, take_back
 
     tell_if_slow()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
@@ -324,6 +323,9 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
                 err=True,
             )
             raise typer.Exit(130) from None
+        except KingyoError:
+            take_back(store)  # an extension that cannot even begin must not cost a run its winner
+            raise
     settle(store)
 
 
