@@ -51,6 +51,7 @@ FLOORS: dict[str, float] = {
     "trials": 3.05,
     "opened": 3.05,
     "dataflows": 3.07,
+    "extensions": 3.07,
     "alike": 3.1,
     "searches": 3.1,
     "summary": 3.1,

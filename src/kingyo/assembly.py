@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
@@ -25,6 +25,7 @@ from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.evolve import Event, Journey, Search, aims_as_facts
+from kingyo.extensions import Amounts, asked_controls, extend, extended
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Plan, Sources, plan, to_folder
@@ -35,10 +36,17 @@ from kingyo.recipe import MERGED, Recipe
 from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
-from kingyo.searches import baseline_recipes, searches, searches_after
+from kingyo.searches import (
+    CONTROLS,
+    baseline_recipes,
+    possible_controls,
+    require_control,
+    searches,
+    searches_after,
+)
 from kingyo.sizes import size_text
 from kingyo.space import STEPS, probes
-from kingyo.spread import require_alike
+from kingyo.spread import require_alike, scored_elsewhere
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
 from kingyo.types import SPLITS, Task
@@ -85,7 +93,9 @@ def _check_prompts(task: Task, config: RunConfig, models: Models) -> None:
                 continue
 
 
-def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = None) -> RunStore:
+def begin(
+    config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = None, file: Path | None = None
+) -> RunStore:
     """Check a run.yaml, then make the run folder and store all that it is made of.
 
     Args:
@@ -93,6 +103,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
         folder: where its relative paths start.
         run: the run folder to make.
         seeds: the folder of the runs of other seeds, if it is to stand beside them.
+        file: the run.yaml itself, in the folder; its name is stored.
 
     Raises:
         KingyoError: whatever is wrong with models, data or settings, or the runs of other seeds differ in
@@ -115,6 +126,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
         "created": time.time(),
         "status": "running",
         "folder": str(folder.resolve()),
+        **({} if file is None else {"run_yaml": file.name}),
         "folder_from_run": os.path.relpath(folder.resolve(), run.resolve()),
         **made_of,
         "duplicates_dropped": prepared.duplicates,
@@ -122,6 +134,7 @@ def begin(config: RunConfig, folder: Path, run: Path, *, seeds: Path | None = No
         "notes": list(prepared.notes),
         "threads": config.threads or _threads(prepared.models, config.workers),
         "gene_steps": STEPS,
+        "possible_controls": list(possible_controls(config, folder, prepared.models)),
     }
     store.begin(facts, prepared.splits)
     return store
@@ -143,21 +156,78 @@ def _threads(models: Models, workers: int) -> int:
 def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     """Build the journey of a run folder from what it stores of itself."""
     config, folder = stored_config(store)
+    config = _with_controls(config, asked_controls(store))
     _check_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
     known = cast("KnownPaths | None", store.fact("known_paths"))
+    first = searches(config, folder, models, is_exact=store.fact("gene_steps") is None, known=known)
+
+    def then(merge: Recipe) -> list[Search]:
+        return extended(searches_after(merge, config, folder, models, known), store)
+
     return Journey(
         store=store,
         runner=_runner(store, config),
         baselines=baseline_recipes(config, models),
-        searches=searches(config, folder, models, is_exact=store.fact("gene_steps") is None, known=known),
-        then=partial(searches_after, config=config, folder=folder, models=models, known=known)
-        if is_in_turn(config)
-        else None,
+        searches=extended(first, store),
+        then=then if is_in_turn(config) else None,
         finalists=config.finalists,
         reuse=config.search.reuse,
+        known=scored_elsewhere(store),
         notify=notify,
     )
+
+
+def add_budget(store: RunStore, more: Amounts) -> None:
+    """Add to the budget of a run whose models and code are as it began; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+        more: key of the budget -> what to add.
+
+    Raises:
+        KingyoError: models or code have changed, the run has no such budget, or it would buy no candidate;
+            nothing is changed then.
+    """
+    config, folder = stored_config(store)
+    require_code(store, user_code(config, folder))
+    stored_models(store, config, folder)
+    extend(store, config, more)
+
+
+def add_control(store: RunStore, name: str) -> bool:
+    """Let a finished run have a control that it was begun without; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+        name: of the control.
+
+    Returns:
+        Whether there is something to run: False where the control is done.
+
+    Raises:
+        KingyoError: there is no such control, this run cannot have it, or is not finished.
+    """
+    config, folder = stored_config(store)
+    is_finished = store.status() == "finished"
+    if name in asked_controls(store) or (name in store.searches() and name in CONTROLS):
+        return not is_finished
+    require_code(store, user_code(config, folder))
+    require_control(name, config, folder, stored_models(store, config, folder))
+    if not is_finished:
+        raise KingyoError(
+            str(store.folder),
+            expected="a finished run: a control costs what its search did",
+            received="one that is not at its end",
+            remedy=f"Go on with it first: kingyo resume {shlex.quote(str(store.folder))}",
+        )
+    store.reopen({"controls": [*asked_controls(store), name], "status": "running"}, {})
+    return True
+
+
+def _with_controls(config: RunConfig, names: Sequence[str]) -> RunConfig:
+    controls = config.controls.model_copy(update=dict.fromkeys(names, True))
+    return config.model_copy(update={"controls": controls})
 
 
 def _runner(store: RunStore, config: RunConfig) -> Runner:

@@ -5,13 +5,16 @@ It reads no weight and no data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from kingyo.config import PARAMETERS, Budget, Choose, GenomeConfig, RunConfig
+from kingyo.config import PARAMETERS, Choose, GenomeConfig, RunConfig
 from kingyo.dataflows import KnownPaths, dataflow_space, first_points, known_paths, paths_to_compare
-from kingyo.evolve import MAIN, Limits, Search, Space
+from kingyo.errors import KingyoError, unknown
+from kingyo.evolve import MAIN, Search, Space
+from kingyo.extensions import limits_of
 from kingyo.methods import METHODS, MergeMethod, takes_base
 from kingyo.opened import Models
 from kingyo.plans import (
@@ -153,19 +156,61 @@ def _merge_itself(space: Space) -> tuple[Genome, ...]:
     return () if own is None else (own,)
 
 
+class ImpossibleControlError(KingyoError):
+    """A run cannot have this control."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A search of the same cost that the winner is compared with.
+
+    Attributes:
+        title: what people are told of it.
+        make: builds it for a run; raises ``ImpossibleControlError`` where the run cannot have it.
+    """
+
+    title: str
+    make: Callable[[RunConfig, Path, Models, _Way], Search]
+
+
+def _random(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
+    wanted = search_plan(config)
+    space = _space(config, folder, models, wanted)
+    # With the seed of the main search, it would draw the same points as many a first population.
+    seed = config.seed if way.is_exact else derived(config.seed, 1)
+    strategy = build("random", space.axes, seed, {})
+    return _search("random", space, strategy, config, replace(wanted, strategy="random", settings={}))
+
+
+def possible_controls(config: RunConfig, folder: Path, models: Models) -> tuple[str, ...]:
+    """Return the names of the controls that a run may have, switched on or not."""
+    found: list[str] = []
+    for name in CONTROLS:
+        with suppress(KingyoError):
+            require_control(name, config, folder, models)
+            found.append(name)
+    return tuple(found)
+
+
+def require_control(name: str, config: RunConfig, folder: Path, models: Models) -> None:
+    """Check that a run can have a control.
+
+    Raises:
+        KingyoError: there is none of this name, or not for this run.
+    """
+    if name not in CONTROLS:
+        raise unknown("control", name, CONTROLS)
+    CONTROLS[name].make(config, folder, models, _Way())
+
+
 def _controls(config: RunConfig, folder: Path, models: Models, way: _Way) -> list[Search]:
-    wanted, found = search_plan(config), list[Search]()
-    if config.controls.random:
-        space = _space(config, folder, models, wanted)
-        # With the seed of the main search, it would draw the same points as many a first population.
-        seed = config.seed if way.is_exact else derived(config.seed, 1)
-        strategy = build("random", space.axes, seed, {})
-        plain = replace(wanted, strategy="random", settings={})
-        found.append(_search("random", space, strategy, config, plain))
-    has_grid = config.controls.grid and config.space != "dataflow"  # of weights
-    grid = _grid(config, folder, models, wanted) if has_grid else None
-    every = [*found, *([grid] if grid is not None else [])]
-    return [_finished(each, config, folder, way) for each in every]
+    """The controls that are switched on, but for those that this run cannot have."""
+    found: list[Search] = []
+    for name, control in CONTROLS.items():
+        if getattr(config.controls, name):
+            with suppress(ImpossibleControlError):
+                found.append(_finished(control.make(config, folder, models, way), config, folder, way))
+    return found
 
 
 def _finished(search: Search, config: RunConfig, folder: Path, way: _Way) -> Search:
@@ -253,12 +298,15 @@ def _choice(wanted: Choose | bool) -> SourceChoice | None:
     return SourceChoice(at_least=wanted.at_least, at_most=wanted.at_most)
 
 
-def _grid(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Search | None:
+def _grid(config: RunConfig, folder: Path, models: Models, _: _Way) -> Search:
     """One weight per source on a grid, everything else at its start: what people do by hand.
 
     Of several methods the first that merges all sources and has something to vary; of sources that may be
-    left out, those that the budget lets in. None where even two points per source are too many.
+    left out, those that the budget lets in.
     """
+    if config.space == "dataflow":
+        raise _no_grid("a space of merges", "a space of paths through layers, which have no weights")
+    wanted = search_plan(config)
     methods = [METHODS.get(name, folder) for name in wanted.methods]
     if config.merge.genome is not None:
         wanted = _grid_of_genome(config.merge.genome, wanted, methods[0])
@@ -269,7 +317,16 @@ def _grid(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -
         is_only = len(methods) == 1 and config.merge.genome is None  # then too many sources are an error
         if main.axes and (is_only or most is None or most >= len(models.sources)):
             return _grid_of(config, folder, models, main, one)
-    return None
+    raise _no_grid("a method that merges all sources, with a parameter to vary", "none")
+
+
+def _no_grid(expected: str, received: str) -> ImpossibleControlError:
+    return ImpossibleControlError(
+        "control grid",
+        expected=expected,
+        received=received,
+        remedy="Compare with the control random: it searches whatever the run does.",
+    )
 
 
 def _grid_of_genome(genome: GenomeConfig, wanted: SearchPlan, method: MergeMethod) -> SearchPlan:
@@ -285,7 +342,7 @@ def _grid_of_genome(genome: GenomeConfig, wanted: SearchPlan, method: MergeMetho
 
 def _grid_of(
     config: RunConfig, folder: Path, models: Models, main: ParameterSpace, wanted: SearchPlan
-) -> Search | None:
+) -> Search:
     searched = main.searched
     varied = "weight" if "weight" in searched else next(iter(searched))
     others = {name: bounds.first for name, bounds in searched.items() if name != varied}
@@ -299,7 +356,15 @@ def _grid_of(
             strategy = build("grid", space.axes, config.seed, settings)
             said = replace(plain, strategy=f"grid of {points} per axis", settings={})
             return _search("grid", space, strategy, config, said)
-    return None
+    least = f"{GRID_POINTS[-1]} ** {len(space.axes)}"
+    raise _no_grid(f"a grid of at most {GRID_LIMIT:,} points", f"{least} of them, one axis per source")
+
+
+CONTROLS: Mapping[str, Control] = {
+    "random": Control(title="random search", make=_random),
+    "grid": Control(title="grid search", make=_grid),
+}
+"""Name, as in ``controls:`` of a run.yaml -> the control. Runs have them in this order."""
 
 
 def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, wanted: SearchPlan) -> Search:
@@ -309,7 +374,7 @@ def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, want
         name=name,
         space=space if said.is_silent else JoinedSpace(space=space, vocabularies=said),
         strategy=strategy,
-        limits=_limits(config.budget),
+        limits=limits_of(config.budget),
         screen=wanted.screen,
         seed=config.seed,
         is_asynchronous=config.search.mode == "asynchronous",
@@ -324,12 +389,4 @@ def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, want
             **({"given": strategy.n_points} if isinstance(strategy, Seeded) else {}),
             **({"layers": dict(paths.n_layers)} if isinstance(paths, DataflowSpace) else {}),
         },
-    )
-
-
-def _limits(budget: Budget) -> Limits:
-    return Limits(
-        candidates=budget.candidates,
-        item_evaluations=budget.item_evaluations,
-        seconds=None if budget.minutes is None else budget.minutes * 60,
     )

@@ -5,15 +5,19 @@ It reads finished runs and prints nothing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError
+from kingyo.evolve import BASELINES
+from kingyo.evolve.measure import Known
 from kingyo.stats import Interval, mean_of_runs
 from kingyo.store import DATABASE, RunStore
-from kingyo.summary import RunSummary, summarize
+from kingyo.summary import Entry, RunSummary, interval_json, summarize
+from kingyo.types import SPLITS, ItemScore, Split
 
 PREFIX = "seed-"
 MAY_DIFFER = ("name", "seed", "runner", "workers")
@@ -30,6 +34,11 @@ class Spread:
         mean: over the runs, with the interval that the luck of the search leaves.
         ahead: other model -> winner minus it, over the runs, paired.
         predicted_inside: in how many runs the winner's test score lay within its prediction.
+        best: the seed whose winner has the best validation score, the first of equals.
+        winner: of that seed.
+        folder: of its run.
+        copied: scores of baselines that runs took over from another seed.
+        extensions: seed -> what was added to its budget, in words.
     """
 
     seeds: tuple[int, ...]
@@ -37,6 +46,16 @@ class Spread:
     mean: Interval
     ahead: Mapping[str, Interval]
     predicted_inside: int
+    best: int
+    winner: Entry
+    folder: Path
+    copied: int = 0
+    extensions: Mapping[int, str] = field(default_factory=dict[int, str])
+
+    @property
+    def command(self) -> str:
+        """What exports the best seed's winner."""
+        return f"kingyo export {shlex.quote(str(self.folder))} OUT"
 
     def to_json(self) -> dict[str, object]:
         """The stable interface of ``kingyo evolve --seeds N --json``."""
@@ -46,6 +65,15 @@ class Spread:
             "mean": _numbers(self.mean),
             "ahead": {name: _numbers(each) for name, each in self.ahead.items()},
             "predicted_inside": self.predicted_inside,
+            "export": {
+                "seed": self.best,
+                "run": str(self.folder),
+                "command": self.command,
+                "validation": interval_json(self.winner.validation),
+                "test": interval_json(self.winner.test),
+            },
+            "copied_baseline_scores": self.copied,
+            "extensions": {str(seed): text for seed, text in self.extensions.items()},
         }
 
 
@@ -93,6 +121,38 @@ _OTHER = {
 }
 
 
+def scored_elsewhere(store: RunStore) -> Known:
+    """Return what the baselines of another seed's run scored, if this run stands beside one that is alike.
+
+    That is the run of the first other seed that is finished, of the same items, models, code, settings,
+    threads and version of kingyo: there the same recipe gives the same answers.
+    """
+    if not store.folder.name.startswith(PREFIX):
+        return {}
+    for path in seed_folders(store.folder.resolve().parent).values():
+        if path.name == store.folder.name:
+            continue
+        with RunStore.read(path) as other:
+            if other.status() == "finished" and _made_of(other) == _made_of(store):
+                return _scores_of_baselines(other)
+    return {}
+
+
+def _made_of(store: RunStore) -> list[object]:
+    facts = ("config", "models", "code", "known_paths", "threads", "version")
+    return [store.items(), *(_settings(key, store.fact(key)) for key in facts)]
+
+
+def _scores_of_baselines(store: RunStore) -> Known:
+    found: dict[tuple[str, Split], dict[str, ItemScore]] = {}
+    for trial in store.trials(BASELINES):
+        for split in SPLITS:
+            known = store.evaluation(trial.id, split)
+            if known is not None and known.failure is None:
+                found[trial.recipe_hash, split] = {each.item: each for each in known.scores}
+    return found
+
+
 def _settings(key: str, value: object) -> object:
     if key != "config" or not isinstance(value, dict):
         return value
@@ -107,9 +167,11 @@ def read_spread(folder: Path) -> Spread:
         KingyoError: none is finished.
     """
     runs: dict[int, RunSummary] = {}
+    copied = 0
     for seed, path in sorted(seed_folders(folder).items()):
         with RunStore.read(path) as store:
             summary = summarize(store)
+            copied += store.copied_from_elsewhere()
         if summary.status == "finished" and summary.winner is not None and summary.winner.test is not None:
             runs[seed] = summary
     if not runs:
@@ -120,12 +182,22 @@ def read_spread(folder: Path) -> Spread:
             remedy="Go on with the same `kingyo evolve --seeds N` command.",
         )
     bred = [_test(summary) for summary in runs.values()]
+    best = max(runs, key=lambda seed: (_validation(runs[seed]), -seed))
+    winner = runs[best].winner
+    assert winner is not None, "only finished runs are read"
     return Spread(
         seeds=tuple(runs),
         bred=tuple(bred),
         mean=mean_of_runs(bred, within=(0, 1)),
         ahead=_ahead(list(runs.values())),
         predicted_inside=sum(map(_is_inside, runs.values())),
+        best=best,
+        winner=winner,
+        folder=folder / f"{PREFIX}{best}",
+        copied=copied,
+        extensions={
+            seed: " and ".join(map(str, each.extensions)) for seed, each in runs.items() if each.extensions
+        },
     )
 
 
@@ -142,6 +214,11 @@ def _ahead(runs: Sequence[RunSummary]) -> dict[str, Interval]:
 def _test(summary: RunSummary) -> float:
     assert summary.winner is not None and summary.winner.test is not None, "only finished runs are read"
     return summary.winner.test.score
+
+
+def _validation(summary: RunSummary) -> float:
+    found = None if summary.winner is None else summary.winner.validation
+    return 0.0 if found is None else found.score
 
 
 def _is_inside(summary: RunSummary) -> bool:

@@ -13,6 +13,15 @@ from typing import Literal, cast
 from kingyo.config import FRANKENMERGE, PARAMETERS
 from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
 from kingyo.evolve.recipes import read_recipe
+from kingyo.extensions import (
+    Extension,
+    Reading,
+    controls_to_run,
+    how_to_run,
+    note_on_test,
+    read_extensions,
+    readings_of_test,
+)
 from kingyo.paths import NamedPath, read_atlas
 from kingyo.stats import (
     ROUNDING,
@@ -94,6 +103,10 @@ class RunSummary:
         front: of the main search, in these objectives.
         notes: what was found beforehand that may not be meant as it is said.
         path: of the winner, before there is one of the leader; None where it is no path through layers.
+        extensions: what was added to the budget.
+        readings: the winners that test was read for.
+        test_note: what an extension after test was read means for the winner's test score.
+        controls_to_run: controls that the run could have and has not -> the command that runs them.
     """
 
     run: str
@@ -116,6 +129,10 @@ class RunSummary:
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
     notes: tuple[str, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    test_note: str | None = None
+    controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def best_parent(self) -> Entry | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
@@ -220,6 +237,16 @@ class RunSummary:
                 for name, entry in self.controls.items()
             },
             "comparisons": {each.other: _compared(each) for each in self.comparisons},
+            "extensions": [
+                {"at": each.at, "more": dict(each.more), "test_was_read": each.test_was_read}
+                for each in self.extensions
+            ],
+            "test_readings": [
+                {"trial": each.trial, "after": [dict(one.more) for one in each.after]}
+                for each in self.readings
+            ],
+            "test_note": self.test_note,
+            "controls_to_run": dict(self.controls_to_run),
             **front,
         }
 
@@ -283,19 +310,24 @@ def summarize(store: RunStore) -> RunSummary:
         notes=tuple(cast("list[str]", store.fact("notes") or [])),
         front=read_front(store, MAIN) if aims.names else Front(),
         path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
+        extensions=read_extensions(store),
+        readings=readings_of_test(store),
+        test_note=note_on_test(store),
+        controls_to_run={name: how_to_run(str(store.folder), name) for name in controls_to_run(store)},
     )
 
 
 def _predicted(store: RunStore, winner: Entry) -> Interval | None:
-    """What the winner will score on test, by all finalists' validation scores.
+    """Predict the winner's test score from the validation scores of the finalists that met all of validation.
 
     Of several tasks the weighted mean of what is predicted for each: their items are independent draws.
     """
-    weights, items = stored_aims(store).tasks, store.items()["test"]
+    weights, splits = stored_aims(store).tasks, store.items()
+    items, n_validation = splits["test"], len(splits["validation"])
     n_test = {name: sum(len(weights) == 1 or item.task == name for item in items) for name in weights}
     finalists = [each.trial for each in store.summaries("validation") if each.search == MAIN]
     scores = {trial: store.evaluation(trial, "validation") for trial in finalists}
-    fine = {trial: found for trial, found in scores.items() if found is not None and found.failure is None}
+    fine = {trial: found for trial, found in scores.items() if found and len(found.scores) == n_validation}
     if winner.trial.id not in fine or not all(n_test.values()):
         return None
     rows = [_scores_by_task(found, weights) for found in fine.values()]

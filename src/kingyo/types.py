@@ -133,7 +133,8 @@ class Evaluation:
     Attributes:
         build_seconds: time to merge the weights into the live model.
         score_seconds: time to answer and grade the items.
-        copied_from: id of an earlier trial with the same recipe whose scores these are; nothing was run.
+        copied_from: id of an earlier trial with the same recipe whose scores these are; nothing was run. The
+            trial's own id where they are of a run of another seed.
     """
 
     scores: tuple[ItemScore, ...] = ()

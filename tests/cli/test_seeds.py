@@ -35,6 +35,35 @@ def test_seeds_are_run_once_and_their_spread_is_told(world: World) -> None:
         assert store.status() == "finished"
 
 
+def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World) -> None:
+    config = world.config(budget={"candidates": 3}, controls={"random": False, "grid": False})
+    log = world.folder / "graded.txt"
+    done = world.run("evolve", config, "--run", "many", "--seeds", "2", "--json", env={"GRADED": str(log)})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    # All baselines on all items: base, a, b, uniform on 16 + 12 + 12.
+    assert found["copied_baseline_scores"] == 4 * 40
+    graded = len(log.read_text().split())
+    alone = world.run("evolve", config, "--run", "alone", "--seed", "2")
+    assert alone.returncode == 0, alone.stderr
+    runs = {seed: world.show(f"many/seed-{seed}") for seed in (1, 2)}
+    assert graded == sum(int(str(each["item_evaluations"])) for each in runs.values())
+    mine, theirs = runs[2], world.show("alone")
+    assert mine["item_evaluations"] == int(str(theirs["item_evaluations"])) - 160
+    for key in ("winner", "baselines", "comparisons", "predicted"):
+        assert mine[key] == theirs[key]
+    scores = {seed: each["winner"]["validation"]["score"] for seed, each in runs.items()}  # type: ignore[index]
+    best = max(scores, key=lambda seed: (scores[seed], -seed))
+    assert found["export"]["seed"] == best
+    assert found["export"]["command"] == f"kingyo export many/seed-{best} OUT"
+    assert found["export"]["validation"] == runs[best]["winner"]["validation"]  # type: ignore[index]
+    said = world.run("show", "many").stdout
+    assert "160 scores of baselines were copied" in said
+    assert f"seed {best}: kingyo export many/seed-{best} OUT" in said
+    assert "the best of 2, which flatters it" in said
+    assert world.run(*shlex.split(found["export"]["command"].removeprefix("kingyo "))).returncode == 0
+
+
 def test_interrupted_it_says_how_to_go_on(world: World) -> None:
     config = world.config(budget={"candidates": 4}, controls={"random": False, "grid": False})
     words = ("evolve", config, "--run", "runs/my seeds", "--seeds", "2", "--seed", "3")

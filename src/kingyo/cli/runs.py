@@ -1,4 +1,4 @@
-"""Commands on a run: evolve, resume, show, report, export.
+"""Commands on a run: evolve, resume, control, show, report, export.
 
 Standard output is for the answer alone: what a user's own code prints goes to standard error.
 """
@@ -34,7 +34,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (evolve, resume, show, report, export):
+    for command in (evolve, resume, control, show, report, export):
         app.command()(command)
 
 
@@ -118,7 +118,7 @@ def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, objec
 
     def begun(one: RunConfig, where: Path, seeds: Path | None = None) -> RunStore:
         with redirect_stdout(sys.stderr):
-            return begin(one, folder, where, seeds=seeds)
+            return begin(one, folder, where, seeds=seeds, file=Path(str(given["config"])))
 
     if isinstance(seeds, int):
         again = same_command("evolve", given)
@@ -151,15 +151,70 @@ def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> R
     return load_config(path)
 
 
-def resume(run: RunFolder, as_json: AsJson = False) -> None:
-    """Go on with a run that was interrupted or killed, to the same winner.
+def resume(
+    run: RunFolder,
+    candidates: Annotated[
+        str | None,
+        typer.Option("--candidates", metavar="+N", help="Try so many merges more; the run may be finished."),
+    ] = None,
+    item_evaluations: Annotated[
+        str | None,
+        typer.Option("--item-evaluations", metavar="+N", help="Grade so many answers more in the search."),
+    ] = None,
+    minutes: Annotated[
+        str | None, typer.Option("--minutes", metavar="+M", help="Search for so many minutes more.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that was interrupted or killed, to the same winner; or give a run more of its budget.
 
-    Example: `kingyo resume runs/first`
+    With more the search goes on where it ended, its controls follow, and validation picks a winner anew. Test
+    that was read stays read: a second reading is marked as such.
+
+    Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
+    from kingyo.cli.resume import amounts, differences, require_one_run
     from kingyo.store import RunStore
 
-    with errors_as_json(as_json), RunStore.open(run) as store:
-        _go(store, as_json)
+    given = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
+    with errors_as_json(as_json):
+        more = amounts(given)
+        require_one_run(run)
+        with RunStore.open(run) as store:
+            changed = differences(store)
+            if changed is not None:
+                typer.echo(f"Note: {changed}", err=True)
+            if more:
+                from kingyo.assembly import add_budget
+
+                add_budget(store, more)
+            _go(store, as_json)
+
+
+def control(
+    run: RunFolder,
+    name: Annotated[str, typer.Argument(metavar="CONTROL", help="random, or grid.")],
+    as_json: AsJson = False,
+) -> None:
+    """Run a control of a finished run: a search of the same cost that its winner is compared with.
+
+    It has the trials that it would have had in the run. Interrupted, the same command goes on.
+
+    Example: `kingyo control runs/first random`
+    """
+    from kingyo.cli.resume import require_one_run
+    from kingyo.store import RunStore
+
+    with errors_as_json(as_json):
+        require_one_run(run)
+        with RunStore.open(run) as store:
+            from kingyo.assembly import add_control
+
+            if add_control(store, name):
+                _go(store, as_json)
+                return
+            typer.echo(f"The {name} search of this run is done.", err=True)
+            _print_summary(store, as_json)
 
 
 def show(
@@ -285,6 +340,7 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
     from kingyo.assembly import assemble
     from kingyo.cli.live import LiveDisplay
+    from kingyo.extensions import settle, take_back
     from kingyo.outlook import cost_of
 
     tell_if_slow()
@@ -304,6 +360,10 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
                 err=True,
             )
             raise typer.Exit(130) from None
+        except KingyoError:
+            take_back(store)  # an extension that cannot even begin must not cost a run its winner
+            raise
+    settle(store)
 
 
 def _print_trial(store: RunStore, reference: str, as_json: bool) -> None:

@@ -101,7 +101,26 @@ def _lines(found: Spread) -> list[str]:
     lines.append(
         f"Predictions before test was read held in {found.predicted_inside} of {len(found.seeds)} runs."
     )
-    return lines
+    if found.copied:
+        lines.append(f"{found.copied:,} scores of baselines were copied from another seed, not scored again.")
+    lines += [
+        f"Seed {seed} had {more}, so the seeds differ in cost." for seed, more in found.extensions.items()
+    ]
+    return [*lines, *_choice(found)]
+
+
+def _choice(found: Spread) -> list[str]:
+    """Which seed to export: the best on validation, since test must not choose."""
+    from kingyo.cli.tables import percent
+
+    validation, test = percent(found.winner.validation), percent(found.winner.test)
+    if len(found.seeds) == 1:
+        return [f"To export its winner: {found.command}"]
+    return [
+        f"To export the best on validation, seed {found.best}: {found.command}",
+        f"Its {validation} % on validation is the best of {len(found.seeds)}, which flatters it; on test, "
+        f"which did not choose it, it scores {test} %.",
+    ]
 
 
 def _points(value: Interval, sign: str = "+") -> str:

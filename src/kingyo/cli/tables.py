@@ -47,6 +47,10 @@ def print_summary(summary: RunSummary) -> None:
         console.print(_sentence(comparison))
     for line in _honesty(summary):
         console.print(line)
+    if summary.test_note is not None:
+        say(console, summary.test_note)
+    for name, command in summary.controls_to_run.items():
+        say(console, f"No {name} search of the same cost was run to compare with: {escape(command)}")
     if summary.winner is not None and not summary.comparisons:
         console.print("The test split has not been read yet.")
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kingyo.abilities import Responses
-from kingyo.errors import KingyoError
 from kingyo.evolve.asynchronous import AsynchronousRun
-from kingyo.evolve.finalists import spread_out
-from kingyo.evolve.front import read_front
-from kingyo.evolve.measure import Measurer, Request
-from kingyo.evolve.objectives import Aims, Judge, Means
+from kingyo.evolve.measure import Known, Measurer, Request
+from kingyo.evolve.objectives import Judge
+from kingyo.evolve.picking import Picker
 from kingyo.evolve.recipes import read_recipe
-from kingyo.evolve.search import AnySearchRun, SearchRun, new_trial
+from kingyo.evolve.search import SearchRun, new_trial
 from kingyo.evolve.words import BASELINES, Event, Search, silent
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.store import RunStore, StoredTrial
-from kingyo.strategies.pareto import knee
-from kingyo.types import Evaluation, Split, Trial
+from kingyo.types import Evaluation, ItemScore, Split, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +32,7 @@ class Journey:
         then: makes the searches that follow, of the recipe of the first one's winner; None: there are none.
         finalists: how many of a search's best on fit, no two of them neighbours, are scored on validation.
         reuse: whether trials of a recipe that was scored before copy its scores.
+        known: scores of another run that baselines copy, too.
         notify: told of every step.
     """
 
@@ -45,6 +43,7 @@ class Journey:
     finalists: int
     then: Callable[[Recipe], Sequence[Search]] | None = None
     reuse: bool = True
+    known: Known = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
     notify: Callable[[Event], None] = silent
 
     def run(self) -> None:
@@ -82,14 +81,15 @@ class Journey:
         ]
         for each in runs:
             each.run()
-        return {each.search.name: self._pick(each, measurer) for each in runs}
+        picker = Picker(store=self.store, measurer=measurer, finalists=self.finalists, notify=self.notify)
+        return {each.search.name: picker.pick(each) for each in runs}
 
     def measurer(self) -> Measurer:
         """Make what scores trials of this run."""
         items: dict[Split, list[str]] = {
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
-        return Measurer(self.store, self.runner, items, reuse=self.reuse)
+        return Measurer(self.store, self.runner, items, reuse=self.reuse, known=self.known)
 
     def score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
         """Score the models to compare with on fit, as many items as a candidate meets."""
@@ -142,72 +142,3 @@ class Journey:
                 )
             )
         return [found[trial.id] for trial in trials]
-
-    def _pick(self, run: AnySearchRun, measurer: Measurer) -> StoredTrial | None:
-        """The winner: of the best on fit, the best on validation; fit, then age break ties.
-
-        Where the search keeps a point, it wins unless another is clearly ahead, see ``Search.keep``.
-
-        With several objectives, the knee of what the front's points reach on validation.
-
-        None for a control that only failed. That is a finding, and no reason to lose the main search.
-        """
-        search = run.search
-        chosen = self.store.winner(search.name)
-        if chosen is not None:
-            return chosen
-        finalists = self._finalists(run)
-        judged = self._part(measurer, search.name, "validation", finalists)
-        judge = Judge(search.aims, self.store.items()["validation"])
-        fine = [
-            (judge.measured(evaluation), trial)
-            for evaluation, trial in zip(judged, finalists, strict=True)
-            if evaluation.failure is None
-        ]
-        if not fine and search.like:
-            return None
-        if not fine:
-            raise KingyoError(
-                f"search '{search.name}'",
-                expected="at least one trial that can be scored on validation",
-                received=f"failures only, the last: {judged[-1].failure}",
-                remedy="Mend the cause, and start a new run.",
-            )
-        winner = _best(search.aims, fine)
-        kept = next((trial for _, trial in fine if trial.asked.genome in search.keep), winner)
-        if not search.aims.names and kept is not winner:
-            measured = {each.id: found for each, found in zip(finalists, judged, strict=True)}
-            winner = winner if judge.is_ahead(measured[winner.id], measured[kept.id]) else kept
-        self.store.set_winner(search.name, winner.id)
-        return winner
-
-    def _finalists(self, run: AnySearchRun) -> list[StoredTrial]:
-        ranked = run.ranked()
-        if not ranked and not run.search.like:
-            raise KingyoError(
-                f"search '{run.search.name}'",
-                expected="at least one trial that succeeds",
-                received=_failures(self.store, run.search.name),
-                remedy="Mend the cause, or give a larger budget, and start a new run.",
-            )
-        if run.search.aims.names:
-            front = read_front(self.store, run.search.name).spread(self.finalists)
-            return [point.trial for point in front]
-        genomes = [trial.asked.genome for trial, _ in ranked]
-        picked = spread_out(genomes, run.search.space.axes, self.finalists)
-        kept = [index for index, genome in enumerate(genomes) if genome in run.search.keep]
-        return [ranked[index][0] for index in sorted({*picked, *kept})]
-
-
-def _best(aims: Aims, validated: Sequence[tuple[Means, StoredTrial]]) -> StoredTrial:
-    """Of finalists with their means on validation, in the order of their ranks: the first of equals."""
-    if aims.names:
-        return validated[knee([aims.objectives(means, trial) for means, trial in validated])][1]
-    return max(validated, key=lambda each: aims.value(each[0]))[1]
-
-
-def _failures(store: RunStore, search: str) -> str:
-    reasons = [each.failure for each in store.summaries("fit") if each.search == search and each.failure]
-    if not reasons:
-        return "no trials at all: the budget is smaller than one evaluation, or the strategy asked for none"
-    return f"{len(reasons)} failures, the last: {reasons[-1]}"

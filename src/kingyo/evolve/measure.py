@@ -10,9 +10,13 @@ from dataclasses import dataclass, replace
 
 from kingyo.errors import KingyoError
 from kingyo.evolve.recipes import read_recipe
+from kingyo.evolve.words import BASELINES
 from kingyo.runners import Job, Runner
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, ItemScore, Split
+
+Known = Mapping[tuple[str, Split], Mapping[str, ItemScore]]
+"""Hash of a recipe and split -> item -> its score in another run, whose items and models are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +52,7 @@ class Measurer:
         runner: evaluates recipes.
         items: names of the items of each split, in their order.
         reuse: whether trials of one recipe copy from one another; else each is scored itself.
+        known: scores that baselines may copy too.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Measurer:
         items: Mapping[Split, Sequence[str]],
         *,
         reuse: bool = True,
+        known: Known | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
@@ -64,6 +70,7 @@ class Measurer:
         self._waiting: list[Request] = []
         self._jobs = 0
         self._reuse = reuse
+        self._known = known or {}
         self.items = items
 
     @property
@@ -137,13 +144,23 @@ class Measurer:
     def _copy(self, trial: StoredTrial, split: Split, missing: list[str]) -> list[str]:
         """Take over what trials of the same recipe scored; return what is still missing."""
         for twin in self._store.same_recipe(trial.recipe_hash, split, but=trial.id):
-            known = self._store.evaluation(twin, split)
+            stored = self._store.evaluation(twin, split)
             wanted = set(missing)
-            shared = tuple(each for each in known.scores if each.item in wanted) if known else ()
-            if shared:
-                self._store.record(trial.id, split, Evaluation(scores=shared, copied_from=twin))
-                missing = [item for item in missing if item not in {each.item for each in shared}]
-        return missing
+            shared = tuple(each for each in stored.scores if each.item in wanted) if stored else ()
+            missing = self._shared(trial, split, missing, Evaluation(scores=shared, copied_from=twin))
+        if trial.search != BASELINES:  # what a search pays must not depend on other runs
+            return missing
+        known = self._known.get((trial.recipe_hash, split), {})
+        elsewhere = tuple(known[item] for item in missing if item in known)
+        return self._shared(trial, split, missing, Evaluation(scores=elsewhere, copied_from=trial.id))
+
+    def _shared(self, trial: StoredTrial, split: Split, missing: list[str], shared: Evaluation) -> list[str]:
+        """Store what was copied, if anything was; return what is still missing."""
+        if not shared.scores:
+            return missing
+        self._store.record(trial.id, split, shared)
+        copied = {each.item for each in shared.scores}
+        return [item for item in missing if item not in copied]
 
     def _record(self, done: _Running, new: Evaluation) -> Measured:
         trial, split = done.request.trial, done.request.split

@@ -71,19 +71,24 @@ class Judge:
         items: of the split, in their order.
 
     Attributes:
-        task_of: the task of each item, by its name.
+        task_of: the task of each item, by its name, in the order of the items.
+        columns: the places of each task's items in that order.
     """
 
     def __init__(self, aims: Aims, items: Sequence[Item]) -> None:
         self.aims = aims
         self.task_of = {item.id: item.task for item in items}
         tasks = [item.task for item in items]
-        self._columns = [[i for i, task in enumerate(tasks) if task == name] for name in aims.tasks]
+        self.columns = (
+            [list(range(len(items)))]
+            if len(aims.tasks) == 1
+            else [[i for i, task in enumerate(tasks) if task == name] for name in aims.tasks]
+        )
 
     @property
     def strata(self) -> tuple[tuple[int, ...], ...]:
         """The columns of each task's items, for the screen; none where there is one task."""
-        return () if len(self._columns) == 1 else tuple(tuple(each) for each in self._columns)
+        return () if len(self.columns) == 1 else tuple(tuple(each) for each in self.columns)
 
     def means(self, found: Mapping[int, Evaluation], responses: Responses) -> dict[int, Means]:
         """Return the means of trials that did not fail: all as measured, or all as estimated.
@@ -98,10 +103,10 @@ class Judge:
 
     def measured(self, evaluation: Evaluation) -> Means:
         """Return the mean of the scores on each task; of each there is one at least."""
-        if len(self._columns) == 1:
+        if len(self.columns) == 1:
             assert evaluation.mean is not None, "it did not fail"
             return (evaluation.mean,)
-        scores = self._by_task((each.item, each.score) for each in evaluation.scores)
+        scores = self.by_task((each.item, each.score) for each in evaluation.scores)
         return tuple(sum(own) / len(own) for own in scores)
 
     def value(self, evaluation: Evaluation) -> float | None:
@@ -114,16 +119,16 @@ class Judge:
         Of several tasks the weighted mean of their differences, whose errors are independent.
         """
         theirs = {each.item: each.score for each in other.scores}
-        gaps = self._by_task((each.item, each.score - theirs[each.item]) for each in one.scores)
+        gaps = self.by_task((each.item, each.score - theirs[each.item]) for each in one.scores)
         means = tuple(statistics.fmean(own) for own in gaps)
         errors = [statistics.variance(own) / len(own) if len(own) > 1 else 0.0 for own in gaps]
         weights = list(self.aims.tasks.values())
         variance = math.fsum(w * w * error for w, error in zip(weights, errors, strict=True))
         return self.aims.value(means) > math.sqrt(variance) / math.fsum(weights)
 
-    def _by_task(self, numbers: Iterable[tuple[str, float]]) -> list[list[float]]:
-        """Numbers of items, task by task."""
-        if len(self._columns) == 1:
+    def by_task(self, numbers: Iterable[tuple[str, float]]) -> list[list[float]]:
+        """Return numbers of items, task by task; of a task without any, an empty list."""
+        if len(self.columns) == 1:
             return [[number for _, number in numbers]]
         found: dict[str, list[float]] = {name: [] for name in self.aims.tasks}
         for item, number in numbers:
@@ -132,7 +137,7 @@ class Judge:
 
     def expected(self, responses: Responses, trials: Sequence[int]) -> list[Means]:
         """Estimate the means over all items, task by task, shrunk towards what other trials did."""
-        found = [appraise(responses, trials, columns) for columns in self._columns]
+        found = [appraise(responses, trials, columns) for columns in self.columns]
         return [tuple(each.score for each in row) for row in zip(*found, strict=True)]
 
 

@@ -91,7 +91,7 @@ class Event:
         done, total: trials done in this part, and how many there will be (None when time decides).
         trial, evaluation: of ``ended`` and ``more``.
         value: of ``told``: what the strategy is told; of ``ended`` outside a search: the mean of the tasks.
-            None for a failure.
+            None for a failure, and for a finalist that was out of the race for validation early.
         is_estimate: ``value`` is one, as only some items were scored.
         replayed: it was read from the store; nothing was run.
     """

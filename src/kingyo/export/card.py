@@ -186,6 +186,8 @@ def _scores(card: Card) -> str:
         "winner; "
     )
     tested = "only the test split was read once, at the end, and compares fairly."
+    if card.summary.test_note is not None:
+        tested = f"only the test split compares fairly. {card.summary.test_note}"
     untested = "both flatter it. This model was not scored on the test split."
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}"
 
@@ -242,6 +244,7 @@ def _history(card: Card) -> str:
     summary, config = card.summary, card.config
     budget = config.budget.model_dump(exclude_none=True)
     spent = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in budget.items())
+    spent += "".join(f", then {each}" for each in summary.extensions)
     fit = card.chosen.fit
     met = "" if fit is None or len(config.specs) > 1 else f", {fit.n} fit items"
     return bullets(

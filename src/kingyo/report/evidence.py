@@ -117,12 +117,12 @@ def _text(text: str, han: str) -> dict[str, str | bool | None]:
 
 def render_basis(found: Findings) -> Html:
     """Render what the run rests on: data, seeds, cost, versions, sources."""
-    config, facts = found.config, found.facts
+    config, facts, added = found.config, found.facts, found.summary.extensions
     rows: list[tuple[str, str]] = [
         ("items", wording.listed([f"{n:,} {split}" for split, n in found.items.items()])),
         ("duplicates dropped", _number(facts.get("duplicates_dropped"))),
         ("seed", _number(config.get("seed", 0))),
-        ("budget", _pairs(config.get("budget"))),
+        ("budget", "".join([_pairs(config.get("budget")), *(f", then {each}" for each in added)])),
         ("trials", "none yet" if found.main is None else _control(found.main)),
         *((f"trials, {wording.search(name)}", _control(history)) for name, history in found.controls.items()),
         ("item evaluations", f"{found.summary.item_evaluations:,}, all searches and splits"),

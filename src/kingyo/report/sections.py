@@ -62,7 +62,10 @@ def render_scores(found: Findings) -> Html | None:
     shown = found.bars()
     if not shown:
         return None
-    if found.is_tested:
+    test_note = found.summary.test_note
+    if found.is_tested and test_note is not None:
+        title, said = "On the test split", f"Every model answered the same items. {test_note}"
+    elif found.is_tested:
         title, said = "On the test split", "Every model answered the same items, which no choice had seen."
     else:
         title = f"On the {found.split} split, so far"
@@ -78,6 +81,7 @@ def render_scores(found: Findings) -> Html | None:
             "Parents are scored as they are; uniform is their plain average."
             f"{_STACKED if FRANKENMERGE in found.summary.baselines else ''}"
             f"{_CONTROLS if found.controls else ''}"
+            f"{_not_run(found)}"
         ),
     )
 
@@ -87,6 +91,14 @@ _CONTROLS = (
     " The control searches may cost what the main search did (a grid ends with its last point), "
     "and their winners were picked in the same way."
 )
+
+
+def _not_run(found: Findings) -> str:
+    """Say of controls that were never run how to run them."""
+    missing = found.summary.controls_to_run.items()
+    return "".join(
+        f" No {name} search of the same cost was run; {command} does." for name, command in missing
+    )
 
 
 def render_progress(found: Findings) -> Html | None:
@@ -311,9 +323,8 @@ def _predicted_note(found: Findings) -> str:
 
 
 def _selection_note(found: Findings) -> str:
-    said = (
-        "The search chose by fit, validation picked the winner among its best, test was read once at the end."
-    )
+    said = "The search chose by fit, validation picked the winner among its best, "
+    said += "test was read at the end." if found.summary.test_note else "test was read once at the end."
     if found.expected_bias is None or found.main is None:
         return said
     return (

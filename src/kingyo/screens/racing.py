@@ -42,12 +42,13 @@ def survivors(responses: Matrix, alive: Sequence[int], keep: int, level: float) 
         keep: K, how many are wanted; as many are alive at least.
         level: of one sign test.
     """
-    beaten = {i: sum(_is_beaten(responses[i], responses[k], level) for k in alive if k != i) for i in alive}
+    beaten = {i: sum(is_beaten(responses[i], responses[k], level) for k in alive if k != i) for i in alive}
     fewest = sorted(alive, key=lambda i: (beaten[i], i))[:keep]
     return [i for i in alive if beaten[i] < keep or i in fewest]
 
 
-def _is_beaten(one: NDArray[np.float64], other: NDArray[np.float64], level: float) -> bool:
+def is_beaten(one: NDArray[np.float64], other: NDArray[np.float64], level: float) -> bool:
+    """Whether one is right on fewer items than the other, by a one-sided sign test at this level."""
     lost, won = int((other > one).sum()), int((one > other).sum())
     return lost > won and sign_test(won, lost + won) <= level
 

@@ -166,6 +166,14 @@ class RunStore(EvaluationLog):
         with self._saved():
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
 
+    def reopen(self, facts: Mapping[str, object], winners: Mapping[str, int | None]) -> None:
+        """Store facts and the winners of searches in one transaction; None lets validation pick anew."""
+        rows = [(key, json.dumps(value)) for key, value in facts.items()]
+        named = [(trial, name) for name, trial in winners.items()]
+        with self._saved():
+            self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+            self._db.executemany("UPDATE searches SET winner = ? WHERE name = ?", named)
+
     def fact(self, key: str) -> object:
         """Return the JSON value under a key, or None."""
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()

@@ -191,6 +191,14 @@ class EvaluationLog:
         ).fetchone()
         return int(row[0])
 
+    def copied_from_elsewhere(self) -> int:
+        """How many item scores are of another run, see ``types.Evaluation.copied_from``."""
+        row = self._db.execute(
+            "SELECT COUNT(*) FROM scores s JOIN parts p"
+            " ON p.trial = s.trial AND p.split = s.split AND p.part = s.part WHERE p.copied_from = p.trial"
+        ).fetchone()
+        return int(row[0])
+
     def summaries(self, split: Split) -> list[EvaluationRow]:
         """Return a line for each evaluation on a split, in the order of asking, without texts."""
         rows = self._db.execute(

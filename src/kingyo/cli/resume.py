@@ -1,0 +1,92 @@
+"""`kingyo resume`, also with more of the budget: what the flags mean, and which run.yaml holds."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kingyo.errors import KingyoError
+
+if TYPE_CHECKING:
+    from kingyo.store import RunStore
+
+SIGNED = re.compile(r"\+([0-9]+)")
+SIGNED_REAL = re.compile(r"\+([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+
+
+def amounts(given: Mapping[str, str | None]) -> dict[str, float]:
+    """Read what is to be added to each key of a budget: "+60".
+
+    Args:
+        given: key of the budget -> what the user wrote; None where nothing.
+
+    Raises:
+        KingyoError: no plus sign, not above 0, no number.
+    """
+    return {key: _amount(key, text) for key, text in given.items() if text is not None}
+
+
+def _amount(key: str, text: str) -> float:
+    flag, is_whole = f"--{key.replace('_', '-')}", key != "minutes"
+    found = (SIGNED if is_whole else SIGNED_REAL).fullmatch(text)
+    if found is not None and float(found[1]) > 0:
+        return int(found[1]) if is_whole else float(found[1])
+    unsigned = (SIGNED if is_whole else SIGNED_REAL).fullmatch(f"+{text}")
+    is_missing_sign = unsigned is not None and float(unsigned[1]) > 0
+    raise KingyoError(
+        flag,
+        expected=f"a plus sign and {'a whole number' if is_whole else 'a number'} above 0: how many more",
+        received=f"'{text}'",
+        remedy=f"Did you mean {flag} +{text}?" if is_missing_sign else f"For example {flag} +60.",
+    )
+
+
+def require_one_run(run: Path) -> None:
+    """Refuse the folder of several seeds: each of them is a run.
+
+    Raises:
+        KingyoError: it is one.
+    """
+    from kingyo.spread import seed_folders
+
+    seeds = seed_folders(run)
+    if seeds:
+        first = shlex.quote(str(next(iter(seeds.values()))))
+        raise KingyoError(
+            str(run),
+            expected="the folder of one run",
+            received=f"the runs of {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}",
+            remedy=f"Name one of them, such as `kingyo resume {first}`; or go on with all of them by the "
+            "`kingyo evolve --seeds` command that began them.",
+        )
+
+
+def differences(store: RunStore) -> str | None:
+    """Say in what the run.yaml that a run began with differs from what it stores; None where it does not.
+
+    None too where the file is not known, or is gone.
+    """
+    from kingyo.assembly import as_fact, stored_config
+    from kingyo.config import load_config
+    from kingyo.documents import read_yaml
+    from kingyo.genome_file import is_genome_file
+
+    name = store.fact("run_yaml")
+    config, folder = stored_config(store)
+    path = folder / str(name)
+    if not isinstance(name, str) or not path.is_file():
+        return None
+    own = f"The run goes on with the run.yaml that it began with and stores. {path} has changed since"
+    try:
+        if is_genome_file(read_yaml(path)):
+            return None
+        now = as_fact(load_config(path))
+    except KingyoError:
+        return f"{own}, and cannot be read."
+    before = as_fact(config)
+    changed = sorted(key for key in {*now, *before} - {"seed", "name"} if now.get(key) != before.get(key))
+    remedy = "Of a run only the budget can grow, by flags such as --candidates +60; the rest needs a new run."
+    return f"{own}: {', '.join(changed)}. {remedy}" if changed else None

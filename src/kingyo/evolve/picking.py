@@ -1,0 +1,211 @@
+"""The winner of a search: its finalists meet validation, and the best there wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kingyo.errors import KingyoError
+from kingyo.evolve.finalists import spread_out
+from kingyo.evolve.front import read_front
+from kingyo.evolve.measure import Measured, Measurer, Request
+from kingyo.evolve.objectives import Aims, Judge, Means
+from kingyo.evolve.race import Race
+from kingyo.evolve.search import AnySearchRun
+from kingyo.evolve.words import Event, Search
+from kingyo.store import RunStore, StoredTrial
+from kingyo.strategies.pareto import knee
+from kingyo.types import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picker:
+    """Scores finalists on validation, and stores the winner.
+
+    Attributes:
+        store: the run's database.
+        measurer: evaluates trials.
+        finalists: how many of a search's best on fit, no two of them neighbours, are scored on validation.
+        notify: told of every step.
+    """
+
+    store: RunStore
+    measurer: Measurer
+    finalists: int
+    notify: Callable[[Event], None]
+
+    def pick(self, run: AnySearchRun) -> StoredTrial | None:
+        """Return the winner of a search: the finalist with the best mean on validation; ties go to rank.
+
+        Where the search keeps a point, it wins unless another is clearly ahead, see ``Search.keep``. With
+        several objectives, the knee of what the front's points reach on validation wins.
+
+        Returns:
+            The stored winner if there is one. None for a control that only failed: that is a finding, and no
+            reason to lose the main search.
+
+        Raises:
+            KingyoError: no trial of a main search succeeded, or no finalist could be scored.
+        """
+        search = run.search
+        chosen = self.store.winner(search.name)
+        if chosen is not None:
+            return chosen
+        finalists = self._finalists(run)
+        judge = Judge(search.aims, self.store.items()["validation"])
+        scored = self._raced(search, judge, finalists)
+        if not scored and search.like:
+            return None
+        if not scored:
+            reasons = [self.store.evaluation(trial.id, "validation") for trial in finalists]
+            raise KingyoError(
+                f"search '{search.name}'",
+                expected="at least one trial that can be scored on validation",
+                received=f"failures only, the last: {reasons[-1].failure if reasons[-1] else None}",
+                remedy="Mend the cause, and start a new run.",
+            )
+        winner = _best(search.aims, [(judge.measured(found), trial) for trial, found in scored])
+        winner = self._kept(search, judge, winner, scored)
+        self.store.set_winner(search.name, winner.id)
+        return winner
+
+    def _kept(
+        self,
+        search: Search,
+        judge: Judge,
+        winner: StoredTrial,
+        scored: Sequence[tuple[StoredTrial, Evaluation]],
+    ) -> StoredTrial:
+        """The point that the search keeps, unless the winner is clearly ahead of it."""
+        kept = next((trial for trial, _ in scored if trial.asked.genome in search.keep), winner)
+        if search.aims.names or kept is winner:
+            return winner
+        found = {trial.id: evaluation for trial, evaluation in scored}
+        return winner if judge.is_ahead(found[winner.id], found[kept.id]) else kept
+
+    def _finalists(self, run: AnySearchRun) -> list[StoredTrial]:
+        """The best on fit of different places, the best first, and all that validation has seen before."""
+        ranked = run.ranked()
+        search = run.search
+        if not ranked and not search.like:
+            raise KingyoError(
+                f"search '{search.name}'",
+                expected="at least one trial that succeeds",
+                received=_failures(self.store, search.name),
+                remedy="Mend the cause, or give a larger budget, and start a new run.",
+            )
+        seen = [each.trial for each in self.store.summaries("validation") if each.search == search.name]
+        trials = [trial for trial, _ in ranked]
+        if search.aims.names:
+            chosen = [point.trial for point in read_front(self.store, search.name).spread(self.finalists)]
+        else:
+            genomes = [trial.asked.genome for trial in trials]
+            picked = spread_out(genomes, search.space.axes, self.finalists)
+            kept = [index for index, genome in enumerate(genomes) if genome in search.keep]
+            chosen = [trials[i] for i in sorted({*picked, *kept, *_places(trials, seen)})]
+        known = {trial.id for trial in chosen}
+        return [*chosen, *(self.store.trial(each) for each in seen if each not in known)]
+
+    def _raced(
+        self, search: Search, judge: Judge, finalists: Sequence[StoredTrial]
+    ) -> list[tuple[StoredTrial, Evaluation]]:
+        """Score finalists until those that can still win have all items; return these, in their order.
+
+        When one fails, those that it kept from going on go on.
+        """
+        race = Race(judge=judge, n=len(finalists), seed=search.seed, has_looks=not search.aims.names)
+        kept = {i for i, trial in enumerate(finalists) if trial.asked.genome in search.keep}
+        laps = _Laps(judge, finalists, self.measurer, self.notify)
+        self.notify(Event(kind="phase", search=search.name, split="validation", total=len(finalists)))
+        while True:
+            alive = laps.fine()
+            n_failed = len(finalists) - len(alive)
+            for start, stop in zip((0, *race.stops), race.stops, strict=False):
+                laps.score(alive, race.order[start:stop], is_last=stop == len(race.order))
+                alive = [i for i in alive if i in laps.fine()]
+                if stop < len(race.order) and alive:
+                    rows = {i: self.store.scores_of(finalists[i].id, "validation") for i in alive}
+                    going_on = {*race.still_in(rows, stop), *kept}
+                    laps.end([i for i in alive if i not in going_on])
+                    alive = [i for i in alive if i in going_on]
+            if len(finalists) - len(laps.fine()) == n_failed:
+                return [(finalists[i], laps.found[i].evaluation) for i in alive]
+
+
+class _Laps:
+    """Scores finalists block by block, and tells of those that are done."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        finalists: Sequence[StoredTrial],
+        measurer: Measurer,
+        notify: Callable[[Event], None],
+    ) -> None:
+        self._judge, self._finalists = judge, finalists
+        self._measurer, self._notify = measurer, notify
+        self._ended: set[int] = set()
+        self.found: dict[int, Measured] = {}
+
+    def fine(self) -> list[int]:
+        """Return the finalists that have not failed so far."""
+        failed = {i for i, each in self.found.items() if each.evaluation.failure is not None}
+        return [i for i in range(len(self._finalists)) if i not in failed]
+
+    def score(self, finalists: Sequence[int], items: Sequence[str], *, is_last: bool) -> None:
+        """Score finalists on items that they have no scores of yet."""
+        place = {self._finalists[i].id: i for i in finalists}
+        requests = [Request(trial=self._finalists[i], split="validation", items=items) for i in finalists]
+        for trial, measured in self._measurer.measure_all(requests):
+            i = place[trial.id]
+            is_new = i not in self.found or not measured.replayed
+            if is_new:
+                self.found[i] = measured
+            if is_last or measured.evaluation.failure is not None:
+                self.end([i])
+            elif is_new:
+                self._tell("more", i)
+
+    def end(self, finalists: Sequence[int]) -> None:
+        """Tell that finalists are scored on no more items."""
+        for i in finalists:
+            if i not in self._ended:
+                self._ended.add(i)
+                self._tell("ended", i)
+
+    def _tell(self, kind: Literal["ended", "more"], i: int) -> None:
+        trial, measured = self._finalists[i], self.found[i]
+        has_all = len(measured.evaluation.scores) == len(self._judge.task_of)
+        self._notify(
+            Event(
+                kind=kind,
+                search=trial.search,
+                split="validation",
+                done=len(self._ended),
+                total=len(self._finalists),
+                trial=trial,
+                evaluation=measured.evaluation,
+                value=self._judge.value(measured.evaluation) if has_all else None,
+                replayed=measured.replayed,
+            )
+        )
+
+
+def _places(trials: Sequence[StoredTrial], seen: Sequence[int]) -> list[int]:
+    known = set(seen)
+    return [index for index, trial in enumerate(trials) if trial.id in known]
+
+
+def _best(aims: Aims, validated: Sequence[tuple[Means, StoredTrial]]) -> StoredTrial:
+    """Of finalists with their means on validation, in the order of their ranks: the first of equals."""
+    if aims.names:
+        return validated[knee([aims.objectives(means, trial) for means, trial in validated])][1]
+    return max(validated, key=lambda each: aims.value(each[0]))[1]
+
+
+def _failures(store: RunStore, search: str) -> str:
+    reasons = [each.failure for each in store.summaries("fit") if each.search == search and each.failure]
+    if not reasons:
+        return "no trials at all: the budget is smaller than one evaluation, or the strategy asked for none"
+    return f"{len(reasons)} failures, the last: {reasons[-1]}"

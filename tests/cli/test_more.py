@@ -1,0 +1,222 @@
+"""More of a finished run, in real processes: `kingyo resume RUN --candidates +N` and `kingyo control`."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import World, evaluations, interrupted
+from tests.cli.test_resume import facts
+
+NO_CONTROLS = {"random": False, "grid": False}
+
+
+def in_scores(run: Path, search: str) -> list[tuple[object, ...]]:
+    """All trials of a search with what they scored and what was told, by number."""
+    with sqlite3.connect(run / "run.db") as connection:
+        rows = list(
+            connection.execute(
+                "SELECT t.number, t.batch, t.genome, t.recipe_hash, s.item, s.score, s.answer, o.value"
+                " FROM trials t JOIN scores s ON s.trial = t.id LEFT JOIN outcomes o ON o.trial = t.id"
+                " WHERE t.search = ? ORDER BY t.number, s.item",
+                (search,),
+            )
+        )
+    connection.close()
+    return rows
+
+
+@pytest.fixture
+def short(world: World) -> World:
+    """A world with a finished run of six candidates and a random control."""
+    config = world.config(budget={"candidates": 6}, controls={"random": True, "grid": False})
+    done = world.run("evolve", config)
+    assert done.returncode == 0, done.stderr
+    return world
+
+
+def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
+    done = short.run("resume", "runs/small", "--candidates", "+12", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["trials"] == 18 and found["status"] == "finished"
+    assert [each["more"] for each in found["extensions"]] == [{"candidates": 12}]
+    assert found["extensions"][0]["test_was_read"] is True
+    assert "+12 candidates" in found["test_note"]
+    assert found["test_readings"][0]["after"] == []
+    assert len(found["test_readings"]) == len({each["trial"] for each in found["test_readings"]})
+    with sqlite3.connect(short.folder / "runs" / "small" / "run.db") as connection:
+        counts = dict(connection.execute("SELECT search, COUNT(*) FROM trials GROUP BY search"))
+    connection.close()
+    assert counts["random"] == counts["main"] == 18
+    shown = short.run("show", "runs/small")
+    assert "Test was read" in shown.stdout and "+12 candidates" in shown.stdout
+    assert short.run("report", "runs/small").returncode == 0
+    page = (short.folder / "runs" / "small" / "report.html").read_text()
+    assert "6 candidates, then +12 candidates" in page and "Test was read" in page
+    assert short.run("export", "runs/small", "out").returncode == 0
+    card = (short.folder / "out" / "README.md").read_text()
+    assert "Test was read" in card and "then +12 candidates" in card
+
+
+def test_killed_in_an_extension_it_ends_the_same(short: World) -> None:
+    run = short.folder / "runs" / "small"
+    whole = shutil.copytree(run, short.folder / "whole")
+    assert short.run("resume", whole, "--candidates", "+9").returncode == 0
+    begun, total = evaluations(run), evaluations(whole)
+    arguments: tuple[str, ...] = ("resume", "runs/small", "--candidates", "+9")
+    for stop in sorted(random.Random(2).sample(range(begun + 1, total - 1), 4)):
+        interrupted(short, *arguments, after=stop)
+        arguments = ("resume", "runs/small")
+    done = short.run("resume", "runs/small")
+    assert done.returncode == 0, done.stderr
+    assert facts(run) == facts(whole)
+
+
+@pytest.mark.parametrize(
+    ("flag", "text", "said"),
+    [
+        ("--candidates", "60", "Did you mean --candidates +60?"),
+        ("--candidates", "+0", "above 0"),
+        ("--candidates", "-5", "above 0"),
+        ("--candidates", "+1.5", "a whole number"),
+        ("--minutes", "5", "Did you mean --minutes +5?"),
+        ("--minutes", "+5", "which it does not bound"),
+        ("--item-evaluations", "+sixty", "a whole number"),
+    ],
+)
+def test_wrong_amounts_are_one_error(finished: World, flag: str, text: str, said: str) -> None:
+    before = facts(finished.folder / "runs" / "small")
+    done = finished.run("resume", "runs/small", flag, text)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"Error: {flag}: expected") and said in done.stderr
+    assert facts(finished.folder / "runs" / "small") == before
+
+
+def test_a_space_that_is_exhausted_is_one_error_and_the_run_is_as_before(world: World) -> None:
+    search = {"strategy": "grid", "settings": {"points": 2}}
+    config = world.config(budget={"candidates": 4}, search=search, controls=NO_CONTROLS)
+    assert world.run("evolve", config).returncode == 0
+    before = facts(world.folder / "runs" / "small")
+    done = world.run("resume", "runs/small", "--candidates", "+3")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "ended by itself after 4 candidates" in done.stderr
+    assert facts(world.folder / "runs" / "small") == before
+    assert world.show("runs/small")["extensions"] == []
+
+
+def test_seeds_are_extended_one_by_one(world: World) -> None:
+    config = world.config(budget={"candidates": 2}, controls=NO_CONTROLS)
+    assert world.run("evolve", config, "--run", "many", "--seeds", "2").returncode == 0
+    for command in (("resume", "many", "--candidates", "+2"), ("control", "many", "random")):
+        done = world.run(*command)
+        assert done.returncode == 1 and "the runs of 2 seeds" in done.stderr
+    assert world.run("resume", "many/seed-1", "--candidates", "+2").returncode == 0
+    shown = world.run("show", "many")
+    assert "Seed 1 had +2 candidates" in shown.stdout
+
+
+def test_a_run_yaml_that_changed_does_not_hold(short: World) -> None:
+    text = yaml.safe_load((short.folder / "changed.yaml").read_text())
+    (short.folder / "changed.yaml").write_text(yaml.safe_dump({**text, "finalists": 2}))
+    done = short.run("resume", "runs/small", "--candidates", "+2")
+    assert done.returncode == 0, done.stderr
+    assert "Note: The run goes on with the run.yaml that it began with" in done.stderr
+    assert "changed.yaml has changed since: finalists." in done.stderr
+    (short.folder / "changed.yaml").write_text("no: [yaml")
+    done = short.run("resume", "runs/small", "--candidates", "+2")
+    assert done.returncode == 0, done.stderr
+    assert "cannot be read" in done.stderr
+    assert short.show("runs/small")["trials"] == 10
+
+
+def test_what_changed_since_costs_no_winner(short: World) -> None:
+    before = facts(short.folder / "runs" / "small")
+    grader = short.folder / "grade.py"
+    grader.write_text(grader.read_text().replace("% 2 == 0", "% 2 == 1"))
+    for command in (("resume", "runs/small", "--candidates", "+2"), ("control", "runs/small", "grid")):
+        done = short.run(*command)
+        assert done.returncode == 1 and "grade.py: expected the code" in done.stderr
+        assert facts(short.folder / "runs" / "small") == before
+
+
+def test_paths_after_weights_get_all_of_it(world: World) -> None:
+    config = world.config(
+        space="hybrid",
+        merge={"parameters": {"weight": {"from": -1, "to": 2}}, "method": "task_arithmetic"},
+        search={"strategy": "ga", "settings": {"population": 3}},
+        budget={"candidates": 6},
+        controls={"random": True, "grid": False},
+    )
+    assert world.run("evolve", config).returncode == 0
+    done = world.run("resume", "runs/small", "--candidates", "+3")
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(world.folder / "runs" / "small" / "run.db") as connection:
+        counts = dict(connection.execute("SELECT search, COUNT(*) FROM trials GROUP BY search"))
+    connection.close()
+    assert (counts["parameters"], counts["main"], counts["random"]) == (3, 6, 9)
+
+
+def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World, finished: World) -> None:
+    assert world.run("evolve", world.config(controls=NO_CONTROLS)).returncode == 0
+    run, whole = world.folder / "runs" / "small", finished.folder / "runs" / "small"
+    shown = world.run("show", "runs/small")
+    assert "kingyo control runs/small random" in shown.stdout
+    assert world.show("runs/small")["controls_to_run"] == {
+        name: f"kingyo control runs/small {name}" for name in ("random", "grid")
+    }
+    for name in ("random", "grid"):
+        done = world.run("control", "runs/small", name)
+        assert done.returncode == 0, done.stderr
+        assert in_scores(run, name) == in_scores(whole, name)
+    mine, theirs = world.show("runs/small"), finished.show("runs/small")
+    for key in (
+        "winner",
+        "controls",
+        "comparisons",
+        "baselines",
+        "predicted",
+        "controls_to_run",
+        "test_note",
+    ):
+        assert mine[key] == theirs[key]
+    before = facts(run)
+    again = world.run("control", "runs/small", "grid")
+    assert again.returncode == 0 and "is done" in again.stderr
+    assert facts(run) == before
+
+
+def test_a_control_that_is_killed_goes_on(world: World) -> None:
+    config = world.config(budget={"candidates": 6}, controls=NO_CONTROLS)
+    assert world.run("evolve", config).returncode == 0
+    run = world.folder / "runs" / "small"
+    whole = shutil.copytree(run, world.folder / "whole")
+    assert world.run("control", whole, "random").returncode == 0
+    begun, total = evaluations(run), evaluations(whole)
+    for stop in sorted(random.Random(3).sample(range(begun + 1, total - 1), 2)):
+        interrupted(world, "control", "runs/small", "random", after=stop)
+    assert world.run("control", "runs/small", "grid").returncode == 1, "one control at a time"
+    done = world.run("control", "runs/small", "random")
+    assert done.returncode == 0, done.stderr
+    assert facts(run) == facts(whole)
+
+
+def test_controls_that_cannot_be_are_one_error(world: World) -> None:
+    interrupted(world, "evolve", world.config(controls=NO_CONTROLS), after=6)
+    for name, said in (("random", "kingyo resume runs/small"), ("gird", "Did you mean 'grid'?")):
+        done = world.run("control", "runs/small", name)
+        assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+    config = world.config(
+        space="dataflow", merge=None, search=None, budget={"candidates": 2}, controls=NO_CONTROLS
+    )
+    assert world.run("evolve", config, "--run", "runs/paths").returncode == 0
+    done = world.run("control", "runs/paths", "grid")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "control grid: expected a space of merges" in done.stderr
+    assert world.show("runs/paths")["controls_to_run"] == {"random": "kingyo control runs/paths random"}

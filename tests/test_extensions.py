@@ -1,0 +1,263 @@
+"""More of a run: the search goes on as if it had never ended, a winner is picked anew, test stays read."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.config import RunConfig, parse_config
+from kingyo.errors import KingyoError
+from kingyo.evolve import BASELINES, MAIN, Journey, Limits
+from kingyo.extensions import (
+    Amounts,
+    extend,
+    extended,
+    limits_of,
+    note_on_test,
+    read_extensions,
+    readings_of_test,
+    settle,
+    take_back,
+)
+from kingyo.recipe import Recipe
+from kingyo.store import RunStore
+from kingyo.strategies import build
+from tests.screened_runs import AXES, Model, begun, facts, journey
+from tests.test_evolve_screens import some_fail
+
+FIRST: Mapping[str, object] = {"candidates": 10}
+MORE: Amounts = {"candidates": 10}
+
+
+def config(**budget: object) -> RunConfig:
+    task = {"name": "t", "data": "x.jsonl", "prompt": "{p}", "answer": "a", "grader": "exact"}
+    return parse_config({"sources": {"a": "a"}, "task": task, "budget": budget}, "run.yaml")
+
+
+def more(
+    store: RunStore, model: Model, strategy: str = "ga", rule: str = "some", budget: object = FIRST
+) -> Journey:
+    """The journey of a run with the extensions that it stores."""
+    assert isinstance(budget, Mapping)
+    built = build("random", AXES, 3, {}) if strategy == "random" else strategy
+    made = journey(store, model, built, rule, limits=limits_of(config(**budget).budget))
+    main, control = made.searches
+    main = replace(main, description={"screen": asdict(main.screen)})
+    return replace(made, searches=extended([main, replace(control, like=(MAIN,))], store))
+
+
+def finished(folder: Path, strategy: str = "ga", rule: str = "some", candidates: int = 10) -> None:
+    with begun(folder) as store:
+        more(store, Model(some_fail), strategy, rule, {"candidates": candidates}).run()
+
+
+def genomes(store: RunStore, search: str = MAIN) -> list[object]:
+    return [trial.asked for trial in store.trials(search)]
+
+
+@pytest.mark.parametrize("strategy", ["item-gp", "cma-es", "ga"])
+def test_the_search_goes_on_as_if_it_had_had_the_budget(tmp_path: Path, strategy: str) -> None:
+    finished(tmp_path / "whole", strategy, candidates=20)
+    with RunStore.read(tmp_path / "whole") as store:
+        wanted = genomes(store), genomes(store, "random")
+    finished(tmp_path / "run", strategy)
+    with RunStore.open(tmp_path / "run") as store:
+        extend(store, config(**FIRST), MORE)
+        more(store, Model(some_fail), strategy).run()
+        assert (genomes(store), genomes(store, "random")) == wanted
+        assert store.status() == "finished"
+
+
+@pytest.mark.parametrize("rule", ["none", "some", "racing"])
+def test_killed_anywhere_in_an_extension_it_ends_the_same(tmp_path: Path, rule: str) -> None:
+    budget = {"candidates": 8}  # the last generation is not whole
+    finished(tmp_path / "run", rule=rule, candidates=8)
+    with RunStore.open(tmp_path / "run") as store:
+        extend(store, config(**budget), MORE)
+    shutil.copytree(tmp_path / "run", tmp_path / "whole")
+    whole = Model(some_fail)
+    with RunStore.open(tmp_path / "whole") as store:
+        more(store, whole, rule=rule, budget=budget).run()
+        wanted = facts(store), [(each.trial, len(each.after)) for each in readings_of_test(store)]
+    assert len(whole.asked) > 20
+    for stop_after in range(0, len(whole.asked), 4):
+        folder = shutil.copytree(tmp_path / "run", tmp_path / f"{stop_after}")
+        first = Model(some_fail, stop_after=stop_after)
+        with RunStore.open(folder) as store, pytest.raises(KeyboardInterrupt):
+            more(store, first, rule=rule, budget=budget).run()
+        with RunStore.open(folder) as store:
+            more(store, Model(some_fail, before=first), rule=rule, budget=budget).run()
+            assert (facts(store), [(e.trial, len(e.after)) for e in readings_of_test(store)]) == wanted
+
+
+def test_a_search_without_generations_goes_on_too(tmp_path: Path) -> None:
+    def one_by_one(store: RunStore, budget: object) -> Journey:
+        made = more(store, Model(some_fail), "item-gp", budget=budget)
+        return replace(made, searches=[replace(made.searches[0], is_asynchronous=True), *made.searches[1:]])
+
+    with begun(tmp_path / "whole") as store:
+        one_by_one(store, {"candidates": 20}).run()
+        wanted = genomes(store)
+    with begun(tmp_path / "run") as store:
+        one_by_one(store, FIRST).run()
+        extend(store, config(**FIRST), MORE)
+        one_by_one(store, FIRST).run()
+        assert genomes(store) == wanted
+
+
+def test_time_grows(tmp_path: Path) -> None:
+    budget = {"minutes": 0.002}
+    with begun(tmp_path / "run") as store:
+        more(store, Model(), "random", budget=budget).run()
+        before = len(genomes(store))
+        with pytest.raises(KingyoError) as error:
+            extend(store, config(**budget), {"minutes": 1e-9})
+        assert error.value.argument == "--minutes"
+        extend(store, config(**budget), {"minutes": 0.002})
+        more(store, Model(), "random", budget=budget).run()
+        assert len(genomes(store)) > before
+
+
+def test_a_run_under_way_gets_more_too(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        with pytest.raises(KeyboardInterrupt):
+            more(store, Model(stop_after=8)).run()
+        extend(store, config(**FIRST), MORE)
+        more(store, Model()).run()
+        assert len(genomes(store)) == 20
+        assert not read_extensions(store)[0].test_was_read
+        assert len(readings_of_test(store)) == 1
+        assert note_on_test(store) is None
+
+
+def test_all_finalists_that_validation_has_seen_are_compared(tmp_path: Path) -> None:
+    finished(tmp_path / "run")
+    with RunStore.open(tmp_path / "run") as store:
+        seen = {each.trial for each in store.summaries("validation") if each.search == MAIN}
+        first = store.winner(MAIN)
+        assert first is not None
+        extend(store, config(**FIRST), MORE)
+        assert store.winner(MAIN) is None
+        more(store, Model(some_fail)).run()
+        rows = [each for each in store.summaries("validation") if each.search == MAIN and each.n == 20]
+        winner = store.winner(MAIN)
+        assert winner is not None
+        means = {each.trial: each.mean or 0.0 for each in rows}
+        assert seen < {each.trial for each in store.summaries("validation")}
+        assert means[winner.id] == max(means.values())
+
+
+def heavier(recipe: Recipe, item: str) -> float:
+    """The more the first model weighs, the more items are right."""
+    return float(float(recipe.sources[0].parameters["weight"]) > zlib.crc32(item.encode()) / 2**32)  # type: ignore[arg-type]
+
+
+def test_a_second_reading_of_test_is_marked(tmp_path: Path) -> None:
+    budget = {"candidates": 2}
+    with begun(tmp_path / "run") as store:
+        more(store, Model(solves=heavier), "random", budget=budget).run()
+        first = store.winner(MAIN)
+        assert first is not None
+        assert note_on_test(store) is None
+        extend(store, config(**budget), {"candidates": 38})
+        said = note_on_test(store)
+        assert said is not None and f"for trial {first.asked.number} before" in said
+        more(store, Model(solves=heavier), "random", budget=budget).run()
+        winner = store.winner(MAIN)
+        assert winner is not None and winner.id != first.id, "of 40 the heaviest is hardly among the first"
+        assert [each.trial for each in readings_of_test(store)] == [first.asked.number, winner.asked.number]
+        said = note_on_test(store)
+        assert said is not None and "2 times" in said and "+38 candidates" in said and "unbiased" in said
+        assert read_extensions(store)[0].winners[MAIN] == first.id
+
+
+def test_a_winner_that_stays_is_not_read_again(tmp_path: Path) -> None:
+    finished(tmp_path / "run", "random", candidates=20)
+    with RunStore.open(tmp_path / "run") as store:
+        first = store.winner(MAIN)
+        tested = [each for each in store.summaries("test") if each.search == MAIN]
+        extend(store, config(candidates=20), {"candidates": 1})
+        more(store, Model(some_fail), "random", budget={"candidates": 20}).run()
+        assert store.winner(MAIN) == first
+        assert [each for each in store.summaries("test") if each.search == MAIN] == tested
+        assert "once" in (note_on_test(store) or "")
+
+
+@pytest.mark.parametrize(
+    ("budget", "added", "flag", "received"),
+    [
+        ({"candidates": 10}, {"minutes": 5}, "--minutes", "does not bound"),
+        ({"item_evaluations": 80}, {"candidates": 5}, "--candidates", "does not bound"),
+        ({"item_evaluations": 80}, {"item_evaluations": 5}, "--item-evaluations", "80 of 85"),
+        ({"candidates": 10, "item_evaluations": 80}, {"candidates": 5}, "--item-evaluations", "80 of 80"),
+    ],
+)
+def test_what_buys_no_candidate_is_refused_and_changes_nothing(
+    tmp_path: Path, budget: dict[str, object], added: Amounts, flag: str, received: str
+) -> None:
+    with begun(tmp_path / "run") as store:
+        more(store, Model(), "random", budget=budget).run()
+        before = facts(store)
+        with pytest.raises(KingyoError) as error:
+            extend(store, config(**budget), added)
+        assert error.value.argument == flag
+        assert received in error.value.received
+        assert facts(store) == before
+        assert not read_extensions(store)
+
+
+def test_a_search_with_nothing_left_is_as_before(tmp_path: Path) -> None:
+    def ended(store: RunStore) -> Journey:
+        made = more(store, Model(), budget={"candidates": 16})
+        grid = replace(made.searches[0], strategy=build("grid", AXES, 3, {"points": 2, "limit": 100}))
+        return replace(made, searches=[grid, *made.searches[1:]])
+
+    with begun(tmp_path / "run") as store:
+        ended(store).run()
+        before = facts(store)
+        extend(store, config(candidates=16), MORE)
+        ended(store).run()
+        with pytest.raises(KingyoError, match=r"\+10 candidates.*ended by itself after 16"):
+            settle(store)
+        assert facts(store) == before
+        assert not read_extensions(store)
+        settle(store)
+
+
+def test_an_extension_that_brought_nothing_is_taken_back(tmp_path: Path) -> None:
+    finished(tmp_path / "run")
+    with RunStore.open(tmp_path / "run") as store:
+        before = facts(store)
+        extend(store, config(**FIRST), MORE)
+        with pytest.raises(KingyoError, match="other genomes"):
+            more(store, Model(some_fail), "cma-es").run()
+        taken = take_back(store)
+        assert taken is not None and taken.more == MORE
+        assert facts(store) == before
+        assert take_back(store) is None
+        extend(store, config(**FIRST), MORE)
+        more(store, Model(some_fail)).run()
+        assert take_back(store) is None
+        assert len(genomes(store)) == 20
+
+
+def test_limits_grow_together(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        run = config(candidates=10, minutes=1)
+        extend(store, run, {"candidates": 5})
+        extend(store, run, {"candidates": 7, "minutes": 0.5})
+        main, control = extended(
+            [replace(each, limits=limits_of(run.budget)) for each in journey(store, Model()).searches], store
+        )
+        assert main.limits == Limits(candidates=22, seconds=90)
+        assert control.limits == limits_of(run.budget), "it is bound by the main search"
+        assert [str(each) for each in read_extensions(store)] == [
+            "+5 candidates",
+            "+7 candidates, +0.5 minutes",
+        ]
+        assert BASELINES not in store.searches()
