@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kingyo.config import PARAMETERS
+from kingyo.estimates import estimated
 from kingyo.evolve import BASELINES, MAIN, Event
 from kingyo.store import RunStore
 
@@ -69,6 +70,11 @@ class LiveDisplay:
             self._live.stop()
             self._live = None
 
+    def tell(self, line: str) -> None:
+        """Print a line for good, above what is drawn."""
+        if not self._quiet:
+            self._console.print(escape(line), soft_wrap=True)
+
     def notify(self, event: Event) -> None:
         """Take one event in."""
         self._state.take(event)
@@ -90,7 +96,7 @@ class _State:
         self._fresh = 0
         self._baselines: dict[str, float] = {}
         self._fits: dict[str, list[float]] = {}
-        self._estimated: set[str] = set()  # searches
+        self._raws: dict[str, str] = {}  # search -> what was measured of its best, where that is estimated
         self._batch: list[float] = []
         self._generation = -1
         self._done = 0
@@ -121,9 +127,11 @@ class _State:
         """What counts of a candidate is what its strategy is told: with few items, an estimate."""
         if event.value is not None:
             self._batch.append(event.value)
-            self._fits.setdefault(event.search, []).append(event.value)
-            if event.is_estimate:
-                self._estimated.add(event.search)
+            fits = self._fits.setdefault(event.search, [])
+            if event.value > max(fits, default=-1.0):
+                is_raw = event.is_estimate and event.raw is not None
+                self._raws[event.search] = f" ({estimated(event.raw or 0.0, event.n_raw)})" if is_raw else ""
+            fits.append(event.value)
 
     def line(self, event: Event) -> str:
         """One line for a log: a phase, a baseline, or the end of a part of a search."""
@@ -142,8 +150,7 @@ class _State:
     def _trials_line(self, event: Event) -> str:
         self._lined = time.monotonic()
         fits = self._fits.get(event.search)
-        how = " (estimated)" if event.search in self._estimated else ""
-        best = f", best {_percent(max(fits))}{how}" if fits else ""
+        best = f", best {_percent(max(fits))}{self._raws[event.search]}" if fits else ""
         left = self._left()
         done = "1 trial" if event.done == 1 else f"{event.done} trials"
         return f"  {done}{best}{f', {left} left' if left else ''}"
@@ -165,14 +172,14 @@ class _State:
         parts.append(self._table())
         fits = self._fits.get(phase.search) or self._fits.get(MAIN)
         if fits:
-            parts.append(Text(f"best so far  {_curve(fits)}"))
+            raw = self._raws[phase.search if self._fits.get(phase.search) else MAIN]
+            parts.append(Text(f"best so far  {_curve(fits)}{raw}"))
         return Group(*parts)
 
     def _table(self) -> Table:
         table = Table(show_header=True, box=None, pad_edge=False)
         shown = self._phase.search if self._fits.get(self._phase.search) else MAIN
-        best = "best (estimated)" if shown in self._estimated else "best"
-        for column in ("generation", best, "mean of generation", "failures", *self._baselines):
+        for column in ("generation", "best", "mean of generation", "failures", *self._baselines):
             table.add_column(column, justify="right")
         fits = self._fits.get(shown, [])
         table.add_row(

@@ -165,16 +165,31 @@ def show(
         int | None,
         typer.Option("--trial", min=0, help="Show one trial, by its number: its scores and its recipe."),
     ] = None,
+    answers: Annotated[
+        int | None,
+        typer.Option(
+            "--answers", min=1, help="With --trial: show so many of its answers on fit, the worst first."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a run stands, also while it is under way; or the spread over the runs of several seeds.
 
-    Example: `kingyo show runs/first --json`
+    Below it stands what to know of the run and what to do about it.
+
+    Example: `kingyo show runs/first --trial 3 --answers 5`
     """
     from kingyo.spread import seed_folders
     from kingyo.store import RunStore
 
     with errors_as_json(as_json):
+        if answers is not None and trial is None:
+            raise KingyoError(
+                "--answers",
+                expected="a trial whose answers are shown",
+                received="no --trial",
+                remedy="Name one, such as --trial 0.",
+            )
         if seed_folders(run) and trial is None:
             print_spread(run, as_json)
             return
@@ -182,7 +197,7 @@ def show(
             if trial is None:
                 _print_summary(store, as_json)
             else:
-                _print_trial(store, trial, as_json)
+                _print_trial(store, trial, answers, as_json)
 
 
 def report(
@@ -250,13 +265,14 @@ def _go(store: RunStore, as_json: bool) -> None:
 def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
     from kingyo.assembly import assemble
+    from kingyo.cli.advice import Watcher
     from kingyo.cli.live import LiveDisplay
 
     tell_if_slow()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
     with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=quiet) as display:
         try:
-            assemble(store, display.notify).run()
+            assemble(store, Watcher(store, display.tell, display.notify).notify).run()
         except KeyboardInterrupt:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out
@@ -269,21 +285,26 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
             raise typer.Exit(130) from None
 
 
-def _print_trial(store: RunStore, number: int, as_json: bool) -> None:
+def _print_trial(store: RunStore, number: int, answers: int | None, as_json: bool) -> None:
     from kingyo.cli.trials import print_trial, trial_record
 
     if as_json:
-        typer.echo(json.dumps(trial_record(store, number), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(trial_record(store, number, answers), ensure_ascii=False, indent=2))
     else:
-        print_trial(store, number)
+        print_trial(store, number, answers)
 
 
 def _print_summary(store: RunStore, as_json: bool) -> None:
+    from kingyo.advice import advise
+    from kingyo.cli.advice import print_advice
     from kingyo.cli.tables import print_summary
     from kingyo.summary import summarize
 
     summary = summarize(store)
+    advice = advise(store, summary)
     if as_json:
-        typer.echo(json.dumps(summary.to_json(), ensure_ascii=False, indent=2))
+        record = {**summary.to_json(), "advice": [each.to_json() for each in advice]}
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
     else:
         print_summary(summary)
+        print_advice(advice)
