@@ -72,6 +72,21 @@ def estimate(store: RunStore, trial: StoredTrial) -> Estimated | None:
     return Estimated(score=_interval(parts, aims), raw=raw)
 
 
+def raw_means(store: RunStore, search: str) -> dict[int, float]:
+    """Return the plain mean on fit of each trial (its id) that was scored, over the items that it met.
+
+    Of several tasks it is their weighted mean; trials without scores on each of them are left out.
+    """
+    aims, items = stored_aims(store), store.items()["fit"]
+    names = [[items[i].id for i in own] for own in _columns(items, aims)]
+    found: dict[int, float] = {}
+    for trial, row in store.scores(search, "fit").items():
+        met = [[row[name] for name in own if name in row] for own in names]
+        if all(met):
+            found[trial] = _weighted([sum(own) / len(own) for own in met], aims)
+    return found
+
+
 def _columns(items: Sequence[Item], aims: Aims) -> list[list[int]]:
     """The places of each task's items."""
     is_one = len(aims.tasks) == 1

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from kingyo.config import FRANKENMERGE, PARAMETERS
-from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
+from kingyo.estimates import Estimated, estimate
+from kingyo.evolve import BASELINES, MAIN, Front, FrontPoint, read_front, stored_aims
 from kingyo.evolve.recipes import read_recipe
 from kingyo.paths import NamedPath, read_atlas
 from kingyo.stats import Interval, interval, mcnemar, paired_difference, sign_flips, weighted_mean
@@ -85,6 +86,7 @@ class RunSummary:
         front: of the main search, in these objectives.
         notes: what was found beforehand that may not be meant as it is said.
         path: of the winner, before there is one of the leader; None where it is no path through layers.
+        estimate: of the same trial for all of fit; None where it met all of it.
     """
 
     run: str
@@ -106,6 +108,7 @@ class RunSummary:
     objectives: tuple[str, ...] = ()
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
+    estimate: Estimated | None = None
     notes: tuple[str, ...] = ()
 
     def best_parent(self) -> Entry | None:
@@ -135,13 +138,15 @@ class RunSummary:
             return None
         beside = 100 * (self.told - winner.test.score)
         return (
-            f"The winner met {winner.fit.n:,} of the {n_fit:,} items of fit, from which the search estimated "
+            f"The winner met {winner.fit.n:,} of the {n_fit:,} items of fit and scored "
+            f"{100 * winner.fit.score:.1f} % of them, from which the search estimated "
             f"{100 * self.told:.1f} % for all: {beside:+.1f} points beside test."
         )
 
     def to_json(self) -> dict[str, object]:
         """The stable interface of ``kingyo show --json``."""
-        path = {} if self.path is None else {"path": self.path.to_json()}
+        path: dict[str, object] = {} if self.path is None else {"path": self.path.to_json()}
+        path["estimate"] = None if self.estimate is None else self.estimate.to_json()
         winner = leader = None
         if self.winner is not None:
             winner = {
@@ -190,10 +195,16 @@ class RunSummary:
                     "objectives": dict(zip(self.objectives, point.objectives, strict=True)),
                     "mean": point.value,
                     "estimated": point.is_partial,
+                    **({"raw": _raw_json(self.objectives, point)} if point.is_partial else {}),
                 }
                 for point in self.front.points
             ],
         }
+
+
+def _raw_json(objectives: Sequence[str], point: FrontPoint) -> dict[str, object]:
+    measured = zip(objectives, point.raw, strict=True)
+    return {name: {"score": each[0], "n": each[1]} for name, each in measured if each is not None}
 
 
 def interval_json(value: Interval | None) -> dict[str, object] | None:
@@ -235,6 +246,7 @@ def summarize(store: RunStore) -> RunSummary:
         notes=tuple(cast("list[str]", store.fact("notes") or [])),
         front=read_front(store, MAIN) if aims.names else Front(),
         path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
+        estimate=None if child is None else estimate(store, child.trial),
     )
 
 

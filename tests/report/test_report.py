@@ -129,6 +129,7 @@ def test_sections_stand_in_a_sceptical_readers_order(runs: dict[str, Path]) -> N
         "known",
         "scores",
         "progress",
+        "advice",
         "genes",
         "family",
         "selection",
@@ -193,7 +194,9 @@ def test_scores_of_some_items_are_not_told_as_scores_of_all(runs: dict[str, Path
     assert found.main is not None and found.main.measured_records == ()
     best = found.main.records[-1]
     assert best.fit is None and best.score == max(point.score or 0.0 for point in found.main.points)
-    assert f"the best on fit, {wording.believed(best.score, None)}, is trial {best.number}" in text
+    believed = wording.estimated(best.score, best.raw, 16)
+    assert f"the best on fit, {believed}, is trial {best.number}" in text
+    assert f"({100 * best.raw:.1f}% of the 16 items it met)" in believed
     assert "n = 16 of 100" in text and "n = 100" not in text
     assert "The winner met 16 of the 100 items of fit" in text
     assert "Fit minus test" not in text
