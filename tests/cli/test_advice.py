@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,19 @@ def test_answers_come_with_the_worst_first(finished: World) -> None:
     assert said.count("answered  ") == 5 and "merge_method" not in said
     all_of_them = finished.run("show", "runs/small", "--trial", "3", "--answers", "99", "--json").stdout
     assert len(json.loads(all_of_them)["answers"]) == 16
+
+
+def test_what_was_measured_stands_beside_what_is_estimated(world: World) -> None:
+    search = {"strategy": "item-gp", "screen": {"items": 5}}
+    done = world.run("evolve", world.config(search=search, budget={"candidates": 8}))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"best [\d.]+ % \(estimated; [\d.]+ % of the 5 items it met\)", done.stderr)
+    assert re.search(r"best of all [\d.]+ % \(estimated; [\d.]+ % of the 5 items it met\)", done.stdout)
+    one = json.loads(world.run("show", "runs/small", "--trial", "2", "--json").stdout)
+    assert one["estimate"]["raw"] == {"score": one["fit"]["score"], "n": 5}
+    assert one["estimate"]["low"] <= one["estimate"]["score"] <= one["estimate"]["high"]
+    assert "estimated for all 16 items of fit: " in world.run("show", "runs/small", "--trial", "2").stdout
+    assert world.show("runs/small")["winner"]["estimate"]["n"] == 5  # type: ignore[index]
 
 
 @pytest.mark.parametrize("n", ["0", "-3", "x"])
