@@ -97,7 +97,7 @@ def test_zero_is_told_after_the_baselines_and_after_the_search(tmp_path: Path) -
 def test_candidates_that_all_break_are_told_beside_baselines_that_work(tmp_path: Path) -> None:
     found = Written(tmp_path / "run").search([0] * 4).advice()
     assert "All candidates so far (4) score 0 %" in found["broken"].what
-    assert "the best baseline scores 50.0 %" in found["broken"].what
+    assert "the best baseline 50.0 %" in found["broken"].what
     assert "narrower" in found["broken"].remedy
 
 

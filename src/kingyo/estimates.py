@@ -17,7 +17,7 @@ from kingyo.stats import NORMAL, Interval
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
-NEAR = 100  # trials before and after one that it is compared with
+NEAR = 90  # trials before and after one that it is compared with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +96,9 @@ def _columns(items: Sequence[Item], aims: Aims) -> list[list[int]]:
 def _responses(store: RunStore, trial: StoredTrial, items: Sequence[Item]) -> Responses:
     """The scores of the baselines, and of the trials asked for shortly before and after this one."""
     responses = Responses([item.id for item in items])
-    for search in dict.fromkeys((BASELINES, trial.search)):
-        for key, row in store.scores(search, "fit").items():
-            if search == BASELINES or abs(key - trial.id) < NEAR:
-                responses.add(key, row)
+    near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
+    for key, row in {**store.scores(BASELINES, "fit"), **near}.items():
+        responses.add(key, row)
     return responses
 
 

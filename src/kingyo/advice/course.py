@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kingyo.advice.words import ENOUGH, Advice, bred_search, folder_of, percent
+from kingyo.advice.words import ENOUGH, Advice, bred_search, folder_of, is_of_paths, percent
 from kingyo.estimates import estimate
 from kingyo.stats import ROUNDING
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
@@ -87,13 +87,10 @@ def _on_fit(store: RunStore, trial: StoredTrial) -> tuple[float, str]:
 
 
 def _go_on(store: RunStore, course: _Course) -> str:
-    is_screened = any(each.is_partial for each in store.summaries("fit"))
-    others = [
-        "other bounds (narrower where candidates break, wider where the best lie at one)",
-        *(["more items per candidate (search.screen.items)"] if is_screened else []),
-    ]
-    return (
-        f"Go on: `kingyo resume {folder_of(store)} --candidates +{max(MORE, course.n)}`. "
-        f"Or begin a new run with {', or '.join(others)}, or with other seeds: "
-        "`kingyo evolve run.yaml --seeds 3`."
-    )
+    ways = ["with other seeds: `kingyo evolve run.yaml --seeds 3`"]
+    if estimate(store, course.best) is not None:
+        ways.insert(0, "with more items per candidate (search.screen.items)")
+    if not is_of_paths(store, course.best.search):
+        ways.insert(0, "with other bounds (narrower where candidates break, wider where the best lie at one)")
+    more = f"`kingyo resume {folder_of(store)} --candidates +{max(MORE, course.n)}`"
+    return f"Go on: {more}. Or begin a new run {', or '.join(ways)}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kingyo.advice.words import Advice, bred_search, folder_of, percent
+from kingyo.advice.words import Advice, bred_search, folder_of, is_of_paths, percent
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.stats import ROUNDING
 from kingyo.store import EvaluationRow, RunStore
@@ -21,7 +21,7 @@ def scores_without_differences(store: RunStore) -> Iterator[Advice]:
     bred = [each for each in rows if each.search == search]
     if not known or _differ(store, search):
         if known and bred and not any(each.mean for each in bred):
-            yield _broken(store, len(bred), max(each.mean or 0.0 for each in known))
+            yield _broken(store, bred, max(each.mean or 0.0 for each in known))
     elif any(each.mean for each in known):
         yield _equal(store, _who(known, bred), [each.mean or 0.0 for each in rows])
     else:
@@ -58,14 +58,18 @@ def _zero(store: RunStore, who: str) -> Advice:
     )
 
 
-def _broken(store: RunStore, n: int, best: float) -> Advice:
+def _broken(store: RunStore, bred: Sequence[EvaluationRow], best: float) -> Advice:
+    why = "The bounds may leave out every merge that works: weights that are too large break models."
+    other = "narrower bounds, such as merge.parameters.weight: {from: 0, to: 0.6}"
+    if is_of_paths(store, bred[0].search):
+        why = "Most paths through layers break models."
+        other = "paths that are known to work (dataflow.known), or with fewer layers to choose from"
     return Advice(
         kind="broken",
         level="warning",
-        what=f"All candidates so far ({n}) score 0 % on fit; the best baseline scores {percent(best)}.",
-        why="The bounds may leave out every merge that works: weights that are too large break models.",
-        remedy=f"Look at answers: {_look(store)}. If they are garbage, begin a new run with narrower bounds, "
-        "such as merge.parameters.weight: {from: 0, to: 0.6}.",
+        what=f"All candidates so far ({len(bred)}) score 0 % on fit; the best baseline {percent(best)}.",
+        why=why,
+        remedy=f"Look at answers: {_look(store)}. If they are garbage, begin a new run with {other}.",
     )
 
 

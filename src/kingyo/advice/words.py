@@ -53,3 +53,8 @@ def bred_search(store: RunStore) -> str | None:
     """Return the search to judge: the main one; before it begins, that of weights alone; None before any."""
     begun = store.searches()
     return next((name for name in (MAIN, PARAMETERS) if name in begun and store.trials(name)), None)
+
+
+def is_of_paths(store: RunStore, search: str) -> bool:
+    """Return whether a search looks for paths through layers, which have no bounds to move."""
+    return store.searches()[search].get("space") == "dataflow"

@@ -113,13 +113,22 @@ class EvaluationLog:
         )
         return [row[0] for row in rows]
 
-    def scores(self, search: str, split: Split) -> dict[int, dict[str, float]]:
-        """Return every item score of a search on a split: trial id -> item -> score."""
+    def scores(
+        self, search: str, split: Split, ids: tuple[int, int] | None = None
+    ) -> dict[int, dict[str, float]]:
+        """Return every item score of a search on a split: trial id -> item -> score.
+
+        Args:
+            search: whose trials.
+            split: of the items.
+            ids: the first and the last trial id to read; None: all.
+        """
         found: dict[int, dict[str, float]] = {}
+        first, last = ids or (0, 2**63 - 1)
         rows = self._db.execute(
             "SELECT s.trial, s.item, s.score FROM scores s JOIN trials t ON t.id = s.trial"
-            " WHERE t.search = ? AND s.split = ? ORDER BY s.trial",
-            (search, split),
+            " WHERE t.search = ? AND s.split = ? AND s.trial BETWEEN ? AND ? ORDER BY s.trial",
+            (search, split, first, last),
         )
         for trial, group in groupby(rows, key=itemgetter(0)):
             found[trial] = {item: score for _, item, score in group}
