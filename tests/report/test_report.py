@@ -271,3 +271,12 @@ def test_a_folder_whose_name_is_no_utf_8(runs: dict[str, Path], tmp_path: Path) 
 def test_missing_packages_are_named_with_the_command() -> None:
     with pytest.raises(KingyoError, match=r"no no_such_plotly.*pip install '\.\[report\]'"):
         require(("no_such_plotly",))
+
+
+def test_advice_of_the_run_stands_in_the_report(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["screened"]) as store:
+        found = gather(store)
+    text = "".join(read(rendered(runs["screened"])).text)
+    assert {"seeds", "bound"} <= {each.kind for each in found.advice}
+    for each in found.advice:
+        assert each.what in text and each.remedy.replace("`", "") in text

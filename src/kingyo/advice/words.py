@@ -34,6 +34,11 @@ class Advice:
     why: str = ""
     remedy: str = ""
 
+    @property
+    def text(self) -> str:
+        """The whole in one line."""
+        return " ".join(part for part in (self.what, self.why, self.remedy) if part)
+
     def to_json(self) -> dict[str, str]:
         """Return it as JSON."""
         return asdict(self)

@@ -18,16 +18,15 @@ FEW = 4  # candidates that a search has at least before it is judged
 
 
 def advice_text(advice: Advice) -> str:
-    """Return one piece of advice as a line."""
-    mark = "Warning: " if advice.level == "warning" else ""
-    return " ".join(part for part in (f"{mark}{advice.what}", advice.why, advice.remedy) if part)
+    """Return one piece of advice as a line; warnings are marked."""
+    return f"Warning: {advice.text}" if advice.level == "warning" else advice.text
 
 
 def print_advice(advice: Sequence[Advice]) -> None:
-    """Print advice to standard output, warnings in yellow on a terminal."""
+    """Print advice to standard output, warnings in bold on a terminal."""
     console = Console(highlight=False)
     for each in advice:
-        say(console, escape(advice_text(each)), style="yellow" if each.level == "warning" else None)
+        say(console, escape(advice_text(each)), style="bold" if each.level == "warning" else None)
 
 
 class Watcher:

@@ -135,13 +135,16 @@ def render_advice(found: Findings) -> Html | None:
         return None
     entries = [
         element(
-            "li",
-            element("b", "Warning: ") if each.level == "warning" else None,
-            " ".join(part for part in (each.what, each.why, each.remedy) if part),
+            "li", element("b", "Warning: ") if each.level == "warning" else None, *_with_commands(each.text)
         )
         for each in found.advice
     ]
     return section("advice", "What to know, and what to do", element("ul", *entries))
+
+
+def _with_commands(text: str) -> list[Html | str]:
+    """Set what stands between backticks as code."""
+    return [element("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))]
 
 
 def render_composition(found: Findings) -> Html | None:
