@@ -33,6 +33,9 @@ def test_seeds_are_run_once_and_their_spread_is_told(world: World) -> None:
     assert world.run("show", "many").stdout == again.stdout
     with RunStore.read(world.folder / "many" / "seed-5") as store:
         assert store.status() == "finished"
+    text = world.run("show", "many/seed-3").stdout
+    assert "The winners of 3 seeds, this one among them, score " in text
+    assert "`kingyo show many` compares them." in text
 
 
 def test_interrupted_it_says_how_to_go_on(world: World) -> None:

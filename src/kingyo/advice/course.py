@@ -41,7 +41,7 @@ def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
         f"candidates {first[1]}; best of all {best[1]}, which is trial {number}. "
         f"No improvement since trial {number} of {course.n}."
     )
-    is_over = course.n < ENOUGH or best[0] >= 1 - ROUNDING
+    is_over = course.n < ENOUGH or _is_perfect(store, course.best)
     if not is_over and (best[0] <= baseline[0] + ROUNDING or course.best.id == course.first.id):
         why, remedy = "The search has not improved on its start.", _go_on(store, course)
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=remedy)
@@ -84,6 +84,12 @@ def _on_fit(store: RunStore, trial: StoredTrial) -> tuple[float, str]:
     fit = read_entry(store, "", trial).fit
     assert fit is not None, "it was scored"
     return fit.score, percent(fit.score)
+
+
+def _is_perfect(store: RunStore, trial: StoredTrial) -> bool:
+    """Whether a trial solved all items that it met, so that fit has little more to say."""
+    evaluation = store.evaluation(trial.id, "fit")
+    return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
 
 
 def _go_on(store: RunStore, course: _Course) -> str:
