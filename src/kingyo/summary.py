@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from kingyo.config import FRANKENMERGE, PARAMETERS
-from kingyo.evolve import BASELINES, MAIN, Front, read_front, stored_aims
+from kingyo.estimates import Estimated, estimate
+from kingyo.evolve import BASELINES, MAIN, Front, FrontPoint, read_front, stored_aims
 from kingyo.evolve.recipes import read_recipe
 from kingyo.extensions import (
     Extension,
@@ -107,6 +108,7 @@ class RunSummary:
         readings: the winners that test was read for.
         test_note: what an extension after test was read means for the winner's test score.
         controls_to_run: controls that the run could have and has not -> the command that runs them.
+        estimate: of the same trial for all of fit; None where it met all of it.
     """
 
     run: str
@@ -128,6 +130,7 @@ class RunSummary:
     objectives: tuple[str, ...] = ()
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
+    estimate: Estimated | None = None
     notes: tuple[str, ...] = ()
     extensions: tuple[Extension, ...] = ()
     readings: tuple[Reading, ...] = ()
@@ -195,13 +198,15 @@ class RunSummary:
             return None
         beside = 100 * (self.told - winner.test.score)
         return (
-            f"The winner met {winner.fit.n:,} of the {n_fit:,} items of fit, from which the search estimated "
+            f"The winner met {winner.fit.n:,} of the {n_fit:,} items of fit and scored "
+            f"{100 * winner.fit.score:.1f} % of them, from which the search estimated "
             f"{100 * self.told:.1f} % for all: {beside:+.1f} points beside test."
         )
 
     def to_json(self) -> dict[str, object]:
         """The stable interface of ``kingyo show --json``."""
-        path = {} if self.path is None else {"path": self.path.to_json()}
+        path: dict[str, object] = {} if self.path is None else {"path": self.path.to_json()}
+        path["estimate"] = None if self.estimate is None else self.estimate.to_json()
         winner = leader = None
         if self.winner is not None:
             winner = {
@@ -261,6 +266,7 @@ class RunSummary:
                     "objectives": dict(zip(self.objectives, point.objectives, strict=True)),
                     "mean": point.value,
                     "estimated": point.is_partial,
+                    **({"raw": _raw_json(self.objectives, point)} if point.is_partial else {}),
                 }
                 for point in self.front.points
             ],
@@ -269,6 +275,11 @@ class RunSummary:
 
 def _percent(value: Interval) -> str:
     return f"{100 * value.score:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+
+
+def _raw_json(objectives: Sequence[str], point: FrontPoint) -> dict[str, object]:
+    measured = zip(objectives, point.raw, strict=True)
+    return {name: {"score": each[0], "n": each[1]} for name, each in measured if each is not None}
 
 
 def interval_json(value: Interval | None) -> dict[str, object] | None:
@@ -314,6 +325,7 @@ def summarize(store: RunStore) -> RunSummary:
         readings=readings_of_test(store),
         test_note=note_on_test(store),
         controls_to_run={name: how_to_run(str(store.folder), name) for name in controls_to_run(store)},
+        estimate=None if child is None else estimate(store, child.trial),
     )
 
 

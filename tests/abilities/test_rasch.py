@@ -7,13 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from kingyo.abilities import Abilities, Estimate, estimates, fit, sigmoid
-from tests.abilities.simulated import answering, simulated
+from tests.abilities.simulated import Truth, answering, simulated
 
 Matrix = NDArray[np.float64]
 
 
 def finite(found: Abilities, believed: list[Estimate]) -> bool:
-    numbers = [*found.ability, *found.error, *found.difficulty, *found.mean, found.spread]
+    numbers = [*found.ability, *found.error, *found.difficulty, *found.difficulty_error, *found.mean]
+    numbers += [found.spread, found.difficulty_spread, found.dispersion]
     numbers += [number for each in believed for number in (each.score, each.error)]
     return bool(np.isfinite(numbers).all())
 
@@ -38,7 +39,7 @@ def test_it_is_where_the_posterior_is_highest() -> None:
         chance = sigmoid(ability[:, None] - found.difficulty[None, :])
         each = np.where(np.nan_to_num(responses) > 0.5, np.log(chance), np.log(1 - chance))
         prior = ((ability - found.mean) / found.spread) ** 2 / 2
-        return float(each[~np.isnan(responses)].sum() - prior.sum())
+        return float(each[~np.isnan(responses)].sum() / found.dispersion - prior.sum())
 
     for trial in range(12):
         step = np.zeros(12)
@@ -172,3 +173,38 @@ def test_errors_of_abilities_hold_at_about_their_level(n_items: int) -> None:
         off = fitted.ability - truth.ability
         found += list((off - off.mean()) / fitted.error)
     assert 0.9 < np.std(found) < 1.2
+
+
+def graded(kind: str, rng: np.random.Generator, n_items: int) -> Matrix:
+    """Return 60 trials' partial credit for all items; better trials come later, but vary."""
+    ability = -1 + 1.5 * np.arange(60) / 60 + rng.normal(0, 0.7, 60)
+    logit = ability[:, None] - rng.normal(0, 1, n_items)[None, :]
+    if kind == "continuous":
+        return rng.beta(8 * sigmoid(logit) + 1e-3, 8 - 8 * sigmoid(logit) + 1e-3)
+    if kind == "in thirds":
+        luck = logit + rng.logistic(0, 1, logit.shape)
+        return ((luck > -0.8).astype(np.float64) + (luck > 0.8)) / 2
+    solved = rng.random(logit.shape) < sigmoid(logit - 2.5)  # a plateau of half the credit
+    return np.where(solved, 1.0, np.where(rng.random(logit.shape) < sigmoid(-logit - 3.5), 0.0, 0.5))
+
+
+@pytest.mark.parametrize("n_items", [60, 120])
+@pytest.mark.parametrize(("kind", "most"), [("continuous", 0.042), ("in thirds", 0.077), ("plateau", 0.037)])
+def test_partial_credit_is_estimated_better_than_by_its_mean(kind: str, most: float, n_items: int) -> None:
+    """By 16 items per trial; as right answers, continuous scores would be off by 8 to 9 points."""
+    gaps, means, inside = list[float](), list[float](), list[bool]()
+    for seed in range(8):
+        scores = graded(kind, np.random.default_rng(seed), n_items)
+        responses = Truth(ability=np.zeros(60), difficulty=np.zeros(n_items), answers=scores)
+        seen = responses.in_generations(6, 16, seed)
+        for each, row, met in zip(estimates(fit(seen), seen), scores, seen, strict=True):
+            gaps.append(each.score - row.mean())
+            means.append(float(np.nanmean(met)) - row.mean())
+            inside.append(abs(gaps[-1]) < 1.96 * each.error)
+    assert np.std(gaps) < most
+    assert np.std(gaps) < np.std(means)
+    assert 0.9 < np.mean(inside) < 0.98
+
+
+def test_right_or_wrong_answers_are_not_less_spread_than_chance() -> None:
+    assert fit(simulated(80, 60, seed=2).with_gaps(0.3, seed=2)).dispersion > 0.9

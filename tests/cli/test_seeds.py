@@ -33,6 +33,9 @@ def test_seeds_are_run_once_and_their_spread_is_told(world: World) -> None:
     assert world.run("show", "many").stdout == again.stdout
     with RunStore.read(world.folder / "many" / "seed-5") as store:
         assert store.status() == "finished"
+    text = world.run("show", "many/seed-3").stdout
+    assert "The winners of 3 seeds, this one among them, score " in text
+    assert "`kingyo show many` compares them." in text
 
 
 def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World) -> None:

@@ -132,6 +132,7 @@ def test_sections_stand_in_a_sceptical_readers_order(runs: dict[str, Path]) -> N
         "known",
         "scores",
         "progress",
+        "advice",
         "genes",
         "family",
         "selection",
@@ -196,7 +197,9 @@ def test_scores_of_some_items_are_not_told_as_scores_of_all(runs: dict[str, Path
     assert found.main is not None and found.main.measured_records == ()
     best = found.main.records[-1]
     assert best.fit is None and best.score == max(point.score or 0.0 for point in found.main.points)
-    assert f"the best on fit, {wording.believed(best.score, None)}, is trial {best.number}" in text
+    believed = wording.estimated(best.score, best.raw, 16)
+    assert f"the best on fit, {believed}, is trial {best.number}" in text
+    assert f"({100 * best.raw:.1f}% of the 16 items it met)" in believed
     assert "n = 16 of 100" in text and "n = 100" not in text
     assert "The winner met 16 of the 100 items of fit" in text
     assert "Fit minus test" not in text
@@ -271,3 +274,12 @@ def test_a_folder_whose_name_is_no_utf_8(runs: dict[str, Path], tmp_path: Path) 
 def test_missing_packages_are_named_with_the_command() -> None:
     with pytest.raises(KingyoError, match=r"no no_such_plotly.*pip install '\.\[report\]'"):
         require(("no_such_plotly",))
+
+
+def test_advice_of_the_run_stands_in_the_report(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["screened"]) as store:
+        found = gather(store)
+    text = "".join(read(rendered(runs["screened"])).text)
+    assert {"seeds", "bound"} <= {each.kind for each in found.advice}
+    for each in found.advice:
+        assert each.what in text and each.remedy.replace("`", "") in text

@@ -1,11 +1,16 @@
 """The Rasch model: one ability per trial, one difficulty per item, estimated together and shrunk.
 
-    P(trial k solves item j) = σ(θ_k − d_j),   θ_k ~ N(μ_k, τ²),   d_j ~ N(0, δ²)
+    E[score of trial k on item j] = p = σ(θ_k − d_j),   θ_k ~ N(μ_k, τ²),   d_j ~ N(0, δ²)
+    Var[score] = φ · p (1 − p)
 
-Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn, μ and τ by expectation maximisation
+Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn, μ, τ and δ by expectation maximisation
 (empirical Bayes), so that a trial with few scores is drawn towards what the others did. These are the ones
 that came shortly before and after it: a search improves, and drawn towards the mean of all trials its late
-ones would be underrated. A score between 0 and 1 counts as that share of a success.
+ones would be underrated.
+
+The dispersion φ is 1 for scores that are right or wrong. Graded scores vary less, so each of them tells more:
+φ is smaller then, and a trial is drawn less towards the others (quasi-likelihood, Wedderburn 1974; φ by
+Pearson's residuals, McCullagh & Nelder 1989, section 4.5).
 
 The estimated mean over all items adds what was seen to what is expected of the gaps, as the p-IRT estimator
 of tinyBenchmarks (Maia Polo et al. 2024, arXiv:2402.14992).
@@ -23,8 +28,9 @@ from kingyo.abilities.scored import Scored
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
-DIFFICULTY_SPREAD = 2.0  # δ, in logits
-WIDEST, NARROWEST = 4.0, 0.1  # what τ may be, in logits
+DIFFICULTY_SPREAD = 2.0  # δ at first, in logits
+WIDEST, NARROWEST = 4.0, 0.1  # what τ and δ may be, in logits
+LEAST_DISPERSION = 1e-3  # what φ may be; 1 at most
 LARGEST_STEP = 2.0  # of a Newton step, in logits
 NEIGHBOURS = 16  # trials on each side whose mean, with its own, is the μ of one
 STEPS = 60
@@ -39,15 +45,21 @@ class Abilities:
         ability: θ of each trial.
         error: its standard error, given the difficulties.
         difficulty: d of each item; 0 is the mean of the items.
+        difficulty_error: its standard error, given the abilities.
+        difficulty_spread: δ.
         mean: μ of each trial.
         spread: τ of the abilities.
+        dispersion: φ, without a unit.
     """
 
     ability: Vector
     error: Vector
     difficulty: Vector
+    difficulty_error: Vector
+    difficulty_spread: float
     mean: Vector
     spread: float
+    dispersion: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,45 +84,90 @@ def fit(responses: Matrix) -> Abilities:
             which they came. Without trials all items are equally hard.
     """
     scored = Scored.of(responses, ~np.isnan(responses))
-    difficulty = np.zeros(responses.shape[1])
-    ability = np.zeros(responses.shape[0])
-    mean, spread = np.zeros_like(ability), 1.0
-    error = np.ones_like(ability)
-    for _ in range(STEPS if len(ability) else 0):
-        before = ability
-        rest, weight = _residuals(scored, ability, difficulty)
-        precision = scored.by_row(weight) + 1 / spread**2
-        ability = ability + _bounded((scored.by_row(rest) - (ability - mean) / spread**2) / precision)
-        rest, weight = _residuals(scored, ability, difficulty)
-        pull = -scored.by_column(rest) - difficulty / DIFFICULTY_SPREAD**2
-        difficulty = difficulty + _bounded(pull / (scored.by_column(weight) + 1 / DIFFICULTY_SPREAD**2))
-        difficulty = difficulty - difficulty.mean()
-        error = np.sqrt(1 / precision)
-        mean = _around(ability)
-        spread = float(np.clip(np.sqrt(((ability - mean) ** 2 + error**2).mean()), NARROWEST, WIDEST))
-        if np.abs(ability - before).max(initial=0.0) < PRECISION:
+    found = _first(responses.shape)
+    for _ in range(STEPS if len(found.ability) else 0):
+        before = found.ability
+        found = _step(scored, found)
+        if np.abs(found.ability - before).max(initial=0.0) < PRECISION:
             break
-    return Abilities(ability=ability, error=error, difficulty=difficulty, mean=mean, spread=spread)
+    return found
 
 
 def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
     """Estimate the mean over all items of each trial that the abilities were fitted to.
 
-    The error holds both what is unknown of the ability and the luck of the items that are not scored yet; it
-    is 0 where all are. What is unknown of the difficulties is left out: where one or two generations met a
-    few items and nobody the others, errors of about 1.3 to 1.8 times this size are seen.
+    The error holds what is unknown of the ability and of the difficulties, and the luck of the items that are
+    not scored yet; it is 0 where all are.
     """
     seen = ~np.isnan(responses)
     chance = sigmoid(found.ability[:, None] - found.difficulty[None, :])
     filled = np.where(seen, np.where(seen, responses, 0.0), chance)
-    luck = np.where(seen, 0.0, chance * (1 - chance))
-    n_items = responses.shape[1]
-    slope = luck.sum(axis=1)  # d Σ p / dθ over the gaps
-    error = np.sqrt(luck.sum(axis=1) + (slope * found.error) ** 2) / n_items
+    slope = np.where(seen, 0.0, chance * (1 - chance))  # dp/dθ over the gaps
+    luck = found.dispersion * slope.sum(axis=1)
+    unknown = (slope.sum(axis=1) * found.error) ** 2 + slope**2 @ found.difficulty_error**2
+    error = np.sqrt(luck + unknown) / responses.shape[1]
     return [
         Estimate(score=float(score), error=float(spread), n=int(n))
         for score, spread, n in zip(filled.mean(axis=1), error, seen.sum(axis=1), strict=True)
     ]
+
+
+def _first(shape: tuple[int, ...]) -> Abilities:
+    """Return what is believed before any score."""
+    n_trials, n_items = shape
+    return Abilities(
+        ability=np.zeros(n_trials),
+        error=np.ones(n_trials),
+        difficulty=np.zeros(n_items),
+        difficulty_error=np.full(n_items, DIFFICULTY_SPREAD),
+        difficulty_spread=DIFFICULTY_SPREAD,
+        mean=np.zeros(n_trials),
+        spread=1.0,
+        dispersion=1.0,
+    )
+
+
+def _step(scored: Scored, now: Abilities) -> Abilities:
+    """Return the abilities after one round: θ, d, then μ, τ, δ and φ."""
+    rest, weight = _residuals(scored, now.ability, now.difficulty, now.dispersion)
+    precision = scored.by_row(weight) + 1 / now.spread**2
+    pull = scored.by_row(rest) - (now.ability - now.mean) / now.spread**2
+    ability = now.ability + _bounded(pull / precision)
+    rest, weight = _residuals(scored, ability, now.difficulty, now.dispersion)
+    precision_of_items = scored.by_column(weight) + 1 / now.difficulty_spread**2
+    pull = -scored.by_column(rest) - now.difficulty / now.difficulty_spread**2
+    difficulty = now.difficulty + _bounded(pull / precision_of_items)
+    difficulty = difficulty - difficulty.mean()
+    mean, met = _around(ability), scored.by_column(weight) > 0
+    error, difficulty_error = np.sqrt(1 / precision), np.sqrt(1 / precision_of_items)
+    return Abilities(
+        ability=ability,
+        error=error,
+        difficulty=difficulty,
+        difficulty_error=difficulty_error,
+        difficulty_spread=_spread(difficulty[met], difficulty_error[met]),
+        mean=mean,
+        spread=_spread(ability - mean, error),
+        dispersion=_dispersion(scored, ability, difficulty, error**2, difficulty_error**2),
+    )
+
+
+def _spread(values: Vector, errors: Vector) -> float:
+    """Return the root mean square of values that are known up to errors; 1 of none."""
+    if not len(values):
+        return 1.0
+    return float(np.clip(np.sqrt((values**2 + errors**2).mean()), NARROWEST, WIDEST))
+
+
+def _dispersion(
+    scored: Scored, ability: Vector, difficulty: Vector, of_trials: Vector, of_items: Vector
+) -> float:
+    """Return φ: squared residuals, with what is unknown of their p, as a share of p (1 − p)."""
+    rest, weight = _residuals(scored, ability, difficulty, 1.0)
+    unknown = weight**2 * (of_trials[scored.rows] + of_items[scored.columns])
+    total = weight.sum()
+    share = float((rest**2 + unknown).sum() / total) if total > 0 else 1.0
+    return float(np.clip(share, LEAST_DISPERSION, 1.0))
 
 
 def _around(values: Vector) -> Vector:
@@ -122,10 +179,12 @@ def _around(values: Vector) -> Vector:
     return np.asarray((total[after] - total[first]) / (after - first), dtype=np.float64)
 
 
-def _residuals(scored: Scored, ability: Vector, difficulty: Vector) -> tuple[Vector, Vector]:
-    """Of each score: itself minus its chance, and the information p (1 − p)."""
+def _residuals(
+    scored: Scored, ability: Vector, difficulty: Vector, dispersion: float
+) -> tuple[Vector, Vector]:
+    """Return for each score itself minus its p, and the information p (1 − p), both over φ."""
     chance = sigmoid(ability[scored.rows] - difficulty[scored.columns])
-    return scored.scores - chance, chance * (1 - chance)
+    return (scored.scores - chance) / dispersion, chance * (1 - chance) / dispersion
 
 
 def _bounded(step: Vector) -> Vector:

@@ -83,6 +83,11 @@ class LiveDisplay:
             self._live.stop()
             self._live = None
 
+    def tell(self, line: str) -> None:
+        """Print a line for good, above what is drawn."""
+        if not self._quiet:
+            self._console.print(escape(line), soft_wrap=True)
+
     def notify(self, event: Event) -> None:
         """Take one event in."""
         self._pace.take(event)
@@ -114,7 +119,8 @@ class LiveDisplay:
 
     def _trials_line(self, event: Event) -> str:
         done = "1 trial" if event.done == 1 else f"{event.done} trials"
-        best = self._table.best(row_name(event.search, "fit"), "{} (estimated)")
+        best, measured = self._table.best(row_name(event.search, "fit"))
+        best = f"{best} ({measured})" if measured else best
         left = time_left(self._pace)
         return f"  {done}{f', best {best}' if best else ''}{f'; {left}' if left else ''}"
 

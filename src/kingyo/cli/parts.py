@@ -6,6 +6,7 @@ bold, dim and green: they are readable in light and in dark colour schemes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kingyo.config import PARAMETERS, WEIGHTS_ALONE
+from kingyo.estimates import estimated
 from kingyo.evolve import BASELINES, MAIN, Event
 from kingyo.outlook import STAGES, Leg, Pace, total
 from kingyo.sizes import time_text
@@ -35,12 +37,19 @@ DROPPED = ((), ("items",), ("items", "time"), ("items", "time", "models"))
 
 @dataclass(kw_only=True)
 class _Scores:
-    """What the models of a row scored; ``last`` are those that the strategy was told together."""
+    """What the models of a row scored.
+
+    Attributes:
+        values: of all models.
+        last: of those that the strategy was told together.
+        failures: how many failed.
+        measured: what the best one scored on the items that it met, where its value is an estimate.
+    """
 
     values: list[float] = field(default_factory=list[float])
     last: list[float] = field(default_factory=list[float])
     failures: int = 0
-    is_estimated: bool = False
+    measured: str = ""
 
 
 class PartsTable:
@@ -65,25 +74,24 @@ class PartsTable:
             scores.failures += 1
         if event.kind == "told":  # what counts of a candidate is what its strategy is told
             scores.last = [] if self._is_batch_over else scores.last
-            scores.is_estimated |= event.is_estimate
         if event.value is not None:
+            if event.kind == "told" and event.value > max(scores.values, default=-math.inf):
+                is_raw = event.is_estimate and event.raw is not None
+                scores.measured = estimated(event.raw or 0.0, event.n_raw) if is_raw else ""
             scores.last.append(event.value)
             if event.split == "fit" or event.search == MAIN:
                 scores.values.append(event.value)
         self._is_batch_over = event.kind != "told"
 
-    def best(self, row: str, estimate: str = "~{}") -> str:
-        """Return the best score of a row's models, or "" before there is one.
+    def best(self, row: str) -> tuple[str, str]:
+        """Return the best score of a row's models, and what was measured of it where that is an estimate.
 
-        Args:
-            row: its name.
-            estimate: how to write an estimate.
+        Both are empty before there is one.
         """
         scores = self._scores.get(row)
         if scores is None or not scores.values:
-            return ""
-        best = _percent(max(scores.values))
-        return estimate.format(best) if scores.is_estimated else best
+            return "", ""
+        return _percent(max(scores.values)), scores.measured
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw table and bars; where the terminal is too low for all of it, the bars alone."""
@@ -128,7 +136,8 @@ class PartsTable:
             table.add_column(name, justify="right", no_wrap=True, min_width=least[name])
         for row, legs in rows.items():
             cells, state = self._cells(legs), _state(legs)
-            cells |= {"items": _items(legs), "best": self.best(row)}
+            best, measured = self.best(row)
+            cells |= {"items": _items(legs), "best": f"~{best}" if measured else best}
             style = "bold" if state == "running" else None
             mark = Text(MARKS[state], style="green")
             table.add_row(mark, row, *(cells[name] for name in names), style=style)
@@ -175,13 +184,13 @@ class PartsTable:
         scores = self._scores.get(row, _Scores())
         if scores.values:
             yield Text(f"best so far {_curve(scores.values)}")
+        if scores.measured:
+            yield Text(f"~ best: {scores.measured}", style="dim")
         failed = f"; {scores.failures} failed" if scores.failures else ""
         if scores.last:
             n, mean = len(scores.last), sum(scores.last) / len(scores.last)
             what = "last candidate:" if n == 1 else f"last {n} candidates: mean"
             yield Text(f"{what} {_percent(mean)}{failed}")
-        if scores.is_estimated:
-            yield Text("~ estimated for all items, from those answered", style="dim")
 
 
 def row_name(search: str, split: Split) -> str:

@@ -225,16 +225,31 @@ def show(
             "--trial", metavar="TRIAL", help=f"Show one trial, its scores and its recipe: {TRIALS}."
         ),
     ] = None,
+    answers: Annotated[
+        int | None,
+        typer.Option(
+            "--answers", min=1, help="With --trial: show so many of its answers on fit, the worst first."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a run stands, also while it is under way; or the spread over the runs of several seeds.
 
-    Example: `kingyo show runs/first --json`
+    Below it stands what to know of the run and what to do about it.
+
+    Example: `kingyo show runs/first --trial 3 --answers 5`
     """
     from kingyo.spread import seed_folders
     from kingyo.store import RunStore
 
     with errors_as_json(as_json):
+        if answers is not None and trial is None:
+            raise KingyoError(
+                "--answers",
+                expected="a trial whose answers are shown",
+                received="no --trial",
+                remedy="Name one, such as --trial 0.",
+            )
         if seed_folders(run) and trial is None:
             print_spread(run, as_json)
             return
@@ -242,7 +257,7 @@ def show(
             if trial is None:
                 _print_summary(store, as_json)
             else:
-                _print_trial(store, trial, as_json)
+                _print_trial(store, trial, answers, as_json)
 
 
 def report(
@@ -339,6 +354,7 @@ def _go(store: RunStore, as_json: bool) -> None:
 def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
     from kingyo.assembly import assemble
+    from kingyo.cli.advice import Watcher
     from kingyo.cli.live import LiveDisplay
     from kingyo.extensions import settle, take_back
     from kingyo.outlook import cost_of
@@ -347,7 +363,7 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
     with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=quiet) as display:
         try:
-            journey = assemble(store, display.notify)
+            journey = assemble(store, Watcher(store, display.tell, display.notify).notify)
             display.expect(cost_of(journey))
             journey.run()
         except KeyboardInterrupt:
@@ -366,21 +382,26 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     settle(store)
 
 
-def _print_trial(store: RunStore, reference: str, as_json: bool) -> None:
+def _print_trial(store: RunStore, reference: str, answers: int | None, as_json: bool) -> None:
     from kingyo.cli.trials import print_trial, trial_record
 
     if as_json:
-        typer.echo(json.dumps(trial_record(store, reference), ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(trial_record(store, reference, answers), ensure_ascii=False, indent=2))
     else:
-        print_trial(store, reference)
+        print_trial(store, reference, answers)
 
 
 def _print_summary(store: RunStore, as_json: bool) -> None:
+    from kingyo.advice import advise
+    from kingyo.cli.advice import print_advice
     from kingyo.cli.tables import print_summary
     from kingyo.summary import summarize
 
     summary = summarize(store)
+    advice = advise(store, summary)
     if as_json:
-        typer.echo(json.dumps(summary.to_json(), ensure_ascii=False, indent=2))
+        record = {**summary.to_json(), "advice": [each.to_json() for each in advice]}
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
     else:
         print_summary(summary)
+        print_advice(advice)

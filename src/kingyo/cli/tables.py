@@ -11,7 +11,6 @@ from rich.table import Table
 from kingyo.cli.whole import say
 from kingyo.config import PARAMETERS, WEIGHTS_ALONE
 from kingyo.paths import LEGEND, NamedPath, sketch
-from kingyo.space.measures import MEASURES
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary, minus_test
 from kingyo.types import SPLITS, Split
@@ -119,7 +118,8 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
 
 def _front(summary: RunSummary) -> Table:
     """The front in the order of its first objective, the best first, with the knee in bold."""
-    title = "Front on fit (* knee)"
+    is_estimated = any(point.is_partial for point in summary.front.points)
+    title = f"Front on fit (* knee{'; ~ estimated, of n items measured' if is_estimated else ''})"
     table = Table(title=title, title_justify="left")
     table.add_column("trial", justify="right")
     for name in summary.objectives:
@@ -128,12 +128,19 @@ def _front(summary: RunSummary) -> Table:
     for point in sorted(summary.front.points, key=lambda each: each.objectives, reverse=True):
         is_knee = point is knee
         numbers = [
-            f"{'~' if point.is_partial and name not in MEASURES else ''}{100 * each:.1f}"
-            for name, each in zip(summary.objectives, point.objectives, strict=True)
+            _front_cell(each, point.raw[place] if point.is_partial else None)
+            for place, each in enumerate(point.objectives)
         ]
         name = f"{'* ' if is_knee else ''}{point.trial.asked.number}"
         table.add_row(name, *numbers, style="bold" if is_knee else None)
     return table
+
+
+def _front_cell(value: float, raw: tuple[float, int] | None) -> str:
+    """Write an objective; of an estimate also what was measured, and on how many items."""
+    if raw is None:
+        return f"{100 * value:.1f}"
+    return f"~{100 * value:.1f} ({100 * raw[0]:.1f}, n={raw[1]})"
 
 
 def _row(table: Table, name: str, entry: Entry, style: str | None = None) -> None:

@@ -6,8 +6,10 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
+from kingyo.cli.answers import answers_record, print_answers, worst_answers
 from kingyo.cli.tables import percent, print_path
 from kingyo.cli.whole import say
+from kingyo.estimates import estimate
 from kingyo.evolve.recipes import read_recipe
 from kingyo.paths import NamedPath, read_atlas
 from kingyo.store import RunStore, StoredTrial
@@ -16,14 +18,20 @@ from kingyo.trials import find_trial, reference_to
 from kingyo.types import SPLITS
 
 
-def print_trial(store: RunStore, reference: str) -> None:
+def print_trial(store: RunStore, reference: str, answers: int | None = None) -> None:
     """Print what is known of a trial to standard output.
 
+    Args:
+        store: the run.
+        number: of the trial.
+        answers: print so many of its answers in place of its recipe.
+
     Raises:
-        KingyoError: there is none of this name.
+        KingyoError: there is none of this name, or it has no answers.
     """
     trial, entry, path = _read(store, reference)
     name = reference_to(trial)
+    shown = None if answers is None else worst_answers(store, trial, answers)
     console = Console(highlight=False)
     parents = f", parents {', '.join(map(str, trial.asked.parents))}" if trial.asked.parents else ""
     say(
@@ -34,22 +42,31 @@ def print_trial(store: RunStore, reference: str) -> None:
         score = entry.on(split)
         if score is not None:
             say(console, f"{split}: {percent(score)} %, n={score.n}")
+    believed = estimate(store, trial)
+    if believed is not None:
+        n = len(store.items()["fit"])
+        say(console, f"estimated for all {n} items of fit: {percent(believed.score)} %")
     failure = _failure(store, trial)
     if failure is not None:
         say(console, f"failed: {escape(failure)}")
+    if shown is not None:
+        print_answers(console, shown)
+        return
     if path is not None:
         print_path(console, path, f"trial {name}")
     text = yaml.safe_dump(dict(entry.recipe), sort_keys=False, allow_unicode=True)
     console.print(escape(text.rstrip()), soft_wrap=True)
 
 
-def trial_record(store: RunStore, reference: str) -> dict[str, object]:
-    """Return the same as data.
+def trial_record(store: RunStore, reference: str, answers: int | None = None) -> dict[str, object]:
+    """Return the same as data; answers come with the recipe.
 
     Raises:
-        KingyoError: there is none of this name.
+        KingyoError: there is none of this name, or it has no answers.
     """
     trial, entry, path = _read(store, reference)
+    shown = None if answers is None else worst_answers(store, trial, answers)
+    believed = estimate(store, trial)
     return {
         "run": str(store.folder),
         "search": trial.search,
@@ -62,6 +79,8 @@ def trial_record(store: RunStore, reference: str) -> dict[str, object]:
         **({} if path is None else {"path": path.to_json()}),
         "failure": _failure(store, trial),
         **{split: interval_json(entry.on(split)) for split in SPLITS},
+        "estimate": None if believed is None else believed.to_json(),
+        **({} if shown is None else {"answers": answers_record(shown)}),
     }
 
 

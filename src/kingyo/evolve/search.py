@@ -276,6 +276,8 @@ class AnySearchRun(ABC):
                     total=self._total,
                     value=outcome.score,
                     is_estimate=outcome.is_partial,
+                    raw=self._judge.value(Evaluation(scores=outcome.scores, failure=outcome.failure)),
+                    n_raw=len(outcome.scores),
                 )
             )
 

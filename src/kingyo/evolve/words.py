@@ -93,6 +93,7 @@ class Event:
         value: of ``told``: what the strategy is told; of ``ended`` outside a search: the mean of the tasks.
             None for a failure, and for a finalist that was out of the race for validation early.
         is_estimate: ``value`` is one, as only some items were scored.
+        raw, n_raw: of ``told``: the mean over the items that were scored, and how many these are.
         replayed: it was read from the store; nothing was run.
     """
 
@@ -105,6 +106,8 @@ class Event:
     evaluation: Evaluation | None = None
     value: float | None = None
     is_estimate: bool = False
+    raw: float | None = None
+    n_raw: int = 0
     replayed: bool = False
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from kingyo.report import wording
 from kingyo.report.chart import Figure, Json, axis, plain
 from kingyo.report.findings import BRED
-from kingyo.report.history import History
+from kingyo.report.history import History, Point
 
 LONGEST_NAME = 9  # in the margin beside the lines
 CONTROL_LINES = (("@blue", "dash"), ("@ochre", "dashdot"), ("@green", "dot"))
@@ -40,11 +40,7 @@ def progress(main: History, controls: Mapping[str, History], baselines: Mapping[
         "margin": {"l": 8, "r": 100, "t": 12, "b": 8},
         "hovermode": "closest",
     }
-    best = (
-        f", the best at {wording.believed(main.records[-1].score, main.records[-1].fit)}"
-        if main.records
-        else ""
-    )
+    best = f", the best at {main.records[-1].text}" if main.records else ""
     return Figure(
         name="progress",
         description=f"Progress of the search on the fit split: {len(main.points)} trials{best}.",
@@ -94,9 +90,19 @@ def _dots(main: History) -> Json:
         "x": [point.number + 1 for point in scored],
         "y": [100 * point.score for point in scored if point.score is not None],
         "marker": {"color": "@dot", "size": 5},
-        "customdata": [[point.number, point.n] for point in scored],
-        "hovertemplate": "trial %{customdata[0]}: %{y:.1f}%, n = %{customdata[1]}<extra></extra>",
+        "customdata": [[point.number, point.n, _measured(point)] for point in scored],
+        "hovertemplate": "trial %{customdata[0]}: %{y:.1f}%%{customdata[2]}, n = %{customdata[1]}"
+        "<extra></extra>",
     }
+
+
+def _measured(point: Point) -> str:
+    """What stands beside the score of a point that is an estimate."""
+    return (
+        f" estimated, {wording.percent(point.raw)} measured"
+        if point.is_partial and point.raw is not None
+        else ""
+    )
 
 
 def _steps(history: History) -> list[int]:
@@ -175,8 +181,9 @@ def _labels(main: History, baselines: Mapping[str, float], gap: float) -> list[J
         for name, score in baselines.items()
     ]
     if main.records:
-        best = main.records[-1].score
-        ends.append((best, f"<b>best {wording.percent(best)}</b>", "@accent-text"))
+        best = main.records[-1]
+        mark = "≈ " if best.fit is None else ""
+        ends.append((best.score, f"<b>best {mark}{wording.percent(best.score)}</b>", "@accent-text"))
     labels: list[Json] = []
     free = 0.0
     for score, text, colour in sorted(ends):

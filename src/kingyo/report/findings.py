@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from kingyo.advice import Advice, advise
 from kingyo.evolve import MAIN, FrontPoint, stored_aims
 from kingyo.report import wording
 from kingyo.report.ancestry import Family, trace
@@ -45,6 +46,7 @@ class Findings:
         routes: paths through layers, of the child and of the search; None where there are none.
         front: the points of the front with all their scores; empty where there is one objective.
         contrast: answers on the test split, once it was read.
+        advice: what to know of the run, and what to do about it.
         expected_bias: what picking the best of all trials on fit overrates it by, estimated on fit alone.
         facts: what the run stores of itself.
         items: number of items of each split.
@@ -60,6 +62,7 @@ class Findings:
     routes: Routes | None
     front: tuple[tuple[FrontPoint, Entry], ...]
     contrast: Contrast | None
+    advice: tuple[Advice, ...]
     expected_bias: float | None
     facts: Mapping[str, object]
     items: Mapping[Split, int]
@@ -116,6 +119,7 @@ def gather(store: RunStore) -> Findings:
         routes=read_routes(store, main, summary.path),
         front=tuple((point, read_entry(store, MAIN, point.trial)) for point in summary.front.points),
         contrast=contrast(store, summary, BRED),
+        advice=advise(store, summary),
         expected_bias=None if main is None else _expected_bias(store, main),
         facts={
             key: store.fact(key)

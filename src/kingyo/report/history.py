@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from kingyo.estimates import raw_means
 from kingyo.evolve import BASELINES
+from kingyo.report import wording
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.summary import read_entry
@@ -24,6 +26,7 @@ class Point:
         n: items that it was scored on.
         failure: its reason, or None.
         is_partial: only some of the items were scored.
+        raw: the plain mean over the items that were scored; None for a failure.
     """
 
     trial: StoredTrial
@@ -31,6 +34,7 @@ class Point:
     n: int
     failure: str | None
     is_partial: bool = False
+    raw: float | None = None
 
     @property
     def number(self) -> int:
@@ -47,11 +51,21 @@ class Record:
         score: what its strategy was told, as in ``Point``.
         fit: the same with its interval; None where only some of the items were scored, since their plain mean
             is not what is compared.
+        raw, n: that mean, and over how many items.
     """
 
     number: int
     score: float
     fit: Interval | None
+    raw: float
+    n: int
+
+    @property
+    def text(self) -> str:
+        """The score with its interval, or as an estimate."""
+        return (
+            wording.estimated(self.score, self.raw, self.n) if self.fit is None else wording.score(self.fit)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +150,16 @@ def _read_history(
     costs: Sequence[EvaluationRow],
 ) -> History:
     ended = [(trial, lines[trial.id]) for trial in store.trials(name) if trial.id in lines]
+    raw = raw_means(store, name)
     points = tuple(
-        Point(trial=trial, score=line.value, n=line.n, failure=line.failure, is_partial=line.is_partial)
+        Point(
+            trial=trial,
+            score=line.value,
+            n=line.n,
+            failure=line.failure,
+            is_partial=line.is_partial,
+            raw=None if line.failure is not None else raw.get(trial.id),
+        )
         for trial, line in ended
     )
     return History(
@@ -157,7 +179,8 @@ def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:
         if point.score is not None and point.score > best:
             best = point.score
             fit = None if point.is_partial else read_entry(store, "", point.trial).fit
-            found.append(Record(number=point.number, score=point.score, fit=fit))
+            raw = point.score if point.raw is None else point.raw
+            found.append(Record(number=point.number, score=point.score, fit=fit, raw=raw, n=point.n))
     return found
 
 

@@ -17,6 +17,7 @@ from kingyo.report.known import headline, render_known
 from kingyo.report.markup import Html, element, own
 from kingyo.report.path_section import render_path
 from kingyo.report.sections import (
+    render_advice,
     render_composition,
     render_descent,
     render_progress,
@@ -28,6 +29,7 @@ PARTS = (
     (render_scores, "scores", "Scores"),
     (render_front, "front", "Front"),
     (render_progress, "progress", "Search"),
+    (render_advice, "advice", "Advice"),
     (render_path, "path", "Path"),
     (render_composition, "genes", "Genes"),
     (render_descent, "family", "Family"),

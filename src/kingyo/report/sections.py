@@ -13,7 +13,7 @@ from kingyo.report.composition import Matrix
 from kingyo.report.curves import descent, progress
 from kingyo.report.figures import bars, heat_map
 from kingyo.report.findings import BRED, Findings
-from kingyo.report.history import History
+from kingyo.report.history import History, Point
 from kingyo.report.markup import Html, element, join, json_text, table
 from kingyo.summary import Entry, minus_test
 from kingyo.types import SPLITS, Split
@@ -137,8 +137,26 @@ def _progress_claim(main: History) -> str:
     batches = len({point.trial.batch for point in main.points})
     return (
         f"{wording.counted(len(main.points), 'trial')} in {wording.counted(batches, 'batch', 'batches')} by "
-        f"{main.strategy}; the best on fit, {wording.believed(best.score, best.fit)}, is trial {best.number}."
+        f"{main.strategy}; the best on fit, {best.text}, is trial {best.number}."
     )
+
+
+def render_advice(found: Findings) -> Html | None:
+    """Render what to know of the run and what to do about it, warnings first."""
+    if not found.advice:
+        return None
+    entries = [
+        element(
+            "li", element("b", "Warning: ") if each.level == "warning" else None, *_with_commands(each.text)
+        )
+        for each in found.advice
+    ]
+    return section("advice", "What to know, and what to do", element("ul", *entries))
+
+
+def _with_commands(text: str) -> list[Html | str]:
+    """Set what stands between backticks as code."""
+    return [element("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))]
 
 
 def render_composition(found: Findings) -> Html | None:
@@ -232,7 +250,6 @@ def _family(main: History, family: Family) -> Html:
 
 def _batch(main: History, child: Entry) -> Html:
     number, batch = child.trial.asked.number, main.batch_of(child.trial)
-    scores = [point.score for point in batch if point.score is not None]
     lit = {point.number: "same batch" for point in batch} | {number: BRED}
     came = f"{main.strategy} records no parents: it draws each batch from all that it has learned."
     if number < main.given:
@@ -244,16 +261,32 @@ def _batch(main: History, child: Entry) -> Html:
         claim(f"{came} Trial {number} is of batch {child.trial.batch + 1}."),
         chart(descent(main, lit, (), number)),
         note(
-            f"Dark points: its batch, {wording.counted(len(batch), 'trial')}, mean "
-            f"{wording.percent(sum(scores) / len(scores))} on fit (n = {batch[0].n:,} items). "
+            f"Dark points: its batch, {wording.counted(len(batch), 'trial')}, mean {_mean(batch)}. "
             "Other trials are faint."
         ),
     )
 
 
+def _mean(batch: Sequence[Point]) -> str:
+    """The mean score on fit of a batch that is not all failures; of estimates also what was measured."""
+    scores = [point.score for point in batch if point.score is not None]
+    mean, n = wording.percent(sum(scores) / len(scores)), f"{batch[0].n:,} items"
+    raw = [point.raw for point in batch if point.is_partial and point.raw is not None]
+    if not raw:
+        return f"{mean} on fit (n = {n})"
+    return f"≈ {mean} on fit ({wording.percent(sum(raw) / len(raw))} of the {n} they met)"
+
+
 def _fit(main: History, number: int) -> str:
-    score = main.by_number[number].score
-    return "–" if score is None else wording.percent(score)
+    point = main.by_number[number]
+    if point.score is None:
+        return "–"
+    is_estimate = point.is_partial and point.raw is not None
+    return (
+        wording.estimated(point.score, point.raw or 0.0, point.n)
+        if is_estimate
+        else wording.percent(point.score)
+    )
 
 
 def render_selection(found: Findings) -> Html | None:

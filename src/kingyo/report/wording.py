@@ -31,9 +31,9 @@ def score(value: Interval | None) -> str:
     return "–" if value is None else f"{percent(value.score)} {bounds(value)}"
 
 
-def believed(value: float, measured: Interval | None) -> str:
-    """Write a score with its interval, or an estimate from some of the items, such as ``≈ 73.5%``."""
-    return f"≈{NO_BREAK}{percent(value)}" if measured is None else score(measured)
+def estimated(value: float, raw: float, n: int) -> str:
+    """Write an estimate, and what was measured: ``≈ 73.5% (75.0% of the 16 items it met)``."""
+    return f"≈{NO_BREAK}{percent(value)} ({percent(raw)} of the {n:,} items it met)"
 
 
 def sizes(ns: Iterable[int], total: int) -> str:

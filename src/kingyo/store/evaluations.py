@@ -9,7 +9,7 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -113,17 +113,36 @@ class EvaluationLog:
         )
         return [row[0] for row in rows]
 
-    def scores(self, search: str, split: Split) -> dict[int, dict[str, float]]:
-        """Return every item score of a search on a split: trial id -> item -> score."""
+    def scores(
+        self, search: str, split: Split, ids: tuple[int, int] | None = None
+    ) -> dict[int, dict[str, float]]:
+        """Return every item score of a search on a split: trial id -> item -> score.
+
+        Args:
+            search: whose trials.
+            split: of the items.
+            ids: the first and the last trial id to read; None: all.
+        """
         found: dict[int, dict[str, float]] = {}
+        first, last = ids or (0, 2**63 - 1)
         rows = self._db.execute(
             "SELECT s.trial, s.item, s.score FROM scores s JOIN trials t ON t.id = s.trial"
-            " WHERE t.search = ? AND s.split = ? ORDER BY s.trial",
-            (search, split),
+            " WHERE t.search = ? AND s.split = ? AND s.trial BETWEEN ? AND ? ORDER BY s.trial",
+            (search, split, first, last),
         )
         for trial, group in groupby(rows, key=itemgetter(0)):
             found[trial] = {item: score for _, item, score in group}
         return found
+
+    def score_ranges(self, searches: Sequence[str], split: Split) -> dict[str, tuple[float, float, int]]:
+        """Return for each item that was scored: the lowest and the highest score, and how many there are."""
+        marks = ", ".join("?" for _ in searches)
+        rows = self._db.execute(
+            "SELECT s.item, MIN(s.score), MAX(s.score), COUNT(*) FROM scores s"
+            f" JOIN trials t ON t.id = s.trial WHERE s.split = ? AND t.search IN ({marks}) GROUP BY s.item",
+            (split, *searches),
+        )
+        return {item: (low, high, n) for item, low, high, n in rows}
 
     def scores_of(self, trial: int, split: Split) -> dict[str, float]:
         """Return the item scores of a trial on a split: item -> score; of one that failed, from before."""

@@ -1,0 +1,32 @@
+"""What a user should know of a run, why, and what to do about it: warnings and notes as data.
+
+The store is read and nothing is printed: show, the end of evolve, the live display and the report print what
+is found. A run is judged by fit, and by the finalists' validation scores; never by test.
+"""
+
+from __future__ import annotations
+
+from kingyo.advice.bounds import winners_at_bounds
+from kingyo.advice.course import course_of_search
+from kingyo.advice.flat import scores_without_differences
+from kingyo.advice.seeds import luck_of_the_seed
+from kingyo.advice.words import Advice
+from kingyo.store import RunStore
+from kingyo.summary import RunSummary
+
+__all__ = ["Advice", "advise", "scores_without_differences"]
+
+
+def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
+    """Return what to know of a run, finished or not; warnings first.
+
+    Args:
+        store: the run.
+        summary: of the same run.
+    """
+    flat = list(scores_without_differences(store))
+    found = [*flat, *winners_at_bounds(store, summary)]
+    if not flat:
+        found += course_of_search(store, summary)
+    found += luck_of_the_seed(store, summary)
+    return tuple(sorted(found, key=lambda each: each.level == "note"))

@@ -1,0 +1,113 @@
+"""Warn if a winner lies at a bound of the search, beyond which there is something to try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from kingyo.advice.words import ENOUGH, Advice
+from kingyo.config import PARAMETERS
+from kingyo.evolve import MAIN
+from kingyo.methods import METHODS
+from kingyo.methods.contract import Parameter
+from kingyo.store import RunStore, StoredTrial
+from kingyo.summary import RunSummary
+
+EDGE = 0.01  # of an axis' range: a gene that is nearer to a bound lies at it
+SHOWN = 4  # genes that are named
+LOG = "log10 "
+
+Side = Literal["from", "to"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Edge:
+    """A gene at a bound.
+
+    Attributes:
+        axis: its name.
+        key: of run.yaml, which moves the bound.
+        bound: where it is.
+        wider: where it may be moved to: half of the range further out.
+    """
+
+    axis: str
+    key: str
+    bound: float
+    wider: float
+
+
+def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+    """Warn if genes of the winner, or of the best of many candidates so far, lie at a bound.
+
+    Only parameters of merge methods count whose bounds run.yaml sets. Beyond a lower bound of 0 there is less
+    than nothing of a model, which is another idea and not more of the same.
+    """
+    config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
+    if config.get("merge", {}).get("genome") is not None:  # a genome file has no such keys
+        return
+    for search, description in store.searches().items():
+        trial = _best(store, summary, search) if search in (PARAMETERS, MAIN) else None
+        edges = [] if trial is None else list(_edges(description, trial))
+        if trial is not None and edges:
+            yield _advice(trial, edges, is_picked=store.winner(search) is not None)
+
+
+def _best(store: RunStore, summary: RunSummary, search: str) -> StoredTrial | None:
+    winner, leader = store.winner(search), summary.leader
+    is_early = leader is None or leader.trial.search != search or len(store.trials(search)) < ENOUGH
+    return leader.trial if winner is None and leader is not None and not is_early else winner
+
+
+def _edges(description: Mapping[str, object], trial: StoredTrial) -> Iterator[_Edge]:
+    known = set(METHODS.names())
+    methods = [METHODS.get(name) for name in str(description.get("method")).split(", ") if name in known]
+    parameters = {each.name: each for method in methods for each in method.params}
+    axes = cast("Sequence[Mapping[str, object]]", description.get("axes", ()))
+    for axis, gene in zip(axes, trial.asked.genome, strict=False):
+        name = str(axis["name"])
+        parameter = parameters.get(name.partition("/")[0].removeprefix(LOG).partition("(")[0])
+        low, high = cast(float, axis["low"]), cast(float, axis["high"])
+        if parameter is not None and high > low:
+            for side in _sides(gene, low, high):
+                yield from _beyond(name, parameter, side, (low, high))
+
+
+def _sides(gene: float, low: float, high: float) -> Iterator[Side]:
+    reach = EDGE * (high - low)
+    if gene <= low + reach:
+        yield "from"
+    if gene >= high - reach:
+        yield "to"
+
+
+def _beyond(axis: str, parameter: Parameter, side: Side, bounds: tuple[float, float]) -> Iterator[_Edge]:
+    """A bound that can be moved; none where the method takes nothing beyond it."""
+    low, high = bounds
+    half = (high - low) / 2
+    bound, wider = (low, low - half) if side == "from" else (high, high + half)
+    if axis.startswith(LOG):
+        bound, wider = 10.0**bound, 10.0**wider
+    if parameter.low is not None:
+        wider = max(wider, parameter.low)
+    if parameter.high is not None:
+        wider = min(wider, parameter.high)
+    wider = float(round(wider)) if parameter.kind == "int" else wider
+    if abs(wider - bound) > EDGE * abs(half) and not (side == "from" and bound == 0):
+        key = f"merge.parameters.{parameter.name}.{side}"
+        yield _Edge(axis=axis, key=key, bound=bound, wider=wider)
+
+
+def _advice(trial: StoredTrial, edges: Sequence[_Edge], *, is_picked: bool) -> Advice:
+    named = [f"{each.axis} at {each.bound:.3g}" for each in edges[:SHOWN]]
+    rest = f" and {len(edges) - SHOWN} more" if len(edges) > SHOWN else ""
+    moves = dict.fromkeys(f"`{each.key}` from {each.bound:.3g} to {each.wider:.3g}" for each in edges)
+    who = "winner" if is_picked else "best candidate so far"
+    return Advice(
+        kind="bound",
+        level="warning",
+        what=f"The {who} (trial {trial.asked.number}) lies at a bound: {', '.join(named)}{rest}.",
+        why="A better model may lie beyond it.",
+        remedy=f"Move {' and '.join(moves)}, and begin a new run.",
+    )

@@ -1,0 +1,102 @@
+"""Say how a search went: from the best baseline and its first batch to its best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kingyo.advice.words import ENOUGH, Advice, bred_search, folder_of, is_of_paths, percent
+from kingyo.estimates import estimate
+from kingyo.stats import ROUNDING
+from kingyo.store import EvaluationRow, RunStore, StoredTrial
+from kingyo.summary import RunSummary, read_entry
+
+FEW = 4  # trials: a first batch of fewer is no start to compare with
+MORE = 60  # candidates that a user is told to add to a search, at least
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Course:
+    """The best baseline, the best of the first candidates, the best of all; how many there were."""
+
+    baseline: StoredTrial
+    first: StoredTrial
+    n_first: int
+    best: StoredTrial
+    n: int
+
+
+def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+    """Say how the search went on fit; warn if it did not improve on its start, or has not for long.
+
+    Nothing is said of a search for several objectives, whose front may grow while its mean does not.
+    """
+    course = None if summary.objectives else _read(store, summary)
+    if course is None:
+        return
+    baseline, first, best = (_on_fit(store, each) for each in (course.baseline, course.first, course.best))
+    number = course.best.asked.number
+    what = (
+        f"On fit: best baseline ({course.baseline.name}) {baseline[1]}; best of the first {course.n_first} "
+        f"candidates {first[1]}; best of all {best[1]}, which is trial {number}. "
+        f"No improvement since trial {number} of {course.n}."
+    )
+    is_over = course.n < ENOUGH or _is_perfect(store, course.best)
+    if not is_over and (best[0] <= baseline[0] + ROUNDING or course.best.id == course.first.id):
+        why, remedy = "The search has not improved on its start.", _go_on(store, course)
+        yield Advice(kind="start", level="warning", what=what, why=why, remedy=remedy)
+    elif not is_over and 2 * (number + 1) <= course.n:
+        why = "The best came in the first half of the candidates: the search looks stuck."
+        yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_go_on(store, course))
+    else:
+        yield Advice(kind="progress", level="note", what=what)
+
+
+def _read(store: RunStore, summary: RunSummary) -> _Course | None:
+    search = bred_search(store)
+    known = [(each.fit.score, each.trial) for each in summary.baselines.values() if each.fit is not None]
+    mine = [each for each in store.summaries("fit") if each.search == search and each.value is not None]
+    if not known or not mine:
+        return None
+    trials = {trial.id: trial for trial in store.trials(search)}
+    first = [each for each in mine if trials[each.trial].batch == trials[mine[0].trial].batch]
+    if len(first) < FEW:
+        first = mine[:FEW]
+    return _Course(
+        baseline=max(known, key=lambda each: each[0])[1],
+        first=trials[_best(first).trial],
+        n_first=len(first),
+        best=trials[_best(mine).trial],
+        n=len(trials),
+    )
+
+
+def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
+    """The earliest of the best, by what the search was told."""
+    return max(rows, key=lambda each: (each.value or 0.0, -each.trial))
+
+
+def _on_fit(store: RunStore, trial: StoredTrial) -> tuple[float, str]:
+    """A score on fit, and the same in words: estimated where only some items were met."""
+    found = estimate(store, trial)
+    if found is not None:
+        return found.score.score, f"{percent(found.score.score)} ({found.beside})"
+    fit = read_entry(store, "", trial).fit
+    assert fit is not None, "it was scored"
+    return fit.score, percent(fit.score)
+
+
+def _is_perfect(store: RunStore, trial: StoredTrial) -> bool:
+    """Whether a trial solved all items that it met, so that fit has little more to say."""
+    evaluation = store.evaluation(trial.id, "fit")
+    return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
+
+
+def _go_on(store: RunStore, course: _Course) -> str:
+    ways = ["with other seeds: `kingyo evolve run.yaml --seeds 3`"]
+    if estimate(store, course.best) is not None:
+        ways.insert(0, "with more items per candidate (search.screen.items)")
+    if not is_of_paths(store, course.best.search):
+        ways.insert(0, "with other bounds (narrower where candidates break, wider where the best lie at one)")
+    more = f"`kingyo resume {folder_of(store)} --candidates +{max(MORE, course.n)}`"
+    return f"Go on: {more}. Or begin a new run {', or '.join(ways)}."

@@ -1,0 +1,96 @@
+"""Warn if all models score zero, or the same: then a search has nothing to climb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kingyo.advice.words import Advice, bred_search, folder_of, is_of_paths, percent
+from kingyo.evolve import BASELINES, MAIN
+from kingyo.stats import ROUNDING
+from kingyo.store import EvaluationRow, RunStore
+
+
+def scores_without_differences(store: RunStore) -> Iterator[Advice]:
+    """Warn if no item of fit tells the models of a run apart, or no candidate scores anything.
+
+    It is known as soon as the baselines are scored, and better after the first batch of the search.
+    """
+    search = bred_search(store)
+    rows = [each for each in store.summaries("fit") if each.mean is not None]
+    known = [each for each in rows if each.search == BASELINES]
+    bred = [each for each in rows if each.search == search]
+    if not known or _differ(store, search):
+        if known and bred and not any(each.mean for each in bred):
+            yield _broken(store, bred, max(each.mean or 0.0 for each in known))
+    elif any(each.mean for each in known):
+        yield _equal(store, _who(known, bred), [each.mean or 0.0 for each in rows])
+    else:
+        yield _zero(store, _who(known, bred))
+
+
+def _differ(store: RunStore, search: str | None) -> bool:
+    """Whether two models scored differently on any item, or none were scored on the same one."""
+    ranges = store.score_ranges([BASELINES, *([] if search is None else [search])], "fit").values()
+    is_flat = all(high - low <= ROUNDING for low, high, _ in ranges)
+    return not is_flat or max(n for _, _, n in ranges) == 1
+
+
+def _who(known: Sequence[EvaluationRow], bred: Sequence[EvaluationRow]) -> str:
+    if not bred:
+        return f"All {len(known)} baselines"
+    return f"All {len(known)} baselines and {_candidates(len(bred))}"
+
+
+def _candidates(n: int) -> str:
+    return "the one candidate so far" if n == 1 else f"{n} candidates"
+
+
+def _zero(store: RunStore, who: str) -> Advice:
+    return Advice(
+        kind="zero",
+        level="warning",
+        what=f"{who} score 0 % on fit.",
+        why="Where all models score zero, a search can only guess.",
+        remedy=f"Look at answers: {_look(store)}. If right answers are scored wrong, correct the grader; if "
+        "answers are cut off or run on, max_new_tokens and stop; if they miss the question, the prompt or "
+        "the chat template. If the task is too hard, give partial credit, or take easier items or better "
+        "models.",
+    )
+
+
+def _broken(store: RunStore, bred: Sequence[EvaluationRow], best: float) -> Advice:
+    why = "The bounds may leave out every merge that works: weights that are too large break models."
+    other = "narrower bounds, such as merge.parameters.weight: {from: 0, to: 0.6}"
+    if is_of_paths(store, bred[0].search):
+        why = "Most paths through layers break models."
+        other = "paths that are known to work (dataflow.known), or with fewer layers to choose from"
+    return Advice(
+        kind="broken",
+        level="warning",
+        what=f"All candidates so far ({len(bred)}) score 0 % on fit; the best baseline {percent(best)}.",
+        why=why,
+        remedy=f"Look at answers: {_look(store)}. If they are garbage, begin a new run with {other}.",
+    )
+
+
+def _equal(store: RunStore, who: str, means: Sequence[float]) -> Advice:
+    mean, is_perfect = sum(means) / len(means), min(means) >= 1 - ROUNDING
+    remedy = (
+        f"Look at answers: {_look(store)}. If they differ, let the grader tell better ones from worse, with "
+    )
+    remedy += "partial credit; if not, the models may hardly differ from one another."
+    return Advice(
+        kind="equal",
+        level="warning",
+        what=f"{who} score the same on every item of fit, {percent(mean)}.",
+        why="Where all models score the same, a search has nothing to climb.",
+        remedy="Take harder items, since all models solve these." if is_perfect else remedy,
+    )
+
+
+def _look(store: RunStore) -> str:
+    """The command that shows answers: of a candidate, before there is one of a baseline."""
+    ended = [each.trial for each in store.summaries("fit") if each.search == MAIN and each.mean is not None]
+    known = [str(trial.name) for trial in store.trials(BASELINES)]
+    trial = store.trial(ended[0]).asked.number if ended else known[-1]
+    return f"`kingyo show {folder_of(store)} --trial {trial} --answers 5`"

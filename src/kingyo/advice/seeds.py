@@ -1,0 +1,52 @@
+"""Say how far another seed of the same run may end, as far as anything is known of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from kingyo.advice.words import Advice, percent
+from kingyo.evolve import MAIN, stored_aims
+from kingyo.spread import PREFIX, read_spread
+from kingyo.store import RunStore
+from kingyo.summary import RunSummary
+
+REMEDY = "`kingyo evolve run.yaml --seeds 3` measures it."
+
+
+def luck_of_the_seed(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+    """Note how much the winners of several seeds differ; of one run, that it does not tell."""
+    if summary.winner is None:
+        return
+    what = (
+        _several(store, summary)
+        or f"One run does not tell how far another seed would end.{_finalists(store)}"
+    )
+    is_one = what.startswith("One run")
+    again = f"`kingyo show {shlex.quote(str(store.folder.parent))}` compares them."
+    yield Advice(kind="seeds", level="note", what=what, remedy=REMEDY if is_one else again)
+
+
+def _several(store: RunStore, summary: RunSummary) -> str | None:
+    """What the finished runs beside this one say; None where there are none."""
+    folder = store.folder.resolve()
+    if not folder.name.startswith(PREFIX) or summary.status != "finished":
+        return None
+    spread = read_spread(folder.parent)
+    if len(spread.seeds) < 2:
+        return None
+    among = f"The winners of {len(spread.seeds)} seeds, this one among them, score"
+    return f"{among} {100 * min(spread.bred):.1f} to {percent(max(spread.bred))} on test."
+
+
+def _finalists(store: RunStore) -> str:
+    """The range of the finalists that met all of validation; nothing of several tasks, which have weights."""
+    rows = [each for each in store.summaries("validation") if each.search == MAIN and each.mean is not None]
+    n = max((each.n for each in rows), default=0)
+    means = [each.mean for each in rows if each.n == n and each.mean is not None]
+    if len(means) < 2 or len(stored_aims(store).tasks) > 1:
+        return ""
+    return (
+        f" Its {len(means)} finalists score {100 * min(means):.1f} to {percent(max(means))} on validation "
+        f"(n={n}), but they are of one search: other seeds may end outside of that."
+    )

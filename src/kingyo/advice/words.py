@@ -1,0 +1,65 @@
+"""One piece of advice as data, and the words that several of them share."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from kingyo.config import PARAMETERS
+from kingyo.evolve import MAIN
+from kingyo.store import RunStore
+
+Kind = Literal["zero", "broken", "equal", "bound", "start", "stuck", "progress", "seeds"]
+
+ENOUGH = 12
+"""Candidates: of fewer nothing is said but how the search went."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """One thing to know.
+
+    Attributes:
+        kind: what it is, for programs.
+        level: a warning wants something done; a note does not.
+        what: what was found.
+        why: what it means; may be empty.
+        remedy: what to do; may be empty.
+    """
+
+    kind: Kind
+    level: Literal["warning", "note"]
+    what: str
+    why: str = ""
+    remedy: str = ""
+
+    @property
+    def text(self) -> str:
+        """The whole in one line."""
+        return " ".join(part for part in (self.what, self.why, self.remedy) if part)
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as JSON."""
+        return asdict(self)
+
+
+def percent(value: float) -> str:
+    """Write a score, such as ``42.1 %``."""
+    return f"{100 * value:.1f} %"
+
+
+def folder_of(store: RunStore) -> str:
+    """Return the run's folder as a shell takes it."""
+    return shlex.quote(str(store.folder))
+
+
+def bred_search(store: RunStore) -> str | None:
+    """Return the search to judge: the main one; before it begins, that of weights alone; None before any."""
+    begun = store.searches()
+    return next((name for name in (MAIN, PARAMETERS) if name in begun and store.trials(name)), None)
+
+
+def is_of_paths(store: RunStore, search: str) -> bool:
+    """Return whether a search looks for paths through layers, which have no bounds to move."""
+    return store.searches()[search].get("space") == "dataflow"

@@ -1,0 +1,63 @@
+"""Advice about a run in words: below its summary, and as soon as it is known while the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from rich.console import Console
+from rich.markup import escape
+
+from kingyo.advice import Advice, scores_without_differences
+from kingyo.cli.whole import say
+from kingyo.config import PARAMETERS
+from kingyo.evolve import MAIN, Event
+from kingyo.store import RunStore
+
+FEW = 4  # candidates that a search has at least before it is judged
+
+
+def advice_text(advice: Advice) -> str:
+    """Return one piece of advice as a line; warnings are marked."""
+    return f"Warning: {advice.text}" if advice.level == "warning" else advice.text
+
+
+def print_advice(advice: Sequence[Advice]) -> None:
+    """Print advice to standard output, warnings in bold on a terminal."""
+    console = Console(highlight=False)
+    for each in advice:
+        say(console, escape(advice_text(each)), style="bold" if each.level == "warning" else None)
+
+
+class Watcher:
+    """Listens to a run, and warns as soon as its scores leave a search nothing to climb.
+
+    It looks twice: when the baselines are scored, and when the strategy was told of the first candidates.
+
+    Args:
+        store: of the run.
+        tell: shows a line.
+        then: takes each event on.
+    """
+
+    def __init__(self, store: RunStore, tell: Callable[[str], None], then: Callable[[Event], None]) -> None:
+        self._store = store
+        self._tell = tell
+        self._then = then
+        self._looks: set[tuple[str, str]] = set()
+        self._told: set[str] = set()
+
+    def notify(self, event: Event) -> None:
+        """Take one event in."""
+        self._then(event)
+        is_due = event.kind == "phase" or (event.kind == "told" and event.done in (FEW, event.total))
+        look = (event.search, event.kind)
+        if is_due and event.search in (MAIN, PARAMETERS) and event.split == "fit" and look not in self._looks:
+            self._looks.add(look)
+            self._warn()
+
+    def _warn(self) -> None:
+        for advice in scores_without_differences(self._store):
+            is_known = advice.kind in self._told
+            self._told.add(advice.kind)
+            self._tell(advice_text(replace(advice, why="", remedy="") if is_known else advice))

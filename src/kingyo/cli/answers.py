@@ -1,0 +1,90 @@
+"""What a trial answered to items of fit, beside what was expected: the worst answers first."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+
+from kingyo.cli.whole import say
+from kingyo.errors import KingyoError
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Item, ItemScore
+
+INDENT = " " * 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """An item, and what was answered to it."""
+
+    item: Item
+    answer: ItemScore
+
+
+def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[Answered]:
+    """Return the n answers of a trial with the lowest scores, or as many as there are; equals in their order.
+
+    They are of fit alone: whoever chooses by answers to test items has no test any more.
+
+    Raises:
+        KingyoError: the trial has no answers.
+    """
+    found = store.evaluation(trial.id, "fit")
+    if found is None or not found.scores:
+        failed = found is not None and found.failure is not None
+        raise KingyoError(
+            "--answers",
+            expected="a trial that was scored on fit",
+            received="one that failed" if failed else "one without answers so far",
+            remedy=f"`kingyo show {shlex.quote(str(store.folder))} --trial N` says how a trial was scored.",
+        )
+    items = {item.id: item for item in store.items()["fit"]}
+    worst = sorted(found.scores, key=lambda each: each.score)[:n]
+    return [Answered(item=items[each.item], answer=each) for each in worst]
+
+
+def print_answers(console: Console, answers: Sequence[Answered]) -> None:
+    """Print items with their answers."""
+    for each in answers:
+        name = f"{each.item.task}: {each.item.id}" if each.item.task else each.item.id
+        say(console, f"\n[bold]{escape(name)}[/bold]: {100 * each.answer.score:.0f} %")
+        _print_text(console, "prompt", each.item.prompt)
+        if each.item.choices:
+            _print_text(console, "choices", " | ".join(each.item.choices))
+        _print_text(console, "expected", each.item.answer)
+        _print_text(console, "answered", each.answer.answer)
+
+
+def answers_record(answers: Sequence[Answered]) -> list[dict[str, object]]:
+    """Return the same as data."""
+    return [
+        {
+            "item": each.item.id,
+            **({"task": each.item.task} if each.item.task else {}),
+            "prompt": each.item.prompt,
+            **({"choices": list(each.item.choices)} if each.item.choices else {}),
+            "expected": each.item.answer,
+            "answer": each.answer.answer,
+            "score": each.answer.score,
+        }
+        for each in answers
+    ]
+
+
+def _print_text(console: Console, label: str, text: str) -> None:
+    """Print a text as it is, its further lines below the first; an empty one is shown as such."""
+    lines = _visible(text).split("\n") if text else ["(nothing)"]
+    whole = f"\n{INDENT}".join(escape(line) for line in lines)
+    console.print(f"{label:<{len(INDENT)}}{whole}", soft_wrap=True)
+
+
+def _visible(text: str) -> str:
+    """A text without characters that would steer a terminal: a model may answer anything."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
+        for each in text
+    )

@@ -1,0 +1,117 @@
+"""What models would score on all of fit, from the items that they met: read by show and the report.
+
+A search is told such an estimate when a candidate has been scored. Here it is made anew, from all that is
+known by now, with an interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kingyo.abilities import Estimate, Responses
+from kingyo.evolve import BASELINES, Aims, stored_aims
+from kingyo.screens import appraise
+from kingyo.stats import NORMAL, Interval
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Item
+
+NEAR = 90  # trials before and after one that it is compared with
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimated:
+    """A score for all of fit.
+
+    Attributes:
+        score: the estimate with its interval; ``n`` is the number of items that it rests on.
+        raw: the plain mean over these items; of several tasks their weighted mean.
+    """
+
+    score: Interval
+    raw: float
+
+    @property
+    def beside(self) -> str:
+        """Say what stands beside the estimate: ``estimated; 0.0 % of the 16 items it met``."""
+        return estimated(self.raw, self.score.n)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the estimate, and the raw mean beside it."""
+        each = self.score
+        raw = {"score": self.raw, "n": each.n}
+        return {"score": each.score, "n": each.n, "low": each.low, "high": each.high, "raw": raw}
+
+
+def estimated(raw: float, n: int) -> str:
+    """Say that a score is an estimate, and what was measured."""
+    return f"estimated; {100 * raw:.1f} % of the {n} items it met"
+
+
+def estimate(store: RunStore, trial: StoredTrial) -> Estimated | None:
+    """Estimate what a trial would score on all of fit.
+
+    The interval holds with 95 % confidence, as far as the trial is like those before and after it.
+
+    Returns:
+        The estimate; None where the trial was scored on all items, failed, or was not scored on each task.
+    """
+    items, aims = store.items()["fit"], stored_aims(store)
+    found = store.evaluation(trial.id, "fit")
+    columns = _columns(items, aims)
+    if found is None or found.failure is not None or len(found.scores) == len(items):
+        return None
+    scores = {each.item: each.score for each in found.scores}
+    met = [[scores[items[i].id] for i in own if items[i].id in scores] for own in columns]
+    if not all(met):
+        return None
+    responses = _responses(store, trial, items)
+    parts = [appraise(responses, [trial.id], own)[0] for own in columns]
+    raw = _weighted([sum(own) / len(own) for own in met], aims)
+    return Estimated(score=_interval(parts, aims), raw=raw)
+
+
+def raw_means(store: RunStore, search: str) -> dict[int, float]:
+    """Return the plain mean on fit of each trial (its id) that was scored, over the items that it met.
+
+    Of several tasks it is their weighted mean; trials without scores on each of them are left out.
+    """
+    aims, items = stored_aims(store), store.items()["fit"]
+    names = [[items[i].id for i in own] for own in _columns(items, aims)]
+    found: dict[int, float] = {}
+    for trial, row in store.scores(search, "fit").items():
+        met = [[row[name] for name in own if name in row] for own in names]
+        if all(met):
+            found[trial] = _weighted([sum(own) / len(own) for own in met], aims)
+    return found
+
+
+def _columns(items: Sequence[Item], aims: Aims) -> list[list[int]]:
+    """The places of each task's items."""
+    is_one = len(aims.tasks) == 1
+    return [[i for i, item in enumerate(items) if is_one or item.task == name] for name in aims.tasks]
+
+
+def _responses(store: RunStore, trial: StoredTrial, items: Sequence[Item]) -> Responses:
+    """The scores of the baselines, and of the trials asked for shortly before and after this one."""
+    responses = Responses([item.id for item in items])
+    near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
+    for key, row in {**store.scores(BASELINES, "fit"), **near}.items():
+        responses.add(key, row)
+    return responses
+
+
+def _interval(parts: Sequence[Estimate], aims: Aims) -> Interval:
+    """The weighted mean of what is estimated for each task; their errors are independent."""
+    weights = list(aims.tasks.values())
+    score = _weighted([each.score for each in parts], aims)
+    error = math.hypot(*(w * each.error for w, each in zip(weights, parts, strict=True))) / math.fsum(weights)
+    reach = NORMAL.inv_cdf(0.975) * error
+    low, high = max(0.0, score - reach), min(1.0, score + reach)
+    return Interval(score=score, n=sum(each.n for each in parts), low=low, high=high, method="normal")
+
+
+def _weighted(means: Sequence[float], aims: Aims) -> float:
+    weights = list(aims.tasks.values())
+    return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) / math.fsum(weights)

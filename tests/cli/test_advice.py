@@ -1,0 +1,109 @@
+"""What a run says of itself: warnings while it goes on, advice at its end, answers of a trial."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import World
+
+ZERO = """
+def zero(answer, item):
+    return 0.0
+
+def half(answer, item):
+    return 0.5
+
+def mostly_broken(answer, item):
+    return float(answer == item.answer)
+"""
+
+
+def graded(world: World, grader: str, **changes: object) -> Path:
+    """Write a run.yaml whose task is graded by a function of ZERO."""
+    (world.folder / "flat.py").write_text(ZERO)
+    task = {
+        "name": "flat",
+        "data": "items.jsonl",
+        "grader": f"flat.py:{grader}",
+        "max_new_tokens": 6,
+        "splits": {"fit": 16, "validation": 12, "test": 12},
+    }
+    controls = {"random": False, "grid": False}
+    return world.config(task=task, budget={"candidates": 8}, controls=controls, **changes)
+
+
+def test_all_at_zero_is_told_at_once_and_at_the_end(world: World) -> None:
+    done = world.run("evolve", graded(world, "zero"), "--run", "runs/zero")
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    first = lines.index(next(line for line in lines if "All 4 baselines score 0 % on fit." in line))
+    assert "--trial uniform --answers 5" in lines[first]
+    later = lines.index(next(line for line in lines if "All 4 baselines and 6 candidates score 0 %" in line))
+    ended = next(number for number, line in enumerate(lines) if line.startswith("Search on validation"))
+    assert first < later < ended
+    said = " ".join(done.stdout.split())
+    assert "Warning: All 4 baselines and 8 candidates score 0 % on fit." in said
+    assert "kingyo show runs/zero --trial 0 --answers 5" in said
+    found = {each["kind"]: each for each in json.loads(json.dumps(world.show("runs/zero")["advice"]))}
+    assert set(found) == {"zero", "bound", "seeds"} - ({"bound"} - set(found))
+    assert found["zero"]["level"] == "warning" and "partial credit" in found["zero"]["remedy"]
+
+
+def test_equal_scores_are_told(world: World) -> None:
+    done = world.run("evolve", graded(world, "half"), "--run", "runs/half")
+    assert done.returncode == 0, done.stderr
+    assert "All 4 baselines score the same on every item of fit, 50.0 %." in done.stderr
+    assert "All 4 baselines and 8 candidates score the same" in done.stdout
+    assert "Take harder items" not in done.stdout
+
+
+def test_a_run_that_tells_models_apart_is_not_warned_of(finished: World) -> None:
+    kinds = [each["kind"] for each in json.loads(json.dumps(finished.show("runs/small")["advice"]))]
+    assert not {"zero", "equal", "broken"} & set(kinds)
+    assert "seeds" in kinds and {"progress", "start", "stuck"} & set(kinds)
+    said = finished.run("show", "runs/small").stdout
+    assert "On fit: best baseline (" in said and "of 24." in said
+    assert "One run does not tell how far another seed would end." in said
+
+
+def test_answers_come_with_the_worst_first(finished: World) -> None:
+    shown = json.loads(finished.run("show", "runs/small", "--trial", "3", "--answers", "5", "--json").stdout)
+    scores = [each["score"] for each in shown["answers"]]
+    assert len(scores) == 5 and scores == sorted(scores)
+    assert {"item", "prompt", "expected", "answer", "score"} <= set(shown["answers"][0])
+    said = finished.run("show", "runs/small", "--trial", "3", "--answers", "5").stdout
+    for each in shown["answers"]:
+        assert f"{each['item']}: {100 * each['score']:.0f} %" in said
+        assert f"prompt    {each['prompt']}" in said
+        assert f"expected  {each['expected']}" in said
+    assert said.count("answered  ") == 5 and "merge_method" not in said
+    all_of_them = finished.run("show", "runs/small", "--trial", "3", "--answers", "99", "--json").stdout
+    assert len(json.loads(all_of_them)["answers"]) == 16
+
+
+def test_what_was_measured_stands_beside_what_is_estimated(world: World) -> None:
+    search = {"strategy": "item-gp", "screen": {"items": 5}}
+    done = world.run("evolve", world.config(search=search, budget={"candidates": 8}))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"best [\d.]+ % \(estimated; [\d.]+ % of the 5 items it met\)", done.stderr)
+    assert re.search(r"best of all [\d.]+ % \(estimated; [\d.]+ % of the 5 items it met\)", done.stdout)
+    one = json.loads(world.run("show", "runs/small", "--trial", "2", "--json").stdout)
+    assert one["estimate"]["raw"] == {"score": one["fit"]["score"], "n": 5}
+    assert one["estimate"]["low"] <= one["estimate"]["score"] <= one["estimate"]["high"]
+    assert "estimated for all 16 items of fit: " in world.run("show", "runs/small", "--trial", "2").stdout
+    assert world.show("runs/small")["winner"]["estimate"]["n"] == 5  # type: ignore[index]
+
+
+@pytest.mark.parametrize("n", ["0", "-3", "x"])
+def test_a_wrong_number_of_answers_is_an_error(finished: World, n: str) -> None:
+    done = finished.run("show", "runs/small", "--trial", "3", "--answers", n)
+    assert done.returncode != 0 and "--answers" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_answers_of_no_trial_are_an_error(finished: World) -> None:
+    done = finished.run("show", "runs/small", "--answers", "5")
+    assert done.returncode == 1 and "--answers" in done.stderr and "--trial" in done.stderr

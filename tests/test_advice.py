@@ -1,0 +1,208 @@
+"""What is found out about runs: from stores that are written by hand, as a run would write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from kingyo.advice import Advice, advise
+from kingyo.cli.answers import Answered, print_answers, worst_answers
+from kingyo.errors import KingyoError
+from kingyo.evolve import BASELINES, MAIN
+from kingyo.evolve.search import new_trial
+from kingyo.recipe import Recipe, Source
+from kingyo.store import RunStore, StoredOutcome
+from kingyo.summary import summarize
+from kingyo.types import Evaluation, Genome, Item, ItemScore, Split, Trial
+
+N_FIT = 8
+SPLITS: dict[Split, tuple[Item, ...]] = {
+    split: tuple(Item(id=f"{split}{n}", prompt="?", answer="!") for n in range(N_FIT))
+    for split in ("fit", "validation", "test")
+}
+KNOWN = {"base": 0, "a": 1, "uniform": 4}
+"""Baseline -> how many items of fit it solves."""
+
+
+def scores(solved: int, split: Split = "fit") -> Evaluation:
+    found = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(SPLITS[split])]
+    return Evaluation(scores=tuple(found))
+
+
+def recipe(*genome: float) -> Recipe:
+    sources = tuple(Source(model=f"m{n}", parameters={"weight": gene}) for n, gene in enumerate(genome))
+    return Recipe(merge_method="linear", sources=sources)
+
+
+class Written:
+    """A run with baselines and one search, whose first batch has four trials, and each other one.
+
+    Args:
+        folder: of the run.
+        known: baseline -> items of fit that it solves.
+        description: of the search, where it is not of two weights.
+    """
+
+    def __init__(self, folder: Path, known: dict[str, int] | None = None, **description: object) -> None:
+        self.store = RunStore.create(folder)
+        self.store.begin({"name": "r", "status": "running", "config": {}}, SPLITS)
+        self.store.add_search(BASELINES, {})
+        for number, (name, solved) in enumerate((known or KNOWN).items()):
+            new = new_trial(Trial(number=number, genome=()), recipe(float(number)), name)
+            trial = self.store.add_trials(BASELINES, 0, [new])[-1]
+            self.store.record(trial.id, "fit", scores(solved))
+        self.description = {"method": "task_arithmetic", "axes": AXES, **description}
+
+    def search(self, solved: Sequence[int], genomes: Sequence[Genome] | None = None) -> Written:
+        """Add the main search, of trials that solve so many items each."""
+        self.store.add_search(MAIN, self.description)
+        for number, n in enumerate(solved):
+            genome = (0.5, 0.5) if genomes is None else genomes[number]
+            new = new_trial(Trial(number=number, genome=genome), recipe(*genome, float(number)))
+            trial = self.store.add_trials(MAIN, 0 if number < 4 else number, [new])[-1]
+            self.store.record(trial.id, "fit", scores(n))
+            self.store.add_outcomes([StoredOutcome(trial=trial.id, failure=None, value=n / N_FIT)])
+        return self
+
+    def pick(self, number: int) -> Written:
+        """Let validation pick a trial, of all."""
+        for trial in self.store.trials(MAIN):
+            self.store.record(trial.id, "validation", scores(3 + trial.asked.number % 3, "validation"))
+            if trial.asked.number == number:
+                self.store.set_winner(MAIN, trial.id)
+        return self
+
+    def advice(self) -> dict[str, Advice]:
+        with self.store:
+            return {each.kind: each for each in advise(self.store, summarize(self.store))}
+
+
+AXES = [{"name": f"weight/{who}/all", "low": 0.0, "high": 1.5} for who in ("a", "b")]
+
+
+def test_zero_is_told_after_the_baselines_and_after_the_search(tmp_path: Path) -> None:
+    found = Written(tmp_path / "first", {"base": 0, "uniform": 0}).advice()
+    assert list(found) == ["zero"]
+    assert found["zero"].what == "All 2 baselines score 0 % on fit."
+    assert "--trial uniform --answers 5" in found["zero"].remedy
+    found = Written(tmp_path / "then", {"base": 0, "uniform": 0}).search([0] * 5).advice()
+    assert list(found) == ["zero"] and "All 2 baselines and 5 candidates" in found["zero"].what
+    assert "--trial 0 --answers 5" in found["zero"].remedy
+    assert "zero" not in Written(tmp_path / "works", {"base": 0, "uniform": 0}).search([0, 0, 1, 0]).advice()
+
+
+def test_candidates_that_all_break_are_told_beside_baselines_that_work(tmp_path: Path) -> None:
+    found = Written(tmp_path / "run").search([0] * 4).advice()
+    assert "All candidates so far (4) score 0 %" in found["broken"].what
+    assert "the best baseline 50.0 %" in found["broken"].what
+    assert "narrower" in found["broken"].remedy
+
+
+@pytest.mark.parametrize(("solved", "says"), [(8, "Take harder items"), (5, "partial credit")])
+def test_scores_that_are_all_the_same(tmp_path: Path, solved: int, says: str) -> None:
+    known = {"base": solved, "uniform": solved}
+    found = Written(tmp_path / "run", known).search([solved] * 4).advice()
+    assert list(found) == ["equal"] and says in found["equal"].remedy
+    assert f"{100 * solved / N_FIT:.1f} %" in found["equal"].what
+    assert "equal" not in Written(tmp_path / "other", known).search([solved, solved - 1]).advice()
+
+
+def test_one_model_alone_does_not_score_the_same_as_others(tmp_path: Path) -> None:
+    assert not {"equal"} & set(Written(tmp_path / "run", {"base": 5}).advice())
+
+
+def test_a_winner_at_a_bound(tmp_path: Path) -> None:
+    genomes: list[Genome] = [(0.5, 0.5)] * 4 + [(1.49, 0.0)]
+    found = Written(tmp_path / "run").search([1, 2, 3, 4, 5], genomes).pick(4).advice()["bound"]
+    assert found.level == "warning"
+    assert "trial 4" in found.what and "weight/a/all at 1.5" in found.what and "weight/b" not in found.what
+    assert "`merge.parameters.weight.to` from 1.5 to 2.25" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("method", "axis", "gene", "move"),
+    [
+        (
+            "task_arithmetic",
+            ("weight/a/all", -1.0, 1.0),
+            -1.0,
+            "`merge.parameters.weight.from` from -1 to -2",
+        ),
+        ("ties", ("density/a/all", 0.2, 0.9), 0.9, "`merge.parameters.density.to` from 0.9 to 1"),
+        ("ties", ("density/a/all", 0.1, 1.0), 1.0, None),
+        ("ties, task_arithmetic", ("weight(ties)/a", 0.0, 1.0), 1.0, "`merge.parameters.weight.to`"),
+        ("task_arithmetic", ("weight/a/all", 0.0, 1.5), 1.48, None),
+        ("passthrough", ("pass 1/a.3", 0.0, 1.0), 1.0, None),
+        ("mine.py:Mine", ("weight/a/all", 0.0, 1.0), 1.0, None),
+    ],
+)
+def test_only_bounds_that_can_be_moved_are_told(
+    tmp_path: Path, method: str, axis: tuple[str, float, float], gene: float, move: str | None
+) -> None:
+    name, low, high = axis
+    axes = [{"name": name, "low": low, "high": high}, {"name": "use/b", "low": 0, "high": 1}]
+    run = Written(tmp_path / "run", method=method, axes=axes)
+    found = run.search([1, 2], [(0.4, 1.0), (gene, 1.0)]).pick(1).advice()
+    assert move is None or move in found["bound"].remedy
+    assert (move is None) == ("bound" not in found)
+
+
+@pytest.mark.parametrize(
+    ("solved", "kind"),
+    [
+        ([1, 2, 3, 2, *[4] * 10], "start"),  # not ahead of the best baseline
+        ([5, 2, 3, 2, *[4] * 10], "start"),  # the best is in the first batch
+        ([1, 2, 3, 2, 6, *[5] * 9], "stuck"),
+        ([1, 2, 3, 2, *[5] * 8, 6, 5], "progress"),
+        ([1, 2, 3, 2, 8, *[5] * 9], "progress"),  # nothing is left to gain
+        ([1, 2, 3], "progress"),
+    ],
+)
+def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> None:
+    found = Written(tmp_path / "run").search(solved).advice()
+    assert {"start", "stuck", "progress"} & set(found) == {kind}
+    best, number = max(solved), solved.index(max(solved))
+    said = found[kind].what
+    assert "best baseline (uniform) 50.0 %" in said
+    assert f"best of all {100 * best / N_FIT:.1f} %, which is trial {number}." in said
+    assert f"since trial {number} of {len(solved)}" in said
+    if kind != "progress":
+        assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in found[kind].remedy
+        assert "--seeds 3" in found[kind].remedy
+
+
+def test_one_run_does_not_tell_how_seeds_differ(tmp_path: Path) -> None:
+    found = Written(tmp_path / "run").search([1, 2, 3]).pick(2).advice()["seeds"]
+    assert found.level == "note" and "One run does not tell" in found.what
+    assert "Its 3 finalists score 37.5 to 62.5 % on validation (n=8)" in found.what
+
+
+def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
+    run = Written(tmp_path / "run").search([1])
+    new = [new_trial(Trial(number=number, genome=(0.0, 0.0)), recipe(number)) for number in (1, 2)]
+    failed, asked = run.store.add_trials(MAIN, 1, new)
+    run.store.record(failed.id, "fit", Evaluation(failure="it crashed"))
+    with run.store as store:
+        for trial, received in ((failed, "one that failed"), (asked, "one without answers so far")):
+            with pytest.raises(KingyoError) as found:
+                worst_answers(store, trial, 5)
+            assert (found.value.argument, found.value.received) == ("--answers", received)
+
+
+def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    item = Item(id="i", prompt="one\ntwo [bold]", answer="", choices=("x", "y"))
+    answer = ItemScore("i", 0.25, "\x1b[2J\rgone\u202e金魚")
+    print_answers(Console(highlight=False), [Answered(item=item, answer=answer)])
+    said = capsys.readouterr().out
+    assert said.splitlines() == [
+        "",
+        "i: 25 %",
+        "prompt    one",
+        "          two [bold]",
+        "choices   x | y",
+        "expected  (nothing)",
+        r"answered  \x1b[2J\rgone\u202e金魚",
+    ]

@@ -1,0 +1,69 @@
+"""What show says of a trial that met some of the items: an estimate with its interval, and the raw mean."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kingyo.estimates import estimate, raw_means
+from kingyo.evolve import MAIN, Event
+from kingyo.evolve.recipes import read_recipe
+from kingyo.recipe import Recipe
+from kingyo.summary import summarize
+from tests.screened_runs import SPLITS, Model, begun, chance, journey, solves
+
+Score = Callable[[Recipe, str], float]
+
+
+def graded(recipe: Recipe, item: str) -> float:
+    """Partial credit: near the true score of the recipe, on some items always half of it."""
+    noise = zlib.crc32(f"{recipe.hash}/{item}".encode()) / 2**32 - 0.5
+    easy = 0.5 + 0.5 * (zlib.crc32(item.encode()) % 2)
+    return min(1.0, max(0.0, easy * chance(recipe) + 0.2 * noise))
+
+
+@pytest.mark.parametrize(("score", "most"), [(solves, 0.13), (graded, 0.04)])
+def test_estimates_are_near_the_means_on_all_items(tmp_path: Path, score: Score, most: float) -> None:
+    """The root mean square error is below that of the raw means, and the intervals hold."""
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(solves=score)).run()
+        trials, raw = store.trials(MAIN), raw_means(store, MAIN)
+        found = [estimate(store, trial) for trial in trials]
+        believed = [each for each in found if each is not None]
+        assert len(believed) == len(trials) >= 30
+        for trial, each in zip(trials, believed, strict=True):
+            assert each.raw == pytest.approx(raw[trial.id]) and each.score.n == 8
+        recipes = [read_recipe(trial) for trial in trials]
+    truth = np.array([[score(one, item.id) for item in SPLITS["fit"]] for one in recipes]).mean(axis=1)
+    gaps = np.array([each.score.score for each in believed]) - truth
+    plain = np.array([each.raw for each in believed]) - truth
+    assert np.sqrt((gaps**2).mean()) < min(most, np.sqrt((plain**2).mean()))
+    inside = [each.score.low <= mean <= each.score.high for each, mean in zip(believed, truth, strict=True)]
+    assert np.mean(inside) >= 0.85
+
+
+def test_nothing_is_estimated_where_all_was_scored(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), rule="none").run()
+        assert [estimate(store, trial) for trial in store.trials(MAIN)] == [None] * len(store.trials(MAIN))
+        assert summarize(store).estimate is None
+
+
+def test_the_search_tells_what_was_measured_beside_each_estimate(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(), notify=events.append).run()
+        raw = raw_means(store, MAIN)
+        trials = {trial.asked.number: trial.id for trial in store.trials(MAIN)}
+        summary = summarize(store)
+        shown = summary.to_json()
+    told = [each for each in events if each.kind == "told" and each.search == MAIN]
+    assert told and all(each.is_estimate and each.n_raw == 8 for each in told)
+    assert [each.raw for each in told] == [pytest.approx(raw[trials[each.done - 1]]) for each in told]
+    winner = shown["winner"]
+    assert isinstance(winner, dict) and summary.winner is not None
+    assert winner["estimate"]["raw"] == {"score": pytest.approx(raw[summary.winner.trial.id]), "n": 8}
