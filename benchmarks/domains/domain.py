@@ -1,0 +1,112 @@
+"""A domain as the data of a run.yaml, and the same with its models opened.
+
+A genome gets the answers that a run would get: the code that makes a run's models, space (with its
+rounding), prompts, tasks and graders makes these too. Two things differ. All items of the pool are answered
+in one call, where a run asks for a split or a part of it: other neighbours in a batch mean other padding,
+which changes a logit in its last bits, and so an answer where two tokens are about equally likely. And
+scores are rounded to hundredths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from domains.table import TableAxis
+from kingyo.config import parse_config
+from kingyo.evaluate import Evaluator, Filled
+from kingyo.merge import Sources
+from kingyo.models.language import LiveModel
+from kingyo.opened import open_models
+from kingyo.searches import searches
+from kingyo.tasks import build_tasks, load_splits
+from kingyo.tasks.grader import build_verdict
+from kingyo.types import Evaluation, Genome
+
+LOW, HIGH = 0.0, 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """What is recorded.
+
+    Attributes:
+        name: of its tables, with the grader's name behind it.
+        family: domains of one family are alike.
+        sources: name -> model.
+        tasks: name -> task, as run.yaml says it but for ``splits``.
+        pool: number of items of each task.
+        graders: name -> what judges the answers. None is what the tasks say.
+        folder: where relative paths start; it holds the base.
+        models: what else run.yaml says, such as ``batch_size``.
+    """
+
+    name: str
+    family: str
+    sources: Mapping[str, str]
+    tasks: Mapping[str, Mapping[str, object]]
+    pool: int
+    folder: Path
+    graders: Mapping[str, object] = field(default_factory=lambda: {"exact": None})
+    models: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def run_data(self, splits: Mapping[str, object]) -> dict[str, object]:
+        """Return the run.yaml with these splits of every task."""
+        return {
+            "name": self.name,
+            "base": "base",
+            "sources": dict(self.sources),
+            "tasks": {name: {**task, "splits": splits} for name, task in self.tasks.items()},
+            "merge": {
+                "method": "task_arithmetic",
+                "groups": "one",
+                "parameters": {"weight": {"from": LOW, "to": HIGH}},
+                "dtype": "float32",
+            },
+            "controls": {"random": False, "grid": False},
+            "budget": {"candidates": 1},
+            **self.models,
+        }
+
+
+class OpenedDomain:
+    """A domain that answers.
+
+    Args:
+        domain: what is opened.
+    """
+
+    def __init__(self, domain: Domain) -> None:
+        torch.set_num_threads(1)
+        self.domain = domain
+        # Each split needs an item: the pool is what a search would call fit.
+        data = domain.run_data({"fit": domain.pool, "validation": 1, "test": 1, "seed": 0})
+        config = parse_config(data, domain.name)
+        self._models = open_models(config, domain.folder)
+        self._batch_size, self._specs = config.batch_size, config.specs
+        self._splits = load_splits(config.specs, domain.folder).splits
+        main = searches(config, domain.folder, self._models)[0]
+        self._space, self.items = main.space, self._splits["fit"]
+        base = tuple(0.0 for _ in main.space.axes)
+        self.known: dict[str, Genome] = {"base": base, **main.known}
+        self.axes = tuple(TableAxis(name=axis.name, low=axis.low, high=axis.high) for axis in main.space.axes)
+        self._evaluator: Evaluator | None = None
+
+    def evaluate(self, genome: Genome) -> Evaluation:
+        """Merge and answer all items of the pool; the first call loads the model."""
+        if self._evaluator is None:
+            path = self._models.skeleton.path
+            live = LiveModel.load(path, dtype="float32", device="cpu", batch_size=self._batch_size)
+            task = build_tasks(self._specs, self._splits, self.domain.folder)
+            sources = Sources(self._models.by_reference, self.domain.folder)
+            self._evaluator = Evaluator(Filled(live, sources), task)
+        return self._evaluator(self._space.decode(genome), "fit")
+
+    def regrade(self, grader: object, answers: Sequence[str]) -> list[float]:
+        """Return the scores of answers to all items by another grader."""
+        spec = next(iter(self._specs.values())).model_copy(update={"grader": grader})
+        verdict = build_verdict(spec.graders, self.domain.folder)
+        return [verdict(answer, item) for answer, item in zip(answers, self.items, strict=True)]
