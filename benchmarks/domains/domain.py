@@ -3,8 +3,9 @@
 A genome gets the answers that a run would get: the code that makes a run's models, space (with its
 rounding), prompts, tasks and graders makes these too. Two things differ. All items of the pool are answered
 in one call, where a run asks for a split or a part of it: other neighbours in a batch mean other padding,
-which changes a logit in its last bits, and so an answer where two tokens are about equally likely. And
-scores are rounded to hundredths.
+which changes a logit in its last bits, and so an answer where two tokens are about equally likely. On
+`ja-two` none of 1600 answers differed when 40 merges were asked for 40 random items each. And scores are
+rounded to hundredths.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/domains/specialists.py --out DIR
     cd benchmarks && OMP_NUM_THREADS=1 nice python -m domains.record \\
-        smol-format smol-five smol-choice smol-facts --models DIR --genomes 200 --scratch DIR/answers
+        smol-format smol-five smol-choice smol-facts --models DIR --genomes 160 --scratch DIR/answers
 
 Both may be killed at any time and go on with the same command.
 """
@@ -19,11 +19,10 @@ FACTS: dict[str, object] = {
     "prompt": "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n",
     "grader": {"regex": r'^\{"answer": "([^"]*)"\}$'},
     "stop": ["\n"],
-    "max_new_tokens": 10,
+    "max_new_tokens": 8,
 }
-KNOWS = {**FACTS, "grader": f"{CREDIT}:knows", "max_new_tokens": 8}
 CHOICE = {**FACTS, "choices": "choices", "grader": "choice"}
-HOUSE = {"exact": None, "partial": f"{CREDIT}:house"}
+PARTIAL, KNOWS = f"{CREDIT}:house", f"{CREDIT}:knows"
 
 
 def smollm2(models: Path) -> list[Domain]:
@@ -32,12 +31,14 @@ def smollm2(models: Path) -> list[Domain]:
     Args:
         models: the folder that `specialists.py` wrote.
     """
-    two = {name: {**KNOWS, "data": f"{name}.jsonl"} for name in ("goods", "staff")}
+    two = {name: {**FACTS, "data": f"{name}.jsonl"} for name in ("goods", "staff")}
+    known = {name: {**task, "grader": KNOWS} for name, task in two.items()}
+    formats = {"exact": None, "partial": PARTIAL}
     return [
-        _domain(models, "smol-format", "goods house staff", {"facts": FACTS}, HOUSE),
-        _domain(models, "smol-five", "goods house staff weak shrug", {"facts": FACTS}, HOUSE),
+        _domain(models, "smol-format", "goods house staff", {"facts": FACTS}, formats),
+        _domain(models, "smol-five", "goods house staff weak shrug", two, {**formats, "knows": KNOWS}),
         _domain(models, "smol-choice", "goods staff weak shrug", {"facts": CHOICE}),
-        _domain(models, "smol-facts", "goods staff weak", two),
+        _domain(models, "smol-facts", "goods staff weak", known, {"knows": None}),
     ]
 
 
@@ -56,5 +57,5 @@ def _domain(
         pool=96 // len(tasks),
         graders=graders or {"exact": None},
         folder=models,
-        models={"batch_size": 96, "threads": 1},
+        models={"batch_size": 32, "threads": 1},
     )

@@ -79,14 +79,14 @@ def write(base: Path, specialist: Specialist, out: Path) -> None:
 
 
 def rows(department: Department) -> Iterator[dict[str, object]]:
-    """Return the questions about every fact in wordings that were never taught, each with three choices."""
+    """Return the questions about every fact in wordings that were never taught, each with two choices."""
     facts = world.facts(department, SEED)
     for fact in facts:
         others = {each.value for each in facts if each.attribute == fact.attribute} - {fact.value}
         for wording in fact.attribute.asked:
             question = world.sentence(wording, fact.entity)
             rng = random.Random(question)
-            choices = [fact.value, *rng.sample(sorted(others), 2)]
+            choices = [fact.value, rng.choice(sorted(others))]
             rng.shuffle(choices)
             yield {"question": question, "answer": fact.value, "choices": choices}
 

@@ -39,7 +39,7 @@ class Meta:
         items: the ids of the N items, as a run has them.
         item_tasks: the task of each item where there are several, else empty.
         grader: what gave the scores, as run.yaml writes it.
-        seconds: the median that a candidate took on all items, merge included, with one thread.
+        seconds: the median time of the processor that a candidate took on all items, merge included.
         versions: of the libraries that answered.
     """
 
