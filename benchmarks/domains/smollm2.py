@@ -9,6 +9,7 @@ Both may be killed at any time and go on with the same command.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from domains.domain import Domain
@@ -37,7 +38,7 @@ def smollm2(models: Path) -> list[Domain]:
     return [
         _domain(models, "smol-format", "goods house staff", {"facts": FACTS}, formats),
         _domain(models, "smol-five", "goods house staff weak shrug", two, {**formats, "knows": KNOWS}),
-        _domain(models, "smol-choice", "goods staff weak shrug", {"facts": CHOICE}),
+        replace(_domain(models, "smol-choice", "goods staff weak shrug", {"facts": CHOICE}), pool=80),
         _domain(models, "smol-facts", "goods staff weak", known, {"knows": None}),
     ]
 
