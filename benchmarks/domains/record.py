@@ -1,6 +1,6 @@
 """Record the tables of domains: merge and answer at a design of genomes, once.
 
-    cd benchmarks && OMP_NUM_THREADS=1 python -m domains.record ja-two sums-three --genomes 320 --scratch DIR
+    cd benchmarks && OMP_NUM_THREADS=1 python -m domains.record ja-two sums-four --genomes 320 --scratch DIR
 
 Every genome's answers are appended to ``DIR/NAME.jsonl`` as soon as they are there. The same command goes
 on with a recording that was killed, and with one that shall have more genomes. ``--genomes 0`` records

@@ -32,7 +32,7 @@ def text_zoo() -> list[Domain]:
             {"exact": None, "steps": f"{CREDIT}:steps"},
         ),
         _domain("both-four", ("ja", "math-en", "math-sym", "sort"), {"ja-math": JA_MATH, "en-math": EN_MATH}),
-        _domain("sums-three", ("ja", "math-sym", "sort"), {"sums": SUMS}),
+        _domain("sums-four", ("math-en", "math-sym", "poem", "sort"), {"sums": SUMS}),
     ]
 
 
