@@ -31,7 +31,7 @@ from domains.text_zoo import text_zoo
 from kingyo.types import Genome
 
 LIBRARIES = ("torch", "transformers", "numpy")
-FIRST_NEAR = 40
+FIRST_NEAR = 24
 """From this genome on each fourth lies near one of the best so far."""
 SUMS = (0.3, 2.0)
 """Half of the others have weights whose sum lies between these: good merges are rarely elsewhere."""
