@@ -1,1 +1,1 @@
-"""A suite of domains that answer at once: made-up worlds, small networks, and recorded tables of real models."""
+"""Domains to search on: tables of scores that were measured once, and what measured them."""

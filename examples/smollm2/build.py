@@ -50,10 +50,10 @@ def main() -> None:
     taught = _lessons()
     shutil.copy(Path(__file__).with_name("run.yaml"), out)
     _write_task(out / "task.jsonl", [example for each in taught.values() for example in each])
-    _once(out / "base", write_base)
+    once(out / "base", write_base)
     for name, usual in TRAININGS.items():
         training = replace(usual, steps=arguments.steps or usual.steps)
-        _once(out / name, partial(train, out / "base", taught[name], training))
+        once(out / name, partial(train, out / "base", taught[name], training))
 
 
 def write_base(out: Path) -> None:
@@ -89,7 +89,7 @@ def _write_task(file: Path, taught: Sequence[Example]) -> None:
     print(f"{file}: {len(rows)} questions; the specialists are taught {len(taught)} others")
 
 
-def _once(folder: Path, build: Callable[[Path], None]) -> None:
+def once(folder: Path, build: Callable[[Path], None]) -> None:
     """Build a folder under another name and move it into place: a folder that exists is whole."""
     if folder.exists():
         print(f"{folder}: kept")
