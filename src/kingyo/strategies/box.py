@@ -131,10 +131,10 @@ class Box:
         families = [columns for columns in self._weights.values() if len(columns) > 1]
         rows = np.arange(1, len(move), 2)
         for columns in families:
+            chosen = rng.random(len(rows)) < 0.5 + 0.5 / len(families)
             for column in columns:
                 move[rows, column] = move[rows, columns[0]]
-            chosen = rng.random(len(rows)) < 0.5 + 0.5 / len(families)
-            changed[np.ix_(rows, columns)] = chosen[:, None]
+                changed[rows, column] = chosen
 
     def _snapped(self, unit: Matrix) -> Matrix:
         """Points of the unit box as points of the space; every whole number is equally likely."""
