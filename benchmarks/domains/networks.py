@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from domains.domain import Domain, Matrix
+from domains.landscape import Landscape, Matrix
 
 LAYERS = (64, 48, 32, 24, 10)
 POOL = 400
@@ -52,7 +53,7 @@ KINDS = {
 }
 
 
-def network(name: str, seed: int) -> Domain:
+def network(name: str, seed: int) -> Landscape:
     """Train base and sources of a kind, and return the domain of their merges."""
     kind = KINDS[name]
     rng = np.random.default_rng([seed, 30])
@@ -68,7 +69,7 @@ def network(name: str, seed: int) -> Domain:
     asked = np.stack([_turned(each, int(k)) for each, k in zip(pictures[tests], turns, strict=True)])
     score = _scorer(base, sources, asked, digits[tests], is_graded=kind.is_graded)
     n, blocks = len(sources), len(LAYERS) - 1
-    return Domain(
+    return Landscape(
         name=f"networks/{name}",
         sources=tuple(f"s{k}" for k in range(n)),
         score=score,
@@ -82,7 +83,7 @@ def network(name: str, seed: int) -> Domain:
 def _digits(rng: Generator) -> tuple[Matrix, NDArray[np.intp]]:
     pictures, digits = load_digits(return_X_y=True)
     order = rng.permutation(len(digits))
-    return pictures[order] / 16 - 0.3, digits[order]
+    return np.asarray(pictures, dtype=np.float64)[order] / 16 - 0.3, np.asarray(digits, dtype=np.intp)[order]
 
 
 def _turned(picture: Matrix, quarters: int) -> Matrix:
@@ -90,10 +91,7 @@ def _turned(picture: Matrix, quarters: int) -> Matrix:
 
 
 def _fresh(rng: Generator) -> Network:
-    return [
-        (rng.standard_normal((a, b)) * np.sqrt(2 / a), np.zeros(b))
-        for a, b in zip(LAYERS, LAYERS[1:], strict=False)
-    ]
+    return [(rng.standard_normal((a, b)) * np.sqrt(2 / a), np.zeros(b)) for a, b in pairwise(LAYERS)]
 
 
 def _specialist(
@@ -124,10 +122,11 @@ def _train(start: Network, pictures: Matrix, digits: NDArray[np.intp], steps: in
     for step in range(1, steps + 1):
         rows = rng.integers(0, len(digits), 64)
         gradients = _gradients(weights, pictures[rows], digits[rows])
-        for w, g, m, v in zip(weights, gradients, first, second, strict=True):
-            m += 0.1 * (g - m)
-            v += 0.001 * (g * g - v)
-            w -= 2e-3 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+        for place, gradient in enumerate(gradients):
+            first[place] += 0.1 * (gradient - first[place])
+            second[place] += 0.001 * (gradient**2 - second[place])
+            rate = 2e-3 / (1 - 0.9**step)
+            weights[place] -= rate * first[place] / (np.sqrt(second[place] / (1 - 0.999**step)) + 1e-8)
     return list(zip(weights[::2], weights[1::2], strict=True))
 
 

@@ -6,7 +6,6 @@ domain's table or function.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,17 +16,18 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
 from kingyo.config import RunConfig, parse_config
-from kingyo.evolve import Journey, Space
+from kingyo.evolve import Journey, Space, aims_as_facts
 from kingyo.evolve.words import BASELINES, MAIN
 from kingyo.opened import Models
 from kingyo.recipe import Recipe
 from kingyo.runners import LocalRunner
 from kingyo.searches import baseline_recipes, searches
 from kingyo.store import RunStore
+from kingyo.summary import summarize
 from kingyo.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
-from domains.domain import Domain
 
 Scores = NDArray[np.float64]
 SHM = Path("/dev/shm")
@@ -40,7 +40,7 @@ class Result:
     Attributes:
         exported, bred: test scores, item by item, of the model that is exported and of the search's winner.
         baselines: test scores of each baseline.
-        predicted: low, mean, high of the bred model's test score, before test was read; None where unknown.
+        predicted: low, mean, high of the bred model's test score, before test was read.
         items: item evaluations of the search on fit, those of the baselines included.
         trials: candidates of the search.
         winner: genome of the bred model.
@@ -52,7 +52,7 @@ class Result:
     items: int
     trials: int
     winner: Genome
-    predicted: tuple[float, float, float] | None = None
+    predicted: tuple[float, float, float]
 
 
 @dataclass(kw_only=True)
@@ -75,13 +75,11 @@ class Recorded:
 
 
 def config_of(
-    domain: Domain, seed: int, search: Mapping[str, object], budget: Mapping[str, object]
+    domain: Landscape, seed: int, search: Mapping[str, object], budget: Mapping[str, object]
 ) -> RunConfig:
     """Return the run.yaml of a domain; no file that it names is read."""
     task = {"data": "none.jsonl", "prompt": "{prompt}", "grader": "exact"}
-    tasks = (
-        {"tasks": {name: task for name in dict.fromkeys(domain.tasks)}} if domain.tasks else {"task": task}
-    )
+    tasks = {"tasks": dict.fromkeys(domain.tasks, task)} if domain.tasks else {"task": task}
     return parse_config(
         {
             "name": "benchmark",
@@ -102,7 +100,7 @@ def config_of(
     )
 
 
-def models_of(domain: Domain) -> Models:
+def models_of(domain: Landscape) -> Models:
     """Stand in for opened checkpoints: names, and tensors by block."""
     layout = Layout([f"model.layers.{block}.mlp.weight" for block in range(max(2, domain.n_blocks))])
     base = SimpleNamespace(reference="base", layout=layout)
@@ -120,7 +118,7 @@ class Play:
         seed: draws the splits and the search.
     """
 
-    def __init__(self, domain: Domain, seed: int) -> None:
+    def __init__(self, domain: Landscape, seed: int) -> None:
         self.domain = domain
         self.splits = dict(zip(SPLITS, domain.splits(seed), strict=True))
         self.seed = seed
@@ -150,8 +148,14 @@ class Play:
         return self._rows[genome]
 
     def mean(self, genome: Genome, split: Split) -> float:
-        """The mean score of a genome on a split."""
-        return float(self.row(genome)[self.splits[split]].mean())
+        """The mean score of a genome on a split: of several tasks, the mean of theirs."""
+        rows, tasks = self.splits[split], np.array(self.domain.tasks or [""] * self.domain.n_items)
+        own = self.row(genome)
+        return float(np.mean([own[rows[tasks[rows] == task]].mean() for task in dict.fromkeys(tasks[rows])]))
+
+    def best_on_validation(self, genomes: Sequence[Genome]) -> Genome:
+        """Return the best of some genomes and the baselines on validation; the first of equals."""
+        return max([*genomes, *self._known.values()], key=lambda genome: self.mean(genome, "validation"))
 
     def run(self, search: Mapping[str, object], budget: Mapping[str, object]) -> Result:
         """Run kingyo, and return how it ended."""
@@ -161,7 +165,7 @@ class Play:
         named = baseline_recipes(config, models)
         known = {recipe.hash: self._known[name] for name, recipe in named.items()}
 
-        def evaluate(recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
+        def evaluate(recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:  # noqa: ARG001 (as runners call it)
             row = self.row(known.get(recipe.hash) or space.genomes[recipe.hash])
             numbers = [int(item.rpartition("/")[2]) for item in items]
             scores = tuple(ItemScore(item, float(row[k]), "") for item, k in zip(items, numbers, strict=True))
@@ -171,7 +175,7 @@ class Play:
             tempfile.TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as folder,
             RunStore.create(Path(folder) / "run") as store,
         ):
-            store.begin({"status": "running"}, self.items())
+            store.begin({"name": "benchmark", "status": "running", **aims_as_facts(main.aims)}, self.items())
             Journey(
                 store=store,
                 runner=LocalRunner(evaluate),
@@ -186,18 +190,21 @@ class Play:
         assert winner is not None, "every merge of a domain can be scored"
         genome = space.genomes.get(winner.recipe_hash, winner.asked.genome)
         test = self.splits["test"]
-        validated: list[tuple[float, Genome]] = [(self.mean(genome, "validation"), genome)]
-        validated += [(self.mean(each, "validation"), each) for each in self._known.values()]
-        exported = max(validated, key=lambda each: each[0])[1]
+        exported = self.best_on_validation([genome])
         costs = [*store.costs(MAIN, "fit").values(), *store.costs(BASELINES, "fit").values()]
         return Result(
             exported=self.row(exported)[test],
             bred=self.row(genome)[test],
             baselines={name: self.row(each)[test] for name, each in self._known.items()},
+            predicted=_predicted(store),
             items=sum(items for items, _ in costs),
             trials=len(store.trials(MAIN)),
             winner=genome,
         )
 
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+def _predicted(store: RunStore) -> tuple[float, float, float]:
+    """Return what the run predicts of the bred model's test score."""
+    found = summarize(store).predicted
+    assert found is not None, "the winner was scored on validation"
+    return found.low, found.score, found.high

@@ -1,9 +1,9 @@
 """Recorded tables as domains: merges that were not recorded answer as their neighbours did.
 
-For each item, the chance to reach a level of its scores is interpolated between recorded merges by kernel ridge
-regression (Matérn 5/2); its length and ridge have the least error when each merge in turn is left out. Whether an
-item reaches the level is then drawn, once for all: by a smooth random function of the weights for each item, so
-that neighbouring merges answer most items alike. Recorded merges score what they scored.
+For each item, the chance to reach a level of its scores is interpolated between recorded merges by kernel
+ridge regression (Matérn 5/2); its length and ridge have the least error when each merge in turn is left out.
+Whether an item reaches the level is then drawn, once for all: by a smooth random function of the weights for
+each item, so that neighbouring merges answer most items alike. Recorded merges score what they scored.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from domains.domain import Domain, Matrix
+from domains.landscape import Landscape, Matrix
 from domains.table import TABLES, Table
 
 LENGTHS = (0.08, 0.12, 0.18, 0.27, 0.4, 0.6)  # in shares of an axis
@@ -81,7 +80,7 @@ class Replay:
         return np.clip(found, 0, 1)
 
     def _left_out(self, length: float, ridge: float) -> float:
-        """Mean squared error of the item scores of left-out merges (Wahba's shortcut for linear smoothers)."""
+        """Return the mean squared error of item scores of left-out merges, by Wahba's shortcut."""
         return float((self._residuals(_matern(self._points, self._points, length), ridge) ** 2).mean())
 
     def _residuals(self, gram: Matrix, ridge: float) -> Matrix:
@@ -107,12 +106,12 @@ def names() -> list[str]:
 
 
 @cache
-def replay(name: str) -> Domain:
+def replay(name: str) -> Landscape:
     """Open the domain of a table."""
     table = Table.load(TABLES / f"{Path(name).name}.npz")
     pool = len(table.meta.items)
     fit, validation, test = (int(share * pool) for share in SHARES)
-    return Domain(
+    return Landscape(
         name=name,
         sources=tuple(axis.name.split("/")[1] for axis in table.meta.axes),
         score=Replay(table).score,

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from domains.domain import Domain, Matrix
+from domains.landscape import Landscape, Matrix
 
 POOL = 240
 SIZES = (60, 40, 140)
@@ -210,13 +210,13 @@ WORLDS = {
 }
 
 
-def world(kind: str, seed: int) -> Domain:
+def world(kind: str, seed: int) -> Landscape:
     """Draw a world of a kind."""
     rng = np.random.default_rng([seed, 20])
     drawn = WORLDS[kind](rng)
     score = drawn.scorer(rng)
     n = drawn.gain.shape[1]
-    return Domain(
+    return Landscape(
         name=f"worlds/{kind}",
         sources=tuple(f"s{k}" for k in range(n)),
         score=score,

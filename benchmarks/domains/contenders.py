@@ -1,0 +1,120 @@
+"""Searches that meet on the domains, all at the same number of item evaluations.
+
+kingyo's run as its user runs it, with 16 items a candidate. Searches of public libraries have their own
+defaults and score all items of fit for each candidate; at the end their eight best on fit go to validation with
+the baselines, as kingyo's do, so that nothing but the search differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from searching import peers
+from searching.zoo import Problem
+
+from domains.play import Play
+from kingyo.types import Axis, Genome
+
+ITEMS = 16
+FINALISTS = 8
+Settings = Mapping[str, object]
+
+OURS: dict[str, Settings] = {
+    "default": {},
+    **{name: {"strategy": name, "screen": {"items": ITEMS}} for name in ("random", "cma-es", "tpe", "ga")},
+}
+
+
+class AsProblem:
+    """A domain as the searches of other libraries know a problem: a genome in, its mean on all of fit out."""
+
+    def __init__(self, play: Play) -> None:
+        domain = play.domain
+        self.seed = play.seed
+        self.spent = 0
+        self.n_items = len(play.splits["fit"])
+        self.tried: dict[Genome, float] = {}
+        axes = [Axis(name=f"w{k}", low=domain.low, high=domain.high) for k in range(domain.n_genes)]
+        self.space = SimpleNamespace(axes=axes)
+        self.setting = SimpleNamespace(low=domain.low, high=domain.high, sources=domain.sources)
+        self._play = play
+
+    def fit(self, genome: Genome) -> float:
+        """Score a genome on all items of fit."""
+        self.spent += self.n_items
+        self.tried[genome] = self._play.mean(genome, "fit")
+        return self.tried[genome]
+
+
+def grid(problem: Problem, budget: int) -> Iterator[tuple[int, Genome]]:
+    """Yield the answers of a grid of 2 to 5 points an axis in random order, as many points as can be paid."""
+    axes, most = problem.space.axes, max(1, budget // problem.n_items)
+    points = next((n for n in (5, 4, 3) if n ** len(axes) <= 4 * most), 2)
+    rng, best = np.random.default_rng(problem.seed + 1), peers.Best(problem)
+    seen: set[Genome] = set()
+    while problem.spent < budget and len(seen) < points ** min(len(axes), 16):
+        places = rng.integers(0, points, len(axes)) / (points - 1)
+        genome = tuple(
+            float(axis.low + place * (axis.high - axis.low)) for axis, place in zip(axes, places, strict=True)
+        )
+        if genome not in seen:
+            seen.add(genome)
+            best.try_out(genome)
+            yield best.answer()
+
+
+PEERS: dict[str, Callable[[Problem, int], Iterator[tuple[int, Genome]]]] = {
+    "mergekit-evolve": peers.mergekit_evolve,
+    "pycma": peers.pycma,
+    "pymoo GA": peers.pymoo_ga,
+    "optuna TPE": peers.tpe,
+    "random, all items": peers.random_search,
+    "grid, all items": grid,
+}
+
+
+def meet(play: Play, name: str, candidates: int) -> dict[str, object]:
+    """Let a contender search a domain, and return what came of it as plain data.
+
+    Args:
+        play: the domain, with its splits.
+        name: of the contender: one of ``OURS`` or ``PEERS``.
+        candidates: of the default; every contender may spend what these cost.
+    """
+    if name in PEERS:
+        return _peer(play, PEERS[name], candidates)
+    found = play.run(OURS[name], {"candidates": candidates})
+    return {
+        "exported": found.exported,
+        "bred": found.bred,
+        "baselines": found.baselines,
+        "items": found.items,
+        "predicted": list(found.predicted),
+    }
+
+
+def _peer(
+    play: Play, search: Callable[[Problem, int], Iterator[tuple[int, Genome]]], candidates: int
+) -> dict[str, object]:
+    problem = AsProblem(play)
+    baselines = play.domain.baselines()
+    budget = ITEMS * (candidates + len(baselines))
+    for _ in search(cast("Problem", problem), budget):
+        if problem.spent >= budget:
+            break
+    ranked = sorted(problem.tried, key=lambda genome: -problem.tried[genome])[:FINALISTS]
+    test = play.splits["test"]
+    scores: dict[str, NDArray[np.float64]] = {
+        each: play.row(tuple(row.tolist()))[test] for each, row in baselines.items()
+    }
+    bred = max(ranked, key=lambda genome: play.mean(genome, "validation"))
+    return {
+        "exported": play.row(play.best_on_validation(ranked))[test],
+        "bred": play.row(bred)[test],
+        "baselines": scores,
+        "items": problem.spent,
+    }

@@ -1,0 +1,111 @@
+"""Results on the domains as tables: means with intervals over domains, spread, and what went wrong."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from searching.tables import interval, table
+
+Result = Mapping[str, object]
+DEFAULT = "default"
+LEAST_ROOM = 0.05  # a domain in which the best known merge gains less says nothing about searches
+
+
+def render(results: Sequence[Result], *, markdown: bool) -> str:
+    """Return all tables, one after the other."""
+    parts: list[str] = []
+    for candidates in sorted({_number(each, "candidates") for each in results}):
+        mine = [each for each in results if each["candidates"] == candidates]
+        parts.append(f"At the cost of {candidates:.0f} candidates of the default:")
+        parts.append(table(OVERALL, list(_overall(mine)), markdown))
+        parts.append(table(["domain", *_contenders(mine)], list(_by_domain(mine)), markdown))
+    return "\n\n".join(parts)
+
+
+OVERALL = ("search", "domains", "normalised test score", "default ahead by, paired", "worse", "spread")
+
+
+def normalised(result: Result) -> float:
+    """Return 0 for the best baseline, 1 for the best known merge of the domain."""
+    room = max(LEAST_ROOM, _number(result, "best") - _number(result, "baseline_pool"))
+    return (_number(result, "exported") - _number(result, "baseline")) / room
+
+
+def _overall(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
+    """Each search over all domains, and over each family; domains without room are left out of means."""
+    roomy = [each for each in results if _has_room(each)]
+    families = list(dict.fromkeys(str(each["domain"]).split("/")[0] for each in results))
+    for name in _contenders(results):
+        means = _means(roomy, name, normalised)
+        leads = _leads(roomy, name)
+        mine = [each for each in results if each["contender"] == name]
+        worse = sum(bool(each["is_worse"]) for each in mine)
+        spread = ", ".join(f"{family} {_spread(mine, family):.1f}" for family in families)
+        yield (
+            name,
+            str(len(means)),
+            interval(list(means.values())),
+            "" if name == DEFAULT or len(leads) < 2 else interval(leads, signed=True),
+            f"{worse} of {len(mine)} ({100 * worse / len(mine):.1f} %)",
+            spread,
+        )
+
+
+def _by_domain(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
+    names = _contenders(results)
+    found = {name: _means(results, name, normalised) for name in names}
+    domains = list(dict.fromkeys(str(each["domain"]) for each in results))
+    for domain in domains:
+        yield (domain, *(f"{found[name][domain]:.2f}" if domain in found[name] else "" for name in names))
+    for family in dict.fromkeys(domain.split("/")[0] for domain in domains):
+        row = [[v for k, v in found[name].items() if k.startswith(f"{family}/")] for name in names]
+        yield (f"all of {family}", *(f"{statistics.mean(each):.2f}" if each else "" for each in row))
+
+
+def _means(results: Sequence[Result], contender: str, value: Callable[[Result], float]) -> dict[str, float]:
+    """The mean over seeds of each domain."""
+    found: dict[str, list[float]] = {}
+    for each in results:
+        if each["contender"] == contender:
+            found.setdefault(str(each["domain"]), []).append(value(each))
+    return {domain: statistics.mean(values) for domain, values in found.items()}
+
+
+def _leads(results: Sequence[Result], contender: str) -> list[float]:
+    """The default minus another on each domain, over the seeds that both have."""
+    scores: dict[str, dict[tuple[str, float], float]] = {DEFAULT: {}, contender: {}}
+    for each in results:
+        if each["contender"] in scores:
+            scores[str(each["contender"])][str(each["domain"]), _number(each, "seed")] = normalised(each)
+    gaps: dict[str, list[float]] = {}
+    for key in scores[DEFAULT].keys() & scores[contender].keys():
+        gaps.setdefault(key[0], []).append(scores[DEFAULT][key] - scores[contender][key])
+    return [statistics.mean(values) for values in gaps.values()]
+
+
+def _spread(results: Sequence[Result], family: str) -> float:
+    """Standard deviation of the exported test score over seeds, in points, averaged over a family's domains.
+
+    Of domains that each seed draws anew, what the best known merge leaves of the score: how far it is away.
+    """
+    found: dict[str, list[float]] = {}
+    for each in results:
+        if str(each["domain"]).startswith(f"{family}/"):
+            found.setdefault(str(each["domain"]), []).append(
+                _number(each, "exported") - _number(each, "best")
+            )
+    spreads = [statistics.stdev(values) for values in found.values() if len(values) > 1]
+    return 100 * statistics.mean(spreads) if spreads else 0.0
+
+
+def _has_room(result: Result) -> bool:
+    return _number(result, "best") - _number(result, "baseline_pool") >= LEAST_ROOM
+
+
+def _contenders(results: Sequence[Result]) -> list[str]:
+    return list(dict.fromkeys(str(each["contender"]) for each in results))
+
+
+def _number(result: Result, key: str) -> float:
+    return float(str(result[key]))
