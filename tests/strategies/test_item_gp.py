@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from kingyo.types import (
     InformedStrategy,
     ItemScore,
     Outcome,
+    Resumable,
     Strategy,
     TaskAware,
     Trial,
@@ -169,3 +171,59 @@ def test_points_that_are_known_are_not_spread_again() -> None:
     first = knows.ask(7)
     assert start not in {trial.genome for trial in first}
     assert [trial.genome for trial in first] == [trial.genome for trial in plain.ask(7)]
+
+
+WEIGHTS = tuple(
+    Axis(name=f"weight/{name}", low=0.0, high=1.5, family=f"weight/{name}", neutral=0.0) for name in "abc"
+)
+PLATEAU, CENTRE = 0.4, np.array([0.5, 0.4, 0.3])
+
+
+def with_partial_credit(trial: Trial) -> Outcome:
+    """Return partial credit while the sum of weights is moderate; near the centre items are right."""
+    weights = np.array(trial.genome)
+    distance = float(np.linalg.norm(weights - CENTRE))
+    right = 1 / (1 + np.exp(np.linspace(-2, 2, 16) + 12 * (distance - 0.35))) > 0.5
+    rest = 0.0 if weights.sum() > 2 else PLATEAU - 0.15 * (distance < 0.6)  # what some gain, others lose
+    scores = np.where(right, 1.0, rest)
+    return Outcome(
+        trial=trial, scores=tuple(ItemScore(f"i{n}", float(each), "") for n, each in enumerate(scores))
+    )
+
+
+def test_a_plateau_of_partial_credit_does_not_hide_what_is_fully_right() -> None:
+    found: list[float] = []
+    for seed in range(6):
+        strategy, best = build("item-gp", WEIGHTS, seed, {}), 0.0
+        for _ in range(5):
+            outcomes = [with_partial_credit(trial) for trial in strategy.ask(6)]
+            strategy.tell(outcomes)
+            best = max(best, *(outcome.score or 0.0 for outcome in outcomes))
+        found.append(best)
+    assert min(found) > 0.9
+
+
+def test_levels_that_appear_late_are_restored() -> None:
+    """Partial credit appears between two fits, so levels are more: a restored strategy asks the same."""
+
+    def told(trial: Trial, n: int) -> Outcome:
+        values = (0.0, 1.0) if n < 2 else (0.0, 0.3, 0.7, 1.0)
+        place = int(1000 * sum(trial.genome))
+        scores = tuple(ItemScore(f"i{k}", values[(place + k) % len(values)], "") for k in range(8))
+        return Outcome(trial=trial, scores=scores)
+
+    strategy = build("item-gp", WEIGHTS, 1, {"pool": 60})
+    trials: list[Trial] = []
+    outcomes: list[Outcome] = []
+    for n in range(4):
+        asked = strategy.ask(5)
+        trials += asked
+        outcomes += [told(trial, n) for trial in asked]
+        strategy.tell(outcomes[-5:])
+    strategy.ask(0)
+    assert isinstance(strategy, Resumable)
+    state = json.loads(json.dumps(strategy.state()))
+    other = build("item-gp", WEIGHTS, 1, {"pool": 60})
+    assert isinstance(other, Resumable)
+    other.restore(state, trials, outcomes)
+    assert other.ask(6) == strategy.ask(6)

@@ -1,0 +1,57 @@
+"""Points of a space as arrays: what is drawn has the shape that it says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kingyo.strategies.box import Box
+from kingyo.types import Axis
+
+
+def weights(n_sources: int, n_blocks: int = 1, high: float = 1.5) -> list[Axis]:
+    return [
+        Axis(name=f"weight/s{k}/b{b}", low=0.0, high=high, family=f"weight/s{k}", neutral=0.0)
+        for k in range(n_sources)
+        for b in range(n_blocks)
+    ]
+
+
+def test_mixtures_have_moderate_sums_however_many_sources_there_are() -> None:
+    for n in (2, 3, 8):
+        points = Box(weights(n)).mixtures(400, np.random.default_rng(0))
+        sums = points.sum(axis=1)
+        assert sums.min() > 0.3
+        assert sums.max() < 2.001
+        assert 0.8 < np.median(sums) < 1.2
+
+
+def test_some_mixtures_are_of_two_sources_alone() -> None:
+    points = Box(weights(6)).mixtures(40, np.random.default_rng(1))
+    assert (np.count_nonzero(points, axis=1) == 2).sum() == 10
+
+
+def test_blocks_of_a_source_have_about_the_same_weight() -> None:
+    points = Box(weights(3, n_blocks=4)).mixtures(40, np.random.default_rng(2)).reshape(40, 3, 4)
+    assert np.all(points[::2].std(axis=2) < 1e-9)
+    assert np.all(points[1::2].std(axis=2).max(axis=1) > 0)
+
+
+def test_bounds_hold_and_other_axes_are_drawn_uniformly() -> None:
+    axes = [
+        *weights(2, high=0.6),
+        Axis(name="density", low=0.2, high=1.0),
+        Axis(name="on", low=0, high=1, kind="binary"),
+    ]
+    points = Box(axes).mixtures(200, np.random.default_rng(3))
+    assert points[:, :2].max() <= 0.6
+    assert points[:, 2].min() >= 0.2
+    assert abs(points[:, 2].mean() - 0.6) < 0.05
+    assert set(points[:, 3]) == {0.0, 1.0}
+
+
+def test_every_other_step_moves_a_source_as_a_whole() -> None:
+    box = Box(weights(2, n_blocks=5))
+    centres = np.full((100, 10), 0.7)
+    moved = (box.near(centres, 0.1, 4.0, np.random.default_rng(4)) - centres).reshape(100, 2, 5)
+    assert np.all(moved[1::2].std(axis=2) < 1e-9)
+    assert np.any(moved[1::2] != 0, axis=(1, 2)).all()
