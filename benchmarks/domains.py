@@ -25,10 +25,11 @@ from domains.contenders import OURS, PEERS, meet
 from domains.landscape import Landscape
 from domains.networks import KINDS, network
 from domains.play import Play
-from domains.replay import names, replay
+from domains.replay import live, names, replay
 from domains.verdict import render
 from domains.worlds import WORLDS, world
 
+REAL = "real"  # with its models in place of the table: real/ja-five-exact
 DRAWN = 10  # networks and worlds that are drawn of each kind; seeds take them in turn
 BEST = Path(tempfile.gettempdir()) / "kingyo-benchmarks" / "best"
 
@@ -93,6 +94,8 @@ def landscape(name: str, draw: int) -> Landscape:
     family, kind = name.split("/")
     if family == "worlds":
         return world(kind, draw)
+    if family == REAL:
+        return live(name, Path("smollm2"))
     return network(kind, draw) if family == "networks" else replay(name)
 
 

@@ -11,10 +11,15 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+from domains.contenders import meet
+from domains.play import Play
 from domains.record import Recording
+from domains.replay import Replay
 from domains.smollm2 import smollm2
 from domains.table import TABLES, Meta, Table, TableAxis
 from domains.text_zoo import text_zoo
+from domains.verdict import render
+from domains.worlds import world
 
 SMALL = replace(text_zoo()[0], pool=4)
 
@@ -90,3 +95,41 @@ def test_tables_are_of_domains_that_exist(path: Path) -> None:
     assert path.stem in every
     assert table.scores.max() <= 100
     assert not table.genomes[table.meta.known["base"]].any()
+
+
+def test_a_replay_repeats_recorded_merges_and_is_near_those_that_were_left_out() -> None:
+    table = Table.load(TABLES / "ja-two-exact.npz")
+    known, rest = table, slice(0, None, 5)
+    replay = Replay(known)
+    np.testing.assert_array_equal(replay.score(table.genomes[:9].astype(float)), table.scores[:9] / 100)
+    kept = np.ones(len(table.genomes), dtype=bool)
+    kept[rest] = False
+    kept[: len(table.meta.known)] = True
+    part = Replay(replace(table, genomes=table.genomes[kept], scores=table.scores[kept]))
+    gaps = part.score(table.genomes[~kept].astype(float)).mean(axis=1) - table.means[~kept]
+    assert np.sqrt((gaps**2).mean()) < 0.09
+    assert abs(gaps.mean()) < 0.03
+
+
+def test_contenders_meet_at_equal_cost_and_repeat_themselves() -> None:
+    results: list[dict[str, object]] = []
+    for name in ("default", "pycma"):
+        found = meet(Play(world("plateau", 3), 5), name, 6)
+        again = meet(Play(world("plateau", 3), 5), name, 6)
+        np.testing.assert_array_equal(found["exported"], again["exported"])
+        assert int(str(found["items"])) <= 16 * (6 + 5) + 60
+        exported, bred = np.mean(found["exported"]), np.mean(found["bred"])  # type: ignore[arg-type]
+        scores = {"exported": exported, "bred": bred, "baseline": 0.4, "baseline_pool": 0.4, "best": 0.9}
+        results.append(
+            {
+                "domain": "worlds/plateau",
+                "contender": name,
+                "candidates": 6,
+                "seed": 5,
+                "is_worse": False,
+                **scores,
+            }
+        )
+    text = render(results, markdown=True)
+    assert "| worlds/plateau |" in text
+    assert "| pycma | 1 |" in text

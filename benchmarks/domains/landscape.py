@@ -28,6 +28,7 @@ class Landscape:
         n_blocks: blocks that a source has a weight for; 1 is one weight per source.
         low, high: bounds of a weight.
         tasks: name of each item's task, where there are several.
+        best_seen: mean score of the best merge that is known, where a search for it would take too long.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Landscape:
     low: float = 0.0
     high: float = 1.5
     tasks: tuple[str, ...] = field(default=())
+    best_seen: float | None = None
 
     @property
     def family(self) -> str:
@@ -60,6 +62,8 @@ class Landscape:
     @cached_property
     def best(self) -> float:
         """The best mean over the pool that a wide search finds with all of the pool in sight."""
+        if self.best_seen is not None:
+            return self.best_seen
         return best_known(self.score, len(self.sources), self.n_blocks, self.high)
 
     def splits(self, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:

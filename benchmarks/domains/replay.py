@@ -9,6 +9,8 @@ each item, so that neighbouring merges answer most items alike. Recorded merges 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from scipy.special import ndtr
 
 from domains.landscape import Landscape, Matrix
 from domains.table import TABLES, Table
+from kingyo.types import Genome
 
 LENGTHS = (0.08, 0.12, 0.18, 0.27, 0.4, 0.6)  # in shares of an axis
 RIDGES = (0.003, 0.03, 0.1, 0.3, 1.0)
@@ -108,13 +111,45 @@ def names() -> list[str]:
 @cache
 def replay(name: str) -> Landscape:
     """Open the domain of a table."""
-    table = Table.load(TABLES / f"{Path(name).name}.npz")
+    table = _table(name)
+    return _landscape(name, table, Replay(table).score)
+
+
+def live(name: str, models: Path) -> Landscape:
+    """Open the same domain with the models in place of the table, to see how far the two are apart.
+
+    Args:
+        name: ``real/`` and the name of a table.
+        models: the folder of SmolLM2 and its specialists; the text zoo is part of a clone.
+    """
+    from domains.record import OpenedDomain, every_domain
+
+    recorded, grader = Path(name).name.rsplit("-", 1)
+    opened, table = OpenedDomain(every_domain(models)[recorded]), _table(name)
+    verdict = opened.domain.graders[grader]
+
+    def score(points: Matrix) -> Matrix:
+        return np.array([one(tuple(point.tolist())) for point in points])
+
+    def one(genome: Genome) -> list[float]:
+        found = opened.evaluate(genome).scores
+        answers = [each.answer for each in found]
+        return [each.score for each in found] if verdict is None else opened.regrade(verdict, answers)
+
+    return replace(_landscape(name, table, score), best_seen=float(table.means.max()))
+
+
+def _table(name: str) -> Table:
+    return Table.load(TABLES / f"{Path(name).name}.npz")
+
+
+def _landscape(name: str, table: Table, score: Callable[[Matrix], Matrix]) -> Landscape:
     pool = len(table.meta.items)
     fit, validation, test = (int(share * pool) for share in SHARES)
     return Landscape(
         name=name,
         sources=tuple(axis.name.split("/")[1] for axis in table.meta.axes),
-        score=Replay(table).score,
+        score=score,
         n_items=pool,
         sizes=(fit, validation, test),
         high=float(table.meta.axes[0].high),

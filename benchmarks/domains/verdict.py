@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 from searching.tables import interval, table
 
@@ -23,7 +24,15 @@ def render(results: Sequence[Result], *, markdown: bool) -> str:
     return "\n\n".join(parts)
 
 
-OVERALL = ("search", "domains", "normalised test score", "default ahead by, paired", "worse", "spread")
+OVERALL = (
+    "search",
+    "domains",
+    "normalised test score",
+    "default ahead by, paired",
+    "below the best baseline",
+    "prediction holds",
+    "spread over seeds, points",
+)
 
 
 def normalised(result: Result) -> float:
@@ -48,6 +57,7 @@ def _overall(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
             interval(list(means.values())),
             "" if name == DEFAULT or len(leads) < 2 else interval(leads, signed=True),
             f"{worse} of {len(mine)} ({100 * worse / len(mine):.1f} %)",
+            _kept(mine),
             spread,
         )
 
@@ -97,6 +107,13 @@ def _spread(results: Sequence[Result], family: str) -> float:
             )
     spreads = [statistics.stdev(values) for values in found.values() if len(values) > 1]
     return 100 * statistics.mean(spreads) if spreads else 0.0
+
+
+def _kept(results: Sequence[Result]) -> str:
+    """How often the bred model's test score lay within the interval that was predicted for it."""
+    said = [(each["predicted"], _number(each, "bred")) for each in results if "predicted" in each]
+    kept = [low <= bred <= high for (low, _, high), bred in cast("list[tuple[list[float], float]]", said)]
+    return f"{sum(kept)} of {len(kept)} ({100 * statistics.mean(kept):.0f} %)" if kept else ""
 
 
 def _has_room(result: Result) -> bool:
