@@ -27,7 +27,7 @@ def render(results: Sequence[Result], *, markdown: bool) -> str:
 OVERALL = (
     "search",
     "domains",
-    "normalised test score",
+    "test score, 0 best baseline, 100 best known",
     "default ahead by, paired",
     "below the best baseline",
     "prediction holds",
@@ -54,8 +54,10 @@ def _overall(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
         yield (
             name,
             str(len(means)),
-            interval(list(means.values())),
-            "" if name == DEFAULT or len(leads) < 2 else interval(leads, signed=True),
+            interval([100 * each for each in means.values()]),
+            ""
+            if name == DEFAULT or len(leads) < 2
+            else interval([100 * each for each in leads], signed=True),
             f"{worse} of {len(mine)} ({100 * worse / len(mine):.1f} %)",
             _kept(mine),
             spread,
@@ -67,10 +69,13 @@ def _by_domain(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
     found = {name: _means(results, name, normalised) for name in names}
     domains = list(dict.fromkeys(str(each["domain"]) for each in results))
     for domain in domains:
-        yield (domain, *(f"{found[name][domain]:.2f}" if domain in found[name] else "" for name in names))
+        yield (
+            domain,
+            *(f"{100 * found[name][domain]:.0f}" if domain in found[name] else "" for name in names),
+        )
     for family in dict.fromkeys(domain.split("/")[0] for domain in domains):
         row = [[v for k, v in found[name].items() if k.startswith(f"{family}/")] for name in names]
-        yield (f"all of {family}", *(f"{statistics.mean(each):.2f}" if each else "" for each in row))
+        yield (f"all of {family}", *(f"{100 * statistics.mean(each):.0f}" if each else "" for each in row))
 
 
 def _means(results: Sequence[Result], contender: str, value: Callable[[Result], float]) -> dict[str, float]:
