@@ -48,7 +48,9 @@ class Written:
 
     def __init__(self, folder: Path, known: dict[str, int] | None = None, **description: object) -> None:
         self.store = RunStore.create(folder)
-        self.store.begin({"name": "r", "status": "running", "config": {}}, SPLITS)
+        config = {"budget": {"candidates": 20}}
+        facts = {"name": "r", "status": "running", "config": config, "run_yaml": "my.yaml"}
+        self.store.begin(facts, SPLITS)
         self.store.add_search(BASELINES, {})
         for number, (name, solved) in enumerate((known or KNOWN).items()):
             new = new_trial(Trial(number=number, genome=()), recipe(float(number)), name)
@@ -171,7 +173,22 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
     assert f"since trial {number} of {len(solved)}" in said
     if kind != "progress":
         assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in found[kind].remedy
-        assert "--seeds 3" in found[kind].remedy
+        seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
+        assert seeds in found[kind].remedy
+
+
+@pytest.mark.parametrize(
+    ("budget", "flags"),
+    [
+        ({"item_evaluations": 200}, "--item-evaluations +600"),
+        ({"minutes": 0.5}, "--minutes +2"),
+        ({"candidates": 100, "minutes": 9}, "--candidates +60 --minutes +27"),
+    ],
+)
+def test_more_is_of_the_budget_that_the_run_has(tmp_path: Path, budget: dict[str, float], flags: str) -> None:
+    written = Written(tmp_path / "run").search([1] * 20)
+    written.store.set_fact("config", {"budget": budget})
+    assert f"`kingyo resume {tmp_path / 'run'} {flags}`" in written.advice()["start"].remedy
 
 
 def test_one_run_does_not_tell_how_seeds_differ(tmp_path: Path) -> None:

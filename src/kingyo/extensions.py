@@ -201,6 +201,14 @@ def take_back(store: RunStore) -> Extension | None:
     return last
 
 
+def take_back_control(store: RunStore) -> None:
+    """Undo a control that was asked for and has not begun: without it the run is finished."""
+    names, begun = asked_controls(store), store.searches()
+    kept = [name for name in names if name in begun]
+    if len(kept) < len(names) and store.winner(MAIN) is not None:
+        store.reopen({"controls": kept, "status": "finished"}, {})
+
+
 def _trials(store: RunStore) -> list[StoredTrial]:
     return store.trials(MAIN) if MAIN in store.searches() else []
 

@@ -146,6 +146,18 @@ def test_what_changed_since_costs_no_winner(short: World) -> None:
         assert facts(short.folder / "runs" / "small") == before
 
 
+def test_a_control_that_cannot_begin_leaves_the_run_finished(short: World) -> None:
+    folder = short.folder / "runs" / "small"
+    with sqlite3.connect(folder / "run.db") as database:  # as if another kingyo had asked for them
+        database.execute("UPDATE trials SET genome = '[0.123, 0.4]' WHERE search = 'main' AND number = 1")
+    database.close()
+    before = facts(folder)
+    done = short.run("control", "runs/small", "grid")
+    assert done.returncode == 1 and "received other genomes" in done.stderr
+    assert facts(folder) == before
+    assert short.show("runs/small")["status"] == "finished"
+
+
 def test_paths_after_weights_get_all_of_it(world: World) -> None:
     config = world.config(
         space="hybrid",

@@ -227,3 +227,23 @@ def test_levels_that_appear_late_are_restored() -> None:
     assert isinstance(other, Resumable)
     other.restore(state, trials, outcomes)
     assert other.ask(6) == strategy.ask(6)
+
+
+def test_asked_for_one_at_a_time_it_still_explores() -> None:
+    rng = np.random.default_rng(0)
+    strategy = build("item-gp", AXES, 0, {"pool": 200})
+    trials = [strategy.ask(1)[0] for _ in range(8)]
+    strategy.tell([score(trial, range(0, 60, 6), rng) for trial in trials])
+    asked = np.array([strategy.ask(1)[0].genome for _ in range(12)])  # as many workers do without generations
+    gaps = np.abs(asked[:, None] - asked[None, :]).max(axis=2) + 9 * np.eye(len(asked))
+    assert np.median(gaps.min(axis=1)) > 0.2
+
+
+def test_graded_scores_that_differ_by_rounding_are_one_level() -> None:
+    levels = (0, 0.3, 0.1 + 0.2, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+    strategy = build("item-gp", AXES, 0, {"pool": 60})
+    for _ in range(3):
+        trials = strategy.ask(4)
+        strategy.tell([scored(trial, *levels) for trial in trials])
+    assert isinstance(strategy, AppraisingStrategy)
+    assert np.isfinite(strategy.appraise([tuple(PEAK)])).all()

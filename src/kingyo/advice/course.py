@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from kingyo.advice.words import ENOUGH, Advice, bred_search, folder_of, is_of_paths, percent
+from kingyo.advice.words import ENOUGH, Advice, bred_search, folder_of, is_of_paths, percent, seeds_command
 from kingyo.estimates import estimate
 from kingyo.stats import ROUNDING
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
@@ -93,10 +95,20 @@ def _is_perfect(store: RunStore, trial: StoredTrial) -> bool:
 
 
 def _go_on(store: RunStore, course: _Course) -> str:
-    ways = ["with other seeds: `kingyo evolve run.yaml --seeds 3`"]
+    ways = [f"with other seeds: `{seeds_command(store)}`"]
     if estimate(store, course.best) is not None:
         ways.insert(0, "with more items per candidate (search.screen.items)")
     if not is_of_paths(store, course.best.search):
         ways.insert(0, "with other bounds (narrower where candidates break, wider where the best lie at one)")
-    more = f"`kingyo resume {folder_of(store)} --candidates +{max(MORE, course.n)}`"
-    return f"Go on: {more}. Or begin a new run {', or '.join(ways)}."
+    more = " ".join(f"--{key.replace('_', '-')} +{amount}" for key, amount in _more(store, course.n).items())
+    return f"Go on: `kingyo resume {folder_of(store)} {more}`. Or begin a new run {', or '.join(ways)}."
+
+
+def _more(store: RunStore, n: int) -> dict[str, int]:
+    """Return what to add to each bound of the budget: as much again, or enough for ``MORE`` candidates."""
+    config = cast("Mapping[str, Mapping[str, float]]", store.fact("config"))
+    amount = max(MORE, n)
+    budget = config.get("budget", {"candidates": n})
+    return {
+        key: amount if key == "candidates" else math.ceil(value * amount / n) for key, value in budget.items()
+    }

@@ -5,26 +5,25 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from kingyo.advice.words import Advice, percent
+from kingyo.advice.words import Advice, percent, seeds_command
 from kingyo.evolve import MAIN, stored_aims
 from kingyo.spread import PREFIX, read_spread
 from kingyo.store import RunStore
 from kingyo.summary import RunSummary
-
-REMEDY = "`kingyo evolve run.yaml --seeds 3` measures it."
 
 
 def luck_of_the_seed(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Note how much the winners of several seeds differ; of one run, that it does not tell."""
     if summary.winner is None:
         return
-    what = (
-        _several(store, summary)
-        or f"One run does not tell how far another seed would end.{_finalists(store)}"
-    )
-    is_one = what.startswith("One run")
-    again = f"`kingyo show {shlex.quote(str(store.folder.parent))}` compares them."
-    yield Advice(kind="seeds", level="note", what=what, remedy=REMEDY if is_one else again)
+    several = _several(store, summary)
+    if several is None:
+        what = f"One run does not tell how far another seed would end.{_finalists(store)}"
+        remedy = f"`{seeds_command(store)}` measures it."
+    else:
+        what = several
+        remedy = f"`kingyo show {shlex.quote(str(store.folder.parent))}` compares them."
+    yield Advice(kind="seeds", level="note", what=what, remedy=remedy)
 
 
 def _several(store: RunStore, summary: RunSummary) -> str | None:

@@ -54,6 +54,13 @@ def folder_of(store: RunStore) -> str:
     return shlex.quote(str(store.folder))
 
 
+def seeds_command(store: RunStore) -> str:
+    """Return the command that breeds three seeds of a run, beside the run."""
+    config = str(store.fact("run_yaml") or "run.yaml")
+    folder = f"{store.folder}-seeds"
+    return shlex.join(("kingyo", "evolve", config, "--seeds", "3", "--run", folder))
+
+
 def bred_search(store: RunStore) -> str | None:
     """Return the search to judge: the main one; before it begins, that of weights alone; None before any."""
     begun = store.searches()

@@ -356,7 +356,7 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     from kingyo.assembly import assemble
     from kingyo.cli.advice import Watcher
     from kingyo.cli.live import LiveDisplay
-    from kingyo.extensions import settle, take_back
+    from kingyo.extensions import settle, take_back, take_back_control
     from kingyo.outlook import cost_of
 
     tell_if_slow()
@@ -377,7 +377,8 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
             )
             raise typer.Exit(130) from None
         except KingyoError:
-            take_back(store)  # an extension that cannot even begin must not cost a run its winner
+            take_back(store)  # what cannot even begin must not cost a run its winner or its end
+            take_back_control(store)
             raise
     settle(store)
 

@@ -6,7 +6,8 @@ point is one that its neighbourhood vouches for, not the luckiest of many.
 
     start   moderate mixtures of the sources, and points spread over the space
     ask     the point of the highest posterior mean; the others by Thompson sampling: each is the best of a
-            pool of points under one function drawn from the posterior (Thompson 1933; Kandasamy et al. 2018)
+            pool of points under one function drawn from the posterior (Thompson 1933; Kandasamy et al. 2018).
+            Asked for one trial at a time, one of each batch is that first point
     tell    the item scores; what an estimate says of the items that were not scored is not used
 """
 
@@ -121,7 +122,8 @@ class ItemGp:
         count = self._history.count
         rng = np.random.default_rng([self._seed, count])
         fresh = self._spread[: self._settings.initial][count : count + n]
-        points = [*fresh, *self._proposals(n - len(fresh), rng)]
+        has_best = n > 1 or count % max(2, self.batch) == 0
+        points = [*fresh, *self._proposals(n - len(fresh), rng, has_best=has_best)]
         return [self._history.ask(self._box.genome(point)) for point in points]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -187,15 +189,15 @@ class ItemGp:
             task.fit(points, self._known, self._box.is_weight, learn_shape=again)
         self._shaped = count if again else self._shaped
 
-    def _proposals(self, n: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
+    def _proposals(self, n: int, rng: np.random.Generator, *, has_best: bool) -> list[NDArray[np.float64]]:
         belief = self._belief
         if n == 0 or belief is None:
             return list(self._box.random(n, rng))
         able = self._able(belief)
         best = self._best(belief, able, rng)
         pool = self._pool(able, best, rng)
-        drawn = belief.draw(self._box.features(pool), n, rng)
-        return [best, *pool[drawn.argmax(axis=1)[1:]]]
+        drawn = pool[belief.draw(self._box.features(pool), n, rng).argmax(axis=1)]
+        return [best, *drawn[1:]] if has_best else list(drawn)
 
     def _able(self, belief: Belief) -> Matrix:
         """The most able of the known points."""

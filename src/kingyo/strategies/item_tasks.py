@@ -29,7 +29,7 @@ Matrix = NDArray[np.float64]
 
 FAILURE_WEIGHT = 4.0  # a failure counts as so many wrong answers
 MOST_LEVELS = 4
-TINY = 1e-9  # scores that differ by less are equal
+DECIMALS = 9  # of a score: ``.1 + .2`` and ``.3`` are one level
 
 
 class TaskItems:
@@ -90,7 +90,7 @@ class TaskItems:
         scale = _scale(scores[seen > 0])
         levels: list[Level] = []
         for cut, step, prior in zip(scale.cuts, scale.steps, fit.priors, strict=True):
-            reached = np.where(scores >= cut - TINY, 1.0, 0.0)
+            reached = np.where(scores >= cut, 1.0, 0.0)
             observed = Observed(points=points, scores=reached, seen=seen, failures=failures)
             levels.append(Level(field=fit_field(observed, prior, learn_shape=fit.learn_shape), step=step))
         self.belief = TaskBelief(levels=levels, floor=scale.floor, weight=self.weight)
@@ -102,7 +102,7 @@ class TaskItems:
         return [replace(prior, difficulty=np.append(prior.difficulty, new)) for prior in found]
 
     def _matrix(self, known: Sequence[Told]) -> tuple[Matrix, Matrix]:
-        """Return all scores, trials × items, and 1 where there is one, 0 in gaps."""
+        """Return all scores, rounded, trials × items, and 1 where there is one, 0 in gaps."""
         shape = (len(known), len(self._columns))
         scores, seen = np.zeros(shape), np.zeros(shape)
         for row, told in enumerate(known):
@@ -110,7 +110,7 @@ class TaskItems:
                 (self._columns[item], score) for item, score in told.items.items() if item in self._columns
             ]
             columns = [column for column, _ in mine]
-            scores[row, columns] = [score for _, score in mine]
+            scores[row, columns] = np.round([score for _, score in mine], DECIMALS)
             seen[row, columns] = 1.0
         return scores, seen
 
@@ -126,7 +126,7 @@ class _Scale:
 
 def _scale(values: Vector) -> _Scale:
     """Read the levels off the scores that were seen."""
-    distinct = np.unique(np.round(values, 9))
+    distinct = np.unique(values)
     if len(distinct) < 2:
         only = float(distinct[0]) if len(distinct) else 0.0
         return (
@@ -137,8 +137,8 @@ def _scale(values: Vector) -> _Scale:
     cuts: list[float] = distinct[1:].tolist()
     if len(cuts) > MOST_LEVELS:
         shares = np.arange(MOST_LEVELS) / MOST_LEVELS
-        cuts = np.unique(np.quantile(values[values > distinct[0] + TINY], shares, method="lower")).tolist()
-    places = np.searchsorted(np.array(cuts) - TINY, values, side="right")
+        cuts = np.unique(np.quantile(values[values > distinct[0]], shares, method="lower")).tolist()
+    places = np.searchsorted(np.array(cuts), values, side="right")
     means = [float(values[places == place].mean()) for place in range(len(cuts) + 1)]
     return _Scale(cuts=cuts, steps=np.diff(means).tolist(), floor=means[0])
 
