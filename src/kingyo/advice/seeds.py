@@ -18,11 +18,8 @@ def luck_of_the_seed(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Note how much the winners of several seeds differ; of one run, that it does not tell."""
     if summary.winner is None:
         return
-    what = (
-        _several(store, summary)
-        or f"One run does not tell how far another seed would end.{_finalists(store)}"
-    )
-    is_one = what.startswith("One run")
+    what = _several(store, summary) or f"Another seed may end elsewhere.{_finalists(store)}"
+    is_one = what.startswith("Another seed")
     again = f"`kingyo show {shlex.quote(str(store.folder.parent))}` compares them."
     yield Advice(kind="seeds", level="note", what=what, remedy=REMEDY if is_one else again)
 
@@ -47,6 +44,6 @@ def _finalists(store: RunStore) -> str:
     if len(means) < 2 or len(stored_aims(store).tasks) > 1:
         return ""
     return (
-        f" Its {len(means)} finalists score {100 * min(means):.1f} to {percent(max(means))} on validation "
-        f"(n={n}), but they are of one search: other seeds may end outside of that."
+        f" The {len(means)} finalists of this one score {100 * min(means):.1f} to {percent(max(means))} "
+        f"on validation (n={n}), but seeds can differ by more."
     )
