@@ -168,12 +168,10 @@ class RunSummary:
         if best is None or winner is None or best is winner:
             return None
         assert best.validation is not None and winner.validation is not None, "validation tells the best"
-        is_bred = best.trial.search != BASELINES
-        why = "The main search found nothing better" if is_bred else "Nothing that was bred is better"
         return (
             f"The best model of this run is {describe_trial(best.trial)} (validation "
             f"{_percent(best.validation)}, n = {best.validation.n}; the bred model "
-            f"{_percent(winner.validation)}). {why} on validation."
+            f"{_percent(winner.validation)})."
         )
 
     def counts(self, split: Split) -> tuple[int, int] | None:
