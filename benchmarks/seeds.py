@@ -1,7 +1,7 @@
-"""Breeds the demo with several seeds and prints the table of docs/results.md, in Markdown.
+"""Run a run.yaml with several seeds, and print a table as in docs/results.md, in Markdown.
 
-That page tells the columns that are equal in all rows (best parent, uniform) in words. Runs that exist are
-read, not repeated; runs that were stopped go on.
+That page leaves out columns that are equal in all rows (best parent, uniform). Runs that exist are read, not
+repeated; runs that were stopped go on.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ SEEDS = (1, 2, 3, 4, 5)
 def main() -> None:
     """Breed, then print one row for each seed."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, default=DEMO, help="the run.yaml; the demo's by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the run folders are or go")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     arguments = parser.parse_args()
-    rows = [row(seed, bred(arguments.runs / f"demo-seed-{seed}", seed)) for seed in arguments.seeds]
+    name = "demo" if arguments.config == DEMO else arguments.config.stem
+    runs = {seed: arguments.runs / f"{name}-seed-{seed}" for seed in arguments.seeds}
+    rows = [row(seed, bred(arguments.config, run, seed)) for seed, run in runs.items()]
     columns = (
         "seed",
         "bred",
@@ -33,6 +36,8 @@ def main() -> None:
         "random",
         "bred − best parent",
         "bred − uniform",
+        "bred − grid",
+        "bred − random",
     )
     print_row(columns)
     print_row(["---"] * len(columns))
@@ -40,9 +45,9 @@ def main() -> None:
         print_row(each)
 
 
-def bred(run: Path, seed: int) -> dict[str, Any]:
+def bred(config: Path, run: Path, seed: int) -> dict[str, Any]:
     """Breed (or go on) and return what ``kingyo show --json`` says."""
-    command = ["evolve", str(DEMO), "--seed", str(seed), "--run", str(run)]
+    command = ["evolve", str(config), "--seed", str(seed), "--run", str(run)]
     if run.exists():
         command = ["resume", str(run)]
     kingyo(*command, "--json")
@@ -69,8 +74,7 @@ def row(seed: int, shown: dict[str, Any]) -> list[str]:
         f"{best} {percent(parents[best]['test'])}",
         percent(shown["baselines"]["uniform"]["test"]),
         *(percent(shown["controls"][name]["test"]) for name in ("grid", "random")),
-        points(comparisons[best]),
-        points(comparisons["uniform"]),
+        *(points(comparisons[name]) for name in (best, "uniform", "grid", "random")),
     ]
 
 

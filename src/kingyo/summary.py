@@ -168,12 +168,10 @@ class RunSummary:
         if best is None or winner is None or best is winner:
             return None
         assert best.validation is not None and winner.validation is not None, "validation tells the best"
-        is_bred = best.trial.search != BASELINES
-        why = "The main search found nothing better" if is_bred else "Nothing that was bred is better"
         return (
             f"The best model of this run is {describe_trial(best.trial)} (validation "
             f"{_percent(best.validation)}, n = {best.validation.n}; the bred model "
-            f"{_percent(winner.validation)}). {why} on validation."
+            f"{_percent(winner.validation)})."
         )
 
     def counts(self, split: Split) -> tuple[int, int] | None:
@@ -196,11 +194,11 @@ class RunSummary:
             return None
         if winner.fit.n == n_fit or self.told is None:
             return None
-        beside = 100 * (self.told - winner.test.score)
+        gap = 100 * (self.told - winner.test.score)
         return (
-            f"The winner met {winner.fit.n:,} of the {n_fit:,} items of fit and scored "
-            f"{100 * winner.fit.score:.1f} % of them, from which the search estimated "
-            f"{100 * self.told:.1f} % for all: {beside:+.1f} points beside test."
+            f"The search scored the winner on {winner.fit.n:,} of the {n_fit:,} items of fit "
+            f"({100 * winner.fit.score:.1f} %) and estimated {100 * self.told:.1f} % for all of them: "
+            f"{gap:+.1f} points from test."
         )
 
     def to_json(self) -> dict[str, object]:

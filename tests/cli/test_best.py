@@ -107,7 +107,6 @@ def test_a_parent_that_is_the_best_is_said_first(parent: tuple[World, str]) -> N
     for text in (said, world.run("show", "runs/small").stdout):
         line = " ".join(text.split())
         assert sentence in line
-        assert "Nothing that was bred is better on validation." in line
         assert line.index(sentence) < line.index("trials,") < line.index("bred (trial 0)")
         assert "bred − math-sym:" in line
     shown = world.show("runs/small")
@@ -182,11 +181,10 @@ def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
     assert best == {"name": "random", "search": "random", "trial": number}
     line = " ".join(said.split())
     assert f"The best model of this run is trial {number} of random search (validation " in line
-    assert "The main search found nothing better on validation." in line
     said, card = export(world, tmp_path / "best")
     assert f"trial {number} of random search." in said
     assert "random search over recipes, without any gradient training" in card
-    assert f"This is trial {number} of random search of the run small. Validation picked it" in card
+    assert f"This is trial {number} of random search of the run small. The best model of this run" in card
     assert "- search: random over task\\_arithmetic" in card
     for options in (["--search", "random"], ["--trial", f"random:{number}"]):
         out = tmp_path / options[1].replace(":", "-")

@@ -98,6 +98,8 @@ def events_of(of: Part, clock: Clock, *, replayed: bool = False) -> Iterator[Eve
                     total=of.models,
                     value=told / 30,
                     is_estimate=True,
+                    raw=0.5,
+                    n_raw=16,
                 )
 
 
@@ -146,6 +148,18 @@ def test_columns_stay_in_line_from_the_first_event_to_the_last(width: int) -> No
     check_columns(lines)
     assert [line[0] for line in lines[2:8]] == ["✓"] * 6
     assert lines[8].split()[:5] == ["whole", "run", "126", "of", "126"]
+
+
+def test_a_search_may_score_more_models_than_foreseen() -> None:
+    clock, search = Clock(), part("search", MAIN, "fit", 2, 16)
+    pace = Pace(Cost(parts=(search,)), clock)
+    table = PartsTable(pace)
+    pace.take(Event(kind="phase", search=MAIN, split="fit", total=2))
+    for number in range(3):  # copied scores cost no items, so that a budget of items lasts for more models
+        clock.now += 1
+        pace.take(scored(search, number, value=None, total=2))
+    lines = [" ".join(line.split()[1:6]) for line in drawn(table, 80)]
+    assert "search 3 of 3 16" in lines and pace.left(pace.legs()) == 0
 
 
 def test_styles_are_readable_on_light_and_on_dark() -> None:
@@ -221,7 +235,8 @@ def test_a_file_is_no_terminal_even_where_colours_are_forced(
     told = capsys.readouterr().err
     assert "\x1b[" not in re.sub(r"\x1b\[[0-9;]*m", "", told), "nothing is drawn in place"
     assert "Search on fit: 30 models, up to 16 items each" in told
-    assert re.search(r"30 trials, best 96\.7 % \(estimated\); about .+ left in all: controls ", told), told
+    best = r"30 trials, best 96\.7 % \(estimated; 50\.0 % of the 16 items it met\); about .+ left in all: "
+    assert re.search(f"{best}controls ", " ".join(told.split())), told
 
 
 def test_quiet_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,7 +201,7 @@ def test_scores_of_some_items_are_not_told_as_scores_of_all(runs: dict[str, Path
     assert f"the best on fit, {believed}, is trial {best.number}" in text
     assert f"({100 * best.raw:.1f}% of the 16 items it met)" in believed
     assert "n = 16 of 100" in text and "n = 100" not in text
-    assert "The winner met 16 of the 100 items of fit" in text
+    assert "The search scored the winner on 16 of the 100 items of fit" in text
     assert "Fit minus test" not in text
 
 
@@ -226,8 +226,8 @@ def test_show_sets_only_all_of_fit_against_test(
     with RunStore.read(runs[name]) as store:
         print_summary(summarize(store))
     text = " ".join(capsys.readouterr().out.split())
-    assert ("Fit minus test of the winner" in text) == is_told
-    assert ("The winner met 16 of the 100 items of fit" in text) != is_told
+    assert ("too high: fit minus test " in text) == is_told
+    assert ("The search scored the winner on 16 of the 100 items of fit" in text) != is_told
 
 
 def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_n_is_what_was_scored(tmp_path: Path, rule: str, capsys: pytest.CaptureF
     assert "validation, n = 20<" in str(render_selection(found))
     shown = " ".join(capsys.readouterr().out.split())
     assert f"fit ({printed})" in shown
-    assert "Validation minus test of the winner: " in shown
+    assert "validation minus test " in shown
 
 
 def test_what_was_estimated_of_the_winner_is_set_beside_test(
@@ -49,8 +49,7 @@ def test_what_was_estimated_of_the_winner_is_set_beside_test(
         print_summary(found)
     assert told is not None and found.told == told
     assert found.winner is not None and found.winner.test is not None
-    said = (
-        f"estimated {100 * told:.1f} % for all: {100 * (told - found.winner.test.score):+.1f} points beside"
-    )
+    gap = 100 * (told - found.winner.test.score)
+    said = f"estimated {100 * told:.1f} % for all of them: {gap:+.1f} points from test."
     assert said in " ".join(capsys.readouterr().out.split())
     assert said in claim

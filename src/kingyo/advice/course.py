@@ -39,9 +39,8 @@ def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     baseline, first, best = (_on_fit(store, each) for each in (course.baseline, course.first, course.best))
     number = course.best.asked.number
     what = (
-        f"On fit: best baseline ({course.baseline.name}) {baseline[1]}; best of the first {course.n_first} "
-        f"candidates {first[1]}; best of all {best[1]}, which is trial {number}. "
-        f"No improvement since trial {number} of {course.n}."
+        f"On fit: the best baseline ({course.baseline.name}) scores {baseline[1]}, the best of the first "
+        f"{course.n_first} candidates {first[1]}, the best of all {course.n} (trial {number}) {best[1]}."
     )
     is_over = course.n < ENOUGH or _is_perfect(store, course.best)
     if not is_over and (best[0] <= baseline[0] + ROUNDING or course.best.id == course.first.id):

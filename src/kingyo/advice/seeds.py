@@ -18,7 +18,7 @@ def luck_of_the_seed(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
         return
     several = _several(store, summary)
     if several is None:
-        what = f"One run does not tell how far another seed would end.{_finalists(store)}"
+        what = f"Another seed may end elsewhere.{_finalists(store)}"
         remedy = f"`{seeds_command(store)}` measures it."
     else:
         what = several
@@ -46,6 +46,6 @@ def _finalists(store: RunStore) -> str:
     if len(means) < 2 or len(stored_aims(store).tasks) > 1:
         return ""
     return (
-        f" Its {len(means)} finalists score {100 * min(means):.1f} to {percent(max(means))} on validation "
-        f"(n={n}), but they are of one search: other seeds may end outside of that."
+        f" The {len(means)} finalists of this one score {100 * min(means):.1f} to {percent(max(means))} "
+        f"on validation (n={n}), but seeds can differ by more."
     )

@@ -71,30 +71,32 @@ def _copied(n: int) -> str:
 
 
 def _honesty(summary: RunSummary) -> Iterator[str]:
-    """What was said of the winner before test was read, and by how much picking flattered it."""
+    """Say what was predicted before test was read, and how the winner's earlier scores differ from test."""
     winner, predicted = summary.winner, summary.predicted
     if winner is None or predicted is None:
         return
-    said = f"Predicted for test from {predicted.n} validation items: {percent(predicted)} %"
+    said = f"Predicted for test from {predicted.n} validation items: {percent(predicted)} %."
     if winner.test is None:
-        yield f"{said}."
+        yield said
         return
     inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
-    yield f"{said}; it scored {100 * winner.test.score:.1f}, {inside}."
+    yield f"{said} It scored {100 * winner.test.score:.1f} %: {inside} the interval."
     estimate = summary.estimate_beside_test()
     if estimate is not None:
         yield estimate
-    elif winner.fit is not None:
-        yield _flattery("Fit", winner, minus_test(winner, "fit"), winner.fit.n)
-    if winner.validation is not None:
-        yield _flattery("Validation", winner, minus_test(winner, "validation"), winner.validation.n)
+    chosen: list[Split] = ["validation"] if estimate is not None else ["fit", "validation"]
+    drops = [said for split in chosen if (said := _drop(winner, split)) is not None]
+    if drops:
+        yield f"Scores that chose the winner tend to be too high: {', '.join(drops)}."
 
 
-def _flattery(name: str, winner: Entry, drop: Interval | None, n: int) -> str:
-    assert drop is not None and winner.test is not None, "the winner was tested"
+def _drop(winner: Entry, split: Split) -> str | None:
+    drop, score = minus_test(winner, split), winner.on(split)
+    if drop is None or score is None or winner.test is None:
+        return None
     return (
-        f"{name} minus test of the winner: {100 * drop.score:+.1f} points [{100 * drop.low:+.1f}, "
-        f"{100 * drop.high:+.1f}], by which its pick flattered it (n={n} and {winner.test.n})."
+        f"{split} minus test {100 * drop.score:+.1f} points [{100 * drop.low:+.1f}, "
+        f"{100 * drop.high:+.1f}] (n={score.n} and {winner.test.n})"
     )
 
 

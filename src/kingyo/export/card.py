@@ -164,11 +164,12 @@ def _merged(card: Card) -> str:
 def _standing(card: Card) -> Iterator[str]:
     """Whether it is the best of the run, or what validation picked."""
     summary, trial = card.summary, card.chosen.trial
+    is_best = summary.best is not None and summary.best.trial == trial
     if summary.winner is None:
         yield "The run is not at its end, and validation has picked no winner yet."
-    elif trial in [each.trial for each in summary.controls.values()]:
+    elif not is_best and trial in [each.trial for each in summary.controls.values()]:
         yield f"Validation picked it among the trials of {cell(describe_search(trial.search))}."
-    elif not (card.is_winner or card.is_baseline):
+    elif not (is_best or card.is_winner or card.is_baseline):
         yield "It is not the one that validation picked."
     better = summary.better_than_bred()
     if better is not None:

@@ -22,7 +22,7 @@ class Leg:
 
     Attributes:
         part: what it scores.
-        total: models that it scores; None where time decides.
+        total: models that it scores, at least those that are done; None where time decides.
         done: models that it has scored.
         answers: how many were graded, in this session and before it.
         new, new_answers: of these, models and answers of this session.
@@ -48,6 +48,8 @@ class Leg:
         trial, evaluation = event.trial, event.evaluation
         assert trial is not None and evaluation is not None, "events of trials have both"
         self.done = max(self.done, event.done)
+        if self.total is not None:
+            self.total = max(self.total, self.done)
         graded = 0 if evaluation.copied_from is not None else len(evaluation.scores)
         more = max(0, graded - self.scored.get(trial.id, 0))
         self.scored[trial.id] = max(graded, self.scored.get(trial.id, 0))

@@ -123,11 +123,11 @@ def _progress_note(found: Findings, main: History, lines: Sequence[str]) -> str:
     size = wording.sizes(main.sizes, found.items["fit"])
     said = (
         f"Scores on the fit split ({size}), which the search chooses by: the best "
-        f"so far is the best of many tries, and so flattered. Dotted lines: {wording.listed(lines)}. "
+        f"so far is the best of many tries, and so flattered. Dotted lines: {wording.listed(lines)}"
     )
     if main.measured_records or not main.records:
-        return f"{said}The band is the 95% interval of the best trial."
-    return f"{said}≈: estimated for all items from those that were met. Dotted lines: means of those alone."
+        return f"{said}. The band is the 95% interval of the best trial."
+    return f"{said}, each its mean on the items that it answered. ≈: estimated for all items from those."
 
 
 def _progress_claim(main: History) -> str:
