@@ -75,6 +75,8 @@ class AnySearchRun(ABC):
         most = self._screen.most_items(len(self._items))
         self._total = total(limits, most)
         self._notify(Event(kind="phase", search=search.name, split="fit", total=self._total))
+        if search.prepare is not None:
+            search.prepare(store)
         self._begin()
         self._search(past, limits, most)
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kingyo.config import TRAINED
 from kingyo.lineage import Origin, describe
+from kingyo.merge import Sources
 from kingyo.opened import Models
 from kingyo.recipe import Recipe
 
 
-def read_origins(recipe: Recipe, models: Models, folder: Path) -> tuple[Origin, ...]:
+def read_origins(recipe: Recipe, models: Models, sources: Sources) -> tuple[Origin, ...]:
     """Describe the models of a recipe, the base last.
 
     Args:
         recipe: what is merged.
         models: the opened models of the run.
-        folder: where the run's relative paths start.
+        sources: the same, and what the run trained.
     """
     names = {checkpoint.reference: name for name, checkpoint in models.sources.items()}
-    by_reference = models.by_reference
+    folder = sources.folder or Path()
+    if models.base is not None:
+        names.setdefault(models.base.reference, "base")
     return tuple(
-        describe(names.get(reference, "base"), by_reference[reference], folder)
-        for reference in recipe.references
+        describe(names.get(reference, TRAINED), sources[reference], folder) for reference in recipe.references
     )

@@ -54,6 +54,7 @@ class Text:
         self._tokenizer = tokenizer
         own = tokenizer.eos_token_id
         self.ends = frozenset([*ends, *([] if own is None else [own])])
+        self.end = min(self.ends, default=None) if own is None else own
         pad = tokenizer.pad_token_id
         self._pad = pad if pad is not None else own or 0
 
