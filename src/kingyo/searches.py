@@ -372,7 +372,9 @@ def _trained(config: RunConfig, folder: Path, models: Models, way: _Way) -> Sear
         raise KingyoError(
             "control trained",
             expected="a run that merges weights of models with one vocabulary",
-            received="space: dataflow" if config.space == "dataflow" else "one that brings vocabularies together",
+            received="space: dataflow"
+            if config.space == "dataflow"
+            else "one that brings vocabularies together",
             remedy="Switch it off: controls: {trained: false}.",
         )
     require_peft()

@@ -2,8 +2,8 @@
 
 Its few candidates are settings of the training: the learning rate, and which answers are learned. Each is the
 best parent on fit with an adapter that lies in the run folder, so it is scored, picked and exported as any
-merge is. What was planned and done stands in the fact ``trained``. The clock is asked once, for the number
-of steps; so a run that is killed goes on with the same steps, and trains an adapter that was not finished anew.
+merge is. What was planned and done stands in the fact ``trained``. The clock decides once, about the number
+of steps: a run that was killed goes on with the same steps, and trains an unfinished adapter anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
@@ -30,6 +30,9 @@ from kingyo.store import RunStore
 from kingyo.strict import parse_settings
 from kingyo.tasks import build_tasks, examples_of
 from kingyo.types import Axis, Example, Genome
+
+if TYPE_CHECKING:
+    from kingyo.models.training import Start
 
 RATES = (1e-3, 3e-4, 3e-3, 1e-4)
 SETTINGS = 4
@@ -97,11 +100,13 @@ class Training:
         """Say what it cost, in a sentence, or why it failed."""
         n = sum(each.seconds is not None for each in self.settings)
         failures = [each.failure for each in self.settings if each.failure is not None]
-        failed = f" {len(failures)} of {len(self.settings)} settings failed: {failures[0]}." if failures else ""
+        failed = (
+            f" {len(failures)} of {len(self.settings)} settings failed: {failures[0]}." if failures else ""
+        )
         return (
-            f"The LoRA trained for {self.seconds:,.0f} s ({n} settings of {self.steps:,} steps, {BATCH} examples "
-            f"each), the main search took {self.budget:,.0f} s on fit. It starts from {self.parent}, "
-            f"and learned {self.examples:,} answers to {self.items:,} fit items.{failed}"
+            f"The LoRA trained for {self.seconds:,.0f} s ({n} settings of {self.steps:,} steps, "
+            f"{BATCH} examples each), the main search took {self.budget:,.0f} s on fit. It starts from "
+            f"{self.parent}, and learned {self.examples:,} answers to {self.items:,} fit items.{failed}"
         )
 
     def to_json(self) -> dict[str, object]:
@@ -139,7 +144,7 @@ class TrainedSpace:
 
     @property
     def axes(self) -> Sequence[Axis]:
-        """Return one axis, the setting; no more than the finalists, as fit tells nothing of what was learned."""
+        """Return one axis: the setting. All go to validation, as fit cannot judge what was trained on it."""
         n = max(1, min(SETTINGS, self.config.finalists))
         choices = tuple(str(number) for number in range(n))
         return (Axis(name="setting", low=0, high=n - 1, kind="categorical", choices=choices),)
@@ -178,7 +183,10 @@ class TrainedSpace:
                 examples = self._examples(store, training.parent, setting.answers, training.last)
                 seconds = train_lora(self._start(training.parent), examples, course, out)
                 done = replace(setting, seconds=seconds, digest=_digest(out))
-            except (KingyoError, RuntimeError) as error:  # a control that fails must not cost a run its winner
+            except (
+                KingyoError,
+                RuntimeError,
+            ) as error:  # a control that fails must not cost a run its winner
                 done = replace(setting, failure=str(error))
             settings = [done if n == number else each for n, each in enumerate(training.settings)]
             training = replace(training, settings=tuple(settings))
@@ -231,7 +239,7 @@ class TrainedSpace:
     def _checkpoint(self, name: str) -> Checkpoint:
         return self._named[name]
 
-    def _start(self, parent: str) -> object:
+    def _start(self, parent: str) -> Start:
         from kingyo.models.training import Start
 
         model = self._checkpoint(parent)
@@ -258,8 +266,8 @@ _NOTHING = (
 def _settings(n: int, *, is_one: bool) -> tuple[Setting, ...]:
     """Return n settings, the likeliest first; one kind of answers gets all learning rates."""
     kinds: tuple[Answers, ...] = ("found",) if is_one else ("found", "own")
-    pairs = [(kind, rate) for rate in RATES for kind in kinds]
-    return tuple(Setting(answers=kind, learning_rate=rate) for kind, rate in pairs[:n])
+    every = [Setting(answers=kind, learning_rate=rate) for rate in RATES for kind in kinds]
+    return tuple(every[:n])
 
 
 def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:

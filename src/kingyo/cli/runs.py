@@ -287,7 +287,9 @@ def export(
     search: Annotated[
         str | None,
         typer.Option(
-            "--search", metavar="SEARCH", help="The winner of a search: main, random, grid, trained, parameters."
+            "--search",
+            metavar="SEARCH",
+            help="The winner of a search: main, random, grid, trained, parameters.",
         ),
     ] = None,
     pick: Annotated[

@@ -116,7 +116,7 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
     for name, entry in summary.controls.items():
-        _row(table, _OTHERS[name] if name in _OTHERS else f"{name}, same cost", entry)
+        _row(table, _OTHERS.get(name, f"{name}, same cost"), entry)
     return table
 
 

@@ -1,7 +1,7 @@
 """Train a LoRA on examples with peft: the loss counts answers alone. It knows no task and no recipe.
 
-The result is an adapter in peft's format. The same model, examples and course give the same adapter, on the same
-machine with the same libraries and number of threads.
+The result is an adapter in peft's format. The same model, examples and course give the same adapter, on the
+same machine with the same libraries and number of threads.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def train_lora(start: Start, examples: Sequence[Example], course: Course, out: P
             model's context, or the loss is no number.
     """
     require_peft()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType]
         torch.manual_seed(course.seed)  # pyright: ignore[reportUnknownMemberType]
         model = load_model(start.path, dtype=_dtype(start.device), device=start.device, remote_code=False)
         text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
@@ -148,9 +148,7 @@ def _adapted(model: PreTrainedModel, start: Start) -> _Peft:
     peft = importlib.import_module("peft")
     try:
         if start.adapter is not None:
-            return cast(
-                _Peft, peft.PeftModel.from_pretrained(model, str(start.adapter), is_trainable=True)
-            )
+            return cast(_Peft, peft.PeftModel.from_pretrained(model, str(start.adapter), is_trainable=True))
         config = peft.LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
         return cast(_Peft, peft.get_peft_model(model, config))
     except ValueError as error:
@@ -176,7 +174,9 @@ def _row(text: Text, example: Example, room: int | None) -> _Row:
             remedy="Shorten the prompt or the answer, or take models with a longer context.",
         )
     sizes = tuple(len(each.encode()) if example.per_byte else 1 for each in texts)
-    return _Row(prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs), sizes=sizes)
+    return _Row(
+        prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs), sizes=sizes
+    )
 
 
 def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Course) -> None:
@@ -202,7 +202,7 @@ def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Cou
 
 def _batches(rows: Sequence[_Row], course: Course) -> Iterator[list[_Row]]:
     """Yield batches for ever; each pass over the examples has an order of its own."""
-    order = random.Random(course.seed)  # noqa: S311 (not for secrets)
+    order = random.Random(course.seed)
     while True:
         shuffled = order.sample(rows, len(rows))
         for first in range(0, len(rows), course.batch_size):
@@ -214,7 +214,7 @@ def _loss(forward: Forward, text: Text, batch: Sequence[_Row], device: torch.dev
     prompts = [prompt for row in batch for prompt in row.prompts]
     answers = [answer for row in batch for answer in row.answers]
     tokens, mask = text.pad([a + b for a, b in zip(prompts, answers, strict=True)], device)
-    keep = max(1, max(map(len, answers)))
+    keep = max(1, *map(len, answers))
     logits, _ = forward(tokens, mask, None, keep=keep + 1)
     logs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
     each = logs.gather(-1, tokens[:, -keep:, None]).squeeze(-1)
