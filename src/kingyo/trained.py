@@ -34,13 +34,14 @@ from kingyo.types import Axis, Example, Genome
 if TYPE_CHECKING:
     from kingyo.models.training import Start
 
-RATES = (1e-3, 3e-4, 3e-3, 1e-4)
+RATES = (1.0, 3.0, 0.3, 0.1)
+"""Learning rates, in units of what fits a model of its width; see ``_learning_rate``."""
 SETTINGS = 4
 BATCH = 8
 PROBE = 4
 """Steps by which the time of a step is measured."""
-MOST_PASSES = 50
-"""Over the examples, for each setting: more would only learn them by heart."""
+LEAST_PASSES, MOST_PASSES = 4, 50
+"""Over the examples, for each setting: where time is short there are fewer settings, not less than this."""
 MOST_ANSWERS = 4
 """Different right answers to an item that are learned at most."""
 
@@ -140,7 +141,7 @@ class TrainedSpace:
     folder: Path
     models: Models
     like: tuple[str, ...]
-    _prefix: str | None = field(default=None, init=False)
+    _references: tuple[str, ...] = field(default=(), init=False)
 
     @property
     def axes(self) -> Sequence[Axis]:
@@ -150,11 +151,12 @@ class TrainedSpace:
         return (Axis(name="setting", low=0, high=n - 1, kind="categorical", choices=choices),)
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a setting; before the training that of the model without its LoRA."""
-        dtype = self.config.merge.dtype
-        if self._prefix is None:
-            return parent_recipe(self.models.skeleton.reference, dtype)
-        return parent_recipe(f"{self._prefix}{int(genome[0])}", dtype)
+        """Return the recipe of a setting, again from the first where time was short for so many of them.
+
+        Before the training it is the recipe of a model without a LoRA.
+        """
+        references = self._references or (self.models.skeleton.reference,)
+        return parent_recipe(references[int(genome[0]) % len(references)], self.config.merge.dtype)
 
     def prepare(self, store: RunStore) -> None:
         """Train all that is not trained yet, or go on where a session ended."""
@@ -167,8 +169,10 @@ class TrainedSpace:
         if training is None:
             training = self._planned(store)
             store.set_fact(TRAINED, asdict(training))
-        run = os.path.relpath(store.folder.resolve(), self.folder.resolve())
-        self._prefix = f"{training.reference}+{path_of(Path(run), 0).parent}{os.sep}"
+        run = Path(os.path.relpath(store.folder.resolve(), self.folder.resolve()))
+        self._references = tuple(
+            f"{training.reference}+{path_of(run, number)}" for number in range(len(training.settings))
+        )
         for number, setting in enumerate(training.settings):
             out = path_of(store.folder, number)
             if setting.failure is not None or (setting.digest is not None and setting.digest == _digest(out)):
@@ -200,7 +204,8 @@ class TrainedSpace:
         last = max(trial.id for trial in store.trials())
         found, own = (self._examples(store, parent, kind, last) for kind in ("found", "own"))
         n = len(self.axes[0].choices)
-        settings = _settings(n, is_one=found == own)
+        usual = _learning_rate(self._checkpoint(parent).config)
+        settings = _settings(n, usual, is_one=found == own)
         budget = sum(seconds for name in self.like for _, seconds in store.costs(name, "fit").values())
         reference = str(parse_reference(self._checkpoint(parent).reference, self.folder).base)
         training = Training(
@@ -216,11 +221,12 @@ class TrainedSpace:
         if not found:
             return replace(training, settings=tuple(replace(each, failure=_NOTHING) for each in settings))
         try:
-            pace = train_lora(self._start(parent), found, Course(steps=PROBE, learning_rate=RATES[0])) / PROBE
+            pace = train_lora(self._start(parent), found, Course(steps=PROBE, learning_rate=usual)) / PROBE
         except (KingyoError, RuntimeError) as error:
             return replace(training, settings=tuple(replace(each, failure=str(error)) for each in settings))
-        most = MOST_PASSES * -(-len(found) // BATCH)
-        return replace(training, steps=max(1, min(most, int(budget / n / pace))))
+        one_pass, steps = -(-len(found) // BATCH), int(budget / pace)
+        n = max(1, min(n, steps // (LEAST_PASSES * one_pass)))
+        return replace(training, settings=settings[:n], steps=max(1, min(MOST_PASSES * one_pass, steps // n)))
 
     def _best_parent(self, store: RunStore) -> str:
         """Return the best on fit of the base and the sources; the first of equals."""
@@ -263,10 +269,23 @@ _NOTHING = (
 )
 
 
-def _settings(n: int, *, is_one: bool) -> tuple[Setting, ...]:
+def _learning_rate(config: Mapping[str, object]) -> float:
+    """Return the learning rate of a LoRA that was found best for Llamas, by the width of the model.
+
+    Schulman et al. 2025, LoRA Without Regret (thinkingmachines.ai/blog/lora): 5e-4 (2000 / width)^0.781.
+    """
+    inner = config.get("text_config")
+    levels = [config, cast("Mapping[str, object]", inner)] if isinstance(inner, dict) else [config]
+    found = [level.get(key) for level in levels for key in ("hidden_size", "n_embd", "d_model")]
+    width = next((each for each in found if isinstance(each, int) and each > 0), 2000)
+    return float(f"{5e-4 * (2000 / width) ** 0.781:.2g}")
+
+
+def _settings(n: int, usual: float, *, is_one: bool) -> tuple[Setting, ...]:
     """Return n settings, the likeliest first; one kind of answers gets all learning rates."""
     kinds: tuple[Answers, ...] = ("found",) if is_one else ("found", "own")
-    every = [Setting(answers=kind, learning_rate=rate) for rate in RATES for kind in kinds]
+    rates = [float(f"{usual * rate:.2g}") for rate in RATES]
+    every = [Setting(answers=kind, learning_rate=rate) for rate in rates for kind in kinds]
     return tuple(every[:n])
 
 
@@ -284,13 +303,11 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
     """
     with RunStore.read(run) as store:
         training = read_training(store)
-    lora = parse_reference(reference, folder).lora
-    adapters = {} if training is None else dict(enumerate(training.settings))
-    place = None if lora is None else (folder / lora).resolve()
-    number = next((each for each in adapters if path_of(run, each).resolve() == place), None)
-    if number is None:
+    settings = () if training is None else training.settings
+    number = next((n for n in range(len(settings)) if reference.endswith(str(path_of(Path(), n)))), None)
+    if training is None or number is None or not reference.startswith(f"{training.reference}+"):
         raise KeyError(reference)
-    setting = adapters[number]
+    setting = settings[number]
     if setting.failure is not None:
         raise ValueError(f"The training failed: {setting.failure}")
     if setting.digest != _digest(path_of(run, number)):
@@ -300,7 +317,8 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
             received="another one, or none",
             remedy="Bring the old files back, or start a new run.",
         )
-    return open_checkpoint(reference, folder)
+    opened = open_checkpoint(f"{training.reference}+{path_of(run.resolve(), number)}", folder)
+    return replace(opened, reference=reference)  # also of a run that was moved
 
 
 def _digest(adapter: Path) -> str | None:

@@ -128,7 +128,7 @@ def train_lora(start: Start, examples: Sequence[Example], course: Course, out: P
         text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
         rows = [_row(text, example, context(model.config)) for example in examples]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of what transformers is about to rename
+            warnings.simplefilter("ignore")  # of names about to change, and of Conv1D layers, which are fine
             adapted = _adapted(model, start)
         began = time.perf_counter()
         _train(model, text, rows, course)
