@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Literal, cast
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
@@ -38,8 +39,8 @@ RATES = (1.0, 3.0, 0.3, 0.1)
 """Learning rates, in units of what fits a model of its width; see ``_learning_rate``."""
 SETTINGS = 4
 BATCH = 8
-PROBE = 4
-"""Steps by which the time of a step is measured."""
+PROBE = 5
+"""Steps by which the time of a step is measured; the first of them is slow, and does not count."""
 LEAST_PASSES, MOST_PASSES = 4, 50
 """Over the examples, for each setting: where time is short there are fewer settings, not less than this."""
 MOST_ANSWERS = 4
@@ -105,8 +106,8 @@ class Training:
             f" {len(failures)} of {len(self.settings)} settings failed: {failures[0]}." if failures else ""
         )
         return (
-            f"The LoRA trained for {self.seconds:,.0f} s ({n} settings of {self.steps:,} steps, "
-            f"{BATCH} examples each), the main search took {self.budget:,.0f} s on fit. It starts from "
+            f"The LoRA trained for {self.seconds:,.0f} s ({n} {'setting' if n == 1 else 'settings'} of "
+            f"{self.steps:,} steps, {BATCH} examples each), the main search took {self.budget:,.0f} s on fit. It starts from "
             f"{self.parent}, and learned {self.examples:,} answers to {self.items:,} fit items.{failed}"
         )
 
@@ -185,7 +186,7 @@ class TrainedSpace:
             )
             try:
                 examples = self._examples(store, training.parent, setting.answers, training.last)
-                seconds = train_lora(self._start(training.parent), examples, course, out)
+                seconds = sum(train_lora(self._start(training.parent), examples, course, out))
                 done = replace(setting, seconds=seconds, digest=_digest(out))
             except (
                 KingyoError,
@@ -221,7 +222,8 @@ class TrainedSpace:
         if not found:
             return replace(training, settings=tuple(replace(each, failure=_NOTHING) for each in settings))
         try:
-            pace = train_lora(self._start(parent), found, Course(steps=PROBE, learning_rate=usual)) / PROBE
+            course = Course(steps=PROBE, learning_rate=usual, batch_size=BATCH)
+            pace = median(train_lora(self._start(parent), found, course)[1:])
         except (KingyoError, RuntimeError) as error:
             return replace(training, settings=tuple(replace(each, failure=str(error)) for each in settings))
         one_pass, steps = -(-len(found) // BATCH), int(budget / pace)

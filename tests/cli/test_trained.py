@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from transformers import AutoModelForCausalLM
 
+from kingyo.models.training import Course, Start, train_lora
+from kingyo.types import Example
 from tests.cli.conftest import World, evaluations, interrupted
-from tests.models_on_disk import fine_tuned, llama
 
 ON = {"random": False, "grid": False, "trained": True}
 OFF = {**ON, "trained": False}
-EASY = {"name": "easy", "data": "items.jsonl", "grader": "exact", "max_new_tokens": 3}
+EASY = {"name": "easy", "data": "items.jsonl", "grader": "number", "max_new_tokens": 3}
 SPLITS = {"fit": 16, "validation": 12, "test": 12}
 
 
@@ -70,7 +70,7 @@ def test_a_trained_model_that_wins_is_said_to(bred: World) -> None:
     assert "trained" in found["comparisons"]  # type: ignore[operator]
     told = found["training"]
     assert isinstance(told, dict)
-    assert (told["items"], told["examples"]) == (16, 16)
+    assert told["items"] == 16 and told["examples"] >= 16
     assert told["steps"] >= 1 and told["seconds"] > 0 and told["budget"] > 0
     shown = bred.run("show", "runs/small").stdout
     assert "the LoRA trained on the fit items (trained:" in shown
@@ -141,26 +141,22 @@ def test_it_learns_two_tasks_and_choices_from_a_parent_with_a_lora(world: World)
     rows = [{"prompt": f"{n} - 1 =", "answer": "8", "choices": ["9 9", "8"]} for n in range(40)]
     (world.folder / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     written = {**EASY, "splits": SPLITS}
-    config = easy(world, task=None, tasks={"written": written, "chosen": chosen})
+    example = Example(item="1", prompt="1 + 1 =", answer="2")
+    course = Course(steps=2, learning_rate=1e-3)
+    train_lora(Start(path=world.folder / "base"), [example], course, world.folder / "lora")
+    changes = {"base": None, "sources": {"a": "base+lora", "b": "a+lora"}, "merge": {"method": "linear"}}
+    config = easy(world, task=None, tasks={"written": written, "chosen": chosen}, **changes)
     done = world.run("evolve", config, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["training"]["items"] == 32
+    assert found["training"]["items"] == 32 and "+" not in found["training"]["reference"]
     assert set(found["controls"]["trained"]["tasks"]) == {"written", "chosen"}
 
 
 def test_without_a_right_answer_the_run_ends_and_says_why(world: World) -> None:
-    config = world.config(
-        controls=ON, budget={"candidates": 2}, task={**EASY, "grader": "number", "splits": SPLITS}
-    )
-    rows = [{"prompt": f"{n} + 1 =", "answer": "100000"} for n in range(40)]
-    (world.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    values = yaml.safe_load(config.read_text())
-    values["task"]["grader"] = "grade.py:picky_never"
-    config.write_text(yaml.safe_dump(values))
-    with (world.folder / "grade.py").open("a") as file:
-        file.write("\ndef picky_never(answer, item):\n    return 0.5\n")
-    done = world.run("evolve", config)
+    (world.folder / "halves.py").write_text("def half(answer, item):\n    return 0.5\n")
+    task = {**EASY, "grader": "halves.py:half", "splits": SPLITS}
+    done = world.run("evolve", easy(world, task=task))
     assert done.returncode == 0, done.stderr
     assert "there is nothing to learn" in " ".join(done.stdout.split())
     assert world.show("runs/small")["status"] == "finished"

@@ -60,7 +60,7 @@ def test_the_same_course_gives_the_same_adapter_and_replaces_an_old_one(tmp_path
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "left-over").touch()
     for name in "ab":
-        assert train_lora(Start(path=model), WRITTEN, short, tmp_path / name) > 0
+        assert len(train_lora(Start(path=model), WRITTEN, short, tmp_path / name)) == 5
     one, other = (tmp_path / name / "adapter_model.safetensors" for name in "ab")
     assert one.read_bytes() == other.read_bytes()
     assert not (tmp_path / "b" / "left-over").exists()

@@ -105,7 +105,9 @@ def require_peft() -> None:
         )
 
 
-def train_lora(start: Start, examples: Sequence[Example], course: Course, out: Path | None = None) -> float:
+def train_lora(
+    start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
+) -> list[float]:
     """Train a LoRA, and write it in one move.
 
     Args:
@@ -115,7 +117,7 @@ def train_lora(start: Start, examples: Sequence[Example], course: Course, out: P
         out: the folder of the adapter; an older one is replaced. None: nothing is written.
 
     Returns:
-        The seconds that the steps took, without loading the model.
+        The seconds that each step took. Loading the model is not among them.
 
     Raises:
         KingyoError: peft is missing or knows no layers of this architecture, an example is longer than the
@@ -130,9 +132,7 @@ def train_lora(start: Start, examples: Sequence[Example], course: Course, out: P
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names about to change, and of Conv1D layers, which are fine
             adapted = _adapted(model, start)
-        began = time.perf_counter()
-        _train(model, text, rows, course)
-        seconds = time.perf_counter() - began
+        seconds = list(_train(model, text, rows, course))
         if out is not None:
             _write(adapted, out)
     return seconds
@@ -179,11 +179,13 @@ def _row(text: Text, example: Example, room: int | None) -> _Row:
     )
 
 
-def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Course) -> None:
+def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Course) -> Iterator[float]:
+    """Yield the seconds of each step."""
     forward = Forward(model)
     weights = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=course.learning_rate, weight_decay=0.0)
     for step, batch in zip(range(course.steps), _batches(rows, course), strict=False):
+        began = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = course.rate(step)
         loss = _loss(forward, text, batch, model.device)
@@ -198,6 +200,7 @@ def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Cou
         torch.autograd.backward([loss])
         torch.nn.utils.clip_grad_norm_(weights, LARGEST_GRADIENT)
         optimizer.step()  # pyright: ignore[reportUnknownMemberType]
+        yield time.perf_counter() - began
 
 
 def _batches(rows: Sequence[_Row], course: Course) -> Iterator[list[_Row]]:
