@@ -105,10 +105,11 @@ class Training:
         failed = (
             f" {len(failures)} of {len(self.settings)} settings failed: {failures[0]}." if failures else ""
         )
+        what = f"{n} {'setting' if n == 1 else 'settings'} of {self.steps:,} steps, {BATCH} examples each"
         return (
-            f"The LoRA trained for {self.seconds:,.0f} s ({n} {'setting' if n == 1 else 'settings'} of "
-            f"{self.steps:,} steps, {BATCH} examples each), the main search took {self.budget:,.0f} s on fit. It starts from "
-            f"{self.parent}, and learned {self.examples:,} answers to {self.items:,} fit items.{failed}"
+            f"The LoRA trained for {self.seconds:,.0f} s ({what}), the main search took {self.budget:,.0f} s on "
+            f"fit. It starts from {self.parent}, and learned {self.examples:,} answers to {self.items:,} fit "
+            f"items.{failed}"
         )
 
     def to_json(self) -> dict[str, object]:

@@ -194,6 +194,16 @@ class Strategy(Protocol):
 
 
 @runtime_checkable
+class FiniteStrategy(Strategy, Protocol):
+    """A strategy that has no more to propose after a number of trials, such as a grid."""
+
+    @property
+    def size(self) -> int:
+        """How many trials it proposes in all."""
+        ...
+
+
+@runtime_checkable
 class InformedStrategy(Strategy, Protocol):
     """A strategy that can begin with what was measured before: the scores of parents and uniform merge."""
 

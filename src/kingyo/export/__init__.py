@@ -21,7 +21,7 @@ from kingyo.merge import Sources, plan, rooted, to_folder
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import compare, read_entry, summarize
-from kingyo.trained import open_trained
+from kingyo.trained import open_trained, read_training
 from kingyo.trials import describe_trial, failure_of, reference_to
 
 __all__ = ["choose", "export", "recipe_of"]
@@ -62,7 +62,7 @@ def export(
         comparisons=compare(store, entry, [each for each in summary.models if each.trial != chosen]),
         searches=store.searches(),
         recipe=recipe,
-        origins=read_origins(recipe, models, sources),
+        origins=read_origins(recipe, models, folder, read_training(store)),
         config=config,
         version=str(store.fact("version")),
         example=store.items()["fit"][0].prompt,

@@ -110,13 +110,16 @@ def front_matter(card: Card) -> dict[str, object]:
     languages, bases = _languages(card), base_models(card.origins)
     if card.is_copy and len(card.recipe.references) == 1:
         bases.pop("base_model_relation", None)  # nothing was merged
+    is_trained = card.chosen.trial.search == TRAINED
+    if is_trained and "base_model_relation" in bases:
+        bases["base_model_relation"] = "finetune"
     return {
         **front_licence(card.origins),
         **({"language": languages} if languages else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         **bases,
-        "tags": ["kingyo"] if card.is_copy else ["merge", "kingyo"],
+        "tags": ["kingyo"] if card.is_copy or is_trained else ["merge", "kingyo"],
     }
 
 

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kingyo.config import TRAINED
 from kingyo.lineage import Origin, describe
-from kingyo.merge import Sources
 from kingyo.opened import Models
 from kingyo.recipe import Recipe
+from kingyo.trained import Training
 
 
-def read_origins(recipe: Recipe, models: Models, sources: Sources) -> tuple[Origin, ...]:
+def read_origins(
+    recipe: Recipe, models: Models, folder: Path, training: Training | None = None
+) -> tuple[Origin, ...]:
     """Describe the models of a recipe, the base last.
 
     Args:
         recipe: what is merged.
         models: the opened models of the run.
-        sources: the same, and what the run trained.
+        folder: where the run's relative paths start.
+        training: of the control that trains; its model stands for what was trained, as nobody else made that.
     """
-    names = {checkpoint.reference: name for name, checkpoint in models.sources.items()}
-    folder = sources.folder or Path()
-    if models.base is not None:
-        names.setdefault(models.base.reference, "base")
-    return tuple(
-        describe(names.get(reference, TRAINED), sources[reference], folder) for reference in recipe.references
-    )
+    named = {**({} if models.base is None else {"base": models.base}), **models.sources}
+    names = {checkpoint.reference: name for name, checkpoint in named.items()}
+    parent = None if training is None else training.parent
+    found = (names.get(reference, parent) for reference in recipe.references)
+    return tuple(describe(name, named[name], folder) for name in found if name is not None)

@@ -60,7 +60,13 @@ class Prepared:
     @property
     def notes(self) -> tuple[str, ...]:
         """What may not be meant as it is said."""
-        return (*self.plan.warnings, *self._unbred(), *self._short(), *self._blind(), *self._beyond())
+        found = (*self._unbred(), *self._short(), *self._blind(), *self._beyond(), *self._trains())
+        return (*self.plan.warnings, *found)
+
+    def _trains(self) -> Iterator[str]:
+        """Of a control that does more than score."""
+        if any(search.prepare is not None for search in self.searches):
+            yield "the control trained also trains as long as the main search takes, which is not counted here"
 
     def _unbred(self) -> Iterator[str]:
         """Of searches whose budget ends before they propose anything of their own."""
