@@ -66,7 +66,7 @@ class Prepared:
     def _trains(self) -> Iterator[str]:
         """Of a control that does more than score."""
         if any(search.prepare is not None for search in self.searches):
-            yield "the control trained also trains as long as the main search takes, which is not counted here"
+            yield "the control trained also trains as long as the main search takes, which no part counts"
 
     def _unbred(self) -> Iterator[str]:
         """Of searches whose budget ends before they propose anything of their own."""
