@@ -108,8 +108,8 @@ class Training:
         what = f"{n} {'setting' if n == 1 else 'settings'} of {self.steps:,} steps, {BATCH} examples each"
         return (
             f"The LoRA trained for {self.seconds:,.0f} s ({what}), the main search took {self.budget:,.0f} s "
-            f"on fit. It starts from {self.parent}, and learned {self.examples:,} answers to {self.items:,} fit "
-            f"items.{failed}"
+            f"on fit. It starts from {self.parent}, and learned {self.examples:,} answers to {self.items:,} "
+            f"fit items.{failed}"
         )
 
     def to_json(self) -> dict[str, object]:

@@ -186,3 +186,31 @@ def test_what_it_cannot_train_on_is_one_error_before_the_run(
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert said in done.stderr
     assert not (world.folder / "runs" / "small").exists()
+
+
+@pytest.mark.slow
+def test_on_the_zoo_it_is_far_above_the_model_that_it_starts_from(world: World) -> None:
+    zoo = Path(__file__).parents[2] / "zoo"
+    task = {
+        "name": "ja-math",
+        "data": str(zoo / "tasks" / "ja-math.jsonl"),
+        "prompt": "Q: {prompt}\nA:",
+        "grader": ["number", {"language": "ja"}],
+        "max_new_tokens": 24,
+        "splits": {"fit": 60, "validation": 100, "test": 200},
+    }
+    config = world.config(
+        base=str(zoo / "base"),
+        sources={name: str(zoo / name) for name in ("ja", "math-en", "math-sym")},
+        task=task,
+        merge={"method": "task_arithmetic", "dtype": "float32"},
+        search=None,
+        budget={"candidates": 30},
+        controls=ON,
+    )
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["training"]["parent"] == "ja"
+    trained, parent = found["controls"]["trained"]["test"], found["baselines"]["ja"]["test"]
+    assert trained["low"] > parent["high"]
