@@ -54,6 +54,7 @@ FLOORS: dict[str, float] = {
     "dataflows": 3.07,
     "extensions": 3.07,
     "alike": 3.1,
+    "trained": 3.08,
     "searches": 3.1,
     "summary": 3.1,
     "merging": 3.1,

@@ -12,6 +12,7 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 from kingyo import __version__
 from kingyo.checkpoints import Checkpoint, check_finite, fingerprint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
-from kingyo.config import RunConfig, load_config, load_tasks, parse_config
+from kingyo.config import TRAINED, RunConfig, load_config, load_tasks, parse_config
 from kingyo.dataflows import KnownPaths, frame_of, known_paths, models_of_paths
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
@@ -48,7 +49,8 @@ from kingyo.sizes import size_text
 from kingyo.space import STEPS, probes
 from kingyo.spread import require_alike, scored_elsewhere
 from kingyo.store import RunStore
-from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, single_tasks
+from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, require_teaching, single_tasks
+from kingyo.trained import open_trained
 from kingyo.types import SPLITS, Task
 
 if TYPE_CHECKING:
@@ -214,6 +216,8 @@ def add_control(store: RunStore, name: str) -> bool:
         return not is_finished
     require_code(store, user_code(config, folder))
     require_control(name, config, folder, stored_models(store, config, folder))
+    if name == TRAINED:
+        require_teaching(build_tasks(config.specs, store.items(), folder))
     if not is_finished:
         raise KingyoError(
             str(store.folder),
@@ -264,7 +268,7 @@ def evaluator_of(store: RunStore) -> Evaluator:
     models = stored_models(store, config, folder)
     use_threads(store)
     facts = Facts(memory_size() // 4 // config.workers, store.folder / "facts.sqlite")
-    sources = Sources(models.by_reference, folder, facts)
+    sources = Sources(models.by_reference, folder, facts, partial(open_trained, store.folder, folder))
     task = build_tasks(config.specs, store.items(), folder)
     if config.space != "parameters":
         return Evaluator(_paths(config, models, sources), task)

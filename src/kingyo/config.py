@@ -44,7 +44,9 @@ OF_HYBRIDS = ("method", "choose_sources", "groups", "parameters")
 """What may be said of the merges of a run of both spaces, beside dtype."""
 FRANKENMERGE = "frankenmerge"
 """What a run of paths calls the one that nobody tuned: there no source may have the same name."""
-TAKEN = ("bred", "uniform", "random", "grid")
+TRAINED = "trained"
+"""What a run calls its control that trains a LoRA."""
+TAKEN = ("bred", "uniform", "random", "grid", TRAINED)
 """What a run calls its winner, its uniform merge and its controls: no source may have the same name."""
 
 
@@ -185,10 +187,11 @@ class Budget(_Strict):
 
 
 class Controls(_Strict):
-    """Searches of the same cost that the winner is compared with."""
+    """Searches of the same cost that the winner is compared with, and a LoRA trained for as long."""
 
     random: bool = True
     grid: bool = True
+    trained: bool = False
 
 
 Tasks = dict[Annotated[str, Field(pattern=NAME)], TaskSpec]

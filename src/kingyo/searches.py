@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from kingyo.config import PARAMETERS, Choose, GenomeConfig, RunConfig
+from kingyo.config import PARAMETERS, TRAINED, Choose, Controls, GenomeConfig, RunConfig
 from kingyo.dataflows import KnownPaths, dataflow_space, first_points, known_paths, paths_to_compare
 from kingyo.errors import KingyoError, unknown
 from kingyo.evolve import MAIN, Search, Space
@@ -49,6 +49,7 @@ from kingyo.space import (
 from kingyo.strategies import build
 from kingyo.strategies.seeded import Seeded
 from kingyo.strategies.seeds import derived
+from kingyo.trained import TrainedSpace
 from kingyo.types import Genome, Strategy
 
 GRID_POINTS = (5, 4, 3, 2)
@@ -183,9 +184,12 @@ def _random(config: RunConfig, folder: Path, models: Models, way: _Way) -> Searc
 
 
 def possible_controls(config: RunConfig, folder: Path, models: Models) -> tuple[str, ...]:
-    """Return the names of the controls that a run may have, switched on or not."""
+    """Return the controls that a run may have, of those that are on by default; switched on or not."""
     found: list[str] = []
+    defaults = Controls()
     for name in CONTROLS:
+        if not getattr(defaults, name):
+            continue
         with suppress(KingyoError):
             require_control(name, config, folder, models)
             found.append(name)
@@ -360,9 +364,32 @@ def _grid_of(
     raise _no_grid(f"a grid of at most {GRID_LIMIT:,} points", f"{least} of them, one axis per source")
 
 
+def _trained(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
+    """A LoRA on the best parent, trained on the fit items; see ``kingyo.trained``."""
+    from kingyo.models.training import require_peft
+
+    if config.space == "dataflow" or not _vocabularies(config).is_silent:
+        raise KingyoError(
+            "control trained",
+            expected="a run that merges weights of models with one vocabulary",
+            received="space: dataflow"
+            if config.space == "dataflow"
+            else "one that brings vocabularies together",
+            remedy="Switch it off: controls: {trained: false}.",
+        )
+    require_peft()
+    wanted = search_plan(config)
+    space = TrainedSpace(config=config, folder=folder, models=models, like=way.like)
+    strategy = build("grid", space.axes, config.seed, {})
+    told = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
+    found = _search(TRAINED, space, strategy, config, told)
+    return replace(found, prepare=space.prepare, is_asynchronous=False)
+
+
 CONTROLS: Mapping[str, Control] = {
     "random": Control(title="random search", make=_random),
     "grid": Control(title="grid search", make=_grid),
+    TRAINED: Control(title="trained LoRA", make=_trained),
 }
 """Name, as in ``controls:`` of a run.yaml -> the control. Runs have them in this order."""
 

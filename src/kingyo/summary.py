@@ -35,6 +35,7 @@ from kingyo.stats import (
 )
 from kingyo.stats.prediction import predict_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
+from kingyo.trained import Training, read_training
 from kingyo.trials import describe_trial
 from kingyo.types import SPLITS, Evaluation, Genome, Split
 
@@ -109,6 +110,7 @@ class RunSummary:
         test_note: what an extension after test was read means for the winner's test score.
         controls_to_run: controls that the run could have and has not -> the command that runs them.
         estimate: of the same trial for all of fit; None where it met all of it.
+        training: what the control ``trained`` did, and what it cost.
     """
 
     run: str
@@ -136,6 +138,7 @@ class RunSummary:
     readings: tuple[Reading, ...] = ()
     test_note: str | None = None
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
+    training: Training | None = None
 
     def best_parent(self) -> Entry | None:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
@@ -250,6 +253,7 @@ class RunSummary:
             ],
             "test_note": self.test_note,
             "controls_to_run": dict(self.controls_to_run),
+            **({} if self.training is None else {"training": self.training.to_json()}),
             **front,
         }
 
@@ -324,6 +328,7 @@ def summarize(store: RunStore) -> RunSummary:
         test_note=note_on_test(store),
         controls_to_run={name: how_to_run(str(store.folder), name) for name in controls_to_run(store)},
         estimate=None if child is None else estimate(store, child.trial),
+        training=read_training(store),
     )
 
 

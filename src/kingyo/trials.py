@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
-from kingyo.config import FRANKENMERGE, PARAMETERS, WEIGHTS_ALONE
+from kingyo.config import FRANKENMERGE, PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.errors import KingyoError, suggest
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.store import RunStore, StoredTrial
@@ -52,16 +52,23 @@ def reference_to(trial: StoredTrial) -> str:
 
 
 def describe_trial(trial: StoredTrial) -> str:
-    """Say which trial it is: "the parent ja", "the uniform merge", "trial 12 of random search"."""
+    """Say which trial it is: "the parent ja", "the uniform merge", "trial 12 of random search".
+
+    Of the control ``trained``: "the LoRA trained on the fit items (trained:2)".
+    """
     if trial.name is not None:
         return _BASELINES.get(trial.name, f"the parent {trial.name}")
+    if trial.search == TRAINED:
+        return f"the LoRA trained on the fit items ({reference_to(trial)})"
     return f"trial {trial.asked.number} of {describe_search(trial.search)}"
 
 
 def describe_search(name: str) -> str:
-    """Say which search it is: "the main search", "random search", "weights alone"."""
+    """Say which search it is: "the main search", "random search", "weights alone", "the trained LoRA"."""
     if name == MAIN:
         return "the main search"
+    if name == TRAINED:
+        return "the trained LoRA"
     return WEIGHTS_ALONE if name == PARAMETERS else f"{name} search"
 
 

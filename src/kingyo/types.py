@@ -69,6 +69,25 @@ class Item:
     task: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """What a model should learn to answer, for training.
+
+    Attributes:
+        item: the id of the item.
+        prompt: as the model sees it.
+        answer: how it should go on, with the text that ends an answer where the task has one.
+        others: wrong continuations; the model learns to find ``answer`` more likely. Empty where it writes.
+        per_byte: whether likelihoods of choices are divided by their lengths in bytes of UTF-8.
+    """
+
+    item: str
+    prompt: str
+    answer: str
+    others: tuple[str, ...] = ()
+    per_byte: bool = False
+
+
 class ItemScore(NamedTuple):
     """The score of one model on one item, in [0, 1], with the text that it answered.
 
@@ -171,6 +190,16 @@ class Strategy(Protocol):
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Learn how trials ended."""
+        ...
+
+
+@runtime_checkable
+class FiniteStrategy(Strategy, Protocol):
+    """A strategy that has no more to propose after a number of trials, such as a grid."""
+
+    @property
+    def size(self) -> int:
+        """How many trials it proposes in all."""
         ...
 
 
@@ -288,4 +317,27 @@ class Task(Protocol):
 
     def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
         """Score each item, in the order given."""
+        ...
+
+
+@runtime_checkable
+class TeachingTask(Task, Protocol):
+    """A task that can say what a model should learn in order to solve it."""
+
+    def examples(
+        self,
+        model: LanguageModel,
+        items: Sequence[Item],
+        answers: Mapping[str, Sequence[str]],
+        *,
+        prefers_given: bool,
+    ) -> Sequence[Example]:
+        """Return the examples to train on; an item without an answer of full marks has none.
+
+        Args:
+            model: gives the prompts of a task with a chat template.
+            items: to learn from.
+            answers: id of an item -> texts that got full marks, such as those of models that reason.
+            prefers_given: whether these are learned in place of the item's own answer, where there are both.
+        """
         ...

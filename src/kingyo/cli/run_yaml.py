@@ -107,7 +107,7 @@ budget:
   candidates: {answers.said.candidates}
 
 # Searches of the same cost that the winner is compared with; each takes as long as the search.
-controls: {{random: true, grid: true}}
+controls: {{random: true, grid: true, trained: false}}
 
 # Threads of the CPU; by default 1 for models below 10 million parameters, else one for each core.
 # threads: 1

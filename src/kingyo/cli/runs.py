@@ -193,12 +193,13 @@ def resume(
 
 def control(
     run: RunFolder,
-    name: Annotated[str, typer.Argument(metavar="CONTROL", help="random, or grid.")],
+    name: Annotated[str, typer.Argument(metavar="CONTROL", help="random, grid, or trained: a LoRA.")],
     as_json: AsJson = False,
 ) -> None:
     """Run a control of a finished run: a search of the same cost that its winner is compared with.
 
-    It has the trials that it would have had in the run. Interrupted, the same command goes on.
+    `trained` trains a LoRA on the fit items for as long as the search took (it needs the extra `lora`). A
+    search has the trials that it would have had in the run. Interrupted, the same command goes on.
 
     Example: `kingyo control runs/first random`
     """
@@ -213,7 +214,7 @@ def control(
             if add_control(store, name):
                 _go(store, as_json)
                 return
-            typer.echo(f"The {name} search of this run is done.", err=True)
+            typer.echo(f"This run's control {name} is done.", err=True)
             _print_summary(store, as_json)
 
 
@@ -286,7 +287,9 @@ def export(
     search: Annotated[
         str | None,
         typer.Option(
-            "--search", metavar="SEARCH", help="The winner of a search: main, random, grid, parameters."
+            "--search",
+            metavar="SEARCH",
+            help="The winner of a search: main, random, grid, trained, parameters.",
         ),
     ] = None,
     pick: Annotated[

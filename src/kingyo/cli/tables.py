@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import say
-from kingyo.config import PARAMETERS, WEIGHTS_ALONE
+from kingyo.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.paths import LEGEND, NamedPath, sketch
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary, minus_test
@@ -17,6 +17,8 @@ from kingyo.types import SPLITS, Split
 
 NARROW = 80
 """Below so many columns intervals are broken into two lines, rather than cut."""
+
+_OTHERS = {PARAMETERS: WEIGHTS_ALONE, TRAINED: "trained LoRA"}
 
 
 def percent(value: Interval | None) -> str:
@@ -46,6 +48,8 @@ def print_summary(summary: RunSummary) -> None:
         console.print(_sentence(comparison))
     for line in _honesty(summary):
         console.print(line)
+    if summary.training is not None:
+        say(console, escape(str(summary.training)))
     if summary.test_note is not None:
         say(console, summary.test_note)
     for name, command in summary.controls_to_run.items():
@@ -114,7 +118,7 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
     for name, entry in summary.controls.items():
-        _row(table, WEIGHTS_ALONE if name == PARAMETERS else f"{name}, same cost", entry)
+        _row(table, _OTHERS.get(name, f"{name}, same cost"), entry)
     return table
 
 
@@ -162,7 +166,7 @@ def _n(summary: RunSummary, split: Split) -> str:
 
 def _sentence(comparison: Comparison) -> str:
     difference = comparison.difference
-    other = WEIGHTS_ALONE if comparison.other == PARAMETERS else comparison.other
+    other = _OTHERS.get(comparison.other, comparison.other)
     if comparison.is_alike:
         return f"bred answers all {difference.n} items of test as {other} does"
     return (

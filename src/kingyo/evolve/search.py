@@ -23,6 +23,7 @@ from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
 from kingyo.types import (
     AppraisingStrategy,
     Evaluation,
+    FiniteStrategy,
     InformedStrategy,
     ItemScore,
     Outcome,
@@ -74,7 +75,12 @@ class AnySearchRun(ABC):
         limits = self._limits()
         most = self._screen.most_items(len(self._items))
         self._total = total(limits, most)
+        if isinstance(search.strategy, FiniteStrategy):
+            size = search.strategy.size
+            self._total = size if self._total is None else min(size, self._total)
         self._notify(Event(kind="phase", search=search.name, split="fit", total=self._total))
+        if search.prepare is not None:
+            search.prepare(store)
         self._begin()
         self._search(past, limits, most)
 

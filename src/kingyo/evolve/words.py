@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from kingyo.evolve.objectives import Aims
 from kingyo.recipe import Recipe
 from kingyo.screens import ScreenSettings
-from kingyo.store import StoredTrial
+from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Axis, Evaluation, Genome, Split, Strategy
 
 BASELINES = "baselines"
@@ -57,6 +57,8 @@ class Search:
             Trees, the 1 SE rule).
         simplicity: of merges that fit cannot tell apart, the one with the most of it is preferred; none is
             when None.
+        prepare: what has to be done before the first candidate, given the run's database; a session that
+            resumes the search calls it again.
         is_asynchronous: candidates are asked for and told one by one; the screen's rule is none then.
         note_after: seconds of its strategy's time after which the state is noted, so that a resume need not
             repeat them; only the speed of a resume depends on it.
@@ -74,6 +76,7 @@ class Search:
     known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
     keep: tuple[Genome, ...] = ()
     simplicity: Callable[[Recipe], float] | None = None
+    prepare: Callable[[RunStore], None] | None = None
     is_asynchronous: bool = False
     note_after: float = 1.0
     description: Mapping[str, object] = field(default_factory=dict[str, object])

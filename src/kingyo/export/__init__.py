@@ -7,6 +7,7 @@ whoever has it can score it again. It appears whole or not at all.
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 
 from kingyo.assembly import require_code, stored_config, stored_models, user_code
@@ -20,6 +21,7 @@ from kingyo.merge import Sources, plan, rooted, to_folder
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import compare, read_entry, summarize
+from kingyo.trained import open_trained, read_training
 from kingyo.trials import describe_trial, failure_of, reference_to
 
 __all__ = ["choose", "export", "recipe_of"]
@@ -50,7 +52,8 @@ def export(
     require_code(store, user_code(config, folder))
     models = stored_models(store, config, folder)
     recipe = read_recipe(chosen)
-    planned = plan(recipe, Sources(models.by_reference, folder), share_layers=share_layers)
+    sources = Sources(models.by_reference, folder, find=partial(open_trained, store.folder, folder))
+    planned = plan(recipe, sources, share_layers=share_layers)
     summary, entry = summarize(store), read_entry(store, "this model", chosen)
     card = Card(
         title=out.resolve().name,
@@ -59,7 +62,7 @@ def export(
         comparisons=compare(store, entry, [each for each in summary.models if each.trial != chosen]),
         searches=store.searches(),
         recipe=recipe,
-        origins=read_origins(recipe, models, folder),
+        origins=read_origins(recipe, models, folder, read_training(store)),
         config=config,
         version=str(store.fact("version")),
         example=store.items()["fit"][0].prompt,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from kingyo.config import PARAMETERS, WEIGHTS_ALONE, RunConfig
+from kingyo.config import PARAMETERS, TRAINED, WEIGHTS_ALONE, RunConfig
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.lineage import (
@@ -110,13 +110,16 @@ def front_matter(card: Card) -> dict[str, object]:
     languages, bases = _languages(card), base_models(card.origins)
     if card.is_copy and len(card.recipe.references) == 1:
         bases.pop("base_model_relation", None)  # nothing was merged
+    is_trained = card.chosen.trial.search == TRAINED
+    if is_trained and "base_model_relation" in bases:
+        bases["base_model_relation"] = "finetune"
     return {
         **front_licence(card.origins),
         **({"language": languages} if languages else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         **bases,
-        "tags": ["kingyo"] if card.is_copy else ["merge", "kingyo"],
+        "tags": ["kingyo"] if card.is_copy or is_trained else ["merge", "kingyo"],
     }
 
 
@@ -145,6 +148,11 @@ def _what(card: Card) -> str:
     merged = _merged(card)
     if card.is_baseline:
         return f"{merged}: {name} of the run {run}, written by {by}. Nothing was searched for it or trained."
+    if trial.search == TRAINED:
+        return (
+            f"A LoRA merged into {cell(str(card.summary.training and card.summary.training.parent))}: it was "
+            f"trained on the fit items as a control, by {by}. This is {name} of the run {run}."
+        )
     if trial.search == MAIN:
         how, name = "an evolutionary search over recipes", f"trial {trial.asked.number}"
     else:
@@ -198,6 +206,8 @@ def _row_name(entry: Entry) -> str:
         return f"the bred model (trial {entry.trial.asked.number})"
     if entry.trial.search == PARAMETERS:
         return f"the merge of {WEIGHTS_ALONE}"
+    if entry.trial.search == TRAINED:
+        return "trained LoRA, same time"
     return cell(entry.name if entry.trial.search == BASELINES else f"{entry.name} search, same cost")
 
 
@@ -253,6 +263,7 @@ def _history(card: Card) -> str:
             *_searches(card),
             f"{summary.trials} trials, {summary.failures} of them failed; budget {spent}",
             f"{summary.item_evaluations:,} item evaluations in {summary.seconds:,.0f} s, by all searches",
+            *([] if summary.training is None else [cell(str(summary.training))]),
             *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),
         )
     )
@@ -265,7 +276,9 @@ def _searches(card: Card) -> Iterator[str]:
         yield "no search: it is a model that the run compares with"
         name = next((each for each in (MAIN, PARAMETERS) if each in card.searches), name)
     search = card.searches[name]
-    if "strategy" in search:
+    if name == TRAINED:
+        yield "LoRA training on the best parent, with settings that validation chose among"
+    elif "strategy" in search:
         whose = "search of the run" if card.is_baseline else "search"
         yield f"{whose}: {cell(str(search['strategy']))} over {_searched(search)}, seed {card.config.seed}"
 

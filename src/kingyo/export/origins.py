@@ -7,19 +7,22 @@ from pathlib import Path
 from kingyo.lineage import Origin, describe
 from kingyo.opened import Models
 from kingyo.recipe import Recipe
+from kingyo.trained import Training
 
 
-def read_origins(recipe: Recipe, models: Models, folder: Path) -> tuple[Origin, ...]:
+def read_origins(
+    recipe: Recipe, models: Models, folder: Path, training: Training | None = None
+) -> tuple[Origin, ...]:
     """Describe the models of a recipe, the base last.
 
     Args:
         recipe: what is merged.
         models: the opened models of the run.
         folder: where the run's relative paths start.
+        training: of the control that trains; its model stands for what was trained, as nobody else made that.
     """
-    names = {checkpoint.reference: name for name, checkpoint in models.sources.items()}
-    by_reference = models.by_reference
-    return tuple(
-        describe(names.get(reference, "base"), by_reference[reference], folder)
-        for reference in recipe.references
-    )
+    named = {**({} if models.base is None else {"base": models.base}), **models.sources}
+    names = {checkpoint.reference: name for name, checkpoint in named.items()}
+    parent = None if training is None else training.parent
+    found = (names.get(reference, parent) for reference in recipe.references)
+    return tuple(describe(name, named[name], folder) for name in found if name is not None)

@@ -37,12 +37,18 @@ class Sources(Mapping[str, Checkpoint]):
         checkpoints: by the references that recipes use.
         folder: where a recipe's ``path/to/file.py:Name`` begins; the working directory when None.
         facts: measures of their tensors, kept for the next candidate; in memory alone when None.
+        find: opens a model that is none of ``checkpoints`` when a recipe first names it, or raises KeyError.
     """
 
     def __init__(
-        self, checkpoints: Mapping[str, Checkpoint], folder: Path | None = None, facts: Facts | None = None
+        self,
+        checkpoints: Mapping[str, Checkpoint],
+        folder: Path | None = None,
+        facts: Facts | None = None,
+        find: Callable[[str], Checkpoint] | None = None,
     ) -> None:
         self._checkpoints = dict(checkpoints)
+        self._find = find
         self.folder = folder
         self.facts = Facts() if facts is None else facts
         self._made: OrderedDict[Hashable, object] = OrderedDict()
@@ -53,6 +59,9 @@ class Sources(Mapping[str, Checkpoint]):
         self._leaves: tuple[Checkpoint | Adapter, ...] | None = None
 
     def __getitem__(self, reference: str) -> Checkpoint:
+        if self._find is not None and reference not in self._checkpoints:
+            self._checkpoints[reference] = self._find(reference)
+            self._leaves = None
         return self._checkpoints[reference]
 
     def __iter__(self) -> Iterator[str]:

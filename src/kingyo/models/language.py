@@ -65,7 +65,7 @@ class LiveModel:
         """
         path = Path(path)
         model = load_model(path, dtype=dtype, device=device, remote_code=remote_code)
-        text = Text(load_tokenizer(path, remote_code=remote_code), _end_tokens(model))
+        text = Text(load_tokenizer(path, remote_code=remote_code), end_tokens(model))
         return cls(model, text, live_weights(model, path), batch_size=batch_size)
 
     @property
@@ -186,8 +186,8 @@ class PathModels:
         return self._models[name]
 
 
-def _end_tokens(model: PreTrainedModel) -> Iterable[int]:
-    """The end tokens that the checkpoint's generation config and config name."""
+def end_tokens(model: PreTrainedModel) -> Iterable[int]:
+    """Return the end tokens that the checkpoint's generation config and config name."""
     for config in (model.generation_config, model.config):
         ends = cast("int | list[int] | None", getattr(config, "eos_token_id", None))
         if ends is not None:

@@ -53,7 +53,8 @@ class Text:
     def __init__(self, tokenizer: Tokenizer, ends: Iterable[int] = ()) -> None:
         self._tokenizer = tokenizer
         own = tokenizer.eos_token_id
-        self.ends = frozenset([*ends, *([] if own is None else [own])])
+        self.ends: frozenset[int] = frozenset([*ends, *([] if own is None else [own])])
+        self.end = next(iter(sorted(self.ends)), None) if own is None else own
         pad = tokenizer.pad_token_id
         self._pad = pad if pad is not None else own or 0
 

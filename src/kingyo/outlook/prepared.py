@@ -27,7 +27,7 @@ from kingyo.searches import (
 from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, bounds_without_known, probes
 from kingyo.strategies import MEAN_ALONE
 from kingyo.strategies.seeded import Seeded
-from kingyo.tasks import build_tasks, load_splits
+from kingyo.tasks import build_tasks, load_splits, require_teaching
 from kingyo.types import Axis, Item, Split
 from kingyo.vocabulary import check_tokens
 
@@ -60,7 +60,13 @@ class Prepared:
     @property
     def notes(self) -> tuple[str, ...]:
         """What may not be meant as it is said."""
-        return (*self.plan.warnings, *self._unbred(), *self._short(), *self._blind(), *self._beyond())
+        found = (*self._unbred(), *self._short(), *self._blind(), *self._beyond(), *self._trains())
+        return (*self.plan.warnings, *found)
+
+    def _trains(self) -> Iterator[str]:
+        """Of a control that does more than score."""
+        if any(search.prepare is not None for search in self.searches):
+            yield "the control trained also trains as long as the main search takes, which no part counts"
 
     def _unbred(self) -> Iterator[str]:
         """Of searches whose budget ends before they propose anything of their own."""
@@ -140,7 +146,9 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
     if config.space != "parameters":
         _check_paths(config, folder, models, sources)
     loaded = load_splits(config.specs, folder)
-    build_tasks(config.specs, loaded.splits, folder)
+    task = build_tasks(config.specs, loaded.splits, folder)
+    if config.controls.trained:
+        require_teaching(task)
     planned, baselines = searches(config, folder, models), baseline_recipes(config, models)
     if is_in_turn(config):
         planned += searches_after(first_merge(config, folder, models), config, folder, models)

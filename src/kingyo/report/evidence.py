@@ -125,6 +125,7 @@ def render_basis(found: Findings) -> Html:
         ("budget", "".join([_pairs(config.get("budget")), *(f", then {each}" for each in added)])),
         ("trials", "none yet" if found.main is None else _control(found.main)),
         *((f"trials, {wording.search(name)}", _control(history)) for name, history in found.controls.items()),
+        *([] if found.summary.training is None else [("trained LoRA", str(found.summary.training))]),
         ("item evaluations", f"{found.summary.item_evaluations:,}, all searches and splits"),
         ("scores copied", f"{found.summary.copied:,}, of trials with the same recipe"),
         ("working time", wording.duration(found.summary.seconds)),

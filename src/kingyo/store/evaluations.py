@@ -151,6 +151,26 @@ class EvaluationLog:
         )
         return dict(rows.fetchall())
 
+    def right_answers(self, searches: Sequence[str], split: Split, last: int) -> dict[str, list[str]]:
+        """Return for each item the different answers that got full marks, the most frequent first.
+
+        Args:
+            searches: whose trials.
+            split: of the items.
+            last: the last trial (its id) that counts.
+        """
+        marks = ", ".join("?" for _ in searches)
+        rows = self._db.execute(
+            "SELECT s.item, s.answer FROM scores s JOIN trials t ON t.id = s.trial"
+            f" WHERE s.split = ? AND s.score = 1 AND t.id <= ? AND t.search IN ({marks})"
+            " GROUP BY s.item, s.answer ORDER BY s.item, COUNT(*) DESC, MIN(s.trial)",
+            (split, last, *searches),
+        )
+        found: dict[str, list[str]] = {}
+        for item, answer in rows:
+            found.setdefault(item, []).append(answer)
+        return found
+
     def costs(self, search: str, split: Split, batch: int | None = None) -> dict[int, tuple[int, float]]:
         """Return what each trial of a search, or of one batch of it, cost on a split.
 

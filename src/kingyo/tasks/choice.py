@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import Verdict, register_grader
 from kingyo.tasks.split_items import SplitItems
-from kingyo.types import Item, ItemScore, LanguageModel, Split
+from kingyo.types import Example, Item, ItemScore, LanguageModel, Split
 
 
 @register_grader("choice")
@@ -89,6 +89,25 @@ class ChoiceTask:
             answer = self._choice.best(item, [next(likelihoods) for _ in item.choices])
             scores.append(ItemScore(item=item.id, score=self._verdict(answer, item), answer=answer))
         return tuple(scores)
+
+    def examples(
+        self,
+        model: LanguageModel,
+        items: Sequence[Item],
+        answers: Mapping[str, Sequence[str]],  # noqa: ARG002 (of the protocol)
+        *,
+        prefers_given: bool,  # noqa: ARG002
+    ) -> Sequence[Example]:
+        """Return the right choice of each item, beside the wrong ones; no other answers are needed."""
+        return tuple(self._example(model, item) for item in items)
+
+    def _example(self, model: LanguageModel, item: Item) -> Example:
+        choices = dict(zip(item.choices, self._pairs(model, item), strict=True))
+        prompt, answer = choices.pop(item.answer)
+        others = tuple(text for _, text in choices.values())
+        return Example(
+            item=item.id, prompt=prompt, answer=answer, others=others, per_byte=self._choice.normalise
+        )
 
     def _pairs(self, model: LanguageModel, item: Item) -> list[tuple[str, str]]:
         prompt = model.chat_prompt(item.prompt) if self._chat else item.prompt

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import Verdict
 from kingyo.tasks.split_items import SplitItems
-from kingyo.types import Item, ItemScore, LanguageModel, Split
+from kingyo.types import Example, Item, ItemScore, LanguageModel, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class GenerateTask:
             KingyoError: a grader failed, or the model returned another number of answers.
         """
         asking = self._asking
-        prompts = [model.chat_prompt(item.prompt) if asking.chat else item.prompt for item in items]
+        prompts = [self._prompt(model, item) for item in items]
         answers = model.generate(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)
         if len(answers) != len(items):
             raise KingyoError(
@@ -81,3 +81,30 @@ class GenerateTask:
             ItemScore(item=item.id, score=self._verdict(answer, item), answer=answer)
             for item, answer in zip(items, answers, strict=True)
         )
+
+    def examples(
+        self,
+        model: LanguageModel,
+        items: Sequence[Item],
+        answers: Mapping[str, Sequence[str]],
+        *,
+        prefers_given: bool,
+    ) -> Sequence[Example]:
+        """Return each item's own answer, if the graders give it full marks, or the given ones.
+
+        The first stop string follows an answer.
+        """
+        end = self._asking.stop[0] if self._asking.stop else ""
+        return tuple(
+            Example(item=item.id, prompt=self._prompt(model, item), answer=answer + end)
+            for item in items
+            for answer in self._right(item, answers.get(item.id, ()), prefers_given=prefers_given)
+        )
+
+    def _right(self, item: Item, given: Sequence[str], *, prefers_given: bool) -> Sequence[str]:
+        is_right = bool(item.answer) and self._verdict(item.answer, item) == 1
+        own = [item.answer] if is_right else []
+        return (given or own) if prefers_given else (own or given)
+
+    def _prompt(self, model: LanguageModel, item: Item) -> str:
+        return model.chat_prompt(item.prompt) if self._asking.chat else item.prompt

@@ -15,7 +15,7 @@ from kingyo.tasks.items import load_items
 from kingyo.tasks.spec import TaskSpec
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import Splits, build_task
-from kingyo.types import SPLITS, Item, ItemScore, LanguageModel, Split, Task
+from kingyo.types import SPLITS, Example, Item, ItemScore, LanguageModel, Split, Task, TeachingTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,48 @@ class SeveralTasks:
             _check_order(name, own, scores)
             found |= {each.item: each for each in scores}
         return tuple(found[item.id] for item in items)
+
+
+def examples_of(
+    task: Task,
+    model: LanguageModel,
+    items: Sequence[Item],
+    answers: Mapping[str, Sequence[str]],
+    *,
+    prefers_given: bool,
+) -> tuple[Example, ...]:
+    """Return what a model should learn for a task, or for each of several.
+
+    Args:
+        task, model, items, answers, prefers_given: see ``TeachingTask.examples``; the items name their tasks.
+
+    Raises:
+        KingyoError: a task cannot say what a model should learn.
+    """
+    require_teaching(task)
+    found: list[Example] = []
+    for each in single_tasks(task):
+        own = [item for item in items if item.task in ("", each.name)]
+        if isinstance(each, TeachingTask):
+            found += each.examples(model, own, answers, prefers_given=prefers_given)
+    return tuple(found)
+
+
+def require_teaching(task: Task) -> None:
+    """Check that a model can be trained on a task.
+
+    Raises:
+        KingyoError: it is of a kind of the user's own that cannot say what a model should learn.
+    """
+    for each in single_tasks(task):
+        if not isinstance(each, TeachingTask):
+            raise KingyoError(
+                f"control trained: task {each.name}",
+                expected="a task of kind generate or choice, or one with a method `examples`",
+                received=type(each).__name__,
+                remedy="Switch the control off (controls: {trained: false}), or add `examples`, as in "
+                "kingyo.types.TeachingTask.",
+            )
 
 
 def single_tasks(task: Task) -> tuple[Task, ...]:

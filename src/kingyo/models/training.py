@@ -1,0 +1,249 @@
+"""Train a LoRA on examples with peft: the loss counts answers alone. It knows no task and no recipe.
+
+The result is an adapter in peft's format. The same model, examples and course give the same adapter, on the
+same machine with the same libraries and number of threads.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import random
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kingyo.errors import KingyoError
+from kingyo.models.forward import Forward
+from kingyo.models.language import end_tokens
+from kingyo.models.loading import context, load_model, load_tokenizer
+from kingyo.models.text import Text
+from kingyo.types import Example
+
+RANK = 16
+WARM_UP = 0.1  # of the steps
+LARGEST_GRADIENT = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """The model that training begins with.
+
+    Attributes:
+        path: its folder.
+        adapter: folder of a LoRA that it has already; this one is then trained on.
+        device: where it is trained.
+    """
+
+    path: Path
+    adapter: Path | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How long and how fast a LoRA learns.
+
+    Attributes:
+        steps: updates of the weights, 1 or more.
+        learning_rate: the highest; it rises to it over the first tenth of the steps, then falls to 0.
+        batch_size: examples of one update.
+        seed: of the adapter's first weights and of the order of the examples.
+    """
+
+    steps: int
+    learning_rate: float
+    batch_size: int = 8
+    seed: int = 0
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        warm = max(1, round(WARM_UP * self.steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        return self.learning_rate * (self.steps - step) / max(1, self.steps - warm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """An example as tokens: the prompt, and the answer followed by wrong choices."""
+
+    prompts: tuple[list[int], ...]
+    answers: tuple[list[int], ...]
+    sizes: tuple[int, ...]
+
+
+class _Peft(Protocol):
+    """What is used of a model with an adapter of peft."""
+
+    def save_pretrained(self, save_directory: str, **options: object) -> None:
+        """Write the adapter."""
+        ...
+
+
+def require_peft() -> None:
+    """Check that peft is installed.
+
+    Raises:
+        KingyoError: it is not.
+    """
+    if importlib.util.find_spec("peft") is None:
+        raise KingyoError(
+            "control trained",
+            expected="the library peft",
+            received="an installation without it",
+            remedy="In a clone of kingyo: pip install '.[lora]'",
+        )
+
+
+def train_lora(
+    start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
+) -> list[float]:
+    """Train a LoRA, and write it in one move.
+
+    Args:
+        start: the model; nothing of it is changed.
+        examples: one or more.
+        course: how long and how fast.
+        out: the folder of the adapter; an older one is replaced. None: nothing is written.
+
+    Returns:
+        The seconds that each step took. Loading the model is not among them.
+
+    Raises:
+        KingyoError: peft is missing or knows no layers of this architecture, an example is longer than the
+            model's context, or the loss is no number.
+    """
+    require_peft()
+    with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType]
+        torch.manual_seed(course.seed)  # pyright: ignore[reportUnknownMemberType]
+        model = load_model(start.path, dtype=_dtype(start.device), device=start.device, remote_code=False)
+        text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
+        rows = [_row(text, example, context(model.config)) for example in examples]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names about to change, and of Conv1D layers, which are fine
+            adapted = _adapted(model, start)
+        seconds = list(_train(model, text, rows, course))
+        if out is not None:
+            _write(adapted, out)
+    return seconds
+
+
+def _dtype(device: str) -> str:
+    """Half floats overflow in training, and processors are slow at bfloat16."""
+    return "float32" if device == "cpu" else "bfloat16"
+
+
+def _adapted(model: PreTrainedModel, start: Start) -> _Peft:
+    """Put a LoRA into the layers of a model: a new one at every linear layer, or the one that it has."""
+    peft = importlib.import_module("peft")
+    try:
+        if start.adapter is not None:
+            return cast(_Peft, peft.PeftModel.from_pretrained(model, str(start.adapter), is_trainable=True))
+        config = peft.LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
+        return cast(_Peft, peft.get_peft_model(model, config))
+    except ValueError as error:
+        raise KingyoError(
+            str(start.path),
+            expected="an architecture with linear layers that peft can adapt",
+            received=f"{type(model).__name__}: {error}",
+            remedy="Switch the control off: controls: {trained: false}.",
+        ) from error
+
+
+def _row(text: Text, example: Example, room: int | None) -> _Row:
+    texts = (example.answer, *example.others)
+    pairs = [text.encode_pair(example.prompt, each) for each in texts]
+    if not example.others and text.end is not None and pairs[0][1][-1:] != [text.end]:
+        pairs = [(pairs[0][0], [*pairs[0][1], text.end])]
+    longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
+    if room is not None and longest > room:
+        raise KingyoError(
+            f"item {example.item}",
+            expected=f"a prompt and answers of at most {room} tokens, the model's context",
+            received=f"{longest} tokens",
+            remedy="Shorten the prompt or the answer, or take models with a longer context.",
+        )
+    sizes = tuple(len(each.encode()) if example.per_byte else 1 for each in texts)
+    return _Row(
+        prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs), sizes=sizes
+    )
+
+
+def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Course) -> Iterator[float]:
+    """Yield the seconds of each step."""
+    forward = Forward(model)
+    weights = [each for each in model.parameters() if each.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=course.learning_rate, weight_decay=0.0)
+    for step, batch in zip(range(course.steps), _batches(rows, course), strict=False):
+        began = time.perf_counter()
+        for group in optimizer.param_groups:
+            group["lr"] = course.rate(step)
+        loss = _loss(forward, text, batch, model.device)
+        if not math.isfinite(float(loss.detach())):
+            raise KingyoError(
+                f"training with learning rate {course.learning_rate:g}",
+                expected="a loss that is a number",
+                received=f"{float(loss.detach())} at step {step + 1} of {course.steps}",
+                remedy="Nothing is to do if the control's other settings were trained.",
+            )
+        optimizer.zero_grad()
+        torch.autograd.backward([loss])
+        torch.nn.utils.clip_grad_norm_(weights, LARGEST_GRADIENT)
+        optimizer.step()  # pyright: ignore[reportUnknownMemberType]
+        yield time.perf_counter() - began
+
+
+def _batches(rows: Sequence[_Row], course: Course) -> Iterator[list[_Row]]:
+    """Yield batches for ever; each pass over the examples has an order of its own."""
+    order = random.Random(course.seed)
+    while True:
+        shuffled = order.sample(rows, len(rows))
+        for first in range(0, len(rows), course.batch_size):
+            yield shuffled[first : first + course.batch_size]
+
+
+def _loss(forward: Forward, text: Text, batch: Sequence[_Row], device: torch.device) -> Tensor:
+    """Return the mean of: −log p of an answer's tokens; −log p of the right one of the choices."""
+    prompts = [prompt for row in batch for prompt in row.prompts]
+    answers = [answer for row in batch for answer in row.answers]
+    tokens, mask = text.pad([a + b for a, b in zip(prompts, answers, strict=True)], device)
+    keep = max(1, *map(len, answers))
+    logits, _ = forward(tokens, mask, None, keep=keep + 1)
+    logs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
+    each = logs.gather(-1, tokens[:, -keep:, None]).squeeze(-1)
+    lengths = torch.tensor([len(answer) for answer in answers], device=device)
+    counted = torch.arange(keep, 0, -1, device=device) <= lengths[:, None]
+    sums = each.where(counted, 0.0).sum(dim=-1)
+    written, chosen, first = each.new_zeros(()), each.new_zeros(()), 0
+    n_tokens = n_choices = 0
+    for row in batch:
+        own = sums[first : first + len(row.answers)]
+        if len(row.answers) == 1:
+            written, n_tokens = written - own[0], n_tokens + len(row.answers[0])
+        else:
+            scaled = own / torch.tensor(row.sizes, device=device)
+            chosen, n_choices = chosen - torch.log_softmax(scaled, dim=0)[0], n_choices + 1
+        first += len(row.answers)
+    return written / max(1, n_tokens) + chosen / max(1, n_choices)
+
+
+def _write(adapted: _Peft, out: Path) -> None:
+    """Write the adapter beside its place, then move it there."""
+    beside = out.with_name(f".{out.name}.partial")
+    for old in (beside, out):
+        if old.exists():
+            shutil.rmtree(old)
+    beside.mkdir(parents=True)
+    adapted.save_pretrained(str(beside), safe_serialization=True)
+    (beside / "README.md").unlink(missing_ok=True)  # a form that nobody filled in
+    beside.rename(out)

@@ -1,0 +1,216 @@
+"""The control `trained`, in real processes: a LoRA trained on the fit items, as a rival of the search."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from kingyo.models.training import Course, Start, train_lora
+from kingyo.types import Example
+from tests.cli.conftest import World, evaluations, interrupted
+
+ON = {"random": False, "grid": False, "trained": True}
+OFF = {**ON, "trained": False}
+EASY = {"name": "easy", "data": "items.jsonl", "grader": "number", "max_new_tokens": 3}
+SPLITS = {"fit": 16, "validation": 12, "test": 12}
+
+
+def easy(world: World, **changes: object) -> Path:
+    """A run.yaml whose task has the same answer everywhere: easy to learn, and nothing for a merge."""
+    rows = [{"prompt": f"{n} + {(n * 7) % 40} =", "answer": "7"} for n in range(40)]
+    (world.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given: Mapping[str, object] = {
+        "task": {**EASY, "splits": SPLITS},
+        "budget": {"candidates": 12},
+        "controls": ON,
+        **changes,
+    }
+    return world.config(**given)
+
+
+def training(run: Path) -> dict[str, Any]:
+    with sqlite3.connect(run / "run.db") as connection:
+        (value,) = connection.execute("SELECT value FROM facts WHERE key = 'trained'").fetchone()
+    connection.close()
+    return json.loads(value)
+
+
+def trials(run: Path) -> list[tuple[object, ...]]:
+    with sqlite3.connect(run / "run.db") as connection:
+        rows = list(
+            connection.execute(
+                "SELECT t.number, t.recipe, s.split, s.item, s.score, s.answer FROM trials t"
+                " JOIN scores s ON s.trial = t.id WHERE t.search = 'trained' ORDER BY 1, 3, 4"
+            )
+        )
+    connection.close()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world in which the trained LoRA wins; tests only read `runs/small`."""
+    world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("trained") / "world")))
+    done = world.run("evolve", easy(world, budget={"minutes": 0.08}))
+    assert done.returncode == 0, done.stderr
+    return world
+
+
+def test_a_trained_model_that_wins_is_said_to(bred: World) -> None:
+    found = bred.show("runs/small")
+    assert found["best"]["search"] == "trained"  # type: ignore[index]
+    assert found["controls"]["trained"]["test"]["n"] == 12  # type: ignore[index]
+    assert "trained" in found["comparisons"]  # type: ignore[operator]
+    told = found["training"]
+    assert isinstance(told, dict)
+    assert told["items"] == 16 and told["examples"] >= 16
+    assert told["steps"] >= 1 and told["seconds"] > 0 and told["budget"] > 0
+    shown = bred.run("show", "runs/small").stdout
+    assert "the LoRA trained on the fit items (trained:" in shown
+    assert "trained LoRA" in shown and "steps" in shown
+    assert bred.run("report", "runs/small").returncode == 0
+    page = (bred.folder / "runs" / "small" / "report.html").read_text()
+    assert "the trained LoRA" in page and "settings of" in page
+
+
+def test_it_is_exported_as_any_model(bred: World, tmp_path: Path) -> None:
+    done = bred.run("export", "runs/small", tmp_path / "out", "--search", "trained")
+    assert done.returncode == 0, done.stderr
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "trained on the fit items" in card and "without any gradient training" not in card
+    AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert bred.run("show", "runs/small", "--trial", "trained:0").returncode == 0
+    assert bred.run("recipe", "runs/small", "--trial", "trained:0").returncode == 0
+    scored = bred.run(
+        "evaluate", tmp_path / "out", tmp_path / "out" / "task.yaml", "--split", "test", "--json"
+    )
+    assert scored.returncode == 0, scored.stderr
+    own = bred.show("runs/small")["controls"]["trained"]["test"]["score"]  # type: ignore[index]
+    assert json.loads(scored.stdout)["score"] == pytest.approx(own)
+
+
+def test_an_adapter_that_changed_is_one_error(bred: World, tmp_path: Path) -> None:
+    world = World(folder=Path(shutil.copytree(bred.folder, tmp_path / "world")))
+    for config in (world.folder / "runs" / "small" / "trained").glob("*/adapter_config.json"):
+        config.write_text(config.read_text() + " ")
+    done = world.run("export", "runs/small", "out", "--search", "trained")
+    assert done.returncode == 1 and "the adapter that the run trained" in done.stderr
+    assert not (world.folder / "out").exists()
+
+
+def test_killed_and_resumed_it_is_the_same_control(world: World) -> None:
+    config = easy(world, finalists=4)
+    interrupted(world, "evolve", config, after=3 + 12)
+    run = world.folder / "runs" / "small"
+    while evaluations(run) < 3 + 12 + 1 or not (run / "trained").exists():
+        interrupted(world, "resume", "runs/small", after=evaluations(run) + 1)
+    whole = shutil.copytree(run, world.folder / "runs" / "whole")
+    if (run / "trained" / "0").exists():  # as if it had been killed before this one was noted
+        facts = training(run)
+        facts["settings"][0].update(digest=None, seconds=None)
+        with sqlite3.connect(run / "run.db") as connection:
+            connection.execute("UPDATE facts SET value = ? WHERE key = 'trained'", (json.dumps(facts),))
+        connection.close()
+    for each in ("runs/small", "runs/whole"):
+        done = world.run("resume", each)
+        assert done.returncode == 0, done.stderr
+    digests = [[each["digest"] for each in training(each)["settings"]] for each in (run, whole)]
+    assert digests[0] == digests[1] and None not in digests[0]
+
+
+def test_it_can_be_asked_for_later_and_in_worker_processes(world: World) -> None:
+    config = easy(world, controls=OFF, runner="processes", workers=2)
+    assert world.run("evolve", config).returncode == 0
+    assert "trained" not in world.show("runs/small")["controls_to_run"]  # type: ignore[operator]
+    done = world.run("control", "runs/small", "trained", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["controls"]["trained"]["test"]["n"] == 12
+    again = world.run("control", "runs/small", "trained")
+    assert again.returncode == 0 and "is done" in again.stderr
+
+
+def test_it_learns_two_tasks_and_choices_from_a_parent_with_a_lora(world: World) -> None:
+    chosen = {**EASY, "grader": "choice", "data": "choices.jsonl", "choices": "choices", "splits": SPLITS}
+    rows = [{"prompt": f"{n} - 1 =", "answer": "8", "choices": ["9 9", "8"]} for n in range(40)]
+    (world.folder / "choices.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    written = {**EASY, "splits": SPLITS}
+    example = Example(item="1", prompt="1 + 1 =", answer="2")
+    course = Course(steps=2, learning_rate=1e-3)
+    train_lora(Start(path=world.folder / "base"), [example], course, world.folder / "lora")
+    changes = {"base": None, "sources": {"a": "base+lora", "b": "a+lora"}, "merge": {"method": "linear"}}
+    config = easy(world, task=None, tasks={"written": written, "chosen": chosen}, **changes)
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["training"]["items"] == 32 and "+" not in found["training"]["reference"]
+    assert set(found["controls"]["trained"]["tasks"]) == {"written", "chosen"}
+
+
+def test_without_a_right_answer_the_run_ends_and_says_why(world: World) -> None:
+    (world.folder / "halves.py").write_text("def half(answer, item):\n    return 0.5\n")
+    task = {**EASY, "grader": "halves.py:half", "splits": SPLITS}
+    done = world.run("evolve", easy(world, task=task))
+    assert done.returncode == 0, done.stderr
+    assert "there is nothing to learn" in " ".join(done.stdout.split())
+    assert world.show("runs/small")["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"space": "dataflow", "merge": None, "search": None}, "control trained"),
+        ({"task": {**EASY, "kind": "kinds.py:make", "splits": SPLITS}}, "`examples`"),
+        ({"sources": {"trained": "a", "b": "b"}}, "trained"),
+        ({"controls": {"trainde": True}}, "trained"),
+    ],
+)
+def test_what_it_cannot_train_on_is_one_error_before_the_run(
+    world: World, changes: Mapping[str, object], said: str
+) -> None:
+    (world.folder / "kinds.py").write_text(
+        "class Kind:\n"
+        "    name = 'easy'\n"
+        "    def __init__(self, splits):\n        self.splits = splits\n"
+        "    def items(self, split):\n        return self.splits[split]\n"
+        "    def score(self, model, items):\n        return []\n"
+        "def make(spec, splits, folder):\n    return Kind(splits)\n"
+    )
+    done = world.run("evolve", easy(world, **changes))
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert said in done.stderr
+    assert not (world.folder / "runs" / "small").exists()
+
+
+@pytest.mark.slow
+def test_on_the_zoo_it_is_far_above_the_model_that_it_starts_from(world: World) -> None:
+    zoo = Path(__file__).parents[2] / "zoo"
+    task = {
+        "name": "ja-math",
+        "data": str(zoo / "tasks" / "ja-math.jsonl"),
+        "prompt": "Q: {prompt}\nA:",
+        "grader": ["number", {"language": "ja"}],
+        "max_new_tokens": 24,
+        "splits": {"fit": 60, "validation": 100, "test": 200},
+    }
+    config = world.config(
+        base=str(zoo / "base"),
+        sources={name: str(zoo / name) for name in ("ja", "math-en", "math-sym")},
+        task=task,
+        merge={"method": "task_arithmetic", "dtype": "float32"},
+        search=None,
+        budget={"candidates": 30},
+        controls=ON,
+    )
+    done = world.run("evolve", config, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["training"]["parent"] == "ja"
+    trained, parent = found["controls"]["trained"]["test"], found["baselines"]["ja"]["test"]
+    assert trained["low"] > parent["high"]

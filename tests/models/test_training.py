@@ -1,0 +1,99 @@
+"""Training a LoRA: what it learns, that it is the same every time, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.errors import KingyoError
+from kingyo.models.language import LiveModel
+from kingyo.models.training import Course, Start, require_peft, train_lora
+from kingyo.types import Example
+from tests.models_on_disk import gpt2, llama
+
+ANSWERS = {"Q: 1 + 1 A:": "2 。", "Q: 2 + 3 A:": "5 。", "Q: 7 A:": "the cat 。"}
+WRITTEN = [Example(item=prompt, prompt=prompt, answer=answer) for prompt, answer in ANSWERS.items()]
+CHOSEN = [Example(item=n, prompt=f"Q: {n} A:", answer="7", others=("8", "9 9")) for n in "123"]
+COURSE = Course(steps=120, learning_rate=1e-2, batch_size=3)
+
+
+def trained(model: Path, adapter: Path) -> LiveModel:
+    """The live model with the adapter merged into it, as kingyo reads it."""
+    live = LiveModel.load(model)
+    checkpoint = open_checkpoint(f"{model}+{adapter}")
+    assert isinstance(checkpoint, AdaptedCheckpoint)
+    checkpoint.into(live.weights)
+    return live
+
+
+BUILT: dict[str, Callable[[Path], Path]] = {
+    "llama": partial(llama, hidden=32),
+    "gpt2": partial(gpt2, hidden=32),
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_answers_are_learned_and_end(name: str, tmp_path: Path) -> None:
+    model = BUILT[name](tmp_path / "model")
+    train_lora(Start(path=model), WRITTEN, COURSE, tmp_path / "lora")
+    said = trained(model, tmp_path / "lora").generate(list(ANSWERS), max_new_tokens=8)
+    assert [each.strip() for each in said] == list(ANSWERS.values())
+
+
+def test_the_right_choice_becomes_the_likeliest(tmp_path: Path) -> None:
+    model = llama(tmp_path / "model", hidden=32)
+    train_lora(Start(path=model), CHOSEN, COURSE, tmp_path / "lora")
+    live = trained(model, tmp_path / "lora")
+    for each in CHOSEN:
+        texts = (each.answer, *each.others)
+        first, *others = live.log_likelihood([(each.prompt, text) for text in texts])
+        assert first > max(others)
+
+
+def test_the_same_course_gives_the_same_adapter_and_replaces_an_old_one(tmp_path: Path) -> None:
+    model, short = llama(tmp_path / "model"), Course(steps=5, learning_rate=1e-3, seed=3)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "left-over").touch()
+    for name in "ab":
+        assert len(train_lora(Start(path=model), WRITTEN, short, tmp_path / name)) == 5
+    one, other = (tmp_path / name / "adapter_model.safetensors" for name in "ab")
+    assert one.read_bytes() == other.read_bytes()
+    assert not (tmp_path / "b" / "left-over").exists()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b", "model"]
+
+
+def test_a_lora_that_there_is_is_trained_on(tmp_path: Path) -> None:
+    model = llama(tmp_path / "model", hidden=32)
+    train_lora(Start(path=model), WRITTEN, COURSE, tmp_path / "first")
+    untouched = Course(steps=1, learning_rate=0.0)
+    train_lora(Start(path=model, adapter=tmp_path / "first"), WRITTEN, untouched, tmp_path / "second")
+    said = trained(model, tmp_path / "second").generate(list(ANSWERS), max_new_tokens=8)
+    assert [each.strip() for each in said] == list(ANSWERS.values())
+
+
+def test_an_example_longer_than_the_context_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    long = Example(item="long", prompt="Q: " + "1 " * 70 + "A:", answer="2")
+    with pytest.raises(KingyoError) as caught:
+        train_lora(Start(path=llama(tmp_path / "model")), [long], COURSE, tmp_path / "lora")
+    assert caught.value.argument == "item long"
+    assert not (tmp_path / "lora").exists()
+
+
+def test_a_loss_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    wild = Course(steps=50, learning_rate=1e30)
+    with pytest.raises(KingyoError) as caught:
+        train_lora(Start(path=llama(tmp_path / "model")), WRITTEN, wild, tmp_path / "lora")
+    assert "step" in caught.value.received
+    assert not (tmp_path / "lora").exists()
+
+
+def test_without_peft_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(KingyoError) as caught:
+        require_peft()
+    assert "[lora]" in caught.value.remedy
