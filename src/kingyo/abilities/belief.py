@@ -1,4 +1,4 @@
-"""What is believed of the mean score of points, seen through fields of ability.
+"""Beliefs about the mean score of points, from fields of ability.
 
     score(x) = Σ_t w_t · (floor_t + Σ_l step_tl · mean_j σ(θ_tl(x) − d_tlj)) / Σ_t w_t
 
@@ -26,7 +26,7 @@ GRID = np.linspace(-20.0, 20.0, 801)  # abilities between which a score is inter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level:
+class LevelBelief:
     """The field of reaching one level of a task's scores; ``step`` is what reaching it adds to a score."""
 
     field: Field
@@ -56,9 +56,9 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskBelief:
-    """What is believed of one task: the fields of its levels, the score below all of them, and its weight."""
+    """The belief about one task: a field for each level, the score below all of them, and its weight."""
 
-    levels: Sequence[Level]
+    levels: Sequence[LevelBelief]
     floor: float = 0.0
     weight: float = 1.0
 
@@ -95,7 +95,7 @@ class Belief:
         return self._mean([task.expected(points) for task in self.tasks])
 
     def _together(self, ability: Callable[[Field], Matrix]) -> Matrix:
-        """Of one level of one task the ability itself, whose order is that of the scores."""
+        """Return mean scores; of one level of one task its ability, which orders points as scores do."""
         (first, *others) = self.tasks
         if not others and len(first.levels) == 1:
             return ability(first.levels[0].field)

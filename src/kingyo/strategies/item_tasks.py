@@ -20,7 +20,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.abilities.belief import Level, TaskBelief
+from kingyo.abilities.belief import LevelBelief, TaskBelief
 from kingyo.abilities.field import Observed, Prior, first_prior, fit_field
 from kingyo.strategies.history import Told
 
@@ -88,11 +88,13 @@ class TaskItems:
         scores, seen = self._matrix(known)
         failures = np.array([FAILURE_WEIGHT if told.score is None else 0.0 for told in known])
         scale = _scale(scores[seen > 0])
-        levels: list[Level] = []
+        levels: list[LevelBelief] = []
         for cut, step, prior in zip(scale.cuts, scale.steps, fit.priors, strict=True):
             reached = np.where(scores >= cut, 1.0, 0.0)
             observed = Observed(points=points, scores=reached, seen=seen, failures=failures)
-            levels.append(Level(field=fit_field(observed, prior, learn_shape=fit.learn_shape), step=step))
+            levels.append(
+                LevelBelief(field=fit_field(observed, prior, learn_shape=fit.learn_shape), step=step)
+            )
         self.belief = TaskBelief(levels=levels, floor=scale.floor, weight=self.weight)
 
     def _priors(self) -> list[Prior]:
