@@ -168,9 +168,8 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
     assert {"start", "stuck", "progress"} & set(found) == {kind}
     best, number = max(solved), solved.index(max(solved))
     said = found[kind].what
-    assert "best baseline (uniform) 50.0 %" in said
-    assert f"best of all {100 * best / N_FIT:.1f} %, which is trial {number}." in said
-    assert f"since trial {number} of {len(solved)}" in said
+    assert "(uniform) scores 50.0 %" in said
+    assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in said
     if kind != "progress":
         assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in found[kind].remedy
         seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
@@ -193,8 +192,9 @@ def test_more_is_of_the_budget_that_the_run_has(tmp_path: Path, budget: dict[str
 
 def test_one_run_does_not_tell_how_seeds_differ(tmp_path: Path) -> None:
     found = Written(tmp_path / "run").search([1, 2, 3]).pick(2).advice()["seeds"]
-    assert found.level == "note" and "One run does not tell" in found.what
-    assert "Its 3 finalists score 37.5 to 62.5 % on validation (n=8)" in found.what
+    assert found.level == "note"
+    assert "3 finalists" in found.what
+    assert "37.5 to 62.5 % on validation (n=8)" in found.what
 
 
 def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def _go_on(store: RunStore, course: _Course) -> str:
 
 def _more(store: RunStore, n: int) -> dict[str, int]:
     """Return what to add to each bound of the budget: as much again, or enough for ``MORE`` candidates."""
-    config = cast("Mapping[str, Mapping[str, float]]", store.fact("config"))
+    config = cast("Mapping[str, Mapping[str, float]]", store.fact("config") or {})
     amount = max(MORE, n)
     budget = config.get("budget", {"candidates": n})
     return {
