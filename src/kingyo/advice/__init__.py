@@ -1,4 +1,4 @@
-"""What a user should know of a run, why, and what to do about it: warnings and notes as data.
+"""Warnings and notes about a run, as data: what was found, why it matters, and what to do.
 
 The store is read and nothing is printed: show, the end of evolve, the live display and the report print what
 is found. A run is judged by fit, and by the finalists' validation scores; never by test.

@@ -14,7 +14,7 @@ from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.summary import RunSummary, read_entry
 
 FEW = 4  # trials: a first batch of fewer is no start to compare with
-MORE = 60  # candidates that a user is told to add to a search, at least
+MORE = 60  # least number of candidates that advice suggests to add
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def _read(store: RunStore, summary: RunSummary) -> _Course | None:
 
 
 def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
-    """The earliest of the best, by what the search was told."""
+    """Return the trial with the best value; the earliest of equals."""
     return max(rows, key=lambda each: (each.value or 0.0, -each.trial))
 
 
@@ -88,7 +88,7 @@ def _on_fit(store: RunStore, trial: StoredTrial) -> tuple[float, str]:
 
 
 def _is_perfect(store: RunStore, trial: StoredTrial) -> bool:
-    """Whether a trial solved all items that it met, so that fit has little more to say."""
+    """Return whether a trial solved every item that it met."""
     evaluation = store.evaluation(trial.id, "fit")
     return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
 

@@ -29,7 +29,7 @@ def scores_without_differences(store: RunStore) -> Iterator[Advice]:
 
 
 def _differ(store: RunStore, search: str | None) -> bool:
-    """Whether two models scored differently on any item, or none were scored on the same one."""
+    """Return whether two models differ on any item, or have no item in common."""
     ranges = store.score_ranges([BASELINES, *([] if search is None else [search])], "fit").values()
     is_flat = all(high - low <= ROUNDING for low, high, _ in ranges)
     return not is_flat or max(n for _, _, n in ranges) == 1

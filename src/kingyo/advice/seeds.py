@@ -27,7 +27,7 @@ def luck_of_the_seed(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
 
 
 def _several(store: RunStore, summary: RunSummary) -> str | None:
-    """What the finished runs beside this one say; None where there are none."""
+    """Compare the finished runs of other seeds; return None where there are none."""
     folder = store.folder.resolve()
     if not folder.name.startswith(PREFIX) or summary.status != "finished":
         return None

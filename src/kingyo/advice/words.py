@@ -55,7 +55,7 @@ def folder_of(store: RunStore) -> str:
 
 
 def seeds_command(store: RunStore) -> str:
-    """Return the command that breeds three seeds of a run, beside the run."""
+    """Return the command that runs three seeds, in a folder next to the run."""
     config = str(store.fact("run_yaml") or "run.yaml")
     folder = f"{store.folder}-seeds"
     return shlex.join(("kingyo", "evolve", config, "--seeds", "3", "--run", folder))

@@ -1,4 +1,4 @@
-"""What a trial answered to items of fit, beside what was expected: the worst answers first."""
+"""Answers of a trial to fit items with the expected ones, the worst first."""
 
 from __future__ import annotations
 
