@@ -21,15 +21,21 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from domains.contenders import OURS, PEERS, meet
+from domains.contenders import ITEMS, OURS, PEERS, meet
 from domains.landscape import Landscape
 from domains.networks import KINDS, network
 from domains.play import Play
 from domains.replay import live, names, replay
-from domains.verdict import render
+from domains.verdict import DEFAULT, render, render_sooner
 from domains.worlds import WORLDS, world
+from searching.peers import FEVALS
+from searching.tables import MERGEKIT
+
+Wanted = tuple[str, str, str, int, int]
+"""Domain, contender, what it is called, candidates, seed."""
 
 REAL = "real"  # with its models in place of the table: real/ja-five-exact
+SHARE = 5  # of mergekit-evolve's item evaluations, for --sooner
 DRAWN = 10  # networks and worlds that are drawn of each kind; seeds take them in turn
 BEST = Path(tempfile.gettempdir()) / "kingyo-benchmarks" / "best"
 
@@ -45,13 +51,15 @@ def main() -> None:
     parser.add_argument("--contenders", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, *PEERS])
     parser.add_argument("--candidates", type=int, nargs="+", default=[30, 100])
     parser.add_argument("--label", help="call the only contender so, such as another version of kingyo")
+    parser.add_argument("--sooner", action="store_true", help="the default at 1/5 of mergekit-evolve's items")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("domains.jsonl"))
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown, run nothing")
     arguments = parser.parse_args()
     if not arguments.markdown:
-        run_missing(arguments)
-    print(render(read(arguments.out), markdown=arguments.markdown))
+        run_missing(wanted_of(arguments), arguments)
+    show = render_sooner if arguments.sooner else render
+    print(show(read(arguments.out), markdown=arguments.markdown))
 
 
 def all_domains() -> list[str]:
@@ -59,16 +67,34 @@ def all_domains() -> list[str]:
     return [*(f"worlds/{kind}" for kind in WORLDS), *(f"networks/{kind}" for kind in KINDS), *names()]
 
 
-def run_missing(arguments: argparse.Namespace) -> None:
-    """Run what is not in the file."""
-    done = {key_of(each) for each in read(arguments.out)}
-    wanted = [
+def wanted_of(arguments: argparse.Namespace) -> list[Wanted]:
+    """Return the runs that are asked for."""
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    if arguments.sooner:
+        return [
+            (domain, name, name, candidates, seed)
+            for domain in arguments.domains
+            for name, candidates in both_budgets(landscape(domain, 0)).items()
+            for seed in seeds
+        ]
+    return [
         (domain, name, arguments.label or name, candidates, seed)
         for domain in arguments.domains
         for candidates in arguments.candidates
-        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+        for seed in seeds
         for name in arguments.contenders
     ]
+
+
+def both_budgets(domain: Landscape) -> dict[str, int]:
+    """Return what mergekit-evolve spends by default, and a fifth of it, in candidates of the default."""
+    full, n_known = FEVALS * domain.sizes[0], len(domain.baselines())
+    return {MERGEKIT: full // ITEMS - n_known, DEFAULT: max(1, full // SHARE // ITEMS - n_known)}
+
+
+def run_missing(wanted: list[Wanted], arguments: argparse.Namespace) -> None:
+    """Run what is not in the file."""
+    done = {key_of(each) for each in read(arguments.out)}
     missing = [each for each in wanted if (each[0], *each[2:]) not in done]
     with get_context("spawn").Pool(arguments.workers) as pool, arguments.out.open("a") as file:
         for place, result in enumerate(pool.imap(run, missing, chunksize=8), start=1):
@@ -108,7 +134,7 @@ def best_of(name: str, draw: int) -> float:
     return float(file.read_text())
 
 
-def run(wanted: tuple[str, str, str, int, int]) -> dict[str, object]:
+def run(wanted: Wanted) -> dict[str, object]:
     """Run one search, and return its line: scores of test in shares of 1."""
     name, contender, label, candidates, seed = wanted
     draw = seed % DRAWN if name.split("/")[0] in ("worlds", "networks") else 0
