@@ -62,9 +62,9 @@ class ItemGp:
         """Options of the item-response Gaussian process."""
 
         batch: int = field(
-            default=6,
+            default=3,
             metadata={
-                "doc": "trials per generation; from 50 times as many on, a fiftieth of all so far, up to a "
+                "doc": "trials per generation; once there are 50 times as many, a fiftieth of all so far, up to a "
                 "quarter of the memory"
             },
         )
