@@ -1,0 +1,152 @@
+"""The winner of a search is the best on fit and validation together.
+
+The numbers are worked out by hand: beliefs and answers are given, 20 items of validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.evolve import MAIN, Aims, Limits, aims_as_facts
+from kingyo.recipe import Recipe
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Genome, Item, Split
+from tests.screened_runs import N_ITEMS, SPLITS, Model, journey, weights
+from tests.test_evolve_screens import Listed
+
+A, B, C = (0.1, 0.1, 0.1, 0.1), (0.9, 0.1, 0.1, 0.1), (0.1, 0.9, 0.1, 0.1)
+REST = [(gene / 10, 0.9, 0.9, 0.9) for gene in range(9)]
+
+
+class Believing(Listed):
+    """It believes what it is given, and of all else little."""
+
+    def __init__(self, genomes: Sequence[Genome], beliefs: Mapping[Genome, float]) -> None:
+        super().__init__(genomes)
+        self._beliefs = beliefs
+
+    def appraise(self, genomes: Sequence[Genome]) -> list[float]:
+        return [self._beliefs.get(genome, 0.1) for genome in genomes]
+
+
+def answers(right: Mapping[Genome, str]) -> Model:
+    """Of validation what the digits say, by genome; of all else nothing is right."""
+    rows = {weights(*genome).hash: digits for genome, digits in right.items()}
+
+    def solves(recipe: Recipe, item: str) -> float:
+        _, is_validation, place = item.partition("validation")
+        return float(rows.get(recipe.hash, bits(0))[int(place)]) if is_validation else 0.0
+
+    return Model(solves=solves)
+
+
+def bits(right: int, n: int = 20) -> str:
+    return "1" * right + "0" * (n - right)
+
+
+def run(store: RunStore, model: Model, strategy: Listed, rule: str = "some", **changes: object) -> None:
+    made = journey(store, model, strategy, rule, limits=Limits(candidates=12))
+    replace(made, searches=[replace(made.searches[0], **changes)]).run()  # type: ignore[arg-type]
+
+
+def begun(
+    folder: Path, items: Mapping[Split, tuple[Item, ...]] = SPLITS, aims: Aims | None = None
+) -> RunStore:
+    store = RunStore.create(folder)
+    store.begin({"status": "running", "name": "run", **aims_as_facts(aims or Aims())}, items)
+    return store
+
+
+def winner_of(store: RunStore) -> StoredTrial:
+    winner = store.winner(MAIN)
+    assert winner is not None
+    return winner
+
+
+@pytest.mark.parametrize(
+    ("rule", "least", "ahead", "wins"),
+    [
+        pytest.param("some", 8, 0.12, A, id="8/28 of 0.12 is less than 20/28 of 0.05"),
+        pytest.param("some", 8, 0.13, B, id="8/28 of 0.13 is more than 20/28 of 0.05"),
+        pytest.param("halving", 6, 0.16, A, id="6/26 of 0.16 is less than 20/26 of 0.05"),
+        pytest.param("halving", 6, 0.17, B, id="6/26 of 0.17 is more than 20/26 of 0.05"),
+        pytest.param("none", 24, 0.04, A, id="24/44 of 0.04 is less than 20/44 of 0.05"),
+        pytest.param("none", 24, 0.05, B, id="24/44 of 0.05 is more than 20/44 of 0.05"),
+    ],
+)
+def test_fit_and_validation_pick_together_by_their_items(
+    tmp_path: Path, rule: str, least: int, ahead: float, wins: Genome
+) -> None:
+    """A scores 11/20 on validation, B 10/20 but is believed to be better; C is neither."""
+    strategy = Believing([A, B, C, *REST], {A: 0.5, B: 0.5 + ahead, C: 0.45})
+    model = answers({A: bits(11), B: bits(10), C: bits(10)})
+    with begun(tmp_path / "run") as store:
+        run(store, model, strategy, rule)
+        met = {each.trial: each.n for each in store.summaries("fit")}
+        whole = [each for each in store.summaries("validation") if each.search == MAIN]
+        assert [each.n for each in whole] == [20, 20, 20]
+        assert min(met[each.trial] for each in whole) == least
+        assert winner_of(store).asked.genome == wins
+
+
+def test_what_was_trained_on_fit_is_picked_by_validation_alone(tmp_path: Path) -> None:
+    strategy = Believing([A, B], {A: 0.2, B: 1.0})
+    with begun(tmp_path / "run") as store:
+        run(store, answers({A: bits(11), B: bits(10)}), strategy, learns_fit=True)
+        assert winner_of(store).asked.genome == A
+
+
+def test_a_point_that_is_kept_needs_validation_to_lose(tmp_path: Path) -> None:
+    """B is ahead of A by a belief of any size, but not by more than a standard error on validation."""
+    strategy = Believing([A, B], {A: 0.1, B: 1.0})
+    with begun(tmp_path / "run") as store:
+        run(store, answers({A: bits(10), B: bits(11)}), strategy, keep=(A,))
+        assert winner_of(store).asked.genome == A
+
+
+TASKS = Aims(tasks={"a": 1.0, "b": 3.0})
+
+
+def of_tasks(split: Split) -> tuple[Item, ...]:
+    """The last four items are of task b, the others of a."""
+    n, own = N_ITEMS[split], SPLITS[split]
+    tasks = ["a" if i < n - 4 else "b" for i in range(n)]
+    return tuple(
+        replace(item, id=f"{task}/{item.id}", task=task) for item, task in zip(own, tasks, strict=True)
+    )
+
+
+@pytest.mark.parametrize(("belief", "wins"), [(0.57, A), (0.59, B)])
+def test_of_several_tasks_the_weighted_means_count(tmp_path: Path, belief: float, wins: Genome) -> None:
+    """On validation A has 8/16 of a and 2/4 of b, 0.5; B 12/16 and 1/4, (0.75 + 3 · 0.25) / 4 = 0.375.
+
+    So B is 0.125 behind, and has to be believed to be 0.125 · 20/8 = 0.3125 ahead on fit.
+    """
+    strategy = Believing([A, B], {A: 0.27, B: belief})
+    right = {A: bits(8, 16) + bits(2, 4), B: bits(12, 16) + bits(1, 4)}
+    items: dict[Split, tuple[Item, ...]] = {split: of_tasks(split) for split in SPLITS}
+    with begun(tmp_path / "run", items, TASKS) as store:
+        run(store, answers(right), strategy, aims=TASKS)
+        assert winner_of(store).asked.genome == wins
+
+
+def test_whom_validation_saw_before_is_believed_in_however_many_are_better_on_fit(tmp_path: Path) -> None:
+    """More trials than are compared jointly come later; all are better on fit, and fail validation."""
+    genomes = [(i % 8 / 10, i // 8 % 8 / 10, i // 64 / 10, 0.0) for i in range(250)]
+    late = {weights(*genome).hash for genome in genomes[12:]}
+
+    def solves(recipe: Recipe, item: str) -> float:
+        return float((recipe.hash in late) == item.startswith("fit"))
+
+    with begun(tmp_path / "run") as store:
+        run(store, Model(solves=solves), Listed(genomes))
+        first = winner_of(store)
+        store.reopen({}, {MAIN: None})
+        made = journey(store, Model(solves=solves), Listed(genomes), limits=Limits(candidates=250))
+        replace(made, searches=made.searches[:1]).run()
+        assert len(store.trials(MAIN)) == 250
+        assert winner_of(store) == first
