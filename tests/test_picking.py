@@ -1,4 +1,4 @@
-"""The winner of a search is the best on fit and validation together.
+"""The winner is the best on fit and validation together; the best of a run is ahead of the best baseline.
 
 The numbers are worked out by hand: beliefs and answers are given, 20 items of validation.
 """
@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.evolve import MAIN, Aims, Limits, aims_as_facts
+from kingyo.evolve import BASELINES, MAIN, Aims, Limits, aims_as_facts
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
+from kingyo.summary import RunSummary, summarize
 from kingyo.types import Genome, Item, Split
-from tests.screened_runs import N_ITEMS, SPLITS, Model, journey, weights
+from tests.screened_runs import BASELINE_RECIPES, KNOWN, N_ITEMS, SPLITS, Model, journey, weights
 from tests.test_evolve_screens import Listed
 
 A, B, C = (0.1, 0.1, 0.1, 0.1), (0.9, 0.1, 0.1, 0.1), (0.1, 0.9, 0.1, 0.1)
@@ -150,3 +151,57 @@ def test_whom_validation_saw_before_is_believed_in_however_many_are_better_on_fi
         replace(made, searches=made.searches[:1]).run()
         assert len(store.trials(MAIN)) == 250
         assert winner_of(store) == first
+
+
+def ended(folder: Path, bred: str, uniform: str, control: str = "") -> RunSummary:
+    """A run whose bred model, uniform merge and random control answer validation so."""
+    right = {B: bred, KNOWN["uniform"]: uniform, C: control or bits(0)}
+    with begun(folder) as store:
+        made = journey(store, answers(right), Listed([B]), limits=Limits(candidates=1))
+        main, random = made.searches
+        searches = [main, replace(random, strategy=Listed([C]), like=(MAIN,))]
+        replace(made, searches=searches if control else [main]).run()
+        assert len(store.trials(BASELINES)) == len(BASELINE_RECIPES)
+        return summarize(store)
+
+
+FAR, CLOSE = "0" * 7 + "1" * 11 + "00", "0" * 8 + "1" * 11 + "0"
+"""Eight gained and seven lost, and nine gained and eight lost, beside the uniform merge's ten of 20."""
+
+
+@pytest.mark.parametrize(
+    ("bred", "best", "said"),
+    [
+        pytest.param(bits(11), "main", "", id="ahead by 0.05, a standard error"),
+        pytest.param(FAR, "main", "", id="ahead by 0.05, more than 0.0496"),
+        pytest.param(CLOSE, "uniform", ", too close to call it better", id="ahead by 0.05, less than 0.0528"),
+        pytest.param("0" * 10 + "1" * 10, "uniform", ", too close to call it better", id="equal means"),
+        pytest.param(bits(9), "uniform", "", id="behind"),
+        pytest.param(bits(10), "main", "", id="the same answers"),
+    ],
+)
+def test_the_best_baseline_is_the_best_unless_bred_is_ahead(
+    tmp_path: Path, bred: str, best: str, said: str
+) -> None:
+    """The uniform merge has the first ten of 20 right. Gained and lost: k and m. Ahead by (k − m) / 20.
+
+    The variance of a difference is (k + m − (k − m)² / 20) / 19, and its error the root of a twentieth.
+    """
+    found = ended(tmp_path / "run", bred, bits(10))
+    assert found.best is not None and found.winner is not None and found.winner.validation is not None
+    assert found.best.name == best
+    score = 100 * bred.count("1") / 20
+    sentence = found.better_than_bred() or ""
+    assert bool(sentence) == (best == "uniform")
+    if sentence:
+        assert sentence.startswith("The best model of this run is the uniform merge (validation 50.0 % [")
+        assert f"], n = 20; the bred model {score:.1f} % [" in sentence
+        assert sentence.endswith(f"]{said}).")
+
+
+def test_a_control_that_is_better_than_bred_must_be_ahead_of_the_baseline_too(tmp_path: Path) -> None:
+    clear = ended(tmp_path / "clear", bits(9), bits(10), bits(12))
+    close = ended(tmp_path / "close", bits(9), bits(10), CLOSE)
+    assert clear.best is not None and close.best is not None
+    assert (clear.best.name, close.best.name) == ("random", "uniform")
+    assert "too close" not in str(clear.better_than_bred()) + str(close.better_than_bred())
