@@ -12,9 +12,10 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 from domains.contenders import meet
+from domains.landscape import Landscape
 from domains.play import Play
 from domains.record import Recording
-from domains.replay import Replay
+from domains.replay import Replay, replay
 from domains.smollm2 import smollm2
 from domains.table import TABLES, Meta, Table, TableAxis
 from domains.text_zoo import text_zoo
@@ -133,3 +134,12 @@ def test_contenders_meet_at_equal_cost_and_repeat_themselves() -> None:
     text = render(results, markdown=True)
     assert "| worlds/plateau |" in text
     assert "| pycma | 1 |" in text
+
+
+@pytest.mark.parametrize("domain", [world("plateau", 3), world("parent", 1), replay("real/both-four-exact")])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_best_of_a_run_is_chosen_in_the_same_way_for_all_contenders(domain: Landscape, seed: int) -> None:
+    play = Play(domain, seed)
+    found = play.run({}, {"candidates": 12})
+    best = play.best_of_run([found.winner])
+    np.testing.assert_array_equal(found.exported, play.row(best)[play.splits["test"]])

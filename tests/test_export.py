@@ -247,7 +247,7 @@ def test_any_trial_can_be_exported(world: Path, tmp_path: Path) -> None:
     with RunStore.read(world / "run") as store:
         out = export(store, tmp_path / "second", choose(store, trial="2"))
     card = (out / "README.md").read_text(encoding="utf-8")
-    assert "trial 2" in card and "not the one that validation picked" in card
+    assert "trial 2" in card and "not the winner of its search" in card
     assert "n = 6" in card
     differs = load_file(out / "model.safetensors")
     recipe = stored_recipe(world, 2)
@@ -335,8 +335,8 @@ def test_a_run_without_winner_names_the_remedy(tmp_path: Path) -> None:
         out = export(store, tmp_path / "out", choose(store, trial="0"))
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "was not scored on the test split" in card
-    assert "validation has picked no winner yet" in card
-    assert "not the one that validation picked" not in card
+    assert "no winner is picked yet" in card
+    assert "not the winner of its search" not in card
 
 
 @pytest.mark.parametrize(

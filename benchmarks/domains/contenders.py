@@ -1,8 +1,8 @@
 """Searches that meet on the domains, all at the same number of item evaluations.
 
 kingyo's run as its user runs it, with 16 items a candidate. Searches of public libraries have their own
-defaults and score all items of fit for each candidate; at the end their eight best on fit go to validation
-with the baselines, as kingyo's do, so that nothing but the search differs.
+defaults and score all items of fit for each candidate; at the end their eight best on fit go to validation,
+and the best there meets the baselines as kingyo's winner does, so that little but the search differs.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _peer(
     }
     bred = max(ranked, key=lambda genome: play.mean(genome, "validation"))
     return {
-        "exported": play.row(play.best_on_validation(ranked))[test],
+        "exported": play.row(play.best_of_run(ranked))[test],
         "bred": play.row(bred)[test],
         "baselines": scores,
         "items": problem.spent,

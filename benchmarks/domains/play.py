@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
 from kingyo.config import RunConfig, parse_config
-from kingyo.evolve import Journey, Space, aims_as_facts
+from kingyo.evolve import Aims, Journey, Space, aims_as_facts
+from kingyo.evolve.objectives import Judge
 from kingyo.evolve.words import BASELINES, MAIN
 from kingyo.opened import Models
 from kingyo.recipe import Recipe
 from kingyo.runners import LocalRunner
 from kingyo.searches import baseline_recipes, searches
 from kingyo.store import RunStore
-from kingyo.summary import summarize
+from kingyo.summary import RunSummary, summarize
 from kingyo.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
 
 Scores = NDArray[np.float64]
@@ -153,9 +154,22 @@ class Play:
         own = self.row(genome)
         return float(np.mean([own[rows[tasks[rows] == task]].mean() for task in dict.fromkeys(tasks[rows])]))
 
-    def best_on_validation(self, genomes: Sequence[Genome]) -> Genome:
-        """Return the best of some genomes and the baselines on validation; the first of equals."""
-        return max([*genomes, *self._known.values()], key=lambda genome: self.mean(genome, "validation"))
+    def evaluation(self, genome: Genome, items: Sequence[str]) -> Evaluation:
+        """Score a genome on items, as a run does."""
+        row = self.row(genome)
+        return Evaluation(
+            scores=tuple(ItemScore(item, float(row[int(item.rpartition("/")[2])]), "") for item in items)
+        )
+
+    def best_of_run(self, genomes: Sequence[Genome]) -> Genome:
+        """Return the best of some genomes and the baselines, as a run chooses it (``RunSummary.best``)."""
+        found, baseline = (
+            max(each, key=lambda genome: self.mean(genome, "validation"))
+            for each in (genomes, self._known.values())
+        )
+        judge = Judge(Aims(tasks=dict.fromkeys(self.domain.tasks or [""], 1.0)), self.items()["validation"])
+        ours, theirs = (self.evaluation(genome, list(judge.task_of)) for genome in (found, baseline))
+        return found if judge.outdoes(ours, theirs) else baseline
 
     def run(self, search: Mapping[str, object], budget: Mapping[str, object]) -> Result:
         """Run kingyo, and return how it ended."""
@@ -166,10 +180,7 @@ class Play:
         known = {recipe.hash: self._known[name] for name, recipe in named.items()}
 
         def evaluate(recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:  # noqa: ARG001 (as runners call it)
-            row = self.row(known.get(recipe.hash) or space.genomes[recipe.hash])
-            numbers = [int(item.rpartition("/")[2]) for item in items]
-            scores = tuple(ItemScore(item, float(row[k]), "") for item, k in zip(items, numbers, strict=True))
-            return Evaluation(scores=scores)
+            return self.evaluation(known.get(recipe.hash) or space.genomes[recipe.hash], items)
 
         with (
             tempfile.TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as folder,
@@ -190,21 +201,24 @@ class Play:
         assert winner is not None, "every merge of a domain can be scored"
         genome = space.genomes.get(winner.recipe_hash, winner.asked.genome)
         test = self.splits["test"]
-        exported = self.best_on_validation([genome])
+        summary = summarize(store)
+        assert summary.best is not None, "all are scored on validation"
+        best = summary.best.trial
+        exported = self._known[str(best.name)] if best.search == BASELINES else genome
         costs = [*store.costs(MAIN, "fit").values(), *store.costs(BASELINES, "fit").values()]
         return Result(
             exported=self.row(exported)[test],
             bred=self.row(genome)[test],
             baselines={name: self.row(each)[test] for name, each in self._known.items()},
-            predicted=_predicted(store),
+            predicted=_predicted(summary),
             items=sum(items for items, _ in costs),
             trials=len(store.trials(MAIN)),
             winner=genome,
         )
 
 
-def _predicted(store: RunStore) -> tuple[float, float, float]:
+def _predicted(summary: RunSummary) -> tuple[float, float, float]:
     """Return what the run predicts of the bred model's test score."""
-    found = summarize(store).predicted
+    found = summary.predicted
     assert found is not None, "the winner was scored on validation"
     return found.low, found.score, found.high

@@ -383,7 +383,7 @@ def _trained(config: RunConfig, folder: Path, models: Models, way: _Way) -> Sear
     strategy = build("grid", space.axes, config.seed, {})
     told = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
     found = _search(TRAINED, space, strategy, config, told)
-    return replace(found, prepare=space.prepare, is_asynchronous=False)
+    return replace(found, prepare=space.prepare, is_asynchronous=False, learns_fit=True)
 
 
 CONTROLS: Mapping[str, Control] = {

@@ -13,6 +13,7 @@ from typing import Literal, cast
 from kingyo.config import FRANKENMERGE, PARAMETERS
 from kingyo.estimates import Estimated, estimate
 from kingyo.evolve import BASELINES, MAIN, Front, FrontPoint, read_front, stored_aims
+from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
 from kingyo.extensions import (
     Extension,
@@ -98,6 +99,7 @@ class RunSummary:
         items: how many items each split has.
         trials, failures: of weights and paths in turn, those of both searches.
         leader: the best of the main search on fit, so far; before it begins, of the search of weights.
+        best: of the bred winner, the baselines and the winners of the controls; see ``_best``.
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
@@ -127,6 +129,7 @@ class RunSummary:
     baselines: Mapping[str, Entry]
     controls: Mapping[str, Entry]
     comparisons: tuple[Comparison, ...]
+    best: Entry | None = None
     predicted: Interval | None = None
     told: float | None = None
     objectives: tuple[str, ...] = ()
@@ -151,30 +154,17 @@ class RunSummary:
         winner = () if self.winner is None else (self.winner,)
         return (*winner, *self.baselines.values(), *self.controls.values())
 
-    @property
-    def best(self) -> Entry | None:
-        """The best on validation of the bred winner, the baselines and the winners of the controls.
-
-        The first of equals in that order, so the bred winner wins ties. None with several objectives, and
-        until all of them have scores on all validation items.
-        """
-        scores = [(each.validation, each) for each in self.models if each.validation]
-        scored = [(score.score, each) for score, each in scores if score.n == self.items["validation"]]
-        if self.winner is None or self.objectives or len(scored) < len(self.models):
-            return None
-        top = max(score for score, _ in scored)
-        return next(each for score, each in scored if score >= top - ROUNDING)
-
     def better_than_bred(self) -> str | None:
         """Say which model is the best of the run where that is not the bred winner; else None."""
         best, winner = self.best, self.winner
         if best is None or winner is None or best is winner:
             return None
         assert best.validation is not None and winner.validation is not None, "validation tells the best"
+        is_close = winner.validation.score > best.validation.score - ROUNDING
         return (
             f"The best model of this run is {describe_trial(best.trial)} (validation "
             f"{_percent(best.validation)}, n = {best.validation.n}; the bred model "
-            f"{_percent(winner.validation)})."
+            f"{_percent(winner.validation)}{', too close to call it better' if is_close else ''})."
         )
 
     def counts(self, split: Split) -> tuple[int, int] | None:
@@ -317,6 +307,7 @@ def summarize(store: RunStore) -> RunSummary:
         baselines=baselines,
         controls=entries,
         comparisons=compare(store, winner, [*baselines.values(), *entries.values()]) if winner else (),
+        best=None if winner is None else _best(store, [winner, *entries.values()], [*baselines.values()]),
         predicted=None if winner is None else _predicted(store, winner),
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
         objectives=aims.names,
@@ -330,6 +321,27 @@ def summarize(store: RunStore) -> RunSummary:
         estimate=None if child is None else estimate(store, child.trial),
         training=read_training(store),
     )
+
+
+def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -> Entry | None:
+    """The best of a run: of the winners of its searches the best on validation, the first of equals.
+
+    It is the best baseline on validation where that winner does not outdo it: see ``Judge.outdoes``. None
+    with several objectives, and until all of them have scores on all validation items.
+    """
+    aims, items = stored_aims(store), store.items()["validation"]
+    sizes = [0 if each.validation is None else each.validation.n for each in (*found, *baselines)]
+    if aims.names or min(sizes) < len(items):
+        return None
+    best = [_best_on_validation(each) for each in (found, baselines) if each]
+    scores = [store.evaluation(each.trial.id, "validation") for each in best]
+    rows = [each for each in scores if each is not None]
+    return best[0] if Judge(aims, items).outdoes(rows[0], rows[-1]) else best[-1]
+
+
+def _best_on_validation(entries: Sequence[Entry]) -> Entry:
+    scores = [-1.0 if each.validation is None else each.validation.score for each in entries]
+    return next(each for each, score in zip(entries, scores, strict=True) if score >= max(scores) - ROUNDING)
 
 
 def _predicted(store: RunStore, winner: Entry) -> Interval | None:

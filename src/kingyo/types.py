@@ -264,9 +264,10 @@ class AppraisingStrategy(Strategy, Protocol):
     """A strategy that has a belief about points, which is steadier than what any one of them scored."""
 
     def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
-        """Return the score that it expects of each genome, by all that it was told so far.
+        """Return the mean score over all items that it expects of each genome, by all that it was told.
 
-        None where it has no belief after all, such as one that asks another strategy that has none.
+        It is averaged with what they score on validation. None where it has no belief after all, such as one
+        that asks another strategy that has none.
         """
         ...
 

@@ -128,9 +128,7 @@ def test_the_report_says_it_in_its_headline(parent: tuple[World, str]) -> None:
     world, _ = parent
     assert world.run("report", "runs/small").returncode == 0
     report = (world.folder / "runs" / "small" / "report.html").read_text(encoding="utf-8")
-    headline = (
-        "The best model on validation is the parent math-sym, not the bred one. The bred model is worse"
-    )
+    headline = "The best model of this run is the parent math-sym, not the bred one. The bred model is worse"
     assert f"<title>small: {headline}" in report
     assert "The best model of this run is the parent math-sym" in report
 

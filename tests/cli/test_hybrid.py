@@ -131,7 +131,7 @@ def test_trials_of_weights_alone_are_shown_and_exported_one_by_one(world: World)
         same(world, "out", other, ("model.safetensors", "config.json"))
     card = " ".join((world.folder / "out" / "README.md").read_text().split())
     assert "a search of weights alone, without any gradient training" in card
-    assert f"This is trial {number} of weights alone of the run small. Validation picked it" in card
+    assert f"This is trial {number} of weights alone of the run small. It is the winner" in card
 
 
 @pytest.mark.parametrize("joint", [False, True])

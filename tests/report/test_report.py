@@ -113,12 +113,12 @@ def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
         with RunStore.read(folder) as store:
             said[name] = headline(gather(store))
     assert said["better"] == (
-        "The best model on validation is trial 35 of grid search, not the bred one. "
+        "The best model of this run is trial 35 of grid search, not the bred one. "
         "The bred model beats its best parent (math-en) and the uniform merge "
         "but is not shown to beat random search or grid search."
     )
     assert said["worse"].startswith(
-        "The best model on validation is the uniform merge, not the bred one. The bred model is worse than "
+        "The best model of this run is the uniform merge, not the bred one. The bred model is worse than "
     )
     assert said["searching"] == "Not finished: 30 trials so far, nothing tested yet."
     assert said["picked"] == "A winner is picked, and not tested yet."

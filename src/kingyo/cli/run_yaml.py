@@ -65,7 +65,7 @@ def _task(answers: Answers) -> str:
     prompt = json.dumps(said.prompt or "{prompt}", ensure_ascii=False)
     return f"""\
 # The domain: items with a prompt and a right answer. Splits are made once: the search sees fit only,
-# validation picks the winner, test is read once at the end.
+# validation helps to pick the winner, test is read once at the end.
 task:
   name: {answers.name}
   data: {_flow(answers.data)}

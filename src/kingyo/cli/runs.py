@@ -70,7 +70,7 @@ def evolve(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Breed a model: search for the best merge, pick the winner on validation, test it once.
+    """Breed a model: search for the best merge, pick the winner on fit and validation, test it once.
 
     Progress is stored trial by trial: stop it with Ctrl-C and go on with `kingyo resume`.
 
@@ -168,8 +168,8 @@ def resume(
 ) -> None:
     """Go on with a run that was interrupted or killed, to the same winner; or give a run more of its budget.
 
-    With more the search goes on where it ended, its controls follow, and validation picks a winner anew. Test
-    that was read stays read: a second reading is marked as such.
+    With more the search goes on where it ended, its controls follow, and a winner is picked anew. Test that
+    was read stays read: a second reading is marked as such.
 
     Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
@@ -300,7 +300,7 @@ def export(
         bool,
         typer.Option(
             "--best",
-            help="The best on validation of the bred model, baselines and winners of controls: the default.",
+            help="The best of the bred model, the baselines and the winners of controls: the default.",
         ),
     ] = False,
     share_layers: Annotated[
@@ -313,7 +313,7 @@ def export(
 ) -> None:
     """Write the best model of a run as an ordinary Hugging Face folder with its recipe and model card.
 
-    It is the bred model, unless a baseline or a control is better on validation.
+    It is the bred model, unless a control is better on validation, or a baseline is about as good there.
 
     Example: `kingyo export runs/first my-model`
     """

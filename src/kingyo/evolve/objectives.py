@@ -19,6 +19,8 @@ from kingyo.screens import appraise
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, Item
 
+LUCK = 0.25  # of a standard error: the best of many candidates looks better than it is
+
 Means = tuple[float, ...]
 """One mean score per task, in the order of the tasks."""
 
@@ -113,18 +115,26 @@ class Judge:
         """Return the weighted mean of one that was scored on some items of each task; None for a failure."""
         return None if evaluation.failure is not None else self.aims.value(self.measured(evaluation))
 
-    def is_ahead(self, one: Evaluation, other: Evaluation) -> bool:
-        """Whether one is better by more than a standard error of the difference, paired by item.
+    def is_ahead(self, one: Evaluation, other: Evaluation, errors: float = 1.0) -> bool:
+        """Whether one is better by more than so many standard errors of the difference, paired by item.
 
         Of several tasks the weighted mean of their differences, whose errors are independent.
         """
         theirs = {each.item: each.score for each in other.scores}
         gaps = self.by_task((each.item, each.score - theirs[each.item]) for each in one.scores)
         means = tuple(statistics.fmean(own) for own in gaps)
-        errors = [statistics.variance(own) / len(own) if len(own) > 1 else 0.0 for own in gaps]
+        variances = [statistics.variance(own) / len(own) if len(own) > 1 else 0.0 for own in gaps]
         weights = list(self.aims.tasks.values())
-        variance = math.fsum(w * w * error for w, error in zip(weights, errors, strict=True))
-        return self.aims.value(means) > math.sqrt(variance) / math.fsum(weights)
+        variance = math.fsum(w * w * each for w, each in zip(weights, variances, strict=True))
+        return self.aims.value(means) > errors * math.sqrt(variance) / math.fsum(weights)
+
+    def outdoes(self, found: Evaluation, baseline: Evaluation) -> bool:
+        """Whether a search found better than a baseline, beyond the luck of the best of many.
+
+        A model that scores the same on each item, as the baseline itself does, is preferred to it as well.
+        """
+        rows = [{each.item: each.score for each in model.scores} for model in (found, baseline)]
+        return rows[0] == rows[1] or self.is_ahead(found, baseline, LUCK)
 
     def by_task(self, numbers: Iterable[tuple[str, float]]) -> list[list[float]]:
         """Return numbers of items, task by task; of a task without any, an empty list."""

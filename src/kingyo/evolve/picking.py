@@ -1,4 +1,4 @@
-"""The winner of a search: its finalists meet validation, and the best there wins."""
+"""The winner of a search: its finalists meet validation, and the best on fit and validation together wins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolve.finalists import spread_out
 from kingyo.evolve.front import read_front
 from kingyo.evolve.measure import Measured, Measurer, Request
-from kingyo.evolve.objectives import Aims, Judge, Means
+from kingyo.evolve.objectives import Judge
 from kingyo.evolve.race import Race
 from kingyo.evolve.search import AnySearchRun
 from kingyo.evolve.words import Event, Search
@@ -36,10 +36,11 @@ class Picker:
     notify: Callable[[Event], None]
 
     def pick(self, run: AnySearchRun) -> StoredTrial | None:
-        """Return the winner of a search: the finalist with the best mean on validation; ties go to rank.
+        """Return the winner of a search: the best on fit and validation together of its finalists.
 
-        Where the search keeps a point, it wins unless another is clearly ahead, see ``Search.keep``. With
-        several objectives, the knee of what the front's points reach on validation wins.
+        Only those count that met all of validation, see ``_best``. Where the search keeps a point, it wins
+        unless another is clearly ahead, see ``Search.keep``. With several objectives, the knee of what the
+        front's points reach on validation wins.
 
         Returns:
             The stored winner if there is one. None for a control that only failed: that is a finding, and no
@@ -65,10 +66,31 @@ class Picker:
                 received=f"failures only, the last: {reasons[-1].failure if reasons[-1] else None}",
                 remedy="Mend the cause, and start a new run.",
             )
-        winner = _best(search.aims, [(judge.measured(found), trial) for trial, found in scored])
-        winner = self._kept(search, judge, winner, scored)
+        winner = self._kept(search, judge, self._best(run, judge, scored), scored)
         self.store.set_winner(search.name, winner.id)
         return winner
+
+    def _best(
+        self, run: AnySearchRun, judge: Judge, scored: Sequence[tuple[StoredTrial, Evaluation]]
+    ) -> StoredTrial:
+        """The best of finalists that met all of validation, given in the order of their ranks.
+
+        What counts is the weighted mean of what each is believed to score on fit and what it scored on
+        validation. The weights are the numbers of items behind the two, for all of them the fewest on fit.
+        Ties go to rank.
+        """
+        search, trials = run.search, [trial for trial, _ in scored]
+        means = [judge.measured(found) for _, found in scored]
+        if search.aims.names:
+            pairs = zip(means, trials, strict=True)
+            return trials[knee([search.aims.objectives(each, trial) for each, trial in pairs])]
+        n_fit = min(len(self.store.scores_of(trial.id, "fit")) for trial in trials)
+        share = 0.0 if search.learns_fit else n_fit / (n_fit + len(judge.task_of))
+        values = [
+            share * belief + (1 - share) * search.aims.value(each)
+            for belief, each in zip(run.believed(trials), means, strict=True)
+        ]
+        return trials[values.index(max(values))]
 
     def _kept(
         self,
@@ -110,7 +132,7 @@ class Picker:
     def _raced(
         self, search: Search, judge: Judge, finalists: Sequence[StoredTrial]
     ) -> list[tuple[StoredTrial, Evaluation]]:
-        """Score finalists until those that can still win have all items; return these, in their order.
+        """Score finalists until those that may be the best have all items; return these, in their order.
 
         When one fails, those that it kept from going on go on.
         """
@@ -195,13 +217,6 @@ class _Laps:
 def _places(trials: Sequence[StoredTrial], seen: Sequence[int]) -> list[int]:
     known = set(seen)
     return [index for index, trial in enumerate(trials) if trial.id in known]
-
-
-def _best(aims: Aims, validated: Sequence[tuple[Means, StoredTrial]]) -> StoredTrial:
-    """Of finalists with their means on validation, in the order of their ranks: the first of equals."""
-    if aims.names:
-        return validated[knee([aims.objectives(means, trial) for means, trial in validated])][1]
-    return max(validated, key=lambda each: aims.value(each[0]))[1]
 
 
 def _failures(store: RunStore, search: str) -> str:

@@ -1,8 +1,9 @@
-"""Validation as a race: a finalist that cannot win is scored on no more items.
+"""Validation as a race: a finalist that cannot become the best there is scored on no more items.
 
 All finalists meet the same items in the same order. After half of them, and before that after an eighth, a
 32nd, …, as far as these are 10 items or more, each is compared with the leader, the one with the best mean so
-far (of several tasks, the weighted mean of their means). It is out
+far (of several tasks, the weighted mean of their means). Fit has no say here; it has one among those that
+met all items (``kingyo.evolve.picking``). A finalist is out
 
 - if it would stay behind even with every item that is left right, and the leader with none of them; or
 - if its scores are clearly below the leader's, paired by item: by the exact sign test of
@@ -70,7 +71,7 @@ class Race:
         return (*reversed(stops), n)
 
     def still_in(self, rows: Mapping[int, Row], stop: int) -> list[int]:
-        """Return the finalists that may still win after a look.
+        """Return the finalists that may still become the best after a look.
 
         Args:
             rows: finalist -> the scores of its items, of those that are still in; the first stops of the

@@ -108,13 +108,10 @@ class AnySearchRun(ABC):
     def ranked(self) -> list[tuple[StoredTrial, float]]:
         """The trials of different recipes with what they are believed to score on fit, the best first.
 
-        Beliefs are shrunken: a strategy's own where it has some (neighbours vouch for a point), else those of
-        the Rasch model, so that few and lucky items do not make a winner. Age breaks ties.
-
-        The first is the simplest of those that are believed to be less than a quarter of an item behind the
-        best, which fit cannot tell from it: the one-standard-error rule (Breiman et al. 1984), with what fit
-        resolves in place of the error. It is a preference where fit says nothing, and no finding that small
-        changes are better.
+        Age breaks ties. The first is the simplest of those that are believed to be less than a quarter of an
+        item behind the best, which fit cannot tell from it: the one-standard-error rule (Breiman et al.
+        1984), with what fit resolves in place of the error. It is a preference where fit says nothing, and no
+        finding that small changes are better.
         """
         told = {each.trial: each.value for each in self._store.outcomes(self.search.name)}
         fine: dict[str, StoredTrial] = {}
@@ -122,19 +119,39 @@ class AnySearchRun(ABC):
             if told.get(trial.id) is not None:
                 fine.setdefault(trial.recipe_hash, trial)
         trials = sorted(fine.values(), key=lambda trial: (-(told[trial.id] or 0.0), trial.id))
-        beliefs: list[float] | None = None
-        strategy = self.search.strategy
-        if isinstance(strategy, AppraisingStrategy):
-            with called(self.search.name, strategy, "appraise"):
-                beliefs = strategy.appraise([trial.asked.genome for trial in trials])
-                n = len(trials) if beliefs is None else len(beliefs)
-                assert n == len(trials), f"{n} beliefs of {len(trials)} points"
+        beliefs = self._appraised(trials)
         if beliefs is None:
             trials = trials[:MOST_RANKED]
-            found = self._judge.expected(self._responses, [trial.asked.number for trial in trials])
-            beliefs = [self.search.aims.value(means) for means in found]
+            beliefs = self._expected(trials)
         pairs = zip(trials, beliefs, strict=True)
         return self._simplest_first(sorted(pairs, key=lambda pair: (-pair[1], pair[0].id)))
+
+    def believed(self, trials: Sequence[StoredTrial]) -> list[float]:
+        """What trials that succeeded, of which there is one at least, are believed to score on fit.
+
+        Beliefs are shrunken: a strategy's own where it has some (neighbours vouch for a point), else those of
+        the Rasch model, so that few and lucky items do not make a winner. Those that are less than a quarter
+        of an item behind the best of these trials count as equal to it.
+        """
+        beliefs = self._appraised(trials)
+        if beliefs is None:
+            beliefs = self._expected(trials)
+        best = max(beliefs)
+        return [best if belief >= best - EQUAL / len(self._items) else belief for belief in beliefs]
+
+    def _appraised(self, trials: Sequence[StoredTrial]) -> list[float] | None:
+        strategy = self.search.strategy
+        if not isinstance(strategy, AppraisingStrategy):
+            return None
+        with called(self.search.name, strategy, "appraise"):
+            beliefs = strategy.appraise([trial.asked.genome for trial in trials])
+            n = len(trials) if beliefs is None else len(beliefs)
+            assert n == len(trials), f"{n} beliefs of {len(trials)} points"
+        return beliefs
+
+    def _expected(self, trials: Sequence[StoredTrial]) -> list[float]:
+        found = self._judge.expected(self._responses, [trial.asked.number for trial in trials])
+        return [self.search.aims.value(means) for means in found]
 
     def _simplest_first(self, ranked: list[tuple[StoredTrial, float]]) -> list[tuple[StoredTrial, float]]:
         simplicity = self.search.simplicity

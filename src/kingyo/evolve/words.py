@@ -55,6 +55,8 @@ class Search:
             unless another is ahead of it there by more than a standard error: of many, the best on
             validation is there by luck, too (Breiman et al. 1984, Classification and Regression
             Trees, the 1 SE rule).
+        learns_fit: candidates are trained on the items of fit, so their scores there say nothing, and
+            validation alone picks the winner.
         simplicity: of merges that fit cannot tell apart, the one with the most of it is preferred; none is
             when None.
         prepare: what has to be done before the first candidate, given the run's database; a session that
@@ -75,6 +77,7 @@ class Search:
     aims: Aims = field(default_factory=Aims)
     known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
     keep: tuple[Genome, ...] = ()
+    learns_fit: bool = False
     simplicity: Callable[[Recipe], float] | None = None
     prepare: Callable[[RunStore], None] | None = None
     is_asynchronous: bool = False

@@ -75,7 +75,7 @@ class Card:
 
     @property
     def is_winner(self) -> bool:
-        """Whether the exported trial is the one that validation picked."""
+        """Whether the exported trial is the winner of the main search."""
         return self.summary.winner is not None and self.summary.winner.trial == self.chosen.trial
 
     @property
@@ -170,15 +170,15 @@ def _merged(card: Card) -> str:
 
 
 def _standing(card: Card) -> Iterator[str]:
-    """Whether it is the best of the run, or what validation picked."""
+    """Whether it is the best of the run, or the winner of a search."""
     summary, trial = card.summary, card.chosen.trial
     is_best = summary.best is not None and summary.best.trial == trial
     if summary.winner is None:
-        yield "The run is not at its end, and validation has picked no winner yet."
+        yield "The run is not at its end, and no winner is picked yet."
     elif not is_best and trial in [each.trial for each in summary.controls.values()]:
-        yield f"Validation picked it among the trials of {cell(describe_search(trial.search))}."
+        yield f"It is the winner among the trials of {cell(describe_search(trial.search))}."
     elif not (is_best or card.is_winner or card.is_baseline):
-        yield "It is not the one that validation picked."
+        yield "It is not the winner of its search."
     better = summary.better_than_bred()
     if better is not None:
         yield cell(better)
@@ -191,8 +191,8 @@ def _scores(card: Card) -> str:
             rows += _rows(_row_name(each), each, _against(card, each.name))
     lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
     read = (
-        "Mean item scores in % with 95 % intervals, and n. The search chose by fit, validation picked the "
-        "winner; "
+        "Mean item scores in % with 95 % intervals, and n. The search chose by fit, fit and validation "
+        "picked the winner; "
     )
     tested = "only the test split was read once, at the end, and compares fairly."
     if card.summary.test_note is not None:

@@ -73,7 +73,7 @@ def _no_best(summary: RunSummary) -> KingyoError:
 
 
 def _winner(store: RunStore, search: str) -> StoredTrial:
-    """Return the trial of a search that validation picked."""
+    """Return the winner of a search."""
     searches = [name for name in store.searches() if name != BASELINES]
     if search not in (MAIN, *searches):
         raise KingyoError(

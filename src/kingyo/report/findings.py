@@ -38,7 +38,7 @@ class Findings:
 
     Attributes:
         summary: in numbers.
-        child: the winner; before validation picked one, the trial that is best on fit so far.
+        child: the winner; before one is picked, the trial that is best on fit so far.
         split: the farthest split on which the child was scored.
         main: the search that bred it; None before the search began.
         controls: the other searches.

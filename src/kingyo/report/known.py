@@ -42,9 +42,7 @@ def headline(found: Findings) -> str:
     best = found.summary.best
     if best is None or best is found.summary.winner:
         return _of_bred(found)
-    return (
-        f"The best model on validation is {describe_trial(best.trial)}, not the bred one. {_of_bred(found)}"
-    )
+    return f"The best model of this run is {describe_trial(best.trial)}, not the bred one. {_of_bred(found)}"
 
 
 def _of_bred(found: Findings) -> str:

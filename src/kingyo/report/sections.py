@@ -356,7 +356,7 @@ def _predicted_note(found: Findings) -> str:
 
 
 def _selection_note(found: Findings) -> str:
-    said = "The search chose by fit, validation picked the winner among its best, "
+    said = "The search chose by fit, fit and validation picked the winner among its best, "
     said += "test was read at the end." if found.summary.test_note else "test was read once at the end."
     if found.expected_bias is None or found.main is None:
         return said

@@ -167,7 +167,7 @@ class RunStore(EvaluationLog):
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
 
     def reopen(self, facts: Mapping[str, object], winners: Mapping[str, int | None]) -> None:
-        """Store facts and the winners of searches in one transaction; None lets validation pick anew."""
+        """Store facts and the winners of searches in one transaction; None lets a winner be picked anew."""
         rows = [(key, json.dumps(value)) for key, value in facts.items()]
         named = [(trial, name) for name, trial in winners.items()]
         with self._saved():
@@ -218,12 +218,12 @@ class RunStore(EvaluationLog):
         return {name: decoded(text, dict, f"the description of search {name}") for name, text in rows}
 
     def set_winner(self, search: str, trial: int) -> None:
-        """Name the trial (its id) that validation picked."""
+        """Name the trial (its id) that won a search."""
         with self._saved():
             self._db.execute("UPDATE searches SET winner = ? WHERE name = ?", (trial, search))
 
     def winner(self, search: str) -> StoredTrial | None:
-        """Return the trial that validation picked, if it has."""
+        """Return the winner of a search, if it is picked."""
         row = self._db.execute("SELECT winner FROM searches WHERE name = ?", (search,)).fetchone()
         return None if row is None or row[0] is None else self.trial(row[0])
 
