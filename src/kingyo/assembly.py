@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 from kingyo import __version__
 from kingyo.checkpoints import Checkpoint, check_finite, fingerprint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
-from kingyo.config import TRAINED, RunConfig, load_config, load_tasks, parse_config
+from kingyo.config import TRAINED, Controls, RunConfig, load_config, load_tasks, parse_config
 from kingyo.dataflows import KnownPaths, frame_of, known_paths, models_of_paths
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
@@ -137,6 +137,7 @@ def begin(
         "threads": config.threads or _threads(prepared.models, config.workers),
         "gene_steps": STEPS,
         "possible_controls": list(possible_controls(config, folder, prepared.models)),
+        "controls_on_request": True,
     }
     store.begin(facts, prepared.splits)
     return store
@@ -327,7 +328,16 @@ def _load_source(config: RunConfig, source: Checkpoint, dtype: str | None = None
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
-    """Return the config of a run and the folder where its paths start."""
+    """Return the config of a run, with the controls of its time, and the folder where its paths start."""
+    config, folder = said_config(store)
+    if store.fact("controls_on_request") is None:  # it began when both searches were on by default
+        own = {"random": True, "grid": True, **config.controls.model_dump(exclude_unset=True)}
+        config = config.model_copy(update={"controls": Controls.model_validate(own)})
+    return config, folder
+
+
+def said_config(store: RunStore) -> tuple[RunConfig, Path]:
+    """Return the run.yaml of a run as it says it, and the folder where its paths start."""
     data, folder = store.fact("config"), store.fact("folder")
     if not isinstance(data, dict) or not isinstance(folder, str):
         raise KingyoError(

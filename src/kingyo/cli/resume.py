@@ -69,13 +69,13 @@ def differences(store: RunStore) -> str | None:
 
     None too where the file is not known, or is gone.
     """
-    from kingyo.assembly import as_fact, stored_config
+    from kingyo.assembly import as_fact, said_config
     from kingyo.config import load_config
     from kingyo.documents import read_yaml
     from kingyo.genome_file import is_genome_file
 
     name = store.fact("run_yaml")
-    config, folder = stored_config(store)
+    config, folder = said_config(store)
     path = folder / str(name)
     if not isinstance(name, str) or not path.is_file():
         return None

@@ -52,8 +52,9 @@ def print_summary(summary: RunSummary) -> None:
         say(console, escape(str(summary.training)))
     if summary.test_note is not None:
         say(console, summary.test_note)
-    for name, command in summary.controls_to_run.items():
-        say(console, f"No {name} search of the same cost was run to compare with: {escape(command)}")
+    missing = summary.not_compared()
+    if missing is not None:
+        say(console, escape(missing))
     if summary.winner is not None and not summary.comparisons:
         console.print("The test split has not been read yet.")
 
