@@ -35,8 +35,9 @@ def print_summary(summary: RunSummary) -> None:
     better = summary.better_than_bred()
     if better is not None:
         console.print(escape(better), style="bold")
+    beside = "baselines, controls and" if summary.controls else "baselines and"
     console.print(
-        f"{summary.trials} trials, {summary.failures} failures; with baselines, controls and all splits "
+        f"{summary.trials} trials, {summary.failures} failures; with {beside} all splits "
         f"{summary.item_evaluations:,} item evaluations, {_copied(summary.copied)}{summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))
