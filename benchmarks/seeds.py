@@ -1,4 +1,4 @@
-"""Run a run.yaml with several seeds, and print a table as in docs/results.md, in Markdown.
+"""Run a run.yaml and its controls with several seeds, and print a table as in docs/results.md, in Markdown.
 
 That page leaves out columns that are equal in all rows (best parent, uniform). Runs that exist are read, not
 repeated; runs that were stopped go on.
@@ -46,11 +46,13 @@ def main() -> None:
 
 
 def bred(config: Path, run: Path, seed: int) -> dict[str, Any]:
-    """Breed (or go on) and return what ``kingyo show --json`` says."""
+    """Breed (or go on), run the controls, and return what ``kingyo show --json`` says."""
     command = ["evolve", str(config), "--seed", str(seed), "--run", str(run)]
     if run.exists():
         command = ["resume", str(run)]
-    kingyo(*command, "--json")
+    missing = json.loads(kingyo(*command, "--json"))["controls_to_run"]
+    for name in missing:
+        kingyo("control", str(run), name, "--json")
     return json.loads(kingyo("show", str(run), "--json"))
 
 

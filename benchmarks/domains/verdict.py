@@ -46,7 +46,7 @@ def render_sooner(results: Sequence[Result], *, markdown: bool) -> str:
         ]
         rows.append((domain, str(len(pairs)), *numbers, f"{sum(is_reached)} of {len(pairs)}"))
     mean, often = statistics.mean(reached), sum(each >= 0.9 for each in reached)
-    said = f"As good in {100 * mean:.0f} % of runs; in 90 % of seeds or more on {often} of {len(reached)} domains."
+    said = f"As good in {100 * mean:.0f} % of runs, and in 90 % of seeds on {often} of {len(reached)} domains."
     return f"{table(head, rows, markdown)}\n\n{said}"
 
 

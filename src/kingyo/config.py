@@ -187,10 +187,13 @@ class Budget(_Strict):
 
 
 class Controls(_Strict):
-    """Searches of the same cost that the winner is compared with, and a LoRA trained for as long."""
+    """Searches of the same cost that the winner is compared with, and a LoRA trained for as long.
 
-    random: bool = True
-    grid: bool = True
+    All are off by default: each costs what the search does, and can be run on the finished run.
+    """
+
+    random: bool = False
+    grid: bool = False
     trained: bool = False
 
 

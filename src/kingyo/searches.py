@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from kingyo.config import PARAMETERS, TRAINED, Choose, Controls, GenomeConfig, RunConfig
+from kingyo.config import PARAMETERS, TRAINED, Choose, GenomeConfig, RunConfig
 from kingyo.dataflows import KnownPaths, dataflow_space, first_points, known_paths, paths_to_compare
 from kingyo.errors import KingyoError, unknown
 from kingyo.evolve import MAIN, Search, Space
@@ -184,11 +184,10 @@ def _random(config: RunConfig, folder: Path, models: Models, way: _Way) -> Searc
 
 
 def possible_controls(config: RunConfig, folder: Path, models: Models) -> tuple[str, ...]:
-    """Return the controls that a run may have, of those that are on by default; switched on or not."""
+    """Return the searches of equal cost that a run may have, switched on or not."""
     found: list[str] = []
-    defaults = Controls()
     for name in CONTROLS:
-        if not getattr(defaults, name):
+        if name == TRAINED:  # no search, and it needs peft
             continue
         with suppress(KingyoError):
             require_control(name, config, folder, models)

@@ -39,6 +39,7 @@ class Spread:
         folder: of its run.
         copied: scores of baselines that runs took over from another seed.
         extensions: seed -> what was added to its budget, in words.
+        not_compared: what the winner of that seed was not compared with, and the commands that do it.
     """
 
     seeds: tuple[int, ...]
@@ -51,6 +52,7 @@ class Spread:
     folder: Path
     copied: int = 0
     extensions: Mapping[int, str] = field(default_factory=dict[int, str])
+    not_compared: str | None = None
 
     @property
     def command(self) -> str:
@@ -198,6 +200,7 @@ def read_spread(folder: Path) -> Spread:
         extensions={
             seed: " and ".join(map(str, each.extensions)) for seed, each in runs.items() if each.extensions
         },
+        not_compared=runs[best].not_compared(),
     )
 
 

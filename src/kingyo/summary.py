@@ -167,6 +167,18 @@ class RunSummary:
             f"{_percent(winner.validation)}{', too close to call it better' if is_close else ''})."
         )
 
+    def not_compared(self) -> str | None:
+        """Say of searches of equal cost that were not run which commands run them; else None."""
+        missing = self.controls_to_run
+        if not missing:
+            return None
+        has_one = any(name in self.controls for name in ("random", "grid"))
+        what = f"a {' or '.join(missing)} search" if has_one else "a search"
+        return (
+            f"The winner was not compared with {what} of equal cost. To do so: "
+            f"{' or '.join(missing.values())}"
+        )
+
     def counts(self, split: Split) -> tuple[int, int] | None:
         """Return the fewest and the most items of a split behind the score of any model that is shown.
 

@@ -154,6 +154,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "merge": {"method": "task_arithmetic", "parameters": {"weight": {"from": -1, "to": 2}}},
         "search": {"strategy": "ga", "settings": {"population": 6}},
         "budget": {"candidates": 24},
+        "controls": {"random": True, "grid": True},
         "finalists": 3,
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(config))

@@ -138,7 +138,7 @@ ALL = {"strategy": "random", "warm_start": False}
 def test_models_that_differ_in_what_does_not_matter_are_bred(world: World, what: str, frame: str) -> None:
     RIGHT[what](world.folder / "other")
     wanted = {"frame": frame, "scales": "layer", "max_hops": 6}
-    config = world.config(**given(dataflow=wanted, search=ALL, merge=None, controls={"random": False}))
+    config = world.config(**given(dataflow=wanted, search=ALL, merge=None, controls=None))
     agrees(world, config, ["a", "other", *(["uniform"] if what == "narrow" else []), "frankenmerge"])
 
 

@@ -178,7 +178,7 @@ def test_which_items_are_drawn_is_said(world: World, screen: dict[str, object], 
 
 def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
     search = {"strategy": "random", "screen": {"items": 5}}
-    config = world.config(budget={"item_evaluations": 52}, search=search, controls={"grid": False})
+    config = world.config(budget={"item_evaluations": 52}, search=search, controls={"random": True})
     parts = told(command, config)["answers"]["parts"]
     assert [(p["name"], p["models"], p["items"]) for p in parts if p["split"] == "fit"] == [  # type: ignore[index]
         ("baselines", 4, 5),

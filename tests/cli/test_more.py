@@ -176,10 +176,9 @@ def test_paths_after_weights_get_all_of_it(world: World) -> None:
 
 
 def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World, finished: World) -> None:
-    assert world.run("evolve", world.config(controls=NO_CONTROLS)).returncode == 0
+    assert world.run("evolve", world.config(controls=None)).returncode == 0
     run, whole = world.folder / "runs" / "small", finished.folder / "runs" / "small"
-    shown = world.run("show", "runs/small")
-    assert "kingyo control runs/small random" in shown.stdout
+    assert world.show("runs/small")["controls"] == {}
     assert world.show("runs/small")["controls_to_run"] == {
         name: f"kingyo control runs/small {name}" for name in ("random", "grid")
     }
@@ -202,6 +201,25 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
     again = world.run("control", "runs/small", "grid")
     assert again.returncode == 0 and "is done" in again.stderr
     assert facts(run) == before
+
+
+def test_a_run_without_controls_says_once_what_it_was_not_compared_with(world: World) -> None:
+    done = world.run("evolve", world.config(budget={"candidates": 6}, controls=None))
+    assert done.returncode == 0, done.stderr
+    said = "The winner was not compared with a search of equal cost. To do so: "
+    commands = "kingyo control runs/small random or kingyo control runs/small grid"
+    shown = world.run("show", "runs/small").stdout
+    assert world.run("report", "runs/small").returncode == 0
+    assert world.run("export", "runs/small", "bred", "--search", "main").returncode == 0
+    page = (world.folder / "runs" / "small" / "report.html").read_text("utf-8")
+    card = (world.folder / "bred" / "README.md").read_text("utf-8")
+    for text in (done.stdout, shown, page, card):
+        assert text.count("kingyo control") == 2 and f"{said}{commands}" in text
+    done = world.run("control", "runs/small", "random")
+    assert "The winner was not compared with a grid search of equal cost." in done.stdout
+    assert done.stdout.count("kingyo control") == 1
+    done = world.run("control", "runs/small", "grid")
+    assert done.returncode == 0 and "not compared" not in done.stdout
 
 
 def test_a_control_that_is_killed_goes_on(world: World) -> None:

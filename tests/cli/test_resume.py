@@ -65,7 +65,7 @@ SEARCHES: dict[str, dict[str, object]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("search", SEARCHES)
 def test_killed_between_rounds_it_ends_the_same(world: World, search: str) -> None:
-    changes = {"search": SEARCHES[search], "budget": {"item_evaluations": 96}, "controls": {"grid": False}}
+    changes = {"search": SEARCHES[search], "budget": {"item_evaluations": 96}, "controls": {"random": True}}
     config = world.config(**changes)
     run, undisturbed = world.folder / "runs" / "small", world.folder / "undisturbed"
     done = world.run("evolve", config, "--run", undisturbed)
@@ -102,7 +102,7 @@ def test_a_signal_ends_it_cleanly_and_it_says_how_to_go_on(
 
 
 def test_a_model_that_has_changed_since_is_refused(world: World) -> None:
-    done = world.run("evolve", world.config(budget={"candidates": 2}, controls={"random": False}))
+    done = world.run("evolve", world.config(budget={"candidates": 2}, controls=None))
     assert done.returncode == 0, done.stderr
     old = world.folder / "b"
     card = old / "README.md"

@@ -57,7 +57,11 @@ KILLS = 20
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SEARCHES)
 def test_killed_at_random_it_ends_the_same(world: World, name: str) -> None:
-    changes: dict[str, object] = {"budget": {"candidates": 18}, "controls": {"grid": False}, **SEARCHES[name]}
+    changes: dict[str, object] = {
+        "budget": {"candidates": 18},
+        "controls": {"random": True},
+        **SEARCHES[name],
+    }
     if name in {"tpe", "gp"}:
         pytest.importorskip("optuna", reason="it needs kingyo[bayes]")
     config = world.config(**changes)

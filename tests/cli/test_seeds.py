@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 
@@ -76,6 +77,7 @@ def test_interrupted_it_says_how_to_go_on(world: World) -> None:
     done = world.run(*shlex.split(said))
     assert done.returncode == 0, done.stderr
     assert "2 seeds (3, 4)" in done.stdout
+    assert re.search(r"kingyo control 'runs/my seeds/seed-(3|4)' random or kingyo control", done.stdout)
 
 
 @pytest.mark.parametrize("file", ["run.yaml", "items.jsonl", "grade.py", "a/config.json"])

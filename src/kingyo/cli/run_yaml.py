@@ -106,8 +106,9 @@ search:
 budget:
   candidates: {answers.said.candidates}
 
-# Searches of the same cost that the winner is compared with; each takes as long as the search.
-controls: {{random: true, grid: true, trained: false}}
+# What else the winner is compared with: a random search, a grid, a trained LoRA. Each costs as much again as
+# the search itself, so they are off. `kingyo control RUN random` runs one on the finished run, too.
+controls: {{random: false, grid: false, trained: false}}
 
 # Threads of the CPU; by default 1 for models below 10 million parameters, else one for each core.
 # threads: 1

@@ -35,8 +35,9 @@ def print_summary(summary: RunSummary) -> None:
     better = summary.better_than_bred()
     if better is not None:
         console.print(escape(better), style="bold")
+    beside = "baselines, controls and" if summary.controls else "baselines and"
     console.print(
-        f"{summary.trials} trials, {summary.failures} failures; with baselines, controls and all splits "
+        f"{summary.trials} trials, {summary.failures} failures; with {beside} all splits "
         f"{summary.item_evaluations:,} item evaluations, {_copied(summary.copied)}{summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))
@@ -52,8 +53,9 @@ def print_summary(summary: RunSummary) -> None:
         say(console, escape(str(summary.training)))
     if summary.test_note is not None:
         say(console, summary.test_note)
-    for name, command in summary.controls_to_run.items():
-        say(console, f"No {name} search of the same cost was run to compare with: {escape(command)}")
+    missing = summary.not_compared()
+    if missing is not None:
+        say(console, escape(missing))
     if summary.winner is not None and not summary.comparisons:
         console.print("The test split has not been read yet.")
 

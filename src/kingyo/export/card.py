@@ -198,7 +198,9 @@ def _scores(card: Card) -> str:
     if card.summary.test_note is not None:
         tested = f"only the test split compares fairly. {card.summary.test_note}"
     untested = "both flatter it. This model was not scored on the test split."
-    return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}"
+    missing = card.summary.not_compared()
+    last = "" if missing is None else f" {cell(missing)}"
+    return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"
 
 
 def _row_name(entry: Entry) -> str:

@@ -72,10 +72,12 @@ def sentences(found: Findings) -> list[str]:
     first = [] if better is None else [better]
     if winner is None or winner.test is None:
         return [*first, *_untested(found)]
+    missing = found.summary.not_compared()
     return [
         *first,
         f"On {winner.test.n:,} test items that neither the search nor the choice of the winner had seen, the "
         f"bred model scores {wording.score(winner.test)}.",
+        *([] if missing is None else [missing]),
     ]
 
 

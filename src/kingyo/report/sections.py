@@ -81,7 +81,6 @@ def render_scores(found: Findings) -> Html | None:
             "Parents are scored as they are; uniform is their plain average."
             f"{_STACKED if FRANKENMERGE in found.summary.baselines else ''}"
             f"{_CONTROLS if found.controls else ''}"
-            f"{_not_run(found)}"
         ),
     )
 
@@ -91,14 +90,6 @@ _CONTROLS = (
     " The control searches may cost what the main search did (a grid ends with its last point), "
     "and their winners were picked in the same way."
 )
-
-
-def _not_run(found: Findings) -> str:
-    """Say of controls that were never run how to run them."""
-    missing = found.summary.controls_to_run.items()
-    return "".join(
-        f" No {name} search of the same cost was run; {command} does." for name, command in missing
-    )
 
 
 def render_progress(found: Findings) -> Html | None:

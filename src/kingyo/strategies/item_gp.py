@@ -64,7 +64,7 @@ class ItemGp:
         batch: int = field(
             default=3,
             metadata={
-                "doc": "trials per generation; once there are 50 times as many, a fiftieth of all so far, up to a "
+                "doc": "trials per generation; from 50 times as many on, a fiftieth of all so far, up to a "
                 "quarter of the memory"
             },
         )
