@@ -14,18 +14,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from functools import cache
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from domains import networks, worlds
 from domains.contenders import ITEMS, OURS, PEERS, meet
 from domains.landscape import Landscape
 from domains.networks import KINDS, network
 from domains.play import Play
 from domains.replay import live, names, replay
+from domains.table import TABLES
 from domains.verdict import DEFAULT, render, render_sooner
 from domains.worlds import WORLDS, world
 from searching.peers import FEVALS
@@ -56,6 +60,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("domains.jsonl"))
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown, run nothing")
     arguments = parser.parse_args()
+    if arguments.label and len(arguments.contenders) != 1:
+        parser.error("--label names one contender: give it with --contenders")
     if not arguments.markdown:
         run_missing(wanted_of(arguments), arguments)
     show = render_sooner if arguments.sooner else render
@@ -127,11 +133,20 @@ def landscape(name: str, draw: int) -> Landscape:
 
 def best_of(name: str, draw: int) -> float:
     """Return the best known mean of a domain; it is kept beside other temporary files."""
-    file = BEST / f"{name.replace('/', '-')}-{draw}"
+    file = BEST / f"{name.replace('/', '-')}-{draw}-{digest(name)}"
     if not file.exists():
         BEST.mkdir(parents=True, exist_ok=True)
-        file.write_text(str(landscape(name, draw).best))
+        part = file.with_suffix(f".{os.getpid()}")
+        part.write_text(str(landscape(name, draw).best))
+        part.replace(file)
     return float(file.read_text())
+
+
+def digest(name: str) -> str:
+    """Return what changes with the table of a domain, or with the code that draws it."""
+    family, kind = name.split("/")
+    own = {"worlds": worlds.__file__, "networks": networks.__file__}.get(family, TABLES / f"{kind}.npz")
+    return sha256(Path(own).read_bytes()).hexdigest()[:12]
 
 
 def run(wanted: Wanted) -> dict[str, object]:

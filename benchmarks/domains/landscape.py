@@ -43,11 +43,6 @@ class Landscape:
     best_seen: float | None = None
 
     @property
-    def family(self) -> str:
-        """What it is one of."""
-        return self.name.split("/")[0]
-
-    @property
     def n_genes(self) -> int:
         """How many weights there are."""
         return len(self.sources) * self.n_blocks

@@ -43,7 +43,6 @@ class Result:
         baselines: test scores of each baseline.
         predicted: low, mean, high of the bred model's test score, before test was read.
         items: item evaluations of the search on fit, those of the baselines included.
-        trials: candidates of the search.
         winner: genome of the bred model.
     """
 
@@ -51,7 +50,6 @@ class Result:
     bred: Scores
     baselines: Mapping[str, Scores]
     items: int
-    trials: int
     winner: Genome
     predicted: tuple[float, float, float]
 
@@ -212,7 +210,6 @@ class Play:
             baselines={name: self.row(each)[test] for name, each in self._known.items()},
             predicted=_predicted(summary),
             items=sum(items for items, _ in costs),
-            trials=len(store.trials(MAIN)),
             winner=genome,
         )
 
