@@ -341,9 +341,9 @@ def _predicted_note(found: Findings) -> str:
         return "The winner's test score is predicted once its finalists were scored on validation."
     return (
         f"Predicted for test, from {predicted.n:,} validation items of the finalists that met all of them, "
-        f"before test was read: {wording.score(predicted)}. The best of several validation scores is drawn towards "
-        "their mean, as far as their differences may be luck; the luck of the test items is part of the "
-        "interval."
+        f"before test was read: {wording.score(predicted)}. The best of several validation scores is drawn "
+        "towards their mean, as far as their differences may be luck; the luck of the test items is part of "
+        "the interval."
     )
 
 
