@@ -11,7 +11,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.search import new_trial
 from kingyo.store import RunStore
-from kingyo.trials import describe_trial, find_trial, reference_to
+from kingyo.trials import describe_search, describe_trial, find_trial, reference_to, row_title
 from kingyo.types import Trial
 from tests.test_evolve import weights
 
@@ -60,6 +60,16 @@ def test_every_trial_has_a_name(
     assert (trial.search, trial.asked.number) == (search, number)
     assert describe_trial(trial) == words
     assert find_trial(store, reference_to(trial)) == trial
+
+
+def test_a_control_is_called_alike_in_tables_and_in_sentences() -> None:
+    controls = ("random", "parameters", "trained")
+    assert [row_title(each) for each in controls] == ["random, same cost", "weights alone", "trained LoRA"]
+    assert [describe_search(each) for each in controls] == [
+        "random search",
+        "weights alone",
+        "the trained LoRA",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def note_on_test(store: RunStore) -> str | None:
         return (
             f"Test was read {len(readings)} times: first for trial {first.trial}; {times}. A winner that is "
             "picked after test was seen has a test score that is no longer an unbiased estimate: whether the "
-            "search went on may have hung on the first one. Only items that nobody has read can tell."
+            "search went on may have depended on the first reading. Only items that nobody has seen give "
+            "an unbiased score."
         )
     more = _listed(made)
     if store.winner(MAIN) is None:
@@ -260,7 +261,7 @@ def _require_room(store: RunStore, budget: Budget, more: Sequence[Amounts]) -> N
         "candidates": (Limits(candidates=limits.candidates), f"{spent.trials} of {limits.candidates}"),
         "item_evaluations": (
             Limits(item_evaluations=limits.item_evaluations),
-            f"{spent.items} of {limits.item_evaluations}, of which the next takes up to {most}",
+            f"{spent.items} of {limits.item_evaluations}, and the next candidate takes up to {most}",
         ),
         "minutes": (
             Limits(seconds=limits.seconds),

@@ -134,7 +134,7 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
             reference,
             expected="a file that imports",
             received=f"{type(error).__name__}: {error}",
-            remedy="Mend the file until Python imports it, or install what it needs.",
+            remedy="Fix the file until Python imports it, or install what it needs.",
         ) from error
     if not hasattr(module, name):
         public = [each for each in vars(module) if not each.startswith("_")]

@@ -166,11 +166,9 @@ class Control:
     """A search of the same cost that the winner is compared with.
 
     Attributes:
-        title: what people are told of it.
         make: builds it for a run; raises ``ImpossibleControlError`` where the run cannot have it.
     """
 
-    title: str
     make: Callable[[RunConfig, Path, Models, _Way], Search]
 
 
@@ -386,9 +384,9 @@ def _trained(config: RunConfig, folder: Path, models: Models, way: _Way) -> Sear
 
 
 CONTROLS: Mapping[str, Control] = {
-    "random": Control(title="random search", make=_random),
-    "grid": Control(title="grid search", make=_grid),
-    TRAINED: Control(title="trained LoRA", make=_trained),
+    "random": Control(make=_random),
+    "grid": Control(make=_grid),
+    TRAINED: Control(make=_trained),
 }
 """Name, as in ``controls:`` of a run.yaml -> the control. Runs have them in this order."""
 

@@ -1,4 +1,4 @@
-"""What is known of a run, in numbers with their n and interval: read by show, report, export.
+"""The numbers of a run, each with n and interval, for show, report and export.
 
 Every number is computed from rows of the store. It prints nothing.
 """
@@ -105,7 +105,7 @@ class RunSummary:
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
         objectives: their names; empty where there is one.
         front: of the main search, in these objectives.
-        notes: what was found beforehand that may not be meant as it is said.
+        notes: warnings about settings, found before the run.
         path: of the winner, before there is one of the leader; None where it is no path through layers.
         extensions: what was added to the budget.
         readings: the winners that test was read for.

@@ -107,7 +107,7 @@ class Training:
         )
         what = f"{n} {'setting' if n == 1 else 'settings'} of {self.steps:,} steps, {BATCH} examples each"
         return (
-            f"The LoRA trained for {self.seconds:,.0f} s ({what}), the main search took {self.budget:,.0f} s "
+            f"The LoRA trained for {self.seconds:,.0f} s ({what}); the main search took {self.budget:,.0f} s "
             f"on fit. It starts from {self.parent}, and learned {self.examples:,} answers to {self.items:,} "
             f"fit items.{failed}"
         )
@@ -153,7 +153,7 @@ class TrainedSpace:
         return (Axis(name="setting", low=0, high=n - 1, kind="categorical", choices=choices),)
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a setting, again from the first where time was short for so many of them.
+        """Return the recipe of a setting, where time was too short for all settings, the first ones again.
 
         Before the training it is the recipe of a model without a LoRA.
         """

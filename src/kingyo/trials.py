@@ -19,6 +19,7 @@ Known = Mapping[str, Mapping[str, StoredTrial]]
 """Search -> number, or name of a baseline -> trial."""
 
 _BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
+_LORA = "trained LoRA"
 
 
 def find_trial(store: RunStore, reference: str) -> StoredTrial:
@@ -54,12 +55,12 @@ def reference_to(trial: StoredTrial) -> str:
 def describe_trial(trial: StoredTrial) -> str:
     """Say which trial it is: "the parent ja", "the uniform merge", "trial 12 of random search".
 
-    Of the control ``trained``: "the LoRA trained on the fit items (trained:2)".
+    Of the control ``trained``: "the trained LoRA (trained:2)".
     """
     if trial.name is not None:
         return _BASELINES.get(trial.name, f"the parent {trial.name}")
     if trial.search == TRAINED:
-        return f"the LoRA trained on the fit items ({reference_to(trial)})"
+        return f"{describe_search(TRAINED)} ({reference_to(trial)})"
     return f"trial {trial.asked.number} of {describe_search(trial.search)}"
 
 
@@ -68,8 +69,13 @@ def describe_search(name: str) -> str:
     if name == MAIN:
         return "the main search"
     if name == TRAINED:
-        return "the trained LoRA"
+        return f"the {_LORA}"
     return WEIGHTS_ALONE if name == PARAMETERS else f"{name} search"
+
+
+def row_title(search: str) -> str:
+    """Name the winner of a search in a table: "random, same cost", "weights alone", "trained LoRA"."""
+    return {PARAMETERS: WEIGHTS_ALONE, TRAINED: _LORA}.get(search, f"{search}, same cost")
 
 
 def failure_of(store: RunStore, trial: StoredTrial) -> str | None:

@@ -1,4 +1,4 @@
-"""What is shown of a run while it goes on, as rich draws it at several widths."""
+"""The live display of a run, as rich draws it at several widths."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_what_it_does_wrong_is_told(world: World, method: str, says: str) -> Non
     assert code == 1
     assert errors.count("\nError: ") == 1
     assert says in errors
-    assert "Mend the strategy" in errors
+    assert "Fix the strategy" in errors
 
 
 def test_where_it_crashed_is_told(world: World) -> None:

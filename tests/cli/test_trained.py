@@ -73,7 +73,7 @@ def test_a_trained_model_that_wins_is_said_to(bred: World) -> None:
     assert told["items"] == 16 and told["examples"] >= 16
     assert told["steps"] >= 1 and told["seconds"] > 0 and told["budget"] > 0
     shown = bred.run("show", "runs/small").stdout
-    assert "the LoRA trained on the fit items (trained:" in shown
+    assert "the trained LoRA (trained:" in shown
     assert "trained LoRA" in shown and "steps" in shown
     assert bred.run("report", "runs/small").returncode == 0
     page = (bred.folder / "runs" / "small" / "report.html").read_text()

@@ -46,6 +46,6 @@ def _finalists(store: RunStore) -> str:
     if len(means) < 2 or len(stored_aims(store).tasks) > 1:
         return ""
     return (
-        f" The {len(means)} finalists of this one score {100 * min(means):.1f} to {percent(max(means))} "
+        f" The {len(means)} finalists of this run score {100 * min(means):.1f} to {percent(max(means))} "
         f"on validation (n={n}), but seeds can differ by more."
     )

@@ -78,4 +78,4 @@ def _told(error: OSError) -> str:
             f"what there was to say could not be printed: {error.strerror}. Files that were written before "
             "are whole."
         )
-    return f"{error}. Mend that, then run the command again."
+    return f"{error}. Fix that, then run the command again."

@@ -31,7 +31,7 @@ def layers(
         Path | None, typer.Option("--task", help="A task file, whose fit items the models read.")
     ] = None,
     items: Annotated[
-        int | None, typer.Option("--items", min=1, help="Read so many fit items only.  \\[default: all]")
+        int | None, typer.Option("--items", min=1, help="Read only this many fit items.  \\[default: all]")
     ] = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Also draw heat maps into this .html file.")

@@ -1,4 +1,4 @@
-"""What is shown of a run while it goes on: its parts, the best so far, and the time that is left.
+"""The live display of a run: its parts, the best score so far, the time left.
 
 On a terminal a table is redrawn in place; elsewhere a line is printed every 25 trials or ten seconds. It only
 listens to events.

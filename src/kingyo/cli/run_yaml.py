@@ -95,9 +95,9 @@ merge:
   # Candidates live, and are exported, in this type. Most CPUs are slower in 16 bits than in float32.
   dtype: float32
 
-# Who looks for the best: as in the preset fast, a process that learns from single items, of which each
-# candidate answers a few. `kingyo list strategies` has others. `preset: NAME` in place of both lines takes
-# named settings (`kingyo list presets`); then delete merge.method and its parameters if it brings its own.
+# The strategy. As in the preset fast: a Gaussian process that learns from single items; each candidate
+# answers 16. `kingyo list strategies` has others. `preset: NAME` in place of both lines takes named
+# settings (`kingyo list presets`); then delete merge.method and its parameters if it brings its own.
 search:
   strategy: item-gp
   screen: {{items: 16}}

@@ -54,7 +54,7 @@ def evolve(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=1, help="Run so many seeds, each in a folder below --run, and report the spread."
+            "--seeds", min=1, help="Run this many seeds, each in a folder below --run, and report the spread."
         ),
     ] = None,
     max_fevals: Annotated[
@@ -155,14 +155,16 @@ def resume(
     run: RunFolder,
     candidates: Annotated[
         str | None,
-        typer.Option("--candidates", metavar="+N", help="Try so many merges more; the run may be finished."),
+        typer.Option(
+            "--candidates", metavar="+N", help="Try this many more merges; the run may be finished."
+        ),
     ] = None,
     item_evaluations: Annotated[
         str | None,
-        typer.Option("--item-evaluations", metavar="+N", help="Grade so many answers more in the search."),
+        typer.Option("--item-evaluations", metavar="+N", help="Grade this many more answers in the search."),
     ] = None,
     minutes: Annotated[
-        str | None, typer.Option("--minutes", metavar="+M", help="Search for so many minutes more.")
+        str | None, typer.Option("--minutes", metavar="+M", help="Search this many more minutes.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -229,7 +231,7 @@ def show(
     answers: Annotated[
         int | None,
         typer.Option(
-            "--answers", min=1, help="With --trial: show so many of its answers on fit, the worst first."
+            "--answers", min=1, help="With --trial: show this many of its answers on fit, the worst first."
         ),
     ] = None,
     as_json: AsJson = False,

@@ -13,12 +13,11 @@ from kingyo.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.paths import LEGEND, NamedPath, sketch
 from kingyo.stats import Interval
 from kingyo.summary import Comparison, Entry, RunSummary, minus_test
+from kingyo.trials import row_title
 from kingyo.types import SPLITS, Split
 
 NARROW = 80
 """Below so many columns intervals are broken into two lines, rather than cut."""
-
-_OTHERS = {PARAMETERS: WEIGHTS_ALONE, TRAINED: "trained LoRA"}
 
 
 def percent(value: Interval | None) -> str:
@@ -120,7 +119,7 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     for name, entry in summary.baselines.items():
         _row(table, name, entry)
     for name, entry in summary.controls.items():
-        _row(table, _OTHERS.get(name, f"{name}, same cost"), entry)
+        _row(table, row_title(name), entry)
     return table
 
 
@@ -168,7 +167,9 @@ def _n(summary: RunSummary, split: Split) -> str:
 
 def _sentence(comparison: Comparison) -> str:
     difference = comparison.difference
-    other = _OTHERS.get(comparison.other, comparison.other)
+    other = comparison.other
+    if other in (PARAMETERS, TRAINED):
+        other = row_title(other)
     if comparison.is_alike:
         return f"bred answers all {difference.n} items of test as {other} does"
     return (

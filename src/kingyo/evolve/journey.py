@@ -1,4 +1,4 @@
-"""All of a run in its order: baselines, the searches, validation picks, the test split once."""
+"""All of a run in its order: baselines, the searches, the winner of each, the test split once."""
 
 from __future__ import annotations
 

@@ -187,5 +187,5 @@ def _baseline_failed(name: str, reason: str) -> KingyoError:
         f"baseline '{name}'",
         expected="a model that can be scored",
         received=reason,
-        remedy="Mend the cause, then go on with `kingyo resume`.",
+        remedy="Fix the cause, then go on with `kingyo resume`.",
     )

@@ -116,7 +116,7 @@ class Judge:
         return None if evaluation.failure is not None else self.aims.value(self.measured(evaluation))
 
     def is_ahead(self, one: Evaluation, other: Evaluation, errors: float = 1.0) -> bool:
-        """Whether one is better by more than so many standard errors of the difference, paired by item.
+        """Whether one is better by more than ``errors`` standard errors of the difference, paired by item.
 
         Of several tasks the weighted mean of their differences, whose errors are independent.
         """

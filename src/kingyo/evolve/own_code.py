@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from kingyo.errors import KingyoError
 
-MEND = "Mend the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
+FIX = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
 
 
 @contextmanager
@@ -36,5 +36,5 @@ def called(search: str, strategy: object, name: str) -> Generator[None]:
             f"search '{search}': {name} of {type(strategy).__name__}",
             expected="a call that succeeds",
             received=f"{type(error).__name__}: {error} ({last.filename} line {last.lineno})",
-            remedy=MEND,
+            remedy=FIX,
         ) from error

@@ -127,7 +127,7 @@ class AnySearchRun(ABC):
         return self._simplest_first(sorted(pairs, key=lambda pair: (-pair[1], pair[0].id)))
 
     def believed(self, trials: Sequence[StoredTrial]) -> list[float]:
-        """What trials that succeeded, of which there is one at least, are believed to score on fit.
+        """Return the expected fit score of each trial; give at least one, and only trials that succeeded.
 
         Beliefs are shrunken: a strategy's own where it has some (neighbours vouch for a point), else those of
         the Rasch model, so that few and lucky items do not make a winner. Those that are less than a quarter

@@ -18,7 +18,7 @@ from numbers import Integral, Real
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.evolve.own_code import MEND, called
+from kingyo.evolve.own_code import FIX, called
 from kingyo.evolve.versions import version_of
 from kingyo.evolve.words import Search
 from kingyo.store import RunStore, StoredTrial, StrategyState
@@ -217,7 +217,7 @@ def _impossible(search: Search, number: int, expected: str, received: str) -> Ki
         f"search '{search.name}': trial {number} of {type(search.strategy).__name__}",
         expected=expected,
         received=received,
-        remedy=MEND,
+        remedy=FIX,
     )
 
 

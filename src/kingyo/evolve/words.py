@@ -45,8 +45,8 @@ class Search:
     Attributes:
         name: unique within the run.
         space, strategy, limits: what is searched, how, and how much it may cost.
-        like: searches than which, together, this one may take no more candidates and no more item
-            evaluations on fit; then ``limits`` does not count.
+        like: searches whose candidates and item evaluations, added up, bound this one; then ``limits``
+            does not count.
         screen: which items candidates are scored on.
         seed: for the order of the items.
         aims: what is maximised: the tasks with their weights, and the objectives.

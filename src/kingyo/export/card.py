@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from kingyo.config import PARAMETERS, TRAINED, WEIGHTS_ALONE, RunConfig
+from kingyo.config import PARAMETERS, TRAINED, RunConfig
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.lineage import (
@@ -28,7 +28,7 @@ from kingyo.recipe import Recipe
 from kingyo.stats import Interval
 from kingyo.summary import MIXTURES, Comparison, Entry, RunSummary
 from kingyo.tasks import TaskSpec
-from kingyo.trials import describe_search, describe_trial
+from kingyo.trials import describe_search, describe_trial, row_title
 from kingyo.types import SPLITS
 
 _AGAIN = """```sh
@@ -191,13 +191,13 @@ def _scores(card: Card) -> str:
             rows += _rows(_row_name(each), each, _against(card, each.name))
     lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
     read = (
-        "Mean item scores in % with 95 % intervals, and n. The search chose by fit, fit and validation "
-        "picked the winner; "
+        "Mean item scores in % with 95 % intervals, and n. Fit guided the search, and fit and validation "
+        "together picked the winner, so both flatter it. "
     )
-    tested = "only the test split was read once, at the end, and compares fairly."
+    tested = "The test split was read once, at the end, and is the fair comparison."
     if card.summary.test_note is not None:
-        tested = f"only the test split compares fairly. {card.summary.test_note}"
-    untested = "both flatter it. This model was not scored on the test split."
+        tested = f"The test split is the fairest comparison. {card.summary.test_note}"
+    untested = "This model was not scored on the test split."
     missing = card.summary.not_compared()
     last = "" if missing is None else f" {cell(missing)}"
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"
@@ -206,11 +206,7 @@ def _scores(card: Card) -> str:
 def _row_name(entry: Entry) -> str:
     if entry.trial.search == MAIN:
         return f"the bred model (trial {entry.trial.asked.number})"
-    if entry.trial.search == PARAMETERS:
-        return f"the merge of {WEIGHTS_ALONE}"
-    if entry.trial.search == TRAINED:
-        return "trained LoRA, same time"
-    return cell(entry.name if entry.trial.search == BASELINES else f"{entry.name} search, same cost")
+    return cell(entry.name if entry.trial.search == BASELINES else row_title(entry.trial.search))
 
 
 def _rows(name: str, entry: Entry, comparison: Comparison | None) -> list[tuple[str, ...]]:

@@ -91,7 +91,7 @@ def _winner(store: RunStore, search: str) -> StoredTrial:
             str(store.folder),
             expected=f"a run whose winner of {describe_search(search)} is picked",
             received=f"one that is {store.status()}: {received}",
-            remedy="Name another." if is_over else remedy,
+            remedy="Name another search." if is_over else remedy,
         )
     return winner
 

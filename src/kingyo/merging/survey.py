@@ -109,7 +109,7 @@ class Survey:
             str(self.request.recipe),
             expected="a merge that can be done",
             received=f"{len(errors)} mistakes",
-            remedy=f"Mend these:{lines}",
+            remedy=f"Fix these:{lines}",
         )
 
 

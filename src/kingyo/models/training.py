@@ -194,7 +194,7 @@ def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Cou
                 f"training with learning rate {course.learning_rate:g}",
                 expected="a loss that is a number",
                 received=f"{float(loss.detach())} at step {step + 1} of {course.steps}",
-                remedy="Nothing is to do if the control's other settings were trained.",
+                remedy="Nothing needs doing if the control's other settings were trained.",
             )
         optimizer.zero_grad()
         torch.autograd.backward([loss])

@@ -1,4 +1,4 @@
-"""How far a run is, and how long the rest of it takes, from its events and what it will score."""
+"""Progress of a run and the time left, from its events and its expected cost."""
 
 from __future__ import annotations
 

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from kingyo import __version__
+from kingyo.config import TRAINED
 from kingyo.report import wording
 from kingyo.report.answers import SOLVED, Contrast, SideBySide
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History
 from kingyo.report.markup import Html, element, join, table
 from kingyo.report.sections import claim, note, section
+from kingyo.trials import row_title
 from kingyo.types import ItemScore
 
 SHOWN = 12
@@ -125,7 +127,7 @@ def render_basis(found: Findings) -> Html:
         ("budget", "".join([_pairs(config.get("budget")), *(f", then {each}" for each in added)])),
         ("trials", "none yet" if found.main is None else _control(found.main)),
         *((f"trials, {wording.search(name)}", _control(history)) for name, history in found.controls.items()),
-        *([] if found.summary.training is None else [("trained LoRA", str(found.summary.training))]),
+        *([] if found.summary.training is None else [(row_title(TRAINED), str(found.summary.training))]),
         ("item evaluations", f"{found.summary.item_evaluations:,}, all searches and splits"),
         ("scores copied", f"{found.summary.copied:,}, of trials with the same recipe"),
         ("working time", wording.duration(found.summary.seconds)),

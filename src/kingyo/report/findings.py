@@ -74,7 +74,7 @@ class Findings:
 
     @property
     def child_name(self) -> str:
-        """What the child may be called: it is bred once validation has picked it."""
+        """What the child may be called: it is bred once it is picked."""
         return BRED if self.summary.winner is not None else "best so far"
 
     @property

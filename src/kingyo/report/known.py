@@ -14,7 +14,7 @@ from kingyo.report.markup import Html, element, join, table, whole
 from kingyo.summary import MIXTURES
 from kingyo.trials import describe_trial
 
-CHOSEN = "These scores were what the search chose by, so they flatter it."
+CHOSEN = "These scores guided the search, so they flatter it."
 TILES = 5
 TESTS = {
     "mcnemar": "McNemar's exact test",

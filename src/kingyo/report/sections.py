@@ -340,15 +340,20 @@ def _predicted_note(found: Findings) -> str:
     if predicted is None:
         return "The winner's test score is predicted once its finalists were scored on validation."
     return (
-        f"Predicted for test, from {predicted.n:,} validation items of all finalists, before test was read: "
-        f"{wording.score(predicted)}. The best of several validation scores is drawn towards their mean, as "
-        "far as their differences may be luck; the luck of the test items is part of the interval."
+        f"Predicted for test, from {predicted.n:,} validation items of the finalists that met all of them, "
+        f"before test was read: {wording.score(predicted)}. The best of several validation scores is drawn "
+        "towards their mean, as far as their differences may be luck; the luck of the test items is part of "
+        "the interval."
     )
 
 
 def _selection_note(found: Findings) -> str:
-    said = "The search chose by fit, fit and validation picked the winner among its best, "
-    said += "test was read at the end." if found.summary.test_note else "test was read once at the end."
+    said = "Fit guided the search, and fit and validation together picked the winner, so both flatter it. "
+    said += (
+        "The test split is the fairest comparison."
+        if found.summary.test_note
+        else "The test split was read once, at the end, and is the fair comparison."
+    )
     if found.expected_bias is None or found.main is None:
         return said
     return (

@@ -1,7 +1,8 @@
 """What the winner will score on the test split, said before anybody looks.
 
-The best of several finalists was picked for its validation score, so that score flatters it. It is drawn
-towards the finalists' mean as far as their differences may be luck (empirical Bayes: Efron & Morris 1975).
+The best of several finalists was picked by its validation score among other things, so that score
+flatters it. It is drawn towards the finalists' mean as far as their differences may be luck (empirical
+Bayes: Efron & Morris 1975).
 All of them met the same items. What an easy draw of items gives to all is no reason for the pick, and does
 not average out: it stays in the interval. So
 

@@ -272,9 +272,9 @@ def clear_errors(folder: Path) -> Generator[None]:
 
 def unusable(folder: Path, error: sqlite3.Error) -> KingyoError:
     """The database failed in the middle of the work; its transactions keep what was stored before."""
-    remedy = "What was stored before is safe. Mend the cause, then go on with `kingyo resume`."
+    remedy = "What was stored before is safe. Fix the cause, then go on with `kingyo resume`."
     if not (folder / DATABASE).exists():
-        remedy = "Nothing was stored. Mend the cause, then begin again with `kingyo evolve`."
+        remedy = "Nothing was stored. Fix the cause, then begin again with `kingyo evolve`."
     return KingyoError(
         str(folder / DATABASE),
         expected="a database that can be read and written",

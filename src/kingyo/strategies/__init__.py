@@ -88,5 +88,5 @@ def build(
             f"strategy {name}",
             expected="a strategy that can be made",
             received=f"{type(error).__name__}: {error}",
-            remedy="Change search.settings, or mend the strategy if it is your own.",
+            remedy="Change search.settings, or fix the strategy if it is your own.",
         ) from error

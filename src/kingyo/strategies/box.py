@@ -14,7 +14,7 @@ Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 LEAST_TOTAL, MOST_TOTAL = 0.5, 2.0  # of the weights of a mixture; a source as it is has the weight 1
 EVENNESS = 1.5  # of a mixture's sources: the concentration of a Dirichlet distribution
-PAIRS = 4  # one of so many mixtures is of two sources alone
+PAIRS = 4  # one mixture in four is of two sources alone
 BLOCK_SPREAD = 0.3  # of the logarithm of a source's weight over blocks, in every other mixture
 APART = 0.7  # side of the one-hot corner of a category: two categories are 1 apart
 

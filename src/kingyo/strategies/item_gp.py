@@ -30,7 +30,7 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]
 
-REFITS = 1.3  # the shape of the process is learned anew when there are so many times the points
+REFITS = 1.3  # relearn the shape when the number of points has grown by this factor
 GROWTH = 0.02  # of the trials so far: a generation is as large, if that is more than the batch
 TOP = 6  # points that others are sought around
 NEAR = (0.07, 0.2)  # steps of the pool around them, as shares of each axis' range
@@ -64,14 +64,14 @@ class ItemGp:
         batch: int = field(
             default=3,
             metadata={
-                "doc": "trials per generation; from 50 times as many on, a fiftieth of all so far, up to a "
+                "doc": "trials per generation; after 50 times as many trials, 2 % of all so far, up to a "
                 "quarter of the memory"
             },
         )
         initial: int = field(
             default=8, metadata={"doc": "trials spread over the space before the process is asked"}
         )
-        pool: int = field(default=500, metadata={"doc": "points of which each trial is the best"})
+        pool: int = field(default=500, metadata={"doc": "points compared to choose each trial"})
         memory: int = field(default=256, metadata={"doc": "points that the process rests on, at most"})
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:

@@ -27,7 +27,7 @@ from kingyo.strategies.history import Told
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
-FAILURE_WEIGHT = 4.0  # a failure counts as so many wrong answers
+FAILURE_WEIGHT = 4.0  # a failure counts as this many wrong answers
 MOST_LEVELS = 4
 DECIMALS = 9  # of a score: ``.1 + .2`` and ``.3`` are one level
 

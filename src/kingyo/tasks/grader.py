@@ -156,14 +156,14 @@ def _asked(name: str, grade: Callable[[], float], item: Item, timeout: float | N
             where,
             expected=f"a score within {timeout:g} s",
             received="none",
-            remedy="Mend the grader, or let the task's grader_timeout be larger.",
+            remedy="Fix the grader, or let the task's grader_timeout be larger.",
         ) from error
     except (Exception, SystemExit) as error:  # any crash of a user's function becomes one clear message
         raise KingyoError(
             where,
             expected="a score",
             received=f"{type(error).__name__}: {error}",
-            remedy="Mend the grader so that it takes every text that a model may write.",
+            remedy="Fix the grader so that it takes every text that a model may write.",
         ) from error
     number = _number(score)
     if number is None or not 0 <= number <= 1:

@@ -53,7 +53,7 @@ def _unmade(kind: str, spec: TaskSpec, received: str) -> KingyoError:
         f"kind {kind} of task {spec.name}",
         expected="a task that can be made",
         received=received,
-        remedy="Mend the kind; docs/run-yaml.md says what it is called with.",
+        remedy="Fix the kind; docs/run-yaml.md says what it is called with.",
     )
 
 

@@ -70,7 +70,7 @@ def extend(
         f"the tokenizer of {stored.reference} with more tokens",
         expected="one that the tokenizers library reads",
         received=problem,
-        remedy="Take `tokenizer_source: base`, or mend that tokenizer: load and save it with transformers.",
+        remedy="Take `tokenizer_source: base`, or fix that tokenizer: load and save it with transformers.",
     )
 
 
