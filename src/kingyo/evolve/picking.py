@@ -64,7 +64,7 @@ class Picker:
                 f"search '{search.name}'",
                 expected="at least one trial that can be scored on validation",
                 received=f"failures only, the last: {reasons[-1].failure if reasons[-1] else None}",
-                remedy="Mend the cause, and start a new run.",
+                remedy="Fix the cause, and start a new run.",
             )
         winner = self._kept(search, judge, self._best(run, judge, scored), scored)
         self.store.set_winner(search.name, winner.id)
@@ -115,7 +115,7 @@ class Picker:
                 f"search '{search.name}'",
                 expected="at least one trial that succeeds",
                 received=_failures(self.store, search.name),
-                remedy="Mend the cause, or give a larger budget, and start a new run.",
+                remedy="Fix the cause, or give a larger budget, and start a new run.",
             )
         seen = [each.trial for each in self.store.summaries("validation") if each.search == search.name]
         trials = [trial for trial, _ in ranked]
