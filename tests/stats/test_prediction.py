@@ -72,3 +72,10 @@ def test_scores_that_cannot_be_compared() -> None:
     for scores in ([], [[]], [[1.0, 0.0], [1.0]]):
         with pytest.raises(KingyoError, match="finalist"):
             predict_winner(scores, 0, 10)
+
+
+def test_the_fewer_items_were_all_wrong_the_wider_the_interval() -> None:
+    highs = [predict_winner([[0.0] * n] * 3, 0, 30).high for n in (1, 3, 10, 40)]
+    assert highs == sorted(highs, reverse=True) and highs[0] == 1 and 0.1 < highs[-1] < 0.25
+    lows = [predict_winner([[1.0] * n] * 3, 0, 30).low for n in (1, 3, 10, 40)]
+    assert lows == pytest.approx([1 - high for high in highs])

@@ -56,7 +56,10 @@ def predict_winner(
     per_item = float(matrix[winner].var()) if n > 1 else 0.25
     is_binary = bool(np.all((matrix == 0) | (matrix == 1)))
     if is_binary:
-        low, high = _beta_binomial(score, _floored(variance, score, n), n_test, level)
+        spread = _floored(variance, score, n)
+        means = (score,) if 0 < score < 1 else (score, _centre(score, n))
+        ends = [_beta_binomial(mean, spread, n_test, level) for mean in means]
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
         return Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
     sure = NORMAL.inv_cdf((1 + level) / 2)
     reach = sure * math.sqrt(variance + per_item / n_test)
@@ -79,8 +82,13 @@ def _noise(matrix: Matrix) -> tuple[float, float]:
 
 def _floored(variance: float, score: float, n: int) -> float:
     """No surer than n items can make one: of right answers alone the variance is 0 (Agresti & Coull 1998)."""
-    centre = (score * n + 2) / (n + 4)
+    centre = _centre(score, n)
     return max(variance, centre * (1 - centre) / (n + 4))
+
+
+def _centre(score: float, n: int) -> float:
+    """The middle of the chances that n items leave open, which is not 0 where all n were wrong."""
+    return (score * n + 2) / (n + 4)
 
 
 def _unseen(score: float, n: int, n_test: int, sure: float) -> tuple[float, float]:
