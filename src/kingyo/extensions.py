@@ -22,6 +22,7 @@ from kingyo.screens import Screen, ScreenSettings
 from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
+MOST_TIMES = 100
 Amounts = Mapping[str, float]
 """Key of the budget -> how much was added."""
 
@@ -153,12 +154,15 @@ def extend(store: RunStore, config: RunConfig, more: Amounts) -> None:
         more: what to add, above 0.
 
     Raises:
-        KingyoError: the run has no such budget, or not one more candidate would fit; nothing is changed then.
+        KingyoError: the run has no such budget, not one more candidate would fit, or it is more than a
+            hundred times the budget; nothing is changed then.
     """
     budget = of_paths(config).budget if is_in_turn(config) else config.budget
-    for key in more:
-        _require_key(store, budget, key)
     before = read_extensions(store)
+    for key, value in more.items():
+        _require_key(store, budget, key)
+        had = float(getattr(budget, key)) + sum(each.more.get(key, 0) for each in before)
+        _require_plausible(key, value, had)
     trials = _trials(store)
     _require_room(store, budget, [*(each.more for each in before), more])
     names = [name for name in store.searches() if name not in (BASELINES, PARAMETERS)]
@@ -238,6 +242,17 @@ def _require_key(store: RunStore, budget: Budget, key: str) -> None:
             expected=f"more of the run's own budget, which bounds {' and '.join(own).replace('_', ' ')}",
             received=f"{key.replace('_', ' ')}, which it does not bound",
             remedy=f"Say {flags}. `kingyo show {store.folder}` shows the run.",
+        )
+
+
+def _require_plausible(key: str, given: float, had: float) -> None:
+    """Refuse an amount that must be a slip: nothing ends such a search but all of its budget."""
+    if given > MOST_TIMES * had:
+        raise KingyoError(
+            f"--{key.replace('_', '-')}",
+            expected=f"at most {MOST_TIMES} times the run's budget so far, which is {had:g}",
+            received=f"+{given:g}",
+            remedy="If you want that many, extend the run again when these are done.",
         )
 
 

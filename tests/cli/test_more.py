@@ -86,6 +86,7 @@ def test_killed_in_an_extension_it_ends_the_same(short: World) -> None:
         ("--candidates", "+0", "above 0"),
         ("--candidates", "-5", "above 0"),
         ("--candidates", "+1.5", "a whole number"),
+        ("--candidates", "+99999999", "at most 100 times"),
         ("--minutes", "5", "Did you mean --minutes +5?"),
         ("--minutes", "+5", "which it does not bound"),
         ("--item-evaluations", "+sixty", "a whole number"),

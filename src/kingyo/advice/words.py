@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 from kingyo.config import PARAMETERS
@@ -56,7 +58,7 @@ def folder_of(store: RunStore) -> str:
 
 def seeds_command(store: RunStore) -> str:
     """Return the command that runs three seeds, in a folder next to the run."""
-    config = str(store.fact("run_yaml") or "run.yaml")
+    config = os.path.relpath(Path(str(store.fact("folder") or "")) / str(store.fact("run_yaml") or "run.yaml"))
     folder = f"{store.folder}-seeds"
     return shlex.join(("kingyo", "evolve", config, "--seeds", "3", "--run", folder))
 
