@@ -182,12 +182,23 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
         ({"item_evaluations": 200}, "--item-evaluations +600"),
         ({"minutes": 0.5}, "--minutes +2"),
         ({"candidates": 100, "minutes": 9}, "--candidates +60 --minutes +27"),
+        ({"candidates": 40, "minutes": None}, "--candidates +60"),
     ],
 )
-def test_more_is_of_the_budget_that_the_run_has(tmp_path: Path, budget: dict[str, float], flags: str) -> None:
+def test_more_is_of_the_budget_that_the_run_has(
+    tmp_path: Path, budget: dict[str, float | None], flags: str
+) -> None:
     written = Written(tmp_path / "run").search([1] * 20)
     written.store.set_fact("config", {"budget": budget})
     assert f"`kingyo resume {tmp_path / 'run'} {flags}`" in written.advice()["start"].remedy
+
+
+def test_as_much_again_is_of_the_budget_with_what_was_added(tmp_path: Path) -> None:
+    """The 20 candidates took the 3 minutes of the run.yaml and 2 more; 60 take three times as much."""
+    written = Written(tmp_path / "run").search([1] * 20)
+    written.store.set_fact("config", {"budget": {"minutes": 3}})
+    written.store.set_fact("extensions", [{"at": 0.0, "more": {"minutes": 2}, "trials": 12}])
+    assert f"`kingyo resume {tmp_path / 'run'} --minutes +15`" in written.advice()["start"].remedy
 
 
 def test_one_run_does_not_tell_how_seeds_differ(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import cast
 
 from kingyo.advice.words import ENOUGH, Advice, bred_search, folder_of, is_of_paths, percent, seeds_command
 from kingyo.estimates import estimate
+from kingyo.extensions import read_extensions
 from kingyo.stats import ROUNDING
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.summary import RunSummary, read_entry
@@ -104,10 +105,15 @@ def _go_on(store: RunStore, course: _Course) -> str:
 
 
 def _more(store: RunStore, n: int) -> dict[str, int]:
-    """Return what to add to each bound of the budget: as much again, or enough for ``MORE`` candidates."""
-    config = cast("Mapping[str, Mapping[str, float]]", store.fact("config") or {})
-    amount = max(MORE, n)
-    budget = config.get("budget", {"candidates": n})
+    """Return what to add to each bound of the budget: as much again, or enough for ``MORE`` candidates.
+
+    What was added to the budget before counts as a part of it.
+    """
+    config = cast("Mapping[str, Mapping[str, float | None]]", store.fact("config") or {})
+    amount, before = max(MORE, n), read_extensions(store)
+    given = config.get("budget", {"candidates": n})
+    budget = {key: value for key, value in given.items() if value is not None}
+    whole = {key: value + sum(each.more.get(key, 0) for each in before) for key, value in budget.items()}
     return {
-        key: amount if key == "candidates" else math.ceil(value * amount / n) for key, value in budget.items()
+        key: amount if key == "candidates" else math.ceil(value * amount / n) for key, value in whole.items()
     }
