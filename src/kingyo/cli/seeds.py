@@ -106,8 +106,8 @@ def _lines(found: Spread) -> list[str]:
     lines += [
         f"Seed {seed} had {more}, so the seeds differ in cost." for seed, more in found.extensions.items()
     ]
-    missing = [] if found.not_compared is None else [f"Seed {found.best}: {found.not_compared}"]
-    return [*lines, *_choice(found), *missing]
+    missing = [] if found.not_compared is None else [found.not_compared]
+    return [*lines, *missing, *_choice(found)]
 
 
 def _choice(found: Spread) -> list[str]:
