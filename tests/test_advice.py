@@ -10,6 +10,7 @@ from rich.console import Console
 
 from kingyo.advice import Advice, advise
 from kingyo.cli.answers import Answered, print_answers, worst_answers
+from kingyo.cli.trials import print_trial, trial_record
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.search import new_trial
@@ -169,6 +170,7 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
     best, number = max(solved), solved.index(max(solved))
     said = found[kind].what
     assert "(uniform) scores 50.0 %" in said
+    assert f"best of the first {min(4, len(solved))} that could be scored has " in said
     assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in said
     if kind != "progress":
         assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in found[kind].remedy
@@ -234,3 +236,26 @@ def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str])
         "expected  (nothing)",
         r"answered  \x1b[2J\rgone\u202e金魚",
     ]
+
+
+def test_letters_and_spaces_of_all_languages_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "金魚\u3000が\u00a0泳ぐ 👩\u200d🚀 می\u200cخواهم ก\u200bข"
+    answer = ItemScore("i", 1.0, said + "\ue000\u2067\u200f\x9b\udc80\u0378")
+    print_answers(
+        Console(highlight=False), [Answered(item=Item(id="i", prompt="", answer=""), answer=answer)]
+    )
+    shown = capsys.readouterr().out.splitlines()[-1]
+    assert shown == f"answered  {said}" + r"\ue000\u2067\u200f\x9b\udc80\u0378"
+
+
+def test_a_trial_that_failed_on_validation_is_shown_as_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Written(tmp_path / "run").search([1]).store as store:
+        (trial,) = store.trials(MAIN)
+        store.record(trial.id, "validation", Evaluation(failure="it ran out of memory"))
+        assert trial_record(store, "0")["failure"] == "it ran out of memory"
+        print_trial(store, "0")
+    assert "failed: it ran out of memory" in capsys.readouterr().out

@@ -20,7 +20,7 @@ MORE = 60  # least number of candidates that advice suggests to add
 
 @dataclass(frozen=True, kw_only=True)
 class _Course:
-    """The best baseline, the best of the first candidates, the best of all; how many there were."""
+    """The best baseline, the best of the first that could be scored, the best of all; how many there were."""
 
     baseline: StoredTrial
     first: StoredTrial
@@ -41,13 +41,14 @@ def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     number = course.best.asked.number
     what = (
         f"On fit: the best baseline ({course.baseline.name}) scores {baseline[1]}, the best of the first "
-        f"{course.n_first} candidates {first[1]}, the best of all {course.n} (trial {number}) {best[1]}."
+        f"{course.n_first} that could be scored has {first[1]}, the best of all {course.n} "
+        f"(trial {number}) {best[1]}."
     )
-    is_over = course.n < ENOUGH or _is_perfect(store, course.best)
-    if not is_over and (best[0] <= baseline[0] + ROUNDING or course.best.id == course.first.id):
+    says_little = course.n < ENOUGH or _is_perfect(store, course.best)
+    if not says_little and (best[0] <= baseline[0] + ROUNDING or course.best.id == course.first.id):
         why, remedy = "The search has not improved on its start.", _go_on(store, course)
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=remedy)
-    elif not is_over and 2 * (number + 1) <= course.n:
+    elif not says_little and 2 * (number + 1) <= course.n:
         why = "The best came in the first half of the candidates: the search looks stuck."
         yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_go_on(store, course))
     else:
