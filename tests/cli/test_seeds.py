@@ -77,6 +77,9 @@ def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World
 def test_a_control_of_every_seed_is_compared(world: World) -> None:
     config = world.config(budget={"candidates": 2}, controls={"random": False, "grid": False})
     assert world.run("evolve", config, "--run", "my runs", "--seeds", "2").returncode == 0
+    refused = world.run("control", "my runs", "random")
+    assert refused.returncode == 1
+    assert "Name one of them, such as `kingyo control 'my runs/seed-1' random`." in refused.stderr
     for seed, said in ((1, "Not all winners were compared with a search"), (2, "with a grid search")):
         assert world.run("control", f"my runs/seed-{seed}", "random").returncode == 0
         found = json.loads(world.run("show", "my runs", "--json").stdout)
