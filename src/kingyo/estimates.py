@@ -21,7 +21,7 @@ NEAR = 90  # trials before and after one that it is compared with
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimated:
+class FitEstimate:
     """A score for all of fit.
 
     Attributes:
@@ -49,7 +49,7 @@ def estimated(raw: float, n: int) -> str:
     return f"estimated; {100 * raw:.1f} % of the {n} items it met"
 
 
-def estimate(store: RunStore, trial: StoredTrial) -> Estimated | None:
+def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     """Estimate what a trial would score on all of fit.
 
     The interval holds with 95 % confidence, as far as the trial is like those before and after it.
@@ -69,7 +69,7 @@ def estimate(store: RunStore, trial: StoredTrial) -> Estimated | None:
     responses = _responses(store, trial, items)
     parts = [appraise(responses, [trial.id], own)[0] for own in columns]
     raw = _weighted([sum(own) / len(own) for own in met], aims)
-    return Estimated(score=_interval(parts, aims), raw=raw)
+    return FitEstimate(score=_interval(parts, aims), raw=raw)
 
 
 def raw_means(store: RunStore, search: str) -> dict[int, float]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from kingyo.config import FRANKENMERGE, PARAMETERS
-from kingyo.estimates import Estimated, estimate
+from kingyo.estimates import FitEstimate, estimate
 from kingyo.evolve import BASELINES, MAIN, Front, FrontPoint, read_front, stored_aims
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
 from kingyo.extensions import (
     Extension,
-    Reading,
+    TestReading,
     controls_to_run,
     how_to_run,
     note_on_test,
@@ -135,10 +135,10 @@ class RunSummary:
     objectives: tuple[str, ...] = ()
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
-    estimate: Estimated | None = None
+    estimate: FitEstimate | None = None
     notes: tuple[str, ...] = ()
     extensions: tuple[Extension, ...] = ()
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[TestReading, ...] = ()
     test_note: str | None = None
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
     training: Training | None = None
