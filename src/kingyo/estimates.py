@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kingyo.abilities import Estimate, Responses
 from kingyo.evolve import BASELINES, Aims, stored_aims
 from kingyo.screens import appraise
-from kingyo.stats import NORMAL, Interval
+from kingyo.stats import NORMAL, Interval, percent
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
@@ -46,7 +46,7 @@ class FitEstimate:
 
 def estimated(raw: float, n: int) -> str:
     """Say that a score is an estimate, and what was measured."""
-    return f"estimated; {100 * raw:.1f} % of the {n} items it met"
+    return f"estimated; {percent(raw)} of the {n} items it met"
 
 
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:

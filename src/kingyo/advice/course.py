@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.advice.words import ENOUGH, Advice, bred_search, folder_of, is_of_paths, percent, seeds_command
+from kingyo.advice.words import ENOUGH, FEW, Advice, bred_search, folder_of, is_of_paths, seeds_command
 from kingyo.estimates import estimate
 from kingyo.extensions import read_extensions
-from kingyo.stats import ROUNDING
+from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.summary import RunSummary, read_entry
 
-FEW = 4  # trials: a first batch of fewer is no start to compare with
 MORE = 60  # least number of candidates that advice suggests to add
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kingyo.cli.answers import answers_record, print_answers, worst_answers
-from kingyo.cli.tables import percent, print_path
+from kingyo.cli.tables import print_path
 from kingyo.cli.whole import say
 from kingyo.estimates import estimate
 from kingyo.evolve.recipes import read_recipe
@@ -41,11 +41,11 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
     for split in SPLITS:
         score = entry.on(split)
         if score is not None:
-            say(console, f"{split}: {percent(score)} %, n={score.n}")
+            say(console, f"{split}: {score.in_percent()} %, n={score.n}")
     believed = estimate(store, trial)
     if believed is not None:
         n = len(store.items()["fit"])
-        say(console, f"estimated for all {n} items of fit: {percent(believed.score)} %")
+        say(console, f"estimated for all {n} items of fit: {believed.score.in_percent()} %")
     failure = failure_of(store, trial)
     if failure is not None:
         say(console, f"failed: {escape(failure)}")
