@@ -10,6 +10,7 @@ from rich.console import Console
 
 from kingyo.advice import Advice, advise
 from kingyo.cli.answers import Answered, print_answers, worst_answers
+from kingyo.cli.trials import print_trial, trial_record
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.search import new_trial
@@ -169,6 +170,7 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
     best, number = max(solved), solved.index(max(solved))
     said = found[kind].what
     assert "(uniform) scores 50.0 %" in said
+    assert f"best of the first {min(4, len(solved))} that could be scored has " in said
     assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f} %." in said
     if kind != "progress":
         assert f"kingyo resume {tmp_path / 'run'} --candidates +60" in found[kind].remedy
@@ -182,12 +184,23 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
         ({"item_evaluations": 200}, "--item-evaluations +600"),
         ({"minutes": 0.5}, "--minutes +2"),
         ({"candidates": 100, "minutes": 9}, "--candidates +60 --minutes +27"),
+        ({"candidates": 40, "minutes": None}, "--candidates +60"),
     ],
 )
-def test_more_is_of_the_budget_that_the_run_has(tmp_path: Path, budget: dict[str, float], flags: str) -> None:
+def test_more_is_of_the_budget_that_the_run_has(
+    tmp_path: Path, budget: dict[str, float | None], flags: str
+) -> None:
     written = Written(tmp_path / "run").search([1] * 20)
     written.store.set_fact("config", {"budget": budget})
     assert f"`kingyo resume {tmp_path / 'run'} {flags}`" in written.advice()["start"].remedy
+
+
+def test_as_much_again_is_of_the_budget_with_what_was_added(tmp_path: Path) -> None:
+    """The 20 candidates took the 3 minutes of the run.yaml and 2 more; 60 take three times as much."""
+    written = Written(tmp_path / "run").search([1] * 20)
+    written.store.set_fact("config", {"budget": {"minutes": 3}})
+    written.store.set_fact("extensions", [{"at": 0.0, "more": {"minutes": 2}, "trials": 12}])
+    assert f"`kingyo resume {tmp_path / 'run'} --minutes +15`" in written.advice()["start"].remedy
 
 
 def test_one_run_does_not_tell_how_seeds_differ(tmp_path: Path) -> None:
@@ -223,3 +236,26 @@ def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str])
         "expected  (nothing)",
         r"answered  \x1b[2J\rgone\u202e金魚",
     ]
+
+
+def test_letters_and_spaces_of_all_languages_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "金魚\u3000が\u00a0泳ぐ 👩\u200d🚀 می\u200cخواهم ก\u200bข"
+    answer = ItemScore("i", 1.0, said + "\ue000\u2067\u200f\x9b\udc80\u0378")
+    print_answers(
+        Console(highlight=False), [Answered(item=Item(id="i", prompt="", answer=""), answer=answer)]
+    )
+    shown = capsys.readouterr().out.splitlines()[-1]
+    assert shown == f"answered  {said}" + r"\ue000\u2067\u200f\x9b\udc80\u0378"
+
+
+def test_a_trial_that_failed_on_validation_is_shown_as_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Written(tmp_path / "run").search([1]).store as store:
+        (trial,) = store.trials(MAIN)
+        store.record(trial.id, "validation", Evaluation(failure="it ran out of memory"))
+        assert trial_record(store, "0")["failure"] == "it ran out of memory"
+        print_trial(store, "0")
+    assert "failed: it ran out of memory" in capsys.readouterr().out

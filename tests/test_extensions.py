@@ -15,6 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN, Journey, Limits
 from kingyo.extensions import (
     Amounts,
+    Extension,
     extend,
     extended,
     limits_of,
@@ -108,6 +109,12 @@ def test_a_search_without_generations_goes_on_too(tmp_path: Path) -> None:
         extend(store, config(**FIRST), MORE)
         one_by_one(store, FIRST).run()
         assert genomes(store) == wanted
+
+
+def test_whole_numbers_are_told_without_decimals() -> None:
+    added = [Extension(at=0, more=more, trials=0) for more in ({"minutes": 30.0}, {"minutes": 0.5})]
+    assert list(map(str, added)) == ["+30 minutes", "+0.5 minutes"]
+    assert str(Extension(at=0, more={"item_evaluations": 12000}, trials=0)) == "+12,000 item evaluations"
 
 
 def test_time_grows(tmp_path: Path) -> None:

@@ -94,6 +94,15 @@ def test_fit_and_validation_pick_together_by_their_items(
         assert winner_of(store).asked.genome == wins
 
 
+def test_a_tie_that_rounding_hides_goes_to_rank(tmp_path: Path) -> None:
+    """8/28 of 0.75 is 20/28 of 0.3; as floating-point numbers A's sum is larger by 1.1e-16."""
+    strategy = Believing([A, B], {A: 0.1, B: 0.85})
+    assert 8 / 28 * 0.1 + 20 / 28 * 0.9 > 8 / 28 * 0.85 + 20 / 28 * 0.6
+    with begun(tmp_path / "run") as store:
+        run(store, answers({A: bits(18), B: bits(12)}), strategy)
+        assert winner_of(store).asked.genome == B
+
+
 def test_what_was_trained_on_fit_is_picked_by_validation_alone(tmp_path: Path) -> None:
     strategy = Believing([A, B], {A: 0.2, B: 1.0})
     with begun(tmp_path / "run") as store:

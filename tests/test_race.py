@@ -56,17 +56,6 @@ def test_the_order_holds_every_item_once_and_each_task_has_its_share() -> None:
     assert tasks.count("b") == 5
 
 
-def test_whoever_cannot_catch_up_is_out_and_who_may_draw_level_is_not() -> None:
-    one = race(20, 600)  # so many finalists that no test by so few items can be sure
-    scores = np.zeros((3, 20))
-    scores[0, :10] = 1
-    assert one.still_in(rows(scores, one.order, [0, 1, 2], 10), 10) == [0, 1, 2], "ten items are left"
-    scores[0, :12] = 1
-    scores[1, 8:12] = 1
-    scores[2, 9:12] = 1
-    assert one.still_in(rows(scores, one.order, [0, 1, 2], 12), 12) == [0, 1]
-
-
 @pytest.mark.parametrize("graded", [False, True])
 def test_whoever_is_clearly_behind_is_out(graded: bool) -> None:
     rng = np.random.default_rng(0)

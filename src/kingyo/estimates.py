@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from kingyo.abilities import Estimate, Responses
 from kingyo.evolve import BASELINES, Aims, stored_aims
 from kingyo.screens import appraise
-from kingyo.stats import NORMAL, Interval
+from kingyo.stats import NORMAL, Interval, percent
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
@@ -21,7 +21,7 @@ NEAR = 90  # trials before and after one that it is compared with
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimated:
+class FitEstimate:
     """A score for all of fit.
 
     Attributes:
@@ -46,10 +46,10 @@ class Estimated:
 
 def estimated(raw: float, n: int) -> str:
     """Say that a score is an estimate, and what was measured."""
-    return f"estimated; {100 * raw:.1f} % of the {n} items it met"
+    return f"estimated; {percent(raw)} of the {n} items it met"
 
 
-def estimate(store: RunStore, trial: StoredTrial) -> Estimated | None:
+def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     """Estimate what a trial would score on all of fit.
 
     The interval holds with 95 % confidence, as far as the trial is like those before and after it.
@@ -69,7 +69,7 @@ def estimate(store: RunStore, trial: StoredTrial) -> Estimated | None:
     responses = _responses(store, trial, items)
     parts = [appraise(responses, [trial.id], own)[0] for own in columns]
     raw = _weighted([sum(own) / len(own) for own in met], aims)
-    return Estimated(score=_interval(parts, aims), raw=raw)
+    return FitEstimate(score=_interval(parts, aims), raw=raw)
 
 
 def raw_means(store: RunStore, search: str) -> dict[int, float]:

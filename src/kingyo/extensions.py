@@ -53,7 +53,7 @@ class Extension:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class TestReading:
     """One time that test was read for a winner.
 
     Attributes:
@@ -67,11 +67,12 @@ class Reading:
 
 def said(more: Amounts) -> str:
     """Return what was added in words: "+60 candidates"."""
-    words = [f"+{value:,} {key.replace('_', ' ')}" for key, value in more.items()]
+    numbers = {key: int(value) if float(value).is_integer() else value for key, value in more.items()}
+    words = [f"+{value:,} {key.replace('_', ' ')}" for key, value in numbers.items()]
     return ", ".join(words)
 
 
-def readings_of_test(store: RunStore) -> tuple[Reading, ...]:
+def readings_of_test(store: RunStore) -> tuple[TestReading, ...]:
     """Return for which winners of the main search test was read, the first first.
 
     A winner that was picked again after an extension was not read again: its scores are stored.
@@ -79,10 +80,10 @@ def readings_of_test(store: RunStore) -> tuple[Reading, ...]:
     made = read_extensions(store)
     last = store.winner(MAIN)
     before = [each.winners.get(MAIN) if each.test_was_read else None for each in made]
-    found: dict[int, Reading] = {}
+    found: dict[int, TestReading] = {}
     for n, winner in enumerate([*before, last.id if last is not None else None]):
         if winner is not None and winner not in found and store.evaluation(winner, "test") is not None:
-            found[winner] = Reading(trial=store.trial(winner).asked.number, after=made[:n])
+            found[winner] = TestReading(trial=store.trial(winner).asked.number, after=made[:n])
     return tuple(found.values())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES
+from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.measure import Known
 from kingyo.stats import Interval, mean_of_runs
 from kingyo.store import DATABASE, RunStore
@@ -37,9 +37,11 @@ class Spread:
         best: the seed whose winner has the best validation score, the first of equals.
         winner: of that seed.
         folder: of its run.
+        is_best: whether that winner is the best of its run, which is no baseline and of no control then.
         copied: scores of baselines that runs took over from another seed.
         extensions: seed -> what was added to its budget, in words.
-        not_compared: what the winner of that seed was not compared with, and the commands that do it.
+        not_compared: which searches of equal cost the winners were not compared with, and the command that
+            does it for all seeds; None where there are none.
     """
 
     seeds: tuple[int, ...]
@@ -50,6 +52,7 @@ class Spread:
     best: int
     winner: Entry
     folder: Path
+    is_best: bool = True
     copied: int = 0
     extensions: Mapping[int, str] = field(default_factory=dict[int, str])
     not_compared: str | None = None
@@ -57,7 +60,8 @@ class Spread:
     @property
     def command(self) -> str:
         """What exports the best seed's winner."""
-        return f"kingyo export {shlex.quote(str(self.folder))} OUT"
+        words = f"kingyo export {shlex.quote(str(self.folder))} OUT"
+        return words if self.is_best else f"{words} --search {MAIN}"
 
     def to_json(self) -> dict[str, object]:
         """The stable interface of ``kingyo evolve --seeds N --json``."""
@@ -76,6 +80,7 @@ class Spread:
             },
             "copied_baseline_scores": self.copied,
             "extensions": {str(seed): text for seed, text in self.extensions.items()},
+            "not_compared": self.not_compared,
         }
 
 
@@ -196,12 +201,28 @@ def read_spread(folder: Path) -> Spread:
         best=best,
         winner=winner,
         folder=folder / f"{PREFIX}{best}",
+        is_best=runs[best].best in (winner, None),
         copied=copied,
         extensions={
             seed: " and ".join(map(str, each.extensions)) for seed, each in runs.items() if each.extensions
         },
-        not_compared=runs[best].not_compared(),
+        not_compared=_not_compared(folder, list(runs.values())),
     )
+
+
+def _not_compared(folder: Path, runs: Sequence[RunSummary]) -> str | None:
+    """Say which controls not every seed has, and how all of them get the first."""
+    missing = list(dict.fromkeys(name for run in runs for name in run.controls_to_run))
+    if not missing:
+        return None
+    has_one = all(any(name in run.controls for name in ("random", "grid")) for run in runs)
+    is_partly = any(name in run.controls for name in missing for run in runs)
+    who = "Not all winners were" if is_partly else "The winners were not"
+    what = f"a {' or '.join(missing)} search" if has_one else "a search"
+    first, *others = missing
+    command = f'for run in {shlex.quote(str(folder))}/{PREFIX}*; do kingyo control "$run" {first}; done'
+    beside = f" (or {' or '.join(others)})" if others else ""
+    return f"{who} compared with {what} of equal cost. To do so: {command}{beside}"
 
 
 def _ahead(runs: Sequence[RunSummary]) -> dict[str, Interval]:

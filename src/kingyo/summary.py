@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from kingyo.config import FRANKENMERGE, PARAMETERS
-from kingyo.estimates import Estimated, estimate
+from kingyo.estimates import FitEstimate, estimate
 from kingyo.evolve import BASELINES, MAIN, Front, FrontPoint, read_front, stored_aims
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
 from kingyo.extensions import (
     Extension,
-    Reading,
+    TestReading,
     controls_to_run,
     how_to_run,
     note_on_test,
@@ -31,6 +31,7 @@ from kingyo.stats import (
     interval,
     mcnemar,
     paired_difference,
+    percent,
     sign_flips,
     weighted_mean,
 )
@@ -135,10 +136,10 @@ class RunSummary:
     objectives: tuple[str, ...] = ()
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
-    estimate: Estimated | None = None
+    estimate: FitEstimate | None = None
     notes: tuple[str, ...] = ()
     extensions: tuple[Extension, ...] = ()
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[TestReading, ...] = ()
     test_note: str | None = None
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
     training: Training | None = None
@@ -163,8 +164,8 @@ class RunSummary:
         is_close = winner.validation.score > best.validation.score - ROUNDING
         return (
             f"The best model of this run is {describe_trial(best.trial)} (validation "
-            f"{_percent(best.validation)}, n = {best.validation.n}; the bred model "
-            f"{_percent(winner.validation)}{', too close to call it better' if is_close else ''})."
+            f"{best.validation.in_percent(' %')}, n = {best.validation.n}; the bred model "
+            f"{winner.validation.in_percent(' %')}{', too close to call it better' if is_close else ''})."
         )
 
     def not_compared(self) -> str | None:
@@ -202,7 +203,7 @@ class RunSummary:
         gap = 100 * (self.told - winner.test.score)
         return (
             f"The search scored the winner on {winner.fit.n:,} of the {n_fit:,} items of fit "
-            f"({100 * winner.fit.score:.1f} %) and estimated {100 * self.told:.1f} % for all of them: "
+            f"({percent(winner.fit.score)}) and estimated {percent(self.told)} for all of them: "
             f"{gap:+.1f} points from test."
         )
 
@@ -275,10 +276,6 @@ class RunSummary:
                 for point in self.front.points
             ],
         }
-
-
-def _percent(value: Interval) -> str:
-    return f"{100 * value.score:.1f} % [{100 * value.low:.1f}, {100 * value.high:.1f}]"
 
 
 def _raw_json(objectives: Sequence[str], point: FrontPoint) -> dict[str, object]:

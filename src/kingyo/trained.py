@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -22,7 +22,8 @@ from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.reference import parse_reference
 from kingyo.config import TRAINED, RunConfig
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES
+from kingyo.evolve import BASELINES, stored_aims
+from kingyo.evolve.objectives import Judge
 from kingyo.late import torch
 from kingyo.opened import Models
 from kingyo.recipe import Recipe
@@ -46,7 +47,7 @@ LEAST_PASSES, MOST_PASSES = 4, 50
 MOST_ANSWERS = 4
 """Different right answers to an item that are learned at most."""
 
-Answers = Literal["found", "own"]
+Lesson = Literal["found", "own"]
 """Which answers are learned first: right ones that models of the run gave, or the items' own."""
 
 
@@ -62,7 +63,7 @@ class Setting:
         failure: why there is none.
     """
 
-    answers: Answers
+    answers: Lesson
     learning_rate: float
     seconds: float | None = None
     digest: str | None = None
@@ -202,7 +203,7 @@ class TrainedSpace:
         """Choose parent, examples, settings, and by the clock the steps."""
         from kingyo.models.training import Course, train_lora
 
-        parent = self._best_parent(store)
+        parent = best_parent(store, list(self._named))
         last = max(trial.id for trial in store.trials())
         found, own = (self._examples(store, parent, kind, last) for kind in ("found", "own"))
         n = len(self.axes[0].choices)
@@ -231,15 +232,6 @@ class TrainedSpace:
         n = max(1, min(n, steps // (LEAST_PASSES * one_pass)))
         return replace(training, settings=settings[:n], steps=max(1, min(MOST_PASSES * one_pass, steps // n)))
 
-    def _best_parent(self, store: RunStore) -> str:
-        """Return the best on fit of the base and the sources; the first of equals."""
-        means = {
-            str(trial.name): found.mean or 0.0
-            for trial in store.trials(BASELINES)
-            if trial.name in self._named and (found := store.evaluation(trial.id, "fit")) is not None
-        }
-        return max(means, key=lambda name: means[name])
-
     @property
     def _named(self) -> Mapping[str, Checkpoint]:
         base = {} if self.models.base is None else {"base": self.models.base}
@@ -255,7 +247,7 @@ class TrainedSpace:
         adapter = model.adapter.path if isinstance(model, AdaptedCheckpoint) else None
         return Start(path=model.path, adapter=adapter, device=self.config.device)
 
-    def _examples(self, store: RunStore, parent: str, answers: Answers, last: int) -> tuple[Example, ...]:
+    def _examples(self, store: RunStore, parent: str, answers: Lesson, last: int) -> tuple[Example, ...]:
         from kingyo.models.reader import PromptReader
 
         items = store.items()
@@ -264,6 +256,17 @@ class TrainedSpace:
         right = store.right_answers((BASELINES, *self.like), "fit", last)
         few = {item: texts[:MOST_ANSWERS] for item, texts in right.items()}
         return examples_of(task, reader, items["fit"], few, prefers_given=answers == "found")
+
+
+def best_parent(store: RunStore, names: Collection[str]) -> str:
+    """Return the best on fit of the base and the sources, given by their names; the first of equals."""
+    judge = Judge(stored_aims(store), store.items()["fit"])
+    values = {
+        str(trial.name): judge.value(found) or 0.0
+        for trial in store.trials(BASELINES)
+        if trial.name in names and (found := store.evaluation(trial.id, "fit")) is not None
+    }
+    return max(values, key=lambda name: values[name])
 
 
 _NOTHING = (
@@ -286,7 +289,7 @@ def _learning_rate(config: Mapping[str, object]) -> float:
 
 def _settings(n: int, usual: float, *, is_one: bool) -> tuple[Setting, ...]:
     """Return n settings, the likeliest first; one kind of answers gets all learning rates."""
-    kinds: tuple[Answers, ...] = ("found",) if is_one else ("found", "own")
+    kinds: tuple[Lesson, ...] = ("found",) if is_one else ("found", "own")
     rates = [float(f"{usual * rate:.2g}") for rate in RATES]
     every = [Setting(answers=kind, learning_rate=rate) for rate in rates for kind in kinds]
     return tuple(every[:n])
@@ -302,7 +305,8 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
 
     Raises:
         KeyError: the run trained no such model.
-        KingyoError: it could not be trained, or is no longer what it was.
+        ValueError: it could not be trained.
+        KingyoError: it is no longer what it was.
     """
     with RunStore.read(run) as store:
         training = read_training(store)

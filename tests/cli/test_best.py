@@ -271,3 +271,15 @@ def test_a_run_that_was_killed_has_the_same_best(
     again = world.show("runs/small")
     assert again["best"] == whole["best"]
     assert again["winner"] == whole["winner"]
+
+
+def test_of_several_seeds_the_bred_model_is_exported_where_a_parent_is_better(tmp_path: Path) -> None:
+    world = sums(tmp_path)
+    done = world.run("evolve", "run.yaml", "--seeds", "1", "--run", "many", "--json")
+    assert done.returncode == 0, done.stderr
+    run, found = world.show("many/seed-0"), json.loads(done.stdout)
+    assert run["best"]["search"] == "baselines"  # type: ignore[index]
+    assert found["export"]["command"] == "kingyo export many/seed-0 OUT --search main"
+    assert world.run(*found["export"]["command"].split()[1:]).returncode == 0
+    recipe = yaml.safe_load((tmp_path / "OUT" / "recipe.yaml").read_text())
+    assert recipe["merge_method"] == run["winner"]["recipe"]["merge_method"]  # type: ignore[index]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import signal
 
@@ -59,13 +58,35 @@ def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World
     scores = {seed: each["winner"]["validation"]["score"] for seed, each in runs.items()}  # type: ignore[index]
     best = max(scores, key=lambda seed: (scores[seed], -seed))
     assert found["export"]["seed"] == best
-    assert found["export"]["command"] == f"kingyo export many/seed-{best} OUT"
+    named = "" if runs[best]["best"]["search"] == "main" else " --search main"  # type: ignore[index]
+    assert found["export"]["command"] == f"kingyo export many/seed-{best} OUT{named}"
     assert found["export"]["validation"] == runs[best]["winner"]["validation"]  # type: ignore[index]
     said = world.run("show", "many").stdout
     assert "160 scores of baselines were copied" in said
-    assert f"seed {best}: kingyo export many/seed-{best} OUT" in said
-    assert "the best of 2, which flatters it" in said
+    *_, missing, export, flatters = said.splitlines()
+    loop = 'for run in many/seed-*; do kingyo control "$run" random; done'
+    assert missing == found["not_compared"]
+    assert missing == (
+        f"The winners were not compared with a search of equal cost. To do so: {loop} (or grid)"
+    )
+    assert f"seed {best}: kingyo export many/seed-{best} OUT{named}" in export
+    assert "the best of 2, which flatters it" in flatters
     assert world.run(*shlex.split(found["export"]["command"].removeprefix("kingyo "))).returncode == 0
+
+
+def test_a_control_of_every_seed_is_compared(world: World) -> None:
+    config = world.config(budget={"candidates": 2}, controls={"random": False, "grid": False})
+    assert world.run("evolve", config, "--run", "my runs", "--seeds", "2").returncode == 0
+    refused = world.run("control", "my runs", "random")
+    assert refused.returncode == 1
+    assert "Name one of them, such as `kingyo control 'my runs/seed-1' random`." in refused.stderr
+    for seed, said in ((1, "Not all winners were compared with a search"), (2, "with a grid search")):
+        assert world.run("control", f"my runs/seed-{seed}", "random").returncode == 0
+        found = json.loads(world.run("show", "my runs", "--json").stdout)
+        assert said in found["not_compared"]
+        assert ("random" in found["ahead"]) == (seed == 2)
+    loop = "for run in 'my runs'/seed-*; do kingyo control \"$run\" grid; done"
+    assert found["not_compared"].endswith(f" To do so: {loop}")
 
 
 def test_interrupted_it_says_how_to_go_on(world: World) -> None:
@@ -77,7 +98,7 @@ def test_interrupted_it_says_how_to_go_on(world: World) -> None:
     done = world.run(*shlex.split(said))
     assert done.returncode == 0, done.stderr
     assert "2 seeds (3, 4)" in done.stdout
-    assert re.search(r"kingyo control 'runs/my seeds/seed-(3|4)' random or kingyo control", done.stdout)
+    assert "for run in 'runs/my seeds'/seed-*; do kingyo control \"$run\" random; done" in done.stdout
 
 
 @pytest.mark.parametrize("file", ["run.yaml", "items.jsonl", "grade.py", "a/config.json"])

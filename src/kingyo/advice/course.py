@@ -7,24 +7,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.advice.words import ENOUGH, Advice, bred_search, folder_of, is_of_paths, percent, seeds_command
-from kingyo.estimates import estimate
-from kingyo.stats import ROUNDING
+from kingyo.advice.words import ENOUGH, FEW, Advice, bred_search, folder_of, is_of_paths, seeds_command
+from kingyo.estimates import estimate, estimated, raw_means
+from kingyo.extensions import read_extensions
+from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.summary import RunSummary, read_entry
 
-FEW = 4  # trials: a first batch of fewer is no start to compare with
 MORE = 60  # least number of candidates that advice suggests to add
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Course:
-    """The best baseline, the best of the first candidates, the best of all; how many there were."""
+    """The best baseline, the best of the first that could be scored, the best of all; how many there were."""
 
     baseline: StoredTrial
-    first: StoredTrial
+    first: EvaluationRow
     n_first: int
-    best: StoredTrial
+    best: EvaluationRow
+    best_trial: StoredTrial
     n: int
 
 
@@ -36,17 +37,19 @@ def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     course = None if summary.objectives else _read(store, summary)
     if course is None:
         return
-    baseline, first, best = (_on_fit(store, each) for each in (course.baseline, course.first, course.best))
-    number = course.best.asked.number
+    baseline, number = _on_fit(store, course.baseline), course.best_trial.asked.number
+    raw = raw_means(store, course.best.search)
+    first, best = (_told(each, raw) for each in (course.first, course.best))
     what = (
         f"On fit: the best baseline ({course.baseline.name}) scores {baseline[1]}, the best of the first "
-        f"{course.n_first} candidates {first[1]}, the best of all {course.n} (trial {number}) {best[1]}."
+        f"{course.n_first} that could be scored has {first[1]}, the best of all {course.n} "
+        f"(trial {number}) {best[1]}."
     )
-    is_over = course.n < ENOUGH or _is_perfect(store, course.best)
-    if not is_over and (best[0] <= baseline[0] + ROUNDING or course.best.id == course.first.id):
+    says_little = course.n < ENOUGH or _is_perfect(store, course.best_trial)
+    if not says_little and (best[0] <= baseline[0] + ROUNDING or course.best == course.first):
         why, remedy = "The search has not improved on its start.", _go_on(store, course)
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=remedy)
-    elif not is_over and 2 * (number + 1) <= course.n:
+    elif not says_little and 2 * (number + 1) <= course.n:
         why = "The best came in the first half of the candidates: the search looks stuck."
         yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_go_on(store, course))
     else:
@@ -65,9 +68,10 @@ def _read(store: RunStore, summary: RunSummary) -> _Course | None:
         first = mine[:FEW]
     return _Course(
         baseline=max(known, key=lambda each: each[0])[1],
-        first=trials[_best(first).trial],
+        first=_best(first),
         n_first=len(first),
-        best=trials[_best(mine).trial],
+        best=_best(mine),
+        best_trial=trials[_best(mine).trial],
         n=len(trials),
     )
 
@@ -75,6 +79,13 @@ def _read(store: RunStore, summary: RunSummary) -> _Course | None:
 def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
     """Return the trial with the best value; the earliest of equals."""
     return max(rows, key=lambda each: (each.value or 0.0, -each.trial))
+
+
+def _told(row: EvaluationRow, raw: Mapping[int, float]) -> tuple[float, str]:
+    """The score on fit that the search went by, and the same in words."""
+    value = row.value or 0.0
+    beside = f" ({estimated(raw[row.trial], row.n)})" if row.is_partial else ""
+    return value, f"{percent(value)}{beside}"
 
 
 def _on_fit(store: RunStore, trial: StoredTrial) -> tuple[float, str]:
@@ -95,7 +106,7 @@ def _is_perfect(store: RunStore, trial: StoredTrial) -> bool:
 
 def _go_on(store: RunStore, course: _Course) -> str:
     ways = [f"with other seeds: `{seeds_command(store)}`"]
-    if estimate(store, course.best) is not None:
+    if course.best.is_partial:
         ways.insert(0, "with more items per candidate (search.screen.items)")
     if not is_of_paths(store, course.best.search):
         ways.insert(0, "with other bounds (narrower where candidates break, wider where the best lie at one)")
@@ -104,10 +115,15 @@ def _go_on(store: RunStore, course: _Course) -> str:
 
 
 def _more(store: RunStore, n: int) -> dict[str, int]:
-    """Return what to add to each bound of the budget: as much again, or enough for ``MORE`` candidates."""
-    config = cast("Mapping[str, Mapping[str, float]]", store.fact("config") or {})
-    amount = max(MORE, n)
-    budget = config.get("budget", {"candidates": n})
+    """Return what to add to each bound of the budget: as much again, or enough for ``MORE`` candidates.
+
+    What was added to the budget before counts as a part of it.
+    """
+    config = cast("Mapping[str, Mapping[str, float | None]]", store.fact("config") or {})
+    amount, before = max(MORE, n), read_extensions(store)
+    given = config.get("budget", {"candidates": n})
+    budget = {key: value for key, value in given.items() if value is not None}
+    whole = {key: value + sum(each.more.get(key, 0) for each in before) for key, value in budget.items()}
     return {
-        key: amount if key == "candidates" else math.ceil(value * amount / n) for key, value in budget.items()
+        key: amount if key == "candidates" else math.ceil(value * amount / n) for key, value in whole.items()
     }

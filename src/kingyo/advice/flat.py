@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kingyo.advice.words import Advice, bred_search, folder_of, is_of_paths, percent
+from kingyo.advice.words import Advice, bred_search, folder_of, is_of_paths
+from kingyo.estimates import raw_means
 from kingyo.evolve import BASELINES, MAIN
-from kingyo.stats import ROUNDING
+from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore
 
 
@@ -21,9 +22,10 @@ def scores_without_differences(store: RunStore) -> Iterator[Advice]:
     bred = [each for each in rows if each.search == search]
     if not known or _differ(store, search):
         if known and bred and not any(each.mean for each in bred):
-            yield _broken(store, bred, max(each.mean or 0.0 for each in known))
+            yield _broken(store, bred, max(_means(store, [BASELINES])))
     elif any(each.mean for each in known):
-        yield _equal(store, _who(known, bred), [each.mean or 0.0 for each in rows])
+        searches = [BASELINES, *([] if search is None else [search])]
+        yield _equal(store, _who(known, bred), _means(store, searches))
     else:
         yield _zero(store, _who(known, bred))
 
@@ -33,6 +35,11 @@ def _differ(store: RunStore, search: str | None) -> bool:
     ranges = store.score_ranges([BASELINES, *([] if search is None else [search])], "fit").values()
     is_flat = all(high - low <= ROUNDING for low, high, _ in ranges)
     return not is_flat or max(n for _, _, n in ranges) == 1
+
+
+def _means(store: RunStore, searches: Sequence[str]) -> list[float]:
+    """On fit, of several tasks weighted."""
+    return [mean for search in searches for mean in raw_means(store, search).values()]
 
 
 def _who(known: Sequence[EvaluationRow], bred: Sequence[EvaluationRow]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from kingyo.advice.words import Advice, percent, seeds_command
+from kingyo.advice.words import Advice, seeds_command
 from kingyo.evolve import MAIN, stored_aims
 from kingyo.spread import PREFIX, read_spread
+from kingyo.stats import percent
 from kingyo.store import RunStore
 from kingyo.summary import RunSummary
 

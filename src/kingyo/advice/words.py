@@ -14,6 +14,8 @@ from kingyo.store import RunStore
 
 Kind = Literal["zero", "broken", "equal", "bound", "start", "stuck", "progress", "seeds"]
 
+FEW = 4
+"""Candidates: a first batch of fewer is no start to compare with."""
 ENOUGH = 12
 """Candidates: of fewer nothing is said but how the search went."""
 
@@ -44,11 +46,6 @@ class Advice:
     def to_json(self) -> dict[str, str]:
         """Return it as JSON."""
         return asdict(self)
-
-
-def percent(value: float) -> str:
-    """Write a score, such as ``42.1 %``."""
-    return f"{100 * value:.1f} %"
 
 
 def folder_of(store: RunStore) -> str:

@@ -9,12 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from kingyo.advice import Advice, scores_without_differences
+from kingyo.advice.words import FEW
 from kingyo.cli.whole import say
 from kingyo.config import PARAMETERS
 from kingyo.evolve import MAIN, Event
 from kingyo.store import RunStore
-
-FEW = 4  # candidates that a search has at least before it is judged
 
 
 def advice_text(advice: Advice) -> str:

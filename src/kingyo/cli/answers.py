@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item, ItemScore
 
 INDENT = " " * 10
+DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that change in which direction others are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +86,15 @@ def _print_text(console: Console, label: str, text: str) -> None:
 
 
 def _visible(text: str) -> str:
-    """A text without characters that would steer a terminal: a model may answer anything."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode()
-        for each in text
-    )
+    """A text without characters that would steer a terminal: a model may answer anything.
+
+    Spaces of all kinds, joiners and the like stay as they are.
+    """
+    return "".join(each.encode("unicode_escape").decode() if _steers(each) else each for each in text)
+
+
+def _steers(character: str) -> bool:
+    """Return whether it is a control, of the direction too, or nothing that a font can have."""
+    if character == "\n":
+        return False
+    return unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn") or character in DIRECTIONS

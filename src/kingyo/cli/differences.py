@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import print_whole, say
+from kingyo.stats import percent
 
 if TYPE_CHECKING:
     from kingyo.compare import Comparison, Measures
@@ -151,7 +152,7 @@ def _share(value: float | None) -> str:
     """In percent, with two digits at least that tell something."""
     if value is None:
         return "–"
-    return f"{100 * value:.1f} %" if value >= 0.01 or value == 0 else f"{100 * value:.2g} %"
+    return percent(value) if value >= 0.01 or value == 0 else f"{100 * value:.2g} %"
 
 
 def _count(numbers: int) -> str:

@@ -20,6 +20,7 @@ from kingyo.cli.parts import PartsTable, row_name, time_left
 from kingyo.cli.whole import say
 from kingyo.evolve import BASELINES, Event
 from kingyo.outlook import Cost, Leg, Pace
+from kingyo.stats import percent
 from kingyo.store import RunStore
 
 REDRAWS_PER_SECOND = 4
@@ -104,7 +105,7 @@ class LiveDisplay:
             yield _heading(leg)
         elif event.search == BASELINES and event.kind == "ended" and (is_log or event.split == "fit"):
             if event.value is not None and event.trial is not None:
-                yield f"  {100 * event.value:5.1f} %  {event.trial.name}"
+                yield f"  {percent(event.value):>7}  {event.trial.name}"
         elif is_log and event.split == "fit" and self._is_due(event, leg):
             self._lined = time.monotonic()
             yield self._trials_line(event)

@@ -180,7 +180,7 @@ def _require_chat_template(live: LiveModel) -> None:
 
 
 def _in_words(result: Interval) -> str:
-    return f"{100 * result.score:.1f} % [{100 * result.low:.1f}, {100 * result.high:.1f}], n={result.n}"
+    return f"{result.in_percent(' %')}, n={result.n}"
 
 
 def _require_tested(task: Path) -> None:

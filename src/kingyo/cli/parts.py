@@ -21,6 +21,7 @@ from kingyo.estimates import estimated
 from kingyo.evolve import BASELINES, MAIN, Event
 from kingyo.outlook import STAGES, Leg, Pace, total
 from kingyo.sizes import time_text
+from kingyo.stats import percent
 from kingyo.types import Split
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -91,7 +92,7 @@ class PartsTable:
         scores = self._scores.get(row)
         if scores is None or not scores.values:
             return "", ""
-        return _percent(max(scores.values)), scores.measured
+        return percent(max(scores.values)), scores.measured
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw table and bars; where the terminal is too low for all of it, the bars alone."""
@@ -190,7 +191,7 @@ class PartsTable:
         if scores.last:
             n, mean = len(scores.last), sum(scores.last) / len(scores.last)
             what = "last candidate:" if n == 1 else f"last {n} candidates: mean"
-            yield Text(f"{what} {_percent(mean)}{failed}")
+            yield Text(f"{what} {percent(mean)}{failed}")
 
 
 def row_name(search: str, split: Split) -> str:
@@ -221,10 +222,6 @@ def _items(legs: Sequence[Leg]) -> str:
 
 def _time(seconds: float) -> str:
     return "<1 s" if seconds < 1 else time_text(seconds)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
 
 
 def _curve(values: Sequence[float]) -> str:

@@ -44,8 +44,12 @@ def _amount(key: str, text: str) -> float:
     )
 
 
-def require_one_run(run: Path) -> None:
+def require_one_run(run: Path, command: str, *more: str) -> None:
     """Refuse the folder of several seeds: each of them is a run.
+
+    Args:
+        run: the folder.
+        command, more: of kingyo, as the user gave them, before the folder and after it.
 
     Raises:
         KingyoError: it is one.
@@ -54,13 +58,13 @@ def require_one_run(run: Path) -> None:
 
     seeds = seed_folders(run)
     if seeds:
-        first = shlex.quote(str(next(iter(seeds.values()))))
+        words = shlex.join(("kingyo", command, str(next(iter(seeds.values()))), *more))
+        every = "; or go on with all of them by the `kingyo evolve --seeds` command that began them"
         raise KingyoError(
             str(run),
             expected="the folder of one run",
             received=f"the runs of {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}",
-            remedy=f"Name one of them, such as `kingyo resume {first}`; or go on with all of them by the "
-            "`kingyo evolve --seeds` command that began them.",
+            remedy=f"Name one of them, such as `{words}`{every if command == 'resume' else ''}.",
         )
 
 

@@ -181,7 +181,7 @@ def resume(
     given = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
     with errors_as_json(as_json):
         more = amounts(given)
-        require_one_run(run)
+        require_one_run(run, "resume")
         with RunStore.open(run) as store:
             changed = differences(store)
             if changed is not None:
@@ -209,7 +209,7 @@ def control(
     from kingyo.store import RunStore
 
     with errors_as_json(as_json):
-        require_one_run(run)
+        require_one_run(run, "control", name)
         with RunStore.open(run) as store:
             from kingyo.assembly import add_control
 

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import typer
 
@@ -106,15 +106,15 @@ def _lines(found: Spread) -> list[str]:
     lines += [
         f"Seed {seed} had {more}, so the seeds differ in cost." for seed, more in found.extensions.items()
     ]
-    missing = [] if found.not_compared is None else [f"Seed {found.best}: {found.not_compared}"]
-    return [*lines, *_choice(found), *missing]
+    missing = [] if found.not_compared is None else [found.not_compared]
+    return [*lines, *missing, *_choice(found)]
 
 
 def _choice(found: Spread) -> list[str]:
     """Which seed to export: the best on validation, since test must not choose."""
-    from kingyo.cli.tables import percent
+    from kingyo.cli.tables import score_text
 
-    validation, test = percent(found.winner.validation), percent(found.winner.test)
+    validation, test = score_text(found.winner.validation), score_text(found.winner.test)
     if len(found.seeds) == 1:
         return [f"To export its winner: {found.command}"]
     return [
@@ -124,7 +124,7 @@ def _choice(found: Spread) -> list[str]:
     ]
 
 
-def _points(value: Interval, sign: str = "+") -> str:
+def _points(value: Interval, sign: Literal["", "+"] = "+") -> str:
     if value.n == 1:
         return f"{100 * value.score:{sign}.1f} [one run: no interval]"
-    return f"{100 * value.score:{sign}.1f} [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"
+    return value.in_percent(sign=sign)

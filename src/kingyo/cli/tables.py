@@ -11,7 +11,7 @@ from rich.table import Table
 from kingyo.cli.whole import say
 from kingyo.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.paths import LEGEND, NamedPath, sketch
-from kingyo.stats import Interval
+from kingyo.stats import Interval, percent
 from kingyo.summary import Comparison, Entry, RunSummary, minus_test
 from kingyo.trials import row_title
 from kingyo.types import SPLITS, Split
@@ -20,11 +20,9 @@ NARROW = 80
 """Below so many columns intervals are broken into two lines, rather than cut."""
 
 
-def percent(value: Interval | None) -> str:
+def score_text(value: Interval | None) -> str:
     """Return "71.5 [65.0, 77.2]", in percent; a dash when there is no score yet."""
-    if value is None:
-        return "–"
-    return f"{100 * value.score:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
+    return "–" if value is None else value.in_percent()
 
 
 def print_summary(summary: RunSummary) -> None:
@@ -80,12 +78,12 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
     winner, predicted = summary.winner, summary.predicted
     if winner is None or predicted is None:
         return
-    said = f"Predicted for test from {predicted.n} validation items: {percent(predicted)} %."
+    said = f"Predicted for test from {predicted.n} validation items: {predicted.in_percent()} %."
     if winner.test is None:
         yield said
         return
     inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
-    yield f"{said} It scored {100 * winner.test.score:.1f} %: {inside} the interval."
+    yield f"{said} It scored {percent(winner.test.score)}: {inside} the interval."
     estimate = summary.estimate_beside_test()
     if estimate is not None:
         yield estimate
@@ -99,10 +97,7 @@ def _drop(winner: Entry, split: Split) -> str | None:
     drop, score = minus_test(winner, split), winner.on(split)
     if drop is None or score is None or winner.test is None:
         return None
-    return (
-        f"{split} minus test {100 * drop.score:+.1f} points [{100 * drop.low:+.1f}, "
-        f"{100 * drop.high:+.1f}] (n={score.n} and {winner.test.n})"
-    )
+    return f"{split} minus test {drop.in_percent(' points', '+')} (n={score.n} and {winner.test.n})"
 
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
@@ -152,9 +147,11 @@ def _front_cell(value: float, raw: tuple[float, int] | None) -> str:
 
 def _row(table: Table, name: str, entry: Entry, style: str | None = None) -> None:
     """A model; with several tasks the mean of them, then each."""
-    table.add_row(name, percent(entry.fit), percent(entry.validation), percent(entry.test), style=style)
+    table.add_row(
+        name, score_text(entry.fit), score_text(entry.validation), score_text(entry.test), style=style
+    )
     for task, own in entry.tasks.items():
-        table.add_row(f"  {task}", *(percent(own.get(split)) for split in SPLITS), style="dim")
+        table.add_row(f"  {task}", *(score_text(own.get(split)) for split in SPLITS), style="dim")
 
 
 def _n(summary: RunSummary, split: Split) -> str:
@@ -173,8 +170,7 @@ def _sentence(comparison: Comparison) -> str:
     if comparison.is_alike:
         return f"bred answers all {difference.n} items of test as {other} does"
     return (
-        f"bred − {other}: {100 * difference.score:+.1f} points "
-        f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}], paired, n={difference.n}, "
+        f"bred − {other}: {difference.in_percent(' points', '+')}, paired, n={difference.n}, "
         f"p {_p(comparison.p)}"
     )
 

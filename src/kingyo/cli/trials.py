@@ -7,14 +7,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from kingyo.cli.answers import answers_record, print_answers, worst_answers
-from kingyo.cli.tables import percent, print_path
+from kingyo.cli.tables import print_path
 from kingyo.cli.whole import say
 from kingyo.estimates import estimate
 from kingyo.evolve.recipes import read_recipe
 from kingyo.paths import NamedPath, read_atlas
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import Entry, interval_json, read_entry
-from kingyo.trials import find_trial, reference_to
+from kingyo.trials import failure_of, find_trial, reference_to
 from kingyo.types import SPLITS
 
 
@@ -41,12 +41,12 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
     for split in SPLITS:
         score = entry.on(split)
         if score is not None:
-            say(console, f"{split}: {percent(score)} %, n={score.n}")
+            say(console, f"{split}: {score.in_percent()} %, n={score.n}")
     believed = estimate(store, trial)
     if believed is not None:
         n = len(store.items()["fit"])
-        say(console, f"estimated for all {n} items of fit: {percent(believed.score)} %")
-    failure = _failure(store, trial)
+        say(console, f"estimated for all {n} items of fit: {believed.score.in_percent()} %")
+    failure = failure_of(store, trial)
     if failure is not None:
         say(console, f"failed: {escape(failure)}")
     if shown is not None:
@@ -77,7 +77,7 @@ def trial_record(store: RunStore, reference: str, answers: int | None = None) ->
         "genome": list(trial.asked.genome),
         "recipe": dict(entry.recipe),
         **({} if path is None else {"path": path.to_json()}),
-        "failure": _failure(store, trial),
+        "failure": failure_of(store, trial),
         **{split: interval_json(entry.on(split)) for split in SPLITS},
         "estimate": None if believed is None else believed.to_json(),
         **({} if shown is None else {"answers": answers_record(shown)}),
@@ -87,8 +87,3 @@ def trial_record(store: RunStore, reference: str, answers: int | None = None) ->
 def _read(store: RunStore, reference: str) -> tuple[StoredTrial, Entry, NamedPath | None]:
     trial = find_trial(store, reference)
     return trial, read_entry(store, trial.search, trial), read_atlas(store).read(read_recipe(trial))
-
-
-def _failure(store: RunStore, trial: StoredTrial) -> str | None:
-    measured = store.evaluation(trial.id, "fit")
-    return None if measured is None else measured.failure

@@ -14,6 +14,7 @@ from kingyo.evolve.objectives import Judge
 from kingyo.evolve.race import Race
 from kingyo.evolve.search import AnySearchRun
 from kingyo.evolve.words import Event, Search
+from kingyo.stats import ROUNDING
 from kingyo.store import RunStore, StoredTrial
 from kingyo.strategies.pareto import knee
 from kingyo.types import Evaluation
@@ -39,8 +40,8 @@ class Picker:
         """Return the winner of a search: the best on fit and validation together of its finalists.
 
         Only those count that met all of validation, see ``_best``. Where the search keeps a point, it wins
-        unless another is clearly ahead, see ``Search.keep``. With several objectives, the knee of what the
-        front's points reach on validation wins.
+        unless the best of the others is clearly ahead, see ``Search.keep``. With several objectives, the
+        knee of what the front's points reach on validation wins.
 
         Returns:
             The stored winner if there is one. None for a control that only failed: that is a finding, and no
@@ -77,7 +78,7 @@ class Picker:
 
         What counts is the weighted mean of what each is believed to score on fit and what it scored on
         validation. The weights are the numbers of items behind the two, for all of them the fewest on fit.
-        Ties go to rank.
+        Ties, also those that rounding hides, go to rank.
         """
         search, trials = run.search, [trial for trial, _ in scored]
         means = [judge.measured(found) for _, found in scored]
@@ -90,7 +91,9 @@ class Picker:
             share * belief + (1 - share) * search.aims.value(each)
             for belief, each in zip(run.believed(trials), means, strict=True)
         ]
-        return trials[values.index(max(values))]
+        return next(
+            trial for trial, value in zip(trials, values, strict=True) if value >= max(values) - ROUNDING
+        )
 
     def _kept(
         self,

@@ -1,18 +1,17 @@
-"""Validation as a race: a finalist that cannot become the best there is scored on no more items.
+"""Validation as a race: a finalist that is clearly behind there is scored on no more items.
 
 All finalists meet the same items in the same order. After half of them, and before that after an eighth, a
 32nd, …, as far as these are 10 items or more, each is compared with the leader, the one with the best mean so
-far (of several tasks, the weighted mean of their means). Fit has no say here; it has one among those that
-met all items (``kingyo.evolve.picking``). A finalist is out
+far (of several tasks, the weighted mean of their means). So there is no look below 20 items. Fit has no say
+in the race; it has one among those that met all items (``kingyo.evolve.picking``).
 
-- if it would stay behind even with every item that is left right, and the leader with none of them; or
-- if its scores are clearly below the leader's, paired by item: by the exact sign test of
-  ``kingyo.screens.racing`` where one task is scored right or wrong, else by flipping the signs of the
-  weighted differences (``kingyo.stats.sign_flips``), which compares means.
+A finalist is out if its scores are clearly below the leader's, paired by item: by the exact sign test of
+``kingyo.screens.racing`` where one task is scored right or wrong, else by flipping the signs of the weighted
+differences (``kingyo.stats.sign_flips``), which compares means.
 
 **Error rate.** The tests are one-sided, each at the level α / (looks × (finalists − 1)). The finalist that is
-truly best is out by the second rule with probability at most α: at a look it must lose to one of the others,
-so at most (finalists − 1) × level, and the union bound over the looks does the rest. The first rule is exact.
+truly best on validation is out with probability at most α: at a look it must lose to one of the others, so at
+most (finalists − 1) × level, and the union bound over the looks does the rest.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ class Race:
         return (*reversed(stops), n)
 
     def still_in(self, rows: Mapping[int, Row], stop: int) -> list[int]:
-        """Return the finalists that may still become the best after a look.
+        """Return the finalists that go on after a look: those that are not clearly behind the leader.
 
         Args:
             rows: finalist -> the scores of its items, of those that are still in; the first stops of the
@@ -87,17 +86,8 @@ class Race:
         return [
             finalist
             for i, (finalist, row) in enumerate(rows.items())
-            if len(row) == len(self.order)
-            or not (
-                self._is_out_of_reach(tasks[i], tasks[leader]) or self._is_behind(tasks[i], tasks[leader])
-            )
+            if len(row) == len(self.order) or not self._is_behind(tasks[i], tasks[leader])
         ]
-
-    def _is_out_of_reach(self, one: Sequence[Sequence[float]], leader: Sequence[Sequence[float]]) -> bool:
-        sizes = [len(columns) for columns in self.judge.columns]
-        most = [(sum(own) + n - len(own)) / n for own, n in zip(one, sizes, strict=True)]
-        least = [sum(own) / n for own, n in zip(leader, sizes, strict=True)]
-        return self._mean(most) < self._mean(least) - 1e-9
 
     def _is_behind(self, one: Sequence[Sequence[float]], leader: Sequence[Sequence[float]]) -> bool:
         looks = len(self.stops) - 1

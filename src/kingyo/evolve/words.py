@@ -52,9 +52,9 @@ class Search:
         aims: what is maximised: the tasks with their weights, and the objectives.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
         keep: points that go to validation in any case, if they were tried. The best of them on fit wins
-            unless another is ahead of it there by more than a standard error: of many, the best on
-            validation is there by luck, too (Breiman et al. 1984, Classification and Regression
-            Trees, the 1 SE rule).
+            unless the best of the other finalists, on fit and validation together, is better than it and
+            ahead of it on validation by more than a standard error: of many, the best on validation is
+            there by luck, too (Breiman et al. 1984, Classification and Regression Trees, the 1 SE rule).
         learns_fit: candidates are trained on the items of fit, so their scores there say nothing, and
             validation alone picks the winner.
         simplicity: of merges that fit cannot tell apart, the one with the most of it is preferred; none is

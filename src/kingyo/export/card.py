@@ -227,14 +227,12 @@ def _against(card: Card, name: str) -> Comparison | None:
 def _score(value: Interval | None) -> str:
     if value is None:
         return "–"
-    return f"{100 * value.score:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}], n = {value.n}"
+    return f"{value.in_percent()}, n = {value.n}"
 
 
 def _difference(comparison: Comparison) -> str:
-    found = comparison.difference
     p = ", p < 0.001" if comparison.p < 0.001 else f", p = {comparison.p:.3f}"
-    bounds = f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]".replace("<", "\\<")
-    return f"{100 * found.score:+.1f} {bounds}{p}".replace("<", "\\<")
+    return f"{comparison.difference.in_percent(sign='+')}{p}".replace("<", "\\<")
 
 
 def _recipe(card: Card) -> str:

@@ -42,6 +42,16 @@ class Interval:
     high: float
     method: Literal["wilson", "bca", "newcombe", "alike", "beta-binomial", "normal", "student", "mover"]
 
+    def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:
+        """Return "71.5 [65.0, 77.2]", with a unit after the score, and "+" for signs of differences."""
+        score, low, high = (f"{100 * each:{sign}.1f}" for each in (self.score, self.low, self.high))
+        return f"{score}{unit} [{low}, {high}]"
+
+
+def percent(value: float) -> str:
+    """Return a score as "42.1 %"."""
+    return f"{100 * value:.1f} %"
+
 
 def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
     """Bound the mean of item scores in [0, 1]: Wilson's way when all are 0 or 1, else by bootstrap.

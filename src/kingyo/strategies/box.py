@@ -119,15 +119,18 @@ class Box:
         changed[np.arange(shape[0]), rng.integers(0, shape[1], shape[0])] = True
         move = rng.standard_normal(shape) * step * self._range
         whole = np.sign(move) * np.maximum(1.0, np.round(np.abs(move)))
-        self._move_together(move, changed, rng)
+        move, changed = self._together(move, changed, rng)
         moved = centres + np.where(self._is_float, move, whole)
         other = self._low + np.floor(rng.random(shape) * (self._range + 1))
         moved = np.where(self._is_named, other, moved)
         bounded = np.clip(np.where(changed, moved, centres), self._low, self._high)
         return np.where(self._is_float, rounded(bounded, self._low, self._high), bounded)
 
-    def _move_together(self, move: Matrix, changed: NDArray[np.bool_], rng: np.random.Generator) -> None:
+    def _together(
+        self, move: Matrix, changed: NDArray[np.bool_], rng: np.random.Generator
+    ) -> tuple[Matrix, NDArray[np.bool_]]:
         """In every other row give all blocks of a source the same change: a step in the source's weight."""
+        move, changed = move.copy(), changed.copy()
         families = [columns for columns in self._weights.values() if len(columns) > 1]
         rows = np.arange(1, len(move), 2)
         for columns in families:
@@ -135,6 +138,7 @@ class Box:
             for column in columns:
                 move[rows, column] = move[rows, columns[0]]
                 changed[rows, column] = chosen
+        return move, changed
 
     def _snapped(self, unit: Matrix) -> Matrix:
         """Points of the unit box as points of the space; every whole number is equally likely."""

@@ -1,0 +1,63 @@
+"""What the control `trained` starts from, and what is said of runs with several tasks of different sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kingyo.advice import advise
+from kingyo.evolve import BASELINES, MAIN, Aims, aims_as_facts
+from kingyo.evolve.search import new_trial
+from kingyo.recipe import Recipe, Source
+from kingyo.store import RunStore
+from kingyo.summary import summarize
+from kingyo.trained import best_parent
+from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
+
+SPLITS: dict[Split, tuple[Item, ...]] = {
+    split: tuple(
+        Item(id=f"{task}/{split}{n}", prompt="?", answer="!", task=task)
+        for task, size in (("many", 9), ("few", 3))
+        for n in range(size)
+    )
+    for split in ("fit", "validation", "test")
+}
+
+
+def begun(folder: Path, known: dict[str, tuple[int, int]]) -> RunStore:
+    """A run of two tasks that weigh the same: baseline -> how many items of each it solves."""
+    store = RunStore.create(folder)
+    facts = {"name": "r", "status": "running", **aims_as_facts(Aims(tasks={"many": 1.0, "few": 1.0}))}
+    store.begin(facts, SPLITS)
+    store.add_search(BASELINES, {})
+    for name, (many, few) in known.items():
+        add(store, BASELINES, name, {"many": many, "few": few})
+    return store
+
+
+def add(store: RunStore, search: str, name: str | None, solved: dict[str, int]) -> None:
+    number = len(store.trials(search))
+    weight = float(len(store.trials()))
+    recipe = Recipe(merge_method="linear", sources=(Source(model="m", parameters={"weight": weight}),))
+    trial = store.add_trials(search, 0, [new_trial(Trial(number=number, genome=()), recipe, name)])[-1]
+    found = [
+        ItemScore(item.id, float(int(item.id.removeprefix(f"{item.task}/fit")) < solved[item.task]), "?")
+        for item in SPLITS["fit"]
+    ]
+    store.record(trial.id, "fit", Evaluation(scores=tuple(found)))
+
+
+def test_the_best_parent_is_the_best_by_the_weights_of_the_tasks(tmp_path: Path) -> None:
+    """By items b has more right, 7 of 12 and not 6; by tasks a is ahead, by (3/9 + 3/3) / 2 and 7/18."""
+    with begun(tmp_path / "run", {"base": (0, 0), "a": (3, 3), "b": (7, 0), "uniform": (9, 3)}) as store:
+        assert best_parent(store, ("base", "a", "b")) == "a"
+
+
+def test_scores_are_told_by_the_weights_of_the_tasks(tmp_path: Path) -> None:
+    with begun(tmp_path / "broken", {"base": (0, 0), "a": (3, 3)}) as store:
+        store.add_search(MAIN, {"method": "linear", "axes": []})
+        add(store, MAIN, None, {"many": 0, "few": 0})
+        (said,) = (each for each in advise(store, summarize(store)) if each.kind == "broken")
+    assert "the best baseline 66.7 %" in said.what
+    with begun(tmp_path / "equal", {"base": (3, 3), "a": (3, 3)}) as store:
+        (said,) = (each for each in advise(store, summarize(store)) if each.kind == "equal")
+    assert "fit, 66.7 %" in said.what
