@@ -55,7 +55,8 @@ def folder_of(store: RunStore) -> str:
 
 def seeds_command(store: RunStore) -> str:
     """Return the command that runs three seeds, in a folder next to the run."""
-    config = os.path.relpath(Path(str(store.fact("folder") or "")) / str(store.fact("run_yaml") or "run.yaml"))
+    name = str(store.fact("run_yaml") or "run.yaml")
+    config = os.path.relpath(Path(str(store.fact("folder") or "")) / name)
     folder = f"{store.folder}-seeds"
     return shlex.join(("kingyo", "evolve", config, "--seeds", "3", "--run", folder))
 
