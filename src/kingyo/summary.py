@@ -200,7 +200,7 @@ class RunSummary:
             return None
         if winner.fit.n == n_fit or self.told is None:
             return None
-        gap = 100 * (self.told - winner.test.score)
+        gap = round(100 * (self.told - winner.test.score), 1) + 0.0  # never -0.0
         return (
             f"The search scored the winner on {winner.fit.n:,} of the {n_fit:,} items of fit "
             f"({percent(winner.fit.score)}) and estimated {percent(self.told)} for all of them: "

@@ -78,7 +78,8 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
     winner, predicted = summary.winner, summary.predicted
     if winner is None or predicted is None:
         return
-    said = f"Predicted for test from {predicted.n} validation items: {predicted.in_percent()} %."
+    items = "item" if predicted.n == 1 else "items"
+    said = f"Predicted for test from {predicted.n} validation {items}: {predicted.in_percent()} %."
     if winner.test is None:
         yield said
         return
@@ -90,7 +91,7 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
     chosen: list[Split] = ["validation"] if estimate is not None else ["fit", "validation"]
     drops = [said for split in chosen if (said := _drop(winner, split)) is not None]
     if drops:
-        yield f"Scores that chose the winner tend to be too high: {', '.join(drops)}."
+        yield f"The scores that chose the winner, compared with test: {', '.join(drops)}."
 
 
 def _drop(winner: Entry, split: Split) -> str | None:

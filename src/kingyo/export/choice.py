@@ -6,6 +6,7 @@ import shlex
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.evolve import BASELINES, MAIN, read_front
+from kingyo.extensions import controls_to_run, how_to_run
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import RunSummary, summarize
 from kingyo.trials import describe_search, find_trial
@@ -75,6 +76,13 @@ def _no_best(summary: RunSummary) -> KingyoError:
 def _winner(store: RunStore, search: str) -> StoredTrial:
     """Return the winner of a search."""
     searches = [name for name in store.searches() if name != BASELINES]
+    if search in controls_to_run(store):
+        raise KingyoError(
+            "--search",
+            expected=f"one of {', '.join(searches)}",
+            received=f"'{search}', which was not run",
+            remedy=f"Run it: {how_to_run(str(store.folder), search)}",
+        )
     if search not in (MAIN, *searches):
         raise KingyoError(
             "--search",
