@@ -103,7 +103,7 @@ def _drop(winner: Entry, split: Split) -> str | None:
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
     table = Table(title="Score in % [95 % interval]", title_justify="left")
-    table.add_column("model", min_width=7)
+    table.add_column("model", min_width=7, overflow="fold")
     for split in SPLITS:
         table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
     if summary.winner is not None:
