@@ -226,7 +226,7 @@ def test_show_sets_only_all_of_fit_against_test(
     with RunStore.read(runs[name]) as store:
         print_summary(summarize(store))
     text = " ".join(capsys.readouterr().out.split())
-    assert ("too high: fit minus test " in text) == is_told
+    assert ("compared with test: fit minus test " in text) == is_told
     assert ("The search scored the winner on 16 of the 100 items of fit" in text) != is_told
 
 
