@@ -22,7 +22,7 @@ from kingyo.screens import Screen, ScreenSettings
 from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
-MOST_TIMES = 100
+MOST_TIMES = 100  # the budget so far: more than this in one extension is taken for a slip
 Amounts = Mapping[str, float]
 """Key of the budget -> how much was added."""
 

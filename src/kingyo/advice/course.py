@@ -66,12 +66,13 @@ def _read(store: RunStore, summary: RunSummary) -> _Course | None:
     first = [each for each in mine if trials[each.trial].batch == trials[mine[0].trial].batch]
     if len(first) < FEW:
         first = mine[:FEW]
+    best = _best(mine)
     return _Course(
         baseline=max(known, key=lambda each: each[0])[1],
         first=_best(first),
         n_first=len(first),
-        best=_best(mine),
-        best_trial=trials[_best(mine).trial],
+        best=best,
+        best_trial=trials[best.trial],
         n=len(trials),
     )
 
@@ -84,8 +85,8 @@ def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
 def _told(row: EvaluationRow, raw: Mapping[int, float]) -> tuple[float, str]:
     """The score on fit that the search went by, and the same in words."""
     value = row.value or 0.0
-    beside = f" ({estimated(raw[row.trial], row.n)})" if row.is_partial else ""
-    return value, f"{percent(value)}{beside}"
+    note = f" ({estimated(raw[row.trial], row.n)})" if row.is_partial else ""
+    return value, f"{percent(value)}{note}"
 
 
 def _on_fit(store: RunStore, trial: StoredTrial) -> tuple[float, str]:

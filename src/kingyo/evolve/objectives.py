@@ -129,7 +129,7 @@ class Judge:
         return self.aims.value(means) > errors * math.sqrt(variance) / math.fsum(weights)
 
     def outdoes(self, found: Evaluation, baseline: Evaluation) -> bool:
-        """Whether a search found better than a baseline, beyond the luck of the best of many.
+        """Whether a model that a search found is better than a baseline, beyond the luck of the best of many.
 
         A model that scores the same on each item, as the baseline itself does, is preferred to it as well.
         """

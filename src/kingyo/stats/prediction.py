@@ -57,8 +57,8 @@ def predict_winner(
     is_binary = bool(np.all((matrix == 0) | (matrix == 1)))
     if is_binary:
         spread = _floored(variance, score, n)
-        means = (score,) if 0 < score < 1 else (score, _centre(score, n))
-        ends = [_beta_binomial(mean, spread, n_test, level) for mean in means]
+        chances = (score,) if 0 < score < 1 else (score, _centre(score, n))
+        ends = [_beta_binomial(each, spread, n_test, level) for each in chances]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
         return Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
     sure = NORMAL.inv_cdf((1 + level) / 2)
