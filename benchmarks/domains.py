@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from domains import networks, worlds
-from domains.contenders import ITEMS, OURS, PEERS, meet
+from domains.contenders import ITEMS, OURS, PEERS, cost, meet
 from domains.landscape import Landscape
 from domains.networks import KINDS, network
 from domains.play import Play
@@ -94,8 +95,11 @@ def wanted_of(arguments: argparse.Namespace) -> list[Wanted]:
 
 def both_budgets(domain: Landscape) -> dict[str, int]:
     """Return what mergekit-evolve spends by default, and a fifth of it, in candidates of the default."""
-    full, n_known = FEVALS * domain.sizes[0], len(domain.baselines())
-    return {MERGEKIT: full // ITEMS - n_known, DEFAULT: max(1, full // SHARE // ITEMS - n_known)}
+    full, known = FEVALS * domain.sizes[0], cost(domain, 0)
+    return {
+        MERGEKIT: math.ceil((full - known) / ITEMS),
+        DEFAULT: max(1, (full // SHARE - known) // ITEMS),
+    }
 
 
 def run_missing(wanted: list[Wanted], arguments: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN, Event, Limits
 from kingyo.recipe import Recipe
+from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.strategies.item_gp import ItemGp
@@ -132,10 +133,14 @@ def test_what_is_told_is_stored_and_estimates_are_marked(tmp_path: Path) -> None
         assert min(kinds[True, True], kinds[False, True], kinds[False, False]) > 0
 
 
-@pytest.mark.parametrize(("rule", "n"), [("none", 24), ("some", 8), ("racing", 24), ("some halved", 12)])
-def test_baselines_are_scored_on_as_many_items_as_a_candidate(tmp_path: Path, rule: str, n: int) -> None:
+@pytest.mark.parametrize(("items", "n"), [(None, 24), (8, 24), (5, 20), (1, 4)])
+def test_baselines_are_scored_on_four_times_the_items_of_a_candidate(
+    tmp_path: Path, items: int | None, n: int
+) -> None:
     with begun(tmp_path / "run") as store:
-        journey(store, Model(), "ga", rule).run()
+        whole = journey(store, Model(), "ga", "some")
+        screen = ScreenSettings(items=items)
+        replace(whole, searches=[replace(each, screen=screen) for each in whole.searches]).run()
         rows = [each for each in store.summaries("fit") if each.search == BASELINES]
         assert [each.n for each in rows] == [n] * 3
         assert len({tuple(row) for row in store.scores(BASELINES, "fit").values()}) == 1

@@ -241,15 +241,13 @@ def test_ahead_on_several_tasks_is_by_their_weights() -> None:
     assert judge.is_ahead(answers(a="111111111111", b="0000"), base)
 
 
-def test_a_search_outdoes_a_baseline_by_a_quarter_of_a_standard_error() -> None:
-    """Ahead by 1/12 on a, and by nothing on b: with weights 1 and 3 by 0.0208, with 1 and 0.01 by 0.0825.
-
-    The variance of the mean on a is (11 - 1/12) / 11 / 12 = 0.0827, on b (2 / 3) / 4 = 0.1667; so the errors
-    are √(0.0827 + 9 · 0.1667) / 4 = 0.315 and √0.0827 / 1.01 = 0.285, of which a quarter is 0.079 and 0.071.
-    """
-    baseline, found = answers(a="000001111100", b="0100"), answers(a="111110000010", b="1000")
-    heavy, light = (Judge(Aims(tasks={"a": 1.0, "b": weight}), ITEMS["test"]) for weight in (3.0, 0.01))
-    assert not heavy.outdoes(found, baseline)
-    assert light.outdoes(found, baseline) and not light.is_ahead(found, baseline)
-    assert not light.outdoes(baseline, found)
-    assert heavy.outdoes(baseline, baseline), "it is a search's own find as well"
+def test_a_search_outdoes_a_baseline_by_a_standard_error_on_items_that_both_met() -> None:
+    judge = Judge(Aims(), [*ITEMS["fit"], *ITEMS["test"]])
+    base = answers(a="000000000000")
+    also = [ItemScore(item.id, 0.0, "") for item in ITEMS["fit"]]
+    longer = replace(base, scores=(*base.scores, *also))
+    one, two = answers(a="100000000000"), answers(a="110000000000")
+    assert not judge.outdoes(one, longer), "1/12, as large as its error"
+    assert judge.outdoes(two, longer), "2/12, with an error of 0.112"
+    assert not judge.outdoes(base, replace(two, scores=(*two.scores, *also)))
+    assert judge.outdoes(base, longer), "equal on what both met: it is a search's own find as well"

@@ -174,16 +174,17 @@ def ended(folder: Path, bred: str, uniform: str, control: str = "") -> RunSummar
         return summarize(store)
 
 
-FAR, CLOSE = "0" * 7 + "1" * 11 + "00", "0" * 8 + "1" * 11 + "0"
-"""Eight gained and seven lost, and nine gained and eight lost, beside the uniform merge's ten of 20."""
+FAR, CLOSE = "0" * 2 + "1" * 13 + "0" * 5, "0" * 4 + "1" * 13 + "0" * 3
+"""Five gained and two lost, and seven gained and four lost, beside the uniform merge's ten of 20."""
 
 
 @pytest.mark.parametrize(
     ("bred", "best", "said"),
     [
-        pytest.param(bits(11), "main", "", id="ahead by 0.05, a standard error"),
-        pytest.param(FAR, "main", "", id="ahead by 0.05, more than 0.0496"),
-        pytest.param(CLOSE, "uniform", ", too close to call it better", id="ahead by 0.05, less than 0.0528"),
+        pytest.param(bits(12), "main", "", id="ahead by 2/28, more than 0.0496"),
+        pytest.param(bits(11), "uniform", ", too close to call it better", id="ahead by 1/28, as its error"),
+        pytest.param(FAR, "main", "", id="ahead by 3/28, more than 0.0940"),
+        pytest.param(CLOSE, "uniform", ", too close to call it better", id="ahead by 3/28, less than 0.1189"),
         pytest.param("0" * 10 + "1" * 10, "uniform", ", too close to call it better", id="equal means"),
         pytest.param(bits(9), "uniform", "", id="behind"),
         pytest.param(bits(10), "main", "", id="the same answers"),
@@ -192,9 +193,10 @@ FAR, CLOSE = "0" * 7 + "1" * 11 + "00", "0" * 8 + "1" * 11 + "0"
 def test_the_best_baseline_is_the_best_unless_bred_is_ahead(
     tmp_path: Path, bred: str, best: str, said: str
 ) -> None:
-    """The uniform merge has the first ten of 20 right. Gained and lost: k and m. Ahead by (k − m) / 20.
+    """The uniform merge has the first ten of 20 right, and both none of 8 of fit. Gained and lost: k and m.
 
-    The variance of a difference is (k + m − (k − m)² / 20) / 19, and its error the root of a twentieth.
+    Ahead by (k − m) / 28. The variance of a difference is (k + m − (k − m)² / 28) / 27, and the error of the
+    mean the root of a 28th of it.
     """
     found = ended(tmp_path / "run", bred, bits(10))
     assert found.best is not None and found.winner is not None and found.winner.validation is not None
@@ -214,3 +216,25 @@ def test_a_control_that_is_better_than_bred_must_be_ahead_of_the_baseline_too(tm
     assert clear.best is not None and close.best is not None
     assert (clear.best.name, close.best.name) == ("random", "uniform")
     assert "too close" not in str(clear.better_than_bred()) + str(close.better_than_bred())
+
+
+def test_the_best_baseline_is_so_on_fit_and_validation_together(tmp_path: Path) -> None:
+    """Of 20 and 24 items: the uniform merge has 11 and 0 right, the parent a 10 and 2."""
+    on_validation = {KNOWN["uniform"]: bits(11), KNOWN["a"]: bits(10), B: bits(11)}
+    rows = {weights(*genome).hash: digits for genome, digits in on_validation.items()}
+    parent = weights(*KNOWN["a"]).hash
+
+    def solves(recipe: Recipe, item: str) -> float:
+        _, is_validation, place = item.partition("validation")
+        if is_validation:
+            return float(rows.get(recipe.hash, bits(0))[int(place)])
+        return float(recipe.hash == parent and item in {"fit0", "fit1"})
+
+    with begun(tmp_path / "run") as store:
+        made = journey(store, Model(solves=solves), Listed([B]), limits=Limits(candidates=1))
+        replace(made, searches=[made.searches[0]]).run()
+        found = summarize(store)
+    assert found.best is not None and found.best.name == "a"
+    assert "The best model of this run is the parent a (validation 50.0 % [" in (
+        found.better_than_bred() or ""
+    )

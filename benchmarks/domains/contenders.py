@@ -1,7 +1,7 @@
 """Searches that meet on the domains, all at the same number of item evaluations.
 
-kingyo's run as its user runs it, with 16 items a candidate. Searches of public libraries have their own
-defaults and score all items of fit for each candidate; at the end their eight best on fit go to validation.
+kingyo's run as its user runs it, with 24 items a candidate. Searches of public libraries have their own
+defaults and score all items of fit for each candidate; at the end their four best on fit go to validation.
 Fit and validation together pick the winner, which is compared with the baselines as in kingyo's run.
 """
 
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from searching import peers
 from searching.zoo import Problem
 
+from domains.landscape import Landscape
 from domains.play import Play
+from kingyo.evolve.words import KNOWN
 from kingyo.types import Axis, Genome
 
-ITEMS = 16
-FINALISTS = 8
+ITEMS = 24
+FINALISTS = 4
 Settings = Mapping[str, object]
 
 OURS: dict[str, Settings] = {
@@ -77,6 +79,11 @@ PEERS: dict[str, Callable[[Problem, int], Iterator[tuple[int, Genome]]]] = {
 }
 
 
+def cost(domain: Landscape, candidates: int) -> int:
+    """Return the item evaluations on fit of a run of the default: its candidates and the baselines."""
+    return ITEMS * candidates + len(domain.baselines()) * min(KNOWN * ITEMS, domain.sizes[0])
+
+
 def meet(play: Play, name: str, candidates: int) -> dict[str, object]:
     """Let a contender search a domain, and return what came of it as plain data.
 
@@ -102,7 +109,7 @@ def _peer(
 ) -> dict[str, object]:
     problem = AsProblem(play)
     baselines = play.domain.baselines()
-    budget = ITEMS * (candidates + len(baselines))
+    budget = cost(play.domain, candidates)
     for _ in search(cast("Problem", problem), budget):
         if problem.spent >= budget:
             break
@@ -118,7 +125,7 @@ def _peer(
         key=lambda genome: share * problem.tried[genome] + (1 - share) * play.mean(genome, "validation"),
     )
     return {
-        "exported": play.row(play.best_of_run([bred]))[test],
+        "exported": play.row(play.best_of_run(bred))[test],
         "bred": play.row(bred)[test],
         "baselines": scores,
         "items": problem.spent,

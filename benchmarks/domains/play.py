@@ -159,15 +159,16 @@ class Play:
             scores=tuple(ItemScore(item, float(row[int(item.rpartition("/")[2])]), "") for item in items)
         )
 
-    def best_of_run(self, genomes: Sequence[Genome]) -> Genome:
-        """Return the best of some genomes and the baselines, as a run chooses it (``RunSummary.best``)."""
-        found, baseline = (
-            max(each, key=lambda genome: self.mean(genome, "validation"))
-            for each in (genomes, self._known.values())
-        )
-        judge = Judge(Aims(tasks=dict.fromkeys(self.domain.tasks or [""], 1.0)), self.items()["validation"])
-        ours, theirs = (self.evaluation(genome, list(judge.task_of)) for genome in (found, baseline))
-        return found if judge.outdoes(ours, theirs) else baseline
+    def best_of_run(self, bred: Genome) -> Genome:
+        """Return the best of a genome and the baselines, as a run chooses it (``RunSummary.best``).
+
+        All of fit and validation count.
+        """
+        items = [item for split in ("fit", "validation") for item in self.items()[split]]
+        judge = Judge(Aims(tasks=dict.fromkeys(self.domain.tasks or [""], 1.0)), items)
+        rows = {each: self.evaluation(each, list(judge.task_of)) for each in (bred, *self._known.values())}
+        baseline = max(self._known.values(), key=lambda each: judge.aims.value(judge.measured(rows[each])))
+        return bred if judge.outdoes(rows[bred], rows[baseline]) else baseline
 
     def run(self, search: Mapping[str, object], budget: Mapping[str, object]) -> Result:
         """Run kingyo, and return how it ended."""

@@ -211,6 +211,11 @@ class TasksConfig(_Strict):
         return _named_by_key(tasks)
 
 
+def _finalists(run: Mapping[str, object]) -> int:
+    """Few are enough to pick one winner; several objectives have a front."""
+    return 8 if run.get("objectives") else 4
+
+
 class RunConfig(_Strict):
     """A whole run.yaml."""
 
@@ -228,7 +233,7 @@ class RunConfig(_Strict):
     search: FirstSearchConfig = FirstSearchConfig()
     budget: Budget
     controls: Controls = Controls()
-    finalists: Count = 8
+    finalists: Count = Field(default_factory=_finalists)
     batch_size: Count = 128
     device: str = "cpu"
     threads: Annotated[Count, Field(le=MOST_THREADS)] | None = None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
-from kingyo.config import FRANKENMERGE, PARAMETERS
+from kingyo.config import FRANKENMERGE, PARAMETERS, TRAINED
 from kingyo.estimates import FitEstimate, estimate
 from kingyo.evolve import BASELINES, MAIN, Front, FrontPoint, read_front, stored_aims
 from kingyo.evolve.objectives import Judge
@@ -335,17 +335,29 @@ def summarize(store: RunStore) -> RunSummary:
 def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -> Entry | None:
     """The best of a run: of the winners of its searches the best on validation, the first of equals.
 
-    It is the best baseline on validation where that winner does not outdo it: see ``Judge.outdoes``. None
-    with several objectives, and until all of them have scores on all validation items.
+    It is the best baseline on fit and validation together where that winner does not outdo it there: see
+    ``Judge.outdoes``. None with several objectives, and until all of them have scores on all validation
+    items.
     """
-    aims, items = stored_aims(store), store.items()["validation"]
+    aims, splits = stored_aims(store), store.items()
     sizes = [0 if each.validation is None else each.validation.n for each in (*found, *baselines)]
-    if aims.names or min(sizes) < len(items):
+    if aims.names or min(sizes) < len(splits["validation"]):
         return None
-    best = [_best_on_validation(each) for each in (found, baselines) if each]
-    scores = [store.evaluation(each.trial.id, "validation") for each in best]
-    rows = [each for each in scores if each is not None]
-    return best[0] if Judge(aims, items).outdoes(rows[0], rows[-1]) else best[-1]
+    bred = _best_on_validation(found)
+    if not baselines:
+        return bred
+    judge = Judge(aims, (*splits["fit"], *splits["validation"]))
+    rows = [_before_test(store, each) for each in baselines]
+    values = [judge.aims.value(judge.measured(each)) for each in rows]
+    best = next(place for place, value in enumerate(values) if value >= max(values) - ROUNDING)
+    return bred if judge.outdoes(_before_test(store, bred), rows[best]) else baselines[best]
+
+
+def _before_test(store: RunStore, entry: Entry) -> Evaluation:
+    """What was measured of a model on fit and validation; on fit not of one that was trained on it."""
+    splits: tuple[Split, ...] = ("validation",) if entry.trial.search == TRAINED else ("fit", "validation")
+    found = [store.evaluation(entry.trial.id, split) for split in splits]
+    return Evaluation(scores=tuple(score for each in found if each for score in each.scores))
 
 
 def _best_on_validation(entries: Sequence[Entry]) -> Entry:

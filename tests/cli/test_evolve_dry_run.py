@@ -181,7 +181,7 @@ def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
     config = world.config(budget={"item_evaluations": 52}, search=search, controls={"random": True})
     parts = told(command, config)["answers"]["parts"]
     assert [(p["name"], p["models"], p["items"]) for p in parts if p["split"] == "fit"] == [  # type: ignore[index]
-        ("baselines", 4, 5),
+        ("baselines", 4, 16),
         ("main", 10, 5),
         ("random", 10, 5),
     ]

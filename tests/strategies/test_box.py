@@ -30,6 +30,26 @@ def test_some_mixtures_are_of_two_sources_alone() -> None:
     assert (np.count_nonzero(points, axis=1) == 2).sum() == 10
 
 
+def test_first_mixtures_bring_every_two_sources_together_then_all() -> None:
+    """With n sources half of them a merge suffice: 6 merges of 4 of 8 (the covering number C(8, 4, 2))."""
+    for n, most in ((3, 3), (4, 8), (5, 6), (8, 10)):
+        points = Box(weights(n)).first_mixtures(12, np.random.default_rng(n))
+        sizes = np.count_nonzero(points, axis=1)
+        halves = sizes == (n + 1) // 2
+        assert halves.sum() <= most
+        assert np.all(sizes[halves.sum() :] == n), "the halves come first"
+        together = (points[halves] > 0).T.astype(int) @ (points[halves] > 0)
+        assert together.min() >= 1
+
+
+def test_first_mixtures_are_nearly_even() -> None:
+    for n in (1, 2, 5):
+        points = Box(weights(n)).first_mixtures(200, np.random.default_rng(n))
+        shares = points[100:] / points[100:].sum(axis=1, keepdims=True)
+        assert np.allclose(shares.mean(axis=0), 1 / n, atol=0.03)
+        assert shares.std(axis=0).max() < 0.15
+
+
 def test_blocks_of_a_source_have_about_the_same_weight() -> None:
     points = Box(weights(3, n_blocks=4)).mixtures(40, np.random.default_rng(2)).reshape(40, 3, 4)
     assert np.all(points[::2].std(axis=2) < 1e-9)

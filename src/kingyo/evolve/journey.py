@@ -15,7 +15,7 @@ from kingyo.evolve.search import SearchRun, new_trial
 from kingyo.evolve.words import BASELINES, Event, Search, silent
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
-from kingyo.screens import Screen, ScreenSettings
+from kingyo.screens import Screen
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, ItemScore, Split, Trial
 
@@ -92,7 +92,7 @@ class Journey:
         return Measurer(self.store, self.runner, items, reuse=self.reuse, known=self.known)
 
     def score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
-        """Score the models to compare with on fit, as many items as a candidate meets."""
+        """Score the models to compare with on fit, see ``Search.screen_of_baselines``."""
         if BASELINES not in self.store.searches():
             self.store.add_search(BASELINES, {"what": "models to compare with"})
         stored = self.store.trials(BASELINES)
@@ -106,11 +106,10 @@ class Journey:
         return stored
 
     def _items_of_baselines(self, measurer: Measurer) -> Sequence[str]:
-        """As many fit items as a candidate of the first search meets, chosen by chance."""
+        """The fit items that baselines meet, chosen by chance."""
         items, main = measurer.items["fit"], self.searches[0]
-        plain = ScreenSettings(items=main.screen.items, choose="random")
         strata = Judge(main.aims, self.store.items()["fit"]).strata
-        rounds = Screen(plain, main.seed, strata).rounds(Responses(items), [0], 0)
+        rounds = Screen(main.screen_of_baselines, main.seed, strata).rounds(Responses(items), [0], 0)
         return [items[column] for column in sorted(rounds.order)]
 
     def _part(

@@ -19,8 +19,6 @@ from kingyo.screens import appraise
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, Item
 
-LUCK = 0.25  # of a standard error: the best of many candidates looks better than it is
-
 Means = tuple[float, ...]
 """One mean score per task, in the order of the tasks."""
 
@@ -115,26 +113,31 @@ class Judge:
         """Return the weighted mean of one that was scored on some items of each task; None for a failure."""
         return None if evaluation.failure is not None else self.aims.value(self.measured(evaluation))
 
-    def is_ahead(self, one: Evaluation, other: Evaluation, errors: float = 1.0) -> bool:
-        """Whether one is better by more than ``errors`` standard errors of the difference, paired by item.
+    def is_ahead(self, one: Evaluation, other: Evaluation) -> bool:
+        """Whether one is better by more than a standard error of the difference, paired by item.
 
-        Of several tasks the weighted mean of their differences, whose errors are independent.
+        Only items count that both were scored on: of each task there is one at least. Of several tasks the
+        weighted mean of their differences, whose errors are independent.
         """
         theirs = {each.item: each.score for each in other.scores}
-        gaps = self.by_task((each.item, each.score - theirs[each.item]) for each in one.scores)
+        both = [each for each in one.scores if each.item in theirs]
+        gaps = self.by_task((each.item, each.score - theirs[each.item]) for each in both)
         means = tuple(statistics.fmean(own) for own in gaps)
         variances = [statistics.variance(own) / len(own) if len(own) > 1 else 0.0 for own in gaps]
         weights = list(self.aims.tasks.values())
         variance = math.fsum(w * w * each for w, each in zip(weights, variances, strict=True))
-        return self.aims.value(means) > errors * math.sqrt(variance) / math.fsum(weights)
+        return self.aims.value(means) > math.sqrt(variance) / math.fsum(weights)
 
     def outdoes(self, found: Evaluation, baseline: Evaluation) -> bool:
         """Whether a model that a search found is better than a baseline, beyond the luck of the best of many.
 
-        A model that scores the same on each item, as the baseline itself does, is preferred to it as well.
+        The best of many looks better than it is, so it must be ahead by a standard error (Breiman et al.
+        1984, Classification and Regression Trees, the 1 SE rule). A model that scores the same on each item
+        that both were scored on, as the baseline itself does, is preferred to it as well.
         """
         rows = [{each.item: each.score for each in model.scores} for model in (found, baseline)]
-        return rows[0] == rows[1] or self.is_ahead(found, baseline, LUCK)
+        both = rows[0].keys() & rows[1].keys()
+        return all(rows[0][item] == rows[1][item] for item in both) or self.is_ahead(found, baseline)
 
     def by_task(self, numbers: Iterable[tuple[str, float]]) -> list[list[float]]:
         """Return numbers of items, task by task; of a task without any, an empty list."""

@@ -14,6 +14,7 @@ from kingyo.types import Axis, Evaluation, Genome, Split, Strategy
 
 BASELINES = "baselines"
 MAIN = "main"
+KNOWN = 4  # times as many items of fit as a candidate meets, for each baseline
 
 
 class Space(Protocol):
@@ -83,6 +84,16 @@ class Search:
     is_asynchronous: bool = False
     note_after: float = 1.0
     description: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def screen_of_baselines(self) -> ScreenSettings:
+        """Which items of fit baselines are scored on: some times as many as a candidate, drawn by chance.
+
+        They are few, the search learns from them how hard the items are, and the best of a run is compared
+        with the best of them.
+        """
+        items = self.screen.items
+        return ScreenSettings(items=None if items is None else KNOWN * items, choose="random")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ def count(
         n_workers: which share the seconds of a budget.
     """
     n_fit = len(splits["fit"])
-    first = Screen(searches[0].screen, searches[0].seed).most_items(n_fit)
+    first = Screen(searches[0].screen_of_baselines, searches[0].seed).most_items(n_fit)
     parts = [Part(stage="baselines", name=BASELINES, split="fit", models=n_baselines, items=first)]
     tried: dict[str, Part] = {}
     for search in searches:

@@ -12,9 +12,12 @@ from kingyo.types import Axis, Genome
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
+Places = NDArray[np.intp]
 LEAST_TOTAL, MOST_TOTAL = 0.5, 2.0  # of the weights of a mixture; a source as it is has the weight 1
 EVENNESS = 1.5  # of a mixture's sources: the concentration of a Dirichlet distribution
+FIRST_EVENNESS = 12.0  # the same of the mixtures that a search begins with
 PAIRS = 4  # one mixture in four is of two sources alone
+DRAWS = 50  # sets of sources, of which the one that brings most new pairs together is taken
 BLOCK_SPREAD = 0.3  # of the logarithm of a source's weight over blocks, in every other mixture
 APART = 0.7  # side of the one-hot corner of a category: two categories are 1 apart
 
@@ -84,21 +87,41 @@ class Box:
         return self._snapped((cells + rng.random(cells.shape)) / n)
 
     def mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Draw n merges of the sources: the sum of their weights is moderate, however many there are.
+        """Draw n merges of the sources; every fourth is of two sources alone. See ``_mixed``."""
+        k = len(self._weights)
+        sizes = [2 if row % PAIRS == PAIRS - 1 and k > 2 else k for row in range(n)]
+        return self._mixed([rng.permutation(k)[:size] for size in sizes], EVENNESS, rng)
+
+    def first_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
+        """Draw n merges to begin with, whose sources have about equal weights.
+
+        The first are of half of the sources each, until every two have been together in one; the others are
+        of all sources. So a pair that needs each other is met, and so is a merge that leaves out what harms.
+        See ``_mixed``.
+        """
+        return self._mixed(covering_sets(len(self._weights), n, rng), FIRST_EVENNESS, rng)
+
+    def _mixed(self, chosen: Sequence[Places], evenness: float, rng: np.random.Generator) -> Matrix:
+        """Draw merges whose weights have a moderate sum, however many sources there are.
 
         Uniform points of the box have sums that grow with the number of sources, and large sums break models.
-        Here the sum is log-uniform from 0.5 to 2, stratified over the n points, and its split a Dirichlet
-        draw, now and then among two sources alone. A source has about the same weight in all blocks. Axes
-        that are no weights of sources are drawn uniformly.
+        Here the sum is log-uniform from 0.5 to 2, stratified over the merges, and its split a Dirichlet draw.
+        A source has about the same weight in all blocks. Axes that are no weights of sources are drawn
+        uniformly.
+
+        Args:
+            chosen: of each merge, the places of its sources.
+            evenness: the concentration of the Dirichlet distribution.
+            rng: for what is drawn.
         """
-        points, families = self.random(n, rng), list(self._weights.values())
+        n, families = len(chosen), list(self._weights.values())
+        points = self.random(n, rng)
         if not families or n == 0:
             return points
         places = (rng.permutation(n) + rng.random(n)) / n
         for row, total in enumerate(LEAST_TOTAL * (MOST_TOTAL / LEAST_TOTAL) ** places):
-            some = 2 if row % PAIRS == PAIRS - 1 and len(families) > 2 else len(families)
             shares = np.zeros(len(families))
-            shares[rng.permutation(len(families))[:some]] = rng.dirichlet(np.full(some, EVENNESS))
+            shares[chosen[row]] = rng.dirichlet(np.full(len(chosen[row]), evenness))
             for share, columns in zip(shares, families, strict=True):
                 spread = BLOCK_SPREAD * (row % 2) * (len(columns) > 1)
                 points[row, columns] = share * total * np.exp(spread * rng.standard_normal(len(columns)))
@@ -156,3 +179,20 @@ def rounded(points: Matrix, low: Vector, high: Vector) -> Matrix:
     """
     width = high - low
     return np.clip(low + np.round((points - low) / width, DECIMALS) * width, low, high)
+
+
+def covering_sets(k: int, n: int, rng: np.random.Generator) -> list[Places]:
+    """Return n sets of some of k things: halves, until every two were together in one, then all k.
+
+    Each half is the best of 50 that are drawn: that which brings most new pairs together. Of two things or
+    fewer, all sets have all.
+    """
+    apart, found = ~np.eye(k, dtype=bool), list[Places]()
+    for _ in range(n):
+        if k < 3 or not apart.any():
+            found.append(np.arange(k))
+            continue
+        drawn = [rng.permutation(k)[: max(2, (k + 1) // 2)] for _ in range(DRAWS)]
+        found.append(max(drawn, key=lambda each: apart[np.ix_(each, each)].sum()))
+        apart[np.ix_(found[-1], found[-1])] = False
+    return found

@@ -4,7 +4,8 @@ A Gaussian process of ability over the space (``kingyo.abilities.field``) pools 
 how hard each item is, and how able the neighbours are. So a candidate needs a handful of items, and the best
 point is one that its neighbourhood vouches for, not the luckiest of many.
 
-    start   moderate mixtures of the sources, and points spread over the space
+    start   moderate mixtures of the sources, in which every two are together once, and points spread over
+            the space
     ask     the point of the highest posterior mean; the others by Thompson sampling: each is the best of a
             pool of points under one function drawn from the posterior (Thompson 1933; Kandasamy et al. 2018).
             Asked for one trial at a time, one of each batch is that first point
@@ -45,7 +46,7 @@ class ItemGp:
     """A Gaussian process that learns from single items, by Thompson sampling; for axes of every kind.
 
     It learns from item scores, so it gains most where candidates are scored on some of the items
-    (``screen: {items: 16}``). At most ``memory`` points are kept: the most able and the latest. Trials have
+    (``screen: {items: 24}``). At most ``memory`` points are kept: the most able and the latest. Trials have
     no parents: all that was told decides about the next.
 
     Args:
@@ -89,7 +90,9 @@ class ItemGp:
         first = self._box.points([genes.first_point(self._axes)])
         mixed = round(MIXED * settings.initial) if self._box.has_weights else 0
         rest = max(1, settings.initial - 1 - mixed)
-        self._spread = np.concatenate([first, self._box.mixtures(mixed, rng), self._box.spread(rest, rng)])
+        self._spread = np.concatenate(
+            [first, self._box.first_mixtures(mixed, rng), self._box.spread(rest, rng)]
+        )
 
     @property
     def batch(self) -> int:
