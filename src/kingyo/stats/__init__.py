@@ -156,6 +156,8 @@ def mean_of_runs(
 ) -> Interval:
     """Bound the mean over independent runs by Student's t (1908); with one run nothing is known of others.
 
+    Where all are equal its width is zero, which is no certainty: they have no spread to tell it from.
+
     Args:
         values: one per run.
         level: of the interval.
