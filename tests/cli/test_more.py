@@ -79,6 +79,18 @@ def test_killed_in_an_extension_it_ends_the_same(short: World) -> None:
     assert facts(run) == facts(whole)
 
 
+def test_the_winner_before_an_extension_that_is_under_way_can_be_exported(short: World) -> None:
+    run = short.folder / "runs" / "small"
+    winner = short.show("runs/small")["winner"]
+    assert isinstance(winner, dict)
+    interrupted(short, "resume", "runs/small", "--candidates", "+9", after=evaluations(run) + 1)
+    refused = short.run("export", "runs/small", "out")
+    assert refused.returncode == 1, refused.stdout
+    said = f"say --trial {winner['trial']} for the winner before +9 candidates were added."
+    assert said in " ".join(refused.stderr.split())
+    assert short.run("export", "runs/small", "out", "--trial", str(winner["trial"])).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("flag", "text", "said"),
     [
