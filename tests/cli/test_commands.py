@@ -366,6 +366,30 @@ def test_chat_answers_each_line(world: World) -> None:
     assert len(done.stdout.splitlines()) == 2
 
 
+def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: Path) -> None:
+    assert finished.run("export", "runs/small", tmp_path / "bred").returncode == 0
+    task = tmp_path / "bred" / "task.yaml"
+    task.write_text(task.read_text().replace("'{prompt}'", '"Q: {prompt}\\nA:"'))
+    for prompt, is_told in (((), True), (("--prompt", "{prompt}"), False)):
+        done = subprocess.run(
+            command("chat", tmp_path / "bred", *prompt),
+            input="\n",
+            cwd=finished.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert (r'asks "Q: {prompt}\nA:"; to chat in such words, use --prompt.' in done.stderr) == is_told
+
+
+def test_a_run_is_exported_before_a_chat(finished: World) -> None:
+    done = finished.run("chat", "runs/small")
+    assert done.returncode == 1
+    assert "expected a model; received a run." in done.stderr
+    assert "`kingyo export runs/small OUT`" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("what", "name"),
     [("methods", "dare_ties"), ("strategies", "cma-es"), ("graders", "number"), ("presets", "sakana-ps")],
