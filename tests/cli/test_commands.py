@@ -366,6 +366,12 @@ def test_chat_answers_each_line(world: World) -> None:
     assert len(done.stdout.splitlines()) == 2
 
 
+def test_export_says_which_of_equal_models_it_writes() -> None:
+    done = subprocess.run(command("export", "--help"), capture_output=True, text=True, check=True)
+    words = " ".join(done.stdout.split())
+    assert "Where both score the same on every item, it is the bred one." in words
+
+
 def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: Path) -> None:
     assert finished.run("export", "runs/small", tmp_path / "bred").returncode == 0
     task = tmp_path / "bred" / "task.yaml"

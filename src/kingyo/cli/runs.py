@@ -316,6 +316,7 @@ def export(
     """Write the best model of a run as an ordinary Hugging Face folder with its recipe and model card.
 
     It is the bred model, unless a control is better on validation, or a baseline is about as good there.
+    Where both score the same on every item, it is the bred one.
 
     Example: `kingyo export runs/first my-model`
     """
