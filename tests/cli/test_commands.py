@@ -254,6 +254,8 @@ def test_init_asks_for_the_columns_of_a_csv(world: World) -> None:
     done = answered(world, *MODELS, "quiz.csv", "Q: {question}\\nA:", "solution", "number", "ja", "4", "8")
     assert done.returncode == 0, done.stderr
     assert "id, question, solution" in done.stdout
+    assert "Prompt template ({field} is filled in; {{ and }} are literal braces)" in done.stdout
+    assert "{{ and }} are literal braces" in (world.folder / "asked.yaml").read_text()
     task = asked_task(world)
     assert task.prompt == "Q: {question}\nA:"
     assert task.answer == "solution"
