@@ -44,7 +44,7 @@ from kingyo.stats import (
     sign_flips,
     weighted_mean,
 )
-from kingyo.stats.prediction import predict_winner
+from kingyo.stats.prediction import predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.trained import Training, read_training
 from kingyo.trials import describe_trial
@@ -396,8 +396,8 @@ def _predicted(store: RunStore, winner: Entry) -> Interval | None:
         return None
     rows = [_scores_by_task(found, weights) for found in fine.values()]
     place = list(fine).index(winner.trial.id)
-    parts = [predict_winner([own[name] for own in rows], place, n) for name, n in n_test.items()]
-    return weighted_mean(parts, list(weights.values()))
+    scores = [[own[name] for own in rows] for name in weights]
+    return predict_weighted_winner(scores, place, list(n_test.values()), list(weights.values()))
 
 
 def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:

@@ -40,7 +40,9 @@ class Interval:
     n: int
     low: float
     high: float
-    method: Literal["wilson", "bca", "newcombe", "alike", "beta-binomial", "normal", "student", "mover"]
+    method: Literal[
+        "wilson", "bca", "newcombe", "alike", "beta-binomial", "normal", "simulated", "student", "mover"
+    ]
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:
         """Return "71.5 [65.0, 77.2]", with a unit after the score, and "+" for signs of differences."""
