@@ -103,6 +103,21 @@ def test_a_tie_that_rounding_hides_goes_to_rank(tmp_path: Path) -> None:
         assert winner_of(store).asked.genome == B
 
 
+def test_what_decided_between_the_finalists_is_told(tmp_path: Path) -> None:
+    strategy = Believing([A, B, C, *REST], {A: 0.5, B: 0.64, C: 0.45})
+    with begun(tmp_path / "run") as store:
+        run(store, answers({A: bits(11), B: bits(10), C: bits(10)}), strategy)
+        found = summarize(store)
+    together = {A: (8 * 0.5 + 20 * 0.55) / 28, B: (8 * 0.64 + 20 * 0.5) / 28, C: (8 * 0.45 + 20 * 0.5) / 28}
+    assert {each.trial: each.together for each in found.finalists} == pytest.approx(
+        dict(enumerate(together.values()))
+    )
+    said = "Picked from 3 by fit (estimated) and validation together, 54.0 %; the next is trial 0, 53.6 %."
+    assert found.how_picked() == said
+    json = found.to_json()["finalists"]
+    assert isinstance(json, list) and json[0]["validation"] == 0.5
+
+
 def test_what_was_trained_on_fit_is_picked_by_validation_alone(tmp_path: Path) -> None:
     strategy = Believing([A, B], {A: 0.2, B: 1.0})
     with begun(tmp_path / "run") as store:
@@ -116,6 +131,8 @@ def test_a_point_that_is_kept_needs_validation_to_lose(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         run(store, answers({A: bits(10), B: bits(11)}), strategy, keep=(A,))
         assert winner_of(store).asked.genome == A
+        said = summarize(store).how_picked()
+        assert said is not None and said.endswith("; trial 1, 67.9 %, is not clearly ahead on validation.")
 
 
 TASKS = Aims(tasks={"a": 1.0, "b": 3.0})

@@ -287,6 +287,26 @@ def test_a_damaged_database_is_said_and_not_touched(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("tables", "received"), [("", "an empty file"), ("CREATE TABLE notes (a)", "of something else")]
+)
+def test_what_is_no_database_of_a_run_is_said_and_not_touched(
+    tmp_path: Path, tables: str, received: str
+) -> None:
+    path = tmp_path / "run.db"
+    path.touch()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(tables)
+    before = path.read_bytes()
+    for opened in (RunStore.open, RunStore.read):
+        with pytest.raises(KingyoError) as caught:
+            opened(tmp_path)
+        assert caught.value.argument == str(path) and received in caught.value.received
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
+    assert names == (["notes"] if tables else []) and bool(before) == bool(path.read_bytes())
+
+
 def test_a_database_of_a_newer_kingyo_is_refused(tmp_path: Path) -> None:
     begun(tmp_path / "run").close()
     with sqlite3.connect(tmp_path / "run" / DATABASE) as connection:

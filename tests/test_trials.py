@@ -96,6 +96,17 @@ def test_an_unknown_one_says_what_there_is(store: RunStore, reference: str, reme
     assert remedy in told.value.remedy
 
 
+@pytest.mark.parametrize("name", ["bred", "Bred", "winner", "best"])
+def test_the_bred_model_is_a_trial_with_a_number(store: RunStore, name: str) -> None:
+    with pytest.raises(KingyoError) as caught:
+        find_trial(store, name)
+    assert caught.value.remedy == "The bred model is not picked yet."
+    store.set_winner(MAIN, store.trials(MAIN)[7].id)
+    with pytest.raises(KingyoError) as caught:
+        find_trial(store, name)
+    assert caught.value.remedy == "The bred model is --trial 7."
+
+
 def test_before_the_main_search(tmp_path: Path) -> None:
     with run(tmp_path / "run", ("a",), {"parameters": 2}) as store:
         assert find_trial(store, "parameters:1").asked.number == 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -13,6 +15,47 @@ def write_bytes(target: Path, content: bytes) -> None:
     Raises:
         OSError: its folder cannot be written.
     """
+    partial = _write_partial(target, content)
+    try:
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together, with the folders that they need: none before all are on the disk.
+
+    Raises:
+        OSError: a folder cannot be written, or the disk is full; nothing new is left then.
+    """
+    folders: list[Path] = []
+    partials: dict[Path, Path] = {}
+    try:
+        for target, content in contents.items():
+            _make_folder(target.parent, folders)
+            partials[target] = _write_partial(target, content)
+        for target, partial in partials.items():
+            partial.replace(target)
+    except BaseException:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+        for folder in reversed(folders):
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
+        raise
+
+
+def _make_folder(folder: Path, made: list[Path]) -> None:
+    """Make a folder, and add to ``made`` what was not there, the outermost first."""
+    for each in reversed((folder, *folder.parents)):
+        if not each.exists():
+            each.mkdir(exist_ok=True)
+            made.append(each)
+    folder.mkdir(exist_ok=True)
+
+
+def _write_partial(target: Path, content: bytes) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     partial = Path(name)
     try:
@@ -21,10 +64,10 @@ def write_bytes(target: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         partial.chmod(0o644)
-        partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    return partial
 
 
 def write_text(target: Path, content: str) -> None:

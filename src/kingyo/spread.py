@@ -14,7 +14,7 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.measure import Known
-from kingyo.stats import Interval, mean_of_runs
+from kingyo.stats import ROUNDING, Interval, mean_of_runs
 from kingyo.store import DATABASE, RunStore
 from kingyo.summary import Entry, RunSummary, interval_json, summarize
 from kingyo.types import SPLITS, ItemScore, Split
@@ -249,7 +249,17 @@ def _is_inside(summary: RunSummary) -> bool:
     return summary.predicted is not None and summary.predicted.low <= _test(summary) <= summary.predicted.high
 
 
+def why_unbounded(value: Interval) -> str | None:
+    """Say why runs leave the interval of their mean open; None where they bound it.
+
+    Runs that are equal have no spread to tell it from: an interval of no width would be a certainty.
+    """
+    if value.n == 1:
+        return "one run: no interval"
+    return "all runs equal: no interval" if value.high - value.low <= ROUNDING else None
+
+
 def _numbers(value: Interval) -> dict[str, object]:
-    one = value.n == 1
-    bounds = {"low": None if one else value.low, "high": None if one else value.high}
+    is_open = why_unbounded(value) is not None
+    bounds = {"low": None if is_open else value.low, "high": None if is_open else value.high}
     return {"score": value.score, "n": value.n, **bounds}

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, cast
 
 from kingyo.config import FRANKENMERGE, PARAMETERS, TRAINED
 from kingyo.estimates import FitEstimate, estimate
-from kingyo.evolve import BASELINES, MAIN, Front, FrontPoint, read_front, stored_aims
+from kingyo.evolve import (
+    BASELINES,
+    MAIN,
+    Finalist,
+    Front,
+    FrontPoint,
+    read_finalists,
+    read_front,
+    stored_aims,
+)
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
 from kingyo.extensions import (
@@ -35,7 +44,7 @@ from kingyo.stats import (
     sign_flips,
     weighted_mean,
 )
-from kingyo.stats.prediction import predict_winner
+from kingyo.stats.prediction import predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.trained import Training, read_training
 from kingyo.trials import describe_trial
@@ -101,6 +110,7 @@ class RunSummary:
         trials, failures: of weights and paths in turn, those of both searches.
         leader: the best of the main search on fit, so far; before it begins, of the search of weights.
         best: of the bred winner, the baselines and the winners of the controls; see ``_best``.
+        finalists: what decided between those that met all of validation.
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
@@ -131,6 +141,7 @@ class RunSummary:
     controls: Mapping[str, Entry]
     comparisons: tuple[Comparison, ...]
     best: Entry | None = None
+    finalists: tuple[Finalist, ...] = ()
     predicted: Interval | None = None
     told: float | None = None
     objectives: tuple[str, ...] = ()
@@ -166,6 +177,21 @@ class RunSummary:
             f"The best model of this run is {describe_trial(best.trial)} (validation "
             f"{best.validation.in_percent(' %')}, n = {best.validation.n}; the bred model "
             f"{winner.validation.in_percent(' %')}{', too close to call it better' if is_close else ''})."
+        )
+
+    def how_picked(self) -> str | None:
+        """Say what decided between the winner and the finalist next to it; None where there was one alone."""
+        picked = self.winner and self.winner.trial.asked.number
+        own = next((each for each in self.finalists if each.trial == picked), None)
+        others = [each for each in self.finalists if each is not own]
+        if own is None or not others:
+            return None
+        other = max(others, key=lambda each: each.together)
+        score, name = percent(own.together), f"trial {other.trial}, {percent(other.together)}"
+        is_kept = other.together > own.together + ROUNDING  # see ``Search.keep``
+        rest = f"{name}, is not clearly ahead on validation" if is_kept else f"the next is {name}"
+        return (
+            f"Picked from {len(self.finalists)} by fit (estimated) and validation together, {score}; {rest}."
         )
 
     def not_compared(self) -> str | None:
@@ -238,6 +264,7 @@ class RunSummary:
             "leader": leader,
             "winner": winner,
             "best": None if self.best is None else _named(self.best),
+            "finalists": [asdict(each) for each in self.finalists],
             "predicted": interval_json(self.predicted),
             "told": self.told,
             "baselines": {name: _scores(entry) for name, entry in self.baselines.items()},
@@ -317,6 +344,7 @@ def summarize(store: RunStore) -> RunSummary:
         controls=entries,
         comparisons=compare(store, winner, [*baselines.values(), *entries.values()]) if winner else (),
         best=None if winner is None else _best(store, [winner, *entries.values()], [*baselines.values()]),
+        finalists=() if winner is None else read_finalists(store, MAIN),
         predicted=None if winner is None else _predicted(store, winner),
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
         objectives=aims.names,
@@ -380,8 +408,8 @@ def _predicted(store: RunStore, winner: Entry) -> Interval | None:
         return None
     rows = [_scores_by_task(found, weights) for found in fine.values()]
     place = list(fine).index(winner.trial.id)
-    parts = [predict_winner([own[name] for own in rows], place, n) for name, n in n_test.items()]
-    return weighted_mean(parts, list(weights.values()))
+    scores = [[own[name] for own in rows] for name in weights]
+    return predict_weighted_winner(scores, place, list(n_test.values()), list(weights.values()))
 
 
 def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:

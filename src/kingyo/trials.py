@@ -20,6 +20,8 @@ Known = Mapping[str, Mapping[str, StoredTrial]]
 
 _BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
 _LORA = "trained LoRA"
+BRED = ("bred", "best", "winner")
+"""What users call the bred model, which is a trial with a number."""
 
 
 def find_trial(store: RunStore, reference: str) -> StoredTrial:
@@ -111,7 +113,11 @@ def _is_search(known: Known, name: str) -> KingyoError:
 def _unknown(store: RunStore, known: Known, reference: str) -> KingyoError:
     search, colon, name = reference.strip().partition(":")
     remedy = f"`kingyo show {shlex.quote(str(store.folder))}` says how the run stands."
-    if colon and search not in known:
+    if not colon and search.casefold() in BRED:
+        winner = store.winner(MAIN)
+        named = "not picked yet" if winner is None else f"--trial {reference_to(winner)}"
+        remedy = f"The bred model is {named}."
+    elif colon and search not in known:
         remedy = suggest(search, known)
     elif search == BASELINES or not (colon or _is_number(search)):
         remedy = suggest(name if colon else search, known.get(BASELINES, {}))

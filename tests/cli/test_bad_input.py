@@ -302,8 +302,12 @@ def test_a_source_wider_than_the_base(world: World) -> None:
 def test_a_run_killed_while_it_was_set_up(world: World) -> None:
     folder = world.folder / "runs" / "small"
     folder.mkdir(parents=True)
-    sqlite3.connect(folder / "run.db").close()
     (folder / "run.db").touch()
+    for name in ("show", "report", "resume", "export"):
+        refused(world, name, "runs/small", *(["out"] if name == "export" else []), says="an empty file")
+    connection = sqlite3.connect(folder / "run.db")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
     for has_tables in (False, True):
         if has_tables:
             RunStore.open(folder).close()

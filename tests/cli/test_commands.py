@@ -254,6 +254,8 @@ def test_init_asks_for_the_columns_of_a_csv(world: World) -> None:
     done = answered(world, *MODELS, "quiz.csv", "Q: {question}\\nA:", "solution", "number", "ja", "4", "8")
     assert done.returncode == 0, done.stderr
     assert "id, question, solution" in done.stdout
+    assert "Prompt template ({field} is filled in; {{ and }} are literal braces)" in done.stdout
+    assert "{{ and }} are literal braces" in (world.folder / "asked.yaml").read_text()
     task = asked_task(world)
     assert task.prompt == "Q: {question}\nA:"
     assert task.answer == "solution"
@@ -364,6 +366,36 @@ def test_chat_answers_each_line(world: World) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_export_says_which_of_equal_models_it_writes() -> None:
+    done = subprocess.run(command("export", "--help"), capture_output=True, text=True, check=True)
+    words = " ".join(done.stdout.split())
+    assert "Where both score the same on every item, it is the bred one." in words
+
+
+def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: Path) -> None:
+    assert finished.run("export", "runs/small", tmp_path / "bred").returncode == 0
+    task = tmp_path / "bred" / "task.yaml"
+    task.write_text(task.read_text().replace("'{prompt}'", '"Q: {prompt}\\nA:"'))
+    for prompt, is_told in (((), True), (("--prompt", "{prompt}"), False)):
+        done = subprocess.run(
+            command("chat", tmp_path / "bred", *prompt),
+            input="\n",
+            cwd=finished.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert (r'asks "Q: {prompt}\nA:"; to chat in such words, use --prompt.' in done.stderr) == is_told
+
+
+def test_a_run_is_exported_before_a_chat(finished: World) -> None:
+    done = finished.run("chat", "runs/small")
+    assert done.returncode == 1
+    assert "expected a model; received a run." in done.stderr
+    assert "`kingyo export runs/small OUT`" in done.stderr
 
 
 @pytest.mark.parametrize(

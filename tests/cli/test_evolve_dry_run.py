@@ -12,10 +12,10 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from kingyo.assembly import assemble, begin
+from kingyo.assembly import add_budget, add_control, assemble, begin
 from kingyo.config import load_config
-from kingyo.evolve import silent
-from kingyo.outlook import cost_of, foresee
+from kingyo.evolve import MAIN, silent
+from kingyo.outlook import Pace, cost_of, foresee
 from kingyo.store import RunStore
 from kingyo.types import SPLITS
 from tests.cli.conftest import World
@@ -137,6 +137,29 @@ def test_a_run_expects_what_its_dry_run_told(world: World) -> None:
         )
         with begin(config, world.folder, run) as store:
             assert cost_of(assemble(store, silent)) == foresee(config, world.folder).cost
+
+
+@pytest.mark.parametrize("budget", [{"candidates": 4}, {"item_evaluations": 64, "candidates": 50}])
+def test_what_is_left_of_a_run_is_what_is_not_stored(world: World, budget: dict[str, int]) -> None:
+    config = world.config(budget=budget, controls={"random": False, "grid": False}, finalists=2)
+    assert world.run("evolve", config).returncode == 0
+    with RunStore.open(world.folder / "runs" / "small") as store:
+
+        def pace() -> Pace:
+            return Pace(cost_of(assemble(store, silent)))
+
+        assert pace().left(pace().legs()) == 0.0 and pace().share() == 1.0
+        add_control(store, "random")
+        waiting = [leg.part.name for leg in pace().legs() if leg.done != leg.total]
+        assert waiting == ["random"] * 3
+        store.reopen({"status": "finished", "controls": []}, {})
+        add_budget(store, {"candidates": 60} if len(budget) == 1 else {"item_evaluations": 160})
+        left = {
+            leg.part.split: leg.total - leg.done
+            for leg in pace().legs()
+            if leg.total and leg.part.name == MAIN
+        }
+        assert left == {"fit": 60 if len(budget) == 1 else 10, "validation": 2, "test": 1}
 
 
 def test_without_torch(command: Command) -> None:

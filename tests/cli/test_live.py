@@ -287,6 +287,26 @@ def test_what_was_stored_before_takes_no_time() -> None:
     assert "before" in next(line for line in drawn(table, 80) if "baselines" in line)
 
 
+def test_what_was_stored_before_is_not_left() -> None:
+    clock = Clock()
+    done = [each for each in COST.parts if each.name in (BASELINES, MAIN)]
+    stored = {
+        (each.name, each.split): {IDS[each.name, each.split] + n: each.items for n in range(each.models or 0)}
+        for each in done
+    }
+    pace = Pace(Cost(parts=COST.parts, stored=stored), clock)
+    answers = sum(each.answers or 0 for each in done)
+    assert pace.share() == pytest.approx(answers / sum(each.answers or 0 for each in COST.parts))
+    assert pace.left(pace.legs("baselines")) == 0.0
+    for event in chain(
+        events_of(COST.parts[1], clock, replayed=True), islice(events_of(COST.parts[2], clock), 13)
+    ):
+        pace.take(event)
+    assert pace.left(pace.legs("search")) == 0.0
+    assert pace.left(pace.legs("validation")) == pytest.approx(2 * 8 * 40 * SECONDS)
+    assert pace.left(pace.legs("test")) == pytest.approx(2 * 100 * SECONDS)
+
+
 def test_a_budget_of_minutes() -> None:
     clock = Clock()
     search = Part(stage="search", name=MAIN, split="fit", models=None, items=16, seconds=60.0)

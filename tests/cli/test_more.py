@@ -79,6 +79,18 @@ def test_killed_in_an_extension_it_ends_the_same(short: World) -> None:
     assert facts(run) == facts(whole)
 
 
+def test_the_winner_before_an_extension_that_is_under_way_can_be_exported(short: World) -> None:
+    run = short.folder / "runs" / "small"
+    winner = short.show("runs/small")["winner"]
+    assert isinstance(winner, dict)
+    interrupted(short, "resume", "runs/small", "--candidates", "+9", after=evaluations(run) + 1)
+    refused = short.run("export", "runs/small", "out")
+    assert refused.returncode == 1, refused.stdout
+    said = f"say --trial {winner['trial']} for the winner before +9 candidates were added."
+    assert said in " ".join(refused.stderr.split())
+    assert short.run("export", "runs/small", "out", "--trial", str(winner["trial"])).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("flag", "text", "said"),
     [
@@ -135,6 +147,22 @@ def test_a_run_yaml_that_changed_does_not_hold(short: World) -> None:
     assert done.returncode == 0, done.stderr
     assert "cannot be read" in done.stderr
     assert short.show("runs/small")["trials"] == 10
+
+
+def test_a_database_of_another_run_is_refused(short: World) -> None:
+    copy = shutil.copytree(short.folder, short.folder.parent / "other")
+    whole = World(folder=Path(copy))
+    done = whole.run("resume", "runs/small", "--candidates", "+1")
+    assert done.returncode == 0, "a copy of the whole project is the same run"
+    text = yaml.safe_load((copy / "changed.yaml").read_text())
+    (copy / "changed.yaml").write_text(yaml.safe_dump({**text, "name": "large", "sources": {"b": "b"}}))
+    before = facts(copy / "runs" / "small")
+    for words in (("resume", "runs/small", "--candidates", "+1"), ("control", "runs/small", "grid")):
+        done = whole.run(*words)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        assert f"runs/small/run.db: expected the run of {copy}/changed.yaml" in done.stderr
+        assert f"received that of {short.folder}/changed.yaml, with another name, sources." in done.stderr
+    assert facts(copy / "runs" / "small") == before
 
 
 def test_what_changed_since_costs_no_winner(short: World) -> None:

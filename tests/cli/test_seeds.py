@@ -126,6 +126,21 @@ def test_one_seed_has_no_interval(world: World) -> None:
     assert "[one run: no interval]" in done.stdout
 
 
+def test_seeds_of_equal_scores_have_no_interval(world: World) -> None:
+    task = {"name": "sums", "data": "items.jsonl", "splits": {"fit": 16, "validation": 12, "test": 12}}
+    config = world.config(
+        task={**task, "grader": "exact", "max_new_tokens": 6},
+        budget={"candidates": 2},
+        controls={"random": False, "grid": False},
+    )
+    done = world.run("evolve", config, "--run", "many", "--seeds", "2")
+    assert done.returncode == 0, done.stderr
+    assert "Mean 0.0 [all runs equal: no interval] %" in done.stdout
+    assert "bred − uniform: +0.0 [all runs equal: no interval] points" in done.stdout
+    found = json.loads(world.run("show", "many", "--json").stdout)
+    assert found["mean"] == {"score": 0.0, "n": 2, "low": None, "high": None}
+
+
 def test_a_run_is_no_folder_for_runs(finished: World) -> None:
     done = finished.run("evolve", "run.yaml", "--run", "runs/small", "--seeds", "2")
     assert done.returncode != 0

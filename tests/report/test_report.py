@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -253,6 +256,34 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(runs: dict[str, Path]
     (tmp_path / "file").write_text("")
     with RunStore.read(runs["empty"]) as store, pytest.raises(KingyoError, match="can be written"):
         write_report(store, tmp_path / "file" / "report.html")
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Files may have 256 KiB: pictures fit, the page does not."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_leaves_no_part_of_a_report(runs: dict[str, Path], tmp_path: Path) -> None:
+    with RunStore.read(runs["better"]) as store:
+        for target in (tmp_path / "report.html", tmp_path / "new" / "deep" / "report.html"):
+            with full_disk(), pytest.raises(KingyoError, match="can be written"):
+                write_report(store, target)
+            assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_an_earlier_report_as_it_was(runs: dict[str, Path], tmp_path: Path) -> None:
+    with RunStore.read(runs["better"]) as store:
+        write_report(store, tmp_path / "report.html")
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with full_disk(), pytest.raises(KingyoError, match="can be written"):
+            write_report(store, tmp_path / "report.html")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("name", ["run.db", ".", "run.lock"])

@@ -7,7 +7,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.stats import wilson
-from kingyo.stats.prediction import predict_winner
+from kingyo.stats.prediction import predict_weighted_winner, predict_winner
 
 
 def _run(
@@ -30,6 +30,32 @@ def test_the_interval_holds_its_level(n: int, n_test: int, spread: float, centre
     rng = np.random.default_rng(n)
     inside = np.mean([_run(rng, spread, n, n_test, 8, centre)[0] for _ in range(300)])
     assert inside >= 0.92  # 95 % of 300, two standard errors of which are 2.5 points
+
+
+@pytest.mark.parametrize("chances", [(0.99, 0.97), (0.99, 0.99, 0.99), (0.5, 0.6)])
+@pytest.mark.parametrize(("n", "n_test"), [(12, 12), (40, 100)])
+def test_the_interval_of_several_tasks_holds_its_level(
+    n: int, n_test: int, chances: tuple[float, ...]
+) -> None:
+    rng, weights = np.random.default_rng(n), range(1, len(chances) + 1)
+    inside = 0
+    for _ in range(200):
+        tasks = [(rng.random((4, n)) < chance).astype(float) for chance in chances]
+        winner = int(np.sum([rows.mean(axis=1) for rows in tasks], axis=0).argmax())
+        test = np.average([(rng.random(n_test) < chance).mean() for chance in chances], weights=weights)
+        rows, sizes = [each.tolist() for each in tasks], [n_test] * len(tasks)
+        found = predict_weighted_winner(rows, winner, sizes, list(weights))
+        inside += found.low <= test <= found.high
+    assert inside >= 0.92 * 200
+
+
+def test_a_perfect_winner_of_several_tasks_may_be_perfect_on_test() -> None:
+    rows = [[1.0] * 20, [1.0] * 18 + [0.0] * 2, [1.0] * 18 + [0.0] * 2]
+    graded = [[1.0] * 20, [0.9, 1.0] * 10, [0.8, 1.0] * 10]
+    for tasks in ([rows] * 3, [rows, [[1.0] * 20] * 3], [rows, graded]):
+        found = predict_weighted_winner(tasks, 0, [20] * len(tasks), [0.1] * len(tasks))
+        assert found.low < 0.9 < found.score <= found.high == 1.0
+    assert predict_weighted_winner([rows], 0, [20], [3.0]) == predict_winner(rows, 0, 20)
 
 
 def test_the_plain_score_of_the_picked_one_does_not_hold_it() -> None:

@@ -171,6 +171,15 @@ class TestTemplates:
             r"a template without any.*Fields: prompt",
             prompt="Hi",
         )
+        refused(
+            write(tmp_path, {"prompt": "a", "answer": "1"}),
+            r"Write \{prompt\}: \{\{ and \}\} are literal braces\. Fields: prompt",
+            prompt="Q: {{prompt}}",
+        )
+
+    def test_a_literal_brace_around_a_name_is_doubled(self) -> None:
+        with pytest.raises(KingyoError, match=r"Write \{\{ and \}\} for literal braces"):
+            Template("{json} {a}").fill(self.fields, "line 1")
 
     @given(st.text())
     def test_a_value_is_never_read_as_a_template(self, value: str) -> None:

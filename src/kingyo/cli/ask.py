@@ -168,7 +168,8 @@ def _prompt(given: str | None, task: str, fields: Sequence[str]) -> str:
         return prompt
 
     default = f"{{{'prompt' if 'prompt' in fields else fields[0]}}}"
-    return _until("Prompt template", check, given=given, default=default)
+    question = "Prompt template ({field} is filled in; {{ and }} are literal braces)"
+    return _until(question, check, given=given, default=default)
 
 
 def _answer(given: str | None, task: str, prompt: str, fields: Sequence[str]) -> tuple[str, Sequence[Item]]:

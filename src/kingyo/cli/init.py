@@ -44,7 +44,10 @@ def init(
         str | None, typer.Option("--task", help="A .jsonl or .csv of prompts and answers.")
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Template of a prompt, with the fields of a row in {}.")
+        str | None,
+        typer.Option(
+            "--prompt", help="Template of a prompt: {field} is filled in; {{ and }} are literal braces."
+        ),
     ] = None,
     chat: Annotated[bool, typer.Option("--chat", help="Ask through the models' chat template.")] = False,
     answer: Annotated[

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -142,6 +142,9 @@ def chat(
 ) -> None:
     """Talk to a model; each line is a question of its own. An empty line or Ctrl-D ends it.
 
+    A line is asked as it stands, through the model's chat template or --prompt. The prompt of the run that an
+    exported model comes from is shown, and not applied.
+
     Example: `kingyo chat my-model --prompt "{prompt}\\n"`
     """
     if prompt is not None and "{prompt}" not in prompt:
@@ -151,6 +154,9 @@ def chat(
             received=repr(prompt),
             remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
         )
+    _require_no_run(Path(model))
+    if prompt is None:
+        _tell_prompt_of_task(Path(model))
     live = _load(model, device, trust=trust_remote_code)
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:
@@ -164,6 +170,35 @@ def chat(
             return
         text = live.chat_prompt(line) if template is None else template.replace("{prompt}", line)
         typer.echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
+
+
+def _require_no_run(folder: Path) -> None:
+    from kingyo.store import DATABASE
+
+    if (folder / DATABASE).is_file():
+        raise KingyoError(
+            str(folder),
+            expected="a model",
+            received="a run",
+            remedy=f"Export its best model by `kingyo export {shlex.quote(str(folder))} OUT`; chat with OUT.",
+        )
+
+
+def _tell_prompt_of_task(model: Path) -> None:
+    """Say with which prompt an exported model was scored, where a chat asks otherwise."""
+    from kingyo.documents import read_yaml
+
+    file = model / "task.yaml"
+    task: Mapping[str, object] | None = None
+    with suppress(KingyoError):  # none there, or a file of somebody else
+        task = read_yaml(file)
+    if task is None:
+        return
+    prompt, is_chat = task.get("prompt", "{prompt}"), task.get("chat") is True
+    if not is_chat or prompt != "{prompt}":
+        said = json.dumps(prompt, ensure_ascii=False)
+        through = " through the chat template" if is_chat else ""
+        typer.echo(f"Note: {file} asks {said}{through}; to chat in such words, use --prompt.", err=True)
 
 
 def _require_chat_template(live: LiveModel) -> None:

@@ -13,6 +13,8 @@ from kingyo.errors import KingyoError
 if TYPE_CHECKING:
     from kingyo.store import RunStore
 
+MADE_OF = ("name", "base", "sources", "task", "tasks")
+"""Keys by which one run.yaml is another than the one that a run began with, and not a later version of it."""
 SIGNED = re.compile(r"\+([0-9]+)")
 SIGNED_REAL = re.compile(r"\+([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 
@@ -65,6 +67,40 @@ def require_one_run(run: Path, command: str, *more: str) -> None:
             expected="the folder of one run",
             received=f"the runs of {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}",
             remedy=f"Name one of them, such as `{words}`{every if command == 'resume' else ''}.",
+        )
+
+
+def require_own_database(store: RunStore) -> None:
+    """Refuse a run.db that was copied to where the run of another run.yaml belongs.
+
+    A project that was copied as a whole is fine: its run.yaml is the same.
+
+    Raises:
+        KingyoError: it was.
+    """
+    from kingyo.assembly import as_fact, stored_config
+    from kingyo.config import load_config
+    from kingyo.store import DATABASE
+
+    name, way = store.fact("run_yaml"), store.fact("folder_from_run")
+    config, folder = stored_config(store)
+    if not isinstance(name, str) or not isinstance(way, str):
+        return
+    own, here = folder / name, (store.folder / way).resolve() / name
+    if own.resolve() == here or not here.is_file():
+        return
+    try:
+        before, now = as_fact(config), as_fact(load_config(here))
+    except KingyoError:  # a genome file, or one that cannot be read
+        return
+    changed = [key for key in MADE_OF if before.get(key) != now.get(key)]
+    if changed:
+        words = shlex.join(("kingyo", "evolve", str(here), "--run", "NEW"))
+        raise KingyoError(
+            str(store.folder / DATABASE),
+            expected=f"the run of {here}",
+            received=f"that of {own}, with another {', '.join(changed)}",
+            remedy=f"Put the right run.db back, or begin a new run by `{words}`.",
         )
 
 

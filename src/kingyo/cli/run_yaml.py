@@ -69,7 +69,7 @@ def _task(answers: Answers) -> str:
 task:
   name: {answers.name}
   data: {_flow(answers.data)}
-  prompt: {prompt}
+  prompt: {prompt}    # {{field}} is filled in; {{{{ and }}}} are literal braces
 {CHAT if answers.chat else ""}\
   answer: {_flow(said.answer)}
   grader: {_flow([said.grader, {"language": said.language}] if said.language else said.grader)}

@@ -175,7 +175,7 @@ def resume(
 
     Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
-    from kingyo.cli.resume import amounts, differences, require_one_run
+    from kingyo.cli.resume import amounts, differences, require_one_run, require_own_database
     from kingyo.store import RunStore
 
     given = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
@@ -183,6 +183,7 @@ def resume(
         more = amounts(given)
         require_one_run(run, "resume")
         with RunStore.open(run) as store:
+            require_own_database(store)
             changed = differences(store)
             if changed is not None:
                 typer.echo(f"Note: {changed}", err=True)
@@ -205,12 +206,13 @@ def control(
 
     Example: `kingyo control runs/first random`
     """
-    from kingyo.cli.resume import require_one_run
+    from kingyo.cli.resume import require_one_run, require_own_database
     from kingyo.store import RunStore
 
     with errors_as_json(as_json):
         require_one_run(run, "control", name)
         with RunStore.open(run) as store:
+            require_own_database(store)
             from kingyo.assembly import add_control
 
             if add_control(store, name):
@@ -316,6 +318,7 @@ def export(
     """Write the best model of a run as an ordinary Hugging Face folder with its recipe and model card.
 
     It is the bred model, unless a control is better on validation, or a baseline is about as good there.
+    Where both score the same on every item, it is the bred one.
 
     Example: `kingyo export runs/first my-model`
     """

@@ -125,6 +125,7 @@ def _choice(found: Spread) -> list[str]:
 
 
 def _points(value: Interval, sign: Literal["", "+"] = "+") -> str:
-    if value.n == 1:
-        return f"{100 * value.score:{sign}.1f} [one run: no interval]"
-    return value.in_percent(sign=sign)
+    from kingyo.spread import why_unbounded
+
+    why = why_unbounded(value)
+    return value.in_percent(sign=sign) if why is None else f"{100 * value.score:{sign}.1f} [{why}]"

@@ -44,7 +44,8 @@ def print_summary(summary: RunSummary) -> None:
         print_path(console, summary.path, "bred" if summary.winner is not None else "best so far")
     for comparison in summary.comparisons:
         console.print(_sentence(comparison))
-    for line in _honesty(summary):
+    picked = summary.how_picked()
+    for line in (*([] if picked is None else [picked]), *_honesty(summary)):
         console.print(line)
     if summary.training is not None:
         say(console, escape(str(summary.training)))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolve.finalists import spread_out
@@ -18,6 +18,33 @@ from kingyo.stats import ROUNDING
 from kingyo.store import RunStore, StoredTrial
 from kingyo.strategies.pareto import knee
 from kingyo.types import Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """What decided between the finalists of a search that met all of validation.
+
+    Attributes:
+        trial: its number.
+        fit: what it was believed to score on fit when the winner was picked.
+        validation: what it scored there.
+        together: the mean of both, weighted by the items behind them.
+    """
+
+    trial: int
+    fit: float
+    validation: float
+    together: float
+
+
+def read_finalists(store: RunStore, search: str) -> tuple[Finalist, ...]:
+    """Return the finalists that a winner was picked from, by rank; none of several objectives."""
+    stored = cast("list[dict[str, Any]]", store.fact(_fact(search)) or [])
+    return tuple(Finalist(**each) for each in stored)
+
+
+def _fact(search: str) -> str:
+    return f"finalists of {search}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +114,19 @@ class Picker:
             return trials[knee([search.aims.objectives(each, trial) for each, trial in pairs])]
         n_fit = min(len(self.store.scores_of(trial.id, "fit")) for trial in trials)
         share = 0.0 if search.learns_fit else n_fit / (n_fit + len(judge.task_of))
-        values = [
-            share * belief + (1 - share) * search.aims.value(each)
-            for belief, each in zip(run.believed(trials), means, strict=True)
+        found = [
+            Finalist(
+                trial=trial.asked.number,
+                fit=belief,
+                validation=(value := search.aims.value(each)),
+                together=share * belief + (1 - share) * value,
+            )
+            for trial, belief, each in zip(trials, run.believed(trials), means, strict=True)
         ]
+        self.store.set_fact(_fact(search.name), [asdict(each) for each in found])
+        best = max(each.together for each in found)
         return next(
-            trial for trial, value in zip(trials, values, strict=True) if value >= max(values) - ROUNDING
+            trial for trial, each in zip(trials, found, strict=True) if each.together >= best - ROUNDING
         )
 
     def _kept(

@@ -6,10 +6,10 @@ import shlex
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.evolve import BASELINES, MAIN, read_front
-from kingyo.extensions import controls_to_run, how_to_run
+from kingyo.extensions import controls_to_run, how_to_run, read_extensions
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import RunSummary, summarize
-from kingyo.trials import describe_search, find_trial
+from kingyo.trials import describe_search, find_trial, reference_to
 
 FLAGS = ("--trial", "--search", "--pick", "--best")
 
@@ -94,7 +94,8 @@ def _winner(store: RunStore, search: str) -> StoredTrial:
     if winner is None:
         is_over = store.status() == "finished"
         received = "none of its trials could be scored" if is_over else "no winner yet"
-        remedy = f"Go on with `{_resume(str(store.folder))}`, or name a trial with --trial."
+        other = _won_before(store, search) or "name a trial with --trial"
+        remedy = f"Go on with `{_resume(str(store.folder))}`, or {other}."
         raise KingyoError(
             str(store.folder),
             expected=f"a run whose winner of {describe_search(search)} is picked",
@@ -102,6 +103,15 @@ def _winner(store: RunStore, search: str) -> StoredTrial:
             remedy="Name another search." if is_over else remedy,
         )
     return winner
+
+
+def _won_before(store: RunStore, search: str) -> str | None:
+    """Say how to export the winner that the last extension of a run has put aside; None without one."""
+    for each in reversed(read_extensions(store)):
+        if search in each.winners:
+            trial = store.trial(each.winners[search])
+            return f"say --trial {reference_to(trial)} for the winner before {each} were added"
+    return None
 
 
 def _picked(store: RunStore, pick: str) -> StoredTrial:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload
 
 from kingyo.evolve import BASELINES, Journey, Search, spent
+from kingyo.extensions import read_extensions
 from kingyo.screens import Screen
+from kingyo.store import RunStore
 from kingyo.strategies.grid import GridSearch
 from kingyo.types import Item, Split
 
@@ -45,9 +47,17 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run scores."""
+    """What a run scores.
+
+    Attributes:
+        parts: all of it.
+        stored: what earlier sessions scored: name and split of a part -> trial (its id) -> items.
+    """
 
     parts: tuple[Part, ...]
+    stored: Mapping[tuple[str, Split], Mapping[int, int]] = field(
+        default_factory=dict[tuple[str, Split], Mapping[int, int]]
+    )
 
     def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
         """Return how many answers are graded at most: of a split, of a stage, or in all.
@@ -121,17 +131,36 @@ def cost_of(journey: Journey) -> Cost:
         space = searches[0].space
         searches += journey.then(space.decode(tuple(axis.first for axis in space.axes)))
     cost = count(searches, len(journey.baselines), store.items(), journey.finalists, workers)
-    spent = {
-        part: sum(seconds for _, seconds in store.costs(part.name, part.split).values()) / workers
-        for part in cost.parts
-        if part.seconds is not None
+    stored: dict[tuple[str, Split], dict[int, int]] = {
+        (part.name, part.split): _stored(store, part) for part in cost.parts
     }
-    return Cost(
-        parts=tuple(
-            replace(part, seconds=max(0.0, part.seconds - spent[part])) if part.seconds is not None else part
-            for part in cost.parts
-        )
-    )
+    parts = (_left(store, part, len(stored[part.name, part.split]), workers) for part in cost.parts)
+    return Cost(parts=tuple(parts), stored={key: trials for key, trials in stored.items() if trials})
+
+
+def _stored(store: RunStore, part: Part) -> dict[int, int]:
+    """Return the items of each trial that a part has scored; on test, of the present winner alone."""
+    costs = store.costs(part.name, part.split)
+    if part.split == "test" and part.name != BASELINES:
+        winner = store.winner(part.name)
+        costs = {trial: cost for trial, cost in costs.items() if winner is not None and trial == winner.id}
+    return {trial: items for trial, (items, _) in costs.items()}
+
+
+def _left(store: RunStore, part: Part, n_stored: int, n_workers: int) -> Part:
+    """Return a part with what is left of its seconds, and the models that it has in the end.
+
+    A search whose winner is picked scores no more. Of an extended run the finalists of before are in the race
+    again, beside new ones.
+    """
+    if part.name != BASELINES and part.split != "test" and store.winner(part.name) is not None:
+        return replace(part, models=n_stored, seconds=None if part.seconds is None else 0.0)
+    if part.seconds is not None:
+        spent = sum(seconds for _, seconds in store.costs(part.name, part.split).values()) / n_workers
+        part = replace(part, seconds=max(0.0, part.seconds - spent))
+    if part.split == "validation" and part.name != BASELINES and part.models and read_extensions(store):
+        part = replace(part, models=part.models + n_stored)
+    return part
 
 
 def _read(split: Literal["validation", "test"], models: Mapping[str, int], items: int) -> Iterator[Part]:

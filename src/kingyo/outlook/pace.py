@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -85,7 +85,10 @@ class Pace:
     """
 
     def __init__(self, cost: Cost, clock: Callable[[], float] = time.monotonic) -> None:
-        self._legs = {(part.name, part.split): Leg(part=part, total=part.models) for part in cost.parts}
+        self._legs = {
+            (part.name, part.split): _begun(part, cost.stored.get((part.name, part.split), {}))
+            for part in cost.parts
+        }
         self._clock = clock
         self._since = clock()
         self.running: Leg | None = None
@@ -156,6 +159,8 @@ class Pace:
             return 0.0
         limit = None if leg.part.seconds is None else max(0.0, leg.part.seconds - self.seconds(leg))
         models = None if leg.total is None else leg.total - leg.done
+        if models == 0:
+            return 0.0
         found: float | None = None
         if models is not None and leg.per_model is not None:
             found = models * leg.per_model
@@ -182,6 +187,12 @@ class Pace:
         return next(
             (each.per_answer for each in (leg, *alike[::-1], *measured[::-1]) if each.per_answer), None
         )
+
+
+def _begun(part: Part, stored: Mapping[int, int]) -> Leg:
+    """Return a part that has done what earlier sessions stored of it."""
+    total = None if part.models is None else max(part.models, len(stored))
+    return Leg(part=part, total=total, done=len(stored), answers=sum(stored.values()), scored=dict(stored))
 
 
 def _unforeseen(event: Event) -> Part:

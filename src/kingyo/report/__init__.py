@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from kingyo.atomic import write_bytes
+from kingyo.atomic import write_together
 from kingyo.errors import KingyoError
 from kingyo.report.findings import gather
 from kingyo.report.page import render_page
@@ -44,12 +44,10 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
     found = gather(store)
     page = render_page(found, str(get_plotlyjs()))
     pictures = draw_pictures(found)
+    files = {target.parent / "pictures" / name: content for name, content in pictures.items()}
+    files[target] = page.encode(errors="backslashreplace")  # a path may be no UTF-8
     try:
-        folder = target.parent / "pictures"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in pictures.items():
-            write_bytes(folder / name, content)
-        write_bytes(target, page.encode(errors="backslashreplace"))  # a path may be no UTF-8
+        write_together(files)
     except OSError as error:
         raise _unwritable(target, error) from error
     return target

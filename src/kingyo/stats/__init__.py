@@ -40,7 +40,9 @@ class Interval:
     n: int
     low: float
     high: float
-    method: Literal["wilson", "bca", "newcombe", "alike", "beta-binomial", "normal", "student", "mover"]
+    method: Literal[
+        "wilson", "bca", "newcombe", "alike", "beta-binomial", "normal", "simulated", "student", "mover"
+    ]
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:
         """Return "71.5 [65.0, 77.2]", with a unit after the score, and "+" for signs of differences."""
@@ -155,6 +157,8 @@ def mean_of_runs(
     values: Sequence[float], level: float = 0.95, *, within: tuple[float, float] = (-math.inf, math.inf)
 ) -> Interval:
     """Bound the mean over independent runs by Student's t (1908); with one run nothing is known of others.
+
+    Where all are equal its width is zero, which is no certainty: they have no spread to tell it from.
 
     Args:
         values: one per run.

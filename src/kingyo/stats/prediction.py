@@ -15,7 +15,8 @@ what is left of the variance of the m_k. The winner's predicted score is M + Ï„Â
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from kingyo.errors import KingyoError
 from kingyo.stats import NORMAL, ROUNDING, Interval
 
 Matrix = NDArray[np.float64]
+DRAWS = 20_000
+"""Test scores of several tasks that are drawn: another seed moves their bounds by some 2 % of a deviation."""
 
 
 def predict_winner(
@@ -45,6 +48,87 @@ def predict_winner(
     Raises:
         KingyoError: no finalist, rows of different lengths, or no items.
     """
+    found = _forecast(scores, winner, n_test)
+    score, n = found.score, found.n
+    if found.chances:
+        ends = [_beta_binomial(each, found.variance, n_test, level) for each in found.chances]
+        low, high = min(low for low, _ in ends), max(high for _, high in ends)
+        return Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
+    sure = NORMAL.inv_cdf((1 + level) / 2)
+    low, high = max(0.0, score - sure * found.below), min(1.0, score + sure * found.above)
+    return Interval(score=score, n=n, low=low, high=high, method="normal")
+
+
+def predict_weighted_winner(
+    tasks: Sequence[Sequence[Sequence[float]]],
+    winner: int,
+    n_test: Sequence[int],
+    weights: Sequence[float],
+    level: float = 0.95,
+) -> Interval:
+    """Predict the weighted mean of a picked finalist's test scores on several tasks, whose items are apart.
+
+    The bounds are quantiles of seeded draws. Squares of the tasks' own bounds do not add up here: near 0 and
+    1 scores are far from normal.
+
+    Args:
+        tasks: for each task the scores of the finalists, as of ``predict_winner``.
+        winner: the row that was picked.
+        n_test: test items of each task.
+        weights: of each task, above 0.
+        level: confidence, between 0 and 1.
+
+    Raises:
+        KingyoError: see ``predict_winner``.
+    """
+    if len(tasks) == 1:
+        return predict_winner(tasks[0], winner, n_test[0], level)
+    found = [_forecast(rows, winner, n) for rows, n in zip(tasks, n_test, strict=True)]
+    shares = [weight / math.fsum(weights) for weight in weights]
+    rng, tail = np.random.default_rng(0), (1 - level) / 2
+
+    def bound(side: Callable[[Sequence[float]], float], place: float) -> float:
+        drawn = [share * each.draws(rng, side) for share, each in zip(shares, found, strict=True)]
+        return float(np.quantile(np.sum(drawn, axis=0), place))
+
+    return Interval(
+        score=math.fsum(share * each.score for share, each in zip(shares, found, strict=True)),
+        n=sum(each.n for each in found),
+        low=max(0.0, bound(min, tail) - ROUNDING),
+        high=min(1.0, bound(max, 1 - tail) + ROUNDING),
+        method="simulated",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Forecast:
+    """What a test score on one task may be.
+
+    Attributes:
+        score: the mean.
+        n, n_test: items of validation and of test.
+        chances: where scores are right or wrong, means of the chance to be right, which has ``variance``.
+        below, above: where they are not, standard deviations below and above the mean.
+    """
+
+    score: float
+    n: int
+    n_test: int
+    chances: tuple[float, ...] = ()
+    variance: float = 0.0
+    below: float = 0.0
+    above: float = 0.0
+
+    def draws(self, rng: np.random.Generator, side: Callable[[Sequence[float]], float]) -> Matrix:
+        """Draw test scores; where there are two chances, of the smaller or of the larger one."""
+        if self.chances:
+            a, b = _beta(side(self.chances), self.variance, self.n_test)
+            return rng.binomial(self.n_test, rng.beta(a, b, DRAWS)) / self.n_test
+        away = rng.standard_normal(DRAWS)
+        return np.clip(self.score + away * np.where(away < 0, self.below, self.above), 0, 1)
+
+
+def _forecast(scores: Sequence[Sequence[float]], winner: int, n_test: int) -> _Forecast:
     matrix = _matrix(scores)
     means, n = matrix.mean(axis=1), matrix.shape[1]
     single, shared = _noise(matrix)
@@ -53,18 +137,14 @@ def predict_winner(
     kept = 1.0 if len(means) == 1 else real / (real + single) if real + single > 0 else 0.0
     score = float(means.mean() + kept * (means[winner] - means.mean()))
     variance = shared + single * (kept + (1 - kept) / len(means))
-    per_item = float(matrix[winner].var()) if n > 1 else 0.25
-    is_binary = bool(np.all((matrix == 0) | (matrix == 1)))
-    if is_binary:
-        spread = _floored(variance, score, n)
+    if bool(np.all((matrix == 0) | (matrix == 1))):
         chances = (score,) if 0 < score < 1 else (score, _centre(score, n))
-        ends = [_beta_binomial(each, spread, n_test, level) for each in chances]
-        low, high = min(low for low, _ in ends), max(high for _, high in ends)
-        return Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
-    sure = NORMAL.inv_cdf((1 + level) / 2)
-    reach = sure * math.sqrt(variance + per_item / n_test)
-    down, up = (reach, reach) if reach > ROUNDING else _unseen(score, n, n_test, sure)
-    return Interval(score=score, n=n, low=max(0.0, score - down), high=min(1.0, score + up), method="normal")
+        spread = _floored(variance, score, n)
+        return _Forecast(score=score, n=n, n_test=n_test, chances=chances, variance=spread)
+    per_item = float(matrix[winner].var()) if n > 1 else 0.25
+    error = math.sqrt(variance + per_item / n_test)
+    below, above = (error, error) if error > ROUNDING else _unseen(score, n, n_test)
+    return _Forecast(score=score, n=n, n_test=n_test, below=below, above=above)
 
 
 def _noise(matrix: Matrix) -> tuple[float, float]:
@@ -91,21 +171,26 @@ def _centre(score: float, n: int) -> float:
     return (score * n + 2) / (n + 4)
 
 
-def _unseen(score: float, n: int, n_test: int, sure: float) -> tuple[float, float]:
+def _unseen(score: float, n: int, n_test: int) -> tuple[float, float]:
     """How far down and up a mean may be where no item scored otherwise; those that do may score anything.
 
     Their share is as uncertain as that of wrong answers where all n are right; see ``_floored``.
     """
     share = 2 / (n + 4)
-    reach = min(1.0, sure * math.sqrt(share * (1 - share) * (1 / (n + 4) + 1 / n_test)))
-    return reach * score, reach * (1 - score)
+    error = math.sqrt(share * (1 - share) * (1 / (n + 4) + 1 / n_test))
+    return error * score, error * (1 - score)
+
+
+def _beta(mean: float, variance: float, n: int) -> tuple[float, float]:
+    """The parameters of a beta distribution; its mean is not nearer to 0 and 1 than half of n items."""
+    inside = min(max(mean, 0.5 / n), 1 - 0.5 / n)
+    total = max(inside * (1 - inside) / variance - 1, 1.0)
+    return inside * total, (1 - inside) * total
 
 
 def _beta_binomial(mean: float, variance: float, n: int, level: float) -> tuple[float, float]:
     """Quantiles of the share of n items that are right, whose chance is beta of this mean and variance."""
-    inside = min(max(mean, 0.5 / n), 1 - 0.5 / n)
-    total = max(inside * (1 - inside) / variance - 1, 1.0)
-    a, b = inside * total, (1 - inside) * total
+    a, b = _beta(mean, variance, n)
     k = np.arange(n + 1)
     terms = [
         math.lgamma(n + 1)

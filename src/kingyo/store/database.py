@@ -101,6 +101,17 @@ def require(folder: Path) -> None:
             received=_what_is_there(folder),
             remedy="`kingyo evolve RUN.yaml` makes one.",
         )
+    if (folder / DATABASE).stat().st_size == 0:
+        raise _no_run(folder, "an empty file")
+
+
+def _no_run(folder: Path, received: str) -> KingyoError:
+    return KingyoError(
+        str(folder / DATABASE),
+        expected="the database of a run",
+        received=received,
+        remedy="Restore it from a copy, or delete the folder and start again with `kingyo evolve`.",
+    )
 
 
 def _what_is_there(folder: Path) -> str:
@@ -250,7 +261,7 @@ def migrate(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, folder: Path) -> None:
-    """Raise when SQLite finds the file damaged; a full disk is no damage, see ``connect``."""
+    """Raise when SQLite finds the file damaged (a full disk is no damage, see ``connect``), or no run's."""
     try:
         verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
     except sqlite3.OperationalError:
@@ -259,6 +270,9 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
         raise _damaged(folder, str(error)) from error
     if verdict != "ok":
         raise _damaged(folder, str(verdict))
+    has_tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
+    if has_tables and schema_version(connection, folder) == 0:
+        raise _no_run(folder, "a SQLite database of something else")
 
 
 @contextlib.contextmanager
