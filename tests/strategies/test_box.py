@@ -42,6 +42,14 @@ def test_first_mixtures_bring_every_two_sources_together_then_all() -> None:
         assert together.min() >= 1
 
 
+def test_bold_mixtures_are_of_all_or_half_of_the_sources_and_strong() -> None:
+    for n, half in ((1, 1), (2, 2), (3, 2), (8, 4)):
+        points = Box(weights(n, high=9)).bold_mixtures(300, np.random.default_rng(n))
+        assert set(np.count_nonzero(points, axis=1)) == {half, n}
+        sums = points.sum(axis=1)
+        assert 0.99 < sums.min() < 1.1 and 2.8 < sums.max() < 3.01
+
+
 def test_first_mixtures_are_nearly_even() -> None:
     for n in (1, 2, 5):
         points = Box(weights(n)).first_mixtures(200, np.random.default_rng(n))

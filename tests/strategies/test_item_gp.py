@@ -90,6 +90,24 @@ def search(name: str, seed: int, n: int, per: int) -> tuple[list[Trial], Strateg
     return trials, strategy, scores
 
 
+def test_while_nothing_is_right_it_asks_for_strong_mixtures_of_all_or_half() -> None:
+    axes = [
+        Axis(name=f"weight/s{k}", low=0.0, high=1.5, family=f"weight/s{k}", neutral=0.0) for k in range(5)
+    ]
+    strategy = build("item-gp", axes, 0, {"initial": 4, "pool": 60})
+    strategy.tell([scored(trial, 0.0, 0.0, 0.0) for trial in strategy.ask(4)])
+    for _ in range(4):
+        trials = strategy.ask(6)
+        points = np.array([trial.genome for trial in trials])
+        assert set(np.count_nonzero(points, axis=1)) <= {3, 5}
+        assert points.sum(axis=1).min() > 0.99
+        strategy.tell([scored(trial, 0.0, 0.0, 0.0) for trial in trials])
+    first, *others = strategy.ask(6)
+    strategy.tell([scored(first, 1.0, 1.0, 1.0), *(scored(trial, 0.0, 0.0, 0.0) for trial in others)])
+    near = np.array([trial.genome for trial in strategy.ask(6)]) - np.array(first.genome)
+    assert np.median(np.abs(near).max(axis=1)) < 0.5, "around the point that solved something"
+
+
 def test_a_few_items_per_candidate_lead_to_the_peak() -> None:
     """480 coin tosses in all; the answer is near the peak, whose ability is 4, and better than at random."""
     answers = [_answer("item-gp", seed) for seed in range(4)]

@@ -13,9 +13,11 @@ from kingyo.types import Axis, Genome
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 Places = NDArray[np.intp]
-LEAST_TOTAL, MOST_TOTAL = 0.5, 2.0  # of the weights of a mixture; a source as it is has the weight 1
+TOTALS = (0.5, 2.0)  # of the weights of a mixture; a source as it is has the weight 1
+FIRST_TOTALS = (0.8, 2.0)  # the same of the mixtures that a search begins with
+BOLD_TOTALS = (1.0, 3.0)  # and of those that it tries while all that was tried scores the same
 EVENNESS = 1.5  # of a mixture's sources: the concentration of a Dirichlet distribution
-FIRST_EVENNESS = 12.0  # the same of the mixtures that a search begins with
+FIRST_EVENNESS = 12.0  # the same of these two
 PAIRS = 4  # one mixture in four is of two sources alone
 DRAWS = 50  # sets of sources, of which the one that brings most new pairs together is taken
 BLOCK_SPREAD = 0.3  # of the logarithm of a source's weight over blocks, in every other mixture
@@ -90,7 +92,7 @@ class Box:
         """Draw n merges of the sources; every fourth is of two sources alone. See ``_mixed``."""
         k = len(self._weights)
         sizes = [2 if row % PAIRS == PAIRS - 1 and k > 2 else k for row in range(n)]
-        return self._mixed([rng.permutation(k)[:size] for size in sizes], EVENNESS, rng)
+        return self._mixed([rng.permutation(k)[:size] for size in sizes], EVENNESS, TOTALS, rng)
 
     def first_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
         """Draw n merges to begin with, whose sources have about equal weights.
@@ -99,19 +101,35 @@ class Box:
         of all sources. So a pair that needs each other is met, and so is a merge that leaves out what harms.
         See ``_mixed``.
         """
-        return self._mixed(covering_sets(len(self._weights), n, rng), FIRST_EVENNESS, rng)
+        return self._mixed(covering_sets(len(self._weights), n, rng), FIRST_EVENNESS, FIRST_TOTALS, rng)
 
-    def _mixed(self, chosen: Sequence[Places], evenness: float, rng: np.random.Generator) -> Matrix:
+    def bold_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
+        """Draw n merges for a search that has seen no difference yet: of all or half of the sources, strong.
+
+        See ``_mixed``.
+        """
+        k = len(self._weights)
+        sizes = rng.choice([k, half(k)], n)
+        return self._mixed([rng.permutation(k)[:size] for size in sizes], FIRST_EVENNESS, BOLD_TOTALS, rng)
+
+    def _mixed(
+        self,
+        chosen: Sequence[Places],
+        evenness: float,
+        totals: tuple[float, float],
+        rng: np.random.Generator,
+    ) -> Matrix:
         """Draw merges whose weights have a moderate sum, however many sources there are.
 
         Uniform points of the box have sums that grow with the number of sources, and large sums break models.
-        Here the sum is log-uniform from 0.5 to 2, stratified over the merges, and its split a Dirichlet draw.
+        Here the sum is log-uniform, stratified over the merges, and its split a Dirichlet draw.
         A source has about the same weight in all blocks. Axes that are no weights of sources are drawn
         uniformly.
 
         Args:
             chosen: of each merge, the places of its sources.
             evenness: the concentration of the Dirichlet distribution.
+            totals: the least and the greatest sum.
             rng: for what is drawn.
         """
         n, families = len(chosen), list(self._weights.values())
@@ -119,7 +137,8 @@ class Box:
         if not families or n == 0:
             return points
         places = (rng.permutation(n) + rng.random(n)) / n
-        for row, total in enumerate(LEAST_TOTAL * (MOST_TOTAL / LEAST_TOTAL) ** places):
+        low, high = totals
+        for row, total in enumerate(low * (high / low) ** places):
             shares = np.zeros(len(families))
             shares[chosen[row]] = rng.dirichlet(np.full(len(chosen[row]), evenness))
             for share, columns in zip(shares, families, strict=True):
@@ -192,7 +211,12 @@ def covering_sets(k: int, n: int, rng: np.random.Generator) -> list[Places]:
         if k < 3 or not apart.any():
             found.append(np.arange(k))
             continue
-        drawn = [rng.permutation(k)[: max(2, (k + 1) // 2)] for _ in range(DRAWS)]
+        drawn = [rng.permutation(k)[: half(k)] for _ in range(DRAWS)]
         found.append(max(drawn, key=lambda each: apart[np.ix_(each, each)].sum()))
         apart[np.ix_(found[-1], found[-1])] = False
     return found
+
+
+def half(k: int) -> int:
+    """Return half of k, rounded up, and 2 at least where there are as many."""
+    return min(k, max(2, (k + 1) // 2))

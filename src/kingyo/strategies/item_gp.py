@@ -9,11 +9,13 @@ point is one that its neighbourhood vouches for, not the luckiest of many.
     ask     the point of the highest posterior mean; the others by Thompson sampling: each is the best of a
             pool of points under one function drawn from the posterior (Thompson 1933; Kandasamy et al. 2018).
             Asked for one trial at a time, one of each batch is that first point
+            While all points score the same, such as nothing, it asks for strong mixtures in place of these
     tell    the item scores; what an estimate says of the items that were not scored is not used
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -31,6 +33,7 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]
 
+EQUAL = 0.02  # means that differ by less are the same: of 24 items not one more is right
 REFITS = 1.3  # relearn the shape when the number of points has grown by this factor
 GROWTH = 0.02  # of the trials so far: a generation is as large, if that is more than the batch
 TOP = 6  # points that others are sought around
@@ -125,8 +128,12 @@ class ItemGp:
         count = self._history.count
         rng = np.random.default_rng([self._seed, count])
         fresh = self._spread[: self._settings.initial][count : count + n]
-        has_best = n > 1 or count % max(2, self.batch) == 0
-        points = [*fresh, *self._proposals(n - len(fresh), rng, has_best=has_best)]
+        rest, has_best = n - len(fresh), n > 1 or count % max(2, self.batch) == 0
+        if self._box.has_weights and self._sees_no_difference():
+            more = list(self._box.bold_mixtures(rest, rng))
+        else:
+            more = self._proposals(rest, rng, has_best=has_best)
+        points = [*fresh, *more]
         return [self._history.ask(self._box.genome(point)) for point in points]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -167,6 +174,11 @@ class ItemGp:
         """What is believed so far; None before the first fit."""
         tasks = [task.belief for task in self._tasks if task.belief is not None]
         return Belief(tasks=tasks) if tasks else None
+
+    def _sees_no_difference(self) -> bool:
+        """Whether all points that were scored have about the same mean, so that no place looks better."""
+        means = [statistics.fmean(told.items.values()) for told in self._known if told.items]
+        return bool(means) and max(means) - min(means) < EQUAL
 
     def _features(self) -> Matrix:
         return self._box.features(self._box.points([told.genome for told in self._known]))
