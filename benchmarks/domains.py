@@ -41,7 +41,7 @@ Wanted = tuple[str, str, str, int, int]
 
 REAL = "real"  # with its models in place of the table: real/ja-five-exact
 SHARE = 5  # of mergekit-evolve's item evaluations, for --sooner
-DRAWN = 10  # networks and worlds that are drawn of each kind; seeds take them in turn
+DRAWN = 10  # networks and worlds that are drawn of each kind for each hundred seeds, which take them in turn
 BEST = Path(tempfile.gettempdir()) / "kingyo-benchmarks" / "best"
 
 
@@ -156,7 +156,8 @@ def digest(name: str) -> str:
 def run(wanted: Wanted) -> dict[str, object]:
     """Run one search, and return its line: scores of test in shares of 1."""
     name, contender, label, candidates, seed = wanted
-    draw = seed % DRAWN if name.split("/")[0] in ("worlds", "networks") else 0
+    drawn = name.split("/")[0] in ("worlds", "networks")
+    draw = DRAWN * (seed // 100) + seed % DRAWN if drawn else 0
     play = Play(landscape(name, draw), seed)
     found = meet(play, contender, candidates)
     pool = {key: float(play.row(tuple(row.tolist())).mean()) for key, row in play.domain.baselines().items()}

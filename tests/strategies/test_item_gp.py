@@ -10,6 +10,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
+from kingyo.strategies.item_tasks import divided
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import (
     AppraisingStrategy,
@@ -265,3 +266,80 @@ def test_graded_scores_that_differ_by_rounding_are_one_level() -> None:
         strategy.tell([scored(trial, *levels) for trial in trials])
     assert isinstance(strategy, AppraisingStrategy)
     assert np.isfinite(strategy.appraise([tuple(PEAK)])).all()
+
+
+PARTS = [
+    Axis(name=f"weight/s{k}/b{b}", low=0.0, high=1.5, family=f"weight/s{k}", neutral=0.0)
+    for k in range(2)
+    for b in range(4)
+]
+
+
+def of_two_halves(trial: Trial, items: Sequence[int] = range(60)) -> Outcome:
+    """The first source is right on the first half of the items, the second on the other.
+
+    The one needs its first two blocks, the other its last two, undisturbed: a merge by blocks has both, and
+    what most merges gain on one half they lose on the other.
+    """
+    one, two = np.array(trial.genome).reshape(2, 4)
+    able = (one[:2].mean() - two[:2].mean(), two[2:].mean() - one[2:].mean())
+    right = [6 * able[item >= 30] - 2.5 > ITEMS[2 * (item % 30)] / 2 for item in items]
+    scores = tuple(ItemScore(f"i{item:02}", float(each), "") for item, each in zip(items, right, strict=True))
+    return Outcome(trial=trial, scores=scores, is_partial=len(scores) < 60)
+
+
+def best_of_halves(seed: int, *, is_told: bool) -> float:
+    strategy, rng = build("item-gp", PARTS, seed, {"pool": 200}), np.random.default_rng(seed)
+    if is_told:
+        assert isinstance(strategy, InformedStrategy)
+        alone = [(1.0,) * 4 + (0.0,) * 4, (0.0,) * 4 + (1.0,) * 4, (0.5,) * 8]
+        strategy.learn([of_two_halves(Trial(number=-1 - n, genome=each)) for n, each in enumerate(alone)])
+    best = 0.0
+    for _ in range(15):
+        asked = strategy.ask(3)
+        items = sorted(map(int, rng.choice(60, 24, replace=False)))
+        strategy.tell([of_two_halves(trial, items) for trial in asked])
+        best = max(best, *(of_two_halves(trial).score or 0.0 for trial in asked))
+    return best
+
+
+def test_models_that_are_right_on_items_of_their_own_are_told_apart() -> None:
+    told = [best_of_halves(seed, is_told=True) for seed in range(4)]
+    untold = [best_of_halves(seed, is_told=False) for seed in range(4)]
+    assert np.mean(told) > np.mean(untold) + 0.2
+
+
+def test_it_is_restored_with_the_items_of_known_models_divided() -> None:
+    known = [of_two_halves(Trial(number=-1 - n, genome=(1.0 - n,) * 4 + (float(n),) * 4)) for n in range(2)]
+    strategy, other = (build("item-gp", PARTS, 2, {"pool": 60}) for _ in range(2))
+    trials: list[Trial] = []
+    outcomes: list[Outcome] = []
+    assert isinstance(strategy, InformedStrategy) and isinstance(other, InformedStrategy)
+    strategy.learn(known)
+    for first in (0, 20, 30):
+        trials += strategy.ask(5)
+        outcomes += [of_two_halves(trial, range(first, first + 30)) for trial in trials[-5:]]
+        strategy.tell(outcomes[-5:])
+    strategy.ask(0)
+    assert isinstance(strategy, Resumable) and isinstance(other, Resumable)
+    state = json.loads(json.dumps(strategy.state()))
+    assert [len(task["items"]) for task in state["tasks"]] == [0, 30, 30]
+    other.learn(known)
+    other.restore(state, trials, outcomes)
+    assert other.ask(6) == strategy.ask(6)
+
+
+def rows(*digits: str) -> list[dict[str, float]]:
+    return [{f"i{n:02}": float(digit) for n, digit in enumerate(row)} for row in digits]
+
+
+def test_items_are_divided_among_models_that_are_right_on_their_own() -> None:
+    two = divided(rows("1110000000", "0001100000", "0000000000"))
+    assert two == [["i00", "i01", "i02"], ["i03", "i04"]]
+    three = divided(rows("1111000010", "0000110000", "0000001100", "1000000000"))
+    assert sorted(map(len, three)) == [2, 2, 5]
+    assert divided(rows("1111000000", "0000100000")) == [], "1 of 10 is less than 15 %"
+    assert divided(rows("1111000000", "1110000000")) == [], "one is right wherever the other is"
+    assert divided(rows("1111000000")) == [] and divided([]) == []
+    shared = [{**row, f"own{n}": 1.0} for n, row in enumerate(rows("11110", "00111"))]
+    assert divided(shared) == [["i00", "i01"], ["i04"]], "only items that all have count"

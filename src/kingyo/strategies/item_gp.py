@@ -10,6 +10,7 @@ point is one that its neighbourhood vouches for, not the luckiest of many.
             pool of points under one function drawn from the posterior (Thompson 1933; Kandasamy et al. 2018).
             Asked for one trial at a time, one of each batch is that first point
             While all points score the same, such as nothing, it asks for strong mixtures in place of these
+    items   where known models are right on items of their own, the items of each have their own process
     tell    the item scores; what an estimate says of the items that were not scored is not used
 """
 
@@ -28,7 +29,7 @@ from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.box import Box
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count
-from kingyo.strategies.item_tasks import TaskItems
+from kingyo.strategies.item_tasks import TaskItems, divided
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]
@@ -86,7 +87,7 @@ class ItemGp:
         self._box = Box(self._axes)
         self._history = History()
         self._known: list[Told] = []
-        self._tasks = [TaskItems(1.0)]
+        self._tasks = [TaskItems()]
         self._task_of: Mapping[str, TaskItems] = {}
         self._shaped = 0
         rng = np.random.default_rng(seed)
@@ -114,7 +115,10 @@ class ItemGp:
 
     def learn(self, known: Sequence[Outcome]) -> None:
         """Begin with points that were measured before; those that were to be tried first need not be."""
-        self._add(sorted(map(Told.of, known), key=lambda told: -told.number))
+        told = sorted(map(Told.of, known), key=lambda told: -told.number)
+        if len(self._tasks) == 1:
+            self._divide(told)
+        self._add(told)
         met = {told.genome for told in self._known}
         fresh = [point for point in self._spread if self._box.genome(point) not in met]
         self._spread = np.array(fresh).reshape(-1, len(self._axes))
@@ -183,6 +187,14 @@ class ItemGp:
     def _features(self) -> Matrix:
         return self._box.features(self._box.points([told.genome for told in self._known]))
 
+    def _divide(self, known: Sequence[Told]) -> None:
+        """Give the items that one known model alone is right on a process of their own."""
+        groups = divided([told.items for told in known if told.items])
+        if groups:
+            own = [TaskItems() for _ in groups]
+            self._tasks += own
+            self._task_of = {item: task for task, group in zip(own, groups, strict=True) for item in group}
+
     def _add(self, told: Sequence[Told]) -> None:
         for each in told:
             for item in each.items:
@@ -200,7 +212,7 @@ class ItemGp:
         count = self._history.count + 1
         again = count >= REFITS * self._shaped
         points = self._features()
-        for task in self._tasks:
+        for task in [task for task in self._tasks if task.has_items] or self._tasks:
             task.fit(points, self._known, self._box.is_weight, learn_shape=again)
         self._shaped = count if again else self._shaped
 

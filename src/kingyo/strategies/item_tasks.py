@@ -8,6 +8,9 @@ reaches or not (as in the graded response model, Samejima 1969), and each level 
 So a plateau, on which all merges earn the same partial credit, does not hide the few that get an item fully
 right. Scores of more than ``MOST_LEVELS`` levels are cut at quantiles, and a level is worth its mean.
 
+One ability does not tell which items a mixture of two models solves where each is right on items of its own:
+so such items are tasks of their own, see ``divided``.
+
 A task also holds what was last fitted to it, from where the next fit goes on. It knows no search.
 """
 
@@ -30,20 +33,28 @@ Matrix = NDArray[np.float64]
 FAILURE_WEIGHT = 4.0  # a failure counts as this many wrong answers
 MOST_LEVELS = 4
 DECIMALS = 9  # of a score: ``.1 + .2`` and ``.3`` are one level
+CLEAR = 0.25  # a model is better on an item than another if it scores more than so much more
+LEAST_SHARE = 0.15  # of all items, on which a model that divides them is better than the others
+MOST_GROUPS = 4
 
 
 class TaskItems:
     """One task: its items, and what is believed of it.
 
     Args:
-        weight: how much it counts.
+        weight: how much it counts; None: as much as it has items.
     """
 
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
+    def __init__(self, weight: float | None = None) -> None:
+        self._weight = weight
         self.belief: TaskBelief | None = None
         self._columns: dict[str, int] = {}
         self._fit: _Fit | None = None
+
+    @property
+    def has_items(self) -> bool:
+        """Whether it was given any item."""
+        return bool(self._columns)
 
     def meet(self, item: str) -> None:
         """Give an item a column, if it has none."""
@@ -95,7 +106,8 @@ class TaskItems:
             levels.append(
                 LevelBelief(field=fit_field(observed, prior, learn_shape=fit.learn_shape), step=step)
             )
-        self.belief = TaskBelief(levels=levels, floor=scale.floor, weight=self.weight)
+        weight = float(len(self._columns)) if self._weight is None else self._weight
+        self.belief = TaskBelief(levels=levels, floor=scale.floor, weight=weight)
 
     def _priors(self) -> list[Prior]:
         """Return what the last fit found for each level; items that are new are of middling difficulty."""
@@ -181,3 +193,40 @@ def _as_prior(data: Mapping[str, object]) -> Prior:
         mean=cast("float", data["mean"]),
         difficulty=np.array(data["difficulty"], dtype=np.float64),
     )
+
+
+def divided(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
+    """Divide items among models that are right on items of their own.
+
+    It begins with the two models of which each is better than the other on most items, and adds those that
+    are better than all of these on many.
+
+    Args:
+        rows: the item scores of each model; only items count that all have.
+
+    Returns:
+        For each of 2 to 4 models the items on which it alone is better than the others, at least 15 % of all
+        when it was chosen. Nothing where no two models differ so.
+    """
+    items = sorted(set(rows[0]).intersection(*rows[1:])) if rows else []
+    if len(rows) < 2 or not items:
+        return []
+    scores = np.array([[row[item] for item in items] for row in rows])
+    better = (scores[:, None, :] > scores[None, :, :] + CLEAR).mean(axis=2)
+    both = np.minimum(better, better.T)
+    share = float(both.max())
+    if share < LEAST_SHARE:
+        return []
+    chosen = list(divmod(int(both.argmax()), len(rows)))
+    while share >= LEAST_SHARE and len(chosen) < MOST_GROUPS:
+        gains = (scores > scores[chosen].max(axis=0) + CLEAR).mean(axis=1)
+        share = float(gains.max())
+        if share >= LEAST_SHARE:
+            chosen.append(int(gains.argmax()))
+    ranked = np.sort(scores[chosen], axis=0)
+    is_clear, best = ranked[-1] > ranked[-2] + CLEAR, scores[chosen].argmax(axis=0)
+    groups = [
+        [item for item, clear, own in zip(items, is_clear, best, strict=True) if clear and own == place]
+        for place in range(len(chosen))
+    ]
+    return [group for group in groups if group]
