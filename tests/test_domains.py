@@ -118,7 +118,7 @@ def test_contenders_meet_at_equal_cost_and_repeat_themselves() -> None:
         found = meet(Play(world("plateau", 3), 5), name, 6)
         again = meet(Play(world("plateau", 3), 5), name, 6)
         np.testing.assert_array_equal(found["exported"], again["exported"])
-        assert int(str(found["items"])) <= 24 * 6 + 60 * 5 + 60
+        assert int(str(found["items"])) <= 32 * 6 + 60 * 5 + 60
         exported, bred = np.mean(found["exported"]), np.mean(found["bred"])  # type: ignore[arg-type]
         scores = {"exported": exported, "bred": bred, "baseline": 0.4, "baseline_pool": 0.4, "best": 0.9}
         results.append(

@@ -1,6 +1,6 @@
 """Searches that meet on the domains, all at the same number of item evaluations.
 
-kingyo's run as its user runs it, with 24 items a candidate. Searches of public libraries have their own
+kingyo's run as its user runs it, with 32 items a candidate. Searches of public libraries have their own
 defaults and score all items of fit for each candidate; at the end their four best on fit go to validation.
 Fit and validation together pick the winner, which is compared with the baselines as in kingyo's run.
 """
@@ -21,7 +21,7 @@ from domains.play import Play
 from kingyo.evolve.words import KNOWN
 from kingyo.types import Axis, Genome
 
-ITEMS = 24
+ITEMS = 32
 FINALISTS = 4
 Settings = Mapping[str, object]
 

@@ -62,7 +62,7 @@ def test_one_of_each_kind() -> None:
         ("strategies", "ga", "population"),
         ("graders", "contains", ""),
         ("presets", "sakana-ps", "strategy: cma-es"),
-        ("presets", "fast", "screen.items: 24"),
+        ("presets", "fast", "screen.items: 32"),
     ):
         done = run(what, name)
         assert done.returncode == 0 and done.stdout.startswith(f"{name}: ") and option in done.stdout

@@ -100,7 +100,7 @@ merge:
 # settings (`kingyo list presets`); then delete merge.method and its parameters if it brings its own.
 search:
   strategy: item-gp
-  screen: {{items: 24}}
+  screen: {{items: 32}}
 
 # The first bound that is reached ends the search: candidates, item_evaluations, minutes.
 budget:

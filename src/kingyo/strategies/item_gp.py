@@ -34,7 +34,7 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]
 
-EQUAL = 0.02  # means that differ by less are the same: of 24 items not one more is right
+EQUAL = 0.02  # means that differ by less are the same: of 32 items not one more is right
 REFITS = 1.3  # relearn the shape when the number of points has grown by this factor
 GROWTH = 0.02  # of the trials so far: a generation is as large, if that is more than the batch
 TOP = 6  # points that others are sought around
@@ -50,7 +50,7 @@ class ItemGp:
     """A Gaussian process that learns from single items, by Thompson sampling; for axes of every kind.
 
     It learns from item scores, so it gains most where candidates are scored on some of the items
-    (``screen: {items: 24}``). At most ``memory`` points are kept: the most able and the latest. Trials have
+    (``screen: {items: 32}``). At most ``memory`` points are kept: the most able and the latest. Trials have
     no parents: all that was told decides about the next.
 
     Args:

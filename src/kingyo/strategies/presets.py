@@ -71,7 +71,7 @@ PRESETS: Mapping[str, Preset] = {
             "items, of which each candidate answers a few. For axes of every kind.",
             source="kingyo's own choice, by benchmarks/search.py",
             strategy="item-gp",
-            screen={"items": 24},
+            screen={"items": 32},
             merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
         ),
         Preset(
