@@ -31,7 +31,7 @@ def test_some_mixtures_are_of_two_sources_alone() -> None:
 
 
 def test_first_mixtures_bring_every_two_sources_together_then_all() -> None:
-    """With n sources half of them a merge suffice: 6 merges of 4 of 8 (the covering number C(8, 4, 2))."""
+    """Halves that are drawn greedily need few more than the covering number, which is 6 for C(8, 4, 2)."""
     for n, most in ((3, 3), (4, 8), (5, 6), (8, 10)):
         points = Box(weights(n)).first_mixtures(12, np.random.default_rng(n))
         sizes = np.count_nonzero(points, axis=1)
@@ -48,6 +48,15 @@ def test_bold_mixtures_are_of_all_or_half_of_the_sources_and_strong() -> None:
         assert set(np.count_nonzero(points, axis=1)) == {half, n}
         sums = points.sum(axis=1)
         assert 0.99 < sums.min() < 1.1 and 2.8 < sums.max() < 3.01
+
+
+def test_as_many_as_a_search_draws_bring_up_to_five_sources_together() -> None:
+    for n in (3, 4, 5):
+        found = [
+            (Box(weights(n)).first_mixtures(6, np.random.default_rng(seed)) > 0).T.astype(int)
+            for seed in range(40)
+        ]
+        assert np.mean([(each @ each.T).min() >= 1 for each in found]) > 0.9
 
 
 def test_first_mixtures_are_nearly_even() -> None:

@@ -333,13 +333,27 @@ def rows(*digits: str) -> list[dict[str, float]]:
     return [{f"i{n:02}": float(digit) for n, digit in enumerate(row)} for row in digits]
 
 
-def test_items_are_divided_among_models_that_are_right_on_their_own() -> None:
-    two = divided(rows("1110000000", "0001100000", "0000000000"))
-    assert two == [["i00", "i01", "i02"], ["i03", "i04"]]
-    three = divided(rows("1111000010", "0000110000", "0000001100", "1000000000"))
-    assert sorted(map(len, three)) == [2, 2, 5]
-    assert divided(rows("1111000000", "0000100000")) == [], "1 of 10 is less than 15 %"
-    assert divided(rows("1111000000", "1110000000")) == [], "one is right wherever the other is"
-    assert divided(rows("1111000000")) == [] and divided([]) == []
-    shared = [{**row, f"own{n}": 1.0} for n, row in enumerate(rows("11110", "00111"))]
-    assert divided(shared) == [["i00", "i01"], ["i04"]], "only items that all have count"
+def test_items_are_divided_among_models_that_are_good_at_different_ones() -> None:
+    two = divided(rows("1110000000" * 2, "0001100000" * 2, "0000000000" * 2))
+    assert two == [["i00", "i01", "i02", "i10", "i11", "i12"], ["i03", "i04", "i13", "i14"]]
+    three = divided(rows("11110000100" * 2, "00001100000" * 2, "00000011000" * 2, "10000000000" * 2))
+    assert sorted(map(len, three)) == [4, 4, 10]
+    better = divided(rows("1110000000" * 2, "0001110000" * 2, "1111111111" * 2))
+    assert sorted(map(len, better)) == [6, 6], "one that is better than both leaves them as they are"
+    assert divided(rows("1111000000" * 2, "0000100000" * 2)) == [], "1 of 10 is less than 15 %"
+    assert divided(rows("1111000000" * 2, "1110000000" * 2)) == [], "one is right wherever the other is"
+    assert divided(rows("1" * 20)) == [] and divided([]) == []
+    shared = [{**row, f"own{n}": 1.0} for n, row in enumerate(rows("11110" * 3, "00111" * 3))]
+    assert [len(group) for group in divided(shared)] == [6, 3], "only items that all have count"
+    assert divided(rows("11110", "00111")) == [], "too few"
+
+
+def test_trials_of_an_earlier_search_do_not_divide_items() -> None:
+    strategy = build("item-gp", PARTS, 2, {})
+    known = [of_two_halves(Trial(number=-1 - n, genome=(1.0 - n,) * 4 + (float(n),) * 4)) for n in range(2)]
+    tried = [of_two_halves(Trial(number=-3 - n, genome=(0.1 * n,) * 8), range(n, n + 24)) for n in range(3)]
+    assert isinstance(strategy, InformedStrategy) and isinstance(strategy, Resumable)
+    strategy.learn([*tried, *known])
+    strategy.ask(10)
+    state = json.loads(json.dumps(strategy.state()))
+    assert [len(task["items"]) for task in state["tasks"]] == [0, 30, 30]

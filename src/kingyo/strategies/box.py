@@ -14,12 +14,12 @@ Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
 Places = NDArray[np.intp]
 TOTALS = (0.5, 2.0)  # of the weights of a mixture; a source as it is has the weight 1
-FIRST_TOTALS = (0.8, 2.0)  # the same of the mixtures that a search begins with
-BOLD_TOTALS = (1.0, 3.0)  # and of those that it tries while all that was tried scores the same
+FIRST_TOTALS = (0.8, 2.0)  # of the mixtures that a search begins with
+BOLD_TOTALS = (1.0, 3.0)  # of those that it tries while it sees no difference
 EVENNESS = 1.5  # of a mixture's sources: the concentration of a Dirichlet distribution
-FIRST_EVENNESS = 12.0  # the same of these two
+FIRST_EVENNESS = 12.0  # of first and bold mixtures, whose sources have about equal weights
 PAIRS = 4  # one mixture in four is of two sources alone
-DRAWS = 50  # sets of sources, of which the one that brings most new pairs together is taken
+DRAWS = 50  # sets of sources; the one that brings most new pairs together is taken
 BLOCK_SPREAD = 0.3  # of the logarithm of a source's weight over blocks, in every other mixture
 APART = 0.7  # side of the one-hot corner of a category: two categories are 1 apart
 
@@ -97,17 +97,14 @@ class Box:
     def first_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
         """Draw n merges to begin with, whose sources have about equal weights.
 
-        The first are of half of the sources each, until every two have been together in one; the others are
-        of all sources. So a pair that needs each other is met, and so is a merge that leaves out what harms.
+        The first are of half of the sources each, until every two have been in one merge or n is reached; the
+        others are of all sources. So pairs that need each other meet, and what harms is left out in some.
         See ``_mixed``.
         """
         return self._mixed(covering_sets(len(self._weights), n, rng), FIRST_EVENNESS, FIRST_TOTALS, rng)
 
     def bold_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Draw n merges for a search that has seen no difference yet: of all or half of the sources, strong.
-
-        See ``_mixed``.
-        """
+        """Draw n strong merges, of all or half of the sources, for a search that sees no difference."""
         k = len(self._weights)
         sizes = rng.choice([k, half(k)], n)
         return self._mixed([rng.permutation(k)[:size] for size in sizes], FIRST_EVENNESS, BOLD_TOTALS, rng)

@@ -4,14 +4,15 @@ A Gaussian process of ability over the space (``kingyo.abilities.field``) pools 
 how hard each item is, and how able the neighbours are. So a candidate needs a handful of items, and the best
 point is one that its neighbourhood vouches for, not the luckiest of many.
 
-    start   moderate mixtures of the sources, in which every two are together once, and points spread over
-            the space
+    start   mixtures of half of the sources, which bring as many pairs together as they can, and points
+            spread over the space
     ask     the point of the highest posterior mean; the others by Thompson sampling: each is the best of a
             pool of points under one function drawn from the posterior (Thompson 1933; Kandasamy et al. 2018).
-            Asked for one trial at a time, one of each batch is that first point
-            While all points score the same, such as nothing, it asks for strong mixtures in place of these
-    items   where known models are right on items of their own, the items of each have their own process
+            Asked for one trial at a time, one of each batch is that first point.
+            While all known points score about the same, such as 0, strong mixtures instead.
     tell    the item scores; what an estimate says of the items that were not scored is not used
+
+Items that only one of the known models solves have a process of their own, model by model.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]
 
-EQUAL = 0.02  # means that differ by less are the same: of 32 items not one more is right
+EQUAL = 0.02  # means closer than this count as equal; one more right answer of 32 is more
 REFITS = 1.3  # relearn the shape when the number of points has grown by this factor
 GROWTH = 0.02  # of the trials so far: a generation is as large, if that is more than the batch
 TOP = 6  # points that others are sought around
@@ -116,7 +117,7 @@ class ItemGp:
     def learn(self, known: Sequence[Outcome]) -> None:
         """Begin with points that were measured before; those that were to be tried first need not be."""
         told = sorted(map(Told.of, known), key=lambda told: -told.number)
-        if len(self._tasks) == 1:
+        if len(self._tasks) == 1:  # of several tasks each has a process already
             self._divide(told)
         self._add(told)
         met = {told.genome for told in self._known}
@@ -180,7 +181,7 @@ class ItemGp:
         return Belief(tasks=tasks) if tasks else None
 
     def _sees_no_difference(self) -> bool:
-        """Whether all points that were scored have about the same mean, so that no place looks better."""
+        """Whether all scored points have about the same mean."""
         means = [statistics.fmean(told.items.values()) for told in self._known if told.items]
         return bool(means) and max(means) - min(means) < EQUAL
 
@@ -188,8 +189,12 @@ class ItemGp:
         return self._box.features(self._box.points([told.genome for told in self._known]))
 
     def _divide(self, known: Sequence[Told]) -> None:
-        """Give the items that one known model alone is right on a process of their own."""
-        groups = divided([told.items for told in known if told.items])
+        """Give the items that only one known model solves a process of their own, model by model.
+
+        Points that were scored on fewer items than others, such as trials of an earlier search, do not count.
+        """
+        most = max((len(told.items) for told in known), default=0)
+        groups = divided([told.items for told in known if told.items and len(told.items) == most])
         if groups:
             own = [TaskItems() for _ in groups]
             self._tasks += own
@@ -212,7 +217,8 @@ class ItemGp:
         count = self._history.count + 1
         again = count >= REFITS * self._shaped
         points = self._features()
-        for task in [task for task in self._tasks if task.has_items] or self._tasks:
+        fitted = [task for task in self._tasks if task.has_items] or self._tasks  # failures have no items
+        for task in fitted:
             task.fit(points, self._known, self._box.is_weight, learn_shape=again)
         self._shaped = count if again else self._shaped
 

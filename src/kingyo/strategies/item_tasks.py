@@ -9,7 +9,8 @@ So a plateau, on which all merges earn the same partial credit, does not hide th
 right. Scores of more than ``MOST_LEVELS`` levels are cut at quantiles, and a level is worth its mean.
 
 One ability does not tell which items a mixture of two models solves where each is right on items of its own:
-so such items are tasks of their own, see ``divided``.
+so such items are tasks of their own, see ``divided``. Items that some of the known models did not meet stay
+together, and count by their number.
 
 A task also holds what was last fitted to it, from where the next fit goes on. It knows no search.
 """
@@ -34,7 +35,8 @@ FAILURE_WEIGHT = 4.0  # a failure counts as this many wrong answers
 MOST_LEVELS = 4
 DECIMALS = 9  # of a score: ``.1 + .2`` and ``.3`` are one level
 CLEAR = 0.25  # a model is better on an item than another if it scores more than so much more
-LEAST_SHARE = 0.15  # of all items, on which a model that divides them is better than the others
+LEAST_SHARE = 0.15  # of the common items, on which each model that divides them is better than the others
+LEAST_ITEMS = 12  # that must be common
 MOST_GROUPS = 4
 
 
@@ -196,37 +198,42 @@ def _as_prior(data: Mapping[str, object]) -> Prior:
 
 
 def divided(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
-    """Divide items among models that are right on items of their own.
+    """Divide items among models that are good at different ones.
 
-    It begins with the two models of which each is better than the other on most items, and adds those that
-    are better than all of these on many.
+    It begins with the two models of which each is better than the other on most items. Further models are
+    added as long as each keeps 15 % of all items for itself.
 
     Args:
         rows: the item scores of each model; only items count that all have.
 
     Returns:
-        For each of 2 to 4 models the items on which it alone is better than the others, at least 15 % of all
-        when it was chosen. Nothing where no two models differ so.
+        For each of 2 to 4 models the items on which it is better than the others. Nothing where no two models
+        differ so, or where too few items are common.
     """
     items = sorted(set(rows[0]).intersection(*rows[1:])) if rows else []
-    if len(rows) < 2 or not items:
+    if len(rows) < 2 or len(items) < LEAST_ITEMS:
         return []
     scores = np.array([[row[item] for item in items] for row in rows])
     better = (scores[:, None, :] > scores[None, :, :] + CLEAR).mean(axis=2)
-    both = np.minimum(better, better.T)
-    share = float(both.max())
-    if share < LEAST_SHARE:
+    chosen = list(divmod(int(np.minimum(better, better.T).argmax()), len(rows)))
+    groups = _groups(scores[chosen])
+    if not _are_large(groups, len(items)):
         return []
-    chosen = list(divmod(int(both.argmax()), len(rows)))
-    while share >= LEAST_SHARE and len(chosen) < MOST_GROUPS:
+    while len(chosen) < MOST_GROUPS:
         gains = (scores > scores[chosen].max(axis=0) + CLEAR).mean(axis=1)
-        share = float(gains.max())
-        if share >= LEAST_SHARE:
-            chosen.append(int(gains.argmax()))
-    ranked = np.sort(scores[chosen], axis=0)
-    is_clear, best = ranked[-1] > ranked[-2] + CLEAR, scores[chosen].argmax(axis=0)
-    groups = [
-        [item for item, clear, own in zip(items, is_clear, best, strict=True) if clear and own == place]
-        for place in range(len(chosen))
-    ]
-    return [group for group in groups if group]
+        more = [*chosen, int(gains.argmax())]
+        if not _are_large(_groups(scores[more]), len(items)):
+            break
+        chosen, groups = more, _groups(scores[more])
+    return [[items[column] for column in group] for group in groups]
+
+
+def _groups(scores: Matrix) -> list[list[int]]:
+    """For each model (row) the columns on which it is better than all others."""
+    ranked = np.sort(scores, axis=0)
+    best = np.where(ranked[-1] > ranked[-2] + CLEAR, scores.argmax(axis=0), -1)
+    return [np.flatnonzero(best == row).tolist() for row in range(len(scores))]
+
+
+def _are_large(groups: Sequence[Sequence[int]], n_items: int) -> bool:
+    return min(map(len, groups)) >= LEAST_SHARE * n_items
