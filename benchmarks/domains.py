@@ -41,7 +41,9 @@ Wanted = tuple[str, str, str, int, int]
 
 REAL = "real"  # with its models in place of the table: real/ja-five-exact
 SHARE = 5  # of mergekit-evolve's item evaluations, for --sooner
-DRAWN = 10  # networks and worlds that are drawn of each kind for each hundred seeds, which take them in turn
+DRAWN = (
+    10  # different networks and worlds of each kind for seeds 0 to 99, ten others for each further hundred
+)
 BEST = Path(tempfile.gettempdir()) / "kingyo-benchmarks" / "best"
 
 
@@ -94,7 +96,10 @@ def wanted_of(arguments: argparse.Namespace) -> list[Wanted]:
 
 
 def both_budgets(domain: Landscape) -> dict[str, int]:
-    """Return what mergekit-evolve spends by default, and a fifth of it, in candidates of the default."""
+    """Return what mergekit-evolve spends by default, and a fifth of it, in candidates of the default.
+
+    The first is rounded up and the second down, so that the default has the less.
+    """
     full, known = FEVALS * domain.sizes[0], cost(domain, 0)
     return {
         MERGEKIT: math.ceil((full - known) / ITEMS),

@@ -133,13 +133,22 @@ def test_what_is_told_is_stored_and_estimates_are_marked(tmp_path: Path) -> None
         assert min(kinds[True, True], kinds[False, True], kinds[False, False]) > 0
 
 
-@pytest.mark.parametrize(("items", "n"), [(None, 24), (8, 24), (5, 20), (1, 4)])
+@pytest.mark.parametrize(
+    ("screen", "n"),
+    [
+        (ScreenSettings(), 24),
+        (ScreenSettings(items=8), 24),
+        (ScreenSettings(items=5), 20),
+        (ScreenSettings(items=1), 4),
+        (ScreenSettings(items=4, rule="racing", block=2), 16),
+        (ScreenSettings(items=4, rule="halving"), 16),
+    ],
+)
 def test_baselines_are_scored_on_four_times_the_items_of_a_candidate(
-    tmp_path: Path, items: int | None, n: int
+    tmp_path: Path, screen: ScreenSettings, n: int
 ) -> None:
     with begun(tmp_path / "run") as store:
         whole = journey(store, Model(), "ga", "some")
-        screen = ScreenSettings(items=items)
         replace(whole, searches=[replace(each, screen=screen) for each in whole.searches]).run()
         rows = [each for each in store.summaries("fit") if each.search == BASELINES]
         assert [each.n for each in rows] == [n] * 3

@@ -96,7 +96,7 @@ def test_an_unknown_one_says_what_there_is(store: RunStore, reference: str, reme
     assert remedy in told.value.remedy
 
 
-@pytest.mark.parametrize("name", ["bred", "Bred", "winner", "best"])
+@pytest.mark.parametrize("name", ["bred", "Bred", "winner"])
 def test_the_bred_model_is_a_trial_with_a_number(store: RunStore, name: str) -> None:
     with pytest.raises(KingyoError) as caught:
         find_trial(store, name)
@@ -105,6 +105,12 @@ def test_the_bred_model_is_a_trial_with_a_number(store: RunStore, name: str) -> 
     with pytest.raises(KingyoError) as caught:
         find_trial(store, name)
     assert caught.value.remedy == "The bred model is --trial 7."
+
+
+def test_the_best_of_a_run_is_no_trial(store: RunStore) -> None:
+    with pytest.raises(KingyoError) as caught:
+        find_trial(store, "best")
+    assert caught.value.remedy == "Leave --trial out: `kingyo export` writes the best model of the run."
 
 
 def test_before_the_main_search(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from searching.zoo import Problem
 
 from domains.landscape import Landscape
 from domains.play import Play
-from kingyo.evolve.words import KNOWN
+from kingyo.evolve.words import BASELINE_ITEMS
 from kingyo.types import Axis, Genome
 
 ITEMS = 32
@@ -81,7 +81,7 @@ PEERS: dict[str, Callable[[Problem, int], Iterator[tuple[int, Genome]]]] = {
 
 def cost(domain: Landscape, candidates: int) -> int:
     """Return the item evaluations on fit of a run of the default: its candidates and the baselines."""
-    return ITEMS * candidates + len(domain.baselines()) * min(KNOWN * ITEMS, domain.sizes[0])
+    return ITEMS * candidates + len(domain.baselines()) * min(BASELINE_ITEMS * ITEMS, domain.sizes[0])
 
 
 def meet(play: Play, name: str, candidates: int) -> dict[str, object]:

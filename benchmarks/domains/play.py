@@ -162,7 +162,7 @@ class Play:
     def best_of_run(self, bred: Genome) -> Genome:
         """Return the best of a genome and the baselines, as a run chooses it (``RunSummary.best``).
 
-        All of fit and validation count.
+        Peers score all items of fit, so all count here; in a run of kingyo those count that both answered.
         """
         items = [item for split in ("fit", "validation") for item in self.items()[split]]
         judge = Judge(Aims(tasks=dict.fromkeys(self.domain.tasks or [""], 1.0)), items)

@@ -24,10 +24,13 @@ def write_bytes(target: Path, content: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together, with the folders that they need: none before all are on the disk.
+    """Write files that belong together, and make their folders.
+
+    All are on the disk before the first is put in place.
 
     Raises:
-        OSError: a folder cannot be written, or the disk is full; nothing new is left then.
+        OSError: a folder cannot be written, or the disk is full. Nothing new is left then, unless putting a
+            file in its place failed.
     """
     folders: list[Path] = []
     partials: dict[Path, Path] = {}
@@ -52,7 +55,7 @@ def _make_folder(folder: Path, made: list[Path]) -> None:
         if not each.exists():
             each.mkdir(exist_ok=True)
             made.append(each)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)  # raises where a file has this name
 
 
 def _write_partial(target: Path, content: bytes) -> Path:

@@ -212,7 +212,7 @@ class TasksConfig(_Strict):
 
 
 def _finalists(run: Mapping[str, object]) -> int:
-    """Few are enough to pick one winner; several objectives have a front."""
+    """Return the default: 4, or 8 with objectives, whose front needs more points."""
     return 8 if run.get("objectives") else 4
 
 

@@ -110,7 +110,7 @@ class RunSummary:
         trials, failures: of weights and paths in turn, those of both searches.
         leader: the best of the main search on fit, so far; before it begins, of the search of weights.
         best: of the bred winner, the baselines and the winners of the controls; see ``_best``.
-        finalists: what decided between those that met all of validation.
+        finalists: those that were scored on all of validation, with the numbers that decided.
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
@@ -171,16 +171,17 @@ class RunSummary:
         best, winner = self.best, self.winner
         if best is None or winner is None or best is winner:
             return None
-        assert best.validation is not None and winner.validation is not None, "validation tells the best"
+        assert best.validation is not None and winner.validation is not None, "both were scored on it"
         is_close = winner.validation.score > best.validation.score - ROUNDING
+        why = ", but not clearly ahead on fit and validation together" if is_close else ""
         return (
             f"The best model of this run is {describe_trial(best.trial)} (validation "
             f"{best.validation.in_percent(' %')}, n = {best.validation.n}; the bred model "
-            f"{winner.validation.in_percent(' %')}{', too close to call it better' if is_close else ''})."
+            f"{winner.validation.in_percent(' %')}{why})."
         )
 
     def how_picked(self) -> str | None:
-        """Say what decided between the winner and the finalist next to it; None where there was one alone."""
+        """Say by what the winner was picked, and which finalist came next; None if there was one alone."""
         picked = self.winner and self.winner.trial.asked.number
         own = next((each for each in self.finalists if each.trial == picked), None)
         others = [each for each in self.finalists if each is not own]

@@ -20,8 +20,8 @@ Known = Mapping[str, Mapping[str, StoredTrial]]
 
 _BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
 _LORA = "trained LoRA"
-BRED = ("bred", "best", "winner")
-"""What users call the bred model, which is a trial with a number."""
+BRED = ("bred", "winner")
+"""Names that users try for the bred model, which is found by its number."""
 
 
 def find_trial(store: RunStore, reference: str) -> StoredTrial:
@@ -117,6 +117,8 @@ def _unknown(store: RunStore, known: Known, reference: str) -> KingyoError:
         winner = store.winner(MAIN)
         named = "not picked yet" if winner is None else f"--trial {reference_to(winner)}"
         remedy = f"The bred model is {named}."
+    elif not colon and search.casefold() == "best":
+        remedy = "Leave --trial out: `kingyo export` writes the best model of the run."
     elif colon and search not in known:
         remedy = suggest(search, known)
     elif search == BASELINES or not (colon or _is_number(search)):

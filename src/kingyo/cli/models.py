@@ -185,7 +185,7 @@ def _require_no_run(folder: Path) -> None:
 
 
 def _tell_prompt_of_task(model: Path) -> None:
-    """Say with which prompt an exported model was scored, where a chat asks otherwise."""
+    """Show the prompt that an exported model was scored with, if a chat asks differently."""
     from kingyo.documents import read_yaml
 
     file = model / "task.yaml"
@@ -198,7 +198,10 @@ def _tell_prompt_of_task(model: Path) -> None:
     if not is_chat or prompt != "{prompt}":
         said = json.dumps(prompt, ensure_ascii=False)
         through = " through the chat template" if is_chat else ""
-        typer.echo(f"Note: {file} asks {said}{through}; to chat in such words, use --prompt.", err=True)
+        how = (
+            "type each question in these words" if is_chat else "use --prompt with {prompt} for the question"
+        )
+        typer.echo(f"Note: {file} asks {said}{through}; to ask the same way, {how}.", err=True)
 
 
 def _require_chat_template(live: LiveModel) -> None:

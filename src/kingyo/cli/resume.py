@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kingyo.store import RunStore
 
 MADE_OF = ("name", "base", "sources", "task", "tasks")
-"""Keys by which one run.yaml is another than the one that a run began with, and not a later version of it."""
+"""A run.yaml that differs in one of these keys is of another run; the others may have been edited since."""
 SIGNED = re.compile(r"\+([0-9]+)")
 SIGNED_REAL = re.compile(r"\+([0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 
@@ -71,12 +71,12 @@ def require_one_run(run: Path, command: str, *more: str) -> None:
 
 
 def require_own_database(store: RunStore) -> None:
-    """Refuse a run.db that was copied to where the run of another run.yaml belongs.
+    """Refuse a run.db that was copied into the folder of another run.
 
-    A project that was copied as a whole is fine: its run.yaml is the same.
+    A copy of a whole project is fine: its run.yaml is the same.
 
     Raises:
-        KingyoError: it was.
+        KingyoError: the run.yaml beside it is of another run.
     """
     from kingyo.assembly import as_fact, stored_config
     from kingyo.config import load_config

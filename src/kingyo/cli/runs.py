@@ -317,8 +317,9 @@ def export(
 ) -> None:
     """Write the best model of a run as an ordinary Hugging Face folder with its recipe and model card.
 
-    It is the bred model, unless a control is better on validation, or a baseline is about as good there.
-    Where both score the same on every item, it is the bred one.
+    It is the bred model, unless a control is better on validation, or the bred model is not ahead of the
+    best baseline by a standard error on fit and validation together. Where both score the same on every
+    item, it is the bred one.
 
     Example: `kingyo export runs/first my-model`
     """

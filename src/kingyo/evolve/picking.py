@@ -22,12 +22,12 @@ from kingyo.types import Evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """What decided between the finalists of a search that met all of validation.
+    """A finalist that was scored on all of validation, and the numbers that decided whether it won.
 
     Attributes:
-        trial: its number.
-        fit: what it was believed to score on fit when the winner was picked.
-        validation: what it scored there.
+        trial: its number in its search.
+        fit: its expected score on fit when the winner was picked.
+        validation: its score there.
         together: the mean of both, weighted by the items behind them.
     """
 

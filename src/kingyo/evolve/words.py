@@ -14,7 +14,7 @@ from kingyo.types import Axis, Evaluation, Genome, Split, Strategy
 
 BASELINES = "baselines"
 MAIN = "main"
-KNOWN = 4  # times as many items of fit as a candidate meets, for each baseline
+BASELINE_ITEMS = 4  # a baseline is scored on this many times the items of a candidate
 
 
 class Space(Protocol):
@@ -87,13 +87,12 @@ class Search:
 
     @property
     def screen_of_baselines(self) -> ScreenSettings:
-        """Which items of fit baselines are scored on: some times as many as a candidate, drawn by chance.
+        """Which items of fit baselines are scored on: four times as many as a candidate, drawn by chance.
 
-        They are few, the search learns from them how hard the items are, and the best of a run is compared
-        with the best of them.
+        Baselines are few, the search learns from them how hard items are, and the winner must beat the best.
         """
         items = self.screen.items
-        return ScreenSettings(items=None if items is None else KNOWN * items, choose="random")
+        return ScreenSettings(items=None if items is None else BASELINE_ITEMS * items, choose="random")
 
 
 @dataclass(frozen=True, kw_only=True)

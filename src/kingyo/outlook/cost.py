@@ -156,8 +156,8 @@ def _left(store: RunStore, part: Part, n_stored: int, n_workers: int) -> Part:
     if part.name != BASELINES and part.split != "test" and store.winner(part.name) is not None:
         return replace(part, models=n_stored, seconds=None if part.seconds is None else 0.0)
     if part.seconds is not None:
-        spent = sum(seconds for _, seconds in store.costs(part.name, part.split).values()) / n_workers
-        part = replace(part, seconds=max(0.0, part.seconds - spent))
+        used = sum(seconds for _, seconds in store.costs(part.name, part.split).values()) / n_workers
+        part = replace(part, seconds=max(0.0, part.seconds - used))
     if part.split == "validation" and part.name != BASELINES and part.models and read_extensions(store):
         part = replace(part, models=part.models + n_stored)
     return part

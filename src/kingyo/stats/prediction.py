@@ -172,7 +172,9 @@ def _centre(score: float, n: int) -> float:
 
 
 def _unseen(score: float, n: int, n_test: int) -> tuple[float, float]:
-    """How far down and up a mean may be where no item scored otherwise; those that do may score anything.
+    """Return standard deviations below and above a mean of items that all scored the same.
+
+    An unseen item may score anything.
 
     Their share is as uncertain as that of wrong answers where all n are right; see ``_floored``.
     """

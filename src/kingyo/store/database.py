@@ -21,6 +21,7 @@ from kingyo.errors import KingyoError
 T = TypeVar("T")
 
 DATABASE = "run.db"
+AGAIN = "Restore it from a copy, or delete the folder and start again with `kingyo evolve`."
 LOCK = "run.lock"
 LOOKERS_LEAVE_WITHIN = 0.5  # seconds; `is_locked` holds a shared lock for an instant
 
@@ -102,15 +103,15 @@ def require(folder: Path) -> None:
             remedy="`kingyo evolve RUN.yaml` makes one.",
         )
     if (folder / DATABASE).stat().st_size == 0:
-        raise _no_run(folder, "an empty file")
+        raise _no_run(folder, "an empty file", AGAIN)
 
 
-def _no_run(folder: Path, received: str) -> KingyoError:
+def _no_run(folder: Path, received: str, remedy: str) -> KingyoError:
     return KingyoError(
         str(folder / DATABASE),
         expected="the database of a run",
         received=received,
-        remedy="Restore it from a copy, or delete the folder and start again with `kingyo evolve`.",
+        remedy=remedy,
     )
 
 
@@ -261,7 +262,7 @@ def migrate(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, folder: Path) -> None:
-    """Raise when SQLite finds the file damaged (a full disk is no damage, see ``connect``), or no run's."""
+    """Raise if SQLite finds the file damaged (a full disk is no damage), or if it holds no run."""
     try:
         verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
     except sqlite3.OperationalError:
@@ -272,7 +273,8 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
         raise _damaged(folder, str(verdict))
     has_tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
     if has_tables and schema_version(connection, folder) == 0:
-        raise _no_run(folder, "a SQLite database of something else")
+        elsewhere = "Name the folder of a run, or move this file away."
+        raise _no_run(folder, "a SQLite database of something else", elsewhere)
 
 
 @contextlib.contextmanager

@@ -96,13 +96,13 @@ def _item(row: Row, spec: TaskSpec, template: Template) -> Item:
     prompt = template.fill(fields, row.where)
     _require_text(prompt, fields, row.where)
     if not template.uses(fields):
-        doubled = [name for name in fields if f"{{{{{name}}}}}" in spec.prompt]
-        single = "".join(f"Write {{{name}}}: {{{{ and }}}} are literal braces. " for name in doubled[:1])
+        doubled = next((name for name in fields if f"{{{{{name}}}}}" in spec.prompt), None)
+        hint = "" if doubled is None else f"Write {{{doubled}}}: {{{{ and }}}} are literal braces. "
         raise KingyoError(
             "prompt",
             expected="a {field} of the row",
             received="a template without any",
-            remedy=f"{single}{_list(fields)}",
+            remedy=hint + _list(fields),
         )
     if not prompt.strip():
         raise KingyoError(
