@@ -97,9 +97,13 @@ def test_zero_is_told_after_the_baselines_and_after_the_search(tmp_path: Path) -
     assert "zero" not in Written(tmp_path / "works", {"base": 0, "uniform": 0}).search([0, 0, 1, 0]).advice()
 
 
+def test_bounds_are_not_doubted_after_a_few_candidates(tmp_path: Path) -> None:
+    assert "broken" not in Written(tmp_path / "run").search([0] * 5).advice()
+
+
 def test_candidates_that_all_break_are_told_beside_baselines_that_work(tmp_path: Path) -> None:
-    found = Written(tmp_path / "run").search([0] * 4).advice()
-    assert "All candidates so far (4) score 0 %" in found["broken"].what
+    found = Written(tmp_path / "run").search([0] * 6).advice()
+    assert "All candidates so far (6) score 0 %" in found["broken"].what
     assert "the best baseline 50.0 %" in found["broken"].what
     assert "narrower" in found["broken"].remedy
 

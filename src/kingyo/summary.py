@@ -190,7 +190,12 @@ class RunSummary:
         other = max(others, key=lambda each: each.together)
         score, name = percent(own.together), f"trial {other.trial}, {percent(other.together)}"
         is_kept = other.together > own.together + ROUNDING  # see ``Search.keep``
-        rest = f"{name}, is not clearly ahead on validation" if is_kept else f"the next is {name}"
+        if percent(own.together) == percent(other.together):
+            rest = f"trial {other.trial} is as good"
+        elif is_kept:
+            rest = f"{name}, is not clearly ahead on validation"
+        else:
+            rest = f"the next is {name}"
         return (
             f"Picked from {len(self.finalists)} by fit (estimated) and validation together, {score}; {rest}."
         )

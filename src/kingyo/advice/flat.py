@@ -10,6 +10,8 @@ from kingyo.evolve import BASELINES, MAIN
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore
 
+FEW = 6  # candidates that score nothing before bounds are doubted
+
 
 def scores_without_differences(store: RunStore) -> Iterator[Advice]:
     """Warn if no item of fit tells the models of a run apart, or no candidate scores anything.
@@ -21,7 +23,7 @@ def scores_without_differences(store: RunStore) -> Iterator[Advice]:
     known = [each for each in rows if each.search == BASELINES]
     bred = [each for each in rows if each.search == search]
     if not known or _differ(store, search):
-        if known and bred and not any(each.mean for each in bred):
+        if known and len(bred) >= FEW and not any(each.mean for each in bred):
             yield _broken(store, bred, max(_means(store, [BASELINES])))
     elif any(each.mean for each in known):
         searches = [BASELINES, *([] if search is None else [search])]

@@ -96,7 +96,7 @@ merge:
   dtype: float32
 
 # The strategy. As in the preset fast: a Gaussian process that learns from single items; each candidate
-# answers 16. `kingyo list strategies` has others. `preset: NAME` in place of both lines takes named
+# answers 32. `kingyo list strategies` has others. `preset: NAME` in place of both lines takes named
 # settings (`kingyo list presets`); then delete merge.method and its parameters if it brings its own.
 search:
   strategy: item-gp
