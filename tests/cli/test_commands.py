@@ -388,7 +388,7 @@ def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: P
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert (r'asks "Q: {prompt}\nA:"; to chat in such words, use --prompt.' in done.stderr) == is_told
+        assert (r'asks "Q: {prompt}\nA:"; to ask the same way, use --prompt with' in done.stderr) == is_told
 
 
 def test_a_run_is_exported_before_a_chat(finished: World) -> None:
