@@ -41,9 +41,7 @@ Wanted = tuple[str, str, str, int, int]
 
 REAL = "real"  # with its models in place of the table: real/ja-five-exact
 SHARE = 5  # of mergekit-evolve's item evaluations, for --sooner
-DRAWN = (
-    10  # different networks and worlds of each kind for seeds 0 to 99, ten others for each further hundred
-)
+DRAWN = 10  # networks and worlds of each kind for seeds 0 to 99; ten others for each further hundred
 BEST = Path(tempfile.gettempdir()) / "kingyo-benchmarks" / "best"
 
 

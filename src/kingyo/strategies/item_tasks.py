@@ -34,7 +34,7 @@ Matrix = NDArray[np.float64]
 FAILURE_WEIGHT = 4.0  # a failure counts as this many wrong answers
 MOST_LEVELS = 4
 DECIMALS = 9  # of a score: ``.1 + .2`` and ``.3`` are one level
-CLEAR = 0.25  # a model is better on an item than another if it scores more than so much more
+CLEAR = 0.25  # a model is better on an item than another if its score is higher by more than this
 LEAST_SHARE = 0.15  # of the common items, on which each model that divides them is better than the others
 LEAST_ITEMS = 12  # that must be common
 MOST_GROUPS = 4
@@ -222,9 +222,10 @@ def divided(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
     while len(chosen) < MOST_GROUPS:
         gains = (scores > scores[chosen].max(axis=0) + CLEAR).mean(axis=1)
         more = [*chosen, int(gains.argmax())]
-        if not _are_large(_groups(scores[more]), len(items)):
+        finer = _groups(scores[more])
+        if not _are_large(finer, len(items)):
             break
-        chosen, groups = more, _groups(scores[more])
+        chosen, groups = more, finer
     return [[items[column] for column in group] for group in groups]
 
 
