@@ -55,7 +55,8 @@ def test_the_best_parent_is_the_best_by_the_weights_of_the_tasks(tmp_path: Path)
 def test_scores_are_told_by_the_weights_of_the_tasks(tmp_path: Path) -> None:
     with begun(tmp_path / "broken", {"base": (0, 0), "a": (3, 3)}) as store:
         store.add_search(MAIN, {"method": "linear", "axes": []})
-        add(store, MAIN, None, {"many": 0, "few": 0})
+        for _ in range(6):
+            add(store, MAIN, None, {"many": 0, "few": 0})
         (said,) = (each for each in advise(store, summarize(store)) if each.kind == "broken")
     assert "the best baseline 66.7 %" in said.what
     with begun(tmp_path / "equal", {"base": (3, 3), "a": (3, 3)}) as store:
