@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from kingyo.strategies.box import Box
@@ -44,10 +46,50 @@ def test_first_mixtures_bring_every_two_sources_together_then_all() -> None:
 
 def test_bold_mixtures_are_of_all_or_half_of_the_sources_and_strong() -> None:
     for n, half in ((1, 1), (2, 2), (3, 2), (8, 4)):
-        points = Box(weights(n, high=9)).bold_mixtures(300, np.random.default_rng(n))
-        assert set(np.count_nonzero(points, axis=1)) == {half, n}
+        series = Box(weights(n, high=9)).bold_mixtures(np.random.default_rng(n))
+        points = np.array(list(itertools.islice(series, 300)))
+        assert np.all(np.count_nonzero(points, axis=1) == [half, n] * 150)
         sums = points.sum(axis=1)
         assert 0.99 < sums.min() < 1.1 and 2.8 < sums.max() < 3.01
+
+
+def test_any_twelve_bold_mixtures_in_a_row_differ_in_strength_and_in_what_they_bring_together() -> None:
+    for seed in range(20):
+        series = Box(weights(3, high=9)).bold_mixtures(np.random.default_rng(seed))
+        for _ in range(4):
+            points = np.array(list(itertools.islice(series, 12)))
+            totals = np.sort(np.log(points.sum(axis=1)) / np.log(3))
+            assert np.diff([0, *totals, 1]).max() < 0.25
+            together = (points[::2] > 0).astype(int).T @ (points[::2] > 0)
+            assert together.min() >= 2, "each of three pairs in two of six"
+
+
+def test_pruned_points_lose_some_sources_and_no_more_than_these_gave() -> None:
+    rng = np.random.default_rng(0)
+    before = rng.uniform(0.1, 0.4, (200, 4, 2))
+    before[:, 3] = 0
+    after = Box(weights(4, 2)).pruned(before.reshape(200, 8), rng).reshape(200, 4, 2)
+    assert np.array_equal(np.unique(np.count_nonzero(after.any(axis=2), axis=1)), [1, 2])
+    left = after.any(axis=2)
+    growth = after[left] / before[left]
+    assert np.all(growth > 0.9999) and growth.max() > 1.5
+    assert np.all(after.mean(axis=2).sum(axis=1) < before.mean(axis=2).sum(axis=1) + 1e-6)
+    alone = np.array([[0.5, 0.5, 0, 0], [0.0, 0, 0, 0]])
+    assert np.allclose(Box(weights(2, 2)).pruned(alone, rng), alone, atol=1e-6), "nothing to leave out"
+
+
+def test_points_are_apart_by_one_float_or_by_any_whole_number() -> None:
+    box = Box(
+        [
+            Axis(name="w", low=0, high=2),
+            Axis(name="layers", low=0, high=100, kind="int"),
+            Axis(name="x", low=0, high=1),
+        ]
+    )
+    known = np.array([[1.0, 50, 0.5]])
+    points = np.array([[1.0, 50, 0.5], [1.1, 50, 0.52], [1.21, 50, 0.5], [1.0, 51, 0.5]])
+    assert box.apart(points, known, 0.1).tolist() == [False, False, True, True]
+    assert box.apart(points, known[:0], 0.1).all()
 
 
 def test_as_many_as_a_search_draws_bring_up_to_five_sources_together() -> None:

@@ -109,6 +109,45 @@ def test_while_nothing_is_right_it_asks_for_strong_mixtures_of_all_or_half() -> 
     assert np.median(np.abs(near).max(axis=1)) < 0.5, "around the point that solved something"
 
 
+def deceived(trial: Trial, items: Sequence[int] = range(120)) -> Outcome:
+    """The first source solves a quarter; the two others solve the rest, together and without the first."""
+    first, *others = trial.genome
+    harm = 8 * max(0.0, sum(trial.genome) - 1.5)
+    parent = 6 * min(first, 1) - 3 - harm
+    pair = 10 * min(*others, 0.6) - 3.5 - 12 * first - harm
+    right = [(parent if item % 4 == 0 else pair) > ITEMS[item % 60] / 2 for item in items]
+    scores = tuple(ItemScore(f"i{item:03}", float(each), "") for item, each in zip(items, right, strict=True))
+    return Outcome(trial=trial, scores=scores, is_partial=len(scores) < 120)
+
+
+def test_it_looks_elsewhere_while_nothing_is_better_than_the_best_known_model() -> None:
+    found: list[float] = []
+    for seed in range(8):
+        strategy, rng = build("item-gp", WEIGHTS, seed, {}), np.random.default_rng(seed)
+        assert isinstance(strategy, InformedStrategy)
+        known = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+        strategy.learn([deceived(Trial(number=-1 - n, genome=each)) for n, each in enumerate(known)])
+        best = 0.0
+        for _ in range(12):
+            asked = strategy.ask(3)
+            items = sorted(map(int, rng.choice(120, 32, replace=False)))
+            strategy.tell([deceived(trial, items) for trial in asked])
+            best = max(best, *(deceived(trial).score or 0.0 for trial in asked))
+        found.append(best)
+    assert min(found) > 0.5, "the parent solves 25 %"
+
+
+def test_points_that_are_known_are_not_proposed_again_but_as_the_best() -> None:
+    rng = np.random.default_rng(3)
+    strategy = build("item-gp", WEIGHTS, 3, {})
+    for _ in range(12):
+        asked = strategy.ask(3)
+        strategy.tell([deceived(trial, sorted(map(int, rng.choice(120, 32)))) for trial in asked])
+    told = np.array([trial.genome for trial in asked])
+    fresh = np.array([trial.genome for trial in strategy.ask(3)][1:])
+    assert np.abs(fresh[:, None] - told[None]).max(axis=2).min() > 0.06 * 1.5 - 1e-9
+
+
 def test_a_few_items_per_candidate_lead_to_the_peak() -> None:
     """480 coin tosses in all; the answer is near the peak, whose ability is 4, and better than at random."""
     answers = [_answer("item-gp", seed) for seed in range(4)]
@@ -340,12 +379,18 @@ def test_items_are_divided_among_models_that_are_good_at_different_ones() -> Non
     assert sorted(map(len, three)) == [4, 4, 10]
     better = divided(rows("1110000000" * 2, "0001110000" * 2, "1111111111" * 2))
     assert sorted(map(len, better)) == [6, 6], "one that is better than both leaves them as they are"
-    assert divided(rows("1111000000" * 2, "0000100000" * 2)) == [], "1 of 10 is less than 15 %"
-    assert divided(rows("1111000000" * 2, "1110000000" * 2)) == [], "one is right wherever the other is"
-    assert divided(rows("1" * 20)) == [] and divided([]) == []
     shared = [{**row, f"own{n}": 1.0} for n, row in enumerate(rows("11110" * 3, "00111" * 3))]
     assert [len(group) for group in divided(shared)] == [6, 3], "only items that all have count"
-    assert divided(rows("11110", "00111")) == [], "too few"
+    assert divided(rows("11110", "00111")) == [] and divided([]) == [], "too few"
+
+
+def test_else_they_are_divided_by_what_the_best_model_solves() -> None:
+    best = [f"i{ten}{one}" for ten in range(2) for one in range(4)]
+    assert divided(rows("1111000000" * 2, "1110000000" * 2)) == [best], "one is right wherever the other is"
+    assert divided(rows("0000100000" * 2, "1111000000" * 2)) == [best], "1 of 10 is less than 15 %"
+    assert divided(rows("1111000000" * 2)) == [best]
+    assert divided(rows("1" * 20)) == [] and divided(rows("0" * 20)) == []
+    assert divided(rows("1" + "0" * 19)) == [], "less than 10 %"
 
 
 def test_trials_of_an_earlier_search_do_not_divide_items() -> None:

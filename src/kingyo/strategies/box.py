@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ EVENNESS = 1.5  # of a mixture's sources: the concentration of a Dirichlet distr
 FIRST_EVENNESS = 12.0  # of first and bold mixtures, whose sources have about equal weights
 PAIRS = 4  # one mixture in four is of two sources alone
 DRAWS = 50  # sets of sources; the one that brings most new pairs together is taken
+GOLDEN = (5**0.5 - 1) / 2  # steps of this size, modulo 1, spread a series evenly however long it gets
 BLOCK_SPREAD = 0.3  # of the logarithm of a source's weight over blocks, in every other mixture
 APART = 0.7  # side of the one-hot corner of a category: two categories are 1 apart
 
@@ -92,7 +94,8 @@ class Box:
         """Draw n merges of the sources; every fourth is of two sources alone. See ``_mixed``."""
         k = len(self._weights)
         sizes = [2 if row % PAIRS == PAIRS - 1 and k > 2 else k for row in range(n)]
-        return self._mixed([rng.permutation(k)[:size] for size in sizes], EVENNESS, TOTALS, rng)
+        chosen = [rng.permutation(k)[:size] for size in sizes]
+        return self._mixed(chosen, _totals(TOTALS, _stratified(n, rng)), EVENNESS, rng)
 
     def first_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
         """Draw n merges to begin with, whose sources have about equal weights.
@@ -101,48 +104,79 @@ class Box:
         others are of all sources. So pairs that need each other meet, and what harms is left out in some.
         See ``_mixed``.
         """
-        return self._mixed(covering_sets(len(self._weights), n, rng), FIRST_EVENNESS, FIRST_TOTALS, rng)
+        chosen = covering_sets(len(self._weights), n, rng)
+        return self._mixed(chosen, _totals(FIRST_TOTALS, _stratified(n, rng)), FIRST_EVENNESS, rng)
 
-    def bold_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Draw n strong merges, of all or half of the sources, for a search that sees no difference."""
-        k = len(self._weights)
-        sizes = rng.choice([k, half(k)], n)
-        return self._mixed([rng.permutation(k)[:size] for size in sizes], FIRST_EVENNESS, BOLD_TOTALS, rng)
+    def bold_mixtures(self, rng: np.random.Generator) -> Iterator[Vector]:
+        """Draw strong merges, one by one without end, for a search that sees no difference.
+
+        Every other merge is of all sources. The others are of half of them: in turn every two sources are
+        brought together. Any number of merges in a row has totals from all of the range. See ``_mixed``.
+        """
+        k, start, halves = len(self._weights), rng.random(), list[Places]()
+        for number in itertools.count():
+            halves = halves or [each for each in covering_sets(k, k * k, rng) if len(each) < k]
+            chosen = halves.pop() if halves and number % 2 == 0 else np.arange(k)
+            place = np.array([(start + GOLDEN * number) % 1])
+            yield self._mixed([chosen], _totals(BOLD_TOTALS, place), FIRST_EVENNESS, rng)[0]
+
+    def pruned(self, points: Matrix, rng: np.random.Generator) -> Matrix:
+        """Leave out some sources of each point, and give the others between nothing and all that these had.
+
+        Points with one source or none stay as they are.
+        """
+        found = points.copy()
+        for point in found:
+            has = [columns for columns in self._weights.values() if np.any(point[columns] > 0)]
+            if len(has) < 2:
+                continue
+            amounts = np.array([point[columns].mean() for columns in has])
+            left_out = rng.permutation(len(has))[: 1 + rng.integers(len(has) - 1)]
+            kept = np.delete(amounts, left_out).sum()
+            growth = (amounts.sum() / kept) ** rng.random()
+            for place, columns in enumerate(has):
+                point[columns] *= 0.0 if place in left_out else growth
+        return self._bounded(found)
+
+    def apart(self, points: Matrix, known: Matrix, least: float) -> NDArray[np.bool_]:
+        """Return which points differ enough from each known one: in one float, or in any other gene.
+
+        Args:
+            points, known: what is compared, as rows.
+            least: the share of an axis' range by which a float must differ.
+        """
+        far = np.where(self._is_float, least * self._range, 0.5)
+        found = np.ones(len(points), dtype=bool)
+        for each in known:
+            found &= (np.abs(points - each) >= far).any(axis=1)
+        return found
 
     def _mixed(
-        self,
-        chosen: Sequence[Places],
-        evenness: float,
-        totals: tuple[float, float],
-        rng: np.random.Generator,
+        self, chosen: Sequence[Places], totals: Vector, evenness: float, rng: np.random.Generator
     ) -> Matrix:
         """Draw merges whose weights have a moderate sum, however many sources there are.
 
         Uniform points of the box have sums that grow with the number of sources, and large sums break models.
-        Here the sum is log-uniform, stratified over the merges, and its split a Dirichlet draw.
-        A source has about the same weight in all blocks. Axes that are no weights of sources are drawn
-        uniformly.
+        Here the sum is given, and its split a Dirichlet draw. A source has about the same weight in all
+        blocks. Axes that are no weights of sources are drawn uniformly.
 
         Args:
             chosen: of each merge, the places of its sources.
+            totals: the sum of each.
             evenness: the concentration of the Dirichlet distribution.
-            totals: the least and the greatest sum.
             rng: for what is drawn.
         """
-        n, families = len(chosen), list(self._weights.values())
-        points = self.random(n, rng)
-        if not families or n == 0:
+        families = list(self._weights.values())
+        points = self.random(len(chosen), rng)
+        if not families or len(chosen) == 0:
             return points
-        places = (rng.permutation(n) + rng.random(n)) / n
-        low, high = totals
-        for row, total in enumerate(low * (high / low) ** places):
+        for row, total in enumerate(totals):
             shares = np.zeros(len(families))
             shares[chosen[row]] = rng.dirichlet(np.full(len(chosen[row]), evenness))
             for share, columns in zip(shares, families, strict=True):
                 spread = BLOCK_SPREAD * (row % 2) * (len(columns) > 1)
                 points[row, columns] = share * total * np.exp(spread * rng.standard_normal(len(columns)))
-        points = np.clip(points, self._low, self._high)
-        return np.where(self._is_float, rounded(points, self._low, self._high), points)
+        return self._bounded(points)
 
     def near(self, centres: Matrix, step: float, genes: float, rng: np.random.Generator) -> Matrix:
         """Change some genes of each point.
@@ -162,8 +196,12 @@ class Box:
         moved = centres + np.where(self._is_float, move, whole)
         other = self._low + np.floor(rng.random(shape) * (self._range + 1))
         moved = np.where(self._is_named, other, moved)
-        bounded = np.clip(np.where(changed, moved, centres), self._low, self._high)
-        return np.where(self._is_float, rounded(bounded, self._low, self._high), bounded)
+        return self._bounded(np.where(changed, moved, centres))
+
+    def _bounded(self, points: Matrix) -> Matrix:
+        """Points within the bounds, their floats rounded."""
+        points = np.clip(points, self._low, self._high)
+        return np.where(self._is_float, rounded(points, self._low, self._high), points)
 
     def _together(
         self, move: Matrix, changed: NDArray[np.bool_], rng: np.random.Generator
@@ -195,6 +233,17 @@ def rounded(points: Matrix, low: Vector, high: Vector) -> Matrix:
     """
     width = high - low
     return np.clip(low + np.round((points - low) / width, DECIMALS) * width, low, high)
+
+
+def _stratified(n: int, rng: np.random.Generator) -> Vector:
+    """One number of each n-th of 0 to 1, in random order."""
+    return (rng.permutation(n) + rng.random(n)) / n
+
+
+def _totals(bounds: tuple[float, float], places: Vector) -> Vector:
+    """Sums of weights at places from 0 to 1 between two bounds, evenly by their logarithm."""
+    low, high = bounds
+    return low * (high / low) ** places
 
 
 def covering_sets(k: int, n: int, rng: np.random.Generator) -> list[Places]:

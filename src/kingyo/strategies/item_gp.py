@@ -8,15 +8,18 @@ point is one that its neighbourhood vouches for, not the luckiest of many.
             spread over the space
     ask     the point of the highest posterior mean; the others by Thompson sampling: each is the best of a
             pool of points under one function drawn from the posterior (Thompson 1933; Kandasamy et al. 2018).
-            Asked for one trial at a time, one of each batch is that first point.
-            While all known points score about the same, such as 0, strong mixtures instead.
+            While no trial is believed to be better than the best known model, one of each batch is a mixture
+            far from all known points. While all known points score about the same, such as 0, all are strong
+            mixtures. Asked for one trial at a time, it does the same in turn.
     tell    the item scores; what an estimate says of the items that were not scored is not used
 
-Items that only one of the known models solves have a process of their own, model by model.
+Items that only one of the known models solves have a process of their own, model by model, or those that the
+best of them solves.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,8 +37,9 @@ from kingyo.strategies.item_tasks import TaskItems, divided
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]
+Vector = NDArray[np.float64]
 
-EQUAL = 0.02  # means closer than this count as equal; one more right answer of 32 is more
+EQUAL = 0.02  # scores closer than this count as equal; one more right answer of 32 is more
 REFITS = 1.3  # relearn the shape when the number of points has grown by this factor
 GROWTH = 0.02  # of the trials so far: a generation is as large, if that is more than the batch
 TOP = 6  # points that others are sought around
@@ -45,6 +49,10 @@ ANYWHERE = {True: 1 / 8, False: 1 / 3}  # of the pool, by whether axes are weigh
 CLIMB = (0.1, 0.05, 0.025, 0.0125)  # steps towards the highest posterior mean
 NEIGHBOURS = 200  # points tried at each
 CHANGED = 4.0  # genes that such a step changes, on average
+PRUNED = 100  # points of the pool that are able ones without some of their sources
+NEW = 0.06  # of an axis' range: the points to choose from differ as much from all known ones
+FEW = 20  # points are too few to choose from
+MIXTURES = 12  # of which the one farthest from all known points is taken where nothing is gained
 
 
 class ItemGp:
@@ -88,6 +96,7 @@ class ItemGp:
         self._box = Box(self._axes)
         self._history = History()
         self._known: list[Told] = []
+        self._models: set[int] = set()
         self._tasks = [TaskItems()]
         self._task_of: Mapping[str, TaskItems] = {}
         self._shaped = 0
@@ -98,6 +107,8 @@ class ItemGp:
         self._spread = np.concatenate(
             [first, self._box.first_mixtures(mixed, rng), self._box.spread(rest, rng)]
         )
+        self._bold: list[Vector] = []
+        self._bolder = self._box.bold_mixtures(rng)
 
     @property
     def batch(self) -> int:
@@ -115,10 +126,16 @@ class ItemGp:
         self._task_of = {item: tasks[name] for item, name in task_of.items()}
 
     def learn(self, known: Sequence[Outcome]) -> None:
-        """Begin with points that were measured before; those that were to be tried first need not be."""
+        """Begin with points that were measured before; those that were to be tried first need not be.
+
+        Those that were scored on most items are the known models: trials of an earlier search have fewer.
+        """
         told = sorted(map(Told.of, known), key=lambda told: -told.number)
+        most = max((len(each.items) for each in told), default=0)
+        models = [each for each in told if each.items and len(each.items) == most]
+        self._models |= {each.number for each in models}
         if len(self._tasks) == 1:  # of several tasks each has a process already
-            self._divide(told)
+            self._divide(models)
         self._add(told)
         met = {told.genome for told in self._known}
         fresh = [point for point in self._spread if self._box.genome(point) not in met]
@@ -133,11 +150,11 @@ class ItemGp:
         count = self._history.count
         rng = np.random.default_rng([self._seed, count])
         fresh = self._spread[: self._settings.initial][count : count + n]
-        rest, has_best = n - len(fresh), n > 1 or count % max(2, self.batch) == 0
+        rest = range(count + len(fresh), count + n)
         if self._box.has_weights and self._sees_no_difference():
-            more = list(self._box.bold_mixtures(rest, rng))
+            more = self._bold_mixtures(rest)
         else:
-            more = self._proposals(rest, rng, has_best=has_best)
+            more = self._proposals(rest, rng)
         points = [*fresh, *more]
         return [self._history.ask(self._box.genome(point)) for point in points]
 
@@ -188,13 +205,9 @@ class ItemGp:
     def _features(self) -> Matrix:
         return self._box.features(self._box.points([told.genome for told in self._known]))
 
-    def _divide(self, known: Sequence[Told]) -> None:
-        """Give the items that only one known model solves a process of their own, model by model.
-
-        Points that were scored on fewer items than others, such as trials of an earlier search, do not count.
-        """
-        most = max((len(told.items) for told in known), default=0)
-        groups = divided([told.items for told in known if told.items and len(told.items) == most])
+    def _divide(self, models: Sequence[Told]) -> None:
+        """Give the items that only one known model solves, or only the best, a process of their own."""
+        groups = divided([model.items for model in models])
         if groups:
             own = [TaskItems() for _ in groups]
             self._tasks += own
@@ -222,22 +235,44 @@ class ItemGp:
             task.fit(points, self._known, self._box.is_weight, learn_shape=again)
         self._shaped = count if again else self._shaped
 
-    def _proposals(self, n: int, rng: np.random.Generator, *, has_best: bool) -> list[NDArray[np.float64]]:
-        belief = self._belief
+    def _bold_mixtures(self, numbers: range) -> list[Vector]:
+        """Strong mixtures of the series for the trials of these numbers."""
+        self._bold += itertools.islice(self._bolder, max(0, numbers.stop - len(self._bold)))
+        return self._bold[numbers.start : numbers.stop]
+
+    def _proposals(self, numbers: range, rng: np.random.Generator) -> list[Vector]:
+        """Points for the trials of these numbers."""
+        n, belief, turn = len(numbers), self._belief, numbers.start % max(2, self.batch)
         if n == 0 or belief is None:
             return list(self._box.random(n, rng))
         able = self._able(belief)
         best = self._best(belief, able, rng)
         pool = self._pool(able, best, rng)
-        drawn = pool[belief.draw(self._box.features(pool), n, rng).argmax(axis=1)]
-        return [best, *drawn[1:]] if has_best else list(drawn)
+        points = list(pool[belief.draw(self._box.features(pool), n, rng).argmax(axis=1)])
+        if n > 1 or turn == 0:
+            points[0] = best
+        if (n > 1 or turn == 1) and self._box.has_weights and self._gains_nothing(belief):
+            points[-1] = self._far_mixture(rng)
+        return points
+
+    def _gains_nothing(self, belief: Belief) -> bool:
+        """Whether no trial is believed to be better than the best of the known models."""
+        is_model = np.array([told.number in self._models for told in self._known])
+        scores = belief.expected(self._features())
+        return bool(is_model.any()) and scores.max() < scores[is_model].max() + EQUAL
+
+    def _far_mixture(self, rng: np.random.Generator) -> Vector:
+        """Return the mixture that is farthest from all known points, of some that are drawn."""
+        drawn, known = self._box.first_mixtures(MIXTURES, rng), self._features()
+        gaps = self._box.features(drawn)[:, None, :] - known[None, :, :]
+        return drawn[np.linalg.norm(gaps, axis=2).min(axis=1).argmax()]
 
     def _able(self, belief: Belief) -> Matrix:
         """The most able of the known points."""
         points = self._box.points([told.genome for told in self._known])
         return points[np.argsort(-belief.known, kind="stable")[:TOP]]
 
-    def _best(self, belief: Belief, able: Matrix, rng: np.random.Generator) -> NDArray[np.float64]:
+    def _best(self, belief: Belief, able: Matrix, rng: np.random.Generator) -> Vector:
         """Climb the posterior mean from the most able points."""
         centres = able
         for step in CLIMB:
@@ -247,17 +282,23 @@ class ItemGp:
             centres = tried[np.argsort(-mean, kind="stable")[:TOP]]
         return centres[0]
 
-    def _pool(self, able: Matrix, best: NDArray[np.float64], rng: np.random.Generator) -> Matrix:
-        """Points to choose from: some anywhere, the others around the most able and the best point."""
-        anywhere = round(ANYWHERE[self._box.has_weights] * self._settings.pool)
-        mixed = round(MIXED * anywhere) if self._box.has_weights else 0
+    def _pool(self, able: Matrix, best: Vector, rng: np.random.Generator) -> Matrix:
+        """New points to choose from: some anywhere, the others around the most able and the best point."""
+        has_weights = self._box.has_weights
+        anywhere = round(ANYWHERE[has_weights] * self._settings.pool)
+        mixed = round(MIXED * anywhere) if has_weights else 0
         parts = [self._box.random(anywhere - mixed, rng), self._box.mixtures(mixed, rng)]
         n = (self._settings.pool - anywhere) // len(NEAR)
         centres = np.concatenate([best[None, :], able])
         for step in NEAR:
             around = centres[rng.integers(0, len(centres), n)]
             parts.append(self._box.near(around, step, CHANGED, rng))
-        return np.concatenate([best[None, :], *parts])
+        if has_weights:
+            parts.append(self._box.pruned(centres[rng.integers(0, len(centres), PRUNED)], rng))
+        pool = np.concatenate([best[None, :], *parts])
+        known = self._box.points([told.genome for told in self._known])
+        new = pool[self._box.apart(pool, known, NEW)]
+        return new if len(new) > FEW else pool
 
     def _forget(self) -> None:
         """Keep as many points as there is room for: half the most able by the last fit, half the latest."""
