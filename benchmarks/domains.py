@@ -25,13 +25,13 @@ from pathlib import Path
 
 import numpy as np
 from domains import networks, worlds
-from domains.contenders import ITEMS, OURS, PEERS, cost, meet
+from domains.contenders import BY_ITEMS, ITEMS, OURS, PEERS, cost, meet
 from domains.landscape import Landscape
 from domains.networks import KINDS, network
 from domains.play import Play
 from domains.replay import live, names, replay
 from domains.table import TABLES
-from domains.verdict import DEFAULT, render, render_sooner
+from domains.verdict import render, render_sooner
 from domains.worlds import WORLDS, world
 from searching.peers import FEVALS
 from searching.tables import MERGEKIT
@@ -101,7 +101,7 @@ def both_budgets(domain: Landscape) -> dict[str, int]:
     full, known = FEVALS * domain.sizes[0], cost(domain, 0)
     return {
         MERGEKIT: math.ceil((full - known) / ITEMS),
-        DEFAULT: max(1, (full // SHARE - known) // ITEMS),
+        BY_ITEMS: max(1, (full // SHARE - known) // ITEMS),
     }
 
 

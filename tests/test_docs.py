@@ -252,7 +252,10 @@ def test_the_reference_says_of_every_preset_what_it_is() -> None:
         chosen = PRESETS[name]
         assert strategy.startswith(f"`{chosen.strategy}`")
         items = chosen.screen.get("items")
-        assert screen == ("all items" if items is None else f"{items} items")
+        fewer = (chosen.screen_by_items or {}).get("items")
+        assert screen == ("all items" if items is None else f"{items} items") + (
+            f", or {fewer}" if fewer else ""
+        )
         of_paths = "paths" if chosen.space == "dataflow" else "any"
         assert method.startswith(of_paths if chosen.merge is None else f"`{chosen.merge.method}`")
         assert all(f"{key} `{value}`" in method for key, value in chosen.paths.items() if value is str(value))

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-from domains.contenders import meet
+from domains.contenders import BY_ITEMS, meet
 from domains.landscape import Landscape
 from domains.play import Play
 from domains.record import Recording
@@ -114,7 +114,7 @@ def test_a_replay_repeats_recorded_merges_and_is_near_those_that_were_left_out()
 
 def test_contenders_meet_at_equal_cost_and_repeat_themselves() -> None:
     results: list[dict[str, object]] = []
-    for name in ("default", "pycma"):
+    for name in ("default", BY_ITEMS, "pycma"):
         found = meet(Play(world("plateau", 3), 5), name, 6)
         again = meet(Play(world("plateau", 3), 5), name, 6)
         np.testing.assert_array_equal(found["exported"], again["exported"])

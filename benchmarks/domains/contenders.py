@@ -1,8 +1,9 @@
 """Searches that meet on the domains, all at the same number of item evaluations.
 
-kingyo's run as its user runs it, with 32 items a candidate. Searches of public libraries have their own
-defaults and score all items of fit for each candidate; at the end their four best on fit go to validation.
-Fit and validation together pick the winner, which is compared with the baselines as in kingyo's run.
+kingyo's run as its user runs it, with 32 items a candidate, and, as ``BY_ITEMS``, with a budget of item
+evaluations: 12 items a candidate and more candidates. Searches of public libraries have their own defaults
+and score all items of fit for each candidate; at the end their four best on fit go to validation. Fit and
+validation together pick the winner, which is compared with the baselines as in kingyo's run.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from kingyo.evolve.words import BASELINE_ITEMS
 from kingyo.types import Axis, Genome
 
 ITEMS = 32
+FEWER_ITEMS = 12
 FINALISTS = 4
+DEFAULT = "default"
+BY_ITEMS = "default, budget in items"
 Settings = Mapping[str, object]
 
 OURS: dict[str, Settings] = {
-    "default": {},
+    DEFAULT: {},
+    BY_ITEMS: {},
     **{name: {"strategy": name, "screen": {"items": ITEMS}} for name in ("random", "cma-es", "tpe", "ga")},
 }
 
@@ -81,7 +86,12 @@ PEERS: dict[str, Callable[[Problem, int], Iterator[tuple[int, Genome]]]] = {
 
 def cost(domain: Landscape, candidates: int) -> int:
     """Return the item evaluations on fit of a run of the default: its candidates and the baselines."""
-    return ITEMS * candidates + len(domain.baselines()) * min(BASELINE_ITEMS * ITEMS, domain.sizes[0])
+    return ITEMS * candidates + cost_of_baselines(domain, ITEMS)
+
+
+def cost_of_baselines(domain: Landscape, items: int) -> int:
+    """Return the item evaluations of baselines on fit, beside this many items a candidate."""
+    return len(domain.baselines()) * min(BASELINE_ITEMS * items, domain.sizes[0])
 
 
 def meet(play: Play, name: str, candidates: int) -> dict[str, object]:
@@ -94,7 +104,11 @@ def meet(play: Play, name: str, candidates: int) -> dict[str, object]:
     """
     if name in PEERS:
         return _peer(play, PEERS[name], candidates)
-    found = play.run(OURS[name], {"candidates": candidates})
+    budget = {"candidates": candidates}
+    if name == BY_ITEMS:
+        left = cost(play.domain, candidates) - cost_of_baselines(play.domain, FEWER_ITEMS)
+        budget = {"item_evaluations": left}
+    found = play.run(OURS[name], budget)
     return {
         "exported": found.exported,
         "bred": found.bred,

@@ -75,7 +75,7 @@ def search_plan(config: RunConfig) -> SearchPlan:
         methods=methods,
         groups=_groups_of(config.merge.genome) or config.merge.groups or (merge.groups if merge else "one"),
         values=values,
-        screen=_screen(config, chosen.screen if strategy == chosen.strategy else {}),
+        screen=_screen(config, _screen_of(chosen, config.budget) if strategy == chosen.strategy else {}),
     )
 
 
@@ -147,6 +147,12 @@ def _require_its_space(config: RunConfig, chosen: Preset) -> None:
             received=config.space,
             remedy=f"Say space: {chosen.space}, or delete search.preset.",
         )
+
+
+def _screen_of(chosen: Preset, budget: Budget) -> Mapping[str, object]:
+    """How a preset scores candidates: on fewer items each where the budget bounds item evaluations alone."""
+    by_items = budget.candidates is None and budget.minutes is None
+    return chosen.screen_by_items if by_items and chosen.screen_by_items is not None else chosen.screen
 
 
 def _screen(config: RunConfig, preset_screen: Mapping[str, object]) -> ScreenSettings:

@@ -185,6 +185,10 @@ def _presets() -> list[Row]:
     for name, preset in PRESETS.items():
         options = [f"{key}: {_shown(value)}" for key, value in preset.settings.items()]
         options += [f"screen.{key}: {_shown(value)}" for key, value in preset.screen.items()]
+        options += [
+            f"screen.{key} where the budget is item_evaluations alone: {_shown(value)}"
+            for key, value in (preset.screen_by_items or {}).items()
+        ]
         if preset.merge is not None:
             options.append(f"merge: {preset.merge.method}, groups {preset.merge.groups}")
         found.append(
