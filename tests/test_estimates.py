@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from kingyo.estimates import estimate, raw_means
-from kingyo.evolve import MAIN, Event
+from kingyo.evolve import BASELINES, MAIN, Aims, Event, aims_as_facts
 from kingyo.evolve.recipes import read_recipe
-from kingyo.recipe import Recipe
+from kingyo.evolve.search import new_trial
+from kingyo.recipe import Recipe, Source
+from kingyo.store import RunStore
 from kingyo.summary import summarize
+from kingyo.types import Evaluation, Item, ItemScore, Trial
 from tests.screened_runs import SPLITS, Model, begun, chance, journey, solves
 
 Score = Callable[[Recipe, str], float]
@@ -44,6 +47,25 @@ def test_estimates_are_near_the_means_on_all_items(tmp_path: Path, score: Score,
     assert np.sqrt((gaps**2).mean()) < min(most, np.sqrt((plain**2).mean()))
     inside = [each.score.low <= mean <= each.score.high for each, mean in zip(believed, truth, strict=True)]
     assert np.mean(inside) >= 0.85
+
+
+def test_items_that_baselines_tell_apart_are_estimated_apart(tmp_path: Path) -> None:
+    """Each of two parents solves one half of 80 items; trials are like the first, and met more of its half."""
+    items = tuple(Item(id=f"i{n:02}", prompt=f"{n}", answer="!") for n in range(80))
+    with RunStore.create(tmp_path / "run") as store:
+        store.begin({"name": "r", "status": "running", **aims_as_facts(Aims())}, {"fit": items})
+        for search, names in ((BASELINES, ("a", "b")), (MAIN, (None,) * 9)):
+            store.add_search(search, {})
+            for number, name in enumerate(names):
+                weight = {"weight": float(len(store.trials()))}
+                recipe = Recipe(merge_method="linear", sources=(Source(model="m", parameters=weight),))
+                asked = new_trial(Trial(number=number, genome=()), recipe, name)
+                trial = store.add_trials(search, 0, [asked])[-1]
+                met = range(80) if name else (*range(0, 40)[:24], *range(40, 48))
+                scores = (ItemScore(f"i{n:02}", float((n < 40) == (name != "b")), "?") for n in met)
+                store.record(trial.id, "fit", Evaluation(scores=tuple(scores)))
+        found = [estimate(store, trial) for trial in store.trials(MAIN)]
+    assert all(each is not None and abs(each.score.score - 0.5) < 0.05 for each in found)
 
 
 def test_nothing_is_estimated_where_all_was_scored(tmp_path: Path) -> None:

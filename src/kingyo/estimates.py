@@ -7,10 +7,11 @@ known by now, with an interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kingyo.abilities import Estimate, Responses
+from kingyo.abilities.groups import divided
 from kingyo.evolve import BASELINES, Aims, stored_aims
 from kingyo.screens import appraise
 from kingyo.stats import NORMAL, Interval, percent
@@ -18,6 +19,7 @@ from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
 NEAR = 90  # trials before and after one that it is compared with
+LEAST_MET = 6  # items of each group that a trial must have met, else they are estimated together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,8 @@ def estimated(raw: float, n: int) -> str:
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     """Estimate what a trial would score on all of fit.
 
-    The interval holds with 95 % confidence, as far as the trial is like those before and after it.
+    The interval holds with 95 % confidence, as far as the trial is like those before and after it. Items that
+    baselines tell apart (``kingyo.abilities.groups``) are estimated apart.
 
     Returns:
         The estimate; None where the trial was scored on all items, failed, or was not scored on each task.
@@ -67,9 +70,13 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     if not all(met):
         return None
     responses = _responses(store, trial, items)
+    weights = list(aims.tasks.values())
+    raw = _weighted([sum(own) / len(own) for own in met], weights)
+    groups = _groups(store, items, scores) if len(columns) == 1 else []
+    if groups:
+        columns, weights = groups, [float(len(own)) for own in groups]
     parts = [appraise(responses, [trial.id], own)[0] for own in columns]
-    raw = _weighted([sum(own) / len(own) for own in met], aims)
-    return FitEstimate(score=_interval(parts, aims), raw=raw)
+    return FitEstimate(score=_interval(parts, weights), raw=raw)
 
 
 def raw_means(store: RunStore, search: str) -> dict[int, float]:
@@ -83,8 +90,28 @@ def raw_means(store: RunStore, search: str) -> dict[int, float]:
     for trial, row in store.scores(search, "fit").items():
         met = [[row[name] for name in own if name in row] for own in names]
         if all(met):
-            found[trial] = _weighted([sum(own) / len(own) for own in met], aims)
+            found[trial] = _weighted([sum(own) / len(own) for own in met], list(aims.tasks.values()))
     return found
+
+
+def _groups(store: RunStore, items: Sequence[Item], met: Collection[str]) -> list[list[int]]:
+    """The places of items that only one baseline solves, or only the best, group by group, and of the others.
+
+    Nothing where baselines tell no items apart, or where the trial met too few of a group.
+    """
+    rows = list(store.scores(BASELINES, "fit").values())
+    most = max(map(len, rows), default=0)
+    found = divided([row for row in rows if len(row) == most])
+    if not found:
+        return []
+    group_of = {item: number for number, group in enumerate(found) for item in group}
+    groups = [
+        [i for i, item in enumerate(items) if group_of.get(item.id) == number] for number in range(len(found))
+    ]
+    others = [i for i, item in enumerate(items) if item.id not in group_of]
+    parts = [*groups, others] if others else groups
+    are_met = (sum(items[i].id in met for i in part) >= LEAST_MET for part in parts)
+    return parts if all(are_met) else []
 
 
 def _columns(items: Sequence[Item], aims: Aims) -> list[list[int]]:
@@ -102,16 +129,14 @@ def _responses(store: RunStore, trial: StoredTrial, items: Sequence[Item]) -> Re
     return responses
 
 
-def _interval(parts: Sequence[Estimate], aims: Aims) -> Interval:
-    """The weighted mean of what is estimated for each task; their errors are independent."""
-    weights = list(aims.tasks.values())
-    score = _weighted([each.score for each in parts], aims)
+def _interval(parts: Sequence[Estimate], weights: Sequence[float]) -> Interval:
+    """The weighted mean of what is estimated for each part; their errors are independent."""
+    score = _weighted([each.score for each in parts], weights)
     error = math.hypot(*(w * each.error for w, each in zip(weights, parts, strict=True))) / math.fsum(weights)
     reach = NORMAL.inv_cdf(0.975) * error
     low, high = max(0.0, score - reach), min(1.0, score + reach)
     return Interval(score=score, n=sum(each.n for each in parts), low=low, high=high, method="normal")
 
 
-def _weighted(means: Sequence[float], aims: Aims) -> float:
-    weights = list(aims.tasks.values())
+def _weighted(means: Sequence[float], weights: Sequence[float]) -> float:
     return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) / math.fsum(weights)

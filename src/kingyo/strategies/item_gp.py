@@ -29,11 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.abilities.belief import Belief
+from kingyo.abilities.groups import divided
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.box import Box
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, Told, check_count
-from kingyo.strategies.item_tasks import TaskItems, divided
+from kingyo.strategies.item_tasks import TaskItems
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 Matrix = NDArray[np.float64]

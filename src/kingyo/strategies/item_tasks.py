@@ -10,8 +10,8 @@ right. Scores of more than ``MOST_LEVELS`` levels are cut at quantiles, and a le
 
 One ability does not tell which items a mixture of two models solves where each is right on items of its own,
 nor does it see a merge that solves what the best model cannot, and loses what that can. So such items are
-tasks of their own, see ``divided``. Items that some of the known models did not meet stay together, and count
-by their number.
+tasks of their own, see ``kingyo.abilities.groups``. Items that some of the known models did not meet stay
+together, and count by their number.
 
 A task also holds what was last fitted to it, from where the next fit goes on. It knows no search.
 """
@@ -35,12 +35,6 @@ Matrix = NDArray[np.float64]
 FAILURE_WEIGHT = 4.0  # a failure counts as this many wrong answers
 MOST_LEVELS = 4
 DECIMALS = 9  # of a score: ``.1 + .2`` and ``.3`` are one level
-CLEAR = 0.25  # a model is better on an item than another if its score is higher by more than this
-LEAST_SHARE = 0.15  # of the common items, on which each model that divides them is better than the others
-LEAST_ITEMS = 12  # that must be common
-MOST_GROUPS = 4
-SOLVED = 0.5  # a model solves an item if its score is higher
-BEST_SHARE = 0.1  # of the common items that the best model solves, and of those that it does not, at least
 
 
 class TaskItems:
@@ -198,59 +192,3 @@ def _as_prior(data: Mapping[str, object]) -> Prior:
         mean=cast("float", data["mean"]),
         difficulty=np.array(data["difficulty"], dtype=np.float64),
     )
-
-
-def divided(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
-    """Divide items among models that are good at different ones.
-
-    It begins with the two models of which each is better than the other on most items. Further models are
-    added as long as each keeps 15 % of all items for itself. Where no two models differ so, the items that
-    the best model solves are one group.
-
-    Args:
-        rows: the item scores of each model; only items count that all have.
-
-    Returns:
-        For each of 2 to 4 models the items on which it is better than the others, or those that the best
-        solves. Nothing where it solves nearly all or none, or where too few items are common.
-    """
-    items = sorted(set(rows[0]).intersection(*rows[1:])) if rows else []
-    if len(items) < LEAST_ITEMS:
-        return []
-    scores = np.array([[row[item] for item in items] for row in rows])
-    groups = _by_model(scores) or _by_the_best(scores)
-    return [[items[column] for column in group] for group in groups]
-
-
-def _by_model(scores: Matrix) -> list[list[int]]:
-    """For each of the models (rows) that differ most, the columns on which it is better than the others."""
-    better = (scores[:, None, :] > scores[None, :, :] + CLEAR).mean(axis=2)
-    chosen = list(divmod(int(np.minimum(better, better.T).argmax()), len(scores)))
-    groups = _groups(scores[chosen])
-    if len(set(chosen)) < 2 or not _are_large(groups, scores.shape[1]):
-        return []
-    while len(chosen) < MOST_GROUPS:
-        gains = (scores > scores[chosen].max(axis=0) + CLEAR).mean(axis=1)
-        more = [*chosen, int(gains.argmax())]
-        finer = _groups(scores[more])
-        if not _are_large(finer, scores.shape[1]):
-            break
-        chosen, groups = more, finer
-    return groups
-
-
-def _by_the_best(scores: Matrix) -> list[list[int]]:
-    """The columns that the best model (row) solves, unless they are nearly all or none."""
-    solved = scores[scores.mean(axis=1).argmax()] > SOLVED
-    return [np.flatnonzero(solved).tolist()] if BEST_SHARE <= solved.mean() <= 1 - BEST_SHARE else []
-
-
-def _groups(scores: Matrix) -> list[list[int]]:
-    """For each model (row) the columns on which it is better than all others."""
-    ranked = np.sort(scores, axis=0)
-    best = np.where(ranked[-1] > ranked[-2] + CLEAR, scores.argmax(axis=0), -1)
-    return [np.flatnonzero(best == row).tolist() for row in range(len(scores))]
-
-
-def _are_large(groups: Sequence[Sequence[int]], n_items: int) -> bool:
-    return min(map(len, groups)) >= LEAST_SHARE * n_items
