@@ -50,7 +50,7 @@ def test_estimates_are_near_the_means_on_all_items(tmp_path: Path, score: Score,
 
 
 def test_items_that_baselines_tell_apart_are_estimated_apart(tmp_path: Path) -> None:
-    """Each of two parents solves one half of 80 items; trials are like the first, and met more of its half."""
+    """Each of two parents solves one half of 80 items; trials are like the first, and met more of its own."""
     items = tuple(Item(id=f"i{n:02}", prompt=f"{n}", answer="!") for n in range(80))
     with RunStore.create(tmp_path / "run") as store:
         store.begin({"name": "r", "status": "running", **aims_as_facts(Aims())}, {"fit": items})
