@@ -16,10 +16,11 @@ Vector = NDArray[np.float64]
 Places = NDArray[np.intp]
 TOTALS = (0.5, 2.0)  # of the weights of a mixture; a source as it is has the weight 1
 FIRST_TOTALS = (0.8, 2.0)  # of the mixtures that a search begins with
-BOLD_TOTALS = (1.0, 3.0)  # of those that it tries while it sees no difference
+BOLD_STRENGTHS = (0.6, 1.4)  # of those that it tries while it sees no difference: norms of even weights
 EVENNESS = 1.5  # of a mixture's sources: the concentration of a Dirichlet distribution
 FIRST_EVENNESS = 12.0  # of first and bold mixtures, whose sources have about equal weights
 PAIRS = 4  # one mixture in four is of two sources alone
+STRENGTHENED = 0.25  # of the logarithm of a pruned merge's strength: the standard deviation
 DRAWS = 50  # sets of sources; the one that brings most new pairs together is taken
 GOLDEN = (5**0.5 - 1) / 2  # steps of this size, modulo 1, spread a series evenly however long it gets
 BLOCK_SPREAD = 0.3  # of the logarithm of a source's weight over blocks, in every other mixture
@@ -111,19 +112,22 @@ class Box:
         """Draw strong merges, one by one without end, for a search that sees no difference.
 
         Every other merge is of all sources. The others are of half of them: in turn every two sources are
-        brought together. Any number of merges in a row has totals from all of the range. See ``_mixed``.
+        brought together. Merges in a row are of all strengths of the range, which are norms of even weights.
+        See ``_mixed``.
         """
         k, start, halves = len(self._weights), rng.random(), list[Places]()
         for number in itertools.count():
             halves = halves or [each for each in covering_sets(k, k * k, rng) if len(each) < k]
             chosen = halves.pop() if halves and number % 2 == 0 else np.arange(k)
             place = np.array([(start + GOLDEN * number) % 1])
-            yield self._mixed([chosen], _totals(BOLD_TOTALS, place), FIRST_EVENNESS, rng)[0]
+            totals = _totals(BOLD_STRENGTHS, place) * len(chosen) ** 0.5
+            yield self._mixed([chosen], totals, FIRST_EVENNESS, rng)[0]
 
     def pruned(self, points: Matrix, rng: np.random.Generator) -> Matrix:
-        """Leave out some sources of each point, and give the others between nothing and all that these had.
+        """Leave out some sources of each point, or none, and strengthen or weaken the others together.
 
-        Points with one source or none stay as they are.
+        Their strength, the norm of the weights, comes to lie between what it was and that of the whole point,
+        times a factor near 1. Points with one source or none stay as they are.
         """
         found = points.copy()
         for point in found:
@@ -131,9 +135,10 @@ class Box:
             if len(has) < 2:
                 continue
             amounts = np.array([point[columns].mean() for columns in has])
-            left_out = rng.permutation(len(has))[: 1 + rng.integers(len(has) - 1)]
-            kept = np.delete(amounts, left_out).sum()
-            growth = (amounts.sum() / kept) ** rng.random()
+            left_out = rng.permutation(len(has))[: rng.integers(len(has))]
+            kept = np.delete(amounts, left_out)
+            growth = (np.linalg.norm(amounts) / np.linalg.norm(kept)) ** rng.random()
+            growth *= np.exp(STRENGTHENED * rng.standard_normal())
             for place, columns in enumerate(has):
                 point[columns] *= 0.0 if place in left_out else growth
         return self._bounded(found)
@@ -241,7 +246,7 @@ def _stratified(n: int, rng: np.random.Generator) -> Vector:
 
 
 def _totals(bounds: tuple[float, float], places: Vector) -> Vector:
-    """Sums of weights at places from 0 to 1 between two bounds, evenly by their logarithm."""
+    """Sums of weights, or strengths, at places from 0 to 1 between two bounds, evenly by their logarithm."""
     low, high = bounds
     return low * (high / low) ** places
 
