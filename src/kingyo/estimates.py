@@ -19,7 +19,7 @@ from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
 NEAR = 90  # trials before and after one that it is compared with
-LEAST_MET = 6  # items of each group that a trial must have met, else they are estimated together
+LEAST_MET = 4  # items of each group that a trial is expected to meet, else they are estimated together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,9 @@ def raw_means(store: RunStore, search: str) -> dict[int, float]:
 
 
 def _groups(store: RunStore, items: Sequence[Item], met: Collection[str]) -> list[list[int]]:
-    """The places of items that only one baseline solves, or only the best, group by group, and of the others.
+    """The places of items that only one baseline solves, or else the best, and of the others.
 
-    Nothing where baselines tell no items apart, or where the trial met too few of a group.
+    Nothing where baselines tell no items apart, or where trials meet too few of a group.
     """
     rows = list(store.scores(BASELINES, "fit").values())
     most = max(map(len, rows), default=0)
@@ -110,8 +110,9 @@ def _groups(store: RunStore, items: Sequence[Item], met: Collection[str]) -> lis
     ]
     others = [i for i, item in enumerate(items) if item.id not in group_of]
     parts = [*groups, others] if others else groups
-    are_met = (sum(items[i].id in met for i in part) >= LEAST_MET for part in parts)
-    return parts if all(are_met) else []
+    least = LEAST_MET * len(items) / len(met)
+    is_met = all(len(part) >= least and any(items[i].id in met for i in part) for part in parts)
+    return parts if is_met else []
 
 
 def _columns(items: Sequence[Item], aims: Aims) -> list[list[int]]:

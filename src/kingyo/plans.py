@@ -39,6 +39,8 @@ from kingyo.space.measures import (
 from kingyo.strategies.presets import DEFAULTS, Preset, preset
 from kingyo.strict import parse_settings
 
+MOST_TASKS = 3  # that share the few items of a candidate where the budget bounds item evaluations alone
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlan:
@@ -75,7 +77,7 @@ def search_plan(config: RunConfig) -> SearchPlan:
         methods=methods,
         groups=_groups_of(config.merge.genome) or config.merge.groups or (merge.groups if merge else "one"),
         values=values,
-        screen=_screen(config, _screen_of(chosen, config.budget) if strategy == chosen.strategy else {}),
+        screen=_screen(config, _screen_of(chosen, config) if strategy == chosen.strategy else {}),
     )
 
 
@@ -149,10 +151,16 @@ def _require_its_space(config: RunConfig, chosen: Preset) -> None:
         )
 
 
-def _screen_of(chosen: Preset, budget: Budget) -> Mapping[str, object]:
-    """How a preset scores candidates: on fewer items each where the budget bounds item evaluations alone."""
-    by_items = budget.candidates is None and budget.minutes is None
-    return chosen.screen_by_items if by_items and chosen.screen_by_items is not None else chosen.screen
+def _screen_of(chosen: Preset, config: RunConfig) -> Mapping[str, object]:
+    """How a preset scores candidates: on fewer items each where the budget bounds item evaluations alone.
+
+    Not where a rule drops candidates, which takes several looks, nor where there are many tasks.
+    """
+    by_items = config.budget.candidates is None and config.budget.minutes is None
+    has_rule = config.search.screen.get("rule", "none") != "none"
+    if not by_items or has_rule or len(config.specs) > MOST_TASKS:
+        return chosen.screen
+    return chosen.screen if chosen.screen_by_items is None else chosen.screen_by_items
 
 
 def _screen(config: RunConfig, preset_screen: Mapping[str, object]) -> ScreenSettings:

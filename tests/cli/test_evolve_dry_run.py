@@ -211,18 +211,19 @@ def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "items"),
+    ("budget", "search", "items"),
     [
-        ({"item_evaluations": 96}, 12),
-        ({"item_evaluations": 96, "minutes": 1}, 16),
-        ({"candidates": 8}, 16),
+        ({"item_evaluations": 96}, {}, 12),
+        ({"item_evaluations": 96, "minutes": 1}, {}, 16),
+        ({"candidates": 8}, {}, 16),
+        ({"item_evaluations": 96}, {"screen": {"rule": "racing"}}, 16),
     ],
 )
 def test_a_budget_of_item_evaluations_alone_buys_more_candidates_on_fewer_items(
-    command: Command, world: World, budget: dict[str, object], items: int
+    command: Command, world: World, budget: dict[str, object], search: dict[str, object], items: int
 ) -> None:
-    """Of 16 items of fit; without a number of items the default takes up to 32."""
-    parts = told(command, world.config(budget=budget, search={}))["answers"]["parts"]
+    """Of 16 items of fit; else the default takes up to 32."""
+    parts = told(command, world.config(budget=budget, search=search))["answers"]["parts"]
     assert next(p["items"] for p in parts if p["name"] == "main" and p["split"] == "fit") == items  # type: ignore[index]
 
 

@@ -78,6 +78,11 @@ def test_pruned_points_lose_some_sources_and_change_in_strength() -> None:
         assert np.ptp(growth) < 1e-4, "together"
     strength = np.linalg.norm(after.mean(axis=2), axis=1) / np.linalg.norm(before.mean(axis=2), axis=1)
     assert 0.75 < np.median(strength) < 1 and 0.2 < strength.min() < 0.6 and 1.2 < strength.max() < 2.5
+    signed = np.where(rng.random((200, 8)) < 0.5, -1.0, 1.0)
+    both_ways = [
+        Axis(name=axis.name, low=-1, high=1, family=axis.family, neutral=0.0) for axis in weights(4, 2)
+    ]
+    assert np.isfinite(Box(both_ways).pruned(signed, rng)).all(), "weights of a source may cancel"
     alone = np.array([[0.5, 0.5, 0, 0], [0.0, 0, 0, 0]])
     assert np.allclose(Box(weights(2, 2)).pruned(alone, rng), alone, atol=1e-6), "nothing to leave out"
 

@@ -44,7 +44,7 @@ def _by_model(scores: Matrix) -> list[list[int]]:
     better = (scores[:, None, :] > scores[None, :, :] + CLEAR).mean(axis=2)
     chosen = list(divmod(int(np.minimum(better, better.T).argmax()), len(scores)))
     groups = _groups(scores[chosen])
-    if len(set(chosen)) < 2 or not _are_large(groups, scores.shape[1]):
+    if not _are_large(groups, scores.shape[1]):
         return []
     while len(chosen) < MOST_GROUPS:
         gains = (scores > scores[chosen].max(axis=0) + CLEAR).mean(axis=1)

@@ -131,10 +131,10 @@ class Box:
         """
         found = points.copy()
         for point in found:
-            has = [columns for columns in self._weights.values() if np.any(point[columns] > 0)]
+            has = [columns for columns in self._weights.values() if np.any(point[columns] != 0)]
             if len(has) < 2:
                 continue
-            amounts = np.array([point[columns].mean() for columns in has])
+            amounts = np.array([np.linalg.norm(point[columns]) / len(columns) ** 0.5 for columns in has])
             left_out = rng.permutation(len(has))[: rng.integers(len(has))]
             kept = np.delete(amounts, left_out)
             growth = (np.linalg.norm(amounts) / np.linalg.norm(kept)) ** rng.random()
@@ -151,10 +151,10 @@ class Box:
             least: the share of an axis' range by which a float must differ.
         """
         far = np.where(self._is_float, least * self._range, 0.5)
-        found = np.ones(len(points), dtype=bool)
+        left = np.arange(len(points))
         for each in known:
-            found &= (np.abs(points - each) >= far).any(axis=1)
-        return found
+            left = left[(np.abs(points[left] - each) >= far).any(axis=1)]
+        return np.isin(np.arange(len(points)), left)
 
     def _mixed(
         self, chosen: Sequence[Places], totals: Vector, evenness: float, rng: np.random.Generator

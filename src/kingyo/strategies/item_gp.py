@@ -52,7 +52,8 @@ NEIGHBOURS = 200  # points tried at each
 CHANGED = 4.0  # genes that such a step changes, on average
 PRUNED = 100  # points of the pool that are able ones without some of their sources, or of other strength
 NEW = 0.06  # of an axis' range: the points to choose from differ as much from all known ones
-FEW = 20  # points are too few to choose from
+FEW = 0.05  # of the pool are too few to choose from: then points count as new that are not the same
+SAME = 1e-6  # of an axis' range
 MIXTURES = 12  # of which the one farthest from all known points is taken where nothing is gained
 
 
@@ -207,7 +208,7 @@ class ItemGp:
         return self._box.features(self._box.points([told.genome for told in self._known]))
 
     def _divide(self, models: Sequence[Told]) -> None:
-        """Give the items that only one known model solves, or only the best, a process of their own."""
+        """Give the items that only one known model solves, or else those that the best does, a process."""
         groups = divided([model.items for model in models])
         if groups:
             own = [TaskItems() for _ in groups]
@@ -243,7 +244,7 @@ class ItemGp:
 
     def _proposals(self, numbers: range, rng: np.random.Generator) -> list[Vector]:
         """Points for the trials of these numbers."""
-        n, belief, turn = len(numbers), self._belief, numbers.start % max(2, self.batch)
+        n, belief, turn = len(numbers), self._belief, numbers.start % max(3, self.batch)
         if n == 0 or belief is None:
             return list(self._box.random(n, rng))
         able = self._able(belief)
@@ -252,8 +253,9 @@ class ItemGp:
         points = list(pool[belief.draw(self._box.features(pool), n, rng).argmax(axis=1)])
         if n > 1 or turn == 0:
             points[0] = best
-        if (n > 1 or turn == 1) and self._box.has_weights and self._gains_nothing(belief):
-            points[-1] = self._far_mixture(rng)
+        if (n > 2 or turn == 1) and self._box.has_weights and self._gains_nothing(belief):
+            far = self._far_mixture(rng)
+            points[-1] = far if self._is_new(far[None, :], NEW)[0] else points[-1]
         return points
 
     def _gains_nothing(self, belief: Belief) -> bool:
@@ -297,9 +299,13 @@ class ItemGp:
         if has_weights:
             parts.append(self._box.pruned(centres[rng.integers(0, len(centres), PRUNED)], rng))
         pool = np.concatenate([best[None, :], *parts])
-        known = self._box.points([told.genome for told in self._known])
-        new = pool[self._box.apart(pool, known, NEW)]
-        return new if len(new) > FEW else pool
+        new = pool[self._is_new(pool, NEW)]
+        if len(new) < FEW * self._settings.pool:
+            new = pool[self._is_new(pool, SAME)]
+        return new if len(new) else pool
+
+    def _is_new(self, points: Matrix, least: float) -> NDArray[np.bool_]:
+        return self._box.apart(points, self._box.points([told.genome for told in self._known]), least)
 
     def _forget(self) -> None:
         """Keep as many points as there is room for: half the most able by the last fit, half the latest."""
