@@ -152,7 +152,7 @@ def _require_its_space(config: RunConfig, chosen: Preset) -> None:
 
 
 def _screen_of(chosen: Preset, config: RunConfig) -> Mapping[str, object]:
-    """How a preset scores candidates: on fewer items each where the budget bounds item evaluations alone.
+    """Return the preset's screen: fewer items a candidate if the budget sets only ``item_evaluations``.
 
     Not where a rule drops candidates, which takes several looks, nor where there are many tasks.
     """

@@ -1,4 +1,4 @@
-"""Groups of items that call for different abilities, told from models that are good at different ones."""
+"""Groups items by which models solve them: items in different groups may need different abilities."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def divided(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
 
 
 def _by_model(scores: Matrix) -> list[list[int]]:
-    """For each of the models (rows) that differ most, the columns on which it is better than the others."""
+    """Return, for each of the most different models (rows), the columns where it beats the others."""
     better = (scores[:, None, :] > scores[None, :, :] + CLEAR).mean(axis=2)
     chosen = list(divmod(int(np.minimum(better, better.T).argmax()), len(scores)))
     groups = _groups(scores[chosen])
@@ -63,7 +63,7 @@ def _by_the_best(scores: Matrix) -> list[list[int]]:
 
 
 def _groups(scores: Matrix) -> list[list[int]]:
-    """For each model (row) the columns on which it is better than all others."""
+    """Return, for each model (row), the columns where it beats all others."""
     ranked = np.sort(scores, axis=0)
     best = np.where(ranked[-1] > ranked[-2] + CLEAR, scores.argmax(axis=0), -1)
     return [np.flatnonzero(best == row).tolist() for row in range(len(scores))]
