@@ -50,7 +50,9 @@ ANYWHERE = {True: 1 / 8, False: 1 / 3}  # of the pool, by whether axes are weigh
 CLIMB = (0.1, 0.05, 0.025, 0.0125)  # steps towards the highest posterior mean
 NEIGHBOURS = 200  # points tried at each
 CHANGED = 4.0  # genes that such a step changes, on average
-PRUNED = 100  # points of the pool that are able ones without some of their sources, or of other strength
+PRUNED = (
+    0.2  # as many points as this share of the pool are able ones without some sources, or of other strength
+)
 NEW = 0.06  # of an axis' range: the points to choose from differ as much from all known ones
 FEW = 0.05  # of the pool are too few to choose from: then points count as new that are not the same
 SAME = 1e-6  # of an axis' range
@@ -87,7 +89,12 @@ class ItemGp:
         initial: int = field(
             default=8, metadata={"doc": "trials spread over the space before the process is asked"}
         )
-        pool: int = field(default=500, metadata={"doc": "points compared to choose each trial"})
+        pool: int = field(
+            default=500,
+            metadata={
+                "doc": "points compared to choose each trial; a fifth more where axes are weights of sources"
+            },
+        )
         memory: int = field(default=256, metadata={"doc": "points that the process rests on, at most"})
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
@@ -297,7 +304,8 @@ class ItemGp:
             around = centres[rng.integers(0, len(centres), n)]
             parts.append(self._box.near(around, step, CHANGED, rng))
         if has_weights:
-            parts.append(self._box.pruned(centres[rng.integers(0, len(centres), PRUNED)], rng))
+            n = round(PRUNED * self._settings.pool)
+            parts.append(self._box.pruned(centres[rng.integers(0, len(centres), n)], rng))
         pool = np.concatenate([best[None, :], *parts])
         new = pool[self._is_new(pool, NEW)]
         if len(new) < FEW * self._settings.pool:
