@@ -180,6 +180,20 @@ def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
     assert world.show("runs/mine")["status"] == "finished"
 
 
+def test_init_writes_groups_that_exist(world: World) -> None:
+    flags = (
+        "--base", "base", "--source", "a", "--source", "b",
+        "--task", "items.jsonl", "--grader", "grade.py:even",
+    )  # fmt: skip
+    done = world.run("init", "mine.yaml", *flags, "--groups", "blocks")
+    assert done.returncode != 0
+    assert "Did you mean 'block'?" in " ".join(done.stderr.split())
+    assert not (world.folder / "mine.yaml").exists()
+    done = world.run("init", "mine.yaml", *flags, "--groups", "block")
+    assert done.returncode == 0, done.stderr
+    assert load_config(world.folder / "mine.yaml").merge.groups == "block"
+
+
 @pytest.mark.parametrize("space", ["parameters", "dataflow", "hybrid"])
 def test_the_file_that_init_writes_is_turned_to_another_space_as_it_says(world: World, space: str) -> None:
     done = world.run(

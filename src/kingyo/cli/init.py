@@ -58,6 +58,13 @@ def init(
     language: Annotated[
         str | None, typer.Option("--language", help="Answers must also be in this language, such as ja.")
     ] = None,
+    groups: Annotated[
+        str,
+        typer.Option(
+            "--groups",
+            help="Which tensors share a weight: one (all), block, kind, block+kind or layers:N.",
+        ),
+    ] = "one",
     candidates: Annotated[
         int | None,
         typer.Option("--candidates", min=1, help=f"How many merges to try.  \\[default: {CANDIDATES}]"),
@@ -95,12 +102,14 @@ def init(
         base = base if base is not None or source else ask_base()
         source = source or ask_sources(partial(_named, folder=out.parent))
         said = ask_task(flags, task, out.parent)
-    for finding in _write_checked(out, run_yaml(_answers(out, base, source, said, chat))):
+    for finding in _write_checked(out, run_yaml(_answers(out, base, source, said, chat=chat, groups=groups))):
         typer.echo(finding)
     typer.echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
-def _answers(out: Path, base: str | None, sources: Sequence[str], said: Said, chat: bool) -> Answers:
+def _answers(
+    out: Path, base: str | None, sources: Sequence[str], said: Said, *, chat: bool, groups: str
+) -> Answers:
     """All that the file says, with paths as it must have them."""
     return Answers(
         name=_safe(out.stem),
@@ -109,6 +118,7 @@ def _answers(out: Path, base: str | None, sources: Sequence[str], said: Said, ch
         data=_relative(said.task, out.parent) or said.task,
         splits=_splits(Path(said.task)),
         chat=chat,
+        groups=groups,
         said=said,
     )
 
