@@ -190,9 +190,10 @@ def _scores(card: Card) -> str:
         if each.trial != card.chosen.trial:
             rows += _rows(_row_name(each), each, _against(card, each.name))
     lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
+    means = card.summary.means
     read = (
-        "Mean item scores in % with 95 % intervals, and n. Fit guided the search, and fit and validation "
-        "together picked the winner, so both flatter it. "
+        f"{means.capitalize()} in % with 95 % intervals, and n. Fit guided the search, and fit and "
+        "validation together picked the winner, so both flatter it. "
     )
     tested = "The test split was read once, at the end, and is the fair comparison."
     if card.summary.test_note is not None:

@@ -25,6 +25,7 @@ from kingyo.searches import (
     searches_after,
 )
 from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, bounds_without_known, probes
+from kingyo.stats import mean_name
 from kingyo.strategies import MEAN_ALONE
 from kingyo.strategies.seeded import Seeded
 from kingyo.tasks import build_tasks, load_splits, require_teaching
@@ -96,11 +97,12 @@ class Prepared:
 
     def _blind(self) -> Iterator[str]:
         """Of a search that knows nothing of the objectives."""
-        strategy = str(self.searches[0].description.get("strategy"))
-        if self.searches[0].aims.names and strategy in MEAN_ALONE:
+        aims, strategy = self.searches[0].aims, str(self.searches[0].description.get("strategy"))
+        if aims.names and strategy in MEAN_ALONE:
+            mean = mean_name(aims.tasks.values())
             yield (
-                f"{strategy} searches for the mean of the tasks, and the front is what it finds by the way. "
-                "Say search.preset: pareto to search for the objectives"
+                f"{strategy} searches for the {mean} of the tasks, and the front is what it finds by the "
+                "way. Say search.preset: pareto to search for the objectives"
             )
 
     def _beyond(self) -> Iterator[str]:

@@ -16,6 +16,7 @@ from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History
 from kingyo.report.markup import Html, element, join, table
 from kingyo.report.sections import claim, note, section
+from kingyo.stats import mean_name
 from kingyo.trials import row_title
 from kingyo.types import ItemScore
 
@@ -172,7 +173,7 @@ def _methods(found: Findings) -> str:
         "bca": "BCa bootstrap of the items for other scores (a little too narrow below 50 items)",
         "alike": "Wilson's for how many items may score otherwise, where scores or differences are all equal",
         "newcombe": "Newcombe's for differences",
-        "mover": "Zou & Donner's for the mean of several tasks",
+        "mover": f"Zou & Donner's for the {mean_name(found.summary.weights.values())} of several tasks",
     }
     entries = [*found.summary.baselines.values(), *([found.child] if found.child else [])]
     used = {each.method for entry in entries for each in (entry.fit, entry.validation, entry.test) if each}

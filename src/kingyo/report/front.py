@@ -15,7 +15,7 @@ from kingyo.report.findings import BRED, Findings
 from kingyo.report.markup import Html, join, table
 from kingyo.report.sections import chart, claim, note, section
 from kingyo.space.measures import MEASURES
-from kingyo.stats import Interval
+from kingyo.stats import Interval, mean_name
 from kingyo.summary import Entry
 
 KNEE = "knee"
@@ -104,7 +104,7 @@ def _title(objective: str) -> str:
 
 def _head(found: Findings) -> tuple[str, ...]:
     """What is read off the recipe has no items, so neither n nor interval."""
-    return ("trial", *found.summary.objectives, "validation, mean")
+    return ("trial", *found.summary.objectives, f"validation, {mean_name(found.summary.weights.values())}")
 
 
 def _rows(found: Findings) -> Iterator[tuple[str, ...]]:
