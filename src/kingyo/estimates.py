@@ -14,6 +14,7 @@ from kingyo.abilities import Estimate, Responses
 from kingyo.abilities.groups import divided
 from kingyo.evolve import BASELINES, Aims, stored_aims
 from kingyo.screens import appraise
+from kingyo.sizes import counted
 from kingyo.stats import NORMAL, Interval, interval, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
@@ -48,7 +49,7 @@ class FitEstimate:
 
 def estimated(raw: float, n: int) -> str:
     """Say that a score is an estimate, and what was measured."""
-    return f"estimated; {percent(raw)} of the {n} items it met"
+    return f"estimated; {percent(raw)} of the {counted(n, 'item')} it met"
 
 
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:

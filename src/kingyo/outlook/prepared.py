@@ -24,6 +24,7 @@ from kingyo.searches import (
     searches,
     searches_after,
 )
+from kingyo.sizes import counted
 from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, bounds_without_known, probes
 from kingyo.stats import mean_name
 from kingyo.strategies import MEAN_ALONE
@@ -78,7 +79,7 @@ class Prepared:
             if candidates is not None and candidates <= given:  # by items, copies of baselines cost nothing
                 yield (
                     f"the search of paths has {candidates} of the budget's candidates, and begins with "
-                    f"{given} given paths: none is bred. "
+                    f"{counted(given, 'given path')}: none is bred. "
                     "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
                 )
 
@@ -91,8 +92,8 @@ class Prepared:
                 longest, own = paths.most_hops, paths.n_layers[paths.frame]
                 if longest < own:
                     yield (
-                        f"paths have at most {longest} layers, and {paths.frame} alone has {own}: the search "
-                        "does not begin with its path. See dataflow.max_hops and max_size"
+                        f"paths have at most {counted(longest, 'layer')}, and {paths.frame} alone has "
+                        f"{own}: the search does not begin with its path. See dataflow.max_hops and max_size"
                     )
 
     def _blind(self) -> Iterator[str]:
