@@ -113,9 +113,10 @@ def begin(
     """
     prepared = check_all(config, folder)
     _check_prompts(build_tasks(config.specs, prepared.splits, folder), config, prepared.models)
+    fingerprints = {name: fingerprint(each) for name, each in prepared.models.by_reference.items()}
     made_of = {
         "config": as_fact(config),
-        "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
+        "models": fingerprints,
         "code": user_code(config, folder),
         "known_paths": known_paths(config, folder, prepared.models),
     }
@@ -133,7 +134,7 @@ def begin(
         **made_of,
         "duplicates_dropped": prepared.duplicates,
         **aims_as_facts(prepared.searches[0].aims),
-        "notes": list(prepared.notes),
+        "notes": list(prepared.noted(fingerprints)),
         "threads": config.threads or _threads(prepared.models, config.workers),
         "gene_steps": STEPS,
         "possible_controls": list(possible_controls(config, folder, prepared.models)),
@@ -429,6 +430,7 @@ def check(config: RunConfig, folder: Path) -> list[str]:
         f"An item: {example.prompt!r} -> {example.answer!r}",
         f"{counted(len(prepared.axes), 'gene')}: {', '.join(axis.name for axis in prepared.axes[:8])}"
         f"{', …' if len(prepared.axes) > 8 else ''}",
+        *(f"Note: {note}" for note in prepared.notes),
     ]
 
 

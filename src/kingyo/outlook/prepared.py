@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints import Checkpoint, deciding_files
 from kingyo.config import RunConfig
 from kingyo.dataflows import dataflow_space, frame_of, models_of_paths
 from kingyo.errors import KingyoError
@@ -14,7 +14,7 @@ from kingyo.evolve import MAIN, Search
 from kingyo.merge import Plan, Sources, plan
 from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
-from kingyo.opened import Models, open_models
+from kingyo.opened import Models, open_models, same_models
 from kingyo.plans import is_in_turn, search_plan
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
@@ -61,9 +61,28 @@ class Prepared:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What may not be meant as it is said."""
+        """What may not be meant as it is said. Copies of a model are not told, as no weight is read."""
+        models = self.models.by_reference
+        return self.noted({reference: deciding_files(each) for reference, each in models.items()})
+
+    def noted(self, identity: Mapping[str, object]) -> tuple[str, ...]:
+        """Return the notes, with what tells which models are the same: see ``kingyo.opened.same_models``."""
         found = (*self._unbred(), *self._short(), *self._blind(), *self._beyond(), *self._trains())
-        return (*self.plan.warnings, *found)
+        return (*self.plan.warnings, *self._same(identity), *found)
+
+    def _same(self, identity: Mapping[str, object]) -> Iterator[str]:
+        """Of sources that are one model, or the base where a merge is relative to it."""
+        why = "their weights add up to one source's"
+        if self.plan.recipe.path:
+            why = "paths may pass each of its layers under any of these names"
+        for names in same_models(self.models, identity):
+            sources = [name for name in names if name != "base"]
+            if len(sources) < len(names) and self.plan.method.needs_base:
+                for name in sources:
+                    yield f"source {name} is the base itself, which adds nothing to a merge. Delete it"
+            elif len(sources) > 1:
+                rest = "one of them" if len(sources) == 2 else "all but one of them"
+                yield f"sources {' and '.join(sources)} are the same model: {why}. Delete {rest}"
 
     def _trains(self) -> Iterator[str]:
         """Of a control that does more than score."""
