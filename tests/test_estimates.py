@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kingyo.cli.trials import print_trial
 from kingyo.estimates import estimate, raw_means
 from kingyo.evolve import BASELINES, MAIN, Aims, Event, aims_as_facts
 from kingyo.evolve.recipes import read_recipe
 from kingyo.evolve.search import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.store import RunStore
-from kingyo.summary import summarize
+from kingyo.summary import read_entry, summarize
 from kingyo.types import Evaluation, Item, ItemScore, Trial
 from tests.screened_runs import SPLITS, Model, begun, chance, journey, solves
 
@@ -66,6 +67,24 @@ def test_items_that_baselines_tell_apart_are_estimated_apart(tmp_path: Path) -> 
                 store.record(trial.id, "fit", Evaluation(scores=tuple(scores)))
         found = [estimate(store, trial) for trial in store.trials(MAIN)]
     assert all(each is not None and abs(each.score.score - 0.5) < 0.05 for each in found)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.05, 1.0])
+def test_scores_that_are_all_alike_leave_room_for_items_that_were_not_met(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
+) -> None:
+    with begun(tmp_path / "run") as store:
+        journey(store, Model(solves=lambda _, __: value)).run()
+        trial = store.trials(MAIN)[0]
+        found, measured = estimate(store, trial), read_entry(store, "it", trial).fit
+        print_trial(store, "0")
+    assert found is not None and measured is not None
+    each, share = found.score, 1 - 8 / 24
+    assert each.score == pytest.approx(value) and each.n == 8
+    assert each.low == pytest.approx(value - share * (value - measured.low))
+    assert each.high == pytest.approx(value + share * (measured.high - value))
+    assert each.high - each.low > 0.2
+    assert f"estimated for all 24 items of fit: {each.in_percent()} %" in capsys.readouterr().out
 
 
 def test_nothing_is_estimated_where_all_was_scored(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ SLICE = "{sources: [{model: a, layer_range: [0, 2]}]}"
         ("slices: [{sources: [{model: a, layer_range: [-1, 1]}]}]", r"received \[-1, 1\]"),
         (
             "slices: [{sources: [{model: a, layer_range: [0, 1]}, {model: b, layer_range: [0, 2]}]}]",
-            r"slices\[0\]: layer_range: expected 1 layers of every source of a slice, as of a; received 2 of",
+            r"slices\[0\]: layer_range: expected 1 layer of every source of a slice, as of a; received 2 of",
         ),
         (
             "slices: [{sources: [{model: a, layer_range: [0, 1]}], residual_weight: 0.5}]",

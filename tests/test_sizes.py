@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.sizes import count_text, parse_size, size_text, time_text
+from kingyo.sizes import count_text, counted, parse_size, size_text, time_text
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,8 @@ def test_counts_and_times() -> None:
     assert [count_text(n) for n in (7, 1500, 494_032_768, 7.24e9)] == ["7", "1.50 k", "494 M", "7.24 B"]
     times = [time_text(n) for n in (0.3, 45.2, 300, 7300)]
     assert times == ["less than a second", "45 s", "5 min", "2.0 h"]
+
+
+def test_one_of_a_thing_is_singular() -> None:
+    said = [counted(1, "trial"), counted(0, "trial"), counted(1200, "batch", "batches")]
+    assert said == ["1 trial", "0 trials", "1,200 batches"]

@@ -45,7 +45,7 @@ from kingyo.searches import (
     searches,
     searches_after,
 )
-from kingyo.sizes import size_text
+from kingyo.sizes import counted, size_text
 from kingyo.space import STEPS, probes
 from kingyo.spread import require_alike, scored_elsewhere
 from kingyo.store import RunStore
@@ -113,9 +113,10 @@ def begin(
     """
     prepared = check_all(config, folder)
     _check_prompts(build_tasks(config.specs, prepared.splits, folder), config, prepared.models)
+    fingerprints = {name: fingerprint(each) for name, each in prepared.models.by_reference.items()}
     made_of = {
         "config": as_fact(config),
-        "models": {name: fingerprint(each) for name, each in prepared.models.by_reference.items()},
+        "models": fingerprints,
         "code": user_code(config, folder),
         "known_paths": known_paths(config, folder, prepared.models),
     }
@@ -133,7 +134,7 @@ def begin(
         **made_of,
         "duplicates_dropped": prepared.duplicates,
         **aims_as_facts(prepared.searches[0].aims),
-        "notes": list(prepared.notes),
+        "notes": list(prepared.noted(fingerprints)),
         "threads": config.threads or _threads(prepared.models, config.workers),
         "gene_steps": STEPS,
         "possible_controls": list(possible_controls(config, folder, prepared.models)),
@@ -412,22 +413,24 @@ def stored_models(store: RunStore, config: RunConfig, folder: Path) -> Models:
 def check(config: RunConfig, folder: Path) -> list[str]:
     """Check models, data and settings as ``begin`` does, and say in sentences what was found."""
     prepared = check_all(config, folder)
-    shape = prepared.models.skeleton
+    shape, n = prepared.models.skeleton, len(prepared.models.sources)
     splits = ", ".join(f"{len(items)} {split}" for split, items in prepared.splits.items())
     example = prepared.splits["fit"][0]
     paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
     longest = (
-        f"The longest path has {paths.longest} layers and {size_text(paths.longest_bytes)} of weights."
+        f"The longest path has {counted(paths.longest, 'layer')} and {size_text(paths.longest_bytes)} "
+        "of weights."
         if paths is not None
         else None
     )
     return [
-        f"{len(prepared.models.sources)} models of {shape.n_parameters:,} parameters fit together.",
+        f"{counted(n, 'model')} of {shape.n_parameters:,} parameters {'fits' if n == 1 else 'fit together'}.",
         *([longest] if longest is not None else []),
-        f"Items: {splits}; {prepared.duplicates} duplicates dropped.",
+        f"Items: {splits}; {counted(prepared.duplicates, 'duplicate')} dropped.",
         f"An item: {example.prompt!r} -> {example.answer!r}",
-        f"{len(prepared.axes)} genes: {', '.join(axis.name for axis in prepared.axes[:8])}"
+        f"{counted(len(prepared.axes), 'gene')}: {', '.join(axis.name for axis in prepared.axes[:8])}"
         f"{', …' if len(prepared.axes) > 8 else ''}",
+        *(f"Note: {note}" for note in prepared.notes),
     ]
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kingyo.abilities import Estimate, Responses
 from kingyo.abilities.groups import divided
 from kingyo.evolve import BASELINES, Aims, stored_aims
 from kingyo.screens import appraise
-from kingyo.stats import NORMAL, Interval, percent
+from kingyo.sizes import counted
+from kingyo.stats import NORMAL, Interval, interval, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
@@ -48,14 +49,15 @@ class FitEstimate:
 
 def estimated(raw: float, n: int) -> str:
     """Say that a score is an estimate, and what was measured."""
-    return f"estimated; {percent(raw)} of the {n} items it met"
+    return f"estimated; {percent(raw)} of the {counted(n, 'item')} it met"
 
 
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     """Estimate what a trial would score on all of fit.
 
-    The interval holds with 95 % confidence, as far as the trial is like those before and after it. Items that
-    baselines tell apart (``kingyo.abilities.groups``) are estimated apart.
+    The interval holds with 95 % confidence, as far as the trial is like those before and after it. Where all
+    of them score the same, it is the one that the trial's own items give. Items that baselines tell apart
+    (``kingyo.abilities.groups``) are estimated apart.
 
     Returns:
         The estimate; None where the trial was scored on all items, failed, or was not scored on each task.
@@ -75,8 +77,13 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     groups = _groups(store, items, scores) if len(columns) == 1 else []
     if groups:
         columns, weights = groups, [float(len(own)) for own in groups]
-    parts = [appraise(responses, [trial.id], own)[0] for own in columns]
-    return FitEstimate(score=_interval(parts, weights), raw=raw)
+    parts = [
+        _of_alike([scores[items[i].id] for i in own if items[i].id in scores], len(own))
+        if responses.are_alike(own)
+        else _of_estimate(appraise(responses, [trial.id], own)[0])
+        for own in columns
+    ]
+    return FitEstimate(score=_within(weighted_mean(parts, weights)), raw=raw)
 
 
 def raw_means(store: RunStore, search: str) -> dict[int, float]:
@@ -130,13 +137,23 @@ def _responses(store: RunStore, trial: StoredTrial, items: Sequence[Item]) -> Re
     return responses
 
 
-def _interval(parts: Sequence[Estimate], weights: Sequence[float]) -> Interval:
-    """The weighted mean of what is estimated for each part; their errors are independent."""
-    score = _weighted([each.score for each in parts], weights)
-    error = math.hypot(*(w * each.error for w, each in zip(weights, parts, strict=True))) / math.fsum(weights)
-    reach = NORMAL.inv_cdf(0.975) * error
-    low, high = max(0.0, score - reach), min(1.0, score + reach)
-    return Interval(score=score, n=sum(each.n for each in parts), low=low, high=high, method="normal")
+def _of_estimate(found: Estimate) -> Interval:
+    reach = NORMAL.inv_cdf(0.975) * found.error
+    low, high = found.score - reach, found.score + reach
+    return Interval(score=found.score, n=found.n, low=low, high=high, method="normal")
+
+
+def _of_alike(known: Sequence[float], n_items: int) -> Interval:
+    """Bound the mean over all items by known scores that are all equal; only the other items are unknown."""
+    found, share = interval(known), 1 - len(known) / n_items
+    low = found.score - share * (found.score - found.low)
+    high = found.score + share * (found.high - found.score)
+    return replace(found, low=low, high=high)
+
+
+def _within(found: Interval) -> Interval:
+    """Cut an interval where no mean score can be."""
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 def _weighted(means: Sequence[float], weights: Sequence[float]) -> float:

@@ -19,6 +19,7 @@ from kingyo.evolve import BASELINES, MAIN, Limits, Search
 from kingyo.evolve.spent import Spent
 from kingyo.plans import is_in_turn, of_paths
 from kingyo.screens import Screen, ScreenSettings
+from kingyo.sizes import counted
 from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
@@ -191,7 +192,8 @@ def settle(store: RunStore) -> None:
         raise KingyoError(
             f"search '{MAIN}'",
             expected=f"a search that has more to try, for {taken}",
-            received=f"one that ended by itself after {taken.trials} candidates: all tried, or converged",
+            received=f"one that ended by itself after {counted(taken.trials, 'candidate')}: all tried, "
+            "or converged",
             remedy="Nothing was added. Start a new run with wider ranges, another strategy or another seed.",
         )
 

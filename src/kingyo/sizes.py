@@ -1,4 +1,4 @@
-"""Sizes and times as people write and read them."""
+"""Sizes, counts and times as people write and read them."""
 
 from __future__ import annotations
 
@@ -51,6 +51,11 @@ def count_text(number: float) -> str:
         if number >= size * 0.9995:
             return f"{_digits(number / size)} {unit}"
     return f"{number:.0f}"
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """Write a count with its noun: ``1 trial``, ``1,200 trials``."""
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
 
 
 def time_text(seconds: float) -> str:

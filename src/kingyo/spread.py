@@ -14,6 +14,7 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.measure import Known
+from kingyo.sizes import counted
 from kingyo.stats import ROUNDING, Interval, mean_of_runs
 from kingyo.store import DATABASE, RunStore
 from kingyo.summary import Entry, RunSummary, interval_json, summarize
@@ -185,7 +186,7 @@ def read_spread(folder: Path) -> Spread:
         raise KingyoError(
             str(folder),
             expected="at least one finished run below it",
-            received=f"{len(seed_folders(folder))} runs, none of them finished",
+            received=f"{counted(len(seed_folders(folder)), 'run')}, none finished",
             remedy="Go on with the same `kingyo evolve --seeds N` command.",
         )
     bred = [_test(summary) for summary in runs.values()]

@@ -39,6 +39,7 @@ from kingyo.stats import (
     Interval,
     interval,
     mcnemar,
+    mean_name,
     paired_difference,
     percent,
     sign_flips,
@@ -114,6 +115,7 @@ class RunSummary:
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
+        weights: of each task, by its name.
         objectives: their names; empty where there is one.
         front: of the main search, in these objectives.
         notes: warnings about settings, found before the run.
@@ -144,6 +146,7 @@ class RunSummary:
     finalists: tuple[Finalist, ...] = ()
     predicted: Interval | None = None
     told: float | None = None
+    weights: Mapping[str, float] = field(default_factory=lambda: {"": 1.0})
     objectives: tuple[str, ...] = ()
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
@@ -159,6 +162,13 @@ class RunSummary:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
         parents = [entry for name, entry in self.baselines.items() if name not in MIXTURES]
         return max(parents, key=_rank, default=None)
+
+    @property
+    def means(self) -> str:
+        """Say what the scores of its models are: of several tasks the mean of theirs."""
+        if len(self.weights) == 1:
+            return "mean item scores"
+        return f"{mean_name(self.weights.values())}s of {len(self.weights)} tasks"
 
     @property
     def models(self) -> tuple[Entry, ...]:
@@ -353,6 +363,7 @@ def summarize(store: RunStore) -> RunSummary:
         finalists=() if winner is None else read_finalists(store, MAIN),
         predicted=None if winner is None else _predicted(store, winner),
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
+        weights=aims.tasks,
         objectives=aims.names,
         notes=tuple(cast("list[str]", store.fact("notes") or [])),
         front=read_front(store, MAIN) if aims.names else Front(),

@@ -27,6 +27,7 @@ from kingyo.evolve.objectives import Judge
 from kingyo.late import torch
 from kingyo.opened import Models
 from kingyo.recipe import Recipe
+from kingyo.sizes import counted
 from kingyo.space import parent_recipe
 from kingyo.store import RunStore
 from kingyo.strict import parse_settings
@@ -104,13 +105,15 @@ class Training:
         n = sum(each.seconds is not None for each in self.settings)
         failures = [each.failure for each in self.settings if each.failure is not None]
         failed = (
-            f" {len(failures)} of {len(self.settings)} settings failed: {failures[0]}." if failures else ""
+            f" {len(failures)} of {counted(len(self.settings), 'setting')} failed: {failures[0]}."
+            if failures
+            else ""
         )
-        what = f"{n} {'setting' if n == 1 else 'settings'} of {self.steps:,} steps, {BATCH} examples each"
+        what = f"{counted(n, 'setting')} of {counted(self.steps, 'step')}, {BATCH} examples each"
         return (
             f"The LoRA trained for {self.seconds:,.0f} s ({what}); the main search took {self.budget:,.0f} s "
-            f"on fit. It starts from {self.parent}, and learned {self.examples:,} answers to {self.items:,} "
-            f"fit items.{failed}"
+            f"on fit. It starts from {self.parent}, and learned {counted(self.examples, 'answer')} to "
+            f"{counted(self.items, 'fit item')}.{failed}"
         )
 
     def to_json(self) -> dict[str, object]:

@@ -162,6 +162,37 @@ def test_what_is_left_of_a_run_is_what_is_not_stored(world: World, budget: dict[
         assert left == {"fit": 60 if len(budget) == 1 else 10, "validation": 2, "test": 1}
 
 
+def test_sources_that_are_the_same_model_are_noted(command: Command, world: World) -> None:
+    """Also under another name, by a link, and, once weights are hashed, as a copy."""
+    (world.folder / "link").symlink_to("a")
+    shutil.copytree(world.folder / "b", world.folder / "copy")
+    same = "sources a and again are the same model: their weights add up to one source's. Delete one of them"
+    copied = same.replace("a and again", "b and copy")
+    assert "same model" not in " ".join(told(command)["notes"])
+    for again in ("a", "./a", "link"):
+        config = world.config(sources={"a": "a", "again": again, "b": "b"})
+        assert told(command, config)["notes"] == [same]
+    done = command("evolve", config, "--dry-run")
+    assert f"note: {same}" in " ".join(done.out.split())
+    with begin(
+        load_config(world.config(sources={"b": "b", "copy": "copy"})), world.folder, world.folder / "r"
+    ):
+        notes = world.show("r")["notes"]
+    assert notes == [copied]
+    words = ("--base", "base", "--source", "a", "--source", "again=link", "--task", "items.jsonl")
+    done = command("init", "new.yaml", *words, "--grader", "grade.py:even")
+    assert done.code == 0 and f"Note: {same}" in done.out
+
+
+def test_a_source_that_is_the_base_is_noted_where_merges_are_relative_to_it(
+    command: Command, world: World
+) -> None:
+    note = "source it is the base itself, which adds nothing to a merge. Delete it"
+    assert told(command, world.config(sources={"a": "a", "it": "./base"}))["notes"] == [note]
+    linear = {"method": "linear", "parameters": {"weight": {"from": 0, "to": 1}}}
+    assert told(command, world.config(sources={"a": "a", "it": "base"}, merge=linear))["notes"] == []
+
+
 def test_without_torch(command: Command) -> None:
     code = (
         "import sys; from kingyo.cli import app\n"

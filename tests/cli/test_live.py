@@ -264,6 +264,42 @@ def test_time_left_of_the_whole_run_and_of_its_parts() -> None:
     )
 
 
+def test_nothing_is_told_from_a_first_model_that_loads_all_models() -> None:
+    clock = Clock()
+    pace = Pace(COST, clock)
+    baselines = COST.parts[0]
+    pace.take(Event(kind="phase", search=BASELINES, split="fit", total=4))
+    clock.now += 60
+    pace.take(scored(baselines, 0, value=None, total=4))
+    assert time_left(pace) == "" and pace.left(pace.legs()) is None
+    clock.now += 16 * SECONDS
+    pace.take(scored(baselines, 1, value=None, total=4))
+    assert pace.left(pace.legs("baselines")) is None, "it ended within a tenth of the first one's time"
+    clock.now += 6
+    pace.take(scored(baselines, 2, value=None, total=4))
+    assert pace.left(pace.legs("baselines")) == pytest.approx(6)
+    assert pace.left(pace.legs("search")) == pytest.approx(30 * 6)
+
+
+def test_models_that_end_together_are_not_taken_for_fast_ones() -> None:
+    clock = Clock()
+    pace = Pace(Cost(parts=COST.parts[:3]), clock)
+    for event in events_of(COST.parts[0], clock):
+        pace.take(event)
+    search = COST.parts[1]
+    pace.take(Event(kind="phase", search=MAIN, split="fit", total=30))
+    before = pace.left(pace.legs("search"))
+    assert before == pytest.approx(30 * 16 * SECONDS)
+    clock.now += 2 * 16 * SECONDS
+    for number in range(2):  # two workers, or two finalists of a race
+        pace.take(scored(search, number, value=None, total=30))
+    assert pace.left(pace.legs("search")) == pytest.approx(28 * 16 * SECONDS), "by the baselines' speed"
+    clock.now += 2 * 16 * SECONDS
+    for number in range(2, 4):
+        pace.take(scored(search, number, value=None, total=30))
+    assert pace.left(pace.legs("search")) == pytest.approx(26 * 16 * SECONDS)
+
+
 def test_a_control_takes_no_more_answers_than_its_search_did() -> None:
     clock = Clock()
     pace = Pace(COST, clock)

@@ -115,6 +115,10 @@ def test_any_point_of_the_front_is_exported_and_scored_again(bred: World) -> Non
         assert found["score"] == pytest.approx(shown["winner"]["test"]["score"])
         for name, own in found["tasks"].items():
             assert own == shown["winner"]["tasks"][name]["test"]
+    done = bred.run("evaluate", "best", "runs/small")
+    assert "\nWeighted mean of 2 tasks: " in done.stdout
+    card = (bred.folder / "best" / "README.md").read_text("utf-8")
+    assert "\nWeighted means of 2 tasks in % with 95 % intervals" in card
     off = next(n for n in range(10) if n not in [p["trial"] for p in shown["front"]["points"]])
     done = bred.run("export", "runs/small", "off", "--pick", str(off))
     assert done.returncode == 1 and "--pick: expected knee, or one of the trials" in done.stderr
@@ -125,6 +129,8 @@ def test_the_report_has_both_tasks(bred: World) -> None:
     assert done.returncode == 0, done.stderr
     page = (bred.folder / "report.html").read_text("utf-8")
     assert "uniform: ja" in page and "uniform: en" in page
+    assert "Bars are weighted means of 2 tasks over n = 20 items" in page
+    assert "validation, weighted mean" in page and "for the weighted mean of several tasks" in page
 
 
 @pytest.mark.parametrize("after", [7, 13])

@@ -13,6 +13,7 @@ from kingyo.stats import (
     bootstrap_mean,
     interval,
     mcnemar,
+    mean_name,
     mean_of_runs,
     paired_difference,
     selection_bias,
@@ -256,3 +257,7 @@ def test_the_mean_of_runs_by_student() -> None:
     assert scores.high == 1 and scores.low == mean_of_runs([0.975, 1.0]).low
     alone = mean_of_runs([0.5])
     assert (alone.score, alone.low, alone.high) == (0.5, -math.inf, math.inf)
+
+
+def test_a_mean_is_called_weighted_where_weights_differ() -> None:
+    assert [mean_name(each) for each in ([1.0], [2.0, 2.0], [1.0, 2.0])] == ["mean", "mean", "weighted mean"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -109,6 +110,30 @@ def test_while_nothing_is_right_it_asks_for_strong_mixtures_of_all_or_half() -> 
     assert gaps[0] < 0.2 and np.sort(gaps)[2] < 0.5, "some are near the point that solved something"
 
 
+class World(Protocol):
+    def __call__(self, trial: Trial, items: Sequence[int] = ...) -> Outcome: ...
+
+
+def best_found(strategy: Strategy, world: World, rng: np.random.Generator, *, asks: int, met: int) -> float:
+    """Return the best true score of a search that asks for three trials at a time.
+
+    Args:
+        strategy: what searches.
+        world: scores a trial on the given items, or on all.
+        rng: draws the items.
+        asks: how often the strategy is asked.
+        met: how many items each trial is scored on.
+    """
+    best = 0.0
+    for _ in range(asks):
+        asked = strategy.ask(3)
+        truth = [world(trial) for trial in asked]
+        items = sorted(map(int, rng.choice(len(truth[0].scores), met, replace=False)))
+        strategy.tell([world(trial, items) for trial in asked])
+        best = max(best, *(outcome.score or 0.0 for outcome in truth))
+    return best
+
+
 def deceived(trial: Trial, items: Sequence[int] = range(120)) -> Outcome:
     """The first source solves a quarter; the two others solve the rest, together and without the first."""
     first, *others = trial.genome
@@ -127,13 +152,7 @@ def test_it_looks_elsewhere_while_nothing_is_better_than_the_best_known_model() 
         assert isinstance(strategy, InformedStrategy)
         known = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
         strategy.learn([deceived(Trial(number=-1 - n, genome=each)) for n, each in enumerate(known)])
-        best = 0.0
-        for _ in range(12):
-            asked = strategy.ask(3)
-            items = sorted(map(int, rng.choice(120, 32, replace=False)))
-            strategy.tell([deceived(trial, items) for trial in asked])
-            best = max(best, *(deceived(trial).score or 0.0 for trial in asked))
-        found.append(best)
+        found.append(best_found(strategy, deceived, rng, asks=12, met=32))
     assert min(found) > 0.5, "the parent solves 25 %"
 
 
@@ -359,13 +378,7 @@ def best_of_halves(seed: int, *, is_told: bool) -> float:
         assert isinstance(strategy, InformedStrategy)
         alone = [(1.0,) * 4 + (0.0,) * 4, (0.0,) * 4 + (1.0,) * 4, (0.5,) * 8]
         strategy.learn([of_two_halves(Trial(number=-1 - n, genome=each)) for n, each in enumerate(alone)])
-    best = 0.0
-    for _ in range(15):
-        asked = strategy.ask(3)
-        items = sorted(map(int, rng.choice(60, 24, replace=False)))
-        strategy.tell([of_two_halves(trial, items) for trial in asked])
-        best = max(best, *(of_two_halves(trial).score or 0.0 for trial in asked))
-    return best
+    return best_found(strategy, of_two_halves, rng, asks=15, met=24)
 
 
 def test_models_that_are_right_on_items_of_their_own_are_told_apart() -> None:

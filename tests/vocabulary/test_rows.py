@@ -305,9 +305,9 @@ class TestRowMap:
     def test_other_sizes_are_errors(self) -> None:
         fill = Fill(rows=index(1), sources=(("b", index(0)),))
         mapped = RowMap(n_rows=2, own={"a": index(0, -1)}, sizes={"a": 1, "b": 1}, fills=(fill,))
-        with pytest.raises(KingyoError, match=r"a: t: expected 1 rows.*\[2, 2\]"):
+        with pytest.raises(KingyoError, match=r"a: t: expected 1 row,.*\[2, 2\]"):
             mapped.remap("a", "t", torch.ones(2, 2), lambda _: torch.ones(1, 2))
-        with pytest.raises(KingyoError, match=r"b: t: expected 1 rows.*\[3, 2\]"):
+        with pytest.raises(KingyoError, match=r"b: t: expected 1 row,.*\[3, 2\]"):
             mapped.remap("a", "t", torch.ones(1, 2), lambda _: torch.ones(3, 2))
         with pytest.raises(KingyoError, match=r"t: expected rows of one shape: \[2\]; received \[3\] in b"):
             mapped.remap("a", "t", torch.ones(1, 2), lambda _: torch.ones(1, 3))

@@ -1,7 +1,7 @@
 """Checkpoints: read lazily and checked, written atomically, and the layout that their names tell."""
 
 from kingyo.checkpoints.checkpoint import Checkpoint, check_finite
-from kingyo.checkpoints.fingerprint import fingerprint
+from kingyo.checkpoints.fingerprint import deciding_files, fingerprint
 from kingyo.checkpoints.fit import Fit, check_fit, fit
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout, Stack
@@ -22,6 +22,7 @@ __all__ = [
     "check_fit",
     "check_passing",
     "check_places",
+    "deciding_files",
     "fingerprint",
     "fit",
     "open_checkpoint",

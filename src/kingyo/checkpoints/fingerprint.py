@@ -40,6 +40,14 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     return whole.hexdigest()
 
 
+def deciding_files(checkpoint: Checkpoint) -> frozenset[tuple[str, Path]]:
+    """Return the files that ``fingerprint`` hashes, by name and true place; nothing is read.
+
+    Two checkpoints of the same files are one model, under whatever names and links.
+    """
+    return frozenset((name, file.resolve()) for name, file in _files(checkpoint).items())
+
+
 def _files(checkpoint: Checkpoint) -> dict[str, Path]:
     """The files that decide what it is, by their names within it."""
     if isinstance(checkpoint, AdaptedCheckpoint):

@@ -15,6 +15,7 @@ from typing import cast
 from kingyo.checkpoints.defaults import build, complete
 from kingyo.checkpoints.layers import Config, Level, find_levels
 from kingyo.errors import KingyoError
+from kingyo.sizes import counted
 
 Chosen = int | tuple[Config, int]
 """A layer of the model itself, or of the model of another config."""
@@ -110,7 +111,7 @@ def _layer(config: Config, chosen: Chosen, part: str) -> _Layer:
             "slices",
             expected=f"a layer from 0 to {level.n - 1}",
             received=str(number),
-            remedy=f"The model has {level.n} layers, and the first is 0.",
+            remedy=f"The model has {counted(level.n, 'layer')}, and the first is 0.",
         )
     return _Layer(level=level, number=number)
 

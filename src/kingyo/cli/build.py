@@ -14,6 +14,7 @@ from kingyo.cli.as_json import errors_as_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.foreign import Merge
 from kingyo.errors import KingyoError, told
+from kingyo.sizes import counted
 
 _MOST_NAMED = 3  # tensors
 
@@ -176,7 +177,11 @@ def _write(found: Survey, target: Target, *, quiet: bool) -> list[str]:
 
 def _told_broken(tensors: list[str], n: int) -> str:
     names = told(tensors, _MOST_NAMED)
-    return f"{len(tensors)} of {n} tensors hold NaN or infinity, as --allow-nonfinite allows: {names}."
+    verb = "holds" if n == 1 else "hold"
+    return (
+        f"{len(tensors)} of {counted(n, 'tensor')} {verb} NaN or infinity, as --allow-nonfinite "
+        f"allows: {names}."
+    )
 
 
 def _interrupted(finished: int, shards: int) -> str:
@@ -184,9 +189,9 @@ def _interrupted(finished: int, shards: int) -> str:
         hint = " (with a smaller --max-shard-size the first is complete earlier)" if shards else ""
         return f"Interrupted before a file of weights was complete{hint}; nothing is left behind."
     if finished == shards:
-        return f"Interrupted; all {shards} files of weights are complete. The same command adds the rest."
+        return "Interrupted; all files of weights are complete. The same command adds the rest."
     return (
-        f"Interrupted; {finished} of {shards} files of weights are complete. The same command goes on from "
+        f"Interrupted; {finished} of {shards} files of weights complete. The same command goes on from "
         f"file {finished + 1}."
     )
 
@@ -194,6 +199,6 @@ def _interrupted(finished: int, shards: int) -> str:
 def _told(target: Target, seconds: float) -> str:
     from kingyo.sizes import size_text, time_text
 
-    what = f"{len(target.plan.jobs)} tensors by {target.plan.recipe.merge_method}"
+    what = f"{counted(len(target.plan.jobs), 'tensor')} by {target.plan.recipe.merge_method}"
     wrote = f"Wrote {target.out}: {what}, {size_text(target.n_bytes)} in {time_text(seconds)}."
     return wrote if target.plan.shared is None else f"{wrote} It is {target.plan.shared}."

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import print_whole, say
+from kingyo.sizes import counted
 
 if TYPE_CHECKING:
     from kingyo.alike import Found
@@ -31,9 +32,11 @@ def print_likeness(found: Found) -> None:
     alike = found.likeness
     for i, (name, reference) in enumerate(found.models.items()):
         known_as = escape(name) if name == reference else f"{escape(name)} ({escape(reference)})"
-        say(console, f"[bold]{letter(i)}[/bold] = {known_as}, {alike.n_layers[name]} layers")
+        say(console, f"[bold]{letter(i)}[/bold] = {known_as}, {counted(alike.n_layers[name], 'layer')}")
     say(
-        console, f"Over {alike.n_tokens:,} tokens of {found.n_prompts:,} prompts, the first of each left out."
+        console,
+        f"Over {counted(alike.n_tokens, 'token')} of {counted(found.n_prompts, 'prompt')}, the first of each "
+        "left out.",
     )
     if alike.n_tokens < ENOUGH * alike.width:
         say(console, f"These are few for a width of {alike.width}: with more, CKA would be lower.")

@@ -20,6 +20,7 @@ from kingyo.cli.parts import PartsTable, row_name, time_left
 from kingyo.cli.whole import say
 from kingyo.evolve import BASELINES, Event
 from kingyo.outlook import Cost, Leg, Pace
+from kingyo.sizes import counted
 from kingyo.stats import percent
 from kingyo.store import RunStore
 
@@ -119,7 +120,7 @@ class LiveDisplay:
         return event.kind == "ended" and event.done != event.total and (is_late or is_round)
 
     def _trials_line(self, event: Event) -> str:
-        done = "1 trial" if event.done == 1 else f"{event.done} trials"
+        done = counted(event.done, "trial")
         best, measured = self._table.best(row_name(event.search, "fit"))
         best = f"{best} ({measured})" if measured else best
         left = time_left(self._pace)
@@ -135,10 +136,7 @@ def _standard_error() -> Console:
 def _heading(leg: Leg) -> str:
     part = leg.part
     who = row_name(part.name, "fit")
-    name, models = f"{who[:1].upper()}{who[1:]} on {part.split}", f"{leg.total} models"
-    if leg.total is None:
-        models = "as many models as time allows"
-    elif leg.total == 1:
-        models = "1 model"
+    name = f"{who[:1].upper()}{who[1:]} on {part.split}"
+    models = "as many models as time allows" if leg.total is None else counted(leg.total, "model")
     most = "up to " if part.stage in ("search", "controls") else ""
-    return f"{name}: {models}" + (f", {most}{part.items} items each" if part.items else "")
+    return f"{name}: {models}" + (f", {most}{counted(part.items, 'item')} each" if part.items else "")

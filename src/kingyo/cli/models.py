@@ -111,11 +111,12 @@ def _by_task(built: Task, items: Sequence[Item], scores: Sequence[ItemScore]) ->
 def _print_score(
     model: str, built: Task, split: str, by_task: Mapping[str, Interval], *, as_json: bool
 ) -> None:
-    from kingyo.stats import weighted_mean
+    from kingyo.stats import mean_name, weighted_mean
     from kingyo.summary import interval_json
     from kingyo.tasks import weights_of
 
-    result = weighted_mean(list(by_task.values()), list(weights_of(built).values()))
+    weights = list(weights_of(built).values())
+    result = weighted_mean(list(by_task.values()), weights)
     if as_json:
         found = {"model": model, "task": built.name, "split": split, **(interval_json(result) or {})}
         if len(by_task) > 1:
@@ -124,7 +125,7 @@ def _print_score(
     elif len(by_task) > 1:
         for name, each in by_task.items():
             typer.echo(f"{model} on {name} ({split}): {_in_words(each)}")
-        typer.echo(f"Mean of {len(by_task)} tasks: {_in_words(result)}")
+        typer.echo(f"{mean_name(weights).capitalize()} of {len(by_task)} tasks: {_in_words(result)}")
     else:
         typer.echo(f"{model} on {built.name} ({split}): {_in_words(result)}")
 

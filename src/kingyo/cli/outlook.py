@@ -18,7 +18,7 @@ from kingyo.evolve import MAIN
 from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, total
 from kingyo.plans import dataflow_of, is_in_turn, of_paths, preset_of, search_plan
 from kingyo.screens import ScreenSettings
-from kingyo.sizes import count_text, size_text, time_text
+from kingyo.sizes import count_text, counted, size_text, time_text
 from kingyo.strategies.seeded import Seeded, population
 from kingyo.types import SPLITS, Axis, Strategy
 
@@ -74,7 +74,7 @@ def _model_cells(name: str, model: Checkpoint) -> tuple[str, ...]:
 def _search_lines(found: Outlook) -> Iterator[str]:
     config, wanted, prepared = found.config, found.wanted, found.prepared
     items = ", ".join(f"{len(prepared.splits[split])} {split}" for split in SPLITS)
-    yield f"items: {items}; {prepared.duplicates} duplicates dropped"
+    yield f"items: {items}; {counted(prepared.duplicates, 'duplicate')} dropped"
     example = prepared.splits["fit"][0]
     yield f"an item: {example.prompt!r} → {example.answer!r}"
     settings = ", ".join(
@@ -83,7 +83,7 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     strategy = prepared.searches[0].strategy
     named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
-        f"search: {wanted.strategy}{named}, {population(strategy)} candidates at once"
+        f"search: {wanted.strategy}{named}, {counted(population(strategy), 'candidate')} at once"
         f"{f', {settings}' if settings else ''}{_given(strategy)}"
     )
     if config.space != "dataflow":
@@ -95,8 +95,9 @@ def _search_lines(found: Outlook) -> Iterator[str]:
 
 
 def _screen(screen: ScreenSettings, n_fit: int) -> str:
-    is_whole = screen.items is None or screen.items >= n_fit
-    which = "all items of fit" if is_whole else f"{screen.items} items of fit, {screen.chooses}"
+    which = "all items of fit"
+    if screen.items is not None and screen.items < n_fit:
+        which = f"{counted(screen.items, 'item')} of fit, {screen.chooses}"
     return f"{which}; {'all candidates' if screen.rule == 'none' else screen.rule}"
 
 
@@ -104,11 +105,11 @@ def _next_search(found: Outlook) -> Iterator[str]:
     """Of what follows the winner of the weights, which the table of genes says nothing of."""
     main = next(each for each in found.prepared.searches if each.name == MAIN)
     screen = _screen(main.screen, len(found.prepared.splits["fit"]))
-    yield f"of paths: {len(main.space.axes)} genes{_given(main.strategy)}; screen: {screen}"
+    yield f"of paths: {counted(len(main.space.axes), 'gene')}{_given(main.strategy)}; screen: {screen}"
 
 
 def _given(strategy: Strategy) -> str:
-    return f", after {strategy.n_points} given paths" if isinstance(strategy, Seeded) else ""
+    return f", after {counted(strategy.n_points, 'given path')}" if isinstance(strategy, Seeded) else ""
 
 
 def _path_lines(config: RunConfig, paths: Paths | None) -> Iterator[str]:
@@ -125,8 +126,8 @@ def _path_lines(config: RunConfig, paths: Paths | None) -> Iterator[str]:
         f"scales {wanted.scales}"
     )
     yield (
-        f"the longest path: {paths.longest} layers, {size_text(paths.longest_bytes)} of weights; the "
-        f"search begins at {paths.own} layers, {size_text(paths.own_bytes)}"
+        f"the longest path: {counted(paths.longest, 'layer')}, {size_text(paths.longest_bytes)} of "
+        f"weights; the search begins at {counted(paths.own, 'layer')}, {size_text(paths.own_bytes)}"
     )
 
 
@@ -200,7 +201,7 @@ def _times(times: Mapping[str, float | None]) -> str:
 
 def _memory_lines(memory: Memory, device: str) -> Iterator[str]:
     size = "unknown" if memory.cache is None else size_text(memory.cache)
-    tokens = "unknown" if memory.longest is None else f"{memory.longest} tokens"
+    tokens = "unknown" if memory.longest is None else counted(memory.longest, "token")
     yield (
         f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {size} for keys and "
         f"values of a full batch (the longest prompt: {tokens}); and what computing takes beside"
@@ -208,7 +209,10 @@ def _memory_lines(memory: Memory, device: str) -> Iterator[str]:
     sources = size_text(sum(memory.sources.values()))
     yield f"sources: {sources} of files, mapped: the system may take that memory back"
     if memory.missing:
-        yield f"downloads first: {size_text(sum(memory.missing.values()))} of {len(memory.missing)} models"
+        yield (
+            f"downloads first: {size_text(sum(memory.missing.values()))} of "
+            f"{counted(len(memory.missing), 'model')}"
+        )
 
 
 def _live(n: int) -> str:

@@ -15,7 +15,7 @@ from kingyo.lineage.licences import UNKNOWN
 from kingyo.merge import Plan
 from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
 from kingyo.merging.groups import shared
-from kingyo.sizes import count_text, size_text, time_text
+from kingyo.sizes import count_text, counted, size_text, time_text
 from kingyo.vocabulary import Finding
 
 _MOST_FILES = 3
@@ -117,7 +117,7 @@ def _output(target: Target) -> str:
     names = [f"{shard.file} ({size_text(shard.n_bytes)})" for shard in target.shards]
     n_numbers = sum(each.n_elements for each in group(target.plan))
     return (
-        f"writes {len(target.plan.jobs)} tensors, {count_text(n_numbers)} numbers, "
+        f"writes {counted(len(target.plan.jobs), 'tensor')}, {count_text(n_numbers)} numbers, "
         f"{size_text(target.n_bytes)} in {_files(len(names))}: {told(names, _MOST_FILES)}"
     )
 
@@ -144,7 +144,7 @@ def _estimate_lines(found: Estimate) -> Sequence[str]:
 
 
 def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count} files"
+    return counted(count, "file")
 
 
 def _table(first: str, *others: str) -> Table:

@@ -14,6 +14,8 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from kingyo.sizes import counted
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -77,7 +79,7 @@ class MergeProgress:
     def drop(self, files: int) -> None:
         """See ``Watch``."""
         if not self._quiet:
-            what = "1 complete file" if files == 1 else f"{files} complete files"
+            what = counted(files, "complete file")
             why = "the recipe, a source or the size of files is another now"
             _tell(f"Beginning anew: {why}; {what} of before dropped.")
 

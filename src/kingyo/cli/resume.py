@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kingyo.errors import KingyoError
+from kingyo.sizes import counted
 
 if TYPE_CHECKING:
     from kingyo.store import RunStore
@@ -65,7 +66,7 @@ def require_one_run(run: Path, command: str, *more: str) -> None:
         raise KingyoError(
             str(run),
             expected="the folder of one run",
-            received=f"the runs of {len(seeds)} {'seed' if len(seeds) == 1 else 'seeds'}",
+            received=f"the runs of {counted(len(seeds), 'seed')}",
             remedy=f"Name one of them, such as `{words}`{every if command == 'resume' else ''}.",
         )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import typer
 
 from kingyo.errors import KingyoError
+from kingyo.sizes import counted
 
 if TYPE_CHECKING:
     from kingyo.config import RunConfig
@@ -92,17 +93,19 @@ def print_spread(folder: Path, as_json: bool) -> None:
 def _lines(found: Spread) -> list[str]:
     scores = ", ".join(f"{100 * score:.1f}" for score in found.bred)
     lines = [
-        f"{len(found.seeds)} seeds ({', '.join(map(str, found.seeds))}): "
+        f"{counted(len(found.seeds), 'seed')} ({', '.join(map(str, found.seeds))}): "
         f"the winner scores {scores} % on test.",
         f"Mean {_points(found.mean, sign='')} % (Student's t over the searches; "
         "the test items are the same).",
     ]
     lines += [f"bred − {name}: {_points(each)} points, paired by seed" for name, each in found.ahead.items()]
     lines.append(
-        f"Predictions before test was read held in {found.predicted_inside} of {len(found.seeds)} runs."
+        f"Predictions before test was read held in {found.predicted_inside} of "
+        f"{counted(len(found.seeds), 'run')}."
     )
     if found.copied:
-        lines.append(f"{found.copied:,} scores of baselines were copied from another seed, not scored again.")
+        scores, verb = counted(found.copied, "score"), "was" if found.copied == 1 else "were"
+        lines.append(f"{scores} of baselines {verb} copied from another seed, not scored again.")
     lines += [
         f"Seed {seed} had {more}, so the seeds differ in cost." for seed, more in found.extensions.items()
     ]

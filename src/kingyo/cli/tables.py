@@ -11,6 +11,7 @@ from rich.table import Table
 from kingyo.cli.whole import say
 from kingyo.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.paths import LEGEND, NamedPath, sketch
+from kingyo.sizes import counted
 from kingyo.stats import Interval, percent
 from kingyo.summary import Comparison, Entry, RunSummary, minus_test
 from kingyo.trials import row_title
@@ -34,8 +35,9 @@ def print_summary(summary: RunSummary) -> None:
         console.print(escape(better), style="bold")
     beside = "baselines, controls and" if summary.controls else "baselines and"
     console.print(
-        f"{summary.trials} trials, {summary.failures} failures; with {beside} all splits "
-        f"{summary.item_evaluations:,} item evaluations, {_copied(summary.copied)}{summary.seconds:,.0f} s"
+        f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
+        f"with {beside} all splits {counted(summary.item_evaluations, 'item evaluation')}, "
+        f"{_copied(summary.copied)}{summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))
     if summary.front.points:
@@ -60,7 +62,7 @@ def print_summary(summary: RunSummary) -> None:
 
 def print_path(console: Console, path: NamedPath, whose: str) -> None:
     """Print a path as a line, and as a picture where there is room for it."""
-    hops = f"{len(path.steps)} {'hop' if len(path.steps) == 1 else 'hops'}"
+    hops = counted(len(path.steps), "hop")
     say(console, f"Path of {whose}: {hops}, {escape(path.ends)}")
     say(console, escape(path.line), style="bold")
     drawn = sketch(path, console.width)
@@ -71,7 +73,7 @@ def print_path(console: Console, path: NamedPath, whose: str) -> None:
 
 
 def _copied(n: int) -> str:
-    return f"{n:,} scores copied from the same recipe, " if n else ""
+    return f"{counted(n, 'score')} copied from the same recipe, " if n else ""
 
 
 def _honesty(summary: RunSummary) -> Iterator[str]:
@@ -79,8 +81,8 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
     winner, predicted = summary.winner, summary.predicted
     if winner is None or predicted is None:
         return
-    items = "item" if predicted.n == 1 else "items"
-    said = f"Predicted for test from {predicted.n} validation {items}: {predicted.in_percent()} %."
+    items = counted(predicted.n, "validation item")
+    said = f"Predicted for test from {items}: {predicted.in_percent()} %."
     if winner.test is None:
         yield said
         return
@@ -170,7 +172,8 @@ def _sentence(comparison: Comparison) -> str:
     if other in (PARAMETERS, TRAINED):
         other = row_title(other)
     if comparison.is_alike:
-        return f"bred answers all {difference.n} items of test as {other} does"
+        every = "the one item" if difference.n == 1 else f"all {difference.n} items"
+        return f"bred answers {every} of test as {other} does"
     return (
         f"bred − {other}: {difference.in_percent(' points', '+')}, paired, n={difference.n}, "
         f"p {_p(comparison.p)}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from kingyo.compare.likeness import Likeness, Measure
 from kingyo.compare.page import write_page
 from kingyo.errors import KingyoError
+from kingyo.sizes import counted
 
 TITLES: Mapping[Measure, str] = {"cosine": "mean cosine", "cka": "linear CKA"}
 
@@ -45,7 +46,10 @@ def draw_likeness(models: Mapping[str, str], n_prompts: int, found: Likeness) ->
         found: what was measured on them.
     """
     named = "   ".join(f"{name} = {reference}" for name, reference in models.items())
-    basis = f"Over {found.n_tokens} tokens of {n_prompts} prompts; streams of width {found.width}."
+    basis = (
+        f"Over {counted(found.n_tokens, 'token')} of {counted(n_prompts, 'prompt')}; streams of "
+        f"width {found.width}."
+    )
     return write_page("kingyo layers", (named, basis), [_figure(found, measure) for measure in TITLES])
 
 

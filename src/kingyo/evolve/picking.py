@@ -14,6 +14,7 @@ from kingyo.evolve.objectives import Judge
 from kingyo.evolve.race import Race
 from kingyo.evolve.search import AnySearchRun
 from kingyo.evolve.words import Event, Search
+from kingyo.sizes import counted
 from kingyo.stats import ROUNDING
 from kingyo.store import RunStore, StoredTrial
 from kingyo.strategies.pareto import knee
@@ -260,4 +261,4 @@ def _failures(store: RunStore, search: str) -> str:
     reasons = [each.failure for each in store.summaries("fit") if each.search == search and each.failure]
     if not reasons:
         return "no trials at all: the budget is smaller than one evaluation, or the strategy asked for none"
-    return f"{len(reasons)} failures, the last: {reasons[-1]}"
+    return f"{counted(len(reasons), 'failure')}, the last: {reasons[-1]}"

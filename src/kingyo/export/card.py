@@ -25,6 +25,7 @@ from kingyo.lineage import (
 )
 from kingyo.merge.shared import Shared
 from kingyo.recipe import Recipe
+from kingyo.sizes import counted
 from kingyo.stats import Interval
 from kingyo.summary import MIXTURES, Comparison, Entry, RunSummary
 from kingyo.tasks import TaskSpec
@@ -190,9 +191,10 @@ def _scores(card: Card) -> str:
         if each.trial != card.chosen.trial:
             rows += _rows(_row_name(each), each, _against(card, each.name))
     lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
+    means = card.summary.means
     read = (
-        "Mean item scores in % with 95 % intervals, and n. Fit guided the search, and fit and validation "
-        "together picked the winner, so both flatter it. "
+        f"{means.capitalize()} in % with 95 % intervals, and n. Fit guided the search, and fit and "
+        "validation together picked the winner, so both flatter it. "
     )
     tested = "The test split was read once, at the end, and is the fair comparison."
     if card.summary.test_note is not None:
@@ -253,12 +255,13 @@ def _history(card: Card) -> str:
     spent = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in budget.items())
     spent += "".join(f", then {each}" for each in summary.extensions)
     fit = card.chosen.fit
-    met = "" if fit is None or len(config.specs) > 1 else f", {fit.n} fit items"
+    met = "" if fit is None or len(config.specs) > 1 else f", {counted(fit.n, 'fit item')}"
     return bullets(
         (
             *_searches(card),
-            f"{summary.trials} trials, {summary.failures} of them failed; budget {spent}",
-            f"{summary.item_evaluations:,} item evaluations in {summary.seconds:,.0f} s, by all searches",
+            f"{counted(summary.trials, 'trial')}, {summary.failures} of them failed; budget {spent}",
+            f"{counted(summary.item_evaluations, 'item evaluation')} in {summary.seconds:,.0f} s, by "
+            "all searches",
             *([] if summary.training is None else [cell(str(summary.training))]),
             *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),
         )

@@ -9,6 +9,7 @@ from kingyo.lineage.markdown import cell, table
 from kingyo.lineage.origins import Origin
 from kingyo.merge.shared import Shared
 from kingyo.recipe import Recipe
+from kingyo.sizes import counted
 
 
 def base_models(origins: Sequence[Origin]) -> dict[str, object]:
@@ -27,7 +28,7 @@ def passed(recipe: Recipe, names: Mapping[str, str]) -> str:
     frame = recipe.base_model
     through = [cell(names.get(each, each)) for each in dict.fromkeys(hop.model for hop in recipe.path)]
     ends = "" if frame is None else f", with embeddings and head of {cell(names.get(frame, frame))}"
-    return f"A path through {len(recipe.path)} layers of {', '.join(through)}{ends}"
+    return f"A path through {counted(len(recipe.path), 'layer')} of {', '.join(through)}{ends}"
 
 
 def shared_layers(shared: Shared) -> str:

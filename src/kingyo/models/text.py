@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
+from kingyo.sizes import counted
 
 
 class Tokenizer(Protocol):
@@ -201,8 +202,8 @@ def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, pro
             begins = f"it begins {prompts[position][:60]!r}"
             raise KingyoError(
                 f"prompt {position}",
-                expected=f"at most {limit} tokens, the model's context",
-                received=f"{len(row)} tokens and room for {new} new ones; {begins}",
+                expected=f"at most {counted(limit, 'token')}, the model's context",
+                received=f"{counted(len(row), 'token')} and room for {counted(new, 'new one')}; {begins}",
                 remedy="Shorten the prompt, or lower max_new_tokens.",
             )
 

@@ -27,6 +27,7 @@ from kingyo.models.forward import Forward
 from kingyo.models.language import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
 from kingyo.models.text import Text
+from kingyo.sizes import counted
 from kingyo.types import Example
 
 RANK = 16
@@ -169,7 +170,7 @@ def _row(text: Text, example: Example, room: int | None) -> _Row:
     if room is not None and longest > room:
         raise KingyoError(
             f"item {example.item}",
-            expected=f"a prompt and answers of at most {room} tokens, the model's context",
+            expected=f"a prompt and answers of at most {counted(room, 'token')}, the model's context",
             received=f"{longest} tokens",
             remedy="Shorten the prompt or the answer, or take models with a longer context.",
         )

@@ -12,8 +12,28 @@ from kingyo.evolve import BASELINES, MAIN, Event
 from kingyo.outlook.cost import STAGES, Cost, Part, Stage, total
 from kingyo.types import Split
 
+TOGETHER = 0.1
+"""Models that end within this share of the first one's time after it were scored together with it."""
+
 State: TypeAlias = Literal["waiting", "running", "done"]
 _Key: TypeAlias = tuple[str, Split]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warmup:
+    """The first model of a part in this session, and those that ended with it, as on several workers.
+
+    It is slower than others: it may load models, and compile kernels.
+
+    Attributes:
+        until: seconds of the part after which another model is no part of it.
+        seconds, models, answers: what it took, and what it scored.
+    """
+
+    until: float
+    seconds: float
+    models: int
+    answers: int
 
 
 @dataclass(kw_only=True)
@@ -27,7 +47,7 @@ class Leg:
         answers: how many were graded, in this session and before it.
         new, new_answers: of these, models and answers of this session.
         seconds: of this session, on the clock.
-        warmup: seconds and answers of this session's first model, which is slower than others.
+        warmup: how it began in this session; None before its first model.
         state: whether it has begun, or ended.
         scored: items of each trial, by its id.
     """
@@ -39,7 +59,7 @@ class Leg:
     new: int = 0
     new_answers: int = 0
     seconds: float = 0.0
-    warmup: tuple[float, int] = (0.0, 0)
+    warmup: Warmup | None = None
     state: State = "waiting"
     scored: dict[int, int] = field(default_factory=dict[int, int])
 
@@ -57,23 +77,28 @@ class Leg:
         if not event.replayed:
             self.new += event.kind == "ended"
             self.new_answers += more
-            if self.new == 1 and event.kind == "ended":
-                self.warmup = self.seconds, more
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        until = (1 + TOGETHER) * self.seconds if self.warmup is None else self.warmup.until
+        if self.new and self.seconds <= until:
+            self.warmup = Warmup(until=until, seconds=self.seconds, models=self.new, answers=self.new_answers)
 
     @property
     def per_model(self) -> float | None:
-        """Seconds of a model, but the first if there are others; None before one is scored."""
-        if self.new > 1:
-            return (self.seconds - self.warmup[0]) / (self.new - 1)
-        return self.seconds if self.new else None
+        """Seconds of a model after the warm-up; None before there is one."""
+        first = self.warmup
+        if first is None or self.new <= first.models:
+            return None
+        return (self.seconds - first.seconds) / (self.new - first.models)
 
     @property
     def per_answer(self) -> float | None:
         """The same of an answer."""
-        seconds, answers = self.warmup
-        if self.new_answers > answers:
-            return (self.seconds - seconds) / (self.new_answers - answers)
-        return self.seconds / self.new_answers if self.new_answers else None
+        first = self.warmup
+        if first is None or self.new_answers <= first.answers:
+            return None
+        return (self.seconds - first.seconds) / (self.new_answers - first.answers)
 
 
 class Pace:

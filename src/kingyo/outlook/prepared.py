@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints import Checkpoint, deciding_files
 from kingyo.config import RunConfig
 from kingyo.dataflows import dataflow_space, frame_of, models_of_paths
 from kingyo.errors import KingyoError
@@ -14,7 +14,7 @@ from kingyo.evolve import MAIN, Search
 from kingyo.merge import Plan, Sources, plan
 from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
-from kingyo.opened import Models, open_models
+from kingyo.opened import Models, open_models, same_models
 from kingyo.plans import is_in_turn, search_plan
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
@@ -24,7 +24,9 @@ from kingyo.searches import (
     searches,
     searches_after,
 )
+from kingyo.sizes import counted
 from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, bounds_without_known, probes
+from kingyo.stats import mean_name
 from kingyo.strategies import MEAN_ALONE
 from kingyo.strategies.seeded import Seeded
 from kingyo.tasks import build_tasks, load_splits, require_teaching
@@ -59,9 +61,28 @@ class Prepared:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What may not be meant as it is said."""
+        """What may not be meant as it is said. Copies of a model are not told, as no weight is read."""
+        models = self.models.by_reference
+        return self.noted({reference: deciding_files(each) for reference, each in models.items()})
+
+    def noted(self, identity: Mapping[str, object]) -> tuple[str, ...]:
+        """Return the notes, with what tells which models are the same: see ``kingyo.opened.same_models``."""
         found = (*self._unbred(), *self._short(), *self._blind(), *self._beyond(), *self._trains())
-        return (*self.plan.warnings, *found)
+        return (*self.plan.warnings, *self._same(identity), *found)
+
+    def _same(self, identity: Mapping[str, object]) -> Iterator[str]:
+        """Of sources that are one model, or the base where a merge is relative to it."""
+        why = "their weights add up to one source's"
+        if self.plan.recipe.path:
+            why = "paths may pass each of its layers under any of these names"
+        for names in same_models(self.models, identity):
+            sources = [name for name in names if name != "base"]
+            if len(sources) < len(names) and self.plan.method.needs_base:
+                for name in sources:
+                    yield f"source {name} is the base itself, which adds nothing to a merge. Delete it"
+            elif len(sources) > 1:
+                rest = "one of them" if len(sources) == 2 else "all but one of them"
+                yield f"sources {' and '.join(sources)} are the same model: {why}. Delete {rest}"
 
     def _trains(self) -> Iterator[str]:
         """Of a control that does more than score."""
@@ -77,7 +98,7 @@ class Prepared:
             if candidates is not None and candidates <= given:  # by items, copies of baselines cost nothing
                 yield (
                     f"the search of paths has {candidates} of the budget's candidates, and begins with "
-                    f"{given} given paths: none is bred. "
+                    f"{counted(given, 'given path')}: none is bred. "
                     "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
                 )
 
@@ -90,17 +111,18 @@ class Prepared:
                 longest, own = paths.most_hops, paths.n_layers[paths.frame]
                 if longest < own:
                     yield (
-                        f"paths have at most {longest} layers, and {paths.frame} alone has {own}: the search "
-                        "does not begin with its path. See dataflow.max_hops and max_size"
+                        f"paths have at most {counted(longest, 'layer')}, and {paths.frame} alone has "
+                        f"{own}: the search does not begin with its path. See dataflow.max_hops and max_size"
                     )
 
     def _blind(self) -> Iterator[str]:
         """Of a search that knows nothing of the objectives."""
-        strategy = str(self.searches[0].description.get("strategy"))
-        if self.searches[0].aims.names and strategy in MEAN_ALONE:
+        aims, strategy = self.searches[0].aims, str(self.searches[0].description.get("strategy"))
+        if aims.names and strategy in MEAN_ALONE:
+            mean = mean_name(aims.tasks.values())
             yield (
-                f"{strategy} searches for the mean of the tasks, and the front is what it finds by the way. "
-                "Say search.preset: pareto to search for the objectives"
+                f"{strategy} searches for the {mean} of the tasks, and the front is what it finds by the "
+                "way. Say search.preset: pareto to search for the objectives"
             )
 
     def _beyond(self) -> Iterator[str]:

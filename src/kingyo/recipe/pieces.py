@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from kingyo.errors import KingyoError
 from kingyo.recipe.values import Value, canonical, dump_values
+from kingyo.sizes import counted
 
 LIST_MODELS = "List the models below models:, each as `- model: path/to/model`."
 LIST_SLICES = "List slices below slices:, each with sources: of `{model: path/to, layer_range: [0, 8]}`."
@@ -94,7 +95,7 @@ class Slice:
             if source.n_layers != self.n_layers:
                 raise KingyoError(
                     "layer_range",
-                    expected=f"{self.n_layers} layers of every source of a slice, as of "
+                    expected=f"{counted(self.n_layers, 'layer')} of every source of a slice, as of "
                     f"{self.sources[0].model}",
                     received=f"{source.n_layers} of {source.model}",
                     remedy="Give all sources of one slice ranges of the same length.",

@@ -8,6 +8,7 @@ from kingyo.report import wording
 from kingyo.report.chart import Figure, Json, axis, plain
 from kingyo.report.findings import BRED
 from kingyo.report.history import History, Point
+from kingyo.sizes import counted
 
 LONGEST_NAME = 9  # in the margin beside the lines
 CONTROL_LINES = (("@blue", "dash"), ("@ochre", "dashdot"), ("@green", "dot"))
@@ -43,7 +44,7 @@ def progress(main: History, controls: Mapping[str, History], baselines: Mapping[
     best = f", the best at {main.records[-1].text}" if main.records else ""
     return Figure(
         name="progress",
-        description=f"Progress of the search on the fit split: {len(main.points)} trials{best}.",
+        description=f"Progress of the search on the fit split: {counted(len(main.points), 'trial')}{best}.",
         data=_progress_lines(main, controls),
         layout=layout,
         height=440,
@@ -230,7 +231,8 @@ def descent(main: History, lit: Mapping[int, str], edges: Sequence[tuple[int, in
     }
     return Figure(
         name="descent",
-        description=f"Where trial {child} came from: {len(lit)} of {len(points)} trials stand out.",
+        description=f"Where trial {child} came from: {len(lit)} of {counted(len(points), 'trial')} "
+        "stand out.",
         data=data,
         layout=layout,
         height=360,

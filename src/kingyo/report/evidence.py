@@ -16,6 +16,8 @@ from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History
 from kingyo.report.markup import Html, element, join, table
 from kingyo.report.sections import claim, note, section
+from kingyo.sizes import counted
+from kingyo.stats import mean_name
 from kingyo.trials import row_title
 from kingyo.types import ItemScore
 
@@ -40,17 +42,19 @@ def render_answers(found: Findings) -> Html | None:
         claim(_answers_claim(contrast)),
         _items(contrast.gained, han),
         element("h3", "What a parent solves and the bred model does not"),
-        element("p", f"{len(contrast.lost)} of {contrast.n:,} test items.") if contrast.lost else None,
+        element("p", f"{len(contrast.lost)} of {counted(contrast.n, 'test item')}.")
+        if contrast.lost
+        else None,
         _items(contrast.lost, han) if contrast.lost else note("No such item on the test split."),
     )
 
 
 def _answers_claim(contrast: Contrast) -> str:
-    parents = len(contrast.parents)
+    parents, verb = len(contrast.parents), "is" if len(contrast.gained) == 1 else "are"
     return (
-        f"{len(contrast.gained)} of {contrast.n:,} test items are solved by the bred model and by none "
-        f"of its {wording.counted(parents, 'parent')}. Somebody who picked the best parent for every single "
-        f"item would score {wording.score(contrast.best_of_parents)}, n = {contrast.n:,}."
+        f"{len(contrast.gained)} of {counted(contrast.n, 'test item')} {verb} solved by the bred model "
+        f"and by none of its {counted(parents, 'parent')}. Somebody who picked the best parent for every "
+        f"single item would score {wording.score(contrast.best_of_parents)}, n = {contrast.n:,}."
     )
 
 
@@ -63,9 +67,9 @@ def _items(rows: Sequence[SideBySide], han: str) -> Html:
             element("div", *cards[:SHOWN], class_="cards"),
             element(
                 "details",
-                element("summary", f"{wording.counted(len(rest), 'more item')}"),
+                element("summary", f"{counted(len(rest), 'more item')}"),
                 element("div", *rest, class_="cards"),
-                note(f"{left_out:,} further items are in the run's database.") if left_out else None,
+                note(f"{counted(left_out, 'further item')}: in the run's database.") if left_out else None,
             )
             if rest
             else None,
@@ -172,7 +176,7 @@ def _methods(found: Findings) -> str:
         "bca": "BCa bootstrap of the items for other scores (a little too narrow below 50 items)",
         "alike": "Wilson's for how many items may score otherwise, where scores or differences are all equal",
         "newcombe": "Newcombe's for differences",
-        "mover": "Zou & Donner's for the mean of several tasks",
+        "mover": f"Zou & Donner's for the {mean_name(found.summary.weights.values())} of several tasks",
     }
     entries = [*found.summary.baselines.values(), *([found.child] if found.child else [])]
     used = {each.method for entry in entries for each in (entry.fit, entry.validation, entry.test) if each}

@@ -14,8 +14,9 @@ from kingyo.report.chart import Figure, Json, axis, plain
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.markup import Html, join, table
 from kingyo.report.sections import chart, claim, note, section
+from kingyo.sizes import counted
 from kingyo.space.measures import MEASURES
-from kingyo.stats import Interval
+from kingyo.stats import Interval, mean_name
 from kingyo.summary import Entry
 
 KNEE = "knee"
@@ -32,7 +33,7 @@ def render_front(found: Findings) -> Html | None:
         "front",
         "What can be had at once",
         claim(
-            f"{wording.counted(n, 'recipe')} on the front of {wording.listed(list(summary.objectives))}: no "
+            f"{counted(n, 'recipe')} on the front of {wording.listed(list(summary.objectives))}: no "
             f"other of {n + beaten:,} is as good in all of them and better in one. "
             f"Trial {knee.trial.asked.number} is the knee, the best compromise."
         ),
@@ -62,7 +63,7 @@ def _chart(found: Findings, pair: tuple[int, int]) -> Figure:
     }
     return Figure(
         name=f"front-{pair[0]}-{pair[1]}",
-        description=f"Scatter of {across} and {up}: {len(front.points)} points of the front, and "
+        description=f"Scatter of {across} and {up}: {counted(len(front.points), 'point')} of the front, and "
         f"{len(front.beaten)} that are beaten; the numbers of the front are in the table below.",
         data=[
             _points("beaten", front.beaten, pair, {"color": "@dot", "size": 6}),
@@ -104,7 +105,7 @@ def _title(objective: str) -> str:
 
 def _head(found: Findings) -> tuple[str, ...]:
     """What is read off the recipe has no items, so neither n nor interval."""
-    return ("trial", *found.summary.objectives, "validation, mean")
+    return ("trial", *found.summary.objectives, f"validation, {mean_name(found.summary.weights.values())}")
 
 
 def _rows(found: Findings) -> Iterator[tuple[str, ...]]:

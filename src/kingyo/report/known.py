@@ -11,6 +11,7 @@ from kingyo.config import FRANKENMERGE
 from kingyo.report import wording
 from kingyo.report.findings import Findings
 from kingyo.report.markup import Html, element, join, table, whole
+from kingyo.sizes import counted
 from kingyo.summary import MIXTURES
 from kingyo.trials import describe_trial
 
@@ -50,7 +51,7 @@ def _of_bred(found: Findings) -> str:
     if not found.is_tested:
         if found.summary.winner is not None:
             return "A winner is picked, and not tested yet."
-        trials = wording.counted(found.summary.trials, "trial") if found.summary.trials else "no trials"
+        trials = counted(found.summary.trials, "trial") if found.summary.trials else "no trials"
         return f"Not finished: {trials} so far, nothing tested yet."
     compared = [(words, found.comparison(name)) for words, name in _rivals(found)]
     verdicts: list[tuple[str, wording.Verdict]] = [
@@ -75,8 +76,8 @@ def sentences(found: Findings) -> list[str]:
     missing = found.summary.not_compared()
     return [
         *first,
-        f"On {winner.test.n:,} test items that neither the search nor the choice of the winner had seen, the "
-        f"bred model scores {wording.score(winner.test)}.",
+        f"On {counted(winner.test.n, 'test item')} that neither the search nor the choice of the winner "
+        f"had seen, the bred model scores {wording.score(winner.test)}.",
         *([] if missing is None else [missing]),
     ]
 
@@ -184,5 +185,5 @@ def _differences(found: Findings) -> Html | None:
 
 
 def _eyebrow(found: Findings) -> Html:
-    trials = wording.counted(found.summary.trials, "trial")
+    trials = counted(found.summary.trials, "trial")
     return element("p", f"{found.summary.status.capitalize()} · {trials}", class_="eyebrow")

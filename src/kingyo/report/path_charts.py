@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 
 from kingyo.paths import NamedPath, Step
-from kingyo.report import wording
 from kingyo.report.bands import Band, Bands, stack
 from kingyo.report.chart import Figure, Json, axis, plain
 from kingyo.report.layer_look import (
@@ -27,6 +26,7 @@ from kingyo.report.layer_look import (
     scale_ticks,
 )
 from kingyo.report.routes import Routes
+from kingyo.sizes import counted
 
 
 def path_chart(routes: Routes, path: NamedPath) -> Figure:
@@ -45,7 +45,7 @@ def path_chart(routes: Routes, path: NamedPath) -> Figure:
     }
     return Figure(
         name="path",
-        description=f"The path of {wording.counted(hops, 'hop')}: {path.line}; {path.ends}.",
+        description=f"The path of {counted(hops, 'hop')}: {path.line}; {path.ends}.",
         data=[
             *_returns(bands, path.steps),
             _line(bands, path.steps),

@@ -12,6 +12,7 @@ from kingyo.report.path_charts import path_chart
 from kingyo.report.routes import Routes
 from kingyo.report.sections import chart, claim, note, section
 from kingyo.report.usage_charts import scale_chart, usage_chart
+from kingyo.sizes import counted
 
 NAMED = 6  # layers that are passed again and named in a sentence
 
@@ -47,7 +48,7 @@ def said_of(path: NamedPath) -> str:
     hops = Counter(step.source for step in path.steps)
     shares = [f"{hops[name]:,} through {name}" for name in path.layers if hops[name]]
     gives = f"{path.ends[0].upper()}{path.ends[1:]}."
-    said = f"{wording.counted(len(path.steps), 'hop')}: {wording.listed(shares)}"
+    said = f"{counted(len(path.steps), 'hop')}: {wording.listed(shares)}"
     most = {(step.source, step.layer): step.time for step in path.steps}
     again = [f"{source} {layer}" for (source, layer), time in most.items() if time > 1]
     if not again:
@@ -88,8 +89,8 @@ def _search(found: Findings, routes: Routes) -> Html | None:
         [
             element("h3", "Which layers the search came to"),
             note(
-                f"Share of the paths that pass a layer at least once, for each {kind}: {n:,} trials, "
-                f"good and bad.{beside}"
+                f"Share of the paths that pass a layer at least once, for each {kind}: "
+                f"{counted(n, 'trial')}, good and bad.{beside}"
             ),
             chart(usage_chart(routes, found.child_name)),
             *(

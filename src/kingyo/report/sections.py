@@ -15,6 +15,7 @@ from kingyo.report.figures import bars, heat_map
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History, Point
 from kingyo.report.markup import Html, element, join, json_text, table
+from kingyo.sizes import counted
 from kingyo.summary import Entry, minus_test
 from kingyo.types import SPLITS, Split
 
@@ -77,8 +78,8 @@ def render_scores(found: Findings) -> Html | None:
         claim(said),
         chart(bars(shown, found.split)),
         note(
-            f"Bars are mean scores over n = {shown[0].score.n:,} items; lines are 95% intervals. "
-            "Parents are scored as they are; uniform is their plain average."
+            f"Bars are {found.summary.means} over n = {counted(shown[0].score.n, 'item')}; lines are "
+            "95% intervals. Parents are scored as they are; uniform is their plain average."
             f"{_STACKED if FRANKENMERGE in found.summary.baselines else ''}"
             f"{_CONTROLS if found.controls else ''}"
         ),
@@ -123,11 +124,11 @@ def _progress_note(found: Findings, main: History, lines: Sequence[str]) -> str:
 
 def _progress_claim(main: History) -> str:
     if not main.records:
-        return f"{wording.counted(len(main.points), 'trial')}, and none succeeded."
+        return f"{counted(len(main.points), 'trial')}, and none succeeded."
     best = main.records[-1]
     batches = len({point.trial.batch for point in main.points})
     return (
-        f"{wording.counted(len(main.points), 'trial')} in {wording.counted(batches, 'batch', 'batches')} by "
+        f"{counted(len(main.points), 'trial')} in {counted(batches, 'batch', 'batches')} by "
         f"{main.strategy}; the best on fit, {best.text}, is trial {best.number}."
     )
 
@@ -160,7 +161,7 @@ def render_composition(found: Findings) -> Html | None:
     return section(
         "genes",
         "What it is made of",
-        claim(f"Trial {number}: {wording.counted(genes, 'gene')}{_method(found, found.child)}."),
+        claim(f"Trial {number}: {counted(genes, 'gene')}{_method(found, found.child)}."),
         *parts,
     )
 
@@ -213,13 +214,13 @@ def _family(main: History, family: Family) -> Html:
     lit = {point.number: "ancestor" for point in family.members}
     lit |= dict.fromkeys(kept.parents, "parent") | {family.child: BRED}
     founders = family.founders
-    ancestors = wording.counted(len(family.members) - 1, "ancestor")
+    ancestors = counted(len(family.members) - 1, "ancestor")
     return section(
         "family",
         "Its family tree",
         claim(
-            f"Trial {family.child} descends from {ancestors}, up to {wording.counted(family.depth, 'step')} "
-            f"back to {wording.counted(len(founders), 'trial')} without parents."
+            f"Trial {family.child} descends from {ancestors}, up to {counted(family.depth, 'step')} "
+            f"back to {counted(len(founders), 'trial')} without parents."
         ),
         chart(descent(main, lit, family.edges, family.child)),
         note("Each point is a trial; lines run from parent to child. Other trials are faint."),
@@ -232,9 +233,9 @@ def _family(main: History, family: Family) -> Html:
             label="The parents of the bred model",
         ),
         note(
-            f"{wording.counted(kept.shared, 'gene')} equal in both parents, {kept.new} new by mutation."
+            f"{counted(kept.shared, 'gene')} equal in both parents, {kept.new} new by mutation."
             if len(kept.parents) > 1
-            else f"{wording.counted(kept.new, 'gene')} new by mutation."
+            else f"{counted(kept.new, 'gene')} new by mutation."
         ),
     )
 
@@ -244,7 +245,7 @@ def _batch(main: History, child: Entry) -> Html:
     lit = {point.number: "same batch" for point in batch} | {number: BRED}
     came = f"{main.strategy} records no parents: it draws each batch from all that it has learned."
     if number < main.given:
-        given = wording.counted(min(main.given, len(main.points)), "path")
+        given = counted(min(main.given, len(main.points)), "path")
         came = f"It was given: the search began with {given}, and bred none better."
     return section(
         "family",
@@ -252,7 +253,7 @@ def _batch(main: History, child: Entry) -> Html:
         claim(f"{came} Trial {number} is of batch {child.trial.batch + 1}."),
         chart(descent(main, lit, (), number)),
         note(
-            f"Dark points: its batch, {wording.counted(len(batch), 'trial')}, mean {_mean(batch)}. "
+            f"Dark points: its batch, {counted(len(batch), 'trial')}, mean {_mean(batch)}. "
             "Other trials are faint."
         ),
     )
@@ -261,7 +262,7 @@ def _batch(main: History, child: Entry) -> Html:
 def _mean(batch: Sequence[Point]) -> str:
     """The mean score on fit of a batch that is not all failures; of estimates also what was measured."""
     scores = [point.score for point in batch if point.score is not None]
-    mean, n = wording.percent(sum(scores) / len(scores)), f"{batch[0].n:,} items"
+    mean, n = wording.percent(sum(scores) / len(scores)), counted(batch[0].n, "item")
     raw = [point.raw for point in batch if point.is_partial and point.raw is not None]
     if not raw:
         return f"{mean} on fit (n = {n})"
@@ -340,10 +341,10 @@ def _predicted_note(found: Findings) -> str:
     if predicted is None:
         return "The winner's test score is predicted once its finalists were scored on validation."
     return (
-        f"Predicted for test, from {predicted.n:,} validation items of the finalists that met all of them, "
-        f"before test was read: {wording.score(predicted)}. The best of several validation scores is drawn "
-        "towards their mean, as far as their differences may be luck; the luck of the test items is part of "
-        "the interval."
+        f"Predicted for test, from {counted(predicted.n, 'validation item')} of the finalists that met "
+        f"all of them, before test was read: {wording.score(predicted)}. The best of several "
+        "validation scores is drawn towards their mean, as far as their differences may be luck; the luck of "
+        "the test items is part of the interval."
     )
 
 
@@ -357,7 +358,7 @@ def _selection_note(found: Findings) -> str:
     if found.expected_bias is None or found.main is None:
         return said
     return (
-        f"{said} Picking the best of {wording.counted(len(found.main.points), 'trial')} on fit alone is "
+        f"{said} Picking the best of {counted(len(found.main.points), 'trial')} on fit alone is "
         f"expected to overrate it by {100 * found.expected_bias:.1f} points, estimated by splitting the fit "
         "items at random again and again. That counts the "
         "last pick only: the search has also adapted to these items, so a larger drop is no surprise."

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kingyo.report import wording
 from kingyo.report.bands import Band, Bands, stack
 from kingyo.report.chart import Figure, Json, axis, plain
 from kingyo.report.layer_look import (
@@ -25,6 +24,7 @@ from kingyo.report.layer_look import (
     scale_ticks,
 )
 from kingyo.report.routes import Group, Place, Routes
+from kingyo.sizes import counted
 
 
 def usage_chart(routes: Routes, child: str) -> Figure:
@@ -100,7 +100,7 @@ def _map(routes: Routes, child: str, shown: Measure) -> Figure:
     }
     return Figure(
         name=shown.name,
-        description=f"Heat map of {wording.counted(len(groups), 'group')} of trials: {shown.description}.",
+        description=f"Heat map of {counted(len(groups), 'group')} of trials: {shown.description}.",
         data=maps,
         layout=layout,
         height=round(bands.height * row) + 56,
@@ -130,7 +130,7 @@ def _said_of_group(group: Group, place: Place) -> str:
     said = f"<b>{plain(source)}</b>, layer {layer}<br>{group.said}<br>passed by {n} of {group.n}"
     if not n:
         return said
-    often = f", {wording.counted(group.passes[place], 'pass', 'passes')}" if group.passes[place] > n else ""
+    often = f", {counted(group.passes[place], 'pass', 'passes')}" if group.passes[place] > n else ""
     scale = group.scales[place]
     return f"{said}{often}" + ("" if scale == 1 else f"<br>mean scale ×{scale:.3g}")
 

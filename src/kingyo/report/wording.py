@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from kingyo.sizes import counted
 from kingyo.stats import Interval
 from kingyo.summary import Comparison
 from kingyo.trials import describe_search
@@ -33,7 +34,7 @@ def score(value: Interval | None) -> str:
 
 def estimated(value: float, raw: float, n: int) -> str:
     """Write an estimate, and what was measured: ``≈ 73.5% (75.0% of the 16 items it met)``."""
-    return f"≈{NO_BREAK}{percent(value)} ({percent(raw)} of the {n:,} items it met)"
+    return f"≈{NO_BREAK}{percent(value)} ({percent(raw)} of the {counted(n, 'item')} it met)"
 
 
 def sizes(ns: Iterable[int], total: int) -> str:
@@ -91,11 +92,6 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
-
-
-def counted(n: int, one: str, many: str | None = None) -> str:
-    """Write a count with its noun."""
-    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
 
 
 def duration(seconds: float) -> str:

@@ -21,6 +21,7 @@ from typing import Literal
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import FARTHEST, MOST_HOPS, PASSTHROUGH, Hop, Recipe
+from kingyo.sizes import counted
 from kingyo.types import Axis, Genome
 
 Scales = Literal["none", "layer", "matrix", "network"]
@@ -260,7 +261,8 @@ def check_limits(space: DataflowSpace) -> None:
         if value is not None and value < 1:
             raise KingyoError(
                 f"dataflow.{key}",
-                expected=f"1 or more; {space.frame} alone has {space.n_layers[space.frame]} layers",
+                expected=f"1 or more; {space.frame} alone has "
+                f"{counted(space.n_layers[space.frame], 'layer')}",
                 received=str(value),
                 remedy="Raise it, or leave it out.",
             )

@@ -7,7 +7,7 @@ comparisons the scores of the same items in the same order. Everything random ta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -108,6 +108,11 @@ def bootstrap_mean(scores: Sequence[float], seed: int, level: float = 0.95) -> I
     values = _array("scores", scores)
     low, high = _bca_bounds(values, seed, level)
     return Interval(score=float(values.mean()), n=len(values), low=low, high=high, method="bca")
+
+
+def mean_name(weights: Iterable[float]) -> str:
+    """Return what to call a mean with these weights: ``mean``, or ``weighted mean`` where they differ."""
+    return "weighted mean" if len(set(weights)) > 1 else "mean"
 
 
 def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interval:

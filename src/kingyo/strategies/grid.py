@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from kingyo.errors import KingyoError
+from kingyo.sizes import counted
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search, require, require_size
 from kingyo.strategies.history import History, check_count
@@ -50,7 +51,7 @@ class GridSearch:
             raise KingyoError(
                 "grid",
                 expected=f"at most {settings.limit} points",
-                received=f"{size} points on {len(axes)} axes",
+                received=f"{size} points on {counted(len(axes), 'axis', 'axes')}",
                 remedy="Take fewer points per axis, fewer axes, or the strategy 'random'.",
             )
         self._order = list(range(size))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import floor
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.sizes import counted
 from kingyo.tasks.items import question
 from kingyo.tasks.spec import Sizes
 from kingyo.types import SPLITS, Item, Split
@@ -101,14 +102,14 @@ def _counts(sizes: Sizes, total: int) -> dict[Split, int]:
             raise KingyoError(
                 f"splits.{split}",
                 expected="at least one item",
-                received=f"{wanted[split]} of {total} items",
+                received=f"{wanted[split]} of {counted(total, 'item')}",
                 remedy="Give more rows, or a larger size.",
             )
     needed = sum(counts.values())
     if needed > total or share > 1 + 1e-9:
         raise KingyoError(
             "splits",
-            expected=f"sizes of at most {total} different items in sum",
+            expected=f"sizes of at most {counted(total, 'different item')} in sum",
             received=" + ".join(f"{split} {wanted[split]}" for split in SPLITS) + f" = {needed}",
             remedy="Give more rows, or set all three of fit, validation and test.",
         )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kingyo.late import Tensor
+from kingyo.sizes import counted
 from kingyo.vocabulary.choice import TokenizerChoice
 from kingyo.vocabulary.config import ConfigUpdate
 from kingyo.vocabulary.extend import extend
@@ -76,7 +77,8 @@ class Vocabulary:
     def describe(self) -> list[str]:
         """What it is, in lines for people: tokens, rows, and what each model brings and takes."""
         lines = [
-            f"vocabulary: {len(self.tokens)} tokens in {self.n_rows} rows, cut as by {self.start.reference}"
+            f"vocabulary: {counted(len(self.tokens), 'token')} in {counted(self.n_rows, 'row')}, cut as "
+            f"by {self.start.reference}"
         ]
         for model, own in self.map.own.items():
             n_own = int((own >= 0).sum())
@@ -85,7 +87,7 @@ class Vocabulary:
             same = (
                 "as stored"
                 if self.map.is_identity(model)
-                else f"{n_own} own rows, {taken} taken, {lost} left out"
+                else f"{counted(n_own, 'own row')}, {taken} taken, {lost} left out"
             )
             lines.append(f"  {model}: {same}")
         return lines

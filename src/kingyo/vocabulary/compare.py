@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from kingyo.errors import KingyoError
+from kingyo.sizes import counted
 from kingyo.vocabulary.files import stored_files
 from kingyo.vocabulary.stored import NAMED, StoredTokenizer, read_tokenizer
 
@@ -157,7 +158,8 @@ def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
             level="note" if is_aligned else "error",
             argument=f"the vocabularies of {first.reference} and {other.reference}",
             expected=f"one id for each token: {row} for '{token}' as in {first.reference}",
-            received=f"{other.tokens[token]} in {other.reference}, and {len(moved)} such tokens in all",
+            received=f"{other.tokens[token]} in {other.reference}, and "
+            f"{counted(len(moved), 'such token')} in all",
             remedy="They are brought together by text." if is_aligned else _UNITE,
         )
 
@@ -175,7 +177,7 @@ def _renamed(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool
             level="note" if is_aligned else "warning",
             argument=f"the vocabularies of {first.reference} and {other.reference}",
             expected=f"one token for each id: '{mine}' for {row} as in {first.reference}",
-            received=f"'{yours}' in {other.reference}, and {len(renamed)} such ids in all",
+            received=f"'{yours}' in {other.reference}, and {counted(len(renamed), 'such id')} in all",
             remedy="They are kept apart." if is_aligned else _UNITE,
         )
 
@@ -188,7 +190,8 @@ def _sizes(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
                 level="note" if is_aligned else "warning",
                 argument=f"the vocabularies of {first.reference} and {other.reference}",
                 expected="the same tokens",
-                received=f"'{only[0]}' in {here.reference} alone, and {len(only)} such tokens in all",
+                received=f"'{only[0]}' in {here.reference} alone, and "
+                f"{counted(len(only), 'such token')} in all",
                 remedy="Their rows follow the rule for missing tokens." if is_aligned else _UNITE,
             )
 
@@ -240,6 +243,6 @@ def _beyond(reference: str, folder: Path, size: int) -> Iterator[Finding]:
             level="warning",
             argument=f"the vocabulary of {reference}",
             expected=f"ids below {size}, the rows of its embedding",
-            received=f"{beyond[0][0]} for '{beyond[0][1]}', and {len(beyond)} such tokens in all",
+            received=f"{beyond[0][0]} for '{beyond[0][1]}', and {counted(len(beyond), 'such token')} in all",
             remedy="They count as tokens that this model lacks.",
         )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.errors import KingyoError
+from kingyo.sizes import counted
 from kingyo.vocabulary.choice import BASE, UNION, ModelToken, TokenizerChoice
 from kingyo.vocabulary.extend import Addition, Merge, merges_of, scores_of
 from kingyo.vocabulary.models import Models
@@ -139,7 +140,7 @@ class _Gathering:
                 f"the tokenizers of {self._start.reference} and {other.reference}",
                 expected="tokenizers that write their pieces alike, to unite them",
                 received=f"{_describe(self._start)} and {_describe(other)}, with '{pieces[0]}' and "
-                f"{len(pieces) - 1} more pieces that only the second has",
+                f"{counted(len(pieces) - 1, 'more piece')} that only the second has",
                 remedy="Take `tokenizer_source: base`, or leave one of the models out.",
             )
 

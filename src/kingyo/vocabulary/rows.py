@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from kingyo.errors import KingyoError
 from kingyo.late import Tensor, torch
+from kingyo.sizes import counted
 
 Place = tuple[tuple[str, int], ...]
 """Rows of models whose mean fills a row; a single one is copied, none means zeros."""
@@ -104,7 +105,7 @@ class RowMap:
         if rows.dim() == 0 or rows.shape[0] != self.sizes[model]:
             raise KingyoError(
                 f"{model}: {tensor}",
-                expected=f"{self.sizes[model]} rows, one for each id of its vocabulary",
+                expected=f"{counted(self.sizes[model], 'row')}, one for each id of its vocabulary",
                 received=f"the shape {list(rows.shape)}",
                 remedy="Name only tensors whose first axis is the vocabulary, and leave models as they are.",
             )
