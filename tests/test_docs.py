@@ -252,9 +252,9 @@ def test_the_reference_says_of_every_preset_what_it_is() -> None:
         chosen = PRESETS[name]
         assert strategy.startswith(f"`{chosen.strategy}`")
         items = chosen.screen.get("items")
-        fewer = (chosen.screen_by_items or {}).get("items")
+        fewest = chosen.fewest_items
         assert screen == ("all items" if items is None else f"{items} items") + (
-            f", or {fewer}" if fewer else ""
+            f", or {fewest} to {items}" if fewest else ""
         )
         of_paths = "paths" if chosen.space == "dataflow" else "any"
         assert method.startswith(of_paths if chosen.merge is None else f"`{chosen.merge.method}`")

@@ -1,7 +1,7 @@
 """Searches that meet on the domains, all at the same number of item evaluations.
 
 kingyo's run as its user runs it, with 32 items a candidate, and, as ``BY_ITEMS``, with a budget of item
-evaluations: 12 items a candidate and more candidates. Searches of public libraries have their own defaults
+evaluations: fewer items a candidate and more candidates. Searches of public libraries have their own defaults
 and score all items of fit for each candidate; at the end their four best on fit go to validation. Fit and
 validation together pick the winner, which is compared with the baselines as in kingyo's run.
 """
@@ -20,10 +20,11 @@ from searching.zoo import Problem
 from domains.landscape import Landscape
 from domains.play import Play
 from kingyo.evolve.words import BASELINE_ITEMS
+from kingyo.plans import BOUGHT
+from kingyo.strategies.presets import preset
 from kingyo.types import Axis, Genome
 
 ITEMS = 32
-FEWER_ITEMS = 12
 FINALISTS = 4
 DEFAULT = "default"
 BY_ITEMS = "default, budget in items"
@@ -94,6 +95,16 @@ def cost_of_baselines(domain: Landscape, items: int) -> int:
     return len(domain.baselines()) * min(BASELINE_ITEMS * items, domain.sizes[0])
 
 
+def left_by_items(domain: Landscape, whole: int) -> int:
+    """Return what the search may spend of the whole: baselines answer fewer items if its candidates do."""
+    fewest = preset("fast").fewest_items
+    assert fewest is not None, "it gives small budgets more candidates"
+    fits = (whole - cost_of_baselines(domain, items) for items in range(fewest, ITEMS + 1))
+    return next(
+        left for items, left in enumerate(fits, start=fewest) if items in (max(fewest, left // BOUGHT), ITEMS)
+    )
+
+
 def meet(play: Play, name: str, candidates: int) -> dict[str, object]:
     """Let a contender search a domain, and return what came of it as plain data.
 
@@ -106,8 +117,7 @@ def meet(play: Play, name: str, candidates: int) -> dict[str, object]:
         return _peer(play, PEERS[name], candidates)
     budget = {"candidates": candidates}
     if name == BY_ITEMS:
-        left = cost(play.domain, candidates) - cost_of_baselines(play.domain, FEWER_ITEMS)
-        budget = {"item_evaluations": left}
+        budget = {"item_evaluations": left_by_items(play.domain, cost(play.domain, candidates))}
     found = play.run(OURS[name], budget)
     return {
         "exported": found.exported,

@@ -39,7 +39,8 @@ from kingyo.space.measures import (
 from kingyo.strategies.presets import DEFAULTS, Preset, preset
 from kingyo.strict import parse_settings
 
-MOST_TASKS = 3  # that share the few items of a candidate where the budget bounds item evaluations alone
+BOUGHT = 100  # candidates that a budget in item evaluations alone buys, if a preset can give them fewer items
+MOST_TASKS = 3  # that share the few items of such a candidate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,15 +153,18 @@ def _require_its_space(config: RunConfig, chosen: Preset) -> None:
 
 
 def _screen_of(chosen: Preset, config: RunConfig) -> Mapping[str, object]:
-    """Return the preset's screen: fewer items a candidate if the budget sets only ``item_evaluations``.
+    """Return the preset's screen: fewer items a candidate if a small budget sets only ``item_evaluations``.
 
     Not where a rule drops candidates, which takes several looks, nor where there are many tasks.
     """
-    by_items = config.budget.candidates is None and config.budget.minutes is None
+    budget, fewest, most = config.budget, chosen.fewest_items, chosen.screen.get("items")
+    by_items = budget.candidates is None and budget.minutes is None
     has_rule = config.search.screen.get("rule", "none") != "none"
     if not by_items or has_rule or len(config.specs) > MOST_TASKS:
         return chosen.screen
-    return chosen.screen if chosen.screen_by_items is None else chosen.screen_by_items
+    if budget.item_evaluations is None or fewest is None or not isinstance(most, int):
+        return chosen.screen
+    return {**chosen.screen, "items": min(most, max(fewest, budget.item_evaluations // BOUGHT))}
 
 
 def _screen(config: RunConfig, preset_screen: Mapping[str, object]) -> ScreenSettings:

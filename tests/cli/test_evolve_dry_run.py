@@ -245,6 +245,8 @@ def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
     ("budget", "search", "items"),
     [
         ({"item_evaluations": 96}, {}, 12),
+        ({"item_evaluations": 1450}, {}, 14),
+        ({"item_evaluations": 3000}, {}, 16),
         ({"item_evaluations": 96, "minutes": 1}, {}, 16),
         ({"candidates": 8}, {}, 16),
         ({"item_evaluations": 96}, {"screen": {"rule": "racing"}}, 16),

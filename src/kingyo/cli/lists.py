@@ -185,10 +185,10 @@ def _presets() -> list[Row]:
     for name, preset in PRESETS.items():
         options = [f"{key}: {_shown(value)}" for key, value in preset.settings.items()]
         options += [f"screen.{key}: {_shown(value)}" for key, value in preset.screen.items()]
-        options += [
-            f"screen.{key} where the budget is item_evaluations alone: {_shown(value)}"
-            for key, value in (preset.screen_by_items or {}).items()
-        ]
+        if preset.fewest_items is not None:
+            options.append(
+                f"screen.items at least {preset.fewest_items} if the budget is in item_evaluations"
+            )
         if preset.merge is not None:
             options.append(f"merge: {preset.merge.method}, groups {preset.merge.groups}")
         found.append(

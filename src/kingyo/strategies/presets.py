@@ -37,7 +37,8 @@ class Preset:
         strategy: name of a strategy.
         settings: options of that strategy.
         screen: how candidates are scored; empty: on all items of fit.
-        screen_by_items: the same where the budget bounds item evaluations alone; None: as ``screen`` says.
+        fewest_items: with a budget in item evaluations alone a candidate answers fewer items than ``screen``
+            says, down to this, so that the budget buys 100 candidates; None: as ``screen`` says.
         merge: the merge that belongs to it, or None when any will do.
         needs_objectives: whether it makes no sense without several objectives.
         space: what it searches: ``parameters``, ``dataflow`` or ``hybrid``; None where it does not matter.
@@ -51,7 +52,7 @@ class Preset:
     strategy: str
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     screen: Mapping[str, object] = field(default_factory=dict[str, object])
-    screen_by_items: Mapping[str, object] | None = None
+    fewest_items: int | None = None
     merge: MergeSuggestion | None = None
     needs_objectives: bool = False
     space: str | None = None
@@ -74,7 +75,7 @@ PRESETS: Mapping[str, Preset] = {
             source="kingyo's own choice, by benchmarks/search.py",
             strategy="item-gp",
             screen={"items": 32},
-            screen_by_items={"items": 12},
+            fewest_items=12,
             merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
         ),
         Preset(
