@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kingyo.advice.words import Advice, seeds_command
 from kingyo.evolve import MAIN, stored_aims
@@ -35,8 +35,8 @@ def _several(store: RunStore, summary: RunSummary) -> str | None:
     spread = read_spread(folder.parent)
     if len(spread.seeds) < 2:
         return None
-    among = f"The winners of {len(spread.seeds)} seeds, this one among them, score"
-    return f"{among} {100 * min(spread.bred):.1f} to {percent(max(spread.bred))} on test."
+    among = f"The winners of {len(spread.seeds)} seeds, this one among them,"
+    return f"{among} {_scoring(spread.bred)} on test."
 
 
 def _finalists(store: RunStore) -> str:
@@ -47,6 +47,11 @@ def _finalists(store: RunStore) -> str:
     if len(means) < 2 or len(stored_aims(store).tasks) > 1:
         return ""
     return (
-        f" The {len(means)} finalists of this run score {100 * min(means):.1f} to {percent(max(means))} "
-        f"on validation (n={n}), but seeds can differ by more."
+        f" The {len(means)} finalists of this run {_scoring(means)} on validation (n={n}), "
+        "but seeds can differ by more."
     )
+
+
+def _scoring(means: Sequence[float]) -> str:
+    low, high = f"{100 * min(means):.1f}", percent(max(means))
+    return f"all score {high}" if percent(min(means)) == high else f"score {low} to {high}"
