@@ -15,6 +15,7 @@ from kingyo.estimates import FitEstimate, estimate
 from kingyo.evolve import (
     BASELINES,
     MAIN,
+    RACED,
     Finalist,
     Front,
     FrontPoint,
@@ -381,14 +382,15 @@ def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -
     """The best of a run: of the winners of its searches the best on validation, the first of equals.
 
     It is the best baseline on fit and validation together where that winner does not outdo it there: see
-    ``Judge.outdoes``. None with several objectives, and until all of them have scores on all validation
-    items.
+    ``Judge.outdoes``. Baselines count that met all of validation. None with several objectives, and until
+    all validation is over.
     """
     aims, splits = stored_aims(store), store.items()
-    sizes = [0 if each.validation is None else each.validation.n for each in (*found, *baselines)]
-    if aims.names or min(sizes) < len(splits["validation"]):
+    n = len(splits["validation"])
+    is_over = store.fact(RACED) or _all_met(baselines, n)  # runs of older versions know no race
+    if aims.names or not is_over or not _all_met(found, n):
         return None
-    bred = _best_on_validation(found)
+    bred, baselines = _best_on_validation(found), [each for each in baselines if _all_met([each], n)]
     if not baselines:
         return bred
     judge = Judge(aims, (*splits["fit"], *splits["validation"]))
@@ -396,6 +398,10 @@ def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -
     values = [judge.aims.value(judge.measured(each)) for each in rows]
     best = next(place for place, value in enumerate(values) if value >= max(values) - ROUNDING)
     return bred if judge.outdoes(_before_test(store, bred), rows[best]) else baselines[best]
+
+
+def _all_met(entries: Sequence[Entry], n: int) -> bool:
+    return all(each.validation is not None and each.validation.n == n for each in entries)
 
 
 def _before_test(store: RunStore, entry: Entry) -> Evaluation:

@@ -12,6 +12,7 @@ from kingyo.evolve.picking import Finalist, read_finalists
 from kingyo.evolve.words import (
     BASELINES,
     MAIN,
+    RACED,
     Event,
     Limits,
     Search,
@@ -22,6 +23,7 @@ from kingyo.evolve.words import (
 __all__ = [
     "BASELINES",
     "MAIN",
+    "RACED",
     "Aims",
     "Event",
     "Finalist",

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from kingyo.abilities import Responses
 from kingyo.evolve.asynchronous import AsynchronousRun
+from kingyo.evolve.heat import Heat
 from kingyo.evolve.measure import Known, Measurer, Request
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.picking import Picker
 from kingyo.evolve.recipes import read_recipe
 from kingyo.evolve.search import SearchRun, new_trial
-from kingyo.evolve.words import BASELINES, Event, Search, silent
+from kingyo.evolve.words import BASELINES, RACED, Event, Search, silent
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
 from kingyo.screens import Screen
@@ -65,11 +66,20 @@ class Journey:
             (first,) = winners.values()
             assert first is not None, "a first search without a winner is refused"
             winners |= self._winners(self.then(read_recipe(first)), measurer)
-        self._part(measurer, BASELINES, "validation", baselines)
+        self._race(measurer, baselines)
         for name, winner in winners.items():
             self._part(measurer, name, "test", [winner] if winner is not None else [])
         self._part(measurer, BASELINES, "test", baselines)
         self.store.set_fact("status", "finished")
+
+    def _race(self, measurer: Measurer, baselines: Sequence[StoredTrial]) -> None:
+        """Score baselines on validation, where only the best of them may be exported."""
+        first = self.searches[0]
+        judge = Judge(first.aims, self.store.items()["validation"])
+        Heat(store=self.store, measurer=measurer, judge=judge, notify=self.notify).run(
+            BASELINES, baselines, first.seed
+        )
+        self.store.set_fact(RACED, True)
 
     def _winners(self, searches: Sequence[Search], measurer: Measurer) -> dict[str, StoredTrial | None]:
         """Run searches one after the other, then pick the winner of each."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolve.finalists import spread_out
 from kingyo.evolve.front import read_front
-from kingyo.evolve.measure import Measured, Measurer, Request
+from kingyo.evolve.heat import Heat
+from kingyo.evolve.measure import Measurer
 from kingyo.evolve.objectives import Judge
-from kingyo.evolve.race import Race
 from kingyo.evolve.search import AnySearchRun
 from kingyo.evolve.words import Event, Search
 from kingyo.sizes import counted
@@ -84,7 +84,9 @@ class Picker:
             return chosen
         finalists = self._finalists(run)
         judge = Judge(search.aims, self.store.items()["validation"])
-        scored = self._raced(search, judge, finalists)
+        heat = Heat(store=self.store, measurer=self.measurer, judge=judge, notify=self.notify)
+        kept = [trial for trial in finalists if trial.asked.genome in search.keep]
+        scored = heat.run(search.name, finalists, search.seed, keep=kept)
         if not scored and search.like:
             return None
         if not scored:
@@ -166,90 +168,6 @@ class Picker:
             chosen = [trials[i] for i in sorted({*picked, *kept, *_places(trials, seen)})]
         known = {trial.id for trial in chosen}
         return [*chosen, *(self.store.trial(each) for each in seen if each not in known)]
-
-    def _raced(
-        self, search: Search, judge: Judge, finalists: Sequence[StoredTrial]
-    ) -> list[tuple[StoredTrial, Evaluation]]:
-        """Score finalists until those that may be the best have all items; return these, in their order.
-
-        When one fails, those that it kept from going on go on.
-        """
-        race = Race(judge=judge, n=len(finalists), seed=search.seed, has_looks=not search.aims.names)
-        kept = {i for i, trial in enumerate(finalists) if trial.asked.genome in search.keep}
-        laps = _Laps(judge, finalists, self.measurer, self.notify)
-        self.notify(Event(kind="phase", search=search.name, split="validation", total=len(finalists)))
-        while True:
-            alive = laps.fine()
-            n_failed = len(finalists) - len(alive)
-            for start, stop in zip((0, *race.stops), race.stops, strict=False):
-                laps.score(alive, race.order[start:stop], is_last=stop == len(race.order))
-                alive = [i for i in alive if i in laps.fine()]
-                if stop < len(race.order) and alive:
-                    rows = {i: self.store.scores_of(finalists[i].id, "validation") for i in alive}
-                    going_on = {*race.still_in(rows, stop), *kept}
-                    laps.end([i for i in alive if i not in going_on])
-                    alive = [i for i in alive if i in going_on]
-            if len(finalists) - len(laps.fine()) == n_failed:
-                return [(finalists[i], laps.found[i].evaluation) for i in alive]
-
-
-class _Laps:
-    """Scores finalists block by block, and tells of those that are done."""
-
-    def __init__(
-        self,
-        judge: Judge,
-        finalists: Sequence[StoredTrial],
-        measurer: Measurer,
-        notify: Callable[[Event], None],
-    ) -> None:
-        self._judge, self._finalists = judge, finalists
-        self._measurer, self._notify = measurer, notify
-        self._ended: set[int] = set()
-        self.found: dict[int, Measured] = {}
-
-    def fine(self) -> list[int]:
-        """Return the finalists that have not failed so far."""
-        failed = {i for i, each in self.found.items() if each.evaluation.failure is not None}
-        return [i for i in range(len(self._finalists)) if i not in failed]
-
-    def score(self, finalists: Sequence[int], items: Sequence[str], *, is_last: bool) -> None:
-        """Score finalists on items that they have no scores of yet."""
-        place = {self._finalists[i].id: i for i in finalists}
-        requests = [Request(trial=self._finalists[i], split="validation", items=items) for i in finalists]
-        for trial, measured in self._measurer.measure_all(requests):
-            i = place[trial.id]
-            is_new = i not in self.found or not measured.replayed
-            if is_new:
-                self.found[i] = measured
-            if is_last or measured.evaluation.failure is not None:
-                self.end([i])
-            elif is_new:
-                self._tell("more", i)
-
-    def end(self, finalists: Sequence[int]) -> None:
-        """Tell that finalists are scored on no more items."""
-        for i in finalists:
-            if i not in self._ended:
-                self._ended.add(i)
-                self._tell("ended", i)
-
-    def _tell(self, kind: Literal["ended", "more"], i: int) -> None:
-        trial, measured = self._finalists[i], self.found[i]
-        has_all = len(measured.evaluation.scores) == len(self._judge.task_of)
-        self._notify(
-            Event(
-                kind=kind,
-                search=trial.search,
-                split="validation",
-                done=len(self._ended),
-                total=len(self._finalists),
-                trial=trial,
-                evaluation=measured.evaluation,
-                value=self._judge.value(measured.evaluation) if has_all else None,
-                replayed=measured.replayed,
-            )
-        )
 
 
 def _places(trials: Sequence[StoredTrial], seen: Sequence[int]) -> list[int]:

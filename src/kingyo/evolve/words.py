@@ -14,6 +14,7 @@ from kingyo.types import Axis, Evaluation, Genome, Split, Strategy
 
 BASELINES = "baselines"
 MAIN = "main"
+RACED = "baselines were raced"  # fact: their scores on validation are final
 BASELINE_ITEMS = 4  # a baseline is scored on this many times the items of a candidate
 
 
