@@ -76,7 +76,9 @@ def test_a_baseline_that_is_clearly_behind_meets_some_of_validation(tmp_path: Pa
         met = {name: model.asked[name, "validation"] for name in SOLVES}
         assert met == {"base": 20, "a": N, "uniform": N}
         assert {model.asked[name, "test"] for name in SOLVES} == {N}, "the evidence is whole"
-        best = summarize(store).best
+        summary = summarize(store)
+        best = summary.best
+        assert summary.dropped() == "Dropped on validation, as clearly behind: base after 20 of 40 items."
         assert best is not None
         assert (best.trial.search, best.name) == (BASELINES, "uniform")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.sizes import count_text, counted, parse_size, size_text, time_text
+from kingyo.sizes import amount_text, count_text, counted, parse_size, size_text, time_text
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,10 @@ def test_counts_and_times() -> None:
 def test_one_of_a_thing_is_singular() -> None:
     said = [counted(1, "trial"), counted(0, "trial"), counted(1200, "batch", "batches")]
     assert said == ["1 trial", "0 trials", "1,200 batches"]
+
+
+def test_amounts_of_a_budget_are_written() -> None:
+    assert amount_text("candidates", 1) == "1 candidate"
+    assert amount_text("item_evaluations", 1_200_000) == "1,200,000 item evaluations"
+    assert amount_text("minutes", 1) == "1 minute"
+    assert amount_text("minutes", 1.5) == "1.5 minutes"

@@ -20,7 +20,7 @@ from searching.zoo import Problem
 from domains.landscape import Landscape
 from domains.play import Play
 from kingyo.evolve.words import BASELINE_ITEMS
-from kingyo.plans import BOUGHT
+from kingyo.plans import items_bought
 from kingyo.strategies.presets import preset
 from kingyo.types import Axis, Genome
 
@@ -96,12 +96,12 @@ def cost_of_baselines(domain: Landscape, items: int) -> int:
 
 
 def left_by_items(domain: Landscape, whole: int) -> int:
-    """Return what the search may spend of the whole: baselines answer fewer items if its candidates do."""
+    """Return what is left of ``whole`` for the search; its baselines cost less if candidates answer less."""
     fewest = preset("fast").fewest_items
     assert fewest is not None, "it gives small budgets more candidates"
-    fits = (whole - cost_of_baselines(domain, items) for items in range(fewest, ITEMS + 1))
+    lefts = (whole - cost_of_baselines(domain, items) for items in range(fewest, ITEMS + 1))
     return next(
-        left for items, left in enumerate(fits, start=fewest) if items in (max(fewest, left // BOUGHT), ITEMS)
+        left for items, left in enumerate(lefts, start=fewest) if items >= items_bought(left, fewest, ITEMS)
     )
 
 

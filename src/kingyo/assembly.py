@@ -134,7 +134,7 @@ def begin(
         **made_of,
         "duplicates_dropped": prepared.duplicates,
         **aims_as_facts(prepared.searches[0].aims),
-        "notes": list(prepared.noted(fingerprints)),
+        "notes": list(prepared.notes_knowing(fingerprints)),
         "threads": config.threads or _threads(prepared.models, config.workers),
         "gene_steps": STEPS,
         "possible_controls": list(possible_controls(config, folder, prepared.models)),

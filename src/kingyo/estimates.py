@@ -55,9 +55,9 @@ def estimated(raw: float, n: int) -> str:
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     """Estimate what a trial would score on all of fit.
 
-    The interval holds with 95 % confidence, as far as the trial is like those before and after it. Where all
-    of them score the same, it is the one that the trial's own items give. Items that baselines tell apart
-    (``kingyo.abilities.groups``) are estimated apart.
+    The interval holds with 95 % confidence, as far as the trial is like those before and after it. Where
+    these trials and the baselines all score the same, it comes from the trial's own items. Items that
+    baselines tell apart (``kingyo.abilities.groups``) are estimated apart.
 
     Returns:
         The estimate; None where the trial was scored on all items, failed, or was not scored on each task.
@@ -144,7 +144,10 @@ def _of_estimate(found: Estimate) -> Interval:
 
 
 def _of_alike(known: Sequence[float], n_items: int) -> Interval:
-    """Bound the mean over all items by known scores that are all equal; only the other items are unknown."""
+    """Bound the mean over all items by known scores that are all equal.
+
+    It is the interval of the known scores, narrowed by the share of items that they are of.
+    """
     found, share = interval(known), 1 - len(known) / n_items
     low = found.score - share * (found.score - found.low)
     high = found.score + share * (found.high - found.score)

@@ -19,7 +19,7 @@ from kingyo.evolve import BASELINES, MAIN, Limits, Search
 from kingyo.evolve.spent import Spent
 from kingyo.plans import is_in_turn, of_paths
 from kingyo.screens import Screen, ScreenSettings
-from kingyo.sizes import counted
+from kingyo.sizes import amount_text, counted
 from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
@@ -68,9 +68,7 @@ class TestReading:
 
 def said(more: Amounts) -> str:
     """Return what was added in words: "+60 candidates"."""
-    numbers = {key: int(value) if float(value).is_integer() else value for key, value in more.items()}
-    words = [f"+{value:,} {key.replace('_', ' ')}" for key, value in numbers.items()]
-    return ", ".join(words)
+    return ", ".join(f"+{amount_text(key, value)}" for key, value in more.items())
 
 
 def readings_of_test(store: RunStore) -> tuple[TestReading, ...]:

@@ -34,19 +34,16 @@ class Models:
         return {each.reference: each for each in every}
 
 
-def same_models(models: Models, identity: Mapping[str, object]) -> list[list[str]]:
-    """Return the names of models that are one and the same, such as ``[["base", "a"]]``.
+def same_sources(models: Models, identity: Mapping[str, object]) -> list[list[str]]:
+    """Return the names of sources that are one and the same model, such as ``[["a", "again"]]``.
 
     Args:
         models: base and sources.
         identity: reference -> what is equal for equal models, such as their fingerprint.
     """
-    base = {} if models.base is None else {"base": models.base.reference}
     found: dict[object, list[str]] = {}
-    for name, reference in [*base.items(), *models.references.items()]:
-        names = found.setdefault(identity[reference], [])
-        if name not in names:  # a source that is the base may be called base, too
-            names.append(name)
+    for name, reference in models.references.items():
+        found.setdefault(identity[reference], []).append(name)
     return [names for names in found.values() if len(names) > 1]
 
 

@@ -39,7 +39,7 @@ from kingyo.space.measures import (
 from kingyo.strategies.presets import DEFAULTS, Preset, preset
 from kingyo.strict import parse_settings
 
-BOUGHT = 100  # candidates that a budget in item evaluations alone buys, if a preset can give them fewer items
+TARGET_CANDIDATES = 100  # of a budget in item evaluations alone, if a preset can give them fewer items
 MOST_TASKS = 3  # that share the few items of such a candidate
 
 
@@ -152,19 +152,29 @@ def _require_its_space(config: RunConfig, chosen: Preset) -> None:
         )
 
 
+def items_bought(budget: int, fewest: int, most: int) -> int:
+    """Return how many items a candidate answers, so that a budget in item evaluations buys about 100."""
+    return min(most, max(fewest, budget // TARGET_CANDIDATES))
+
+
 def _screen_of(chosen: Preset, config: RunConfig) -> Mapping[str, object]:
     """Return the preset's screen: fewer items a candidate if a small budget sets only ``item_evaluations``.
 
     Not where a rule drops candidates, which takes several looks, nor where there are many tasks.
     """
     budget, fewest, most = config.budget, chosen.fewest_items, chosen.screen.get("items")
-    by_items = budget.candidates is None and budget.minutes is None
     has_rule = config.search.screen.get("rule", "none") != "none"
-    if not by_items or has_rule or len(config.specs) > MOST_TASKS:
+    if (
+        budget.item_evaluations is None
+        or budget.candidates is not None
+        or budget.minutes is not None
+        or has_rule
+        or len(config.specs) > MOST_TASKS
+        or fewest is None
+        or not isinstance(most, int)
+    ):
         return chosen.screen
-    if budget.item_evaluations is None or fewest is None or not isinstance(most, int):
-        return chosen.screen
-    return {**chosen.screen, "items": min(most, max(fewest, budget.item_evaluations // BOUGHT))}
+    return {**chosen.screen, "items": items_bought(budget.item_evaluations, fewest, most)}
 
 
 def _screen(config: RunConfig, preset_screen: Mapping[str, object]) -> ScreenSettings:

@@ -53,6 +53,13 @@ def count_text(number: float) -> str:
     return f"{number:.0f}"
 
 
+def amount_text(key: str, value: float) -> str:
+    """Write one bound of a budget, such as ``60 candidates`` or ``1 item evaluation``."""
+    noun = key.replace("_", " ")
+    number = f"{value:,.0f}" if float(value).is_integer() else f"{value:g}"
+    return f"{number} {noun.removesuffix('s') if value == 1 else noun}"
+
+
 def counted(n: int, one: str, many: str | None = None) -> str:
     """Write a count with its noun: ``1 trial``, ``1,200 trials``."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"

@@ -165,8 +165,8 @@ class RunSummary:
         return max(parents, key=_rank, default=None)
 
     @property
-    def means(self) -> str:
-        """Say what the scores of its models are: of several tasks the mean of theirs."""
+    def score_name(self) -> str:
+        """Return what to call the scores: ``mean item scores``, or ``weighted means of 2 tasks``."""
         if len(self.weights) == 1:
             return "mean item scores"
         return f"{mean_name(self.weights.values())}s of {len(self.weights)} tasks"
@@ -176,6 +176,16 @@ class RunSummary:
         """The bred winner where there is one, the baselines, the winners of the controls."""
         winner = () if self.winner is None else (self.winner,)
         return (*winner, *self.baselines.values(), *self.controls.values())
+
+    def dropped(self) -> str | None:
+        """Say which baselines were dropped on validation; None if none was, and until validation is over."""
+        n, after = self.items["validation"], dict[int, list[str]]()
+        for name, each in self.baselines.items():
+            if self.best is not None and each.validation is not None and each.validation.n < n:
+                after.setdefault(each.validation.n, []).append(name)
+        parts = [f"{', '.join(names)} after {met:,}" for met, names in sorted(after.items())]
+        said = f"Dropped on validation, as clearly behind: {'; '.join(parts)} of {n:,} items."
+        return said if parts else None
 
     def better_than_bred(self) -> str | None:
         """Say which model is the best of the run where that is not the bred winner; else None."""

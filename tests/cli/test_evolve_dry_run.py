@@ -166,7 +166,8 @@ def test_sources_that_are_the_same_model_are_noted(command: Command, world: Worl
     """Also under another name, by a link, and, once weights are hashed, as a copy."""
     (world.folder / "link").symlink_to("a")
     shutil.copytree(world.folder / "b", world.folder / "copy")
-    same = "sources a and again are the same model: their weights add up to one source's. Delete one of them"
+    why = "the search has more weights and no more choice"
+    same = f"sources a and again are the same model: {why}. Delete one of them"
     copied = same.replace("a and again", "b and copy")
     assert "same model" not in " ".join(told(command)["notes"])
     for again in ("a", "./a", "link"):
@@ -246,7 +247,6 @@ def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
     [
         ({"item_evaluations": 96}, {}, 12),
         ({"item_evaluations": 1450}, {}, 14),
-        ({"item_evaluations": 3000}, {}, 16),
         ({"item_evaluations": 96, "minutes": 1}, {}, 16),
         ({"candidates": 8}, {}, 16),
         ({"item_evaluations": 96}, {"screen": {"rule": "racing"}}, 16),
@@ -258,6 +258,15 @@ def test_a_budget_of_item_evaluations_alone_buys_more_candidates_on_fewer_items(
     """Of 16 items of fit; else the default takes up to 32."""
     parts = told(command, world.config(budget=budget, search=search))["answers"]["parts"]
     assert next(p["items"] for p in parts if p["name"] == "main" and p["split"] == "fit") == items  # type: ignore[index]
+
+
+def test_the_screen_of_a_hybrid_is_that_of_its_share(command: Command, world: World) -> None:
+    """Half of the budget goes to the weights: 700 item evaluations are 12 items for each, not 14."""
+    config = world.config(space="hybrid", budget={"item_evaluations": 1400}, search={})
+    found = told(command, config)
+    assert found["search"]["screen"]["items"] == 12
+    main = next(p for p in found["answers"]["parts"] if p["stage"] == "search")
+    assert main["items"] == 12
 
 
 @pytest.mark.parametrize(

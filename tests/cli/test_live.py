@@ -300,6 +300,21 @@ def test_models_that_end_together_are_not_taken_for_fast_ones() -> None:
     assert pace.left(pace.legs("search")) == pytest.approx(26 * 16 * SECONDS)
 
 
+def test_the_first_model_of_each_worker_tells_no_speed() -> None:
+    clock = Clock()
+    pace = Pace(Cost(parts=COST.parts[:2], workers=4), clock)
+    search = COST.parts[1]
+    pace.take(Event(kind="phase", search=MAIN, split="fit", total=30))
+    for number, seconds in enumerate((10, 11.5, 12, 12.5)):
+        clock.now = seconds
+        pace.take(scored(search, number, value=None, total=30))
+        assert pace.left(pace.legs("search")) is None
+    for number, seconds in enumerate((14.5, 16, 16.5, 16.5), start=4):
+        clock.now = seconds
+        pace.take(scored(search, number, value=None, total=30))
+    assert pace.left(pace.legs("search")) == pytest.approx(22 * 1.0)
+
+
 def test_a_control_takes_no_more_answers_than_its_search_did() -> None:
     clock = Clock()
     pace = Pace(COST, clock)

@@ -50,7 +50,7 @@ class Responses:
         return self._fitted[asked]
 
     def are_alike(self, columns: Sequence[int]) -> bool:
-        """Whether all scores of these items are equal: then they say nothing of what others may be."""
+        """Return whether all known scores of these items are equal, or none is known."""
         scores = self._scores[: len(self._rows), list(columns)]
         seen = scores[~np.isnan(scores)]
         return not len(seen) or float(seen.max() - seen.min()) <= ROUNDING

@@ -191,8 +191,8 @@ def _interrupted(finished: int, shards: int) -> str:
     if finished == shards:
         return "Interrupted; all files of weights are complete. The same command adds the rest."
     return (
-        f"Interrupted; {finished} of {shards} files of weights complete. The same command goes on from "
-        f"file {finished + 1}."
+        f"Interrupted with {finished} of {counted(shards, 'file')} of weights complete. The same command "
+        f"goes on from file {finished + 1}."
     )
 
 

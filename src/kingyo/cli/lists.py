@@ -187,7 +187,8 @@ def _presets() -> list[Row]:
         options += [f"screen.{key}: {_shown(value)}" for key, value in preset.screen.items()]
         if preset.fewest_items is not None:
             options.append(
-                f"screen.items at least {preset.fewest_items} if the budget is in item_evaluations"
+                f"screen.items: {preset.fewest_items} to {preset.screen['items']}, a hundredth of a budget "
+                "of item_evaluations alone"
             )
         if preset.merge is not None:
             options.append(f"merge: {preset.merge.method}, groups {preset.merge.groups}")

@@ -64,7 +64,10 @@ def _print_target(console: Console, survey: Survey, target: Target, *, verbose: 
     print_whole(console, _tensors(groups, everywhere), leading=2)
     say(console, escape(_output(target)))
     if survey.error is None and target.n_kept:
-        say(console, f"kept of an interrupted merge: {_files(target.n_kept)} of weights, which are complete")
+        say(
+            console,
+            f"kept of an interrupted merge: {counted(target.n_kept, 'file')} of weights, which are complete",
+        )
 
 
 def _print_step(console: Console, name: str, plan: Plan) -> None:
@@ -118,14 +121,15 @@ def _output(target: Target) -> str:
     n_numbers = sum(each.n_elements for each in group(target.plan))
     return (
         f"writes {counted(len(target.plan.jobs), 'tensor')}, {count_text(n_numbers)} numbers, "
-        f"{size_text(target.n_bytes)} in {_files(len(names))}: {told(names, _MOST_FILES)}"
+        f"{size_text(target.n_bytes)} in {counted(len(names), 'file')}: {told(names, _MOST_FILES)}"
     )
 
 
 def _estimate_lines(found: Estimate) -> Sequence[str]:
     memory = ", ".join(f"{name} {size_text(size)}" for name, size in found.memory.items() if size)
     lines = [
-        f"reads {size_text(found.read)} of {_files(found.files)}, of which up to {size_text(found.cached)} "
+        f"reads {size_text(found.read)} of {counted(found.files, 'file')}, of which up to "
+        f"{size_text(found.cached)} "
         "are in memory already",
         f"memory: about {size_text(found.peak)} at most ({memory})",
     ]
@@ -141,10 +145,6 @@ def _estimate_lines(found: Estimate) -> Sequence[str]:
     about = f"{'about ' if found.total_seconds >= 1 else ''}{time_text(found.total_seconds)}"
     basis = f"from {disk}, and from the method run on made-up tensors"
     return [*lines, f"time: {about} ({parts}); {basis}"]
-
-
-def _files(count: int) -> str:
-    return counted(count, "file")
 
 
 def _table(first: str, *others: str) -> Table:

@@ -40,6 +40,9 @@ def print_summary(summary: RunSummary) -> None:
         f"{_copied(summary.copied)}{summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))
+    dropped = summary.dropped()
+    if dropped is not None:
+        say(console, escape(dropped))
     if summary.front.points:
         console.print(_front(summary))
     if summary.path is not None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from kingyo.abilities import Responses
 from kingyo.evolve.asynchronous import AsynchronousRun
-from kingyo.evolve.heat import Heat
 from kingyo.evolve.measure import Known, Measurer, Request
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.picking import Picker
 from kingyo.evolve.recipes import read_recipe
 from kingyo.evolve.search import SearchRun, new_trial
+from kingyo.evolve.validation import ValidationRace
 from kingyo.evolve.words import BASELINES, RACED, Event, Search, silent
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
@@ -73,10 +73,10 @@ class Journey:
         self.store.set_fact("status", "finished")
 
     def _race(self, measurer: Measurer, baselines: Sequence[StoredTrial]) -> None:
-        """Score baselines on validation, where only the best of them may be exported."""
+        """Race the baselines on validation: the winner is compared with the best of them only."""
         first = self.searches[0]
         judge = Judge(first.aims, self.store.items()["validation"])
-        Heat(store=self.store, measurer=measurer, judge=judge, notify=self.notify).run(
+        ValidationRace(store=self.store, measurer=measurer, judge=judge, notify=self.notify).run(
             BASELINES, baselines, first.seed
         )
         self.store.set_fact(RACED, True)

@@ -9,10 +9,10 @@ from typing import Any, cast
 from kingyo.errors import KingyoError
 from kingyo.evolve.finalists import spread_out
 from kingyo.evolve.front import read_front
-from kingyo.evolve.heat import Heat
 from kingyo.evolve.measure import Measurer
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.search import AnySearchRun
+from kingyo.evolve.validation import ValidationRace
 from kingyo.evolve.words import Event, Search
 from kingyo.sizes import counted
 from kingyo.stats import ROUNDING
@@ -84,9 +84,9 @@ class Picker:
             return chosen
         finalists = self._finalists(run)
         judge = Judge(search.aims, self.store.items()["validation"])
-        heat = Heat(store=self.store, measurer=self.measurer, judge=judge, notify=self.notify)
+        race = ValidationRace(store=self.store, measurer=self.measurer, judge=judge, notify=self.notify)
         kept = [trial for trial in finalists if trial.asked.genome in search.keep]
-        scored = heat.run(search.name, finalists, search.seed, keep=kept)
+        scored = race.run(search.name, finalists, search.seed, keep=kept)
         if not scored and search.like:
             return None
         if not scored:

@@ -1,15 +1,16 @@
-"""Validation as a race: a finalist that is clearly behind there is scored on no more items.
+"""The rules of the race on validation: a trial that is clearly behind is scored on no more items.
 
-All finalists meet the same items in the same order. After half of them, and before that after an eighth, a
-32nd, …, as far as these are 10 items or more, each is compared with the leader, the one with the best mean so
-far (of several tasks, the weighted mean of their means). So there is no look below 20 items. Fit has no say
-in the race; it has one among those that met all items (``kingyo.evolve.picking``).
+The trials of a race are the finalists of a search, or the baselines. All meet the same items in the same
+order. After half of them, and before that after an eighth, a 32nd, …, as far as these are 10 items or more,
+each is compared with the leader, the one with the best mean so far (of several tasks, the weighted mean of
+their means). So there is no look below 20 items. Fit has no say in the race; it has one among the finalists
+that met all items (``kingyo.evolve.picking``).
 
-A finalist is out if its scores are clearly below the leader's, paired by item: by the exact sign test of
+A trial is out if its scores are clearly below the leader's, paired by item: by the exact sign test of
 ``kingyo.screens.racing`` where one task is scored right or wrong, else by flipping the signs of the weighted
 differences (``kingyo.stats.sign_flips``), which compares means.
 
-**Error rate.** The tests are one-sided, each at the level α / (looks × (finalists − 1)). The finalist that is
+**Error rate.** The tests are one-sided, each at the level α / (looks × (trials − 1)). The trial that is
 truly best on validation is out with probability at most α: at a look it must lose to one of the others, so at
 most (finalists − 1) × level, and the union bound over the looks does the rest.
 """
@@ -38,7 +39,7 @@ class Race:
 
     Attributes:
         judge: of the split.
-        n: how many finalists began; those that failed count too, so that a failure drops nobody.
+        n: how many trials began; those that failed count too, so that a failure drops nobody.
         seed: for the order of the items.
         has_looks: whether anybody may be out before all items are scored.
     """
@@ -70,10 +71,10 @@ class Race:
         return (*reversed(stops), n)
 
     def still_in(self, rows: Mapping[int, Row], stop: int) -> list[int]:
-        """Return the finalists that go on after a look: those that are not clearly behind the leader.
+        """Return the trials that go on after a look: those that are not clearly behind the leader.
 
         Args:
-            rows: finalist -> the scores of its items, of those that are still in; the first stops of the
+            rows: trial -> the scores of its items, of those that are still in; the first stops of the
                 order without a gap. Whoever has all items is never out.
             stop: how many items of the order have been scored.
         """
@@ -84,8 +85,8 @@ class Race:
         means = [self._mean([sum(own) / len(own) for own in each]) for each in tasks]
         leader = max(range(len(means)), key=lambda i: means[i])
         return [
-            finalist
-            for i, (finalist, row) in enumerate(rows.items())
+            trial
+            for i, (trial, row) in enumerate(rows.items())
             if len(row) == len(self.order) or not self._is_behind(tasks[i], tasks[leader])
         ]
 

@@ -25,7 +25,7 @@ from kingyo.lineage import (
 )
 from kingyo.merge.shared import Shared
 from kingyo.recipe import Recipe
-from kingyo.sizes import counted
+from kingyo.sizes import amount_text, counted
 from kingyo.stats import Interval
 from kingyo.summary import MIXTURES, Comparison, Entry, RunSummary
 from kingyo.tasks import TaskSpec
@@ -191,7 +191,7 @@ def _scores(card: Card) -> str:
         if each.trial != card.chosen.trial:
             rows += _rows(_row_name(each), each, _against(card, each.name))
     lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
-    means = card.summary.means
+    means = card.summary.score_name
     read = (
         f"{means.capitalize()} in % with 95 % intervals, and n. Fit guided the search, and fit and "
         "validation together picked the winner, so both flatter it. "
@@ -252,7 +252,7 @@ def _searched(search: Mapping[str, object]) -> str:
 def _history(card: Card) -> str:
     summary, config = card.summary, card.config
     budget = config.budget.model_dump(exclude_none=True)
-    spent = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in budget.items())
+    spent = ", ".join(amount_text(name, value) for name, value in budget.items())
     spent += "".join(f", then {each}" for each in summary.extensions)
     fit = card.chosen.fit
     met = "" if fit is None or len(config.specs) > 1 else f", {counted(fit.n, 'fit item')}"

@@ -67,8 +67,8 @@ def _no_best(summary: RunSummary) -> KingyoError:
         )
     return KingyoError(
         "--best",
-        expected="a run whose winners and baselines are all scored on validation",
-        received=f"one that is {summary.status}, where they are not",
+        expected="a run whose winners and baselines have met validation",
+        received=f"one that is {summary.status}, before that",
         remedy=f"Go on with `{_resume(summary.folder)}`, or name a trial with --trial.",
     )
 

@@ -52,12 +52,14 @@ class Cost:
     Attributes:
         parts: all of it.
         stored: what earlier sessions scored: name and split of a part -> trial (its id) -> items.
+        workers: how many models are scored at a time.
     """
 
     parts: tuple[Part, ...]
     stored: Mapping[tuple[str, Split], Mapping[int, int]] = field(
         default_factory=dict[tuple[str, Split], Mapping[int, int]]
     )
+    workers: int = 1
 
     def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
         """Return how many answers are graded at most: of a split, of a stage, or in all.
@@ -135,7 +137,8 @@ def cost_of(journey: Journey) -> Cost:
         (part.name, part.split): _stored(store, part) for part in cost.parts
     }
     parts = (_left(store, part, len(stored[part.name, part.split]), workers) for part in cost.parts)
-    return Cost(parts=tuple(parts), stored={key: trials for key, trials in stored.items() if trials})
+    known = {key: trials for key, trials in stored.items() if trials}
+    return Cost(parts=tuple(parts), stored=known, workers=workers)
 
 
 def _stored(store: RunStore, part: Part) -> dict[int, int]:

@@ -11,7 +11,7 @@ from kingyo.outlook.cost import Cost, count
 from kingyo.outlook.memory import Memory, foresee_memory
 from kingyo.outlook.paths import Paths, foresee_paths, with_paths
 from kingyo.outlook.prepared import Prepared, prepare
-from kingyo.plans import SearchPlan, search_plan
+from kingyo.plans import SearchPlan, is_in_turn, of_merges, search_plan
 from kingyo.types import SPLITS
 
 
@@ -62,7 +62,7 @@ def foresee(config: RunConfig, folder: Path) -> Outlook:
         memory = with_paths(memory, config, prepared.models, paths.longest, prepared.baselines)
     return Outlook(
         config=config,
-        wanted=search_plan(config),
+        wanted=search_plan(of_merges(config) if is_in_turn(config) else config),
         prepared=prepared,
         cost=count(prepared.searches, len(prepared.baselines), prepared.splits, config.finalists),
         memory=memory,

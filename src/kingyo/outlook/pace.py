@@ -12,8 +12,8 @@ from kingyo.evolve import BASELINES, MAIN, Event
 from kingyo.outlook.cost import STAGES, Cost, Part, Stage, total
 from kingyo.types import Split
 
-TOGETHER = 0.1
-"""Models that end within this share of the first one's time after it were scored together with it."""
+GRACE = 0.1
+"""Models that end within this share of the first one's time after it are warm-up: a race ends several."""
 
 State: TypeAlias = Literal["waiting", "running", "done"]
 _Key: TypeAlias = tuple[str, Split]
@@ -21,12 +21,12 @@ _Key: TypeAlias = tuple[str, Split]
 
 @dataclass(frozen=True, kw_only=True)
 class Warmup:
-    """The first model of a part in this session, and those that ended with it, as on several workers.
+    """The first model of each worker on a part in this session, and those that ended soon after the first.
 
-    It is slower than others: it may load models, and compile kernels.
+    They are slower than others: they may load models, and compile kernels.
 
     Attributes:
-        until: seconds of the part after which another model is no part of it.
+        until: seconds of the part after which a worker's second model is no part of it.
         seconds, models, answers: what it took, and what it scored.
     """
 
@@ -50,6 +50,7 @@ class Leg:
         warmup: how it began in this session; None before its first model.
         state: whether it has begun, or ended.
         scored: items of each trial, by its id.
+        workers: how many models are scored at a time.
     """
 
     part: Part
@@ -62,6 +63,7 @@ class Leg:
     warmup: Warmup | None = None
     state: State = "waiting"
     scored: dict[int, int] = field(default_factory=dict[int, int])
+    workers: int = 1
 
     def take(self, event: Event) -> None:
         """Count a model that was scored, or scored on more items. Copied scores cost no answers."""
@@ -80,8 +82,8 @@ class Leg:
             self._warm_up()
 
     def _warm_up(self) -> None:
-        until = (1 + TOGETHER) * self.seconds if self.warmup is None else self.warmup.until
-        if self.new and self.seconds <= until:
+        until = (1 + GRACE) * self.seconds if self.warmup is None else self.warmup.until
+        if self.new and (self.new <= self.workers or self.seconds <= until):
             self.warmup = Warmup(until=until, seconds=self.seconds, models=self.new, answers=self.new_answers)
 
     @property
@@ -111,9 +113,10 @@ class Pace:
 
     def __init__(self, cost: Cost, clock: Callable[[], float] = time.monotonic) -> None:
         self._legs = {
-            (part.name, part.split): _begun(part, cost.stored.get((part.name, part.split), {}))
+            (part.name, part.split): _begun(part, cost.stored.get((part.name, part.split), {}), cost.workers)
             for part in cost.parts
         }
+        self._workers = cost.workers
         self._clock = clock
         self._since = clock()
         self.running: Leg | None = None
@@ -160,7 +163,7 @@ class Pace:
         """End the part that was running, and begin the next."""
         self._end()
         key: _Key = event.search, event.split
-        leg = self._legs.get(key) or Leg(part=_unforeseen(event), total=event.total)
+        leg = self._legs.get(key) or Leg(part=_unforeseen(event), total=event.total, workers=self._workers)
         self._legs[key] = leg
         leg.total, leg.state, leg.done = event.total, "running", 0
         self._since, self.running = self._clock(), leg
@@ -214,10 +217,17 @@ class Pace:
         )
 
 
-def _begun(part: Part, stored: Mapping[int, int]) -> Leg:
+def _begun(part: Part, stored: Mapping[int, int], workers: int) -> Leg:
     """Return a part that has done what earlier sessions stored of it."""
     total = None if part.models is None else max(part.models, len(stored))
-    return Leg(part=part, total=total, done=len(stored), answers=sum(stored.values()), scored=dict(stored))
+    return Leg(
+        part=part,
+        total=total,
+        done=len(stored),
+        answers=sum(stored.values()),
+        scored=dict(stored),
+        workers=workers,
+    )
 
 
 def _unforeseen(event: Event) -> Part:

@@ -14,7 +14,7 @@ from kingyo.evolve import MAIN, Search
 from kingyo.merge import Plan, Sources, plan
 from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
-from kingyo.opened import Models, open_models, same_models
+from kingyo.opened import Models, open_models, same_sources
 from kingyo.plans import is_in_turn, search_plan
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
@@ -61,28 +61,34 @@ class Prepared:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What may not be meant as it is said. Copies of a model are not told, as no weight is read."""
+        """Settings that look like mistakes. Copies of a model are not found: that takes their weights."""
         models = self.models.by_reference
-        return self.noted({reference: deciding_files(each) for reference, each in models.items()})
+        return self.notes_knowing({reference: deciding_files(each) for reference, each in models.items()})
 
-    def noted(self, identity: Mapping[str, object]) -> tuple[str, ...]:
-        """Return the notes, with what tells which models are the same: see ``kingyo.opened.same_models``."""
+    def notes_knowing(self, identity: Mapping[str, object]) -> tuple[str, ...]:
+        """Return the notes, with models compared by ``identity``.
+
+        Args:
+            identity: reference -> a value that is equal for equal models, such as their fingerprint.
+        """
         found = (*self._unbred(), *self._short(), *self._blind(), *self._beyond(), *self._trains())
         return (*self.plan.warnings, *self._same(identity), *found)
 
     def _same(self, identity: Mapping[str, object]) -> Iterator[str]:
         """Of sources that are one model, or the base where a merge is relative to it."""
-        why = "their weights add up to one source's"
+        models, bases = self.models, set[str]()
+        if models.base is not None and self.plan.method.needs_base:
+            base = identity[models.base.reference]
+            bases = {name for name, reference in models.references.items() if identity[reference] == base}
+        for name in sorted(bases):
+            yield f"source {name} is the base itself, which adds nothing to a merge. Delete it"
+        why = "the search has more weights and no more choice"
         if self.plan.recipe.path:
             why = "paths may pass each of its layers under any of these names"
-        for names in same_models(self.models, identity):
-            sources = [name for name in names if name != "base"]
-            if len(sources) < len(names) and self.plan.method.needs_base:
-                for name in sources:
-                    yield f"source {name} is the base itself, which adds nothing to a merge. Delete it"
-            elif len(sources) > 1:
-                rest = "one of them" if len(sources) == 2 else "all but one of them"
-                yield f"sources {' and '.join(sources)} are the same model: {why}. Delete {rest}"
+        for names in same_sources(models, identity):
+            if not bases.intersection(names):
+                rest = "one of them" if len(names) == 2 else "all but one of them"
+                yield f"sources {' and '.join(names)} are the same model: {why}. Delete {rest}"
 
     def _trains(self) -> Iterator[str]:
         """Of a control that does more than score."""

@@ -69,7 +69,7 @@ def _items(rows: Sequence[SideBySide], han: str) -> Html:
                 "details",
                 element("summary", f"{counted(len(rest), 'more item')}"),
                 element("div", *rest, class_="cards"),
-                note(f"{counted(left_out, 'further item')}: in the run's database.") if left_out else None,
+                note(f"The run's database has {counted(left_out, 'further item')}.") if left_out else None,
             )
             if rest
             else None,

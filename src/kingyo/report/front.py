@@ -64,7 +64,7 @@ def _chart(found: Findings, pair: tuple[int, int]) -> Figure:
     return Figure(
         name=f"front-{pair[0]}-{pair[1]}",
         description=f"Scatter of {across} and {up}: {counted(len(front.points), 'point')} of the front, and "
-        f"{len(front.beaten)} that are beaten; the numbers of the front are in the table below.",
+        f"{counted(len(front.beaten), 'beaten one')}; the numbers of the front are in the table below.",
         data=[
             _points("beaten", front.beaten, pair, {"color": "@dot", "size": 6}),
             _points("front", others, pair, {"color": "@ink", "size": 9}),

@@ -63,6 +63,7 @@ def render_scores(found: Findings) -> Html | None:
     shown = found.bars()
     if not shown:
         return None
+    sizes = wording.sizes([bar.score.n for bar in shown], found.items[found.split])
     test_note = found.summary.test_note
     if found.is_tested and test_note is not None:
         title, said = "On the test split", f"Every model answered the same items. {test_note}"
@@ -78,7 +79,7 @@ def render_scores(found: Findings) -> Html | None:
         claim(said),
         chart(bars(shown, found.split)),
         note(
-            f"Bars are {found.summary.means} over n = {counted(shown[0].score.n, 'item')}; lines are "
+            f"Bars are {found.summary.score_name} over {sizes}; lines are "
             "95% intervals. Parents are scored as they are; uniform is their plain average."
             f"{_STACKED if FRANKENMERGE in found.summary.baselines else ''}"
             f"{_CONTROLS if found.controls else ''}"
@@ -289,6 +290,7 @@ def render_selection(found: Findings) -> Html | None:
     entries = [(found.child_name, child), *found.summary.baselines.items()]
     entries += [(wording.search(name), entry) for name, entry in found.summary.controls.items()]
     rows = [row for name, entry in entries for row in _rows(name, entry)]
+    dropped = found.summary.dropped()
     head = ("model", *(_split_head(found, split, [entry for _, entry in entries]) for split in SPLITS))
     return section(
         "selection",
@@ -300,6 +302,7 @@ def render_selection(found: Findings) -> Html | None:
             label="Scores of all models on all splits, with 95% intervals",
             marked=found.child_name,
         ),
+        None if dropped is None else note(dropped),
         note(_predicted_note(found)),
         note(_selection_note(found)),
     )

@@ -50,9 +50,7 @@ ANYWHERE = {True: 1 / 8, False: 1 / 3}  # of the pool, by whether axes are weigh
 CLIMB = (0.1, 0.05, 0.025, 0.0125)  # steps towards the highest posterior mean
 NEIGHBOURS = 200  # points tried at each
 CHANGED = 4.0  # genes that such a step changes, on average
-PRUNED = (
-    0.2  # as many points as this share of the pool are able ones without some sources, or of other strength
-)
+PRUNED = 0.2  # of the pool is added: able points without some of their sources, or of another strength
 NEW = 0.06  # of an axis' range: the points to choose from differ as much from all known ones
 FEW = 0.05  # of the pool are too few to choose from: then points count as new that are not the same
 SAME = 1e-6  # of an axis' range

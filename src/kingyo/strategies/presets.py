@@ -37,8 +37,8 @@ class Preset:
         strategy: name of a strategy.
         settings: options of that strategy.
         screen: how candidates are scored; empty: on all items of fit.
-        fewest_items: with a budget in item evaluations alone a candidate answers fewer items than ``screen``
-            says, down to this, so that the budget buys 100 candidates; None: as ``screen`` says.
+        fewest_items: the fewest items of a candidate where the budget bounds item evaluations alone (see
+            ``kingyo.plans.items_bought``); None: always as ``screen`` says.
         merge: the merge that belongs to it, or None when any will do.
         needs_objectives: whether it makes no sense without several objectives.
         space: what it searches: ``parameters``, ``dataflow`` or ``hybrid``; None where it does not matter.

@@ -15,7 +15,7 @@ from kingyo.types import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heat:
+class ValidationRace:
     """Races of trials on validation.
 
     Attributes:
@@ -33,9 +33,9 @@ class Heat:
     def run(
         self, name: str, trials: Sequence[StoredTrial], seed: int, keep: Collection[StoredTrial] = ()
     ) -> list[tuple[StoredTrial, Evaluation]]:
-        """Score trials until those that may be the best have all items; return these, in their order.
+        """Race trials, and return those that were scored on all of validation, in the given order.
 
-        When one fails, those that it kept from going on go on.
+        If a trial fails, trials that were dropped while it took part are raced again without it.
 
         Args:
             name: of the search that the trials belong to.
