@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from kingyo.config import load_config
+from kingyo.plans import search_plan
 from kingyo.tasks import TaskSpec
 from tests.cli.conftest import World, command
 
@@ -191,7 +192,22 @@ def test_init_writes_groups_that_exist(world: World) -> None:
     assert not (world.folder / "mine.yaml").exists()
     done = world.run("init", "mine.yaml", *flags, "--groups", "block")
     assert done.returncode == 0, done.stderr
-    assert load_config(world.folder / "mine.yaml").merge.groups == "block"
+    config = load_config(world.folder / "mine.yaml")
+    assert config.merge.groups == "block"
+    assert search_plan(config).screen.items == 32
+
+
+@pytest.mark.parametrize(("evaluations", "items"), [(1199, 12), (1450, 14), (3200, 32), (9000, 32)])
+def test_the_file_that_init_writes_may_have_a_budget_in_items(
+    world: World, evaluations: int, items: int
+) -> None:
+    flags = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jsonl")
+    done = world.run("init", "mine.yaml", *flags, "--grader", "grade.py:even")
+    assert done.returncode == 0, done.stderr
+    said = yaml.safe_load((world.folder / "mine.yaml").read_text())
+    said["budget"] = {"item_evaluations": evaluations}
+    (world.folder / "mine.yaml").write_text(yaml.safe_dump(said))
+    assert search_plan(load_config(world.folder / "mine.yaml")).screen.items == items
 
 
 @pytest.mark.parametrize("space", ["parameters", "dataflow", "hybrid"])

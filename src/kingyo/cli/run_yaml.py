@@ -97,11 +97,12 @@ merge:
   dtype: float32
 
 # The strategy. As in the preset fast: a Gaussian process that learns from single items; each candidate
-# answers 32. `kingyo list strategies` has others. `preset: NAME` in place of both lines takes named
-# settings (`kingyo list presets`); then delete merge.method and its parameters if it brings its own.
+# answers 32, or fewer if a small budget is in item_evaluations alone. `kingyo list strategies` has others.
+# `preset: NAME` in its place takes named settings (`kingyo list presets`); then delete merge.method and its
+# parameters if it brings its own.
 search:
   strategy: item-gp
-  screen: {{items: 32}}
+  # screen: {{items: 32}}
 
 # The first bound that is reached ends the search: candidates, item_evaluations, minutes.
 budget:
