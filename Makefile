@@ -38,6 +38,7 @@ demo: $(USER_STAMP) ## breed a model from the shipped zoo, write its report, exp
 	else $(BIN)/kingyo evolve examples/demo/run.yaml --run $(RUN); fi
 	@$(BIN)/kingyo report $(RUN)
 	@[ -d $(RUN)/model ] || $(BIN)/kingyo export $(RUN) $(RUN)/model
+	@echo "The command kingyo is in $(BIN): activate it with '. $(BIN)/activate'."
 
 test: $(DEV_STAMP) ## run the tests (minutes)
 	$(BIN)/python -m pytest $(PYTEST)

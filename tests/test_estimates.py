@@ -84,7 +84,9 @@ def test_scores_that_are_all_alike_leave_room_for_items_that_were_not_met(
     assert each.low == pytest.approx(value - share * (value - measured.low))
     assert each.high == pytest.approx(value + share * (measured.high - value))
     assert each.high - each.low > 0.2
-    assert f"estimated for all 24 items of fit: {each.in_percent()} %" in capsys.readouterr().out
+    assert (
+        f"estimated from all trials for all 24 items of fit: {each.in_percent()} %" in capsys.readouterr().out
+    )
 
 
 def test_nothing_is_estimated_where_all_was_scored(tmp_path: Path) -> None:

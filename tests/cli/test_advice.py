@@ -96,7 +96,10 @@ def test_what_was_measured_stands_beside_what_is_estimated(world: World) -> None
     one = json.loads(world.run("show", "runs/small", "--trial", "2", "--json").stdout)
     assert one["estimate"]["raw"] == {"score": one["fit"]["score"], "n": 5}
     assert one["estimate"]["low"] <= one["estimate"]["score"] <= one["estimate"]["high"]
-    assert "estimated for all 16 items of fit: " in world.run("show", "runs/small", "--trial", "2").stdout
+    assert (
+        "estimated from all trials for all 16 items of fit: "
+        in world.run("show", "runs/small", "--trial", "2").stdout
+    )
     assert world.show("runs/small")["winner"]["estimate"]["n"] == 5  # type: ignore[index]
 
 

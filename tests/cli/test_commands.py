@@ -26,7 +26,7 @@ def test_help_of_every_command_has_an_example() -> None:
 def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
     done = world.run("evolve", world.config(budget={"candidates": 6}), "--run", "my r")
     assert done.returncode == 0, done.stderr
-    then = ("kingyo report 'my r' ", "kingyo export 'my r' OUT")
+    then = ("kingyo report 'my r'", "kingyo export 'my r' OUT")
     for word in ("bred (trial", "uniform", "random, same cost", *then):
         assert word in done.stdout
     assert "Baselines on fit" in done.stderr
@@ -299,7 +299,7 @@ def test_init_offers_fields_that_the_file_has(world: World) -> None:
     done = answered(world, *MODELS, "quiz.csv", "", "", "", "", "", "")
     assert done.returncode == 0, done.stderr
     task = asked_task(world)
-    assert (task.prompt, task.answer, task.grader) == ("{id}", "solution", "exact")
+    assert (task.prompt, task.answer, task.grader) == ("{question}", "solution", "exact")
 
 
 def test_init_asks_again_for_what_cannot_work(world: World) -> None:
@@ -330,6 +330,16 @@ def test_init_asks_again_for_what_cannot_work(world: World) -> None:
         assert words in line
     assert all("Fields: id, question, solution." in wrong[index] for index in (4, 5, 6))
     assert asked_task(world).grader == "grade.py:even"
+
+
+def test_init_asks_again_for_the_answers_that_a_grader_cannot_grade(world: World) -> None:
+    rows = "".join(f"What is {n} + 1?,{n + 1},plus\n" for n in range(20))
+    (world.folder / "kinds.csv").write_text(f"question,reply,type\n{rows}")
+    done = answered(world, *MODELS, "kinds.csv", "", "type", "number", "", "number", "", "", "")
+    assert done.returncode == 0, done.stderr
+    assert "expected a number" in done.stderr
+    task = asked_task(world)
+    assert (task.prompt, task.answer, task.grader) == ("{question}", "reply", "number")
 
 
 def test_init_asks_for_no_more_than_flags_left_open(world: World) -> None:

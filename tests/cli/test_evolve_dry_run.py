@@ -42,7 +42,7 @@ def test_it_says_what_would_be_done(command: Command) -> None:
     assert lines[0] == "small"
     assert any(line.startswith("a a 9.07 k float32 36.3 kB") for line in lines), done.out
     assert "items: 16 fit, 12 validation, 12 test; 0 duplicates dropped" in lines
-    assert "search: ga, 6 candidates at once, population 6" in lines
+    assert "search: ga, generations of 6 candidates, population 6" in lines
     assert "weight/a/all -1 2 0.5 float" in lines
     assert "search 24 16 384 26 %" in lines
     assert "validation 13 12 156 11 %" in lines, (
@@ -50,7 +50,9 @@ def test_it_says_what_would_be_done(command: Command) -> None:
     )
     assert "whole run 96 1,456 100 %" in lines
     assert "answers to grade: 1,456 at most, 26 % of them in the search itself" in lines
-    assert any(line.startswith("time: at 10 answers a second 2 min (baselines 6 s, search") for line in lines)
+    assert any(
+        line.startswith("time: if 10 answers take a second, 2 min (baselines 6 s, search") for line in lines
+    )
     assert "merge_method: task_arithmetic" in lines
     assert lines[-1].startswith("All fits together. Nothing was written or run.")
     assert everything(command.folder) == before

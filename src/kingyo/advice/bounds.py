@@ -16,6 +16,7 @@ from kingyo.summary import RunSummary
 
 EDGE = 0.01  # of an axis' range: a gene that is nearer to a bound lies at it
 SHOWN = 4  # genes that are named
+NEARLY_ALL = 0.97  # on validation: a winner that scores more has little to gain beyond a bound
 LOG = "log10 "
 
 Side = Literal["from", "to"]
@@ -41,11 +42,15 @@ class _Edge:
 def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Warn if genes of the winner, or of the best of many candidates so far, lie at a bound.
 
-    Only parameters of merge methods count whose bounds run.yaml sets. Beyond a lower bound of 0 there is less
-    than nothing of a model, which is another idea and not more of the same.
+    Not of a winner that solves nearly all of validation. Only parameters of merge methods count whose bounds
+    run.yaml sets. Beyond a lower bound of 0 there is less than nothing of a model, which is another idea and
+    not more of the same.
     """
     config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
     if config.get("merge", {}).get("genome") is not None:  # a genome file has no such keys
+        return
+    winner = None if summary.winner is None else summary.winner.validation
+    if winner is not None and winner.score > NEARLY_ALL:
         return
     for search, description in store.searches().items():
         trial = _best(store, summary, search) if search in (PARAMETERS, MAIN) else None

@@ -26,6 +26,7 @@ ANSWER = "answer"
 FEWEST_ROWS = 4
 CANDIDATES = 200
 MAX_NEW_TOKENS = 64
+UNLIKELY = ("id", "index", "split")  # fields that are hardly the prompt or the right answer
 WITH_OPTIONS = {"choice": "`choices:`", "language": "a code", "regex": "a pattern"}
 """Graders that need more than their name; `kingyo list graders` says all."""
 
@@ -54,7 +55,7 @@ def by_default(flags: Flags, task: str, folder: Path) -> Said:
         task=task,
         prompt=flags.prompt,
         answer=ANSWER if flags.answer is None else flags.answer,
-        grader=flags.grader or _grader(None, (), folder),
+        grader=flags.grader or _grader(None, folder),
         language=flags.language,
         candidates=flags.candidates or CANDIDATES,
         max_new_tokens=flags.max_new_tokens or MAX_NEW_TOKENS,
@@ -71,12 +72,12 @@ def ask_task(flags: Flags, task: str | None, folder: Path) -> Said:
     """
     task, fields = _task_file(task)
     prompt = _prompt(flags.prompt, task, fields)
-    answer, items = _answer(flags.answer, task, prompt, fields)
+    answer, grader = _answer_and_grader(flags, task, prompt, fields, folder)
     return Said(
         task=task,
         prompt=prompt,
         answer=answer,
-        grader=_grader(flags.grader, items, folder),
+        grader=grader,
         language=_language(flags.language),
         candidates=flags.candidates or _count("How many merges to try", CANDIDATES),
         max_new_tokens=flags.max_new_tokens or _count("Longest answer in tokens", MAX_NEW_TOKENS),
@@ -167,9 +168,27 @@ def _prompt(given: str | None, task: str, fields: Sequence[str]) -> str:
             make_splits(_items(task, prompt, None), Sizes())
         return prompt
 
-    default = f"{{{'prompt' if 'prompt' in fields else fields[0]}}}"
+    likely = [each for each in fields if each.lower() not in UNLIKELY] or fields
+    default = f"{{{'prompt' if 'prompt' in fields else likely[0]}}}"
     question = "Prompt template ({field} is filled in; {{ and }} are literal braces)"
     return _until(question, check, given=given, default=default)
+
+
+def _answer_and_grader(
+    flags: Flags, task: str, prompt: str, fields: Sequence[str], folder: Path
+) -> tuple[str, str]:
+    """The field with the answers, and a grader that can grade them: else both are asked for again."""
+    given, grader = flags.answer, flags.grader
+    while True:
+        answer, items = _answer(given, task, prompt, fields)
+        name = _grader(grader, folder)
+        try:
+            _check_answers(name, items, folder)
+        except KingyoError as error:
+            typer.echo(f"Error: {error}", err=True)
+            given = grader = None
+        else:
+            return answer, name
 
 
 def _answer(given: str | None, task: str, prompt: str, fields: Sequence[str]) -> tuple[str, Sequence[Item]]:
@@ -179,7 +198,8 @@ def _answer(given: str | None, task: str, prompt: str, fields: Sequence[str]) ->
         with _naming(fields):
             return answer, _items(task, prompt, answer)
 
-    default = ANSWER if ANSWER in fields else fields[-1]
+    likely = [each for each in fields if each.lower() not in UNLIKELY and f"{{{each}}}" not in prompt]
+    default = ANSWER if ANSWER in fields else (likely or fields)[0]
     return _until("Field with the right answer", check, given=given, default=default)
 
 
@@ -207,9 +227,14 @@ def _items(task: str, prompt: str, answer: str | None) -> Sequence[Item]:
     return load_items(spec, Path()).items
 
 
-def _grader(given: str | None, items: Sequence[Item], folder: Path) -> str:
-    """A grader that needs no options, and can grade the items."""
+def _check_answers(grader: str, items: Sequence[Item], folder: Path) -> None:
     from kingyo.tasks.grader import build_verdict
+
+    build_verdict([(grader, None)], folder).check(items)
+
+
+def _grader(given: str | None, folder: Path) -> str:
+    """A grader that needs no options."""
 
     def check(name: str) -> str:
         if name in WITH_OPTIONS:
@@ -219,7 +244,7 @@ def _grader(given: str | None, items: Sequence[Item], folder: Path) -> str:
                 received=f"'{name}', which needs {WITH_OPTIONS[name]}",
                 remedy="Take another for now, and write this one into the file afterwards.",
             )
-        build_verdict([(name, None)], folder).check(items)
+        _check_answers(name, (), folder)
         return name
 
     question = "Grader (exact, number, contains, or file.py:function)"

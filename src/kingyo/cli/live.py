@@ -138,5 +138,5 @@ def _heading(leg: Leg) -> str:
     who = row_name(part.name, "fit")
     name = f"{who[:1].upper()}{who[1:]} on {part.split}"
     models = "as many models as time allows" if leg.total is None else counted(leg.total, "model")
-    most = "up to " if part.stage in ("search", "controls") else ""
+    most = "up to " if part.stage in ("search", "controls", "validation") else ""
     return f"{name}: {models}" + (f", {most}{counted(part.items, 'item')} each" if part.items else "")

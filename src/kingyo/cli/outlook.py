@@ -83,7 +83,7 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     strategy = prepared.searches[0].strategy
     named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
-        f"search: {wanted.strategy}{named}, {counted(population(strategy), 'candidate')} at once"
+        f"search: {wanted.strategy}{named}, generations of {counted(population(strategy), 'candidate')}"
         f"{f', {settings}' if settings else ''}{_given(strategy)}"
     )
     if config.space != "dataflow":
@@ -190,8 +190,8 @@ def _cost_lines(cost: Cost) -> Iterator[str]:
         yield f"answers to grade: {every:,} at most, {100 * share:.0f} % of them in the search itself"
         times = {stage: (cost.answers(stage=stage) or 0) / SPEED for stage in STAGES}
         yield (
-            f"time: at {SPEED} answers a second {time_text(every / SPEED)} ({_times(times)}); a run that has "
-            "begun measures its own speed, and tells what is left of each part"
+            f"time: if {SPEED} answers take a second, {time_text(every / SPEED)} ({_times(times)}); a run "
+            "that has begun measures its own speed, and tells what is left of each part"
         )
 
 

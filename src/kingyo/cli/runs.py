@@ -357,7 +357,7 @@ def _go(store: RunStore, as_json: bool) -> None:
     _print_summary(store, as_json)
     if not as_json:
         folder = shlex.quote(str(store.folder))
-        typer.echo(f"\nNext: kingyo report {folder}   |   kingyo export {folder} OUT")
+        typer.echo(f"\nNext: `kingyo report {folder}` or `kingyo export {folder} OUT`")
 
 
 def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:

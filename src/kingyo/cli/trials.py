@@ -36,7 +36,7 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
     parents = f", parents {', '.join(map(str, trial.asked.parents))}" if trial.asked.parents else ""
     say(
         console,
-        f"[bold]Trial {escape(name)}[/bold] of {escape(str(store.folder))}: batch {trial.batch}{parents}",
+        f"[bold]Trial {escape(name)}[/bold] of {escape(str(store.folder))}: batch {trial.batch + 1}{parents}",
     )
     for split in SPLITS:
         score = entry.on(split)
@@ -45,7 +45,8 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
     believed = estimate(store, trial)
     if believed is not None:
         n = len(store.items()["fit"])
-        say(console, f"estimated for all {n} items of fit: {believed.score.in_percent()} %")
+        score = believed.score.in_percent()
+        say(console, f"estimated from all trials for all {n:,} items of fit: {score} %")
     failure = failure_of(store, trial)
     if failure is not None:
         say(console, f"failed: {escape(failure)}")
