@@ -208,3 +208,11 @@ def test_partial_credit_is_estimated_better_than_by_its_mean(kind: str, most: fl
 
 def test_right_or_wrong_answers_are_not_less_spread_than_chance() -> None:
     assert fit(simulated(80, 60, seed=2).with_gaps(0.3, seed=2)).dispersion > 0.9
+
+
+def test_answers_that_are_all_as_foreseen_leave_room_for_the_others() -> None:
+    """Two models met all of twelve items, and the others answered half of them as these did."""
+    rows = np.full((20, 12), np.nan)
+    rows[:, :6] = [1, 1, 1, 0, 0, 0]
+    rows[:2, 6:] = [1, 1, 1, 0, 0, 0]
+    assert all(each.error > 1.5 / 12 for each in estimates(fit(rows), rows)[2:])

@@ -416,3 +416,10 @@ def test_trials_of_an_earlier_search_do_not_divide_items() -> None:
     strategy.ask(10)
     state = json.loads(json.dumps(strategy.state()))
     assert [len(task["items"]) for task in state["tasks"]] == [0, 30, 30]
+
+
+def test_it_believes_nothing_before_a_score() -> None:
+    strategy = build("item-gp", FLOAT_AXES, 0, {})
+    assert isinstance(strategy, AppraisingStrategy)
+    genomes = [trial.genome for trial in strategy.ask(2)]
+    assert strategy.appraise(genomes) is None

@@ -97,7 +97,8 @@ def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
     """Estimate the mean over all items of each trial that the abilities were fitted to.
 
     The error holds what is unknown of the ability and of the difficulties, and the luck of the items that are
-    not scored yet; it is 0 where all are.
+    not scored yet; it is 0 where all are. Scores that are right or wrong vary as p (1 − p), however little
+    the few of a short search do.
     """
     seen = ~np.isnan(responses)
     chance = sigmoid(found.ability[:, None] - found.difficulty[None, :])
@@ -105,7 +106,9 @@ def estimates(found: Abilities, responses: Matrix) -> list[Estimate]:
     slope = np.where(seen, 0.0, chance * (1 - chance))  # dp/dθ over the gaps
     luck = found.dispersion * slope.sum(axis=1)
     unknown = (slope.sum(axis=1) * found.error) ** 2 + slope**2 @ found.difficulty_error**2
-    error = np.sqrt(luck + unknown) / responses.shape[1]
+    is_right_or_wrong = bool(np.isin(responses[seen], (0.0, 1.0)).all())
+    variance = (luck + unknown) / (found.dispersion if is_right_or_wrong else 1.0)
+    error = np.sqrt(variance) / responses.shape[1]
     return [
         Estimate(score=float(score), error=float(spread), n=int(n))
         for score, spread, n in zip(filled.mean(axis=1), error, seen.sum(axis=1), strict=True)

@@ -172,7 +172,7 @@ class Layout:
         if spans is not None:
             return self._span(name, int(spans[1]))
         if how not in ("block", "block+kind"):
-            raise unknown("groups", how, ("one", "kind", "block", "block+kind", "layers:N"))
+            raise unknown("groups", how, ("one", "kind", "block", "block+kind", "layers:2"))
         where = self._where.get(name)
         if where is None:
             return self._outer_group(name)

@@ -90,7 +90,7 @@ def _search(answers: Answers) -> str:
 # groups: one | kind | block | block+kind | layers:N gives every parameter a value per group of tensors.
 merge:
   method: {"linear" if answers.base is None else "task_arithmetic"}
-  groups: {answers.groups}
+  groups: {_flow(answers.groups)}
   parameters:
     weight: {{from: 0.0, to: {"1.0" if answers.base is None else "1.5"}}}
   # Candidates live, and are exported, in this type. Most CPUs are slower in 16 bits than in float32.

@@ -169,12 +169,12 @@ class ItemGp:
         """Learn how trials ended; the process is fitted at the next ask."""
         self._history.tell(outcomes)
 
-    def appraise(self, genomes: Sequence[Genome]) -> list[float]:
-        """Return the mean score over all items that the process expects of each genome."""
+    def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
+        """Return the mean score over all items that the process expects of each genome; None before any."""
         self._catch_up()
         belief = self._belief
-        if belief is None or not genomes:
-            return [0.0 for _ in genomes]
+        if belief is None:
+            return None
         return belief.expected(self._box.features(self._box.points(genomes))).tolist()
 
     def state(self) -> Mapping[str, object]:
