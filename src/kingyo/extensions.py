@@ -21,6 +21,7 @@ from kingyo.plans import is_in_turn, of_paths
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.sizes import amount_text, counted
 from kingyo.store import RunStore, StoredTrial
+from kingyo.strict import parse_settings
 
 FACT = "extensions"
 MOST_TIMES = 100  # the budget so far: more than this in one extension is taken for a slip
@@ -136,11 +137,26 @@ def how_to_run(folder: str, control: str) -> str:
 
 
 def extended(searches: Sequence[Search], store: RunStore) -> list[Search]:
-    """Return the searches with the limits of the main one raised by the run's extensions."""
+    """Return the searches as the run began them, with the limits of the main one raised by its extensions."""
     more = [each.more for each in read_extensions(store)]
-    return [
-        replace(each, limits=_plus(each.limits, more)) if each.name == MAIN else each for each in searches
-    ]
+    found = [_as_begun(each, store.searches()) for each in searches]
+    return [replace(each, limits=_plus(each.limits, more)) if each.name == MAIN else each for each in found]
+
+
+def _as_begun(search: Search, stored: Mapping[str, Mapping[str, object]]) -> Search:
+    """Give a search the screen that it, or the search that it is a control of, has had so far.
+
+    What a preset gives may differ in another version of kingyo.
+    """
+    name = next((each for each in (search.name, *search.like) if each in stored), None)
+    screen = None if name is None else stored[name].get("screen")
+    if screen is None or screen == search.description.get("screen"):
+        return search
+    return replace(
+        search,
+        screen=parse_settings(ScreenSettings, cast("Mapping[str, object]", screen), "search.screen"),
+        description={**search.description, "screen": screen},
+    )
 
 
 def extend(store: RunStore, config: RunConfig, more: Amounts) -> None:

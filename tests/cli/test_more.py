@@ -41,6 +41,32 @@ def short(world: World) -> World:
     return world
 
 
+def test_a_run_goes_on_with_the_screen_that_it_began_with(world: World) -> None:
+    """As of a run that another version of kingyo began, whose preset gave a candidate fewer items."""
+    config = world.config(
+        budget={"item_evaluations": 96}, search={"strategy": "item-gp"}, controls=NO_CONTROLS
+    )
+    assert world.run("evolve", config).returncode == 0
+    with sqlite3.connect(world.folder / "runs" / "small" / "run.db") as connection:
+        (text,) = connection.execute("SELECT description FROM searches WHERE name = 'main'").fetchone()
+        said = json.loads(text)
+        assert said["screen"]["items"] == 12
+        said["screen"]["items"] = 6
+        connection.execute("UPDATE searches SET description = ? WHERE name = 'main'", (json.dumps(said),))
+    connection.close()
+    for more in (("resume", "runs/small", "--item-evaluations", "+24"), ("control", "runs/small", "random")):
+        done = world.run(*more)
+        assert done.returncode == 0, done.stderr
+    with sqlite3.connect(world.folder / "runs" / "small" / "run.db") as connection:
+        rows = connection.execute(
+            "SELECT t.search, t.id, COUNT(*) FROM trials t JOIN scores s ON s.trial = t.id"
+            " WHERE s.item IN (SELECT id FROM items WHERE split = 'fit') GROUP BY t.id ORDER BY t.id"
+        ).fetchall()
+    connection.close()
+    met = {name: [n for search, _, n in rows if search == name] for name in ("main", "random")}
+    assert met["main"][-1] == 6 and set(met["random"]) == {6}
+
+
 def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
     done = short.run("resume", "runs/small", "--candidates", "+12", "--json")
     assert done.returncode == 0, done.stderr
