@@ -79,7 +79,7 @@ def render_scores(found: Findings) -> Html | None:
         claim(said),
         chart(bars(shown, found.split)),
         note(
-            f"Bars are {found.summary.score_name} over {sizes}; lines are "
+            f"Bars are {found.summary.score_name} over {sizes} items; lines are "
             "95% intervals. Parents are scored as they are; uniform is their plain average."
             f"{_STACKED if FRANKENMERGE in found.summary.baselines else ''}"
             f"{_CONTROLS if found.controls else ''}"
