@@ -267,8 +267,8 @@ def _require_plausible(key: str, given: float, had: float) -> None:
     if given > MOST_TIMES * had:
         raise KingyoError(
             f"--{key.replace('_', '-')}",
-            expected=f"at most {MOST_TIMES} times the run's budget so far, which is {had:g}",
-            received=f"+{given:g}",
+            expected=f"at most {MOST_TIMES} times the run's budget so far, which is {amount_text(key, had)}",
+            received=f"+{amount_text(key, given)}",
             remedy="If you want that many, extend the run again when these are done.",
         )
 

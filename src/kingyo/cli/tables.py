@@ -43,6 +43,8 @@ def print_summary(summary: RunSummary) -> None:
     dropped = summary.dropped()
     if dropped is not None:
         say(console, escape(dropped))
+    for note in summary.notes:
+        say(console, escape(f"Note: {note}."))
     if summary.front.points:
         console.print(_front(summary))
     if summary.path is not None:
