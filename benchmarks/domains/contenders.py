@@ -119,7 +119,9 @@ def meet(play: Play, name: str, candidates: int) -> dict[str, object]:
     if name == BY_ITEMS:
         budget = {"item_evaluations": left_by_items(play.domain, cost(play.domain, candidates))}
     found = play.run(OURS[name], budget)
+    answers = play.answers(OURS[name], budget) if name == BY_ITEMS else []
     return {
+        "answers": answers,
         "exported": found.exported,
         "bred": found.bred,
         "baselines": found.baselines,
@@ -149,6 +151,7 @@ def _peer(
         key=lambda genome: share * problem.tried[genome] + (1 - share) * play.mean(genome, "validation"),
     )
     return {
+        "answers": [(problem.spent, play.mean(ranked[0], "test"))],
         "exported": play.row(play.best_of_run(bred))[test],
         "bred": play.row(bred)[test],
         "baselines": scores,

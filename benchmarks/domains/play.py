@@ -7,7 +7,8 @@ domain's table or function.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +16,14 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from searching.ours import Watch
 
 from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
 from kingyo.config import RunConfig, parse_config
 from kingyo.evolve import Aims, Journey, Space, aims_as_facts
 from kingyo.evolve.objectives import Judge
+from kingyo.evolve.search import SearchRun
 from kingyo.evolve.words import BASELINES, MAIN
 from kingyo.opened import Models
 from kingyo.recipe import Recipe
@@ -121,6 +124,7 @@ class Play:
         self.domain = domain
         self.splits = dict(zip(SPLITS, domain.splits(seed), strict=True))
         self.seed = seed
+        self.spent = 0
         self._known = {name: tuple(row.tolist()) for name, row in domain.baselines().items()}
         self._rows: dict[Genome, Scores] = {}
 
@@ -172,13 +176,40 @@ class Play:
 
     def run(self, search: Mapping[str, object], budget: Mapping[str, object]) -> Result:
         """Run kingyo, and return how it ended."""
+        with self._begun(search, budget) as (journey, space):
+            journey.run()
+            return self._result(journey.store, space)
+
+    def answers(self, search: Mapping[str, object], budget: Mapping[str, object]) -> list[tuple[int, float]]:
+        """Let kingyo search, without validation, and see what it would answer after each generation.
+
+        Returns:
+            Item evaluations so far, those of the baselines included, and the test score of the answer.
+        """
+        found: list[tuple[int, float]] = []
+        with self._begun(search, budget) as (journey, _):
+            measurer = journey.measurer()
+            journey.score_baselines(measurer)
+            watch = Watch(self, lambda spent, genome: found.append((spent, self.mean(genome, "test"))))
+            watch.run = SearchRun(journey.searches[0], journey.store, measurer, watch.notify)
+            watch.run.run()
+            watch.answer()
+        return found
+
+    @contextmanager
+    def _begun(
+        self, search: Mapping[str, object], budget: Mapping[str, object]
+    ) -> Iterator[tuple[Journey, Recorded]]:
+        """A run that has not begun to score, and its space; item evaluations are counted as ``spent``."""
         config, models = config_of(self.domain, self.seed, search, budget), models_of(self.domain)
         main = searches(config, Path(), models)[0]
         space = Recorded(space=main.space)
         named = baseline_recipes(config, models)
         known = {recipe.hash: self._known[name] for name, recipe in named.items()}
+        self.spent = 0
 
         def evaluate(recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:  # noqa: ARG001 (as runners call it)
+            self.spent += len(items)
             return self.evaluation(known.get(recipe.hash) or space.genomes[recipe.hash], items)
 
         with (
@@ -186,14 +217,14 @@ class Play:
             RunStore.create(Path(folder) / "run") as store,
         ):
             store.begin({"name": "benchmark", "status": "running", **aims_as_facts(main.aims)}, self.items())
-            Journey(
+            journey = Journey(
                 store=store,
                 runner=LocalRunner(evaluate),
                 baselines=named,
                 searches=[replace(main, space=space)],
                 finalists=config.finalists,
-            ).run()
-            return self._result(store, space)
+            )
+            yield journey, space
 
     def _result(self, store: RunStore, space: Recorded) -> Result:
         winner = store.winner(MAIN)

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from kingyo.config import parse_config
 from kingyo.evolve import Event, Journey
@@ -45,17 +46,31 @@ def search(
         measurer = journey.measurer()
         journey.score_baselines(measurer)
         limits = replace(main.limits, item_evaluations=budget - problem.spent)
-        watch = _Watch(problem, report)
+        watch = Watch(problem, report)
         run = SearchRun(replace(main, limits=limits), store, measurer, watch.notify)
         watch.run = run
         run.run()
         watch.answer()
 
 
-class _Watch:
-    """Reports what a search would answer, once its strategy has learned of a generation."""
+class Spending(Protocol):
+    """What counts item evaluations."""
 
-    def __init__(self, problem: Problem, report: Callable[[int, Genome], None]) -> None:
+    @property
+    def spent(self) -> int:
+        """Item evaluations so far."""
+        ...
+
+
+class Watch:
+    """Reports what a search would answer, once its strategy has learned of a generation.
+
+    Args:
+        problem: counts item evaluations.
+        report: told of spent item evaluations and the point that the search would answer then.
+    """
+
+    def __init__(self, problem: Spending, report: Callable[[int, Genome], None]) -> None:
         self.run: SearchRun | None = None
         self._problem = problem
         self._report = report
