@@ -9,9 +9,9 @@ from typing import cast
 from searching.tables import MERGEKIT, interval, table
 
 from domains.contenders import BY_ITEMS, DEFAULT
+from kingyo.stats import ROUNDING
 
 Result = Mapping[str, object]
-ROUNDING = 1e-9
 LEAST_ROOM = 0.05  # a domain in which the best known merge gains less says nothing about searches
 
 

@@ -7,7 +7,7 @@ known by now, with an interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.abilities import Estimate, Responses
@@ -15,7 +15,7 @@ from kingyo.abilities.groups import divided
 from kingyo.evolve import BASELINES, Aims, stored_aims
 from kingyo.screens import appraise
 from kingyo.sizes import counted
-from kingyo.stats import NORMAL, Interval, interval, percent, weighted_mean
+from kingyo.stats import NORMAL, ROUNDING, Interval, interval, percent, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
@@ -71,7 +71,10 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     met = [[scores[items[i].id] for i in own if items[i].id in scores] for own in columns]
     if not all(met):
         return None
-    responses = _responses(store, trial, items)
+    rows = _rows(store, trial)
+    responses = Responses([item.id for item in items])
+    for key, row in rows.items():
+        responses.add(key, row)
     weights = list(aims.tasks.values())
     raw = _weighted([sum(own) / len(own) for own in met], weights)
     groups = _groups(store, items, scores) if len(columns) == 1 else []
@@ -79,7 +82,7 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
         columns, weights = groups, [float(len(own)) for own in groups]
     parts = [
         _of_alike([scores[items[i].id] for i in own if items[i].id in scores], len(own))
-        if responses.are_alike(own)
+        if _are_alike(rows.values(), {items[i].id for i in own})
         else _of_estimate(appraise(responses, [trial.id], own)[0])
         for own in columns
     ]
@@ -128,13 +131,16 @@ def _columns(items: Sequence[Item], aims: Aims) -> list[list[int]]:
     return [[i for i, item in enumerate(items) if is_one or item.task == name] for name in aims.tasks]
 
 
-def _responses(store: RunStore, trial: StoredTrial, items: Sequence[Item]) -> Responses:
-    """The scores of the baselines, and of the trials asked for shortly before and after this one."""
-    responses = Responses([item.id for item in items])
+def _rows(store: RunStore, trial: StoredTrial) -> dict[int, Mapping[str, float]]:
+    """Return the scores of the baselines, and of the trials asked for shortly before and after this one."""
     near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
-    for key, row in {**store.scores(BASELINES, "fit"), **near}.items():
-        responses.add(key, row)
-    return responses
+    return {**store.scores(BASELINES, "fit"), **near}
+
+
+def _are_alike(rows: Iterable[Mapping[str, float]], items: Collection[str]) -> bool:
+    """Return whether all known scores of these items are equal; at least one is known."""
+    scores = [score for row in rows for item, score in row.items() if item in items]
+    return max(scores) - min(scores) <= ROUNDING
 
 
 def _of_estimate(found: Estimate) -> Interval:
@@ -146,7 +152,7 @@ def _of_estimate(found: Estimate) -> Interval:
 def _of_alike(known: Sequence[float], n_items: int) -> Interval:
     """Bound the mean over all items by known scores that are all equal.
 
-    It is the interval of the known scores, narrowed by the share of items that they are of.
+    It is the interval of the known scores, narrowed by the share of items that are known.
     """
     found, share = interval(known), 1 - len(known) / n_items
     low = found.score - share * (found.score - found.low)

@@ -183,9 +183,10 @@ class RunSummary:
         for name, each in self.baselines.items():
             if self.best is not None and each.validation is not None and each.validation.n < n:
                 after.setdefault(each.validation.n, []).append(name)
+        if not after:
+            return None
         parts = [f"{', '.join(names)} after {met:,}" for met, names in sorted(after.items())]
-        said = f"Dropped on validation, as clearly behind: {'; '.join(parts)} of {n:,} items."
-        return said if parts else None
+        return f"Dropped on validation, as clearly behind: {'; '.join(parts)} of {n:,} items."
 
     def better_than_bred(self) -> str | None:
         """Say which model is the best of the run where that is not the bred winner; else None."""

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from kingyo.abilities.rasch import Abilities, fit
 
 Matrix = NDArray[np.float64]
-ROUNDING = 1e-9
-"""Scores that differ by less are equal."""
 
 
 class Responses:
@@ -48,12 +46,6 @@ class Responses:
             matrix = self.matrix(keys)[:, list(columns)]
             self._fitted[asked] = fit(matrix), matrix
         return self._fitted[asked]
-
-    def are_alike(self, columns: Sequence[int]) -> bool:
-        """Return whether all known scores of these items are equal, or none is known."""
-        scores = self._scores[: len(self._rows), list(columns)]
-        seen = scores[~np.isnan(scores)]
-        return not len(seen) or float(seen.max() - seen.min()) <= ROUNDING
 
     def add(self, key: int, scores: Mapping[str, float]) -> None:
         """Take in scores of a trial; more of it may follow."""

@@ -33,10 +33,10 @@ def print_summary(summary: RunSummary) -> None:
     better = summary.better_than_bred()
     if better is not None:
         console.print(escape(better), style="bold")
-    beside = "baselines, controls and" if summary.controls else "baselines and"
+    beside = "baselines and controls" if summary.controls else "baselines"
     console.print(
         f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
-        f"with {beside} all splits {counted(summary.item_evaluations, 'item evaluation')}, "
+        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits with {beside}, "
         f"{_copied(summary.copied)}{summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))

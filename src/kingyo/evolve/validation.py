@@ -1,4 +1,4 @@
-"""Models meet validation, as a race: see ``kingyo.evolve.race`` for its rules."""
+"""Scores trials on validation as a race, by the rules of ``kingyo.evolve.race``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kingyo.types import Evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationRace:
-    """Races of trials on validation.
+    """Runs races on validation.
 
     Attributes:
         store: the run's database.

@@ -75,7 +75,7 @@ class Prepared:
         return (*self.plan.warnings, *self._same(identity), *found)
 
     def _same(self, identity: Mapping[str, object]) -> Iterator[str]:
-        """Of sources that are one model, or the base where a merge is relative to it."""
+        """Of sources that are the same model, and of those that are the base, which merges begin from."""
         models, bases = self.models, set[str]()
         if models.base is not None and self.plan.method.needs_base:
             base = identity[models.base.reference]
