@@ -39,11 +39,9 @@ from kingyo.stats import (
     ROUNDING,
     Interval,
     interval,
-    mcnemar,
     mean_name,
     paired_difference,
     percent,
-    sign_flips,
     weighted_mean,
 )
 from kingyo.stats.prediction import predict_weighted_winner
@@ -90,15 +88,15 @@ class Comparison:
     Attributes:
         difference: mean paired difference with its interval.
         p: that the two are equally good, two-sided.
-        test: how it was found: McNemar's exact test where there is one task, scored right or wrong; else by
-            flipping the signs of the items' differences.
+        test: how it was found: McNemar's exact test where there is one task, scored right or wrong; else
+            the level at which the interval leaves out 0.
         is_alike: whether both gave the same answer to every item: then they may well be one model.
     """
 
     other: str
     difference: Interval
     p: float
-    test: Literal["mcnemar", "sign-flips"]
+    test: Literal["mcnemar", "gaffke"]
     is_alike: bool = False
 
 
@@ -507,17 +505,14 @@ def compare(store: RunStore, entry: Entry, others: Sequence[Entry]) -> tuple[Com
 def _comparison(own: Evaluation, other: Evaluation, weights: Mapping[str, float], name: str) -> Comparison:
     """Paired by item within each task; of several the weighted mean."""
     mine, theirs = (_scores_by_task(each, weights) for each in (own, other))
-    parts = [paired_difference(mine[task], theirs[task], seed=STATISTICS_SEED) for task in weights]
-    scores = [score for each in (mine, theirs) for scores in each.values() for score in scores]
-    is_exact = len(weights) == 1 and all(score in (0.0, 1.0) for score in scores)
-    (first, *_) = weights
-    gaps = [[x - y for x, y in zip(mine[task], theirs[task], strict=True)] for task in weights]
-    shares = list(weights.values())
+    found = paired_difference(
+        [(mine[task], theirs[task]) for task in weights], list(weights.values()), STATISTICS_SEED
+    )
     return Comparison(
         other=name,
-        difference=weighted_mean(parts, shares),
-        p=mcnemar(mine[first], theirs[first]) if is_exact else sign_flips(gaps, shares, STATISTICS_SEED),
-        test="mcnemar" if is_exact else "sign-flips",
+        difference=found.interval,
+        p=found.p,
+        test=found.test,
         is_alike={each.item: each for each in own.scores} == {each.item: each for each in other.scores},
     )
 

@@ -8,9 +8,11 @@ import math
 import numpy as np
 import pytest
 
+from kingyo import stats
 from kingyo.errors import KingyoError
 from kingyo.stats import (
-    bootstrap_mean,
+    Difference,
+    bounded_mean,
     interval,
     mcnemar,
     mean_name,
@@ -44,7 +46,7 @@ def test_wilson_refuses_impossible_counts(successes: int, n: int) -> None:
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
 def test_level_is_between_0_and_1(level: float) -> None:
-    for result in (lambda: wilson(1, 2, level), lambda: bootstrap_mean([0.1, 0.2], 0, level)):
+    for result in (lambda: wilson(1, 2, level), lambda: interval([0.1, 0.2], 0, level)):
         with pytest.raises(KingyoError, match="level"):
             result()
 
@@ -52,28 +54,31 @@ def test_level_is_between_0_and_1(level: float) -> None:
 def test_interval_chooses_by_the_scores() -> None:
     assert interval([1, 0, 1, 1]) == wilson(3, 4)
     graded = interval([0.2, 0.4, 0.9, 1.0], seed=3)
-    assert graded == bootstrap_mean([0.2, 0.4, 0.9, 1.0], seed=3)
-    assert graded.method == "bca"
+    assert graded == bounded_mean([0.2, 0.4, 0.9, 1.0], seed=3) != interval([0.2, 0.4, 0.9, 1.0], seed=4)
+    assert graded.method == "gaffke"
 
 
-def test_bootstrap_is_seeded_and_close_to_the_normal_interval_on_many_scores() -> None:
-    scores = list(np.random.default_rng(0).uniform(size=400))
-    result = bootstrap_mean(scores, seed=1)
-    reach = 1.96 * float(np.std(scores)) / math.sqrt(400)
-    assert (result.low, result.high) == pytest.approx(
-        (result.score - reach, result.score + reach), abs=reach * 0.06
+@pytest.mark.parametrize(("right", "n"), [(8, 10), (0, 10), (10, 10), (81, 263)])
+def test_gaffke_of_right_or_wrong_scores_is_clopper_pearson(right: int, n: int) -> None:
+    """The mean of 0/1 scores with such weights has a beta distribution."""
+    found = bounded_mean([1.0] * right + [0.0] * (n - right))
+
+    def tail(p: float, least: int) -> float:
+        return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(least, n + 1))
+
+    if right:
+        assert tail(found.low, right) == pytest.approx(0.025, abs=0.005)
+    if right < n:
+        assert 1 - tail(found.high, right + 1) == pytest.approx(0.025, abs=0.005)
+    assert (right > 0 or found.low == 0.0) and (right < n or found.high == 1.0)
+
+
+def test_gaffke_is_close_to_the_normal_interval_on_many_scores() -> None:
+    scores = list(np.random.default_rng(0).uniform(size=1000))
+    found, reach = interval(scores), 1.96 * float(np.std(scores)) / math.sqrt(1000)
+    assert (found.low, found.high) == pytest.approx(
+        (found.score - reach, found.score + reach), abs=reach * 0.1
     )
-    assert result == bootstrap_mean(scores, seed=1)
-    assert result != bootstrap_mean(scores, seed=2)
-
-
-def test_bootstrap_of_equal_scores_has_no_width() -> None:
-    result = bootstrap_mean([0.3] * 7, seed=0)
-    assert (result.low, result.high) == (0.3, 0.3)
-
-
-def test_bootstrap_of_many_items_stays_small_in_memory() -> None:
-    assert bootstrap_mean(list(np.linspace(0, 1, 5000)), seed=0).low < 0.5
 
 
 @pytest.mark.parametrize("scores", [[], [math.nan, 1.0], [math.inf]])
@@ -90,49 +95,84 @@ def test_newcombe_known_values() -> None:
         ((1, 97, 1, 1), 0.8737, 0.9850),
     ]:
         a, b = _table(*cells)
-        result = paired_difference(a, b)
+        result = paired_difference([(a, b)]).interval
         assert result.method == "newcombe"
         assert (result.low, result.high) == pytest.approx((low, high), abs=5e-4), cells
 
 
 def test_paired_difference_is_antisymmetric() -> None:
     a, b = _table(30, 20, 5, 45)
-    one, two = paired_difference(a, b), paired_difference(b, a)
+    one, two = paired_difference([(a, b)]).interval, paired_difference([(b, a)]).interval
     assert (one.score, one.low, one.high) == pytest.approx((-two.score, -two.high, -two.low))
     assert one.low > 0
 
 
 def test_models_that_agree_everywhere_are_not_proven_equal() -> None:
-    result = paired_difference([1, 0, 1, 0, 1], [1, 0, 1, 0, 1])
+    result = paired_difference([([1, 0, 1, 0, 1], [1, 0, 1, 0, 1])]).interval
     assert result.low < 0 < result.high
 
 
 @pytest.mark.parametrize("n", [1, 10, 300])
 def test_graded_scores_that_are_all_equal_leave_room_for_other_items(n: int) -> None:
-    """As much as Wilson and Newcombe leave at their edges: of n items n + z² could be met."""
-    left = wilson(0, n).high
+    """As much as Clopper and Pearson leave at their edges: none of n is other than the rest."""
+    left = 1 - 0.025 ** (1 / n)
     for score in (0.1, 0.3, 0.5):
         found = interval([score] * n)
-        assert (found.low, found.high) == pytest.approx((score - left * score, score + left * (1 - score)))
-        agree = paired_difference([score] * n, [score] * n)
-        same = paired_difference([1.0] * n, [1.0] * n)
-        assert (agree.low, agree.high) == pytest.approx((same.low, same.high)) == (-left, left)
-        ahead = paired_difference([score + 0.3] * n, [score] * n)
-        assert (ahead.low, ahead.high) == pytest.approx((0.3 - left * 1.3, 0.3 + left * 0.7))
+        assert (found.low, found.high) == pytest.approx(
+            (score - left * score, score + left * (1 - score)), abs=0.02
+        )
+        agree = _graded([score] * n, [score] * n).interval
+        assert (agree.low, agree.high) == pytest.approx((-left, left), abs=0.02)
+        ahead = _graded([score + 0.3] * n, [score] * n).interval
+        assert (ahead.low, ahead.high) == pytest.approx((0.3 - left * 1.3, 0.3 + left * 0.7), abs=0.03)
     assert interval([0.5] * n, level=0.5).low > interval([0.5] * n).low
+
+
+def test_nineteen_ones_and_one_score_near_one_are_no_certainty() -> None:
+    found = interval([1.0] * 19 + [0.99])
+    assert found.low < wilson(20, 20).low + 0.01 and found.high <= 1.0
+
+
+def test_a_difference_on_2_of_140_items_is_no_certainty() -> None:
+    """Its interval was [-2.3, -0.3] points beside p = 0.5."""
+    found = _graded([0.5] * 138 + [0.1, 0.1], [0.5] * 138 + [0.5, 0.5])
+    assert found.interval.low < -0.02 < 0.01 < found.interval.high
+    assert found.p > 0.5
+
+
+def test_a_limit_holds_a_score_beyond_the_bounds() -> None:
+    found = bounded_mean([-3.0, 0.5, 0.5])
+    assert found.low < -0.6 < found.high <= 1.0
 
 
 def test_paired_difference_of_graded_scores_uses_the_pairs() -> None:
     rng = np.random.default_rng(0)
-    hard = rng.uniform(0, 0.8, size=100)  # items differ much, the models little
-    result = paired_difference(list(hard + 0.1 + rng.normal(0, 0.02, 100)), list(hard), seed=0)
-    assert 0.09 < result.low < result.score < result.high < 0.11
-    assert result.method == "bca"
+    hard = rng.uniform(0, 0.8, size=300)  # items differ much, the models little
+    found = _graded(list(hard + 0.1 + rng.normal(0, 0.02, 300)), list(hard))
+    assert 0.08 < found.interval.low < found.interval.score < found.interval.high < 0.12
+    assert found.interval.method == found.test == "gaffke" and found.p < 0.001
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_interval_and_p_never_contradict_each_other(level: float) -> None:
+    rng = np.random.default_rng(0)
+    verdicts: set[bool] = set()
+    for n in (5, 20, 60, 200):
+        for _ in range(40):
+            right = rng.integers(0, 2, (2, n)).astype(float)
+            right[0] = np.where(rng.random(n) < 0.15, 1.0, right[1])
+            graded = np.clip(right + rng.normal(0, 0.1, (2, n)), 0, 1)
+            for tasks in ([tuple(right)], [tuple(graded)], [tuple(right), tuple(graded)]):
+                found = paired_difference(tasks, [1.0, 2.0][: len(tasks)], level=level)
+                differs = not found.interval.low <= 0 <= found.interval.high
+                assert differs == (found.p <= 1 - level), (found, tasks)
+                verdicts.add(differs)
+    assert verdicts == {True, False}
 
 
 def test_paired_scores_need_the_same_items() -> None:
     with pytest.raises(KingyoError, match="3 and 2 scores"):
-        paired_difference([1, 0, 1], [1, 0])
+        paired_difference([([1, 0, 1], [1, 0])])
 
 
 @pytest.mark.parametrize(
@@ -197,17 +237,51 @@ def test_wilson_covers(n: int, p: float) -> None:
 def test_paired_difference_covers_on_right_or_wrong(n: int, cells: tuple[float, ...]) -> None:
     rng = np.random.default_rng(n)
     true = cells[1] - cells[2]
-    results = [paired_difference(*_table(*counts)) for counts in rng.multinomial(n, cells, size=1500)]
+    counts = rng.multinomial(n, cells, size=1500)
+    results = [paired_difference([_table(*each)]).interval for each in counts]
     covered = np.mean([each.low <= true <= each.high for each in results])
     assert covered >= 0.93, covered
 
 
-@pytest.mark.parametrize("n", [50, 100])
-def test_bootstrap_covers_on_skewed_scores(n: int) -> None:
-    rng = np.random.default_rng(n)
-    results = [bootstrap_mean(list(rng.beta(0.3, 0.9, n)), seed) for seed in range(200)]
-    covered = np.mean([each.low <= 0.25 <= each.high for each in results])
-    assert 0.91 <= covered <= 0.985, covered
+def _draw(name: str, rng: np.random.Generator, n: int) -> tuple[np.ndarray, float, float]:
+    """Return n values, their true mean and the least that one can be."""
+    return {
+        "nearly all near 1, rarely 0": lambda: (
+            np.where(rng.random(n) < 0.05, 0.0, rng.uniform(0.9, 1, n)),
+            0.9025,
+            0.0,
+        ),
+        "1, rarely .99": lambda: (np.where(rng.random(n) < 0.05, 0.99, 1.0), 0.9995, 0.0),
+        "partial credit": lambda: (rng.choice([0.0, 0.5, 1.0], n, p=[0.1, 0.2, 0.7]), 0.8, 0.0),
+        "skewed": lambda: (rng.beta(0.3, 0.9, n), 0.25, 0.0),
+        "uniform": lambda: (rng.random(n), 0.5, 0.0),
+        "differences, mostly 0": lambda: (rng.choice([1.0, -1.0, 0.0], n, p=[0.07, 0.03, 0.9]), 0.04, -1.0),
+    }[name]()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nearly all near 1, rarely 0",
+        "1, rarely .99",
+        "partial credit",
+        "skewed",
+        "uniform",
+        "differences, mostly 0",
+    ],
+)
+@pytest.mark.parametrize(("n", "runs"), [(5, 400), (10, 400), (20, 400), (50, 300), (200, 200)])
+def test_intervals_of_graded_scores_cover(
+    name: str, n: int, runs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BCa covered 23 % (n = 5) to 90 % (n = 50) of the first; docs/statistics.md has the whole table."""
+    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    rng, held = np.random.default_rng(n), 0
+    for seed in range(runs):
+        values, mean, least = _draw(name, rng, n)
+        found = bounded_mean(values.tolist(), (least, 1.0), seed=seed)
+        held += found.low <= mean + 1e-12 and mean - 1e-12 <= found.high
+    assert held >= 0.93 * runs, held / runs
 
 
 def test_selection_bias_of_equals_is_the_expected_maximum_of_the_noise() -> None:
@@ -234,6 +308,10 @@ def test_selection_bias_of_a_clear_winner_is_nothing() -> None:
 def test_selection_bias_needs_a_matrix(scores: list[list[float]]) -> None:
     with pytest.raises(KingyoError, match="rows of one length"):
         selection_bias(scores)
+
+
+def _graded(a: list[float], b: list[float]) -> Difference:
+    return paired_difference([(a, b)])
 
 
 def _table(both: int, only_a: int, only_b: int, neither: int) -> tuple[list[int], list[int]]:

@@ -173,8 +173,7 @@ def _search(found: Findings) -> str:
 def _methods(found: Findings) -> str:
     names = {
         "wilson": "Wilson's for shares of right answers",
-        "bca": "BCa bootstrap of the items for other scores (a little too narrow below 50 items)",
-        "alike": "Wilson's for how many items may score otherwise, where scores or differences are all equal",
+        "gaffke": "Gaffke's for other scores and their differences",
         "newcombe": "Newcombe's for differences",
         "mover": f"Zou & Donner's for the {mean_name(found.summary.weights.values())} of several tasks",
     }

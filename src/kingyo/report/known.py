@@ -19,7 +19,7 @@ CHOSEN = "These scores guided the search, so they flatter it."
 TILES = 5
 TESTS = {
     "mcnemar": "McNemar's exact test",
-    "sign-flips": "flipping the signs of the items' differences at random",
+    "gaffke": "Gaffke's bounds",
 }
 
 
@@ -176,8 +176,8 @@ def _differences(found: Findings) -> Html | None:
         table(head, rows, label="Paired differences between the bred model and every other model"),
         element(
             "p",
-            "Both models answer the same items. “Not shown” means that the interval holds 0, or that "
-            f"p ≥ 0.05, by {' or '.join(TESTS[test] for test in tests)}. "
+            "Both models answer the same items. “Not shown” means that the interval holds 0, and "
+            f"p > 0.05, by {' or '.join(TESTS[test] for test in tests)}. "
             "Intervals and p-values are not corrected for the number of comparisons.",
             class_="note",
         ),

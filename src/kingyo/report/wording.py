@@ -12,7 +12,6 @@ from kingyo.trials import describe_search
 
 search = describe_search
 Verdict = Literal["better", "worse", "open"]
-SIGNIFICANT = 0.05
 MINUS = "−"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -59,9 +58,7 @@ def p_value(p: float) -> str:
 
 
 def verdict(comparison: Comparison) -> Verdict:
-    """Say what a comparison shows: nothing unless both the interval and the test rule out 0."""
-    if comparison.p >= SIGNIFICANT:
-        return "open"
+    """Say what a comparison shows: nothing unless its interval leaves out 0, as it does where p <= 0.05."""
     if comparison.difference.low > 0:
         return "better"
     return "worse" if comparison.difference.high < 0 else "open"

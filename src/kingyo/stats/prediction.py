@@ -42,8 +42,8 @@ def predict_winner(
 
     Returns:
         The prediction with an interval that the test score lies in with this confidence; ``n`` is the number
-        of validation items. Where scores are right or wrong: beta-binomial quantiles; else normal ones, or
-        where each finalist has one score for all items, room for as many others as these may have missed.
+        of validation items. Where scores are right or wrong: beta-binomial quantiles; else normal ones, with
+        room for rare scores that the items may have missed.
 
     Raises:
         KingyoError: no finalist, rows of different lengths, or no items.
@@ -141,9 +141,9 @@ def _forecast(scores: Sequence[Sequence[float]], winner: int, n_test: int) -> _F
         chances = (score,) if 0 < score < 1 else (score, _centre(score, n))
         spread = _floored(variance, score, n)
         return _Forecast(score=score, n=n, n_test=n_test, chances=chances, variance=spread)
-    per_item = float(matrix[winner].var()) if n > 1 else 0.25
+    per_item = float(matrix.var(axis=1).mean()) if n > 1 else 0.25
     error = math.sqrt(variance + per_item / n_test)
-    below, above = (error, error) if error > ROUNDING else _unseen(score, n, n_test)
+    below, above = (max(error, least) for least in _unseen(score, n, n_test))
     return _Forecast(score=score, n=n, n_test=n_test, below=below, above=above)
 
 
@@ -172,9 +172,7 @@ def _centre(score: float, n: int) -> float:
 
 
 def _unseen(score: float, n: int, n_test: int) -> tuple[float, float]:
-    """Return standard deviations below and above a mean of items that all scored the same.
-
-    An unseen item may score anything.
+    """Return standard deviations below and above the mean that rare scores, not met in n items, may cause.
 
     Their share is as uncertain as that of wrong answers where all n are right; see ``_floored``.
     """
