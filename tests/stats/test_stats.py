@@ -154,7 +154,8 @@ def test_paired_difference_of_graded_scores_uses_the_pairs() -> None:
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
-def test_interval_and_p_never_contradict_each_other(level: float) -> None:
+def test_interval_and_p_never_contradict_each_other(level: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "RESAMPLES", 1000)
     rng = np.random.default_rng(0)
     verdicts: set[bool] = set()
     for n in (5, 20, 60, 200):
