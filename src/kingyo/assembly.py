@@ -6,11 +6,11 @@ makes the run folder; ``assemble`` builds the journey of a run folder, new or ha
 
 from __future__ import annotations
 
-import hashlib
 import os
+import platform
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,8 +33,19 @@ from kingyo.merge import Plan, Sources, plan, to_folder
 from kingyo.opened import Models, open_models
 from kingyo.outlook import Prepared, foresee_paths, is_like, prepare
 from kingyo.plans import is_in_turn
+from kingyo.provenance import (
+    Renewal,
+    accept_changes,
+    changed_here,
+    different,
+    made_with,
+    measures_of,
+    require_same,
+    require_same_code,
+    score_again,
+    settle,
+)
 from kingyo.recipe import MERGED, Recipe
-from kingyo.registry import is_in_file
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
 from kingyo.searches import (
@@ -117,7 +128,7 @@ def begin(
     made_of = {
         "config": as_fact(config),
         "models": fingerprints,
-        "code": user_code(config, folder),
+        **made_with(config, folder),
         "known_paths": known_paths(config, folder, prepared.models),
     }
     if seeds is not None:
@@ -160,7 +171,7 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     """Build the journey of a run folder from what it stores of itself."""
     config, folder = stored_config(store)
     config = _with_controls(config, asked_controls(store))
-    _check_code(store, user_code(config, folder))
+    settle(store, config, folder)
     models = stored_models(store, config, folder)
     known = cast("KnownPaths | None", store.fact("known_paths"))
     first = searches(config, folder, models, is_exact=store.fact("gene_steps") is None, known=known)
@@ -181,6 +192,34 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     )
 
 
+def rescore(store: RunStore) -> Renewal:
+    """Let a run begin again, its earlier scores kept in a file beside; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+
+    Raises:
+        KingyoError: a model is another one now, or the task cannot be opened; nothing is changed then.
+    """
+    config, folder = stored_config(store)
+    config = _with_controls(config, asked_controls(store))
+    stored_models(store, config, folder)
+    build_tasks(config.specs, store.items(), folder)
+    return score_again(store, config, folder)
+
+
+def require_unchanged(store: RunStore) -> None:
+    """Check that a run's scores were made with today's code and versions; see ``require_same``."""
+    require_same(store, *stored_config(store))
+
+
+def accept(store: RunStore) -> Renewal | None:
+    """Let a run go on with other code or versions than it has scores of; see ``accept_changes``."""
+    config, folder = stored_config(store)
+    build_tasks(config.specs, store.items(), folder)
+    return accept_changes(store, _with_controls(config, asked_controls(store)), folder)
+
+
 def add_budget(store: RunStore, more: Amounts) -> None:
     """Add to the budget of a run whose models and code are as it began; nothing is run yet.
 
@@ -193,7 +232,7 @@ def add_budget(store: RunStore, more: Amounts) -> None:
             nothing is changed then.
     """
     config, folder = stored_config(store)
-    require_code(store, user_code(config, folder))
+    require_same(store, config, folder)
     stored_models(store, config, folder)
     extend(store, config, more)
 
@@ -215,7 +254,7 @@ def add_control(store: RunStore, name: str) -> bool:
     is_finished = store.status() == "finished"
     if name in asked_controls(store) or (name in store.searches() and name in CONTROLS):
         return not is_finished
-    require_code(store, user_code(config, folder))
+    require_same(store, config, folder)
     require_control(name, config, folder, stored_models(store, config, folder))
     if name == TRAINED:
         require_teaching(build_tasks(config.specs, store.items(), folder))
@@ -254,8 +293,16 @@ class WorkOfRun:
     run: Path
 
     def __call__(self) -> Evaluator:
-        """Build the live model and all else, from what the run stores of itself."""
+        """Build the live model and all else, from what the run stores of itself.
+
+        Raises:
+            KingyoError: a model, the data, code or versions here are not those of the run.
+        """
         with RunStore.read(self.run) as store:
+            changed = changed_here(store, *stored_config(store))
+            if changed:
+                alike = "Install the run's versions, and the same files, wherever a worker of it is."
+                raise different(store, changed, alike).placed(f"worker on {platform.node()}")
             return evaluator_of(store)
 
 
@@ -268,7 +315,7 @@ def evaluator_of(store: RunStore) -> Evaluator:
     config, folder = stored_config(store)
     models = stored_models(store, config, folder)
     use_threads(store)
-    facts = Facts(memory_size() // 4 // config.workers, store.folder / "facts.sqlite")
+    facts = Facts(memory_size() // 4 // config.workers, measures_of(store.folder))
     sources = Sources(models.by_reference, folder, facts, partial(open_trained, store.folder, folder))
     task = build_tasks(config.specs, store.items(), folder)
     if config.space != "parameters":
@@ -349,47 +396,6 @@ def _found_again(store: RunStore, folder: Path) -> Path:
     return folder
 
 
-def user_code(config: RunConfig, folder: Path) -> dict[str, str]:
-    """Hash the files of the user's own that a run.yaml names: graders, task kind, method, strategy."""
-    specs = config.specs.values()
-    graders = [name for spec in specs for name, _ in spec.graders]
-    kinds = [spec.kind for spec in specs]
-    strategies = (config.search.strategy, config.hybrid.search.strategy)
-    named = [*graders, *kinds, *config.merge.methods, *strategies]
-    files = {name.rpartition(":")[0] for name in named if name is not None and is_in_file(name)}
-    return {file: _digest(folder / file) for file in sorted(files)}
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file; empty when it is gone, which whoever loads it says better."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _check_code(store: RunStore, now: Mapping[str, str]) -> None:
-    """Refuse code that changed once there are scores; before the first a change is a repair, and is taken."""
-    require_code(store, now)
-    if store.fact("code") not in (None, now):
-        store.set_fact("code", dict(now))
-
-
-def require_code(store: RunStore, now: Mapping[str, str]) -> None:
-    """Check that files of the user's own are those that the run's scores were made with, if there are any.
-
-    Raises:
-        KingyoError: one has changed: what it scores or merges now may be something else.
-    """
-    before = store.fact("code")
-    if before is None or before == now or not store.item_evaluations():
-        return
-    changed = [file for file, digest in now.items() if digest != cast("dict[str, str]", before).get(file)]
-    raise KingyoError(
-        ", ".join(changed),
-        expected="the code that the run's scores were made with",
-        received="a file that changed or went since",
-        remedy="Bring the old file back, or start a new run.",
-    )
-
-
 def stored_models(store: RunStore, config: RunConfig, folder: Path) -> Models:
     """Open the models of a run, and make sure that they are what they were when it began.
 
@@ -456,7 +462,7 @@ def open_task(path: Path) -> Task:
         with RunStore.read(path) as store:
             use_threads(store)
             config, folder = stored_config(store)
-            require_code(store, user_code(config, folder))
+            require_same_code(store, config, folder)
             return build_tasks(config.specs, store.items(), folder)
     specs = _specs_in(path)
     return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)

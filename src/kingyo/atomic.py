@@ -23,6 +23,21 @@ def write_bytes(target: Path, content: bytes) -> None:
         raise
 
 
+def put_in_place(partial: Path, target: Path) -> None:
+    """Give a file that is written its name, once its content is on the disk; wait until the name is, too."""
+    _sync(partial)
+    partial.replace(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write files that belong together, and make their folders.
 

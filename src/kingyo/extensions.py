@@ -118,6 +118,15 @@ def read_extensions(store: RunStore) -> tuple[Extension, ...]:
     return tuple(Extension(**each) for each in stored)  # type: ignore[arg-type]
 
 
+def part_of_the_budget(store: RunStore) -> list[dict[str, object]]:
+    """Return the extensions as a run has them that begins again: it has them all from its first ask.
+
+    None of them has brought a winner, or can be taken back.
+    """
+    made = (replace(each, trials=-1, winners={}, test_was_read=False) for each in read_extensions(store))
+    return [asdict(each) for each in made]
+
+
 def asked_controls(store: RunStore) -> tuple[str, ...]:
     """Return the controls that were asked for after the run began."""
     return tuple(cast("list[str]", store.fact("controls") or []))

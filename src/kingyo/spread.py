@@ -14,6 +14,16 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.measure import Known
+from kingyo.provenance import (
+    ACCEPTED,
+    CODE,
+    VERSIONS,
+    Changes,
+    changed_files,
+    changed_versions,
+    different,
+    has_scores,
+)
 from kingyo.sizes import counted
 from kingyo.stats import ROUNDING, Interval, mean_of_runs
 from kingyo.store import DATABASE, RunStore
@@ -41,6 +51,7 @@ class Spread:
         is_best: whether that winner is the best of its run, which is no baseline and of no control then.
         copied: scores of baselines that runs took over from another seed.
         extensions: seed -> what was added to its budget, in words.
+        renewals: seed -> that its scores were made with different versions, or again, in words.
         not_compared: which searches of equal cost the winners were not compared with, and the command that
             does it for all seeds; None where there are none.
     """
@@ -56,6 +67,7 @@ class Spread:
     is_best: bool = True
     copied: int = 0
     extensions: Mapping[int, str] = field(default_factory=dict[int, str])
+    renewals: Mapping[int, str] = field(default_factory=dict[int, str])
     not_compared: str | None = None
 
     @property
@@ -81,6 +93,7 @@ class Spread:
             },
             "copied_baseline_scores": self.copied,
             "extensions": {str(seed): text for seed, text in self.extensions.items()},
+            "renewals": {str(seed): text for seed, text in self.renewals.items()},
             "not_compared": self.not_compared,
         }
 
@@ -101,17 +114,20 @@ def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
     Args:
         folder: of several seeds; none need be there yet.
         facts: of the run, as the store has them: ``config``, and as far as known ``models``, ``code``,
-            ``known_paths`` and the ``items`` of each split.
+            ``versions``, ``known_paths`` and the ``items`` of each split.
 
     Raises:
-        KingyoError: a run below the folder is of another run.yaml, of other models, items or code.
+        KingyoError: a run below the folder is of another run.yaml, of other models, items, code or versions.
     """
     for path in seed_folders(folder).values():
         with RunStore.read(path) as store:
             stored = {key: store.items() if key == "items" else store.fact(key) for key in facts}
+            changed = _changed(store, facts)
+            if changed:
+                raise different(store, changed).placed(str(path))
         for key, value in facts.items():
             is_known = stored[key] is not None  # an older kingyo did not store all of them
-            if is_known and _settings(key, stored[key]) != _settings(key, value):
+            if key in _OTHER and is_known and _settings(key, stored[key]) != _settings(key, value):
                 raise KingyoError(
                     str(path),
                     expected="a run that differs from the others in its seed alone",
@@ -120,10 +136,19 @@ def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
                 )
 
 
+def _changed(store: RunStore, facts: Mapping[str, object]) -> Changes:
+    """In what code and versions a run with scores differs from another; of code, in files that both know."""
+    if VERSIONS not in facts or not has_scores(store):
+        return {}
+    before, now = (cast("dict[str, str]", each or {}) for each in (store.fact(CODE), facts.get(CODE)))
+    both = [file for file in before if file in now]
+    files = changed_files({file: before[file] for file in both}, {file: now[file] for file in both})
+    return {**changed_versions(store), **files}
+
+
 _OTHER = {
     "config": "another run.yaml",
     "models": "other models",
-    "code": "other code of your own",
     "items": "other items",
     "known_paths": "other known paths",
 }
@@ -133,7 +158,7 @@ def scored_elsewhere(store: RunStore) -> Known:
     """Return what the baselines of another seed's run scored, if this run stands beside one that is alike.
 
     That is the run of the first other seed that is finished, of the same items, models, code, settings,
-    threads and version of kingyo: there the same recipe gives the same answers.
+    threads and versions, and of no others before: there the same recipe gives the same answers.
     """
     if not store.folder.name.startswith(PREFIX):
         return {}
@@ -141,13 +166,17 @@ def scored_elsewhere(store: RunStore) -> Known:
         if path.name == store.folder.name:
             continue
         with RunStore.read(path) as other:
-            if other.status() == "finished" and _made_of(other) == _made_of(store):
+            if (
+                other.status() == "finished"
+                and not other.fact(ACCEPTED)
+                and _made_of(other) == _made_of(store)
+            ):
                 return _scores_of_baselines(other)
     return {}
 
 
 def _made_of(store: RunStore) -> list[object]:
-    facts = ("config", "models", "code", "known_paths", "threads", "version")
+    facts = ("config", "models", CODE, VERSIONS, "known_paths", "threads", "version")
     return [store.items(), *(_settings(key, store.fact(key)) for key in facts)]
 
 
@@ -207,6 +236,7 @@ def read_spread(folder: Path) -> Spread:
         extensions={
             seed: " and ".join(map(str, each.extensions)) for seed, each in runs.items() if each.extensions
         },
+        renewals={seed: " ".join(map(str, each.renewals)) for seed, each in runs.items() if each.renewals},
         not_compared=_not_compared(folder, list(runs.values())),
     )
 

@@ -35,6 +35,7 @@ from kingyo.extensions import (
     readings_of_test,
 )
 from kingyo.paths import NamedPath, read_atlas
+from kingyo.provenance import Renewal, renewals
 from kingyo.stats import (
     ROUNDING,
     Interval,
@@ -122,6 +123,7 @@ class RunSummary:
         extensions: what was added to the budget.
         readings: the winners that test was read for.
         test_note: what an extension after test was read means for the winner's test score.
+        renewals: that scores were made with different versions, or all again.
         controls_to_run: controls that the run could have and has not -> the command that runs them.
         estimate: of the same trial for all of fit; None where it met all of it.
         training: what the control ``trained`` did, and what it cost.
@@ -154,6 +156,7 @@ class RunSummary:
     extensions: tuple[Extension, ...] = ()
     readings: tuple[TestReading, ...] = ()
     test_note: str | None = None
+    renewals: tuple[Renewal, ...] = ()
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
     training: Training | None = None
 
@@ -308,6 +311,8 @@ class RunSummary:
                 for each in self.readings
             ],
             "test_note": self.test_note,
+            "accepted_changes": [asdict(each) for each in self.renewals if each.archive is None],
+            "rescored": [asdict(each) for each in self.renewals if each.archive is not None],
             "controls_to_run": dict(self.controls_to_run),
             **({} if self.training is None else {"training": self.training.to_json()}),
             **front,
@@ -353,7 +358,7 @@ def summarize(store: RunStore) -> RunSummary:
     winner = entries.pop(MAIN, None)
     leader = _leader(store, fits)
     child = winner or leader
-    aims = stored_aims(store)
+    aims, made = stored_aims(store), renewals(store)
     return RunSummary(
         run=str(store.fact("name")),
         folder=str(store.folder),
@@ -380,11 +385,19 @@ def summarize(store: RunStore) -> RunSummary:
         path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
         extensions=read_extensions(store),
         readings=readings_of_test(store),
-        test_note=note_on_test(store),
+        test_note=_note_on_test(store, made),
+        renewals=made,
         controls_to_run={name: how_to_run(str(store.folder), name) for name in controls_to_run(store)},
         estimate=None if child is None else estimate(store, child.trial),
         training=read_training(store),
     )
+
+
+def _note_on_test(store: RunStore, made: Sequence[Renewal]) -> str | None:
+    """Say what more than one reading of test means for the winner's test score; None after one."""
+    is_read_before = any(each.test_was_read for each in made)
+    again = "Test had been read before everything was scored again." if is_read_before else None
+    return " ".join(filter(None, (note_on_test(store), again))) or None
 
 
 def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -> Entry | None:

@@ -197,7 +197,9 @@ def test_what_changed_since_costs_no_winner(short: World) -> None:
     grader.write_text(grader.read_text().replace("% 2 == 0", "% 2 == 1"))
     for command in (("resume", "runs/small", "--candidates", "+2"), ("control", "runs/small", "grid")):
         done = short.run(*command)
-        assert done.returncode == 1 and "grade.py: expected the code" in done.stderr
+        assert (
+            done.returncode == 1 and "grade.py: expected what the run's scores were made with" in done.stderr
+        )
         assert facts(short.folder / "runs" / "small") == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import sqlite3
@@ -135,17 +136,66 @@ def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
     grader.write_text(text.replace("% 2 == 0", "% 2 == 1"))
     done = world.run("resume", "runs/small")
     assert done.returncode == 1
-    assert "grade.py: expected the code that the run's scores were made with" in done.stderr
+    assert "grade.py: expected what the run's scores were made with" in done.stderr
     assert facts(run) == before
     done = world.run("export", "runs/small", "out", "--trial", "0")
     assert done.returncode == 1, "its card would tell scores of the one, and hold the other"
-    assert "grade.py: expected the code that the run's scores were made with" in done.stderr
+    assert "grade.py: expected what the run's scores were made with" in done.stderr
     assert not (world.folder / "out").exists()
     done = world.run("evaluate", "a", "runs/small", "--split", "validation")
     assert done.returncode == 1, "its score would stand beside those of another grader"
-    assert "grade.py: expected the code that the run's scores were made with" in done.stderr
+    assert "grade.py: expected what the run's scores were made with" in done.stderr
     grader.write_text(text)
     assert world.run("resume", "runs/small").returncode == 0
+
+
+def made_before(run: Path, library: str) -> None:
+    """Let the run's scores be of another version of a library."""
+    with sqlite3.connect(run / "run.db") as connection:
+        (text,) = connection.execute("SELECT value FROM facts WHERE key = 'versions'").fetchone()
+        versions = json.dumps({**json.loads(text), library: "0.0.old"})
+        connection.execute("UPDATE facts SET value = ? WHERE key = 'versions'", (versions,))
+    connection.close()
+
+
+def test_other_versions_are_refused_rescored_or_accepted(finished: World, world: World) -> None:
+    run, wanted = world.folder / "runs" / "small", facts(finished.folder / "runs" / "small")
+    interrupted(world, "evolve", "run.yaml", after=8)
+    made_before(run, "transformers")
+    before = facts(run)
+    for more in ((), ("--candidates", "+2"), ("--rescore", "--accept-changes")):
+        done = world.run("resume", "runs/small", *more)
+        assert done.returncode == 1 and "Traceback" not in done.stderr
+        says = (
+            "--rescore: expected one of"
+            if len(more) > 1 and more[0] == "--rescore"
+            else "transformers 0.0.old"
+        )
+        assert says in done.stderr
+        assert facts(run) == before
+    done = world.run("resume", "runs/small", "--rescore")
+    assert done.returncode == 0, done.stderr
+    assert "run-before-1.db" in done.stderr and (run / "run-before-1.db").is_file()
+    assert facts(run) == wanted
+    (told,) = world.show("runs/small")["rescored"]  # type: ignore[misc]
+    assert list(told["changes"]) == ["transformers"]
+
+    made_before(run, "torch")
+    assert world.run("control", "runs/small", "random").returncode == 0, "it is done: nothing is scored"
+    assert world.run("resume", "runs/small").returncode == 1
+    done = world.run("resume", "runs/small", "--accept-changes")
+    assert done.returncode == 0, done.stderr
+    says = "The scores of this run were made with different versions: torch 0.0.old, then"
+    assert says in done.stderr and says in done.stdout.replace("\n", " ")
+    (told,) = world.show("runs/small")["accepted_changes"]  # type: ignore[misc]
+    assert told["changes"]["torch"][0] == "0.0.old" and told["when"] > 0
+    assert world.run("report", "runs/small").returncode == 0
+    assert says in (run / "report.html").read_text("utf-8")
+    assert world.run("export", "runs/small", "out").returncode == 0
+    assert says in (world.folder / "out" / "README.md").read_text("utf-8")
+    done = world.run("resume", "runs/small", "--accept-changes")
+    assert done.returncode == 0 and "Nothing has changed" in done.stderr
+    assert facts(run) == wanted
 
 
 def test_a_project_that_was_moved_goes_on(world: World, tmp_path: Path) -> None:

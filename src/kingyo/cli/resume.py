@@ -1,12 +1,16 @@
-"""`kingyo resume`, also with more of the budget: what the flags mean, and which run.yaml holds."""
+"""`kingyo resume`, also with more of the budget or other versions: what flags mean, which run.yaml holds."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from kingyo.errors import KingyoError
 from kingyo.sizes import counted
@@ -45,6 +49,36 @@ def _amount(key: str, text: str) -> float:
         received=f"'{text}'",
         remedy=f"Did you mean {flag} +{text}?" if is_missing_sign else f"For example {flag} +60.",
     )
+
+
+def require_one_way(*, rescore: bool, accept_changes: bool) -> None:
+    """Refuse both answers to changed code or versions at once."""
+    if rescore and accept_changes:
+        raise KingyoError(
+            "--rescore",
+            expected="one of --rescore and --accept-changes",
+            received="both",
+            remedy="Leave --accept-changes out: scored again, a run has no scores of other versions.",
+        )
+
+
+def renew(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
+    """Do what is asked about changed code or versions, and tell it; without either flag refuse them.
+
+    Raises:
+        KingyoError: something has changed and no flag is given, or a flag cannot be followed; the run is as
+            it was then.
+    """
+    from kingyo import assembly
+
+    with redirect_stdout(sys.stderr):
+        if rescore:
+            typer.echo(f"Note: {assembly.rescore(store)}")
+        elif accept_changes:
+            accepted = assembly.accept(store)
+            typer.echo(f"Note: {accepted or 'Nothing has changed since the scores of this run were made.'}")
+        else:
+            assembly.require_unchanged(store)
 
 
 def require_one_run(run: Path, command: str, *more: str) -> None:

@@ -166,6 +166,19 @@ def resume(
     minutes: Annotated[
         str | None, typer.Option("--minutes", metavar="+M", help="Search this many more minutes.")
     ] = None,
+    rescore: Annotated[
+        bool,
+        typer.Option(
+            "--rescore",
+            help="Score everything again, with today's code and versions; what was scored is kept.",
+        ),
+    ] = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes", help="Go on though code or versions changed; show, report and card tell it."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that was interrupted or killed, to the same winner; or give a run more of its budget.
@@ -173,20 +186,32 @@ def resume(
     With more the search goes on where it ended, its controls follow, and a winner is picked anew. Test that
     was read stays read: a second reading is marked as such.
 
+    Where kingyo, a library or code of your own has changed since the run's scores were made, it does not go
+    on: --rescore makes all scores anew, and --accept-changes goes on beside the old ones.
+
     Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
-    from kingyo.cli.resume import amounts, differences, require_one_run, require_own_database
+    from kingyo.cli.resume import (
+        amounts,
+        differences,
+        renew,
+        require_one_run,
+        require_one_way,
+        require_own_database,
+    )
     from kingyo.store import RunStore
 
     given = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
     with errors_as_json(as_json):
         more = amounts(given)
+        require_one_way(rescore=rescore, accept_changes=accept_changes)
         require_one_run(run, "resume")
         with RunStore.open(run) as store:
             require_own_database(store)
             changed = differences(store)
             if changed is not None:
                 typer.echo(f"Note: {changed}", err=True)
+            renew(store, rescore=rescore, accept_changes=accept_changes)
             if more:
                 from kingyo.assembly import add_budget
 

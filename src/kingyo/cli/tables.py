@@ -58,6 +58,8 @@ def print_summary(summary: RunSummary) -> None:
         say(console, escape(str(summary.training)))
     if summary.test_note is not None:
         say(console, summary.test_note)
+    for renewal in summary.renewals:
+        say(console, escape(str(renewal)), style="bold")
     missing = summary.not_compared()
     if missing is not None:
         say(console, escape(missing))

@@ -8,7 +8,7 @@ strategy (or what follows its latest noted state), checks that it asks for the s
 from kingyo.evolve.front import Front, FrontPoint, read_front
 from kingyo.evolve.journey import Journey
 from kingyo.evolve.objectives import Aims, aims_as_facts, stored_aims
-from kingyo.evolve.picking import Finalist, read_finalists
+from kingyo.evolve.picking import Finalist, finalists_fact, read_finalists
 from kingyo.evolve.words import (
     BASELINES,
     MAIN,
@@ -34,6 +34,7 @@ __all__ = [
     "Search",
     "Space",
     "aims_as_facts",
+    "finalists_fact",
     "read_finalists",
     "read_front",
     "silent",

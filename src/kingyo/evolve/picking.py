@@ -40,11 +40,12 @@ class Finalist:
 
 def read_finalists(store: RunStore, search: str) -> tuple[Finalist, ...]:
     """Return the finalists that a winner was picked from, by rank; none of several objectives."""
-    stored = cast("list[dict[str, Any]]", store.fact(_fact(search)) or [])
+    stored = cast("list[dict[str, Any]]", store.fact(finalists_fact(search)) or [])
     return tuple(Finalist(**each) for each in stored)
 
 
-def _fact(search: str) -> str:
+def finalists_fact(search: str) -> str:
+    """Return the key under which a run stores them."""
     return f"finalists of {search}"
 
 
@@ -126,7 +127,7 @@ class Picker:
             )
             for trial, belief, each in zip(trials, run.believed(trials), means, strict=True)
         ]
-        self.store.set_fact(_fact(search.name), [asdict(each) for each in found])
+        self.store.set_fact(finalists_fact(search.name), [asdict(each) for each in found])
         best = max(each.together for each in found)
         return next(
             trial for trial, each in zip(trials, found, strict=True) if each.together >= best - ROUNDING

@@ -10,7 +10,7 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-from kingyo.assembly import require_code, stored_config, stored_models, user_code
+from kingyo.assembly import stored_config, stored_models
 from kingyo.errors import KingyoError
 from kingyo.evolve.recipes import read_recipe
 from kingyo.export.card import Card, render_card
@@ -18,6 +18,7 @@ from kingyo.export.choice import choose
 from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_tasks
 from kingyo.merge import Sources, plan, rooted, to_folder
+from kingyo.provenance import require_same_code
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import compare, read_entry, summarize
@@ -49,7 +50,7 @@ def export(
     _require_success(store, chosen)
     _require_room(out)
     config, folder = stored_config(store)
-    require_code(store, user_code(config, folder))
+    require_same_code(store, config, folder)
     models = stored_models(store, config, folder)
     recipe = read_recipe(chosen)
     sources = Sources(models.by_reference, folder, find=partial(open_trained, store.folder, folder))

@@ -201,7 +201,8 @@ def _scores(card: Card) -> str:
         tested = f"The test split is the fairest comparison. {card.summary.test_note}"
     untested = "This model was not scored on the test split."
     missing = card.summary.not_compared()
-    last = "" if missing is None else f" {cell(missing)}"
+    said = [*map(str, card.summary.renewals), *([] if missing is None else [missing])]
+    last = "".join(f" {cell(each)}" for each in said)
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"
 
 

@@ -70,7 +70,7 @@ def _of_bred(found: Findings) -> str:
 def sentences(found: Findings) -> list[str]:
     """Say the numbers behind the headline."""
     winner, better = found.summary.winner, found.summary.better_than_bred()
-    first = [] if better is None else [better]
+    first = [*([] if better is None else [better]), *map(str, found.summary.renewals)]
     if winner is None or winner.test is None:
         return [*first, *_untested(found)]
     missing = found.summary.not_compared()

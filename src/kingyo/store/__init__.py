@@ -8,6 +8,7 @@ language: a recipe is a JSON text with a hash.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 import time
@@ -18,6 +19,7 @@ from typing import IO, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from kingyo.atomic import put_in_place
 from kingyo.errors import KingyoError
 from kingyo.store.database import (
     DATABASE,
@@ -173,6 +175,30 @@ class RunStore(EvaluationLog):
         with self._saved():
             self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
             self._db.executemany("UPDATE searches SET winner = ? WHERE name = ?", named)
+
+    def begin_again(self, archive: Path, facts: Mapping[str, object], forgotten: Iterable[str] = ()) -> None:
+        """Copy all to another file, then remove what was asked and scored; items and facts stay.
+
+        The copy is whole or not there, and all else is one transaction after it.
+
+        Args:
+            archive: the file; it does not exist yet.
+            facts: to store.
+            forgotten: keys of facts to remove.
+        """
+        partial = archive.with_name(f".{archive.name}")
+        partial.unlink(missing_ok=True)
+        self._db.execute("VACUUM INTO ?", (str(partial),))
+        put_in_place(partial, archive)
+        self._synced = -math.inf  # what follows is on the disk for good
+        with self._saved():
+            self._db.execute("UPDATE searches SET winner = NULL")
+            for table in ("states", "outcomes", "scores", "parts", "trials", "searches"):
+                self._db.execute(f"DELETE FROM {table}")
+            self._db.execute("DELETE FROM sessions WHERE id IS NOT ?", (self._session,))
+            self._db.executemany("DELETE FROM facts WHERE key = ?", [(key,) for key in forgotten])
+            rows = [(key, json.dumps(value)) for key, value in facts.items()]
+            self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
 
     def fact(self, key: str) -> object:
         """Return the JSON value under a key, or None."""

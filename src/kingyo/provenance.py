@@ -1,0 +1,334 @@
+"""What the scores of a run were made with: the user's own files, kingyo's code, the versions of libraries.
+
+A run stores it as it begins, in the facts ``versions`` and ``code``. Scores of different versions do not go
+into one run unless the user says so: ``accept_changes`` says it, and ``score_again`` begins anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import cast
+
+from kingyo.config import TRAINED, RunConfig
+from kingyo.errors import KingyoError
+from kingyo.evolve import RACED, finalists_fact
+from kingyo.extensions import FACT as EXTENSIONS
+from kingyo.extensions import part_of_the_budget
+from kingyo.registry import is_in_file
+from kingyo.store import DATABASE, RunStore
+from kingyo.user_files import files_behind, loaded_below
+from kingyo.versions import KINGYO, digest, scoring_versions, version_now
+
+VERSIONS, CODE = "versions", "code"
+ACCEPTED, RESCORED = "accepted_changes", "rescored"
+Changes = Mapping[str, tuple[str | None, str | None]]
+"""What changed -> what it was, and what it is now; None: nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """One time that a run went on, or began again, with other code or versions than it had scores of.
+
+    Attributes:
+        when: in seconds since 1970.
+        changes: what differed.
+        archive: the file beside the database that holds all that was scored before; None where the run went
+            on with these scores.
+        test_was_read: whether anything had been scored on test before it began again.
+    """
+
+    when: float
+    changes: Changes = field(default_factory=dict[str, tuple[str | None, str | None]])
+    archive: str | None = None
+    test_was_read: bool = False
+
+    def __str__(self) -> str:
+        """Say in a sentence what scores were made with."""
+        pairs = self.changes.items()
+        said = "; ".join(f"{name} {old or 'none'}, then {new or 'none'}" for name, (old, new) in pairs)
+        date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.when))
+        if self.archive is None:
+            return f"The scores of this run were made with different versions: {said}. Accepted on {date}."
+        test = ", and test had been read by then" if self.test_was_read else ""
+        return (
+            f"Everything was scored again on {date} ({said or 'with the same versions'}); the scores before "
+            f"are in {self.archive}{test}."
+        )
+
+
+def renewals(store: RunStore) -> tuple[Renewal, ...]:
+    """Return when a run was scored again, and when changes were accepted afterwards, each the first first."""
+    stored = [each for key in (RESCORED, ACCEPTED) for each in cast("list[object]", store.fact(key) or [])]
+    return tuple(Renewal(**cast("dict[str, object]", each)) for each in stored)  # type: ignore[arg-type]
+
+
+def made_with(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dict[str, object]:
+    """Return the facts that say what scores are made with from now on.
+
+    Args:
+        config: of the run; what it names is loaded.
+        folder: where its relative paths start.
+        known: files of the user's that count, too, where they are still there.
+
+    Raises:
+        KingyoError: a data file that the user's code names is not there.
+    """
+    named = _named_files(config)
+    loaded = (
+        path for root in {_root(folder / file, folder) for file in named} for path in loaded_below(root)
+    )
+    still = [name for name in known if (folder / name).is_file()]
+    code = user_code(config, folder, [*still, *(_name(path, folder) for path in loaded)])
+    gone = [file for file, value in code.items() if not value and file not in named]
+    if gone:
+        raise KingyoError(
+            ", ".join(gone),
+            expected="a data file, which the run's own code names",
+            received=f"no file {folder / gone[0]}",
+            remedy="Put it there, or take it out of FILES.",
+        )
+    return {VERSIONS: _versions(config), CODE: code}
+
+
+def _versions(config: RunConfig) -> dict[str, str]:
+    graders = [name for spec in config.specs.values() for name, _ in spec.graders]
+    kinds = [spec.kind for spec in config.specs.values() if spec.kind is not None]
+    extras = [*(["peft"] if config.controls.trained else [])]
+    extras += ["lingua-language-detector"] if "language" in graders else []
+    return scoring_versions(extras, [*graders, *kinds, *config.merge.methods])
+
+
+def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dict[str, str]:
+    """Hash the files of the user's own: those that a run.yaml names, and what they import and name.
+
+    Args:
+        config: the run.yaml.
+        folder: where its relative paths start.
+        known: files that count, too.
+    """
+    named = _named_files(config)
+    places = [folder / file for file in named]
+    behind = {path for place in places for path in files_behind(place, _root(place, folder))}
+    own = {place.resolve() for place in places}
+    more = {*known, *(_name(path, folder) for path in behind), *_options(config, folder)}
+    others = {name for name in more if (folder / name).resolve() not in own}
+    return {file: digest(folder / file) for file in sorted({*named, *others})}
+
+
+def _named_files(config: RunConfig) -> set[str]:
+    """The files of graders, kinds of task, methods and strategies that a run.yaml names."""
+    specs = config.specs.values()
+    graders = [name for spec in specs for name, _ in spec.graders]
+    kinds = [spec.kind for spec in specs]
+    strategies = (config.search.strategy, config.hybrid.search.strategy)
+    named = [*graders, *kinds, *config.merge.methods, *strategies]
+    return {name.rpartition(":")[0] for name in named if name is not None and is_in_file(name)}
+
+
+def _options(config: RunConfig, folder: Path) -> set[str]:
+    """The files below the run.yaml's folder that options of graders in files name."""
+    pairs = [pair for spec in config.specs.values() for pair in spec.graders]
+    texts = {text for name, option in pairs if is_in_file(name) for text in _texts(option)}
+    return {text for text in texts if _is_below(folder / text, folder)}
+
+
+def _texts(option: object) -> list[str]:
+    if isinstance(option, dict):
+        option = list(cast("dict[object, object]", option).values())
+    if isinstance(option, list | tuple):
+        return [text for each in cast("list[object]", option) for text in _texts(each)]
+    return [option] if isinstance(option, str) and 0 < len(option) < 256 else []
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _root(file: Path, folder: Path) -> Path:
+    """The folder whose modules are the user's: that of the run.yaml, if the file lies in it, or its own."""
+    own, whole = file.parent.resolve(), folder.resolve()
+    return whole if own.is_relative_to(whole) else own
+
+
+def _name(path: Path, folder: Path) -> str:
+    return os.path.relpath(path, folder.resolve())
+
+
+def changes(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+    """Return in what today's code and versions differ from those that a run's scores were made with.
+
+    Nothing where it has no scores. Of a run that an older kingyo began little is known but its name.
+    """
+    return changed_here(store, config, folder) if has_scores(store) else {}
+
+
+def changed_here(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+    """Return in what the code and versions of this process differ from those that a run stores."""
+    return {**changed_versions(store), **_changed_code(store, config, folder)}
+
+
+def has_scores(store: RunStore) -> bool:
+    """Say whether a run has scores of its own, or copies of another run's."""
+    return store.item_evaluations() > 0 or store.copied_scores() > 0
+
+
+def changed_versions(store: RunStore) -> Changes:
+    """Return the versions that differ from those that a run stores."""
+    stored = cast("dict[str, str] | None", store.fact(VERSIONS))
+    if stored is None:
+        before = f"{store.fact('version') or 'unknown'} with code and libraries that are not known"
+        return {KINGYO: (before, version_now(KINGYO))}
+    return {name: (old, new) for name, old in stored.items() if (new := version_now(name)) != old}
+
+
+def _changed_code(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+    before = cast("dict[str, str] | None", store.fact(CODE)) or {}
+    now = user_code(config, folder, before)
+    if store.fact(VERSIONS) is None:  # an older kingyo, which stored only the files that are named
+        now = {file: value for file, value in now.items() if file in before}
+    return changed_files(before, now)
+
+
+def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
+    """Return the files whose hashes differ; a file that is in one mapping alone differs, too."""
+    pairs = {file: (before.get(file), now.get(file)) for file in {**before, **now}}
+    return {
+        file: (_short(old), _short(new))
+        for file, (old, new) in sorted(pairs.items())
+        if (old or "") != (new or "")
+    }
+
+
+def _short(value: str | None) -> str | None:
+    return f"sha256 {value[:8]}" if value else None
+
+
+def require_same(store: RunStore, config: RunConfig, folder: Path) -> None:
+    """Check that a run's scores were made with the code and versions of today, if it has any.
+
+    Raises:
+        KingyoError: something differs: what is scored now may score otherwise.
+    """
+    _refuse(store, changes(store, config, folder))
+
+
+def require_same_code(store: RunStore, config: RunConfig, folder: Path) -> None:
+    """Check that the files of the user's own are those that a run's scores were made with, if it has any.
+
+    Raises:
+        KingyoError: one has changed: what it scores or merges now may be something else.
+    """
+    _refuse(store, _changed_code(store, config, folder) if has_scores(store) else {})
+
+
+def _refuse(store: RunStore, changed: Changes) -> None:
+    if changed:
+        raise different(store, changed)
+
+
+def different(store: RunStore, changed: Changes, remedy: str | None = None) -> KingyoError:
+    """Return the error that names everything that differs, and both ways to go on, or another remedy."""
+    before, now = ("; ".join(f"{name} {pair[n] or 'none'}" for name, pair in changed.items()) for n in (0, 1))
+    command = f"kingyo resume {shlex.quote(str(store.folder))}"
+    return KingyoError(
+        ", ".join(changed),
+        expected=f"what the run's scores were made with: {before}",
+        received=now,
+        remedy=remedy
+        or f"Bring that back. Or score everything again: `{command} --rescore`, which keeps the scores so "
+        f"far in a file beside. Or mix them: `{command} --accept-changes`, which show, report and card tell.",
+    )
+
+
+def settle(store: RunStore, config: RunConfig, folder: Path) -> None:
+    """Check as ``require_same``; before the first score a change is a repair, and is stored.
+
+    So is, also later, the version of what no score depended on yet.
+    """
+    require_same(store, config, folder)
+    before = cast("dict[str, str]", store.fact(VERSIONS) or {})
+    if not has_scores(store):
+        _store(store, made_with(config, folder, cast("dict[str, str]", store.fact(CODE) or {})))
+    elif more := {name: value for name, value in _versions(config).items() if name not in before}:
+        store.set_fact(VERSIONS, {**before, **more})
+
+
+def _store(store: RunStore, facts: Mapping[str, object]) -> None:
+    """Store facts if they are new, and forget what the run has measured of models by other code."""
+    if any(store.fact(key) != value for key, value in facts.items()):
+        forget_measures(store)
+        store.reopen(facts, {})
+
+
+def accept_changes(store: RunStore, config: RunConfig, folder: Path) -> Renewal | None:
+    """Let a run go on with today's code and versions beside the scores that it has, and write that into it.
+
+    Returns:
+        What was accepted; None where nothing differs.
+
+    Raises:
+        KingyoError: see ``made_with``; nothing is changed then.
+    """
+    changed = changes(store, config, folder)
+    if not changed:
+        return None
+    facts = made_with(config, folder, cast("dict[str, str]", store.fact(CODE) or {}))
+    renewal = Renewal(when=time.time(), changes=changed)
+    before = cast("list[object]", store.fact(ACCEPTED) or [])
+    _store(store, {**facts, ACCEPTED: [*before, asdict(renewal)]})
+    return renewal
+
+
+def score_again(store: RunStore, config: RunConfig, folder: Path) -> Renewal:
+    """Let a run begin again from its first ask, with its items, budget and controls; its log is kept beside.
+
+    Whatever happens meanwhile, the run is as it was or has begun again.
+
+    Raises:
+        KingyoError: see ``made_with``; nothing is changed then.
+    """
+    facts = made_with(config, folder, cast("dict[str, str]", store.fact(CODE) or {}))
+    archive = _free_name(store.folder)
+    renewal = Renewal(
+        when=time.time(),
+        changes=changes(store, config, folder),
+        archive=archive,
+        test_was_read=bool(store.summaries("test")),
+    )
+    before = cast("list[object]", store.fact(RESCORED) or [])
+    found = (RACED, TRAINED, ACCEPTED, *(finalists_fact(name) for name in store.searches()))
+    forget_measures(store)
+    store.begin_again(
+        store.folder / archive,
+        facts={
+            **facts,
+            "version": version_now(KINGYO),
+            "status": "running",
+            EXTENSIONS: part_of_the_budget(store),
+            RESCORED: [*before, asdict(renewal)],
+        },
+        forgotten=found,
+    )
+    return renewal
+
+
+def _free_name(folder: Path) -> str:
+    stem, suffix = Path(DATABASE).stem, Path(DATABASE).suffix
+    names = (f"{stem}-before-{n}{suffix}" for n in count(1))
+    return next(name for name in names if not (folder / name).exists())
+
+
+def measures_of(run: Path) -> Path:
+    """Return the file of a run folder that keeps measures of its models: a cache."""
+    return run / "facts.sqlite"
+
+
+def forget_measures(store: RunStore) -> None:
+    """Delete what the run has measured of its models: other code may measure otherwise."""
+    measures_of(store.folder).unlink(missing_ok=True)

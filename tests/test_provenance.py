@@ -1,0 +1,323 @@
+"""Scores of different code or versions go into one run only if the user says so; or all are made anew."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from kingyo import provenance
+from kingyo.assembly import WorkOfRun
+from kingyo.config import RunConfig, parse_config
+from kingyo.errors import KingyoError
+from kingyo.evolve import BASELINES, MAIN
+from kingyo.extensions import extend, extended, read_extensions, settle, take_back
+from kingyo.recipe import Recipe
+from kingyo.spread import require_alike, scored_elsewhere
+from kingyo.store import RunStore
+from kingyo.summary import summarize
+from kingyo.types import Evaluation
+from kingyo.versions import PACKAGE, SCORING, hash_of_code
+from tests.screened_runs import SPLITS, Model, facts, journey, solves
+
+CONFIG: dict[str, object] = {
+    "name": "small",
+    "base": "base",
+    "sources": {"a": "a", "b": "b"},
+    "task": {"data": "items.jsonl", "grader": {"grade.py:grade": "words.txt"}},
+    "merge": {"method": "linear"},
+    "budget": {"item_evaluations": 24 * 12},
+}
+FILES = {
+    "grade.py": "FILES = ('answers.json',)\ndef grade(answer, item):\n    import helper\n",
+    "helper.py": "one = 1.0\n",
+    "answers.json": "{}",
+    "words.txt": "many",
+}
+
+
+def config() -> RunConfig:
+    return parse_config(CONFIG, "run.yaml")
+
+
+def begun(folder: Path, run: str = "run") -> RunStore:
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    store = RunStore.create(folder / run)
+    facts = {"name": "small", "version": "0.1", "status": "running", "folder": str(folder), "config": CONFIG}
+    store.begin({**facts, **provenance.made_with(config(), folder)}, SPLITS)
+    return store
+
+
+def changed(store: RunStore, name: str, old: str) -> None:
+    """Let the run have been begun under another version."""
+    store.set_fact("versions", {**cast("dict[str, str]", store.fact("versions")), name: old})
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[RunStore]:
+    """A run with some scores."""
+    with begun(tmp_path) as store:
+        with pytest.raises(KeyboardInterrupt):
+            journey(store, Model(stop_after=12)).run()
+        yield store
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Iterator[RunStore]:
+    with begun(tmp_path) as store:
+        journey(store, Model()).run()
+        yield store
+
+
+def test_the_hash_of_code_follows_graders_and_not_the_command_line(tmp_path: Path) -> None:
+    package = Path(
+        shutil.copytree(PACKAGE, tmp_path / "kingyo", ignore=shutil.ignore_patterns("__pycache__"))
+    )
+    before = hash_of_code(SCORING, package)
+    assert before == hash_of_code(SCORING)
+    for name, is_same in (("cli/runs.py", True), ("tasks/numbers.py", False)):
+        with (package / name).open("a") as file:
+            file.write("# another line\n")
+        hash_of_code.cache_clear()
+        assert (hash_of_code(SCORING, package) == before) is is_same
+
+
+@pytest.mark.parametrize("name", ["kingyo", "kingyo's code", "python", "torch", "transformers", "tokenizers"])
+def test_another_version_is_refused_by_name_with_both_ways_to_go_on(stopped: RunStore, name: str) -> None:
+    provenance.settle(stopped, config(), stopped.folder.parent)
+    now = cast("dict[str, str]", stopped.fact("versions"))[name]
+    changed(stopped, name, "0.0.old")
+    with pytest.raises(KingyoError) as error:
+        provenance.settle(stopped, config(), stopped.folder.parent)
+    assert error.value.argument == name
+    assert f"{name} 0.0.old" in error.value.expected and error.value.received == f"{name} {now}"
+    assert "--rescore" in error.value.remedy and "--accept-changes" in error.value.remedy
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_file_of_the_users_is_refused(stopped: RunStore, name: str) -> None:
+    folder = stopped.folder.parent
+    provenance.require_same(stopped, config(), folder)
+    (folder / name).write_text(f"{FILES[name]}\n")
+    with pytest.raises(KingyoError) as error:
+        provenance.require_same(stopped, config(), folder)
+    assert error.value.argument == name
+    (folder / name).unlink()
+    with pytest.raises(KingyoError) as error:
+        provenance.require_same_code(stopped, config(), folder)
+    assert error.value.argument == name and error.value.received == f"{name} none"
+
+
+def test_a_file_that_an_import_finds_first_from_now_on_is_refused(stopped: RunStore) -> None:
+    folder = stopped.folder.parent
+    (folder / "helper").mkdir()
+    (folder / "helper" / "__init__.py").write_text("one = 0.5\n")
+    with pytest.raises(KingyoError) as error:
+        provenance.require_same(stopped, config(), folder)
+    assert error.value.argument == "helper/__init__.py"
+
+
+def test_data_that_is_not_there_is_refused_before_a_run_begins(tmp_path: Path) -> None:
+    begun(tmp_path).close()
+    (tmp_path / "answers.json").unlink()
+    with pytest.raises(KingyoError, match=r"answers\.json: expected a data file"):
+        provenance.made_with(config(), tmp_path)
+
+
+def test_before_the_first_score_a_change_is_taken(tmp_path: Path) -> None:
+    with begun(tmp_path) as store:
+        changed(store, "torch", "0.0.old")
+        (tmp_path / "helper.py").write_text("one = 0.5\n")
+        provenance.measures_of(store.folder).touch()
+        provenance.settle(store, config(), tmp_path)
+        wanted = provenance.made_with(config(), tmp_path)
+        assert {key: store.fact(key) for key in wanted} == wanted
+        assert not provenance.measures_of(store.folder).exists(), "measured by other code"
+        assert provenance.renewals(store) == ()
+
+
+def test_copies_of_another_runs_scores_count_as_scores(tmp_path: Path, finished: RunStore) -> None:
+    scores = finished.evaluation(finished.trials(BASELINES)[0].id, "fit")
+    assert scores is not None
+    with begun(tmp_path, "other") as store, pytest.raises(KeyboardInterrupt):
+        journey(store, Model(stop_after=0)).run()
+    with RunStore.open(tmp_path / "other") as store:
+        trial = store.trials(BASELINES)[0].id
+        store.record(trial, "fit", Evaluation(scores=scores.scores, copied_from=trial))
+        assert store.item_evaluations() == 0
+        changed(store, "torch", "0.0.old")
+        with pytest.raises(KingyoError, match="torch"):
+            provenance.settle(store, config(), tmp_path)
+
+
+def test_what_no_score_depended_on_may_be_new(stopped: RunStore) -> None:
+    versions = cast("dict[str, str]", stopped.fact("versions"))
+    stopped.set_fact("versions", {name: value for name, value in versions.items() if name != "numba"})
+    provenance.settle(stopped, config(), stopped.folder.parent)
+    assert stopped.fact("versions") == versions
+
+
+def test_a_run_of_a_kingyo_that_stored_no_versions_is_refused_and_can_be_accepted(stopped: RunStore) -> None:
+    folder = stopped.folder.parent
+    code = cast("dict[str, str]", stopped.fact("code"))
+    stopped.set_fact("code", {"grade.py": code["grade.py"]})
+    stopped.set_fact("versions", None)
+    with pytest.raises(KingyoError, match=r"kingyo 0\.1 with code and libraries that are not known") as error:
+        provenance.require_same(stopped, config(), folder)
+    assert error.value.argument == "kingyo"
+    provenance.require_same_code(stopped, config(), folder)  # it can be exported
+    assert provenance.accept_changes(stopped, config(), folder) is not None
+    provenance.require_same(stopped, config(), folder)
+    assert stopped.fact("code") == code
+
+
+def test_accepted_changes_are_told_by_show_and_in_the_order_of_accepting(finished: RunStore) -> None:
+    folder = finished.folder.parent
+    assert provenance.accept_changes(finished, config(), folder) is None
+    changed(finished, "transformers", "0.0.old")
+    assert provenance.accept_changes(finished, config(), folder) is not None
+    (folder / "helper.py").write_text("one = 0.5\n")
+    assert provenance.accept_changes(finished, config(), folder) is not None
+    provenance.require_same(finished, config(), folder)
+    first, second = summarize(finished).renewals
+    assert "different versions: transformers 0.0.old, then " in str(first)
+    assert list(second.changes) == ["helper.py"]
+    told = cast(
+        "list[dict[str, object]]", json.loads(json.dumps(summarize(finished).to_json()))["accepted_changes"]
+    )
+    assert [list(cast("dict[str, object]", each["changes"])) for each in told] == [
+        ["transformers"],
+        ["helper.py"],
+    ]
+    assert all(each["when"] for each in told)
+
+
+def test_scored_again_a_run_ends_as_a_fresh_one_and_keeps_its_log(tmp_path: Path, finished: RunStore) -> None:
+    with begun(tmp_path, "fresh") as store:
+        journey(store, Model(solves=other)).run()
+        wanted, keys = facts(store), fact_keys(store.folder)
+    before = facts(finished)
+    changed(finished, "transformers", "0.0.old")
+    changed(finished, "torch", "0.0.old")
+    assert provenance.accept_changes(finished, config(), tmp_path) is not None
+    changed(finished, "transformers", "0.1.old")
+    provenance.score_again(finished, config(), tmp_path)
+    assert finished.status() == "running" and finished.trials() == []
+    journey(finished, Model(solves=other)).run()
+    assert facts(finished) == wanted
+    assert fact_keys(finished.folder) == {*keys, "rescored", "extensions"}
+    (told,) = summarize(finished).renewals
+    assert list(told.changes) == ["transformers"] and told.archive == "run-before-1.db"
+    assert "Test had been read before" in (summarize(finished).test_note or "")
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    shutil.copy(finished.folder / told.archive, archive / "run.db")
+    with RunStore.read(archive) as store:
+        assert facts(store) == before
+        assert len(cast("list[object]", store.fact("accepted_changes"))) == 1
+
+
+def other(recipe: Recipe, item: str) -> float:
+    """Grade as another grader does."""
+    return 1 - solves(recipe, item)
+
+
+def fact_keys(run: Path) -> set[str]:
+    with closing(sqlite3.connect(run / "run.db")) as database:
+        return {key for (key,) in database.execute("SELECT key FROM facts")}
+
+
+def test_a_rescored_extension_belongs_to_the_budget_and_is_not_taken_back(finished: RunStore) -> None:
+    folder = finished.folder.parent
+    extend(finished, config(), {"item_evaluations": 48})
+    before = [each.more for each in read_extensions(finished)]
+    provenance.score_again(finished, config(), folder)
+    assert take_back(finished) is None
+    assert [each.more for each in read_extensions(finished)] == before
+    made = journey(finished, Model())
+    made = replace(made, searches=extended(made.searches, finished))
+    assert made.searches[0].limits.item_evaluations == 24 * 12 + 48
+    made.run()
+    settle(finished)
+    assert finished.status() == "finished"
+
+
+def test_a_run_without_differences_can_be_scored_again(finished: RunStore) -> None:
+    before = facts(finished)
+    told = provenance.score_again(finished, config(), finished.folder.parent)
+    assert told.changes == {} and "with the same versions" in str(told)
+    journey(finished, Model()).run()
+    assert facts(finished) == before
+    assert provenance.score_again(finished, config(), finished.folder.parent).archive == "run-before-2.db"
+
+
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from kingyo.store import RunStore
+store = RunStore.open(Path(sys.argv[1]))
+wanted = sys.argv[2]
+def look(statement):
+    if statement.startswith(wanted):
+        os.kill(os.getpid(), signal.SIGKILL)
+store._db.set_trace_callback(look)
+store.begin_again(store.folder / "run-before-1.db", {"status": "running", "rescored": []}, ["trained"])
+"""
+
+
+@pytest.mark.parametrize(
+    "statement", ["VACUUM", "UPDATE searches", "DELETE FROM trials", "INSERT OR REPLACE INTO facts", "COMMIT"]
+)
+def test_killed_while_it_begins_again_it_is_as_it_was_and_can_begin_again(
+    tmp_path: Path, statement: str
+) -> None:
+    with begun(tmp_path) as store:
+        journey(store, Model()).run()
+        before = facts(store)
+    done = subprocess.run([sys.executable, "-c", KILLED_AT, store.folder, statement], check=False)
+    assert done.returncode == -9
+    assert (store.folder / "run-before-1.db").exists() is (statement != "VACUUM")
+    with RunStore.open(store.folder) as store:
+        assert facts(store) == before
+        assert store.fact("rescored") is None
+        provenance.score_again(store, config(), tmp_path)
+        assert store.trials() == []
+        journey(store, Model()).run()
+        assert facts(store) == before
+
+
+def test_a_worker_with_other_versions_than_the_run_is_refused(stopped: RunStore) -> None:
+    changed(stopped, "torch", "0.0.cluster")
+    stopped.close()
+    with pytest.raises(KingyoError, match=r"worker on .*: torch: .*0\.0\.cluster"):
+        WorkOfRun(run=stopped.folder)()
+
+
+def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) -> None:
+    with begun(tmp_path, "seed-1") as store:
+        journey(store, Model()).run()
+        changed(store, "torch", "0.0.old")
+    made = provenance.made_with(config(), tmp_path)
+    with pytest.raises(KingyoError, match=r"seed-1: torch: .*0\.0\.old") as error:
+        require_alike(tmp_path, made)
+    assert "seed-1 --rescore" in error.value.remedy
+    with RunStore.open(tmp_path / "seed-1") as store:
+        provenance.accept_changes(store, config(), tmp_path)
+    require_alike(tmp_path, made)
+    with begun(tmp_path, "seed-2") as store:
+        assert scored_elsewhere(store) == {}, "of these scores some were made with other versions"
+    with RunStore.open(tmp_path / "seed-1") as store:
+        store.set_fact("accepted_changes", None)
+    with RunStore.read(tmp_path / "seed-2") as store:
+        assert scored_elsewhere(store) != {}
+        assert MAIN not in store.searches()

@@ -1,0 +1,73 @@
+"""What a user's file depends on: a change of any of it is found, and nothing else counts."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.user_files import files_behind, loaded_below
+
+FILES = {
+    "helper.py": "import deeper\n",
+    "deeper.py": "",
+    "parts/__init__.py": "from .first import one\n",
+    "parts/first.py": "from . import second\n",
+    "parts/second.py": "",
+    "answers.json": "{}",
+    "lib/odd.py": "",
+    "env/pyvenv.cfg": "",
+    "env/inner.py": "",
+    "site-packages/outer.py": "",
+    "unrelated.py": "",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import helper", {"helper.py", "deeper.py"}),
+        ("def grade(answer, item):\n    from helper import x\n    return x", {"helper.py", "deeper.py"}),
+        ("import parts.second", {"parts/__init__.py", "parts/first.py", "parts/second.py"}),
+        ("import importlib\ngrade = importlib.import_module('deeper')", {"deeper.py"}),
+        ("from pathlib import Path\nPATH = Path(__file__).with_name('deeper.py')", {"deeper.py"}),
+        ("import sys\nsys.path.insert(0, 'lib')\nPATH = 'lib/odd.py'", {"lib/odd.py"}),
+        ("FILES = ('answers.json',)", {"answers.json"}),
+        ("FILES: list[str] = ['answers.json', 'gone.json']", {"answers.json", "gone.json"}),
+        ("FILES = 'answers.json'", {"answers.json"}),
+        ("import json, env.inner, torch", set[str]()),
+        ("from site-packages import outer", set[str]()),
+        ("import importlib\nimportlib.import_module('site-packages.outer')", set[str]()),
+    ],
+)
+def test_what_it_imports_and_names_is_found(folder: Path, code: str, expected: set[str]) -> None:
+    (folder / "grade.py").write_text(code)
+    found = files_behind(folder / "grade.py", folder.resolve())
+    assert {str(path.relative_to(folder)) for path in found} == expected
+
+
+@pytest.mark.parametrize("value", ["glob('*')", "(3,)", "{'answers.json': 1}"])
+def test_data_that_is_not_written_out_is_one_clear_error(folder: Path, value: str) -> None:
+    (folder / "grade.py").write_text(f"FILES = {value}")
+    with pytest.raises(KingyoError, match=r"FILES in grade\.py") as error:
+        files_behind(folder / "grade.py", folder.resolve())
+    assert error.value.received == value
+
+
+def test_a_module_that_was_loaded_by_a_name_made_at_run_time_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder / "lib")
+    monkeypatch.setitem(sys.modules, "odd", importlib.import_module("o" + "dd"))
+    assert loaded_below(folder.resolve()) == {folder.resolve() / "lib" / "odd.py"}
