@@ -41,6 +41,7 @@ class Spread:
         is_best: whether that winner is the best of its run, which is no baseline and of no control then.
         copied: scores of baselines that runs took over from another seed.
         extensions: seed -> what was added to its budget, in words.
+        lost: seed -> what its run stored once and could not be found, in words.
         not_compared: which searches of equal cost the winners were not compared with, and the command that
             does it for all seeds; None where there are none.
     """
@@ -56,6 +57,7 @@ class Spread:
     is_best: bool = True
     copied: int = 0
     extensions: Mapping[int, str] = field(default_factory=dict[int, str])
+    lost: Mapping[int, str] = field(default_factory=dict[int, str])
     not_compared: str | None = None
 
     @property
@@ -81,6 +83,7 @@ class Spread:
             },
             "copied_baseline_scores": self.copied,
             "extensions": {str(seed): text for seed, text in self.extensions.items()},
+            "lost": {str(seed): text for seed, text in self.lost.items()},
             "not_compared": self.not_compared,
         }
 
@@ -175,11 +178,14 @@ def read_spread(folder: Path) -> Spread:
         KingyoError: none is finished.
     """
     runs: dict[int, RunSummary] = {}
+    lost: dict[int, str] = {}
     copied = 0
     for seed, path in sorted(seed_folders(folder).items()):
         with RunStore.read(path) as store:
             summary = summarize(store)
             copied += store.copied_from_elsewhere()
+            if store.lost is not None:
+                lost[seed] = store.lost
         if summary.status == "finished" and summary.winner is not None and summary.winner.test is not None:
             runs[seed] = summary
     if not runs:
@@ -207,6 +213,7 @@ def read_spread(folder: Path) -> Spread:
         extensions={
             seed: " and ".join(map(str, each.extensions)) for seed, each in runs.items() if each.extensions
         },
+        lost=lost,
         not_compared=_not_compared(folder, list(runs.values())),
     )
 

@@ -29,7 +29,10 @@ from kingyo.store.database import (
     connect_to_look,
     decoded,
     is_locked,
+    lost_writes,
     migrate,
+    migrated_copy,
+    noted_writes,
     numbers,
     removed_after_error,
     require,
@@ -40,6 +43,7 @@ from kingyo.store.database import (
 )
 from kingyo.store.evaluations import EvaluationLog
 from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial, StrategyState
+from kingyo.store.sums import watch
 from kingyo.types import SPLITS, Genome, Item, Split, Trial
 
 __all__ = [
@@ -54,12 +58,19 @@ __all__ = [
 
 
 class RunStore(EvaluationLog):
-    """The database of one run folder. Use ``create``, ``open`` or ``read``, then as a context manager."""
+    """The database of one run folder. Use ``create``, ``open`` or ``read``, then as a context manager.
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
-        super().__init__(connection)
+    Attributes:
+        folder: of the run.
+        lost: what was stored once and could not be found when the run was opened, in words; None: nothing.
+    """
+
+    def __init__(
+        self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None, lost: str | None = None
+    ) -> None:
+        super().__init__(connection, lock)
         self.folder = folder
-        self._lock = lock
+        self.lost = lost
         if lock is not None:
             now = time.time()
             with self._saved():
@@ -105,10 +116,15 @@ class RunStore(EvaluationLog):
             stack.enter_context(clear_errors(folder))
             if is_new and not (folder / DATABASE).exists():
                 stack.enter_context(removed_after_error(folder))
+            noted = 0 if is_new else noted_writes(folder)
             connection = stack.enter_context(closing(connect(folder / DATABASE)))
             check(connection, folder)
+            lost = lost_writes(connection, folder, noted)
+            if lost:
+                require_tables(connection, folder, lost)
             migrate(connection, folder)
-            store = cls(folder, connection, lock)
+            watch(connection)
+            store = cls(folder, connection, lock, lost)
             stack.pop_all()
         return store
 
@@ -118,14 +134,18 @@ class RunStore(EvaluationLog):
         require(folder)
         with ExitStack() as stack:
             stack.enter_context(clear_errors(folder))
+            noted = noted_writes(folder)
             connection = stack.enter_context(closing(connect_to_look(folder)))
             check(connection, folder)
-            if 0 < schema_version(connection, folder) < len(MIGRATIONS):
-                return cls.open(folder)
-            require_tables(connection, folder)
+            lost = lost_writes(connection, folder, noted)
+            require_tables(connection, folder, lost)
+            is_old = schema_version(connection, folder) < len(MIGRATIONS)
+            if not is_old:
+                stack.pop_all()
+            else:
+                connection = migrated_copy(connection, folder)
             connection.execute("PRAGMA query_only = 1")
-            stack.pop_all()
-        return cls(folder, connection, None)
+        return cls(folder, connection, None, lost)
 
     def close(self) -> None:
         """Give the lock and the file back; safe to call twice."""
@@ -138,9 +158,11 @@ class RunStore(EvaluationLog):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        is_of_database = isinstance(error, sqlite3.Error)
+        named = unusable(self.folder, error, was_checked=True) if is_of_database else None
         self.close()
-        if isinstance(error, sqlite3.Error):
-            raise unusable(self.folder, error) from error
+        if named is not None:
+            raise named from error
 
     # Facts about the run
 
