@@ -15,7 +15,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore, StoredOutcome
-from kingyo.store.database import MIGRATIONS, unusable
+from kingyo.store.database import MIGRATIONS, note_writes, noted_writes, unusable
 from kingyo.store.sums import SUMS, changed, seal, watch
 from kingyo.types import Evaluation
 from tests.test_store import SPLITS, begun, scores, trial
@@ -162,12 +162,12 @@ def frames(log: Path) -> range:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "last page": (lambda log: flip(log, log.stat().st_size - 1), "last 1 write "),
-    "last commit": (lambda log: flip(log, frames(log)[-1] + 7), "last 1 write "),
-    "salt of the last page": (lambda log: flip(log, frames(log)[-1] + 8), "last 1 write "),
+    "last page": (lambda log: flip(log, log.stat().st_size - 1), "last write "),
+    "last commit": (lambda log: flip(log, frames(log)[-1] + 7), "last write "),
+    "salt of the last page": (lambda log: flip(log, frames(log)[-1] + 8), "last write "),
     "first page": (lambda log: flip(log, frames(log)[0] + 99), "last 3 writes "),
     "header": (lambda log: flip(log, 17), "last 3 writes "),
-    "torn": (lambda log: log.write_bytes(log.read_bytes()[: frames(log)[-1] + 999]), "last 1 write "),
+    "torn": (lambda log: log.write_bytes(log.read_bytes()[: frames(log)[-1] + 999]), "last write "),
     "empty": (lambda log: log.write_bytes(b""), "last 3 writes "),
     "deleted": (lambda log: log.unlink(), "last 3 writes "),
 }
@@ -202,15 +202,25 @@ def test_an_older_copy_of_the_database_is_named(closed: Path, killed: Path) -> N
 
 
 def test_a_process_killed_within_a_transaction_lost_nothing(tmp_path: Path) -> None:
-    with filled(tmp_path / "living") as store:
+    with filled(tmp_path / "living") as store, store._saved():  # pyright: ignore[reportPrivateUsage]
         store._db.execute("PRAGMA cache_size = 1")  # pyright: ignore[reportPrivateUsage]
         before = (tmp_path / "living" / LOG).stat().st_size
         store._db.execute("UPDATE facts SET value = ?", ("x" * 1_000_000,))  # pyright: ignore[reportPrivateUsage]
         assert (tmp_path / "living" / LOG).stat().st_size > before, "pages of it are in the log"
         shutil.copytree(tmp_path / "living", tmp_path / "killed")
-        store._db.rollback()  # pyright: ignore[reportPrivateUsage]
     with RunStore.read(tmp_path / "killed") as store:
         assert store.lost is None and store.fact("status") == "running"
+
+
+def test_a_process_killed_as_it_commits_may_have_lost_one_write_which_is_named(killed: Path) -> None:
+    with (killed / "run.lock").open("r+") as lock:
+        note_writes(lock, noted_writes(killed) + 1)
+    with RunStore.read(killed) as store:
+        assert store.lost is not None and "not finished as the run was stopped" in store.lost
+    with RunStore.open(killed):
+        pass
+    with RunStore.read(killed) as store:
+        assert store.lost is None
 
 
 @pytest.mark.parametrize("note", [b"", b"no number at all", b"99 00000000\n"])

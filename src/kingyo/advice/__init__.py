@@ -41,6 +41,6 @@ def lost_writes(store: RunStore) -> Iterator[Advice]:
             kind="lost",
             level="warning",
             what=store.lost,
-            why="The scores in them are lost, and none of them is shown.",
-            remedy=f"`kingyo resume {folder_of(store)}` makes them again.",
+            why="What it held is lost, and nothing of it is shown.",
+            remedy=f"`kingyo resume {folder_of(store)}` makes it again.",
         )

@@ -116,17 +116,24 @@ class RunStore(EvaluationLog):
             stack.enter_context(clear_errors(folder))
             if is_new and not (folder / DATABASE).exists():
                 stack.enter_context(removed_after_error(folder))
-            noted = 0 if is_new else noted_writes(folder)
+            lost = None if is_new else cls._checked(folder)
             connection = stack.enter_context(closing(connect(folder / DATABASE)))
-            check(connection, folder)
-            lost = lost_writes(connection, folder, noted)
-            if lost:
-                require_tables(connection, folder, lost)
             migrate(connection, folder)
             watch(connection)
             store = cls(folder, connection, lock, lost)
             stack.pop_all()
         return store
+
+    @staticmethod
+    def _checked(folder: Path) -> str | None:
+        """Look whether a run can go on before anything is written, and return what it lost, in words."""
+        noted = noted_writes(folder)
+        with closing(connect_to_look(folder)) as connection:
+            check(connection, folder)
+            lost = lost_writes(connection, folder, noted)
+            if lost is not None:
+                require_tables(connection, folder, lost)
+        return lost
 
     @classmethod
     def read(cls, folder: Path) -> RunStore:
@@ -134,7 +141,7 @@ class RunStore(EvaluationLog):
         require(folder)
         with ExitStack() as stack:
             stack.enter_context(clear_errors(folder))
-            noted = noted_writes(folder)
+            noted = noted_writes(folder) - is_locked(folder)  # the last one is in flight
             connection = stack.enter_context(closing(connect_to_look(folder)))
             check(connection, folder)
             lost = lost_writes(connection, folder, noted)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import IO, TypeVar, cast
 
 from kingyo.errors import KingyoError
-from kingyo.sizes import counted
 from kingyo.store.sums import SUMS, changed, seal, writes
 
 T = TypeVar("T")
@@ -181,13 +180,17 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_to_look(folder: Path) -> sqlite3.Connection:
-    """Open the file of a run for reading alone, also where nothing may be written (an archive, a mount)."""
-    path = folder / DATABASE
-    if os.access(folder, os.W_OK) and os.access(path, os.W_OK):
+    """Open the file of a run for reading alone, also where nothing may be written (an archive, a mount).
+
+    A log that is there stays as it is. Whoever may write would put what can be read of it into the file as he
+    leaves, and remove it.
+    """
+    path, log = folder / DATABASE, folder / f"{DATABASE}-wal"
+    is_logged = log.exists() and log.stat().st_size > 0
+    if not is_logged and os.access(folder, os.W_OK) and os.access(path, os.W_OK):
         return connect(path)
-    log = folder / f"{DATABASE}-wal"
-    logged = log.exists() and log.stat().st_size > 0
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{'mode=ro' if logged else 'immutable=1'}", uri=True)
+    how = "mode=ro" if is_logged else "immutable=1"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=30)
 
 
 def acquire(folder: Path) -> IO[str]:
@@ -247,9 +250,9 @@ def removed_after_error(folder: Path) -> Generator[None]:
 
 
 def note_writes(lock: IO[str], n: int) -> None:
-    """Note beside the database how many transactions it holds: its log may be damaged or go.
+    """Note beside the database that it holds so many transactions as soon as the last one is committed.
 
-    What cannot be noted is not missed.
+    Its log may be damaged or go, which SQLite does not say. What cannot be noted is not missed.
     """
     text = str(n)
     with contextlib.suppress(OSError):
@@ -264,19 +267,23 @@ def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str
     Args:
         connection: to the database of a run.
         folder: of the run.
-        noted: what ``noted_writes`` returned before the connection was made.
+        noted: how many there were before the connection was made.
     """
     stored = writes(connection) if schema_version(connection, folder) >= SUMMED else 0
-    if noted <= stored:
+    n = noted - stored
+    if n <= 0:
         return None
-    return (
-        f"The last {counted(noted - stored, 'write')} to {DATABASE} could not be found: its log "
-        f"{DATABASE}-wal is damaged or gone, or {DATABASE} is an older copy."
-    )
+    causes = f"its log {DATABASE}-wal is damaged or gone, or {DATABASE} is an older copy"
+    if n == 1:
+        return (
+            f"The last write to {DATABASE} could not be found: it was not finished as the run was stopped, "
+            f"or {causes}."
+        )
+    return f"The last {n:,} writes to {DATABASE} could not be found: {causes}."
 
 
 def noted_writes(folder: Path) -> int:
-    """Return how many transactions the database of a run held at least; 0 where that is not known."""
+    """Return how many transactions were made of a run, the last of them perhaps in flight; 0: not known."""
     try:
         text, check_sum = (folder / LOCK).read_bytes().split()
         return int(text) if int(check_sum, 16) == zlib.crc32(text) else 0

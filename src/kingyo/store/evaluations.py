@@ -49,8 +49,8 @@ class EvaluationLog:
         with self._db:
             yield
             n_writes = count_write(self._db)
-        if self._lock is not None:
-            note_writes(self._lock, n_writes)
+            if self._lock is not None:
+                note_writes(self._lock, n_writes)
         if is_due:
             self._synced = time.monotonic()
 
