@@ -1,4 +1,4 @@
-"""A run database that lost something or in which a bit has flipped: refused or named, and never shown as sound."""
+"""A run database that lost something or in which a bit has flipped: it is refused, or the loss is named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore, StoredOutcome
-from kingyo.store.database import MIGRATIONS, note_writes, noted_writes, unusable
+from kingyo.store.database import MIGRATIONS, unusable
+from kingyo.store.lock import note_writes, noted_writes
 from kingyo.store.sums import SUMS, changed, seal, watch
 from kingyo.types import Evaluation
 from tests.test_store import SPLITS, begun, scores, trial
@@ -288,7 +289,9 @@ def test_a_run_of_an_older_schema_is_looked_at_without_a_change(tmp_path: Path) 
 
 def test_the_sums_follow_whatever_is_written_in_columns_that_came_later(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "any.db")) as connection:
-        connection.executescript(f"CREATE TABLE notes (id INTEGER PRIMARY KEY, score REAL, text TEXT); {SUMS}")
+        connection.executescript(
+            f"CREATE TABLE notes (id INTEGER PRIMARY KEY, score REAL, text TEXT); {SUMS}"
+        )
         connection.execute("ALTER TABLE notes ADD COLUMN is_cut INTEGER NOT NULL DEFAULT 0")
         seal(connection)
         connection.commit()

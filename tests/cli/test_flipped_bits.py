@@ -1,4 +1,4 @@
-"""Random flipped bits in the files of real runs, finished and killed: none changes what is shown unnoticed."""
+"""Random flipped bits in the files of real runs: none changes what is shown and goes unnoticed."""
 
 from __future__ import annotations
 

@@ -22,17 +22,14 @@ from kingyo.errors import KingyoError
 from kingyo.store.database import (
     DATABASE,
     MIGRATIONS,
-    acquire,
     check,
     clear_errors,
     connect,
     connect_to_look,
     decoded,
-    is_locked,
     lost_writes,
     migrate,
     migrated_copy,
-    noted_writes,
     numbers,
     removed_after_error,
     require,
@@ -42,6 +39,7 @@ from kingyo.store.database import (
     unusable,
 )
 from kingyo.store.evaluations import EvaluationLog
+from kingyo.store.lock import acquire, is_locked, noted_writes
 from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial, StrategyState
 from kingyo.store.sums import watch
 from kingyo.types import SPLITS, Genome, Item, Split, Trial

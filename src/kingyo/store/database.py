@@ -1,4 +1,4 @@
-"""The SQLite file under a run: connecting, locking, checking, migrating.
+"""The SQLite file under a run: connecting, checking, migrating.
 
 It knows the schema and nothing of what the rows mean.
 """
@@ -6,26 +6,22 @@ It knows the schema and nothing of what the rows mean.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shlex
 import sqlite3
-import time
-import zlib
 from collections.abc import Generator
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import TypeVar, cast
 
 from kingyo.errors import KingyoError
+from kingyo.store.lock import LOCK
 from kingyo.store.sums import SUMS, changed, seal, writes
 
 T = TypeVar("T")
 
 DATABASE = "run.db"
 AGAIN = "Restore it from a copy, or delete the folder and start again with `kingyo evolve`."
-LOCK = "run.lock"
-LOOKERS_LEAVE_WITHIN = 0.5  # seconds; `is_locked` holds a shared lock for an instant
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -193,49 +189,6 @@ def connect_to_look(folder: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=30)
 
 
-def acquire(folder: Path) -> IO[str]:
-    """Take the folder's lock. The kernel frees it when its process dies, however it dies."""
-    try:
-        lock = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666), "r+")
-    except OSError as error:
-        raise KingyoError(
-            str(folder),
-            expected="a folder that can be written",
-            received=str(error),
-            remedy="Make the folder writable, or copy the run to one that is; `kingyo show` works as it is.",
-        ) from error
-    deadline = time.monotonic() + LOOKERS_LEAVE_WITHIN
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if time.monotonic() < deadline:
-                time.sleep(0.05)
-                continue
-            lock.close()
-            raise KingyoError(
-                str(folder),
-                expected="a run that nobody works on",
-                received="one that another process has locked",
-                remedy="Wait for it to end, or stop it; `kingyo show` works meanwhile.",
-            ) from error
-        return lock
-
-
-def is_locked(folder: Path) -> bool:
-    """Say whether a living process works on the run; a folder that may only be read will do."""
-    try:
-        lock = (folder / LOCK).open()
-    except FileNotFoundError:  # a copy of the database alone
-        return False
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
-
-
 @contextlib.contextmanager
 def removed_after_error(folder: Path) -> Generator[None]:
     """Take back a run folder that could not be set up; what is not the run's own stays."""
@@ -247,16 +200,6 @@ def removed_after_error(folder: Path) -> Generator[None]:
                 (folder / name).unlink(missing_ok=True)
             folder.rmdir()
         raise
-
-
-def note_writes(lock: IO[str], n: int) -> None:
-    """Note beside the database that it holds so many transactions as soon as the last one is committed.
-
-    Its log may be damaged or go, which SQLite does not say. What cannot be noted is not missed.
-    """
-    text = str(n)
-    with contextlib.suppress(OSError):
-        os.pwrite(lock.fileno(), f"{text:>20} {zlib.crc32(text.encode()):08x}\n".encode(), 0)
 
 
 def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str | None:
@@ -280,15 +223,6 @@ def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str
             f"or {causes}."
         )
     return f"The last {n:,} writes to {DATABASE} could not be found: {causes}."
-
-
-def noted_writes(folder: Path) -> int:
-    """Return how many transactions were made of a run, the last of them perhaps in flight; 0: not known."""
-    try:
-        text, check_sum = (folder / LOCK).read_bytes().split()
-        return int(text) if int(check_sum, 16) == zlib.crc32(text) else 0
-    except (OSError, ValueError):  # none was noted, or the note is damaged
-        return 0
 
 
 def require_tables(connection: sqlite3.Connection, folder: Path, lost: str | None) -> None:
@@ -342,8 +276,12 @@ def migrate(connection: sqlite3.Connection, folder: Path) -> None:
 def migrated_copy(connection: sqlite3.Connection, folder: Path) -> sqlite3.Connection:
     """Return a copy in memory with the newest schema, for a file that is only looked at."""
     copy = sqlite3.connect(":memory:")
-    connection.backup(copy)
-    migrate(copy, folder)
+    try:
+        connection.backup(copy)
+        migrate(copy, folder)
+    except BaseException:
+        copy.close()
+        raise
     return copy
 
 
@@ -405,7 +343,9 @@ def unusable(folder: Path, error: sqlite3.Error, *, was_checked: bool = False) -
     if code not in IN_THE_WAY:
         return _damaged(folder, str(error))
     is_safe = was_checked and code in REFUSED and (folder / f"{DATABASE}-wal").exists()
-    known = "What was stored before is safe. " if is_safe else "" if was_checked else "Nothing was changed now. "
+    known = (
+        "What was stored before is safe. " if is_safe else "" if was_checked else "Nothing was changed now. "
+    )
     remedy = f"{known}Fix the cause, then go on with `kingyo resume`, which checks what is stored."
     if not (folder / DATABASE).exists():
         remedy = "There is no such file now. Fix the cause, then begin again with `kingyo evolve`."

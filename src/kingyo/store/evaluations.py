@@ -15,7 +15,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import IO
 
-from kingyo.store.database import note_writes, numbers
+from kingyo.store.database import numbers
+from kingyo.store.lock import note_writes
 from kingyo.store.records import EvaluationRow, StoredOutcome
 from kingyo.store.sums import count_write
 from kingyo.types import Evaluation, ItemScore, Split
