@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from kingyo.store import DATABASE, RunStore
 from kingyo.store.database import MIGRATIONS
 from kingyo.strategies import build
 from kingyo.types import Outcome, Resumable, Strategy, Trial
+from tests.databases import edited
 from tests.screened_runs import AXES, SMALL_GP, Model, begun, facts, journey
 from tests.test_evolve_screens import some_fail
 from tests.test_parallel import Shuffled
@@ -96,11 +97,10 @@ def whole(folder: Path, name: str, *, is_asynchronous: bool = False) -> tuple[ob
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """The database of a run by item-gp that was stopped in its fifth generation."""
+def half(tmp_path: Path) -> Path:
+    """A run by item-gp that was stopped in its fifth generation."""
     stopped(tmp_path / "run", "item-gp", 25)
-    with closing(sqlite3.connect(tmp_path / "run" / DATABASE)) as connection:
-        yield connection
+    return tmp_path / "run"
 
 
 @pytest.mark.parametrize("is_asynchronous", [False, True])
@@ -160,42 +160,44 @@ def test_a_finished_search_is_read_and_hardly_asked(tmp_path: Path) -> None:
     ],
 )
 def test_a_note_that_does_not_hold_is_left_and_all_is_replayed(
-    tmp_path: Path, database: sqlite3.Connection, change: str
+    tmp_path: Path, half: Path, change: str
 ) -> None:
     wanted = whole(tmp_path / "whole", "item-gp")
-    database.execute(change)
-    database.commit()
+    with edited(half) as database:
+        database.execute(change)
     strategy = made("item-gp")
-    with RunStore.open(tmp_path / "run") as store:
+    with RunStore.open(half) as store:
         noted(store, Model(some_fail), strategy).run()
         assert facts(store) == wanted
     assert (strategy.n_restored, strategy.n_asked) == (0, 40)
 
 
-def test_a_run_of_the_schema_before_notes_is_replayed(tmp_path: Path, database: sqlite3.Connection) -> None:
+def test_a_run_of_the_schema_before_notes_is_replayed(tmp_path: Path, half: Path) -> None:
     wanted = whole(tmp_path / "whole", "item-gp")
     notes = next(number for number, step in enumerate(MIGRATIONS) if "states" in step)
-    database.executescript(f"DROP TABLE states; DROP INDEX trials_by_batch; PRAGMA user_version = {notes};")
+    with closing(sqlite3.connect(half / DATABASE)) as database:
+        database.executescript("DROP TABLE sums; DROP TABLE states; DROP INDEX trials_by_batch")
+        database.execute(f"PRAGMA user_version = {notes}")
     strategy = made("item-gp")
-    with RunStore.open(tmp_path / "run") as store:
+    with RunStore.open(half) as store:
         noted(store, Model(some_fail), strategy).run()
         assert facts(store) == wanted
     assert (strategy.n_restored, strategy.n_asked) == (0, 40)
 
 
-def test_a_log_that_was_changed_before_the_note_is_found(
-    tmp_path: Path, database: sqlite3.Connection
-) -> None:
-    database.execute("UPDATE outcomes SET value = 1 - value WHERE id = 3")
-    database.execute("UPDATE trials SET genome = '[0.5, 0.5, 0.5, 0.5]' WHERE search = 'main' AND number = 7")
-    database.commit()
-    with RunStore.open(tmp_path / "run") as store, pytest.raises(KingyoError, match="stored batch 1"):
+def test_a_log_that_was_changed_before_the_note_is_found(half: Path) -> None:
+    with edited(half) as database:
+        database.execute("UPDATE outcomes SET value = 1 - value WHERE id = 3")
+        database.execute(
+            "UPDATE trials SET genome = '[0.5, 0.5, 0.5, 0.5]' WHERE search = 'main' AND number = 7"
+        )
+    with RunStore.open(half) as store, pytest.raises(KingyoError, match="stored batch 1"):
         noted(store, Model(some_fail), made("item-gp")).run()
 
 
-def test_other_settings_are_found_behind_the_note(tmp_path: Path, database: sqlite3.Connection) -> None:
+def test_other_settings_are_found_behind_the_note(half: Path) -> None:
     strategy = made("item-gp", pool=90)
-    with RunStore.open(tmp_path / "run") as store, pytest.raises(KingyoError, match="to ask for the stored"):
+    with RunStore.open(half) as store, pytest.raises(KingyoError, match="to ask for the stored"):
         noted(store, Model(some_fail), strategy).run()
     assert strategy.n_restored == 1
 

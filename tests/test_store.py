@@ -64,7 +64,8 @@ def test_a_full_disk_is_no_damage(tmp_path: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("KingyoError") == 2
-    assert done.stdout.count("What was stored before is safe") == 2
+    assert done.stdout.count("Nothing was changed now") == 2
+    assert "is safe" not in done.stdout, "nobody looked"
     with RunStore.open(tmp_path / "run") as store:
         assert store.items() == SPLITS
 

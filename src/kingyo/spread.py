@@ -52,6 +52,7 @@ class Spread:
         copied: scores of baselines that runs took over from another seed.
         extensions: seed -> what was added to its budget, in words.
         renewals: seed -> that its scores were made with different versions, or again, in words.
+        lost: seed -> what its run stored once and could not be found, in words.
         not_compared: which searches of equal cost the winners were not compared with, and the command that
             does it for all seeds; None where there are none.
     """
@@ -68,6 +69,7 @@ class Spread:
     copied: int = 0
     extensions: Mapping[int, str] = field(default_factory=dict[int, str])
     renewals: Mapping[int, str] = field(default_factory=dict[int, str])
+    lost: Mapping[int, str] = field(default_factory=dict[int, str])
     not_compared: str | None = None
 
     @property
@@ -94,6 +96,7 @@ class Spread:
             "copied_baseline_scores": self.copied,
             "extensions": {str(seed): text for seed, text in self.extensions.items()},
             "renewals": {str(seed): text for seed, text in self.renewals.items()},
+            "lost": {str(seed): text for seed, text in self.lost.items()},
             "not_compared": self.not_compared,
         }
 
@@ -204,11 +207,14 @@ def read_spread(folder: Path) -> Spread:
         KingyoError: none is finished.
     """
     runs: dict[int, RunSummary] = {}
+    lost: dict[int, str] = {}
     copied = 0
     for seed, path in sorted(seed_folders(folder).items()):
         with RunStore.read(path) as store:
             summary = summarize(store)
             copied += store.copied_from_elsewhere()
+            if store.lost is not None:
+                lost[seed] = store.lost
         if summary.status == "finished" and summary.winner is not None and summary.winner.test is not None:
             runs[seed] = summary
     if not runs:
@@ -237,6 +243,7 @@ def read_spread(folder: Path) -> Spread:
             seed: " and ".join(map(str, each.extensions)) for seed, each in runs.items() if each.extensions
         },
         renewals={seed: " ".join(map(str, each.renewals)) for seed, each in runs.items() if each.renewals},
+        lost=lost,
         not_compared=_not_compared(folder, list(runs.values())),
     )
 

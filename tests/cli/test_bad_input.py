@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.store import RunStore
 from tests.cli.conftest import World, command
+from tests.databases import edited
 from tests.models_on_disk import llama
 
 
@@ -366,9 +367,8 @@ def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
 def test_a_database_that_was_edited(finished: World, world: World, change: str, says: str) -> None:
     folder = world.folder / "runs" / "small"
     shutil.copytree(finished.folder / "runs" / "small", folder)
-    with sqlite3.connect(folder / "run.db") as connection:
+    with edited(folder) as connection:
         connection.execute(f"UPDATE {change}")
-    connection.close()
     done = world.run("resume" if "outcomes" in change else "show", "runs/small")
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stderr

@@ -13,6 +13,7 @@ import yaml
 
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.test_resume import facts
+from tests.databases import edited
 
 NO_CONTROLS = {"random": False, "grid": False}
 
@@ -47,13 +48,12 @@ def test_a_run_goes_on_with_the_screen_that_it_began_with(world: World) -> None:
         budget={"item_evaluations": 96}, search={"strategy": "item-gp"}, controls=NO_CONTROLS
     )
     assert world.run("evolve", config).returncode == 0
-    with sqlite3.connect(world.folder / "runs" / "small" / "run.db") as connection:
+    with edited(world.folder / "runs" / "small") as connection:
         (text,) = connection.execute("SELECT description FROM searches WHERE name = 'main'").fetchone()
         said = json.loads(text)
         assert said["screen"]["items"] == 12
         said["screen"]["items"] = 6
         connection.execute("UPDATE searches SET description = ? WHERE name = 'main'", (json.dumps(said),))
-    connection.close()
     for more in (("resume", "runs/small", "--item-evaluations", "+24"), ("control", "runs/small", "random")):
         done = world.run(*more)
         assert done.returncode == 0, done.stderr
@@ -205,9 +205,8 @@ def test_what_changed_since_costs_no_winner(short: World) -> None:
 
 def test_a_control_that_cannot_begin_leaves_the_run_finished(short: World) -> None:
     folder = short.folder / "runs" / "small"
-    with sqlite3.connect(folder / "run.db") as database:  # as if another kingyo had asked for them
+    with edited(folder) as database:  # as if another kingyo had asked for them
         database.execute("UPDATE trials SET genome = '[0.123, 0.4]' WHERE search = 'main' AND number = 1")
-    database.close()
     before = facts(folder)
     done = short.run("control", "runs/small", "grid")
     assert done.returncode == 1 and "received other genomes" in done.stderr

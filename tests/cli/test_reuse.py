@@ -12,6 +12,7 @@ from kingyo.config import load_config
 from kingyo.genome_file import load_genome_file
 from kingyo.space import RoundedSpace
 from tests.cli.conftest import World, interrupted
+from tests.databases import edited
 
 CORNERS = {"method": "task_arithmetic", "choose_sources": True, "parameters": {"weight": 0.5}}
 """Two sources, each in or out: three recipes."""
@@ -63,7 +64,7 @@ def test_copies_are_counted_and_can_be_switched_off(world: World) -> None:
 def test_a_run_from_before_genes_were_rounded_goes_on_as_it_began(world: World) -> None:
     run = world.folder / "runs" / "small"
     interrupted(world, "evolve", "run.yaml", after=8)
-    with closing(sqlite3.connect(run / "run.db")) as connection, connection:
+    with edited(run) as connection:
         assert connection.execute("DELETE FROM facts WHERE key = 'gene_steps'").rowcount == 1
     before = rows(run)
     done = world.run("resume", run)

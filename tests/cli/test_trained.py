@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from kingyo.models.training import Course, Start, train_lora
 from kingyo.types import Example
 from tests.cli.conftest import World, evaluations, interrupted
+from tests.databases import edited
 
 ON = {"random": False, "grid": False, "trained": True}
 OFF = {**ON, "trained": False}
@@ -115,9 +116,8 @@ def test_killed_and_resumed_it_is_the_same_control(world: World) -> None:
     if (run / "trained" / "0").exists():  # as if it had been killed before this one was noted
         facts = training(run)
         facts["settings"][0].update(digest=None, seconds=None)
-        with sqlite3.connect(run / "run.db") as connection:
+        with edited(run) as connection:
             connection.execute("UPDATE facts SET value = ? WHERE key = 'trained'", (json.dumps(facts),))
-        connection.close()
     for each in ("runs/small", "runs/whole"):
         done = world.run("resume", each)
         assert done.returncode == 0, done.stderr

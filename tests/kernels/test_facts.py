@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -74,10 +75,34 @@ def test_rows_that_are_not_what_was_written_count_as_unknown(tmp_path: Path) -> 
     facts.put("b", np.ones(3))
     facts.flush()
     with closing(sqlite3.connect(file)) as database, database:
-        database.execute("UPDATE fact SET data = ? WHERE name = 'a'", (b"short",))
-        database.execute("UPDATE fact SET dtype = 'nonsense' WHERE name = 'b'")
+        database.execute("UPDATE facts SET data = ? WHERE name = 'a'", (b"short",))
+        database.execute("UPDATE facts SET dtype = 'nonsense' WHERE name = 'b'")
     read = Facts(file=file)
     assert read.get("a") is None and read.get("b") is None
+
+
+def test_a_flipped_bit_of_a_fact_is_not_computed_with(tmp_path: Path) -> None:
+    written = Facts(file=tmp_path / "written.sqlite")
+    for name in ("a", "b"):
+        written.put(name, np.arange(500, dtype=np.float64))
+    written.flush()
+    whole, dice = (tmp_path / "written.sqlite").read_bytes(), random.Random(0)
+    for _ in range(200):
+        flipped = bytearray(whole)
+        flipped[dice.randrange(len(whole))] ^= 1 << dice.randrange(8)
+        (tmp_path / "flipped.sqlite").write_bytes(flipped)
+        read = Facts(file=tmp_path / "flipped.sqlite")
+        for name in ("a", "b"):
+            fact = read.get(name)
+            assert fact is None or np.array_equal(fact, np.arange(500, dtype=np.float64))
+
+
+def test_the_facts_of_an_older_kingyo_are_measured_again(tmp_path: Path) -> None:
+    file = tmp_path / "facts.sqlite"
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("CREATE TABLE fact (name TEXT PRIMARY KEY, dtype TEXT, shape TEXT, data BLOB)")
+        database.execute("INSERT INTO fact VALUES ('a', '<f8', '1', ?)", (b"12345678",))
+    assert Facts(file=file).get("a") is None
 
 
 def test_a_folder_that_is_not_there_costs_nothing(tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ is found. A run is judged by fit, and by the finalists' validation scores; never
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from kingyo.advice.bounds import winners_at_bounds
 from kingyo.advice.course import course_of_search
 from kingyo.advice.flat import scores_without_differences
 from kingyo.advice.seeds import luck_of_the_seed
-from kingyo.advice.words import Advice
+from kingyo.advice.words import Advice, folder_of
 from kingyo.store import RunStore
 from kingyo.summary import RunSummary
 
-__all__ = ["Advice", "advise", "scores_without_differences"]
+__all__ = ["Advice", "advise", "lost_writes", "scores_without_differences"]
 
 
 def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
@@ -25,8 +27,20 @@ def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
         summary: of the same run.
     """
     flat = list(scores_without_differences(store))
-    found = [*flat, *winners_at_bounds(store, summary)]
+    found = [*lost_writes(store), *flat, *winners_at_bounds(store, summary)]
     if not flat:
         found += course_of_search(store, summary)
     found += luck_of_the_seed(store, summary)
     return tuple(sorted(found, key=lambda each: each.level == "note"))
+
+
+def lost_writes(store: RunStore) -> Iterator[Advice]:
+    """Warn if what was stored could not be found when the run was opened."""
+    if store.lost is not None:
+        yield Advice(
+            kind="lost",
+            level="warning",
+            what=store.lost,
+            why="What it held is lost, and nothing of it is shown.",
+            remedy=f"`kingyo resume {folder_of(store)}` makes it again.",
+        )

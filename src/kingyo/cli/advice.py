@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 
-from kingyo.advice import Advice, scores_without_differences
+from kingyo.advice import Advice, lost_writes, scores_without_differences
 from kingyo.advice.words import FEW
 from kingyo.cli.whole import say
 from kingyo.config import PARAMETERS
@@ -26,6 +27,12 @@ def print_advice(advice: Sequence[Advice]) -> None:
     console = Console(highlight=False)
     for each in advice:
         say(console, escape(advice_text(each)), style="bold" if each.level == "warning" else None)
+
+
+def tell_lost(store: RunStore) -> None:
+    """Say on standard error what was stored once and is lost."""
+    for each in lost_writes(store):
+        typer.echo(advice_text(each), err=True)
 
 
 class Watcher:

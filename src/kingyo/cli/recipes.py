@@ -68,9 +68,11 @@ def _read(file: Path, trial: str | None) -> RecipeBook:
                 "--trial", expected="the folder of a run", received=str(file), remedy="Leave it out."
             )
         return load_recipes(file)
+    from kingyo.cli.advice import tell_lost
     from kingyo.export import choose, recipe_of
     from kingyo.store import RunStore
 
     with RunStore.read(file) as store:
+        tell_lost(store)
         recipe = recipe_of(store, choose(store, trial=trial))
     return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe),))

@@ -300,10 +300,12 @@ def report(
 
     Example: `kingyo report runs/first`
     """
+    from kingyo.cli.advice import tell_lost
     from kingyo.report import write_report
     from kingyo.store import RunStore
 
     with RunStore.read(run) as store:
+        tell_lost(store)
         typer.echo(f"Wrote {write_report(store, out)}")
 
 
@@ -348,12 +350,14 @@ def export(
 
     Example: `kingyo export runs/first my-model`
     """
+    from kingyo.cli.advice import tell_lost
     from kingyo.export import choose
     from kingyo.export import export as export_run
     from kingyo.merge.shared import CODE_FILE
     from kingyo.store import RunStore
 
     with RunStore.read(run) as store:
+        tell_lost(store)
         chosen = choose(store, trial=trial, search=search, pick=pick, best=best)
         written = export_run(store, out, chosen, share_layers=share_layers)
         _say_which(store, chosen, written, is_default=trial is None and search is None)
@@ -388,12 +392,13 @@ def _go(store: RunStore, as_json: bool) -> None:
 def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
     from kingyo.assembly import assemble
-    from kingyo.cli.advice import Watcher
+    from kingyo.cli.advice import Watcher, tell_lost
     from kingyo.cli.live import LiveDisplay
     from kingyo.extensions import settle, take_back, take_back_control
     from kingyo.outlook import cost_of
 
     tell_if_slow()
+    tell_lost(store)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
     with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=quiet) as display:
         try:
@@ -418,8 +423,10 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
 
 
 def _print_trial(store: RunStore, reference: str, answers: int | None, as_json: bool) -> None:
+    from kingyo.cli.advice import tell_lost
     from kingyo.cli.trials import print_trial, trial_record
 
+    tell_lost(store)
     if as_json:
         typer.echo(json.dumps(trial_record(store, reference, answers), ensure_ascii=False, indent=2))
     else:

@@ -110,6 +110,7 @@ def _lines(found: Spread) -> list[str]:
         f"Seed {seed} had {more}, so the seeds differ in cost." for seed, more in found.extensions.items()
     ]
     lines += [f"Seed {seed}: {said}" for seed, said in found.renewals.items()]
+    lines += [f"Warning: seed {seed}: {text}" for seed, text in found.lost.items()]
     missing = [] if found.not_compared is None else [found.not_compared]
     return [*lines, *missing, *_choice(found)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import sqlite3
+import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,6 +145,17 @@ class _Room:
             self.n_bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
+_READ = "SELECT dtype, shape, data, checksum FROM facts WHERE name = ?"
+
+
+def _checksum(name: str, dtype: str, shape: str, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(ascii((name, dtype, shape)).encode()))
+
+
+_BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises; the latter where SQLite quotes what is no text."""
+
+
 class _Disk:
     """Facts in a SQLite file. Whatever is wrong with it, it is only a cache: then nothing is kept."""
 
@@ -153,27 +165,31 @@ class _Disk:
         try:
             self._db = sqlite3.connect(file, check_same_thread=False, timeout=1.0)
             self._db.execute("PRAGMA synchronous = OFF")
+            self._db.execute("DROP TABLE IF EXISTS fact")  # of an older kingyo, without checksums
             self._db.execute(
-                "CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, dtype TEXT, shape TEXT, data BLOB)"
+                "CREATE TABLE IF NOT EXISTS facts"
+                " (name TEXT PRIMARY KEY, dtype TEXT, shape TEXT, data BLOB, checksum INTEGER)"
             )
             self._db.commit()
-        except sqlite3.Error:
+        except _BROKEN:
             self._give_up()
 
     def read(self, name: str) -> Fact | None:
         if self._db is None:
             return None
         try:
-            row = self._db.execute("SELECT dtype, shape, data FROM fact WHERE name = ?", (name,)).fetchone()
-        except sqlite3.Error:
+            row = self._db.execute(_READ, (name,)).fetchone()
+        except _BROKEN:
             self._give_up()
             return None
         if row is None:
             return None
+        dtype, shape, data, checksum = row
         try:
-            shape = tuple(int(length) for length in str(row[1]).split())
-            return np.frombuffer(row[2], dtype=row[0]).reshape(shape)
-        except (TypeError, ValueError):  # not what was written
+            if _checksum(name, dtype, shape, data) != checksum:
+                return None
+            return np.frombuffer(data, dtype=dtype).reshape([int(length) for length in shape.split()])
+        except (AttributeError, TypeError, ValueError):  # not what was written
             return None
 
     def write(self, name: str, fact: Fact) -> None:
@@ -182,11 +198,11 @@ class _Disk:
         shape = " ".join(str(length) for length in fact.shape)
         row = (name, fact.dtype.str, shape, np.ascontiguousarray(fact).tobytes())
         try:
-            self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?)", row)
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", (*row, _checksum(*row)))
             self._uncommitted += 1
             if self._uncommitted >= _COMMIT_EVERY:
                 self.commit()
-        except sqlite3.Error:
+        except _BROKEN:
             self._give_up()
 
     def commit(self) -> None:
@@ -195,7 +211,7 @@ class _Disk:
         try:
             self._db.commit()
             self._uncommitted = 0
-        except sqlite3.Error:
+        except _BROKEN:
             self._give_up()
 
     def _give_up(self) -> None:

@@ -24,14 +24,14 @@ from kingyo.errors import KingyoError
 from kingyo.store.database import (
     DATABASE,
     MIGRATIONS,
-    acquire,
     check,
     clear_errors,
     connect,
     connect_to_look,
     decoded,
-    is_locked,
+    lost_writes,
     migrate,
+    migrated_copy,
     numbers,
     removed_after_error,
     require,
@@ -41,7 +41,9 @@ from kingyo.store.database import (
     unusable,
 )
 from kingyo.store.evaluations import EvaluationLog
+from kingyo.store.lock import acquire, is_locked, noted_writes
 from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial, StrategyState
+from kingyo.store.sums import watch
 from kingyo.types import SPLITS, Genome, Item, Split, Trial
 
 __all__ = [
@@ -56,12 +58,19 @@ __all__ = [
 
 
 class RunStore(EvaluationLog):
-    """The database of one run folder. Use ``create``, ``open`` or ``read``, then as a context manager."""
+    """The database of one run folder. Use ``create``, ``open`` or ``read``, then as a context manager.
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
-        super().__init__(connection)
+    Attributes:
+        folder: of the run.
+        lost: what was stored once and could not be found when the run was opened, in words; None: nothing.
+    """
+
+    def __init__(
+        self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None, lost: str | None = None
+    ) -> None:
+        super().__init__(connection, lock)
         self.folder = folder
-        self._lock = lock
+        self.lost = lost
         if lock is not None:
             now = time.time()
             with self._saved():
@@ -107,12 +116,24 @@ class RunStore(EvaluationLog):
             stack.enter_context(clear_errors(folder))
             if is_new and not (folder / DATABASE).exists():
                 stack.enter_context(removed_after_error(folder))
+            lost = None if is_new else cls._checked(folder)
             connection = stack.enter_context(closing(connect(folder / DATABASE)))
-            check(connection, folder)
             migrate(connection, folder)
-            store = cls(folder, connection, lock)
+            watch(connection)
+            store = cls(folder, connection, lock, lost)
             stack.pop_all()
         return store
+
+    @staticmethod
+    def _checked(folder: Path) -> str | None:
+        """Look whether a run can go on before anything is written, and return what it lost, in words."""
+        noted = noted_writes(folder)
+        with closing(connect_to_look(folder)) as connection:
+            check(connection, folder)
+            lost = lost_writes(connection, folder, noted)
+            if lost is not None:
+                require_tables(connection, folder, lost)
+        return lost
 
     @classmethod
     def read(cls, folder: Path) -> RunStore:
@@ -120,14 +141,18 @@ class RunStore(EvaluationLog):
         require(folder)
         with ExitStack() as stack:
             stack.enter_context(clear_errors(folder))
+            noted = noted_writes(folder) - is_locked(folder)  # the last one is in flight
             connection = stack.enter_context(closing(connect_to_look(folder)))
             check(connection, folder)
-            if 0 < schema_version(connection, folder) < len(MIGRATIONS):
-                return cls.open(folder)
-            require_tables(connection, folder)
+            lost = lost_writes(connection, folder, noted)
+            require_tables(connection, folder, lost)
+            is_old = schema_version(connection, folder) < len(MIGRATIONS)
+            if not is_old:
+                stack.pop_all()
+            else:
+                connection = migrated_copy(connection, folder)
             connection.execute("PRAGMA query_only = 1")
-            stack.pop_all()
-        return cls(folder, connection, None)
+        return cls(folder, connection, None, lost)
 
     def close(self) -> None:
         """Give the lock and the file back; safe to call twice."""
@@ -140,9 +165,11 @@ class RunStore(EvaluationLog):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        is_of_database = isinstance(error, sqlite3.Error)
+        named = unusable(self.folder, error, was_checked=True) if is_of_database else None
         self.close()
-        if isinstance(error, sqlite3.Error):
-            raise unusable(self.folder, error) from error
+        if named is not None:
+            raise named from error
 
     # Facts about the run
 

@@ -1,4 +1,4 @@
-"""The SQLite file under a run: connecting, locking, checking, migrating.
+"""The SQLite file under a run: connecting, checking, migrating.
 
 It knows the schema and nothing of what the rows mean.
 """
@@ -6,24 +6,22 @@ It knows the schema and nothing of what the rows mean.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shlex
 import sqlite3
-import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import TypeVar, cast
 
 from kingyo.errors import KingyoError
+from kingyo.store.lock import LOCK
+from kingyo.store.sums import SUMS, changed, seal, writes
 
 T = TypeVar("T")
 
 DATABASE = "run.db"
 AGAIN = "Restore it from a copy, or delete the folder and start again with `kingyo evolve`."
-LOCK = "run.lock"
-LOOKERS_LEAVE_WITHIN = 0.5  # seconds; `is_locked` holds a shared lock for an instant
 
 MIGRATIONS: tuple[str, ...] = (
     """
@@ -90,7 +88,22 @@ MIGRATIONS: tuple[str, ...] = (
         search TEXT PRIMARY KEY REFERENCES searches (name), trial INTEGER NOT NULL REFERENCES trials (id),
         version TEXT NOT NULL, log TEXT NOT NULL, content TEXT NOT NULL) WITHOUT ROWID;
     """,
+    # 5: how many rows each table has, and the sum of their hashes.
+    SUMS,
 )
+SUMMED = 5
+"""From this version on a database has sums."""
+HOLDS = {
+    "facts": "the facts about the run",
+    "items": "the items",
+    "outcomes": "what the searches were told",
+    "parts": "what was evaluated when, and its failures",
+    "scores": "scores and answers",
+    "searches": "the searches and their winners",
+    "sessions": "the times of work",
+    "states": "the states of strategies",
+    "trials": "the trials and their recipes",
+}
 
 
 def require(folder: Path) -> None:
@@ -141,8 +154,8 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open (or make) the file with foreign keys and write-ahead log.
 
     Raises:
-        KingyoError: it cannot be opened, or is damaged.
-        sqlite3.OperationalError: it may be sound, but a full disk or the like is in the way.
+        KingyoError: it cannot be opened.
+        sqlite3.Error: it is damaged, or a full disk or the like is in the way.
     """
     try:
         connection = sqlite3.connect(path, timeout=30)
@@ -156,65 +169,24 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error:
         connection.close()
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        raise _damaged(path.parent, str(error)) from error
+        raise
     return connection
 
 
 def connect_to_look(folder: Path) -> sqlite3.Connection:
-    """Open the file of a run for reading alone, also where nothing may be written (an archive, a mount)."""
-    path = folder / DATABASE
-    if os.access(folder, os.W_OK) and os.access(path, os.W_OK):
+    """Open the file of a run for reading alone, also where nothing may be written (an archive, a mount).
+
+    A log that is there stays as it is. Whoever may write would put what can be read of it into the file as he
+    leaves, and remove it.
+    """
+    path, log = folder / DATABASE, folder / f"{DATABASE}-wal"
+    is_logged = log.exists() and log.stat().st_size > 0
+    if not is_logged and os.access(folder, os.W_OK) and os.access(path, os.W_OK):
         return connect(path)
-    log = folder / f"{DATABASE}-wal"
-    logged = log.exists() and log.stat().st_size > 0
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{'mode=ro' if logged else 'immutable=1'}", uri=True)
-
-
-def acquire(folder: Path) -> IO[str]:
-    """Take the folder's lock. The kernel frees it when its process dies, however it dies."""
-    try:
-        lock = (folder / LOCK).open("a")
-    except OSError as error:
-        raise KingyoError(
-            str(folder),
-            expected="a folder that can be written",
-            received=str(error),
-            remedy="Make the folder writable, or copy the run to one that is; `kingyo show` works as it is.",
-        ) from error
-    deadline = time.monotonic() + LOOKERS_LEAVE_WITHIN
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if time.monotonic() < deadline:
-                time.sleep(0.05)
-                continue
-            lock.close()
-            raise KingyoError(
-                str(folder),
-                expected="a run that nobody works on",
-                received="one that another process has locked",
-                remedy="Wait for it to end, or stop it; `kingyo show` works meanwhile.",
-            ) from error
-        return lock
-
-
-def is_locked(folder: Path) -> bool:
-    """Say whether a living process works on the run; a folder that may only be read will do."""
-    try:
-        lock = (folder / LOCK).open()
-    except FileNotFoundError:  # a copy of the database alone
-        return False
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    how = "mode=ro" if is_logged else "immutable=1"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=30)
 
 
 @contextlib.contextmanager
@@ -230,15 +202,46 @@ def removed_after_error(folder: Path) -> Generator[None]:
         raise
 
 
-def require_tables(connection: sqlite3.Connection, folder: Path) -> None:
-    """Raise when the process that made the file was stopped before it had filled the first tables."""
+def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str | None:
+    """Say how many transactions were stored and cannot be found; None where none is missing.
+
+    SQLite reads its log up to the first damaged page, and says nothing of the rest, or of a log that is gone.
+
+    Args:
+        connection: to the database of a run.
+        folder: of the run.
+        noted: how many there were before the connection was made.
+    """
+    stored = writes(connection) if schema_version(connection, folder) >= SUMMED else 0
+    n = noted - stored
+    if n <= 0:
+        return None
+    causes = f"its log {DATABASE}-wal is damaged or gone, or {DATABASE} is an older copy"
+    if n == 1:
+        return (
+            f"The last write to {DATABASE} could not be found: it was not finished as the run was stopped, "
+            f"or {causes}."
+        )
+    return f"The last {n:,} writes to {DATABASE} could not be found: {causes}."
+
+
+def require_tables(connection: sqlite3.Connection, folder: Path, lost: str | None) -> None:
+    """Raise when the process that made the file was stopped before it had filled the first tables.
+
+    Args:
+        connection: to the database of a run.
+        folder: of the run.
+        lost: what was stored and cannot be found, in words.
+    """
     made = schema_version(connection, folder) > 0
     if not made or connection.execute("SELECT COUNT(*) FROM facts").fetchone()[0] == 0:
         raise KingyoError(
             str(folder),
             expected="a run that was set up completely",
-            received="one that was stopped before its first step",
-            remedy="Delete the folder and start again with `kingyo evolve`.",
+            received=f"one whose beginning is lost. {lost}"
+            if lost
+            else "one that was stopped before its first step",
+            remedy=AGAIN if lost else "Delete the folder and start again with `kingyo evolve`.",
         )
 
 
@@ -256,25 +259,56 @@ def schema_version(connection: sqlite3.Connection, folder: Path) -> int:
 
 
 def migrate(connection: sqlite3.Connection, folder: Path) -> None:
-    """Bring an older file up to the newest schema, one transaction a step."""
-    for number in range(schema_version(connection, folder), len(MIGRATIONS)):
-        connection.executescript(f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+    """Bring an older file up to the newest schema, in one transaction, and store the sums of its tables."""
+    version = schema_version(connection, folder)
+    if version == len(MIGRATIONS):
+        return
+    steps = "".join(MIGRATIONS[version:])
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(MIGRATIONS)};")
+        seal(connection)
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def migrated_copy(connection: sqlite3.Connection, folder: Path) -> sqlite3.Connection:
+    """Return a copy in memory with the newest schema, for a file that is only looked at."""
+    copy = sqlite3.connect(":memory:")
+    try:
+        connection.backup(copy)
+        migrate(copy, folder)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 def check(connection: sqlite3.Connection, folder: Path) -> None:
-    """Raise if SQLite finds the file damaged (a full disk is no damage), or if it holds no run."""
-    try:
-        verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        raise _damaged(folder, str(error)) from error
+    """Raise if the file is damaged, does not hold what was written to it, or holds no run.
+
+    Raises:
+        KingyoError: so it is.
+        sqlite3.Error: SQLite cannot read it, see ``unusable``.
+    """
+    verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
     if verdict != "ok":
         raise _damaged(folder, str(verdict))
     has_tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
-    if has_tables and schema_version(connection, folder) == 0:
+    version = schema_version(connection, folder)
+    if has_tables and version == 0:
         elsewhere = "Name the folder of a run, or move this file away."
         raise _no_run(folder, "a SQLite database of something else", elsewhere)
+    tables = changed(connection) if version >= SUMMED else []
+    if tables:
+        what = [f"{HOLDS.get(name, 'what it says of itself')} (table {name})" for name in tables]
+        raise KingyoError(
+            str(folder / DATABASE),
+            expected=f"{', '.join(what)} as kingyo wrote them",
+            received="others: a disk or another program has changed the file",
+            remedy=f"Nothing was changed now. {AGAIN}",
+        )
 
 
 @contextlib.contextmanager
@@ -284,13 +318,37 @@ def clear_errors(folder: Path) -> Generator[None]:
         yield
     except sqlite3.Error as error:
         raise unusable(folder, error) from error
+    except UnicodeDecodeError as error:  # SQLite quotes what is no text
+        raise _damaged(folder, str(error)) from error
 
 
-def unusable(folder: Path, error: sqlite3.Error) -> KingyoError:
-    """The database failed in the middle of the work; its transactions keep what was stored before."""
-    remedy = "What was stored before is safe. Fix the cause, then go on with `kingyo resume`."
+REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+"""What SQLite says when it wrote nothing."""
+IN_THE_WAY = (
+    *REFUSED,
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM),
+)
+"""What may pass, and says nothing of the file."""
+
+
+def unusable(folder: Path, error: sqlite3.Error, *, was_checked: bool = False) -> KingyoError:
+    """Say what an error of SQLite means for the run, and of what was stored no more than is known.
+
+    Args:
+        folder: of the run.
+        error: of SQLite.
+        was_checked: the database was found to be whole, and written since; it was only being opened if not.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code not in IN_THE_WAY:
+        return _damaged(folder, str(error))
+    is_safe = was_checked and code in REFUSED and (folder / f"{DATABASE}-wal").exists()
+    known = (
+        "What was stored before is safe. " if is_safe else "" if was_checked else "Nothing was changed now. "
+    )
+    remedy = f"{known}Fix the cause, then go on with `kingyo resume`, which checks what is stored."
     if not (folder / DATABASE).exists():
-        remedy = "Nothing was stored. Fix the cause, then begin again with `kingyo evolve`."
+        remedy = "There is no such file now. Fix the cause, then begin again with `kingyo evolve`."
     return KingyoError(
         str(folder / DATABASE),
         expected="a database that can be read and written",
@@ -327,5 +385,5 @@ def _damaged(folder: Path, reason: str) -> KingyoError:
         str(folder / DATABASE),
         expected="a sound SQLite database",
         received=reason,
-        remedy="Nothing was changed. Restore the file from a copy, or start a new run.",
+        remedy=AGAIN,
     )

@@ -13,9 +13,12 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
+from typing import IO
 
 from kingyo.store.database import numbers
+from kingyo.store.lock import note_writes
 from kingyo.store.records import EvaluationRow, StoredOutcome
+from kingyo.store.sums import count_write
 from kingyo.types import Evaluation, ItemScore, Split
 
 AT_RISK = 1.0  # seconds of a run that a loss of power may cost
@@ -25,11 +28,13 @@ class EvaluationLog:
     """The half of the run database that holds scores; ``RunStore`` is the whole.
 
     Args:
-        connection: to a database of the newest schema.
+        connection: to a database of the newest schema; one that writes is watched, see ``sums.watch``.
+        lock: of the run's folder; None only reads.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
         self._db = connection
+        self._lock = lock
         self._session: int | None = None
         self._synced = -math.inf
 
@@ -44,6 +49,9 @@ class EvaluationLog:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if is_due else 'NORMAL'}")
         with self._db:
             yield
+            n_writes = count_write(self._db)
+            if self._lock is not None:
+                note_writes(self._lock, n_writes)
         if is_due:
             self._synced = time.monotonic()
 

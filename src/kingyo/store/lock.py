@@ -1,0 +1,81 @@
+"""The file beside the database of a run: who works on the run, and how many writes were made.
+
+It knows nothing of SQLite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+import zlib
+from pathlib import Path
+from typing import IO
+
+from kingyo.errors import KingyoError
+
+LOCK = "run.lock"
+LOOKERS_LEAVE_WITHIN = 0.5  # seconds; `is_locked` holds a shared lock for an instant
+
+
+def acquire(folder: Path) -> IO[str]:
+    """Take the folder's lock. The kernel frees it when its process dies, however it dies."""
+    try:
+        lock = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+    except OSError as error:
+        raise KingyoError(
+            str(folder),
+            expected="a folder that can be written",
+            received=str(error),
+            remedy="Make the folder writable, or copy the run to one that is; `kingyo show` works as it is.",
+        ) from error
+    deadline = time.monotonic() + LOOKERS_LEAVE_WITHIN
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
+            lock.close()
+            raise KingyoError(
+                str(folder),
+                expected="a run that nobody works on",
+                received="one that another process has locked",
+                remedy="Wait for it to end, or stop it; `kingyo show` works meanwhile.",
+            ) from error
+        return lock
+
+
+def is_locked(folder: Path) -> bool:
+    """Say whether a living process works on the run; a folder that may only be read will do."""
+    try:
+        lock = (folder / LOCK).open()
+    except FileNotFoundError:  # a copy of the database alone
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def note_writes(lock: IO[str], n: int) -> None:
+    """Note beside the database that it holds so many transactions as soon as the last one is committed.
+
+    Its log may be damaged or go, which SQLite does not say. What cannot be noted is not missed.
+    """
+    text = str(n)
+    with contextlib.suppress(OSError):
+        os.pwrite(lock.fileno(), f"{text:>20} {zlib.crc32(text.encode()):08x}\n".encode(), 0)
+
+
+def noted_writes(folder: Path) -> int:
+    """Return how many transactions were made of a run, the last of them perhaps in flight; 0: not known."""
+    try:
+        text, check_sum = (folder / LOCK).read_bytes().split()
+        return int(text) if int(check_sum, 16) == zlib.crc32(text) else 0
+    except (OSError, ValueError):  # none was noted, or the note is damaged
+        return 0

@@ -1,0 +1,131 @@
+"""Random flipped bits in the files of real runs: none changes what is shown and goes unnoticed."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kingyo.advice import advise
+from kingyo.errors import KingyoError
+from kingyo.store import DATABASE, RunStore
+from kingyo.summary import summarize
+from tests.cli.conftest import World, interrupted
+
+FILES = (DATABASE, f"{DATABASE}-wal", "run.lock")
+
+
+def shown(run: Path) -> str:
+    """What `kingyo show --json` prints of a run."""
+    with RunStore.read(run) as store:
+        summary = summarize(store)
+        advice = [each.to_json() for each in advise(store, summary)]
+        return json.dumps({**summary.to_json(), "advice": advice})
+
+
+def copied(run: Path, to: Path) -> Path:
+    """A copy of a run's files, with the log as it is: to look at a run puts its log into its database."""
+    shutil.rmtree(to, ignore_errors=True)
+    to.mkdir(parents=True)
+    for name in FILES:
+        if (run / name).exists():
+            shutil.copy(run / name, to)
+    return to
+
+
+def flipped(run: Path, dice: random.Random) -> str:
+    """Flip one bit in one of a run's files, the larger ones the more often; return the file's name."""
+    sizes = {name: (run / name).stat().st_size for name in FILES if (run / name).exists()}
+    (name,) = dice.choices(list(sizes), [*sizes.values()])
+    content = bytearray((run / name).read_bytes())
+    content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    (run / name).write_bytes(content)
+    return name
+
+
+def outcomes(runs: Sequence[Path], flips: int, place: Path) -> Counter[tuple[str, str]]:
+    """Flip so many bits, one at a time; count file and what came of it.
+
+    A run that is refused and one whose lost writes are named are noticed; "silent" must be none.
+    """
+    dice, found = random.Random(20261125), Counter[tuple[str, str]]()
+    wanted = {run: shown(copied(run, place / run.name)) for run in runs}
+    for n in range(flips):
+        run = runs[n % len(runs)]
+        copy = copied(run, place / run.name)
+        name = flipped(copy, dice)
+        try:
+            now = shown(copy)
+        except KingyoError:
+            found[name, "refused"] += 1
+            continue
+        is_named = any(each["kind"] == "lost" for each in json.loads(now)["advice"])
+        found[name, "unchanged" if now == wanted[run] else "named" if is_named else "silent"] += 1
+    return found
+
+
+def killed(world: World, after: int, *arguments: str | Path) -> Path:
+    """The files of a run that was killed after so many evaluations, its log among them."""
+    interrupted(world, *(arguments or ("evolve", "run.yaml")), after=after)
+    run = world.folder / "runs" / "small"
+    assert (run / f"{DATABASE}-wal").stat().st_size > 0
+    return run
+
+
+def test_forty_flipped_bits_change_nothing_unnoticed(finished: World, world: World, tmp_path: Path) -> None:
+    runs = [finished.folder / "runs" / "small", killed(world, 20).rename(tmp_path / "killed")]
+    found = outcomes(runs, 40, tmp_path / "copies")
+    assert not [key for key in found if key[1] == "silent"], found
+    assert {what for _, what in found} == {"refused", "named", "unchanged"}
+
+
+@pytest.mark.slow
+def test_five_hundred_flipped_bits_in_ten_runs_change_nothing_unnoticed(world: World, tmp_path: Path) -> None:
+    runs: list[Path] = []
+    for seed in range(5):
+        for after in (12 + 9 * seed, None):
+            shutil.rmtree(world.folder / "runs", ignore_errors=True)
+            if after is None:
+                assert world.run("evolve", "run.yaml", "--seed", str(seed)).returncode == 0
+            else:
+                killed(world, after, "evolve", "run.yaml", "--seed", str(seed))
+            runs.append((world.folder / "runs" / "small").rename(tmp_path / f"{seed}-{after}"))
+    found = outcomes(runs, 500, tmp_path / "copies")
+    print(dict(found))  # noqa: T201
+    assert not [key for key in found if key[1] == "silent"], found
+
+
+@pytest.mark.parametrize("command", [("show",), ("report",), ("export", "out"), ("resume",)])
+def test_each_command_names_what_a_damaged_log_held(world: World, command: tuple[str, ...]) -> None:
+    log = copied(killed(world, 20), world.folder / "run") / f"{DATABASE}-wal"
+    content = bytearray(log.read_bytes())
+    content[-1] ^= 1
+    log.write_bytes(content)
+    name, *more = command
+    done = world.run(name, "run", *more)
+    assert done.returncode == (name == "export"), done.stderr
+    assert "The last write to run.db could not be found" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", [("show", "--json"), ("report",), ("export", "out"), ("resume",)])
+def test_each_command_refuses_a_flipped_answer(
+    finished: World, world: World, command: tuple[str, ...]
+) -> None:
+    run = copied(finished.folder / "runs" / "small", world.folder / "run")
+    content = bytearray((run / DATABASE).read_bytes())
+    with RunStore.read(run) as store:
+        kept = store.evaluation(1, "fit")
+        assert kept is not None
+        at = content.rindex(kept.scores[0].answer.encode())
+    content[at] ^= 1
+    (run / DATABASE).write_bytes(content)
+    name, *more = command
+    done = world.run(name, "run", *more)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "(table " in done.stdout + done.stderr
+    assert (run / DATABASE).read_bytes() == content and not (world.folder / "out").exists()

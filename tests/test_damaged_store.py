@@ -1,0 +1,314 @@
+"""A run database that lost something or in which a bit has flipped: it is refused, or the loss is named."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.store import DATABASE, RunStore, StoredOutcome
+from kingyo.store.database import MIGRATIONS, unusable
+from kingyo.store.lock import note_writes, noted_writes
+from kingyo.store.sums import SUMS, changed, seal, watch
+from kingyo.types import Evaluation
+from tests.test_store import SPLITS, begun, scores, trial
+
+LOG = f"{DATABASE}-wal"
+
+
+def filled(folder: Path) -> RunStore:
+    """A run with a line in each table but states, and three writes after the last checkpoint."""
+    store = begun(folder)
+    trials = store.add_trials("main", 0, [trial(0, "recipe zero"), trial(1, "recipe one")])
+    store.record(trials[0].id, "fit", Evaluation(scores=scores(0.375, 1)))
+    store.add_outcomes([StoredOutcome(trial=trials[0].id, failure=None, value=0.6875)])
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # pyright: ignore[reportPrivateUsage]
+    store.record(trials[1].id, "fit", Evaluation(scores=scores(1), score_seconds=2))
+    store.record(trials[1].id, "validation", Evaluation(failure="crash"))
+    store.set_winner("main", trials[0].id)
+    return store
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """A run that was closed: all is in run.db."""
+    filled(tmp_path / "closed").close()
+    assert not (tmp_path / "closed" / LOG).exists()
+    return tmp_path / "closed"
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """The files of a run as its process leaves them when it is killed."""
+    with filled(tmp_path / "living"):
+        return Path(shutil.copytree(tmp_path / "living", tmp_path / "killed"))
+
+
+def flip(path: Path, at: int, bit: int = 0) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def place_of(path: Path, found: bytes) -> int:
+    content = path.read_bytes()
+    assert content.count(found) == 1
+    return content.index(found)
+
+
+def refused(folder: Path) -> str:
+    """Say why a run is not opened, neither to go on nor to look; neither changes it."""
+    before = (folder / DATABASE).read_bytes()
+    reasons: set[str] = set()
+    for opening in (RunStore.open, RunStore.read):
+        with pytest.raises(KingyoError) as caught:
+            opening(folder)
+        reasons.add(str(caught.value))
+    assert (folder / DATABASE).read_bytes() == before
+    (reason,) = reasons
+    return reason
+
+
+def number(value: float) -> bytes:
+    return struct.pack(">d", value)
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        (number(0.375), "scores and answers (table scores)"),
+        (number(0.6875), "what the searches were told (table outcomes)"),
+        (b'"running"', "the facts about the run (table facts)"),
+        ('"prompt":"2は?"'.encode(), "the items (table items)"),
+        (b'"ga"', "the searches and their winners (table searches)"),
+        (b"crash", "what was evaluated when, and its failures (table parts)"),
+    ],
+)
+def test_a_flipped_bit_of_a_value_is_refused_and_its_table_named(
+    closed: Path, written: bytes, says: str
+) -> None:
+    path = closed / DATABASE
+    flip(path, place_of(path, written) + len(written) - 2)
+    assert says in refused(closed)
+
+
+def test_a_flipped_bit_of_an_answer_is_refused(closed: Path) -> None:
+    content = (closed / DATABASE).read_bytes()
+    flip(closed / DATABASE, content.rindex("答え".encode()) + 2)
+    assert "scores and answers (table scores)" in refused(closed)
+
+
+def test_a_flipped_bit_of_the_time_of_a_session_is_refused(closed: Path) -> None:
+    with closing(sqlite3.connect(closed / DATABASE)) as connection:
+        ((began, seen),) = connection.execute("SELECT started_at, seen_at FROM sessions")
+    flip(closed / DATABASE, place_of(closed / DATABASE, number(began) + number(seen)) + 3)
+    assert "the times of work (table sessions)" in refused(closed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM scores WHERE trial = 2",
+        "DELETE FROM sums WHERE name = 'scores'",
+        "UPDATE scores SET score = 1 - score, answer = 'another'",
+        "INSERT INTO scores VALUES (2, 'fit', 0, 'i1', 1, '')",
+        "UPDATE sums SET sum = sum + 1 WHERE name = 'scores'",
+    ],
+)
+def test_rows_that_vanish_or_that_another_program_writes_are_refused(closed: Path, change: str) -> None:
+    with closing(sqlite3.connect(closed / DATABASE)) as connection, connection:
+        connection.execute(change)
+    assert "(table scores)" in refused(closed)
+
+
+def test_a_flipped_bit_of_an_index_is_refused(closed: Path) -> None:
+    with closing(sqlite3.connect(closed / DATABASE)) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'trials_by_recipe'"
+        start = size * (connection.execute(query).fetchone()[0] - 1)
+    at = (closed / DATABASE).read_bytes().index(b"recipe zero", start)
+    assert at < start + size
+    flip(closed / DATABASE, at)
+    assert "sound SQLite database" in refused(closed)
+
+
+def test_a_flipped_bit_of_the_schema_is_refused(closed: Path) -> None:
+    flip(closed / DATABASE, place_of(closed / DATABASE, b"value REAL, objectives") + 1)
+    assert refused(closed)
+
+
+def test_what_is_no_text_any_more_is_refused(closed: Path) -> None:
+    flip(closed / DATABASE, (closed / DATABASE).read_bytes().rindex("答え".encode()), bit=6)
+    assert "sound SQLite database" in refused(closed)
+
+
+def test_a_killed_run_has_lost_nothing(killed: Path) -> None:
+    for opening in (RunStore.read, RunStore.open, RunStore.read):
+        with opening(killed) as store:
+            assert store.lost is None
+            assert store.evaluation(2, "validation") == Evaluation(failure="crash")
+
+
+def frames(log: Path) -> range:
+    """Where the frames of a log of pages of 4,096 bytes begin."""
+    return range(32, log.stat().st_size, 24 + 4096)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "last page": (lambda log: flip(log, log.stat().st_size - 1), "last write "),
+    "last commit": (lambda log: flip(log, frames(log)[-1] + 7), "last write "),
+    "salt of the last page": (lambda log: flip(log, frames(log)[-1] + 8), "last write "),
+    "first page": (lambda log: flip(log, frames(log)[0] + 99), "last 3 writes "),
+    "header": (lambda log: flip(log, 17), "last 3 writes "),
+    "torn": (lambda log: log.write_bytes(log.read_bytes()[: frames(log)[-1] + 999]), "last write "),
+    "empty": (lambda log: log.write_bytes(b""), "last 3 writes "),
+    "deleted": (lambda log: log.unlink(), "last 3 writes "),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_a_damaged_or_deleted_log_held_is_named_until_the_run_goes_on(killed: Path, damage: str) -> None:
+    spoil, says = DAMAGES[damage]
+    spoil(killed / LOG)
+    for opening in (RunStore.read, RunStore.read, RunStore.open):
+        with opening(killed) as store:
+            assert store.lost is not None and says in store.lost
+            assert store.evaluation(1, "fit") == Evaluation(scores=scores(0.375, 1))
+            assert store.winner("main") is None
+    with RunStore.read(killed) as store:
+        assert store.lost is None
+
+
+def test_a_run_whose_whole_beginning_was_in_a_deleted_log_is_not_called_new(tmp_path: Path) -> None:
+    with begun(tmp_path / "living"):
+        shutil.copytree(tmp_path / "living", tmp_path / "killed")
+    (tmp_path / "killed" / LOG).unlink()
+    reason = refused(tmp_path / "killed")
+    assert "beginning is lost. The last 3 writes to run.db could not be found" in reason
+    assert "safe" not in reason
+
+
+def test_an_older_copy_of_the_database_is_named(closed: Path, killed: Path) -> None:
+    shutil.copy(killed / DATABASE, closed)
+    with RunStore.read(closed) as store:
+        assert store.lost is not None and "an older copy" in store.lost
+
+
+def test_a_process_killed_within_a_transaction_lost_nothing(tmp_path: Path) -> None:
+    with filled(tmp_path / "living") as store, store._saved():  # pyright: ignore[reportPrivateUsage]
+        store._db.execute("PRAGMA cache_size = 1")  # pyright: ignore[reportPrivateUsage]
+        before = (tmp_path / "living" / LOG).stat().st_size
+        store._db.execute("UPDATE facts SET value = ?", ("x" * 1_000_000,))  # pyright: ignore[reportPrivateUsage]
+        assert (tmp_path / "living" / LOG).stat().st_size > before, "pages of it are in the log"
+        shutil.copytree(tmp_path / "living", tmp_path / "killed")
+    with RunStore.read(tmp_path / "killed") as store:
+        assert store.lost is None and store.fact("status") == "running"
+
+
+def test_a_process_killed_as_it_commits_may_have_lost_one_write_which_is_named(killed: Path) -> None:
+    with (killed / "run.lock").open("r+") as lock:
+        note_writes(lock, noted_writes(killed) + 1)
+    with RunStore.read(killed) as store:
+        assert store.lost is not None and "not finished as the run was stopped" in store.lost
+    with RunStore.open(killed):
+        pass
+    with RunStore.read(killed) as store:
+        assert store.lost is None
+
+
+@pytest.mark.parametrize("note", [b"", b"no number at all", b"99 00000000\n"])
+def test_a_damaged_note_of_the_number_of_writes_says_nothing(closed: Path, note: bytes) -> None:
+    (closed / "run.lock").write_bytes(note)
+    with RunStore.read(closed) as store:
+        assert store.lost is None
+    RunStore.open(closed).close()
+
+
+def test_a_run_can_be_looked_at_while_another_process_writes(tmp_path: Path) -> None:
+    with filled(tmp_path / "run") as store:
+        store.set_fact("n", 0)
+    code = (
+        "import sys, pathlib; from kingyo.store import RunStore\n"
+        "with RunStore.open(pathlib.Path(sys.argv[1])) as store:\n"
+        "    for n in range(1, 10**9):\n"
+        "        store.set_fact('n', n)\n"
+        "        if n == 1: print('writes', flush=True)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None and other.stdout.readline() == b"writes\n"
+            seen: list[int] = []
+            while len(set(seen)) < 20:
+                with RunStore.read(tmp_path / "run") as store:
+                    assert store.lost is None
+                    seen.append(int(str(store.fact("n"))))
+        finally:
+            other.kill()
+    assert seen == sorted(seen)
+
+
+def test_the_disk_is_full_and_the_log_is_gone_so_nothing_is_called_safe(tmp_path: Path) -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    with filled(tmp_path / "run") as store:
+        assert "stored before is safe" in str(unusable(store.folder, full, was_checked=True))
+        assert "safe" not in str(unusable(store.folder, full)), "nobody looked"
+        (tmp_path / "run" / LOG).unlink()
+        assert "safe" not in str(unusable(store.folder, full, was_checked=True))
+    damaged = sqlite3.DatabaseError("database disk image is malformed")
+    assert "safe" not in str(unusable(tmp_path / "run", damaged, was_checked=True))
+
+
+def test_a_run_of_an_older_schema_is_looked_at_without_a_change(tmp_path: Path) -> None:
+    filled(tmp_path / "run").close()
+    path = tmp_path / "run" / DATABASE
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE sums; PRAGMA user_version = 4")
+    (tmp_path / "run" / "run.lock").unlink()
+    before = path.read_bytes()
+    with RunStore.read(tmp_path / "run") as store:
+        assert store.items() == SPLITS and store.lost is None
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            store.set_fact("status", "finished")
+    assert path.read_bytes() == before
+    RunStore.open(tmp_path / "run").close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS)
+        connection.execute("DELETE FROM outcomes")
+    assert "(table outcomes)" in refused(tmp_path / "run")
+
+
+def test_the_sums_follow_whatever_is_written_in_columns_that_came_later(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "any.db")) as connection:
+        connection.executescript(
+            f"CREATE TABLE notes (id INTEGER PRIMARY KEY, score REAL, text TEXT); {SUMS}"
+        )
+        connection.execute("ALTER TABLE notes ADD COLUMN is_cut INTEGER NOT NULL DEFAULT 0")
+        seal(connection)
+        connection.commit()
+        watch(connection)
+        for change in (
+            "INSERT INTO notes (score, text) VALUES (1, 'a'), (0.1, ''), (NULL, '答え')",
+            "UPDATE notes SET is_cut = id, score = 9e999",
+            "INSERT OR REPLACE INTO notes VALUES (1, -0.0, '1', 1), (7, 1e-320, NULL, 0)",
+            "DELETE FROM notes WHERE id = 2",
+            "UPDATE notes SET id = id + 10",
+            "DELETE FROM notes",
+        ):
+            with connection:
+                connection.execute(change)
+            assert changed(connection) == []
+            with closing(sqlite3.connect(tmp_path / "any.db")) as other:
+                assert changed(other) == []
+        with pytest.raises(sqlite3.IntegrityError), connection:
+            connection.execute("INSERT INTO notes VALUES (1, 1, '', 0), (1, 1, '', 0)")
+        assert changed(connection) == []
