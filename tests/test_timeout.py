@@ -13,7 +13,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import build_verdict
-from kingyo.tasks.timeout import TooSlowError, within
+from kingyo.timeout import TooSlowError, within
 from kingyo.types import Item
 
 ITEM = Item(id="i7", prompt="?", answer="3")
