@@ -1,7 +1,7 @@
 """A call that may not take for ever: a template or a strategy that hangs costs an error, and not the run.
 
 On the main thread an alarm ends the call where it is, loops and waits alike; elsewhere (and on Windows) the
-caller goes on without it. Code that swallows alarms needs a process of its own, see ``kingyo.tasks``, or costs
+caller goes on without it. Code that swallows alarms needs a process of its own, as graders have, or costs
 this one, see ``within_or_end``. It knows no grader, no task and no strategy.
 """
 
@@ -19,6 +19,8 @@ from typing import TypeVar
 T = TypeVar("T")
 AGAIN = 1.0
 """Seconds after which the alarm rings again, for whoever swallowed the first."""
+LONGEST = 1e8
+"""Seconds that clocks can count, for whoever writes a number without end."""
 MOST_GRACE = 60.0
 """Seconds that a call may take at most to end after the alarm: an operation of C ends before it listens."""
 
@@ -67,6 +69,7 @@ def within_or_end(seconds: float | None, call: Callable[[], T], error: Exception
     """
     if seconds is None or not has_alarm():
         return call()
+    seconds = min(seconds, LONGEST)
     watchdog = Timer(seconds + min(max(AGAIN, seconds), MOST_GRACE), _end_process, [error])
     watchdog.daemon = True
     watchdog.start()

@@ -1,4 +1,4 @@
-"""Graders of the user's own that hang or crash in the worst ways: one error each, and nothing is left behind."""
+"""Graders of the user's own that hang or crash in the worst ways: one error each, and nothing left behind."""
 
 from __future__ import annotations
 

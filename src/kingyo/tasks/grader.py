@@ -52,8 +52,8 @@ GRADERS: Registry[Callable[..., object]] = Registry("grader", "kingyo.tasks", "k
 """Every grader by name. Plug-ins: entry points of the group ``kingyo.graders``."""
 
 RUN_PATTERNS = frozenset({"regex"})
-"""Built-in graders that a user's pattern may hang. Only an alarm ends it in this process, so on the main thread
-alone: meanwhile Python runs no other thread."""
+"""Built-in graders that a user's pattern may hang. In this process an alarm ends it, so on the main thread
+alone: meanwhile Python runs no other one."""
 
 G = TypeVar("G", bound=Callable[..., object])
 
@@ -134,15 +134,12 @@ class Verdict:
                     results = GRADER_PROCESS.ask(grader.named, action, questions, self.timeout)
                     # They end at the first error, which is raised here.
                     return [
-                        _score(name, cast(Item, question[-1]), result, self.timeout)
+                        _score(name, question[-1], result, self.timeout)
                         for question, result in zip(questions, results, strict=False)
                     ]
             grader = grader.grader
         call = cast("Callable[..., float]", grader if action == "grade" else partial(checked, grader))
-        return [
-            asked(name, partial(call, *question), cast(Item, question[-1]), self.timeout)
-            for question in questions
-        ]
+        return [asked(name, partial(call, *question), question[-1], self.timeout) for question in questions]
 
 
 def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: float | None = None) -> Verdict:

@@ -1,4 +1,4 @@
-"""A process for graders that may hang or crash: it can be killed, whatever they do, and it dies with this one.
+"""A process for graders that may hang or crash: it can be killed whatever they do, and dies with this one.
 
 One process serves all such graders, as one Python would; it begins when the first is asked, and again after
 it was killed. It gets many answers at once and says each result as soon as it is there, so that it is known
