@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,14 @@ class GivenTask:
         return self.scores
 
 
-def evaluator(folder: Path, task: Task, says: Mapping[str, str] | None = None) -> Evaluator:
+def evaluator(
+    folder: Path, task: Task, says: Mapping[str, str] | None = None, timeout: float | None = None
+) -> Evaluator:
     if not (folder / "one").exists():
         llama(folder / "one")
     sources = open_sources(RECIPE, folder)
     weights = {name: sources.read("one", name).clone() for name in sources["one"].tensors}
-    return Evaluator(Filled(Model(weights, says), sources), task)
+    return Evaluator(Filled(Model(weights, says), sources), task, timeout)
 
 
 def test_scores_and_times(tmp_path: Path) -> None:
@@ -109,3 +112,14 @@ def test_a_task_that_breaks_its_promise_is_a_failure(
     assert evaluation.scores == () and evaluation.mean is None
     assert evaluation.failure is not None
     assert re.search(says, evaluation.failure), evaluation.failure
+
+
+def test_a_task_that_blocks_costs_its_candidate_within_the_limit(tmp_path: Path) -> None:
+    class Blocks(GivenTask):
+        def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+            threading.Event().wait()
+            return super().score(model, items)
+
+    evaluation = evaluator(tmp_path, Blocks(RIGHT), timeout=0.2)(RECIPE, "fit")
+    assert evaluation.failure == "took longer than 0.2 s"
+    assert evaluator(tmp_path, GivenTask(RIGHT), timeout=60)(RECIPE, "fit").scores == RIGHT

@@ -19,6 +19,7 @@ FLOORS: dict[str, float] = {
     "atomic": 0.0,
     "errors": 0.0,
     "late": 0.0,
+    "timeout": 0.0,
     "documents": 0.1,
     "types": 0.1,
     "sizes": 0.1,

@@ -318,10 +318,11 @@ def evaluator_of(store: RunStore) -> Evaluator:
     facts = Facts(memory_size() // 4 // config.workers, measures_of(store.folder))
     sources = Sources(models.by_reference, folder, facts, partial(open_trained, store.folder, folder))
     task = build_tasks(config.specs, store.items(), folder)
+    timeout = config.timeout if config.runner == "local" else None  # other runners end the worker
     if config.space != "parameters":
-        return Evaluator(_paths(config, models, sources), task)
+        return Evaluator(_paths(config, models, sources), task, timeout)
     first = plan(_first(searches(config, folder, models)[0]), sources)
-    return Evaluator(Filled(_live_model(store, config, models, first), sources), task)
+    return Evaluator(Filled(_live_model(store, config, models, first), sources), task, timeout)
 
 
 def _first(search: Search) -> Recipe:

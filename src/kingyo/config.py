@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from kingyo.documents import read_yaml
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
-from kingyo.strict import Real, parse_model
-from kingyo.tasks.spec import TaskSpec, load_task_spec
+from kingyo.strict import Number, Real, parse_model
+from kingyo.tasks.spec import LONGEST, TaskSpec, load_task_spec
 
 Scalar = Annotated[bool, Field(strict=True)] | Real
 Space = Literal["parameters", "dataflow", "hybrid"]
@@ -150,6 +150,7 @@ class SearchConfig(_Strict):
     screen: dict[str, object] = Field(default_factory=dict[str, object])
     warm_start: bool = True
     mode: Literal["generations", "asynchronous"] = "generations"
+    timeout: Annotated[Number, Field(gt=0, le=LONGEST)] = 3600.0
 
 
 class FirstSearchConfig(SearchConfig):
@@ -246,10 +247,6 @@ class RunConfig(_Strict):
         if self.runner == "local" and self.workers > 1:
             raise ValueError(
                 f"runner: processes (or ray) beside workers: {self.workers}; local, the default, has one"
-            )
-        if self.runner == "local" and self.timeout is not None:
-            raise ValueError(
-                "runner: processes (or ray) beside timeout; local, the default, cannot end a candidate"
             )
         return self
 

@@ -14,6 +14,7 @@ from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.late import Tensor
 from kingyo.merge import How, Sources, into, plan
 from kingyo.recipe import Hop, Recipe, cumulative
+from kingyo.timeout import TooSlowError, within_or_end
 from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task
 
 
@@ -119,11 +120,13 @@ class Evaluator:
     Args:
         build: makes a recipe into a model.
         task: what candidates are scored on.
+        timeout: seconds that scoring may take. The merge is not ended: threads of it write into the model.
     """
 
-    def __init__(self, build: Builder, task: Task) -> None:
+    def __init__(self, build: Builder, task: Task, timeout: float | None = None) -> None:
         self._build = build
         self._task = task
+        self._timeout = timeout
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str] | None = None) -> Evaluation:
         """Build and score; whatever goes wrong is in the result's ``failure``.
@@ -142,7 +145,7 @@ class Evaluator:
             model = self._build(recipe)
             built = time.perf_counter()
             asked = self._items(split, items)
-            scores = _checked(self._task.score(model, asked), asked)
+            scores = _checked(self._scored(model, asked), asked)
         except ChangedSourceError:
             raise
         except Exception as error:  # noqa: BLE001 (a candidate that crashes is a result, not an accident)
@@ -154,6 +157,19 @@ class Evaluator:
         return Evaluation(
             scores=scores, build_seconds=built - started, score_seconds=time.perf_counter() - built
         )
+
+    def _scored(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+        limit = f"{self._timeout or 0:g} s"
+        late = KingyoError(
+            f"task {self._task.name}",
+            expected=f"a score within {limit} (timeout)",
+            received="none, and a task that does not let itself be ended",
+            remedy="Fix the task, or let timeout be larger. What was scored is stored.",
+        )
+        try:
+            return within_or_end(self._timeout, lambda: self._task.score(model, items), late)
+        except TooSlowError as error:
+            raise ValueError(f"took longer than {limit}") from error
 
     def _items(self, split: Split, wanted: Sequence[str] | None) -> Sequence[Item]:
         items = self._task.items(split)

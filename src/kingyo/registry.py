@@ -60,6 +60,11 @@ class Registry(Generic[T]):
         plugins = [point.name for point in entry_points(group=self._group)]
         return sorted({*self._found, *plugins})
 
+    def is_registered(self, name: str) -> bool:
+        """Whether code that ran in this process registered the name: no plug-in's, and none in a file."""
+        self._scan()
+        return name in self._found
+
     def get(self, name: str, folder: Path | None = None) -> T:
         """Find by name, or by ``path/to/file.py:Name`` relative to ``folder``; a file is run once.
 

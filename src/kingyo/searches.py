@@ -46,7 +46,7 @@ from kingyo.space import (
     uniform_recipe,
     values_of,
 )
-from kingyo.strategies import build
+from kingyo.strategies import STRATEGIES, build
 from kingyo.strategies.seeded import Seeded
 from kingyo.strategies.seeds import derived
 from kingyo.trained import TrainedSpace
@@ -146,7 +146,15 @@ def _made(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
         strategy = Seeded(strategy, points) if points else strategy
     known = known_points(space, list(config.sources)) if config.search.warm_start else {}
     found = _search(way.name, space, strategy, config, wanted)
-    return _finished(replace(found, known=known, keep=_merge_itself(space)), config, folder, way)
+    limit = config.search.timeout if _is_own(wanted) else None
+    found = replace(found, known=known, keep=_merge_itself(space), timeout=limit)
+    return _finished(found, config, folder, way)
+
+
+def _is_own(wanted: SearchPlan) -> bool:
+    """Whether the strategy, or the one within it, is not of this package, and might not return."""
+    named = (wanted.strategy, wanted.settings.get("strategy"))
+    return any(isinstance(name, str) and not STRATEGIES.is_registered(name) for name in named)
 
 
 def _merge_itself(space: Space) -> tuple[Genome, ...]:

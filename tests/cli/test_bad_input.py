@@ -404,3 +404,18 @@ def test_init_leaves_no_file_when_models_do_not_fit(world: World) -> None:
         world, "init", "mine.yaml", "--base", "base", "--source", "a", "--source", "b",
         "--task", "items.jsonl", "--grader", "exact", says="layers",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["evolve", "layers", "evaluate", "chat"])
+def test_a_chat_template_that_fails_is_one_error_that_names_the_model(world: World, command: str) -> None:
+    for name in ("base", "a", "b"):
+        (world.folder / name / "chat_template.jinja").write_text("{{ raise_exception('no such role') }}")
+    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "chat": True}
+    (world.folder / "task.yaml").write_text(yaml.safe_dump(task))
+    config = world.config(task=task)
+    done = world.run(command, *{"evaluate": ["a", "task.yaml"], "chat": ["a"]}.get(command, [config]))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "received TemplateError: no such role" in done.stderr
+    assert f"chat template of {world.folder}" in done.stderr
+    assert not (world.folder / "runs").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import World
+from tests.cli.conftest import World, evaluations
 from tests.cli.test_resume import facts
 
 OWN = '''
@@ -45,7 +45,7 @@ class Broken(Mine):
 def evolved(world: World, method: str, *, budget: int = 4) -> tuple[int, str]:
     indented = "".join(f"    {line}\n" for line in method.splitlines())
     (world.folder / "own.py").write_text(OWN + indented)
-    changes = {"search": {"strategy": "own.py:Broken"}, "budget": {"candidates": budget}}
+    changes = {"search": {"strategy": "own.py:Broken", "timeout": 2}, "budget": {"candidates": budget}}
     done = world.run("evolve", world.config(controls={"grid": False, "random": False}, **changes))
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
@@ -66,6 +66,10 @@ def evolved(world: World, method: str, *, budget: int = 4) -> tuple[int, str]:
         ("batch = 'many'", "batch of Broken"),
         ("def learn(self, known): raise ValueError('lost')", "learn of Broken"),
         ("def appraise(self, genomes): return []", "appraise of Broken"),
+        (
+            "def ask(self, n):\n    while True: pass",
+            "ask of Broken: expected a call that returns within 2 s",
+        ),
     ],
     ids=str,
 )
@@ -98,3 +102,29 @@ def test_one_that_gives_lists_can_be_resumed(world: World) -> None:
     done = world.run("resume", run)
     assert done.returncode == 0, done.stderr
     assert facts(run) == before
+
+
+SWALLOWS = """
+def ask(self, n):
+    while self.count == 3 and not os.path.exists("mended"):
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+    return super().ask(n)
+"""
+
+
+def test_one_that_swallows_every_alarm_ends_the_process_and_the_run_goes_on(world: World) -> None:
+    imports, limit = "import os, time\n", {"strategy": "own.py:Broken", "timeout": 0.3}
+    body = "".join(f"    {line}\n" for line in SWALLOWS.splitlines())
+    (world.folder / "own.py").write_text(imports + OWN + body)
+    config = world.config(search=limit, budget={"candidates": 6}, controls={"grid": False, "random": False})
+    done = world.run("evolve", config)
+    assert done.returncode == 1
+    assert done.stderr.count("\nError: ") == 1 and "Traceback" not in done.stderr
+    assert "ask of Broken: expected a call that returns within 0.3 s (search.timeout)" in done.stderr
+    assert evaluations(world.folder / "runs" / "small") > 3
+    (world.folder / "mended").touch()
+    done = world.run("resume", "runs/small")
+    assert done.returncode == 0, done.stderr

@@ -43,7 +43,6 @@ def test_a_run_killed_on_two_workers_ends_as_on_one(finished: World, world: Worl
     ("changes", "told"),
     [
         ({"workers": 2}, "runner: processes"),
-        ({"timeout": 5}, "runner: processes"),
         ({"runner": "slurm"}, "'local', 'processes' or 'ray'"),
     ],
 )

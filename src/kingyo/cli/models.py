@@ -207,9 +207,11 @@ def _tell_prompt_of_task(model: Path) -> None:
 
 def _require_chat_template(live: LiveModel) -> None:
     """Without one, or a template in its place, no question can be asked: say so before the first."""
+    from kingyo.models.chat import NoTemplateError
+
     try:
         live.chat_prompt("Hello.")
-    except KingyoError as error:
+    except NoTemplateError as error:
         raise KingyoError(
             "--prompt",
             expected="a template, since the model has no chat template",

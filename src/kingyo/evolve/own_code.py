@@ -6,34 +6,46 @@ It knows no strategy, and not what the calls are for.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 from kingyo.errors import KingyoError
+from kingyo.evolve.words import Search
+from kingyo.timeout import TooSlowError, within_or_end
 
+T = TypeVar("T")
 FIX = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
 
 
-@contextmanager
-def called(search: str, strategy: object, name: str) -> Generator[None]:
-    """Turn a crash within a call of a strategy into a clear error.
+def called(search: Search, name: str, call: Callable[[], T]) -> T:
+    """Return what a call of a strategy returns; turn its crash, or its hanging, into a clear error.
 
     Args:
-        search: which search it is the strategy of.
-        strategy: whose method or property is used.
-        name: of that method or property.
+        search: whose strategy it is, and how long a call may take. One that swallows every exception is
+            ended with the process: all that was scored is stored.
+        name: of the method or property that is used.
+        call: uses it.
 
     Raises:
         KingyoError: of the strategy, as it is; or with the crash, its file and its line.
     """
+    where = f"search '{search.name}': {name} of {type(search.strategy).__name__}"
+    late = KingyoError(
+        where,
+        expected=f"a call that returns within {search.timeout or 0:g} s (search.timeout)",
+        received="none that did",
+        remedy=FIX,
+    )
     try:
-        yield
+        return within_or_end(search.timeout, call, late)
     except KingyoError:
         raise
+    except TooSlowError as error:
+        raise late from error
     except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise KingyoError(
-            f"search '{search}': {name} of {type(strategy).__name__}",
+            where,
             expected="a call that succeeds",
             received=f"{type(error).__name__}: {error} ({last.filename} line {last.lineno})",
             remedy=FIX,

@@ -143,11 +143,15 @@ class AnySearchRun(ABC):
         strategy = self.search.strategy
         if not isinstance(strategy, AppraisingStrategy):
             return None
-        with called(self.search.name, strategy, "appraise"):
-            beliefs = strategy.appraise([trial.asked.genome for trial in trials])
-            n = len(trials) if beliefs is None else len(beliefs)
-            assert n == len(trials), f"{n} beliefs of {len(trials)} points"
-        return beliefs
+        genomes = [trial.asked.genome for trial in trials]
+
+        def appraise() -> list[float] | None:
+            beliefs = strategy.appraise(genomes)
+            n = len(genomes) if beliefs is None else len(beliefs)
+            assert n == len(genomes), f"{n} beliefs of {len(genomes)} points"
+            return beliefs
+
+        return called(self.search, "appraise", appraise)
 
     def _expected(self, trials: Sequence[StoredTrial]) -> list[float]:
         found = self._judge.expected(self._responses, [trial.asked.number for trial in trials])
@@ -188,11 +192,10 @@ class AnySearchRun(ABC):
                 known[-1 - index] = mine, Evaluation(scores=_item_scores(row, self._items))
         strategy, aims = self.search.strategy, self.search.aims
         if len(aims.tasks) > 1 and isinstance(strategy, TaskAware):
-            with called(self.search.name, strategy, "learn_tasks"):
-                strategy.learn_tasks(self._judge.task_of, aims.tasks)
+            called(self.search, "learn_tasks", lambda: strategy.learn_tasks(self._judge.task_of, aims.tasks))
         if known and isinstance(strategy, InformedStrategy):
-            with called(self.search.name, strategy, "learn"):
-                strategy.learn(self._known(known))
+            points = self._known(known)
+            called(self.search, "learn", lambda: strategy.learn(points))
 
     def _as_point(self, baseline: StoredTrial, mine: Trial) -> StoredTrial:
         """A baseline as the point of the space that it is, with the recipe of its genome."""
@@ -334,8 +337,7 @@ class SearchRun(AnySearchRun):
 
     def _ask(self, batch: int, limits: Limits, most: int) -> list[StoredTrial]:
         """A new generation; nothing when the budget is spent, or there is no more to try."""
-        with called(self.search.name, self.search.strategy, "batch"):
-            wanted = int(self.search.strategy.batch)
+        wanted = called(self.search, "batch", lambda: int(self.search.strategy.batch))
         n = self._spent.room(limits, wanted, most)
         return self._asked(batch, n, self._spent.trials) if n > 0 else []
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from numbers import Integral, Real
-from typing import cast
+from typing import TypeVar, cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolve.own_code import FIX, called
@@ -23,6 +22,8 @@ from kingyo.evolve.versions import version_of
 from kingyo.evolve.words import Search
 from kingyo.store import RunStore, StoredTrial, StrategyState
 from kingyo.types import Axis, Outcome, Resumable, Trial
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,7 @@ class Strategist:
             KingyoError: it proposed what is no point of the space, or misnumbered it.
         """
         began = time.perf_counter()
-        with self._called("ask"):
-            asked = cast(object, self._search.strategy.ask(n))
+        asked = cast(object, self._called("ask", lambda: self._search.strategy.ask(n)))
         self._seconds += time.perf_counter() - began
         return check_asked(self._search, asked, n, first)
 
@@ -93,8 +93,7 @@ class Strategist:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Tell outcomes that are stored."""
         began = time.perf_counter()
-        with self._called("tell"):
-            self._search.strategy.tell(outcomes)
+        self._called("tell", lambda: self._search.strategy.tell(outcomes))
         self._seconds += time.perf_counter() - began
         self._log.update(_line(Tell(outcomes=outcomes)))
         self.n_told += len(outcomes)
@@ -105,15 +104,13 @@ class Strategist:
         if self._seconds < self._search.note_after or not isinstance(strategy, Resumable):
             return None
         self._seconds = 0.0
-        with self._called("state"):
-            state = strategy.state()
-            json.dumps(state)  # as it will be stored
+        state = self._called("state", lambda: _storable(strategy.state()))
         if state is None:
             return None
         return StrategyState(content=state, version=self._version, log=self._log.hexdigest())
 
-    def _called(self, name: str) -> AbstractContextManager[None]:
-        return called(self._search.name, self._search.strategy, name)
+    def _called(self, name: str, call: Callable[[], T]) -> T:
+        return called(self._search, name, call)
 
     def _restored(self, steps: Sequence[Step]) -> int:
         """Restore the strategy; return how many steps need no replay: none where no note holds."""
@@ -128,10 +125,15 @@ class Strategist:
             return 0
         trials = [trial.asked for step in before if isinstance(step, Ask) for trial in step.trials]
         outcomes = [outcome for step in before if isinstance(step, Tell) for outcome in step.outcomes]
-        with self._called("restore"):
-            strategy.restore(note.content, trials, outcomes)
+        self._called("restore", lambda: strategy.restore(note.content, trials, outcomes))
         self._log, self.n_told = log, len(outcomes)
         return len(before)
+
+
+def _storable(state: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    """A state that has been through JSON, as it will be."""
+    json.dumps(state)
+    return state
 
 
 def _before(steps: Sequence[Step], first: int) -> Sequence[Step]:

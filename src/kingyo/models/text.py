@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
+from kingyo.models.chat import Templated, render_chat
 from kingyo.sizes import counted
 
 
-class Tokenizer(Protocol):
+class Tokenizer(Templated, Protocol):
     """What is used of a tokenizer of transformers, fast or slow."""
 
     bos_token: str | None
     bos_token_id: int | None
     eos_token_id: int | None
     pad_token_id: int | None
-    chat_template: object
     all_special_tokens: list[str]
 
     def convert_tokens_to_ids(self, tokens: str) -> int:
@@ -34,12 +34,6 @@ class Tokenizer(Protocol):
         self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
     ) -> str:
         """Return the text of tokens."""
-        ...
-
-    def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
-    ) -> str:
-        """Render a conversation."""
         ...
 
 
@@ -122,17 +116,9 @@ class Text:
         """Wrap a user's message in the chat template, up to where the answer begins.
 
         Raises:
-            KingyoError: the tokenizer has no chat template.
+            KingyoError: the tokenizer has no chat template, or one that cannot be used; see ``render_chat``.
         """
-        if not self._tokenizer.chat_template:
-            raise KingyoError(
-                "chat",
-                expected="a tokenizer with a chat template",
-                received="one without",
-                remedy="Give the task a `prompt:` template and drop `chat: true`.",
-            )
-        turns = [{"role": "user", "content": message}]
-        return self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return render_chat(self._tokenizer, message)
 
     def _plain(self, text: str, *, special: bool) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])

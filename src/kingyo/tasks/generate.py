@@ -77,9 +77,10 @@ class GenerateTask:
                 received=f"{len(answers)}",
                 remedy="Let the model's generate return one text for each prompt, in their order.",
             )
+        scores = self._verdict.grade(list(zip(answers, items, strict=True)))
         return tuple(
-            ItemScore(item=item.id, score=self._verdict(answer, item), answer=answer)
-            for item, answer in zip(items, answers, strict=True)
+            ItemScore(item=item.id, score=score, answer=answer)
+            for item, answer, score in zip(items, answers, scores, strict=True)
         )
 
     def examples(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,16 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 from kingyo.errors import KingyoError
 from kingyo.registry import Registry
 from kingyo.strict import parse_settings
-from kingyo.tasks.timeout import TooSlowError, within
+from kingyo.tasks.grader_process import (
+    GRADER_PROCESS,
+    Action,
+    CrashedError,
+    Named,
+    Result,
+    UnknownThereError,
+    named,
+)
+from kingyo.timeout import TooSlowError, has_alarm, within
 from kingyo.types import Item
 
 
@@ -40,6 +51,10 @@ class Checking(Protocol):
 GRADERS: Registry[Callable[..., object]] = Registry("grader", "kingyo.tasks", "kingyo.graders")
 """Every grader by name. Plug-ins: entry points of the group ``kingyo.graders``."""
 
+RUN_PATTERNS = frozenset({"regex"})
+"""Built-in graders that a user's pattern may hang. In this process an alarm ends it, so on the main thread
+alone: meanwhile Python runs no other one."""
+
 G = TypeVar("G", bound=Callable[..., object])
 
 
@@ -54,27 +69,51 @@ def register_grader(name: str) -> Callable[[G], G]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Apart:
+    """A grader that is asked in another process, since it may hang in a way that only a kill ends.
+
+    Attributes:
+        grader: the same in this process.
+        named: how another one finds it.
+        with_alarm: whether it is also asked there where an alarm could end it.
+    """
+
+    grader: Grader
+    named: Named
+    with_alarm: bool
+
+    def __call__(self, answer: str, item: Item, /) -> float:
+        """Score here."""
+        return self.grader(answer, item)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """Several graders that must all hold: the score is their product.
 
-    Each may take ``timeout`` seconds on an answer; None is any time.
+    Each may take ``timeout`` seconds on an answer; None is any time, and then all run in this process.
     """
 
     graders: tuple[tuple[str, Grader], ...]
     timeout: float | None = None
 
     def __call__(self, answer: str, item: Item) -> float:
-        """Score an answer; later graders are not asked once the score is 0.
+        """Score an answer; see ``grade``."""
+        return self.grade([(answer, item)])[0]
+
+    def grade(self, answers: Sequence[tuple[str, Item]]) -> list[float]:
+        """Score answers; later graders are not asked of those whose score is 0.
 
         Raises:
-            KingyoError: a grader raised, took too long, or returned no number in [0, 1].
+            KingyoError: a grader raised, took too long, crashed, or returned no number in [0, 1].
         """
-        score = 1.0
+        scores = [1.0] * len(answers)
         for name, grader in self.graders:
-            score *= _asked(name, partial(grader, answer, item), item, self.timeout)
-            if score == 0:
-                break
-        return score
+            left = [index for index, score in enumerate(scores) if score]
+            found = self._asked(name, grader, "grade", [answers[index] for index in left])
+            for index, score in zip(left, found, strict=True):
+                scores[index] *= score
+        return scores
 
     def check(self, items: Sequence[Item]) -> None:
         """Refuse items that a grader could never grade.
@@ -82,10 +121,25 @@ class Verdict:
         Raises:
             KingyoError: names the item.
         """
-        for _, grader in self.graders:
-            if isinstance(grader, Checking):
-                for item in items:
-                    grader.check(item)
+        for name, grader in self.graders:
+            if isinstance(grader.grader if isinstance(grader, Apart) else grader, Checking):
+                self._asked(name, grader, "check", [(item,) for item in items])
+
+    def _asked(
+        self, name: str, grader: Grader, action: Action, questions: Sequence[tuple[str, Item] | tuple[Item]]
+    ) -> list[float]:
+        if isinstance(grader, Apart):
+            if self.timeout is not None and questions and (grader.with_alarm or not has_alarm()):
+                with suppress(UnknownThereError):
+                    results = GRADER_PROCESS.ask(grader.named, action, questions, self.timeout)
+                    # They end at the first error, which is raised here.
+                    return [
+                        _score(name, question[-1], result, self.timeout)
+                        for question, result in zip(questions, results, strict=False)
+                    ]
+            grader = grader.grader
+        call = cast("Callable[..., float]", grader if action == "grade" else partial(checked, grader))
+        return [asked(name, partial(call, *question), question[-1], self.timeout) for question in questions]
 
 
 def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: float | None = None) -> Verdict:
@@ -99,8 +153,17 @@ def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: fl
     Raises:
         KingyoError: an unknown name or option; the nearest is suggested.
     """
-    graders = tuple((name, build_grader(name, option, folder)) for name, option in specs)
-    return Verdict(graders=graders, timeout=timeout)
+    return Verdict(
+        graders=tuple((name, _placed(name, option, folder)) for name, option in specs), timeout=timeout
+    )
+
+
+def _placed(name: str, option: object, folder: Path) -> Grader:
+    """A grader that is asked where it can be ended: those of the package return by themselves."""
+    grader, is_own = build_grader(name, option, folder), not GRADERS.is_registered(name)
+    if os.name != "posix" or not (is_own or name in RUN_PATTERNS):
+        return grader
+    return Apart(grader=grader, named=named(name, option, folder), with_alarm=is_own)
 
 
 def build_grader(name: str, option: object, folder: Path) -> Grader:
@@ -145,35 +208,74 @@ def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
     return {names[0]: option}
 
 
-def _asked(name: str, grade: Callable[[], float], item: Item, timeout: float | None) -> float:
-    where = f"grader {name} on item {item.id}"
+def checked(grader: Grader, item: Item) -> float:
+    """Let a grader look at an item that it may have to refuse; return 1 where it does not."""
+    cast(Checking, grader).check(item)
+    return 1.0
+
+
+def asked(name: str, grade: Callable[[], float], item: Item, timeout: float | None) -> float:
+    """Return a grader's score as a number.
+
+    Args:
+        name: of the grader.
+        grade: calls it.
+        item: that it grades, for messages.
+        timeout: seconds that it may take in this process.
+
+    Raises:
+        KingyoError: it raised, took too long, or returned no number in [0, 1].
+    """
     try:
         score = cast(object, within(timeout, grade))
     except KingyoError:
         raise
     except TooSlowError as error:
-        raise KingyoError(
-            where,
-            expected=f"a score within {timeout:g} s",
-            received="none",
-            remedy="Fix the grader, or let the task's grader_timeout be larger.",
-        ) from error
+        raise _late(name, item, timeout) from error
     except (Exception, SystemExit) as error:  # any crash of a user's function becomes one clear message
-        raise KingyoError(
-            where,
-            expected="a score",
-            received=f"{type(error).__name__}: {error}",
-            remedy="Fix the grader so that it takes every text that a model may write.",
-        ) from error
+        raise _crashed(name, item, f"{type(error).__name__}: {error}") from error
     number = _number(score)
     if number is None or not 0 <= number <= 1:
         raise KingyoError(
-            where,
+            _where(name, item),
             expected="true, false or a number from 0 to 1",
             received=repr(score),
             remedy="Let the grader return 1 for right, 0 for wrong, or a number between.",
         )
     return number
+
+
+def _score(name: str, item: Item, result: Result, timeout: float) -> float:
+    """What another process said of an answer, as ``asked`` says it."""
+    if isinstance(result, TooSlowError):
+        raise _late(name, item, timeout) from result
+    if isinstance(result, CrashedError):
+        raise _crashed(name, item, str(result)) from result
+    if isinstance(result, KingyoError):
+        raise result
+    return result
+
+
+def _where(name: str, item: Item) -> str:
+    return f"grader {name} on item {item.id}"
+
+
+def _late(name: str, item: Item, timeout: float | None) -> KingyoError:
+    return KingyoError(
+        _where(name, item),
+        expected=f"a score within {timeout:g} s",
+        received="none",
+        remedy="Fix the grader, or let the task's grader_timeout be larger.",
+    )
+
+
+def _crashed(name: str, item: Item, how: str) -> KingyoError:
+    return KingyoError(
+        _where(name, item),
+        expected="a score",
+        received=how,
+        remedy="Fix the grader so that it takes every text that a model may write.",
+    )
 
 
 def _number(score: object) -> float | None:

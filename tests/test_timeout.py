@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +15,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import build_verdict
-from kingyo.tasks.timeout import TooSlowError, within
+from kingyo.timeout import TooSlowError, within
 from kingyo.types import Item
 
 ITEM = Item(id="i7", prompt="?", answer="3")
@@ -105,3 +107,69 @@ def test_one_answer_that_hangs_leaves_the_others(tmp_path: Path) -> None:
     with pytest.raises(KingyoError, match=r"within 0\.2 s"):
         verdict("hang", ITEM)
     assert verdict("3", ITEM) == 1
+
+
+@pytest.mark.parametrize("is_outer_first", [True, False])
+def test_a_limit_within_a_limit_ends_what_it_belongs_to(is_outer_first: bool) -> None:
+    outer, inner = (0.2, 60.0) if is_outer_first else (60.0, 0.2)
+    ended: list[str] = []
+
+    def within_it() -> None:
+        try:
+            within(inner, threading.Event().wait)
+        except TooSlowError:
+            ended.append("inner")
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 1, "the outer one still counts"
+
+    try:
+        within(outer, within_it)
+    except TooSlowError:
+        ended.append("outer")
+    assert ended == ["outer" if is_outer_first else "inner"]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_thread_that_is_late_ends_once_it_runs_python() -> None:
+    began: list[threading.Thread] = []
+
+    def loops() -> None:
+        began.append(threading.current_thread())
+        while True:
+            pass
+
+    with pytest.raises(TooSlowError):
+        elsewhere(lambda: within(0.2, loops))
+    began[0].join(60)
+    assert not began[0].is_alive()
+
+
+SWALLOWS = """
+import sys
+from kingyo.timeout import TooSlowError, within_or_end
+
+def call():
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            if "honest" in sys.argv:
+                raise
+
+try:
+    within_or_end(0.1, call, ValueError("it hangs"))
+except TooSlowError:
+    print("ended")
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "out", "errors"), [("honest", 0, "ended\n", ""), ("", 1, "", "\nError: it hangs\n")]
+)
+def test_code_that_swallows_the_alarm_costs_the_process_and_no_other_does(
+    how: str, code: int, out: str, errors: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWS, how], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, errors)

@@ -1,0 +1,91 @@
+"""The process that ``grader_process`` starts: it builds graders, calls them, and writes a line a result."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from threading import Thread
+from typing import cast
+
+from kingyo.errors import KingyoError
+from kingyo.tasks.grader import Grader, asked, build_grader, checked
+from kingyo.tasks.grader_process import Action, Named
+from kingyo.types import Item
+
+
+def serve(connection: int, life: int) -> None:
+    """Answer requests until the connection is closed.
+
+    Args:
+        connection: descriptor of a socket: pickled requests come in, lines of JSON go out.
+        life: descriptor of a pipe that is closed when the parent is gone, however it went.
+    """
+    for descriptor in (connection, life):
+        os.set_inheritable(descriptor, False)  # what graders start shall not hold them open
+    _end_with_parent(life)
+    with suppress(OSError):  # standard error is closed
+        os.dup2(2, 1)  # standard output is for the parent's answer alone
+    sys.stdout = sys.stderr
+    graders: dict[bytes, tuple[str, Grader]] = {}
+    with socket.socket(fileno=connection) as ours, ours.makefile("rb") as requests:
+        while True:
+            try:
+                request = pickle.load(requests)
+            except (EOFError, OSError):
+                return
+            _answer(graders, request, lambda result: ours.sendall(json.dumps(result).encode() + b"\n"))
+
+
+def _answer(
+    graders: dict[bytes, tuple[str, Grader]],
+    request: tuple[bytes, Action | str, list[tuple[object, ...]]],
+    say: Callable[[object], None],
+) -> None:
+    key, action, questions = request
+    try:
+        if action == "build":
+            meant = cast(Named, pickle.loads(key))
+            graders[key] = meant.name, build_grader(meant.name, meant.option, meant.folder)
+            say(1.0)
+        for question in questions:
+            name, grader = graders[key]
+            ask = partial(checked if action == "check" else _graded, grader, *question)
+            say(asked(name, ask, cast(Item, question[-1]), None))
+    except KingyoError as error:
+        say([error.argument, error.expected, error.received, error.remedy])
+
+
+def _graded(grader: Grader, answer: str, item: Item) -> float:
+    try:
+        return grader(answer, item)
+    except Exception:
+        raise
+    except BaseException as error:  # nobody has interrupted this process
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
+
+
+def _end_with_parent(life: int) -> None:
+    """Let this process, and all that it starts, be killed as soon as the parent is gone."""
+    if not hasattr(fcntl, "F_SETSIG"):
+        Thread(target=_watch, args=(life,), name="kingyo-parent", daemon=True).start()
+        return
+    # Linux does it without a thread, so also while a grader's C code holds Python's lock.
+    fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([life], [], [], 0)[0]:  # it was gone before
+        os.killpg(0, signal.SIGKILL)
+
+
+def _watch(life: int) -> None:
+    os.read(life, 1)
+    os.killpg(0, signal.SIGKILL)

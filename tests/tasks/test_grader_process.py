@@ -1,0 +1,230 @@
+"""Graders of the user's own that hang or crash in the worst ways: one error each, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.tasks.grader import GRADERS, Verdict, build_verdict
+from kingyo.tasks.grader_process import GRADER_PROCESS
+from kingyo.types import Item
+from tests.runners.fakes import alive, until
+
+ITEM = Item(id="i7", prompt="?", answer="3")
+BAD = """
+import ctypes, os, re, signal, subprocess, sys, time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+def _loop():
+    while True:
+        pass
+
+def own_alarm(answer, item):
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    _loop()
+
+def ignores_signals(answer, item):
+    signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))
+    _loop()
+
+def swallows(answer, item):
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            pass
+
+def backtracks(answer, item):
+    return bool(re.match("(a+)+$", "a" * 60 + "b"))
+
+def begins_others(answer, item):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    (HERE / f"{child.pid}.pid").touch()
+    (HERE / f"{os.getpid()}.pid").touch()
+    (HERE / "hangs").touch()
+    backtracks(answer, item)
+
+def leaves(answer, item):
+    os._exit(3)
+
+def leaves_a_child(answer, item):
+    if os.fork() == 0:
+        (HERE / f"{os.getpid()}.pid").touch()
+        time.sleep(600)
+    os._exit(3)
+
+def segfaults(answer, item):
+    ctypes.string_at(0)
+
+def interrupts(answer, item):
+    raise KeyboardInterrupt
+
+def prints(answer, item):
+    print("not for standard output")
+    os.write(1, b"not this either")
+    subprocess.run(["echo", "nor this"])
+    return True
+
+class Picky:
+    def __call__(self, answer, item):
+        return 1.0
+    def check(self, item):
+        _loop()
+picky = Picky()
+
+def _only_on(bad):
+    return lambda answer, item: bad(answer, item) if answer == "bad" else 1.0
+
+for _name, _each in list(vars().items()):
+    if not _name.startswith("_") and callable(_each) and _each.__module__ == __name__ and _name != "Picky":
+        globals()["on_bad_" + _name] = _only_on(_each)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(BAD)
+    return tmp_path
+
+
+def verdict(folder: Path, name: str, timeout: float | None = 0.3) -> Verdict:
+    return build_verdict([(f"mine.py:{name}", None)], folder, timeout=timeout)
+
+
+@pytest.mark.parametrize("name", ["own_alarm", "ignores_signals", "swallows", "backtracks", "begins_others"])
+def test_a_grader_that_no_alarm_ends_is_killed_and_the_next_item_is_graded(folder: Path, name: str) -> None:
+    grade = verdict(folder, f"on_bad_{name}", timeout=1.0 if name == "begins_others" else 0.3)
+    assert grade.grade([("3", ITEM)] * 3) == [1, 1, 1]
+    answers = [("3", Item(id="i1", prompt="?", answer="")), ("bad", ITEM), ("bad", ITEM)]
+    with pytest.raises(KingyoError, match=rf"{name} on item i7: expected a score within .* s; received none"):
+        grade.grade(answers)
+    until(lambda: alive(folder) == [])
+    assert grade("3", ITEM) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("leaves", "its process ended with code 3"),
+        ("leaves_a_child", "its process ended with code 3"),
+        ("segfaults", "its process ended by signal 11"),
+        ("interrupts", "KeyboardInterrupt"),
+    ],
+)
+def test_a_grader_that_takes_its_process_with_it_is_one_error(folder: Path, name: str, how: str) -> None:
+    grade = verdict(folder, f"on_bad_{name}", timeout=60)
+    with pytest.raises(KingyoError, match=rf"{name} on item i7: expected a score; received .*{how}"):
+        grade.grade([("3", ITEM), ("bad", ITEM)])
+    until(lambda: alive(folder) == [])
+    assert grade("3", ITEM) == 1
+
+
+def test_graders_can_hang_and_crash_off_the_main_thread(folder: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        for name in ("backtracks", "leaves"):
+            with pytest.raises(KingyoError, match=rf"{name} on item i7"):
+                pool.submit(verdict(folder, name), "bad", ITEM).result()
+        grade = verdict(folder, "prints", timeout=60)
+        assert list(pool.map(lambda _: grade("3", ITEM), range(8))) == [1.0] * 8
+
+
+@pytest.mark.parametrize("is_main", [True, False])
+def test_a_pattern_that_backtracks_for_ever_is_ended_on_any_thread(is_main: bool) -> None:
+    grade = build_verdict([("regex", "(a+)+$")], Path(), timeout=0.3)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(KingyoError, match=r"regex on item i7: .*within 0\.3"),
+    ):
+        answer = "a" * 60 + "b"
+        grade(answer, ITEM) if is_main else pool.submit(grade, answer, ITEM).result()
+
+
+def test_a_look_at_items_that_hangs_is_ended(folder: Path) -> None:
+    with pytest.raises(KingyoError, match=r"mine.py:picky on item i7: .*within 0\.3 s"):
+        verdict(folder, "picky").check([ITEM])
+
+
+def test_later_graders_are_not_asked_of_answers_that_score_nothing(folder: Path) -> None:
+    grade = build_verdict([("exact", None), ("mine.py:on_bad_leaves", None)], folder, timeout=60)
+    assert grade.grade([("bad", ITEM), ("3", ITEM)]) == [0, 1]
+
+
+def test_what_a_grader_prints_is_not_on_standard_output(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert verdict(folder, "prints", timeout=60)("3", ITEM) == 1
+    out, _ = capfd.readouterr()
+    assert out == ""
+
+
+def test_a_grader_whose_file_was_written_since_is_not_mixed_with_the_old_one(folder: Path) -> None:
+    grade = verdict(folder, "prints", timeout=60)
+    (folder / "mine.py").write_text("def prints(answer, item): return 0.0")
+    with pytest.raises(ChangedSourceError, match="the file that it was built from"):
+        grade("3", ITEM)
+
+
+def test_a_grader_that_only_this_process_knows_is_asked_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_hand(answer: str, item: Item) -> float:
+        return float(answer == item.answer)
+
+    monkeypatch.setitem(GRADERS._found, "by hand", by_hand)  # pyright: ignore[reportPrivateUsage]
+    assert build_verdict([("by hand", None)], folder, timeout=60)("3", ITEM) == 1
+    (folder / "here.py").write_text(
+        f"import os\nassert os.getpid() == {os.getpid()}\ndef grade(answer, item): return True"
+    )
+    grade = build_verdict([("here.py:grade", None)], folder, timeout=60)
+    assert grade.grade([("3", ITEM)] * 2) == [1, 1]
+
+
+def test_a_forked_process_has_graders_of_its_own(folder: Path) -> None:
+    grade = verdict(folder, "prints", timeout=60)
+    assert grade("3", ITEM) == 1
+    before = GRADER_PROCESS._child  # pyright: ignore[reportPrivateUsage]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if grade("3", ITEM) == 1 and GRADER_PROCESS._child is not before else 1)  # pyright: ignore[reportPrivateUsage]
+    assert os.waitpid(child, 0)[1] == 0
+    assert grade("3", ITEM) == 1
+    assert GRADER_PROCESS._child is before  # pyright: ignore[reportPrivateUsage]
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from kingyo.tasks.grader import build_verdict
+from kingyo.types import Item
+
+build_verdict([("mine.py:begins_others", None)], Path(sys.argv[1]), timeout=600)(
+    "3", Item(id="i", prompt="?", answer="3")
+)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_grader_that_hangs_dies_with_its_parent(folder: Path, sent: signal.Signals) -> None:
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import signal; signal.signal(2, signal.default_int_handler){PARENT}",
+            str(folder),
+        ],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until((folder / "hangs").exists)
+        assert len(alive(folder)) == 2
+        process.send_signal(sent)
+    until(lambda: alive(folder) == [])
