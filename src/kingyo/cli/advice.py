@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rich.console import Console
 from rich.markup import escape
 
 from kingyo.advice import Advice, scores_without_differences
 from kingyo.advice.words import FEW
-from kingyo.cli.whole import say
+from kingyo.cli.whole import Console, say
 from kingyo.config import PARAMETERS
 from kingyo.evolve import MAIN, Event
 from kingyo.store import RunStore
