@@ -98,7 +98,7 @@ def test_without_resize_the_vocabularies_do_not_fit(hub: Hub, tmp_path: Path) ->
     env = hub.environment(tmp_path / "home")
     done = run(command("evolve", config, "--dry-run", "--json"), tmp_path, env)
     assert done.returncode == 1
-    (error,) = json.loads(done.stdout)["errors"]
+    error = json.loads(done.stdout)["error"]
     assert "[32032, 4096]" in error["received"] and "resize" in error["remedy"]
 
 

@@ -203,6 +203,34 @@ def test_recipe_can_be_merged_again_from_anywhere(exported: Path) -> None:
     assert all(torch.equal(weights[name], before[name]) for name in weights)
 
 
+def names_of_the_machine(out: Path, *folders: Path) -> list[str]:
+    """Files of an export that hold the path of one of these folders."""
+    texts = {file.name: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    return [name for name, text in texts.items() if any(str(each).encode() in text for each in folders)]
+
+
+def test_no_file_holds_a_path_of_the_machine(world: Path, exported: Path) -> None:
+    assert names_of_the_machine(exported, world, world.parent, exported.parent, Path.home()) == []
+    recipe = load_recipe(exported / "recipe.yaml")
+    assert [Path(each).parts[0] for each in recipe.references] == ["..", "..", ".."]
+
+
+def test_whole_paths_in_a_run_yaml_are_not_published(tmp_path: Path) -> None:
+    """Neither in the recipe nor in the card; the recipe is merged again from where it lies."""
+    world = tmp_path / "home" / "somebody"
+    world.mkdir(parents=True)
+    make_world(world)
+    whole = {name: str(world / name) for name in ("ja", "math")}
+    grader = f"{world}/graders/mine.py:near"
+    task = {**config_of(world)["task"], "grader": grader}  # type: ignore[dict-item]
+    with RunStore.read(make_run(world, base=str(world / "base"), sources=whole, task=task)) as store:
+        out = export(store, world / "out")
+    assert names_of_the_machine(out, world) == []
+    recipe = load_recipe(out / "recipe.yaml")
+    assert set(recipe.references) == {"../base", "../ja", "../math"}
+    assert plan(recipe, open_sources(recipe, out)).jobs
+
+
 def test_task_gives_the_very_same_splits(world: Path, exported: Path) -> None:
     task = open_task(exported / "task.yaml")
     with RunStore.read(world / "run") as store:

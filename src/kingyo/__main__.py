@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import threading
+import traceback
+from contextlib import suppress
 
 _QUICK = {"merge", "diff", "list"}  # the others run graders, whose files may still be open at the end
 
@@ -17,16 +19,38 @@ def process() -> None:
     """Run the command line, without what Python does for programs that live longer."""
     gc.set_threshold(100_000)  # not to look for garbage again and again among all that importing torch makes
     try:
-        from kingyo.cli import main  # it takes a moment, in which somebody may think better of it
-
-        main()
+        _run()
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)  # noqa: T201
+        _tell_interrupted()
         sys.exit(130)
     except SystemExit as end:
         if _QUICK.intersection(sys.argv[1:2]) and isinstance(end.code, int):
             _leave(end.code)
         raise
+
+
+def _run() -> None:
+    from kingyo.cli import main  # it takes a moment, in which somebody may think better of it
+    from kingyo.cli.terminal import visible
+
+    try:
+        main()
+    except Exception:  # noqa: BLE001  # a mistake of kingyo's own, whose text may be anybody's
+        print(visible(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    finally:
+        if "--json" in sys.argv and sys.stdout is not None:
+            with suppress(OSError):  # it was told
+                sys.stdout.flush()
+                os.dup2(2, 1)  # what is still printed as the process ends is no answer
+
+
+def _tell_interrupted() -> None:
+    """Say so, without anything of the command line, which is not loaded."""
+    if "--json" in sys.argv:
+        print('{"error": {"message": "Interrupted."}}')  # noqa: T201
+    else:
+        print("Interrupted.", file=sys.stderr)  # noqa: T201
 
 
 def _leave(code: int) -> None:

@@ -22,6 +22,8 @@ class KingyoError(ValueError):
         remedy: what to do about it, in one sentence.
     """
 
+    exit_code = 1
+
     def __init__(self, argument: str, *, expected: str, received: str, remedy: str) -> None:
         self.argument = argument
         self.expected = expected
@@ -44,6 +46,12 @@ class KingyoError(ValueError):
 
 def _again(kind: type[KingyoError], argument: str, expected: str, received: str, remedy: str) -> KingyoError:
     return kind(argument, expected=expected, received=received, remedy=remedy)
+
+
+class Interrupted(Exception):  # noqa: N818
+    """The user stopped a command; the text says what is kept, and how to go on."""
+
+    exit_code = 130
 
 
 class ChangedSourceError(KingyoError):

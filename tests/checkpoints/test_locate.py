@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.reference import ModelReference, parse_reference, whole_model
+from kingyo.checkpoints.reference import ModelReference, local_path, parse_reference, path_from, whole_model
 from kingyo.errors import KingyoError
 from tests.models_on_disk import llama
 
@@ -101,6 +101,43 @@ def test_folders_tell_which_plus_is_meant(tmp_path: Path) -> None:
 def test_what_is_no_reference(text: str, message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         parse_reference(text)
+
+
+class TestNamesInAFolder:
+    """Of files, as a recipe names them that may be published."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Of somebody, in the home folder; models beside it and below it."""
+        home = tmp_path / "home" / "somebody"
+        for each in ("run/zoo/a", "models/b"):
+            (home / each).mkdir(parents=True)
+        monkeypatch.setenv("HOME", str(home))
+        return home / "run"
+
+    def test_they_are_relative_to_it(self, run: Path) -> None:
+        for out in (run / "out", run / "of" / "it"):
+            for name in ("zoo/a", "./zoo/../zoo/a", "../models/b", str(run / "zoo" / "a"), "~/models/b"):
+                seen = path_from(out, name, run)
+                assert seen.startswith("..") and (out.parent / out.name / "x").is_absolute()
+                assert Path(os.path.normpath(out / seen)).samefile(local_path(name, run))
+        assert whole_model("zoo/a+../models/b", run, run / "out") == "../zoo/a+../../models/b"
+        assert whole_model("org/name@v1", run, run / "out") == "org/name@v1"
+
+    def test_they_are_as_written_where_a_relative_path_would_name_the_home(self, run: Path) -> None:
+        for out in (run.parent.parent / "other" / "out", Path("/out")):
+            for name in ("zoo/a", "../models/b", "~/models/b"):
+                assert path_from(out, name, run) == name
+
+    def test_a_link_to_another_disk_is_not_followed(self, run: Path, tmp_path: Path) -> None:
+        (tmp_path / "disk" / "c").mkdir(parents=True)
+        (run / "big").symlink_to(tmp_path / "disk")
+        assert path_from(run / "out", "big/c", run) == "../big/c"
+        (tmp_path / "d").mkdir()
+        assert path_from(tmp_path / "out", "big/../d", run) == "../d"
+
+    def test_a_recipe_inside_the_folder_of_models_has_no_hub_name(self, run: Path) -> None:
+        assert path_from(run, "zoo/a", run) == "./zoo/a"
 
 
 def test_whole_models(tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ def test_what_is_wrong_is_one_error(
     assert done.code == 1 and done.out == "" and done.err.count("Error:") == 1
     done = command("evolve", config, "--dry-run", "--json")
     assert done.code == 1 and done.err == ""
-    (error,) = json.loads(done.out)["errors"]
+    error = json.loads(done.out)["error"]
     assert says in error["received"] and "targets" not in json.loads(done.out)
     assert everything(command.folder) == before
 
@@ -382,7 +382,7 @@ def test_a_run_of_models_with_different_vocabularies(
 def test_errors_of_every_command_that_prints_json_are_json(command: Command, words: tuple[str, ...]) -> None:
     plain, done = command(*words), command(*words, "--json")
     assert plain.code == done.code == 1 and plain.out == "" and done.err == ""
-    (error,) = json.loads(done.out)["errors"]
+    error = json.loads(done.out)["error"]
     assert plain.err == "Error: {argument}: expected {expected}; received {received}. {remedy}\n".format(
         **error
     )

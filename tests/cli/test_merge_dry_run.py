@@ -75,7 +75,7 @@ def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:
     (command.folder / "recipe.yaml").write_text("merge_methd: linear")
     done = command("merge", "recipe.yaml", "merged", "--dry-run", "--json")
     assert done.code == 1
-    (error,) = json.loads(done.out)["errors"]
+    error = json.loads(done.out)["error"]
     assert error["received"] == "'merge_methd'" and error["remedy"] == "Did you mean 'merge_method'?"
     done = command("merge", "recipe.yaml", "merged", "--dry-run")
     assert done.code == 1 and done.err.startswith("Error: recipe.yaml: expected known keys")

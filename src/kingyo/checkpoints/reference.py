@@ -5,6 +5,7 @@ Model and LoRA are folders or names on the Hub. It looks whether folders exist a
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,16 +67,45 @@ def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
     return ModelReference(model=model, revision=revision, lora=lora, lora_revision=lora_revision)
 
 
-def whole_model(reference: str, folder: Path) -> str:
-    """The reference with whole paths of local folders, so that it means the same from everywhere."""
+def whole_model(reference: str, folder: Path, out: Path | None = None) -> str:
+    """The reference with whole paths of local folders, so that it means the same from everywhere.
+
+    Args:
+        reference: what the user wrote.
+        folder: where its relative paths begin.
+        out: write paths as seen from this folder in their place; see ``path_from``.
+    """
+
+    def place(name: str) -> str:
+        if not is_folder(name, folder):
+            return name
+        return str(local_path(name, folder).resolve()) if out is None else path_from(out, name, folder)
+
     parsed = parse_reference(reference, folder)
-    return str(
-        replace(
-            parsed,
-            model=_whole(parsed.model, folder),
-            lora=None if parsed.lora is None else _whole(parsed.lora, folder),
-        )
-    )
+    lora = None if parsed.lora is None else place(parsed.lora)
+    return str(replace(parsed, model=place(parsed.model), lora=lora))
+
+
+def path_from(out: Path, name: str, folder: Path) -> str:
+    """Name a local file in a folder that may be published: by its relative path.
+
+    Where that would lead through the root of the file system or to the name of the user's home, it would be a
+    whole path in disguise; the file is named as the user wrote it then.
+
+    Args:
+        out: the folder; it need not exist.
+        name: of the file, as the user wrote it.
+        folder: where relative paths begin.
+    """
+    local, start, home = local_path(name, folder.resolve()), out.resolve(), local_path("~").resolve()
+    place = Path(os.path.normpath(local))
+    if not place.exists() or not place.samefile(local):  # '..' behind a link
+        place = local.resolve()
+    shared = next((each for each in (start, *start.parents) if place.is_relative_to(each)), None)
+    if shared is None or shared == shared.parent or (place.is_relative_to(home) and shared in home.parents):
+        return name
+    relative = Path(os.path.relpath(place, start)).as_posix()
+    return relative if relative.startswith(".") else f"./{relative}"
 
 
 def local_path(name: str, folder: Path | None = None) -> Path:
@@ -93,10 +123,6 @@ def is_folder(name: str, folder: Path | None = None) -> bool:
         return local_path(name, folder).is_dir()
     except (OSError, ValueError):  # too long, a NUL
         return False
-
-
-def _whole(name: str, folder: Path) -> str:
-    return str(local_path(name, folder).resolve()) if is_folder(name, folder) else name
 
 
 def _join(name: str, revision: str | None) -> str:

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import cast
 
 import typer
 
 from kingyo import __version__
 from kingyo.cli import build, diff, init, layers, lists, models, recipes, runs
-from kingyo.errors import KingyoError
+from kingyo.cli.as_json import error_record, json_alone, print_json, wants_json
+from kingyo.cli.terminal import echo, visible
+from kingyo.errors import Interrupted, KingyoError
 
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer exports not all of them
 _PRINTING = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG}
 
 app = typer.Typer(
@@ -31,7 +37,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"kingyo {__version__}")
+        echo(f"kingyo {__version__}")
         raise typer.Exit
 
 
@@ -54,21 +60,67 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # None when closed
             with suppress(OSError):  # closed below Python: what is printed will tell
                 stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII is no reason to fail
+    is_json = wants_json(sys.argv[1:])
     try:
-        app()
+        with json_alone() if is_json else nullcontext():
+            code = _run(is_json)
+    except BrokenPipeError:  # whoever read the answer went away
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        code = 1
+    except OSError as error:
+        echo(f"Error: {_told(error)}", err=True)
+        code = 1
+    sys.exit(code)
+
+
+def _run(is_json: bool) -> int:
+    """Run a command; return its exit code, once a mistake is told: as JSON, or on standard error."""
+
+    def tell(error: KingyoError | str, before: str = "") -> None:
+        if is_json:
+            print_json(error_record(error))
+        else:
+            echo(f"{before}{error}", err=True)
+
+    try:
+        code: object = app(standalone_mode=False)
     except KingyoError as error:
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        tell(error, "Error: ")
+        return error.exit_code
     except OSError as error:  # a full disk, a file that went away: the system's own words say it best
-        print(f"Error: {_told(error)}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        tell(_told(error), "Error: ")
+        return 1
+    except Interrupted as error:
+        tell(str(error))
+        return error.exit_code
+    except typer.Abort:
+        tell("Aborted.")
+        return 1
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
-    except SystemExit as end:
-        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):  # typer says nothing
-            print("Interrupted.", file=sys.stderr)  # noqa: T201
+        code = Interrupted.exit_code
+    except _UsageError as error:
+        _tell_misspelt(error, is_json=is_json)
+        return 2
+    except Exception as error:
+        if is_json:
+            print_json(error_record(f"{type(error).__name__}: {error}"))
         raise
+    if code == Interrupted.exit_code:  # typer says nothing
+        tell("Interrupted.")
+    return code if isinstance(code, int) else 0
+
+
+def _tell_misspelt(error: typer.BadParameter, *, is_json: bool) -> None:
+    """Tell of a command that is not written as it must be, in typer's words."""
+    from typer.rich_utils import rich_format_error
+
+    error.message = visible(error.message)
+    if not is_json:
+        rich_format_error(error)
+        return
+    context = error.ctx
+    command = "kingyo" if context is None else context.command_path
+    print_json(error_record(error.format_message(), remedy=f"`{command} --help` says how it is written."))
 
 
 def _told(error: OSError) -> str:

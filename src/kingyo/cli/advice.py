@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import typer
-from rich.console import Console
 from rich.markup import escape
 
 from kingyo.advice import Advice, lost_writes, scores_without_differences
 from kingyo.advice.words import FEW
-from kingyo.cli.whole import say
+from kingyo.cli.terminal import echo
+from kingyo.cli.whole import Console, say
 from kingyo.config import PARAMETERS
 from kingyo.evolve import MAIN, Event
 from kingyo.store import RunStore
@@ -32,7 +31,7 @@ def print_advice(advice: Sequence[Advice]) -> None:
 def tell_lost(store: RunStore) -> None:
     """Say on standard error what was stored once and is lost."""
     for each in lost_writes(store):
-        typer.echo(advice_text(each), err=True)
+        echo(advice_text(each), err=True)
 
 
 class Watcher:

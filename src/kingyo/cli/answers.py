@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.markup import escape
 
-from kingyo.cli.whole import say
+from kingyo.cli.whole import Console, say
 from kingyo.errors import KingyoError
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item, ItemScore
 
 INDENT = " " * 10
-DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that change in which direction others are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,21 +76,6 @@ def answers_record(answers: Sequence[Answered]) -> list[dict[str, object]]:
 
 def _print_text(console: Console, label: str, text: str) -> None:
     """Print a text as it is, its further lines below the first; an empty one is shown as such."""
-    lines = _visible(text).split("\n") if text else ["(nothing)"]
+    lines = text.split("\n") if text else ["(nothing)"]
     whole = f"\n{INDENT}".join(escape(line) for line in lines)
     console.print(f"{label:<{len(INDENT)}}{whole}", soft_wrap=True)
-
-
-def _visible(text: str) -> str:
-    """A text without characters that would steer a terminal: a model may answer anything.
-
-    Spaces of all kinds, joiners and the like stay as they are.
-    """
-    return "".join(each.encode("unicode_escape").decode() if _steers(each) else each for each in text)
-
-
-def _steers(character: str) -> bool:
-    """Return whether it is a control, of the direction too, or nothing that a font can have."""
-    if character == "\n":
-        return False
-    return unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn") or character in DIRECTIONS

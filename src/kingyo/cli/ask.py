@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from kingyo.cli.run_yaml import Said
+from kingyo.cli.terminal import echo, visible
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -121,11 +122,12 @@ def _until(
     while True:
         text = given
         if text is None:
-            text = str(typer.prompt(question, default=default, show_default=bool(default)))
+            asked = f"{question} [{visible(default)}]" if default else question
+            text = str(typer.prompt(asked, default=default, show_default=False))
         try:
             return check(text)
         except KingyoError as error:
-            typer.echo(f"Error: {error}", err=True)
+            echo(f"Error: {error}", err=True)
             given = None
 
 
@@ -133,7 +135,7 @@ def _task_file(given: str | None) -> tuple[str, list[str]]:
     """The file, and the fields of its first row, which are shown."""
     question = "Task file (.jsonl or .csv with prompts and answers)"
     task, fields = _until(question, lambda text: (text, _fields(text)), given=given)
-    typer.echo(f"Fields of its first row: {', '.join(fields)}")
+    echo(f"Fields of its first row: {', '.join(fields)}")
     return task, fields
 
 
@@ -185,7 +187,7 @@ def _answer_and_grader(
         try:
             _check_answers(name, items, folder)
         except KingyoError as error:
-            typer.echo(f"Error: {error}", err=True)
+            echo(f"Error: {error}", err=True)
             given = grader = None
         else:
             return answer, name

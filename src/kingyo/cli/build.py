@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json
+from kingyo.cli.as_json import error_record, errors_as_json, print_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.foreign import Merge
-from kingyo.errors import KingyoError, told
+from kingyo.cli.terminal import echo
+from kingyo.errors import Interrupted, KingyoError, told
 from kingyo.sizes import counted
 
 _MOST_NAMED = 3  # tensors
@@ -115,13 +116,18 @@ def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
     estimated = estimate(found) if found.targets else None
     if as_json:
         record = survey_record(found, estimated, whole=verbose)
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        print_json({**_error_of(found), **record})
     else:
         from kingyo.cli.plans import print_plan
 
         print_plan(found, estimated, verbose=verbose)
     if found.error is not None:
         raise typer.Exit(1)
+
+
+def _error_of(found: Survey) -> Mapping[str, object]:
+    """The first error of a survey, as commands tell the one that ended them."""
+    return {} if found.error is None else error_record(found.error)
 
 
 def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> None:
@@ -135,26 +141,26 @@ def _make(request: Request, made: list[dict[str, object]], *, as_json: bool) -> 
         found = survey(request)
     if found.error is not None and as_json:
         record = {"targets": list[object](), **findings_record(found.findings)}
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        print_json({**_error_of(found), **record})
         raise typer.Exit(1)
     if found.error is not None:
         raise found.error
     tell_if_slow()
     for warning in found.of("warning"):
-        typer.echo(f"Warning: {warning.error}", err=True)
+        echo(f"Warning: {warning.error}", err=True)
     for target in found.targets:
         broken = _write(found, target, quiet=as_json)
         seconds = time.monotonic() - begun
         made.append({**target_record(target), "seconds": round(seconds, 3), "nonfinite": broken})
         if broken:
-            typer.echo(f"Warning: {_told_broken(broken, len(target.plan.jobs))}", err=True)
+            echo(f"Warning: {_told_broken(broken, len(target.plan.jobs))}", err=True)
         if not as_json:
-            typer.echo(_told(target, seconds))
+            echo(_told(target, seconds))
         begun = time.monotonic()
     finish(found)
     if as_json:
         record = {"targets": made, **findings_record(found.findings)}
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        print_json(record)
 
 
 def _write(found: Survey, target: Target, *, quiet: bool) -> list[str]:
@@ -170,8 +176,7 @@ def _write(found: Survey, target: Target, *, quiet: bool) -> list[str]:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out
             progress.stop()
-            typer.echo(_interrupted(progress.finished, len(progress.shards)), err=True)
-            raise typer.Exit(130) from None
+            raise Interrupted(_interrupted(progress.finished, len(progress.shards))) from None
         return sorted(progress.nonfinite)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from kingyo.cli.terminal import echo
 
 
 def tell_if_slow() -> None:
@@ -12,7 +12,7 @@ def tell_if_slow() -> None:
     trouble = compiler_trouble()
     if trouble is not None:
         remedy = "Unset it." if "NUMBA_DISABLE_JIT" in trouble else "Bring it back: pip install numba"
-        typer.echo(
+        echo(
             f"Note: numba {trouble}, though kingyo asks for it: searches and large merges run slower, to the "
             f"same bits. {remedy}",
             err=True,

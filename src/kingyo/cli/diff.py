@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json
-from kingyo.errors import KingyoError
+from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.terminal import echo
+from kingyo.errors import Interrupted, KingyoError
 
 if TYPE_CHECKING:
     pass
@@ -57,24 +57,24 @@ def _diff(models: list[str], base: str | None, picture: Path | None, *, as_json:
         with _progress(opened[0].n_parameters) as done:
             found = compare(opened, ancestor, done)
     except KeyboardInterrupt:
-        typer.echo("Interrupted; nothing was written.", err=True)
-        raise typer.Exit(130) from None
+        raise Interrupted("Interrupted; nothing was written.") from None
     if as_json:
-        typer.echo(json.dumps(to_record(found), ensure_ascii=False, indent=2))
+        print_json(to_record(found))
     else:
         from kingyo.cli.differences import print_comparison
 
         print_comparison(found)
     if picture is not None and draw is not None:
         write_picture(picture, draw(found))
-        typer.echo(f"Drew {picture}.", err=as_json)
+        echo(f"Drew {picture}.", err=as_json)
 
 
 @contextmanager
 def _progress(numbers: int) -> Generator[Callable[[int], None]]:
     """A bar on standard error, if that is a terminal and there is much to read."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from kingyo.cli.whole import Console
 
     console = Console(stderr=True)
     columns = (TextColumn("comparing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())

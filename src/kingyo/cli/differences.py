@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.whole import print_whole, say
+from kingyo.cli.whole import Console, print_whole, say
 from kingyo.stats import percent
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def _groups(found: Comparison, what: str, groups: Mapping[str, Measures]) -> Tab
     means = "" if len(found.models) < 3 else "; of pairs the mean"
     table = _table(f"By {what}{scale}{means}", what, "numbers", *head)
     for name, sums in groups.items():
-        table.add_row(name.removeprefix("block."), _count(sums.numbers), *cells(sums))
+        table.add_row(escape(name.removeprefix("block.")), _count(sums.numbers), *cells(sums))
     return table
 
 

@@ -45,6 +45,12 @@ FLAGS = {
 """Each, and what to do about it."""
 
 
+class _ForeignFlagError(KingyoError):
+    """Flags of mergekit-yaml."""
+
+    exit_code = 2
+
+
 class Merge(TyperCommand):
     """A command that knows them, and refuses all at once, as it refuses other flags that it has not."""
 
@@ -53,12 +59,10 @@ class Merge(TyperCommand):
         found = list(dict.fromkeys(name for each in args if (name := each.split("=")[0]) in FLAGS))
         if found:
             remedies = [f"{flag}: {FLAGS[flag]}" for flag in found] if len(found) > 1 else [FLAGS[found[0]]]
-            error = KingyoError(
+            raise _ForeignFlagError(
                 ", ".join(found),
                 expected="flags of kingyo merge",
                 received="some of mergekit-yaml" if len(found) > 1 else "one of mergekit-yaml",
                 remedy=" ".join(remedies),
             )
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(2)
         return super().parse_args(ctx, args)

@@ -23,6 +23,7 @@ from kingyo.cli.ask import (
     by_default,
 )
 from kingyo.cli.run_yaml import Answers, Said, run_yaml
+from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
 ENOUGH = {"fit": 100, "validation": 150, "test": 300}
@@ -103,8 +104,8 @@ def init(
         source = source or ask_sources(partial(_named, folder=out.parent))
         said = ask_task(flags, task, out.parent)
     for finding in _write_checked(out, run_yaml(_answers(out, base, source, said, chat=chat, groups=groups))):
-        typer.echo(finding)
-    typer.echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
+        echo(finding)
+    echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
 def _answers(

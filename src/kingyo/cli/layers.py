@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json
+from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def layers(
             from kingyo.compare.likeness_record import likeness_record
 
             record = likeness_record(found.models, found.n_prompts, found.likeness)
-            typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+            print_json(record)
         else:
             from kingyo.cli.likeness import print_likeness
 
@@ -100,4 +100,4 @@ def _draw(picture: Path, found: Found, *, as_json: bool) -> None:
     from kingyo.compare.likeness_picture import draw_likeness
 
     write_picture(picture, draw_likeness(found.models, found.n_prompts, found.likeness))
-    typer.echo(f"Drew {picture}.", err=as_json)
+    echo(f"Drew {picture}.", err=as_json)

@@ -7,11 +7,10 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.whole import print_whole, say
+from kingyo.cli.whole import Console, print_whole, say
 from kingyo.sizes import counted
 
 if TYPE_CHECKING:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json
+from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from kingyo.cli.whole import Console
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 OWN_GRADER = (
@@ -70,15 +70,16 @@ def show_list(
     Example: `kingyo list methods`, then `kingyo list methods ties`
     """
     if as_markdown:
-        typer.echo(_page(what, name), nl=False)
+        echo(_page(what, name), nl=False)
         return
     if as_json:
         with errors_as_json(as_json):
-            typer.echo(json.dumps(_as_data(what, name), ensure_ascii=False, indent=2))
+            print_json(_as_data(what, name))
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from kingyo.cli.whole import Console
 
     rows, console = _rows(what), Console()
     if name is not None:
@@ -88,7 +89,7 @@ def show_list(
     for row in rows:
         table.add_row(escape(row.name), escape(row.doc))
     console.print(table)
-    typer.echo(f"\n`kingyo list {what.value} NAME` says what one of them can be told.")
+    echo(f"\n`kingyo list {what.value} NAME` says what one of them can be told.")
 
 
 def _known(name: str, what: What, rows: list[Row]) -> str:

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import cast
 
-from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
 from kingyo.cli.parts import PartsTable, row_name, time_left
-from kingyo.cli.whole import say
+from kingyo.cli.whole import Console, say
 from kingyo.evolve import BASELINES, Event
 from kingyo.outlook import Cost, Leg, Pace
 from kingyo.sizes import counted

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.atomic import write_text
-from kingyo.cli.as_json import errors_as_json
+from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, suggest
 
 if TYPE_CHECKING:
@@ -121,13 +122,13 @@ def _print_score(
         found = {"model": model, "task": built.name, "split": split, **(interval_json(result) or {})}
         if len(by_task) > 1:
             found["tasks"] = {name: interval_json(each) for name, each in by_task.items()}
-        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        print_json(found)
     elif len(by_task) > 1:
         for name, each in by_task.items():
-            typer.echo(f"{model} on {name} ({split}): {_in_words(each)}")
-        typer.echo(f"{mean_name(weights).capitalize()} of {len(by_task)} tasks: {_in_words(result)}")
+            echo(f"{model} on {name} ({split}): {_in_words(each)}")
+        echo(f"{mean_name(weights).capitalize()} of {len(by_task)} tasks: {_in_words(result)}")
     else:
-        typer.echo(f"{model} on {built.name} ({split}): {_in_words(result)}")
+        echo(f"{model} on {built.name} ({split}): {_in_words(result)}")
 
 
 def chat(
@@ -170,7 +171,7 @@ def chat(
         if not line:
             return
         text = live.chat_prompt(line) if template is None else template.replace("{prompt}", line)
-        typer.echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
+        echo(live.generate([text], max_new_tokens=max_new_tokens, stop=stop or [])[0])
 
 
 def _require_no_run(folder: Path) -> None:
@@ -202,7 +203,7 @@ def _tell_prompt_of_task(model: Path) -> None:
         how = (
             "type each question in these words" if is_chat else "use --prompt with {prompt} for the question"
         )
-        typer.echo(f"Note: {file} asks {said}{through}; to ask the same way, {how}.", err=True)
+        echo(f"Note: {file} asks {said}{through}; to ask the same way, {how}.", err=True)
 
 
 def _require_chat_template(live: LiveModel) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.cli.parts import row_name
-from kingyo.cli.whole import print_whole, say
+from kingyo.cli.whole import Console, print_whole, say
 from kingyo.config import RunConfig
 from kingyo.errors import told
 from kingyo.evolve import MAIN

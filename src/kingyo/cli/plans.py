@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.whole import print_whole, say
+from kingyo.cli.whole import Console, print_whole, say
 from kingyo.errors import told
 from kingyo.lineage.licences import UNKNOWN
 from kingyo.merge import Plan

@@ -14,6 +14,7 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from kingyo.cli.terminal import echo
 from kingyo.sizes import counted
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class MergeProgress:
         self._begun = time.monotonic()
         total = sum(shards)
         if finished and not self._quiet:
-            _tell(_going_on(shards, finished))
+            echo(_going_on(shards, finished), err=True)
         if self._quiet or (self._is_terminal and total < FEWEST_BYTES):
             return
         self._close = self._start_bar() if self._is_terminal else self._start_lines()
@@ -81,7 +82,7 @@ class MergeProgress:
         if not self._quiet:
             what = counted(files, "complete file")
             why = "the recipe, a source or the size of files is another now"
-            _tell(f"Beginning anew: {why}; {what} of before dropped.")
+            echo(f"Beginning anew: {why}; {what} of before dropped.", err=True)
 
     def wrote(self, n_bytes: int) -> None:
         """See ``Watch``."""
@@ -125,8 +126,9 @@ class MergeProgress:
         return f"{_bytes(self._done)} of {_bytes(total)} ({100 * share:.0f} %){left}"
 
     def _start_bar(self) -> Callable[[], None]:
-        from rich.console import Console  # not loaded where nobody looks: it takes as long as merging 100 MB
-        from rich.live import Live
+        from rich.live import Live  # not loaded where nobody looks: it takes as long as merging 100 MB
+
+        from kingyo.cli.whole import Console
 
         console = Console(stderr=True, highlight=False)
         live = Live(
@@ -143,7 +145,7 @@ class MergeProgress:
 
         def tell() -> None:
             while not ended.wait(self._seconds):
-                _tell(self.line())
+                echo(self.line(), err=True)
 
         teller = Thread(target=tell, name="kingyo-progress", daemon=True)
         teller.start()
@@ -159,10 +161,6 @@ def _is_terminal() -> bool:
     """Whether standard error draws in place; it is None where it is closed."""
     is_dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return sys.stderr is not None and sys.stderr.isatty() and not is_dumb
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _going_on(shards: Sequence[int], finished: int) -> str:

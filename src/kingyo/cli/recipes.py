@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.runs import TRIALS
+from kingyo.cli.terminal import echo
 
 if TYPE_CHECKING:
     from kingyo.recipe import RecipeBook
@@ -55,7 +56,7 @@ def recipe(
     book = _read(file, trial)
     if form is not None:
         book = rewritten(book, form.value)
-    typer.echo(book.to_yaml(), nl=False)
+    echo(book.to_yaml(), nl=False)
 
 
 def _read(file: Path, trial: str | None) -> RecipeBook:

@@ -10,8 +10,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 from kingyo.sizes import counted
 
@@ -73,10 +72,10 @@ def renew(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
 
     with redirect_stdout(sys.stderr):
         if rescore:
-            typer.echo(f"Note: {assembly.rescore(store)}")
+            echo(f"Note: {assembly.rescore(store)}")
         elif accept_changes:
             accepted = assembly.accept(store)
-            typer.echo(f"Note: {accepted or 'Nothing has changed since the scores of this run were made.'}")
+            echo(f"Note: {accepted or 'Nothing has changed since the scores of this run were made.'}")
         else:
             assembly.require_unchanged(store)
 

@@ -5,7 +5,6 @@ Standard output is for the answer alone: what a user's own code prints goes to s
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 import sys
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json
+from kingyo.cli.as_json import errors_as_json, print_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.seeds import breed_seeds, print_spread, same_command
-from kingyo.errors import KingyoError
+from kingyo.cli.terminal import echo
+from kingyo.errors import Interrupted, KingyoError
 
 if TYPE_CHECKING:
     from kingyo.config import RunConfig
@@ -101,7 +101,7 @@ def _look(config: RunConfig, folder: Path, as_json: bool) -> None:
     with redirect_stdout(sys.stderr):
         found = foresee(config, folder)
     if as_json:
-        typer.echo(json.dumps(outlook_record(found), ensure_ascii=False, indent=2))
+        print_json(outlook_record(found))
     else:
         from kingyo.cli.outlook import print_outlook
 
@@ -114,7 +114,7 @@ def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, objec
 
     as_json, seeds = bool(given["as_json"]), given["seeds"]
     if not as_json:
-        typer.echo(f"Checking models and data of {config.name}…", err=True)  # large libraries take seconds
+        echo(f"Checking models and data of {config.name}…", err=True)  # large libraries take seconds
 
     def begun(one: RunConfig, where: Path, seeds: Path | None = None) -> RunStore:
         with redirect_stdout(sys.stderr):
@@ -138,7 +138,7 @@ def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> R
     if is_genome_file(read_yaml(path)):
         found = load_genome_file(path, max_fevals=max_fevals, task_search_path=task_search_path)
         for note in found.notes:
-            typer.echo(f"Note: {note}", err=True)
+            echo(f"Note: {note}", err=True)
         return found.config
     given = {"--max-fevals": max_fevals is not None, "--task-search-path": bool(task_search_path)}
     for flag in (flag for flag, is_given in given.items() if is_given):
@@ -210,7 +210,7 @@ def resume(
             require_own_database(store)
             changed = differences(store)
             if changed is not None:
-                typer.echo(f"Note: {changed}", err=True)
+                echo(f"Note: {changed}", err=True)
             renew(store, rescore=rescore, accept_changes=accept_changes)
             if more:
                 from kingyo.assembly import add_budget
@@ -243,7 +243,7 @@ def control(
             if add_control(store, name):
                 _go(store, as_json)
                 return
-            typer.echo(f"This run's control {name} is done.", err=True)
+            echo(f"This run's control {name} is done.", err=True)
             _print_summary(store, as_json)
 
 
@@ -306,7 +306,7 @@ def report(
 
     with RunStore.read(run) as store:
         tell_lost(store)
-        typer.echo(f"Wrote {write_report(store, out)}")
+        echo(f"Wrote {write_report(store, out)}")
 
 
 def export(
@@ -363,9 +363,9 @@ def export(
         _say_which(store, chosen, written, is_default=trial is None and search is None)
     is_shared = share_layers and (written / CODE_FILE).is_file()
     if share_layers and not is_shared:
-        typer.echo("The path passes each layer once, unscaled: this is an ordinary checkpoint, without code.")
+        echo("The path passes each layer once, unscaled: this is an ordinary checkpoint, without code.")
     trust = " --trust-remote-code" if is_shared else ""
-    typer.echo(f"Try it: kingyo chat {shlex.quote(str(written))}{trust}")
+    echo(f"Try it: kingyo chat {shlex.quote(str(written))}{trust}")
 
 
 def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
@@ -375,10 +375,10 @@ def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: b
     from kingyo.trials import describe_trial
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
-    typer.echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
+    echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
     better = summarize(store).better_than_bred() if is_default else None
     if better is not None and chosen.search != MAIN:
-        typer.echo(f"{better} `--search main` writes the bred model.")
+        echo(f"{better} `--search main` writes the bred model.")
 
 
 def _go(store: RunStore, as_json: bool) -> None:
@@ -386,7 +386,7 @@ def _go(store: RunStore, as_json: bool) -> None:
     _print_summary(store, as_json)
     if not as_json:
         folder = shlex.quote(str(store.folder))
-        typer.echo(f"\nNext: `kingyo report {folder}` or `kingyo export {folder} OUT`")
+        echo(f"\nNext: `kingyo report {folder}` or `kingyo export {folder} OUT`")
 
 
 def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
@@ -409,12 +409,10 @@ def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out
             display.stop()
-            typer.echo(
+            raise Interrupted(
                 "Interrupted; all that was evaluated is stored. Go on with: "
-                f"{again or shlex.join(('kingyo', 'resume', str(store.folder)))}",
-                err=True,
-            )
-            raise typer.Exit(130) from None
+                f"{again or shlex.join(('kingyo', 'resume', str(store.folder)))}"
+            ) from None
         except KingyoError:
             take_back(store)  # what cannot even begin must not cost a run its winner or its end
             take_back_control(store)
@@ -428,7 +426,7 @@ def _print_trial(store: RunStore, reference: str, answers: int | None, as_json: 
 
     tell_lost(store)
     if as_json:
-        typer.echo(json.dumps(trial_record(store, reference, answers), ensure_ascii=False, indent=2))
+        print_json(trial_record(store, reference, answers))
     else:
         print_trial(store, reference, answers)
 
@@ -443,7 +441,7 @@ def _print_summary(store: RunStore, as_json: bool) -> None:
     advice = advise(store, summary)
     if as_json:
         record = {**summary.to_json(), "advice": [each.to_json() for each in advice]}
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        print_json(record)
     else:
         print_summary(summary)
         print_advice(advice)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-import typer
-
+from kingyo.cli.as_json import print_json
+from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 from kingyo.sizes import counted
 
@@ -56,7 +55,7 @@ def breed_seeds(
         if (run / DATABASE).exists():
             with RunStore.read(run) as store:
                 if store.status() == "finished":
-                    typer.echo(f"Seed {seed} is finished: {run}", err=True)
+                    echo(f"Seed {seed} is finished: {run}", err=True)
                     continue
             with RunStore.open(run) as store:
                 go(store)
@@ -84,10 +83,10 @@ def print_spread(folder: Path, as_json: bool) -> None:
 
     found = read_spread(folder)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=2))
+        print_json(found.to_json())
         return
     for line in _lines(found):
-        typer.echo(line)
+        echo(line)
 
 
 def _lines(found: Spread) -> list[str]:

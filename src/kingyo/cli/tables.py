@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.cli.whole import say
+from kingyo.cli.whole import Console, say
 from kingyo.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.paths import LEGEND, NamedPath, sketch
 from kingyo.sizes import counted

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import yaml
-from rich.console import Console
 from rich.markup import escape
 
 from kingyo.cli.answers import answers_record, print_answers, worst_answers
 from kingyo.cli.tables import print_path
-from kingyo.cli.whole import say
+from kingyo.cli.whole import Console, say
 from kingyo.estimates import estimate
 from kingyo.evolve.recipes import read_recipe
 from kingyo.paths import NamedPath, read_atlas

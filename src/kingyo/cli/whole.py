@@ -1,14 +1,37 @@
-"""Tables that tell everything: a terminal may break their lines, but no name and no number is cut."""
+"""The console, in which foreign text steers no terminal, and tables that tell everything.
+
+A terminal may break the lines of a table, but no name and no number is cut.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from rich.console import Console, RenderableType
+from rich import console as rich_console
+from rich.console import ConsoleOptions, RenderableType
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Column, Table
+from rich.text import Text
+
+from kingyo.cli.terminal import visible
 
 _WIDEST = 100_000
+
+
+class Console(rich_console.Console):
+    """A console that writes out characters that would steer a terminal, and knows no :emoji:."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Do so before a text is measured and laid out."""
+        options["emoji"] = False
+        return super().render_str(visible(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Do so with all else, such as what others print while a table is drawn."""
+        for each in super().render(renderable, options):
+            yield each if each.control else Segment(visible(each.text), each.style)
 
 
 def print_whole(console: Console, table: Table, *, leading: int = 1) -> None:

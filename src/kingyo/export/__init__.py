@@ -71,7 +71,7 @@ def export(
     )
     files = {
         **write_tasks(config.specs, folder, store.items()),
-        "recipe.yaml": rooted(recipe, folder).to_yaml(),
+        "recipe.yaml": rooted(recipe, folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
     return to_folder(planned, out, files=files)

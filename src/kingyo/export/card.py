@@ -20,6 +20,8 @@ from kingyo.lineage import (
     front_licence,
     models_section,
     passed,
+    public_name,
+    public_recipe,
     shared_layers,
     table,
 )
@@ -239,15 +241,15 @@ def _difference(comparison: Comparison) -> str:
 
 
 def _recipe(card: Card) -> str:
-    text = card.recipe.to_yaml()
-    note = "`recipe.yaml` holds it with the paths of the machine on which it was exported."
+    text = public_recipe(card.recipe, card.origins).to_yaml()
+    note = "`recipe.yaml` holds it with paths as seen from this folder, where it was exported."
     return f"{fence(text, 'yaml')}\n\n{note} Its hash in the run is `{card.recipe.hash[:16]}`."
 
 
 def _searched(search: Mapping[str, object]) -> str:
     if search.get("space") == "dataflow":
         return "paths through layers"
-    return f"{cell(str(search.get('method')))}, groups {cell(str(search.get('groups')))}"
+    return f"{cell(public_name(str(search.get('method'))))}, groups {cell(str(search.get('groups')))}"
 
 
 def _history(card: Card) -> str:
@@ -280,12 +282,14 @@ def _searches(card: Card) -> Iterator[str]:
         yield "LoRA training on the best parent, with settings that validation chose among"
     elif "strategy" in search:
         whose = "search of the run" if card.is_baseline else "search"
-        yield f"{whose}: {cell(str(search['strategy']))} over {_searched(search)}, seed {card.config.seed}"
+        strategy = cell(public_name(str(search["strategy"])))
+        yield f"{whose}: {strategy} over {_searched(search)}, seed {card.config.seed}"
 
 
 def _task(spec: TaskSpec) -> str:
     weight = "" if spec.weight == 1 else f", weight {spec.weight:g}"
-    return f"{cell(spec.name)}, graded by {cell(', '.join(name for name, _ in spec.graders))}{weight}"
+    graders = ", ".join(public_name(name) for name, _ in spec.graders)
+    return f"{cell(spec.name)}, graded by {cell(graders)}{weight}"
 
 
 def _files(card: Card) -> dict[str, str]:

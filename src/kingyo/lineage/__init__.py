@@ -2,7 +2,7 @@
 
 from kingyo.lineage.licences import check_licences, front_licence, strictest
 from kingyo.lineage.markdown import bullets, cell, fence, table
-from kingyo.lineage.origins import Origin, describe, read_front_matter
+from kingyo.lineage.origins import Origin, describe, public_name, public_recipe, read_front_matter
 from kingyo.lineage.sections import base_models, models_section, passed, shared_layers
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "front_licence",
     "models_section",
     "passed",
+    "public_name",
+    "public_recipe",
     "read_front_matter",
     "shared_layers",
     "strictest",

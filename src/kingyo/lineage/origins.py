@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +13,8 @@ import yaml
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.reference import parse_reference, whole_model
+from kingyo.merge.sources import replaced
+from kingyo.recipe import Recipe
 
 FENCE = "---"
 _LONGEST = 1 << 20  # characters of a card that are read: its head is at the beginning
@@ -46,7 +48,7 @@ class Origin:
     @property
     def public_names(self) -> tuple[str, ...]:
         """How a card may name it, then its LoRA: as the Hub does; folders by the last part of their paths."""
-        return tuple(Path(part).name if Path(part).is_absolute() else part for part in self._places)
+        return tuple(public_name(part) for part in self._places)
 
     @property
     def hub_names(self) -> tuple[str, ...]:
@@ -68,6 +70,22 @@ class Origin:
         """Public name and licence of the model, then of its LoRA."""
         stated = (self.licence_name or self.licence, self.lora_licence)
         return tuple(zip(self.public_names, stated, strict=False))
+
+
+def public_name(name: str) -> str:
+    """Name a file without the folders of this machine: the last part of a whole path, or what was written."""
+    return Path(name).name if Path(name).is_absolute() or name.startswith("~") else name
+
+
+def public_recipe(recipe: Recipe, origins: Sequence[Origin]) -> Recipe:
+    """The recipe as it was written, but for whole paths, of which the last part is left."""
+    names = {origin.reference: origin.public_name for origin in origins}
+
+    def place(reference: str) -> str:
+        is_whole = any(public_name(part) != part for part in reference.split("+"))
+        return names.get(reference, Path(reference).name) if is_whole else reference
+
+    return replaced(replace(recipe, merge_method=public_name(recipe.merge_method)), place)
 
 
 def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:

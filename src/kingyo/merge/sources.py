@@ -12,14 +12,14 @@ from typing import TypeVar, cast
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import Adapter
 from kingyo.checkpoints.mapping import MappedFiles
-from kingyo.checkpoints.reference import whole_model
+from kingyo.checkpoints.reference import path_from, whole_model
 from kingyo.checkpoints.stamps import check_stamps
 from kingyo.errors import KingyoError
 from kingyo.kernels.facts import Facts
 from kingyo.late import Tensor, torch
 from kingyo.merge.derived import leaves
 from kingyo.recipe import Recipe, RecipeBook, renamed
-from kingyo.registry import whole_reference
+from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TokenizerChoice, parse_tokenizer
 
 _MOST_MADE = 64  # a search over slices has another outline for each candidate
@@ -197,20 +197,27 @@ def all_references(recipe: Recipe) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*recipe.references, *own, *below)))
 
 
-def rooted(recipe: Recipe, folder: Path, names: Collection[str] = ()) -> Recipe:
+def rooted(recipe: Recipe, folder: Path, names: Collection[str] = (), *, out: Path | None = None) -> Recipe:
     """The recipe with whole paths of local files, so that it can be merged from anywhere on this machine.
 
     Args:
         recipe: as it was written.
         folder: where its relative paths begin.
         names: references that are no paths but names of other recipes.
+        out: name files as a recipe in this folder does, without whole paths where it can; see ``path_from``.
     """
 
     def place(reference: str) -> str:
-        return reference if reference in names else whole_model(reference, folder)
+        return reference if reference in names else whole_model(reference, folder, out)
 
-    found = replace(replaced(recipe, place), merge_method=whole_reference(recipe.merge_method, folder))
-    return replace(found, merges={name: rooted(each, folder, names) for name, each in recipe.merges.items()})
+    method = recipe.merge_method
+    if out is None or not is_in_file(method):
+        method = whole_reference(method, folder)
+    else:
+        file, _, name = method.rpartition(":")
+        method = f"{path_from(out, file, folder)}:{name}"
+    inner = {name: rooted(each, folder, names, out=out) for name, each in recipe.merges.items()}
+    return replace(replaced(recipe, place), merge_method=method, merges=inner)
 
 
 def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
@@ -225,9 +232,9 @@ def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
     )
 
 
-def rooted_book(book: RecipeBook, folder: Path) -> RecipeBook:
-    """The recipes with whole paths of local files; see ``rooted``."""
+def rooted_book(book: RecipeBook, folder: Path, *, out: Path | None = None) -> RecipeBook:
+    """The recipes with whole paths of local files, or those seen from ``out``; see ``rooted``."""
     names = [step.name for step in book.steps if step.name is not None]
     return RecipeBook(
-        steps=tuple(replace(step, recipe=rooted(step.recipe, folder, names)) for step in book.steps)
+        steps=tuple(replace(step, recipe=rooted(step.recipe, folder, names, out=out)) for step in book.steps)
     )

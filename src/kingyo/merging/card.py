@@ -5,9 +5,7 @@ It tells no path of this machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import yaml
@@ -21,10 +19,10 @@ from kingyo.lineage import (
     front_licence,
     models_section,
     passed,
+    public_recipe,
     shared_layers,
 )
 from kingyo.merge.shared import OPTION
-from kingyo.merge.sources import replaced
 from kingyo.merging.survey import Target
 from kingyo.methods import Reproduces
 from kingyo.recipe import RecipeBook
@@ -85,24 +83,16 @@ def _summary(target: Target) -> str:
 
 def _recipe(target: Target) -> str:
     text = _public(target).to_yaml()
-    note = "`recipe.yaml` holds it with the paths of the machine on which it was merged: `kingyo merge"
+    note = "`recipe.yaml` holds it with paths as seen from this folder, where it was merged: `kingyo merge"
     note += "`" if target.plan.shared is None else f" {OPTION}`"
     return f"{fence(text, 'yaml')}\n\n{note} makes the same weights of it, {_AGAIN[target.reproduces]}"
 
 
 def _public(target: Target) -> RecipeBook:
-    """The recipes as they were written, but for whole paths, of which the last part is left."""
-    names = {origin.reference: origin.public_name for origin in target.origins}
-
-    def place(reference: str) -> str:
-        is_whole = Path(reference).is_absolute() or reference.startswith("~")
-        return names.get(reference, Path(reference).name) if is_whole else reference
-
-    return _replaced(target.book, place)
-
-
-def _replaced(book: RecipeBook, place: Callable[[str], str]) -> RecipeBook:
-    return RecipeBook(steps=tuple(replace(step, recipe=replaced(step.recipe, place)) for step in book.steps))
+    steps = target.book.steps
+    return RecipeBook(
+        steps=tuple(replace(step, recipe=public_recipe(step.recipe, target.origins)) for step in steps)
+    )
 
 
 def _use(target: Target) -> str | None:

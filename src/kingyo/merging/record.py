@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from kingyo.errors import KingyoError
 from kingyo.lineage import Origin
 from kingyo.merging.estimate import Estimate
 from kingyo.merging.groups import Group, ValueRange, group, ungrouped
@@ -38,12 +37,6 @@ def findings_record(findings: Iterable[Finding]) -> Json:
         f"{level}s": [_finding(each) for each in found if each.level == level]
         for level in ("error", "warning", "note")
     }
-
-
-def error_record(error: KingyoError, made: Sequence[Json] | None = None) -> Json:
-    """An error that ended a command, and what was written before it by one that writes models."""
-    targets = {} if made is None else {"targets": list(made)}
-    return {**targets, "errors": [_finding(error)], "warnings": [], "notes": []}
 
 
 def target_record(target: Target) -> Json:
@@ -120,7 +113,7 @@ def _estimate(found: Estimate) -> Json:
     }
 
 
-def _finding(each: Finding | KingyoError) -> Json:
+def _finding(each: Finding) -> Json:
     return {
         "argument": each.argument,
         "expected": each.expected,
