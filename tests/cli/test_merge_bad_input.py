@@ -146,8 +146,10 @@ def test_no_such_file(command: Command) -> None:
     foreseen(command, "base", "merged", says="base: expected a YAML file; received Is a directory")
 
 
-def test_verbose_belongs_to_the_dry_run(command: Command) -> None:
-    refused(command, command.recipe(), "merged", "--verbose", says="--verbose: expected --dry-run with it")
+def test_verbose_without_a_dry_run_is_told_to_have_no_effect(command: Command) -> None:
+    done = command("merge", command.recipe(), "merged", "--verbose")
+    assert done.code == 0
+    assert done.err == "Warning: --verbose has no effect without --dry-run.\n"
 
 
 def test_licences_that_forbid_merges(command: Command) -> None:
