@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, MistakesError
 from kingyo.lineage import Origin
 from kingyo.merging.estimate import Estimate
 from kingyo.merging.groups import Group, ValueRange, group, ungrouped
@@ -43,7 +43,8 @@ def findings_record(findings: Iterable[Finding]) -> Json:
 def error_record(error: KingyoError, made: Sequence[Json] | None = None) -> Json:
     """An error that ended a command, and what was written before it by one that writes models."""
     targets = {} if made is None else {"targets": list(made)}
-    return {**targets, "errors": [_finding(error)], "warnings": [], "notes": []}
+    mistakes = error.mistakes if isinstance(error, MistakesError) else (error,)
+    return {**targets, "errors": [_finding(each) for each in mistakes], "warnings": [], "notes": []}
 
 
 def target_record(target: Target) -> Json:
