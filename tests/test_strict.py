@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from kingyo.documents import read_yaml
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, MistakesError, suggest
 from kingyo.strict import parse_model, parse_settings
 
 
@@ -64,6 +65,28 @@ def test_wrong_value_names_its_key() -> None:
 def test_missing_value_is_said() -> None:
     with pytest.raises(KingyoError, match=r"rooms\.0\.to: expected a value; received nothing"):
         parse_model(Outer, {"rooms": [{"from": 1}]}, "run.yaml")
+
+
+def test_all_mistakes_are_told_in_one_round_and_those_of_a_union_once() -> None:
+    data = {"wieght": {}, "count": 0, "weight": {"ja": "x"}, "rooms": [{"form": 1, "to": 2}, {"from": 1}]}
+    with pytest.raises(MistakesError) as caught:
+        parse_model(Outer, data, "run.yaml")
+    assert [(each.argument, each.received) for each in caught.value.mistakes] == [
+        ("run.yaml: weight.ja", "'x'"),
+        ("run.yaml: rooms.0", "'form'"),
+        ("run.yaml: rooms.1.to", "nothing"),
+        ("run.yaml: count", "0"),
+        ("run.yaml", "'wieght'"),
+    ]
+    with pytest.raises(MistakesError, match="3 mistakes"):
+        parse_settings(Settings, {"popluation": 3, "sgima": 1, "elitist": "often"}, "search.settings")
+
+
+def test_several_mistakes_travel_between_processes() -> None:
+    with pytest.raises(MistakesError) as caught:
+        parse_model(Outer, {"wieght": {}, "count": 0}, "run.yaml")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value) and len(again.mistakes) == 2
 
 
 def test_settings() -> None:

@@ -7,7 +7,10 @@ Nothing here imports the rest of the package.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _MOST_KNOWN = 60
 
@@ -54,20 +57,71 @@ class Interrupted(Exception):  # noqa: N818
     exit_code = 130
 
 
+class MistakesError(KingyoError):
+    """Several mistakes in one thing, told in one round.
+
+    Args:
+        argument: the thing, such as a file.
+        mistakes: two or more.
+        expected: what it would have been without them.
+    """
+
+    def __init__(self, argument: str, mistakes: Sequence[KingyoError], *, expected: str) -> None:
+        self.mistakes = tuple(mistakes)
+        lines = "".join(f"\n  {i + 1}. {error}" for i, error in enumerate(self.mistakes))
+        received, remedy = f"{len(self.mistakes)} mistakes", f"Fix these:{lines}"
+        super().__init__(argument, expected=expected, received=received, remedy=remedy)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """It travels between processes, its mistakes with it."""
+        return _several_again, (self.argument, self.mistakes, self.expected)
+
+
+def _several_again(argument: str, mistakes: Sequence[KingyoError], expected: str) -> MistakesError:
+    return MistakesError(argument, mistakes, expected=expected)
+
+
+Refuse = Callable[[KingyoError], None]
+"""Told of a mistake; if it returns, what does not depend on the mistake is looked at all the same."""
+
+
+def attempt(read: Callable[[], T], refuse: Refuse, instead: T) -> T:
+    """Return what is read, or ``instead`` where that is a mistake, which ``refuse`` is told of."""
+    try:
+        return read()
+    except MistakesError as error:
+        for each in error.mistakes:
+            refuse(each)
+    except KingyoError as error:
+        refuse(error)
+    return instead
+
+
+def together(argument: str, mistakes: Sequence[KingyoError], expected: str) -> KingyoError:
+    """Return the only mistake as it is, or several as one error."""
+    return mistakes[0] if len(mistakes) == 1 else MistakesError(argument, mistakes, expected=expected)
+
+
 class ChangedSourceError(KingyoError):
     """A source was written or replaced after it was opened: whatever is merged of it now is a mixture."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that a name is most likely meant for; None when none is near."""
+    likest_last = sorted(sorted(known), key=lambda each: sum(map(str.__eq__, each, name)))
+    folded, by_folded = name.casefold(), {each.casefold(): each for each in likest_last}
+    swapped = [each for each in by_folded if sorted(each) == sorted(folded)]  # the commonest slip of fingers
+    same = [folded] if folded in by_folded else swapped
+    near = [by_folded[each] for each in same or difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.5)]
+    return near[0] if near else None
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return "Did you mean 'x'?" for the nearest known name, or the list of all when none is near."""
     names = sorted(known)
-    likest_last = sorted(names, key=lambda each: sum(map(str.__eq__, each, name)))
-    folded, by_folded = name.casefold(), {each.casefold(): each for each in likest_last}
-    swapped = [each for each in by_folded if sorted(each) == sorted(folded)]  # the commonest slip of fingers
-    same = [folded] if folded in by_folded else swapped
-    near = [by_folded[each] for each in same or difflib.get_close_matches(folded, by_folded, n=1, cutoff=0.5)]
-    if near:
-        return f"Did you mean '{near[0]}'?"
+    near = nearest(name, names)
+    if near is not None:
+        return f"Did you mean '{near}'?"
     return f"Known: {told(names, _MOST_KNOWN)}." if names else "None is known here."
 
 

@@ -6,12 +6,13 @@ It knows no key of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Annotated, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, attempt, nearest, suggest, together
 
 S = TypeVar("S")
 M = TypeVar("M", bound=BaseModel)
@@ -63,7 +64,7 @@ Real = Annotated[Number, Field(allow_inf_nan=False)]
 
 
 def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
-    """Check a mapping against a pydantic model; the first problem becomes one clear error.
+    """Check a mapping against a pydantic model; all that is wrong becomes one clear error.
 
     Args:
         model: a model whose config forbids extra keys.
@@ -85,9 +86,15 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S
         where: the key of the YAML, for messages.
     """
     fields = getattr(kind, "__dataclass_fields__", {})
-    for key in values:
-        if key not in fields:
-            raise _unknown_key(where, str(key), fields)
+    mistakes = [_unknown_key(where, str(key), fields) for key in values if key not in fields]
+    known = {key: value for key, value in values.items() if key in fields}
+    found = attempt(lambda: _parse_known(kind, known, where), mistakes.append, None)
+    if found is None or mistakes:
+        raise together(where, mistakes, "sound settings")
+    return found
+
+
+def _parse_known(kind: type[S], values: Mapping[str, object], where: str) -> S:
     try:
         found = TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
@@ -105,6 +112,24 @@ def _require_no_truth(argument: str, given: object, read: object) -> None:
 
 
 def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
+    """Everything wrong as one error; what the members of a union say of one value counts once."""
+    groups: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for problem in problems:
+        if problem["type"] != "default_factory_not_called" and not _is_misspelt(problem, problems):
+            place = tuple(takewhile(lambda part: not _is_tag(part), problem["loc"]))
+            groups.setdefault(place, []).append(problem)
+    return together(where, [_clear_one(group, model, where) for group in groups.values()], "sound values")
+
+
+def _is_misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> bool:
+    """Whether a key is missing where an unknown one is most likely meant for it."""
+    *above, key = problem["loc"] or ("",)
+    unknown = (each["loc"] for each in problems if each["type"] == "extra_forbidden")
+    beside = (str(loc[-1]) for loc in unknown if list(loc[:-1]) == above)
+    return problem["type"] == "missing" and any(nearest(each, [str(key)]) for each in beside)
+
+
+def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
     problem = _first(problems)
     place = _place(problem)
     if problem["type"] == "extra_forbidden" and model is not None:

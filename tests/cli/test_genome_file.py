@@ -14,6 +14,7 @@ import yaml
 from kingyo.config import load_config
 from kingyo.errors import KingyoError
 from kingyo.genome_file import load_genome_file
+from kingyo.store import RunStore
 from tests.cli.conftest import World
 
 ROOT = Path(__file__).parents[2]
@@ -199,6 +200,27 @@ def test_flags_of_genome_files_are_for_genome_files(world: World) -> None:
     done = world.run("evolve", "run.yaml", "--max-fevals", "3")
     assert done.returncode == 1
     assert "--max-fevals: expected a genome file of mergekit-evolve" in done.stderr
+
+
+def test_a_script_of_mergekit_evolve_with_its_flags_begins(tasked: World) -> None:
+    flags = (
+        "--storage-path",
+        "stored",
+        "--random-seed",
+        "5",
+        "--strategy",
+        "pool",
+        "--in-memory",
+        "--no-wandb",
+    )
+    done = tasked.run("evolve", write(tasked.folder), *flags, "--max-fevals=2")
+    assert done.returncode == 0, done.stderr
+    assert len(recipes(tasked.folder / "stored")) == 2
+    with RunStore.open(tasked.folder / "stored") as store:
+        config = store.fact("config")
+    assert isinstance(config, dict) and config["seed"] == 5
+    warned = [line for line in done.stderr.splitlines() if line.startswith("Warning: mergekit-evolve's")]
+    assert [line.split()[2] for line in warned] == ["--strategy", "--in-memory", "--no-wandb"]
 
 
 def test_tasks_beside_the_file_come_before_those_of_the_search_path(tasked: World) -> None:

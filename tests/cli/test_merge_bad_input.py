@@ -146,8 +146,10 @@ def test_no_such_file(command: Command) -> None:
     foreseen(command, "base", "merged", says="base: expected a YAML file; received Is a directory")
 
 
-def test_verbose_belongs_to_the_dry_run(command: Command) -> None:
-    refused(command, command.recipe(), "merged", "--verbose", says="--verbose: expected --dry-run with it")
+def test_verbose_without_a_dry_run_is_told_to_have_no_effect(command: Command) -> None:
+    done = command("merge", command.recipe(), "merged", "--verbose")
+    assert done.code == 0
+    assert done.err == "Warning: --verbose has no effect without --dry-run.\n"
 
 
 def test_licences_that_forbid_merges(command: Command) -> None:
@@ -176,7 +178,7 @@ def test_all_mistakes_are_told_at_once(command: Command) -> None:
     ):
         assert error.count(each) == 1, each
     dry = command("merge", recipe, "merged", "--dry-run", "--json")
-    assert dry.code == 1 and len(json.loads(dry.out)["errors"]) == 5
+    assert dry.code == 1 and len(json.loads(dry.out)["error"]["mistakes"]) == 5
 
 
 def test_a_book_tells_of_every_recipe(command: Command) -> None:

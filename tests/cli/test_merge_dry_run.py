@@ -75,10 +75,11 @@ def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:
     (command.folder / "recipe.yaml").write_text("merge_methd: linear")
     done = command("merge", "recipe.yaml", "merged", "--dry-run", "--json")
     assert done.code == 1
-    error = json.loads(done.out)["error"]
+    error, other = json.loads(done.out)["error"]["mistakes"]
     assert error["received"] == "'merge_methd'" and error["remedy"] == "Did you mean 'merge_method'?"
+    assert other["argument"] == "recipe.yaml: models"
     done = command("merge", "recipe.yaml", "merged", "--dry-run")
-    assert done.code == 1 and done.err.startswith("Error: recipe.yaml: expected known keys")
+    assert done.code == 1 and done.err.startswith("Error: recipe.yaml: expected sound recipes; received 2")
 
 
 def test_books(command: Command, tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
-"""What hands bring along from mergekit: flags, folders, keys; each is told what takes its place."""
+"""What hands bring along from mergekit: flags that are taken; folders and keys that are answered."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from kingyo.cli.foreign import FLAGS
+from kingyo.cli.foreign import EVOLVE, MERGE, Flags
 from tests.cli.conftest import World
 from tests.cli.merging import Command, refused
 
@@ -17,18 +18,58 @@ def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return Command(world.folder, capsys, monkeypatch)
 
 
-def test_flags(command: Command) -> None:
-    done = command("merge", command.recipe(), "out", "--cuda", "--random-seed=3")
-    assert done.code == 2 and done.out == ""
-    assert done.err.startswith("Error: --cuda, --random-seed: expected flags of kingyo merge; received some")
-    assert "--random-seed: Say --seed." in done.err
-    done = command("merge", command.recipe(), "out", "--lazy-unpickle")
-    assert done.code == 2 and done.err.endswith(f"{FLAGS['--lazy-unpickle']}\n")
+TEN = (
+    *("--cuda", "--low-cpu-memory", "--read-to-gpu", "--lazy-unpickle", "--no-clone-tensors", "-vv", "-j1"),
+    *("--lora-merge-cache", "cache", "--out-shard-size=5B", "--copy-tokenizer", "--random-seed", "3"),
+)
 
 
-def test_none_of_them_is_one_of_ours(command: Command) -> None:
-    ours = command("merge", "--help").out
-    assert not [flag for flag in FLAGS if f"{flag} " in ours]
+def test_a_script_of_mergekit_with_ten_flags_writes_the_same_weights(command: Command) -> None:
+    recipe = command.recipe(merge_method="dare_linear")
+    assert command("merge", recipe, "ours", "--seed", "3").code == 0
+    done = command("merge", recipe, "theirs", *TEN)
+    assert done.code == 0, done.err
+    weights = [(command.folder / out / "model.safetensors").read_bytes() for out in ("ours", "theirs")]
+    assert weights[0] == weights[1]
+    assert not (command.folder / "cache").exists()
+    assert "Warning: mergekit's --cuda, --read-to-gpu have no effect: the processor merges" in done.err
+    lines = [line for line in done.err.splitlines() if "no effect" in line]
+    warned = " ".join(lines)
+    assert len(lines) == len(set(lines)) == done.err.count("Warning:")
+    for flag in ("--low-cpu-memory", "--lazy-unpickle", "--no-clone-tensors", "--lora-merge-cache"):
+        assert warned.count(flag) == 1
+    assert not any(flag in warned for flag in ("--random-seed", "-j", "--out-shard-size"))  # they are ours
+
+
+def test_a_script_of_mergekit_multi(command: Command) -> None:
+    done = command("merge", command.recipe(), "--out-path", "out", "-I", "between", "--no-lazy")
+    assert done.code == 0, done.err
+    assert (command.folder / "out" / "model.safetensors").is_file()
+    assert not (command.folder / "between").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--cudaa"], "No such option: --cudaa (Possible options: --cuda)"),
+        (["--lazy-unpikle"], "Possible options: --lazy-unpickle"),
+        (["--seeed", "3"], "Possible options: --seed"),
+        (["--frobnicate"], "No such option: --frobnicate"),
+        (["--device"], "Option '--device' requires an argument."),
+        (["--cuda=yes"], "Option '--cuda' does not take a value."),
+        (["--random-seed", "x"], "Invalid value for '--seed'"),
+    ],
+)
+def test_a_flag_that_neither_has_ends_the_command(command: Command, flags: list[str], says: str) -> None:
+    done = command("merge", command.recipe(), "out", *flags)
+    assert done.code == 2 and says in done.err
+    assert not (command.folder / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "flags"), [("merge", MERGE), ("evolve", EVOLVE)])
+def test_no_flag_of_theirs_is_one_of_ours_or_in_the_help(command: Command, name: str, flags: Flags) -> None:
+    ours = command(name, "--help").out
+    assert not [flag for flag in flags.names if re.search(rf"{flag}\b(?!-)", ours)]
 
 
 def test_a_folder_that_is_near(command: Command) -> None:

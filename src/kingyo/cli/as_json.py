@@ -17,7 +17,7 @@ from contextvars import ContextVar
 import typer
 
 from kingyo.cli.terminal import echo, escaped
-from kingyo.errors import Interrupted, KingyoError
+from kingyo.errors import Interrupted, KingyoError, MistakesError
 
 _HELD: ContextVar[list[str] | None] = ContextVar("_HELD", default=None)
 """What is to be printed once the command is done."""
@@ -70,9 +70,15 @@ def error_record(error: KingyoError | str, **fields: str | None) -> Mapping[str,
         error: it, or what to say of it.
         fields: those of a KingyoError, as far as they are known of another error.
     """
+    return {"error": _fields(error, fields)}
+
+
+def _fields(error: KingyoError | str, fields: Mapping[str, str | None]) -> Mapping[str, object]:
     names = ("argument", "expected", "received", "remedy")
     known = {name: getattr(error, name) for name in names} if isinstance(error, KingyoError) else fields
-    return {"error": {"message": str(error), **{name: known.get(name) for name in names}}}
+    mistakes = error.mistakes if isinstance(error, MistakesError) else ()
+    several = {"mistakes": [_fields(each, {}) for each in mistakes]} if mistakes else {}
+    return {"message": str(error), **{name: known.get(name) for name in names}, **several}
 
 
 @contextmanager

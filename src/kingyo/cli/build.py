@@ -14,7 +14,7 @@ from kingyo.cli.as_json import error_record, errors_as_json, print_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.foreign import Merge
 from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, KingyoError, told
+from kingyo.errors import Interrupted, told
 from kingyo.sizes import counted
 
 _MOST_NAMED = 3  # tensors
@@ -74,17 +74,14 @@ def merge(
 ) -> None:
     """Merge models by a recipe, files to files. Stop it at any time: the same command goes on.
 
+    The flags of mergekit-yaml and mergekit-multi are taken as well.
+
     Example: `kingyo merge recipe.yaml merged --dry-run`
     """
     made: list[dict[str, object]] = []
     with errors_as_json(as_json, made):
         if verbose and not dry_run:
-            raise KingyoError(
-                "--verbose",
-                expected="--dry-run with it",
-                received="it alone",
-                remedy="Add --dry-run, or leave it out.",
-            )
+            typer.echo("Warning: --verbose has no effect without --dry-run.", err=True)
         from kingyo.merging import Request
         from kingyo.sizes import parse_size
 

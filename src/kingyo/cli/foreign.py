@@ -1,68 +1,214 @@
-"""The flags of mergekit-yaml: what takes their place, for hands that are used to them."""
+"""The flags of mergekit's commands, so that a script of theirs runs with ours; the rest is typer's.
+
+A flag that means the same becomes ours; one that changes nothing here is taken with a warning that says why.
+"""
 
 from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import typer
 from typer.core import TyperCommand
 
-from kingyo.errors import KingyoError
+from kingyo.cli.terminal import echo
 
-_ALWAYS = "Leave it out: kingyo does so always."
-_NEVER = "Leave it out: kingyo has no need of it."
-_ON_CPU = "Leave it out: the processor merges as fast as a disk writes."
-FLAGS = {
-    "--allow-crimes": "Leave it out; resize: in the recipe is for sizes that differ.",
-    "--async-write": _ALWAYS,
-    "--clone-tensors": _NEVER,
-    "--copy-tokenizer": _ALWAYS,
-    "--no-copy-tokenizer": "Leave it out, and delete the tokenizer's files from the result.",
-    "--cuda": _ON_CPU,
-    "--device": _ON_CPU,
-    "--gpu-rich": _ON_CPU,
-    "--multi-gpu": _ON_CPU,
-    "--read-to-gpu": _ON_CPU,
-    "--lazy-unpickle": "Leave it out: weights are mapped from safetensors, and pickles are not read.",
-    "--lora-merge-cache": "Leave it out: a LoRA is merged in as it is read.",
-    "--lora-merge-dtype": "Leave it out: a LoRA is merged in float32.",
-    "--low-cpu-memory": _ALWAYS,
-    "--num-threads": "Say --threads.",
-    "-j": "Say --threads.",
-    "-v": "Leave it out: what is wrong is told always.",
-    "-vv": "Leave it out: what is wrong is told always.",
-    "--no-cuda": _ON_CPU,
-    "--write-threads": "Leave it out: the threads that compute write too.",
-    "--out-shard-size": "Say --max-shard-size; what is 5B there is 5GB here.",
-    "--quiet": "Leave it out: progress is shown on terminals alone.",
-    "--random-seed": "Say --seed.",
-    "--safe-serialization": "Leave it out: safetensors are all that is written.",
-    "--no-safe-serialization": "Leave it out: safetensors are all that is written.",
-    "--transformers-cache": "Set the variable HF_HOME of the environment.",
-    "--trust-remote-code": "Leave it out: no code of a model is run; --copy-code copies it.",
-    "--unsafe-truncate-embeddings": "Say resize: truncate in the recipe.",
-    "--write-model-card": _ALWAYS,
-    "--no-write-model-card": "Leave it out, and delete README.md from the result.",
-}
-"""Each, and what to do about it."""
+_ALWAYS = "kingyo does so always"
+_NO_NEED = "kingyo has no need of it"
+_ON_CPU = "the processor merges as fast as a disk writes"
+_MAPPED = "weights are mapped from safetensors, and pickles are not read"
+_SAFETENSORS = "safetensors are all that is written"
+_CODE = "no code of a model is run; --copy-code copies it"
+_WRITING = "the threads that compute write too"
+_CRIMES = "models that do not fit are refused; resize: in the recipe is for sizes that differ"
+_LOGS = "the run folder keeps all of it; kingyo show and kingyo report read it"
+_RUN_YAML = "a run.yaml says it; kingyo evolve reads one in place of the genome file"
+_RUNNER = "runner: and workers: in a run.yaml say how candidates are evaluated"
 
 
-class _ForeignFlagError(KingyoError):
-    """Flags of mergekit-yaml."""
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """The flags of one of mergekit's commands.
 
-    exit_code = 2
+    Attributes:
+        program: its name.
+        same: flag -> ours, which means the same; "" for an argument without a flag.
+        switches: flag without a value -> why it changes nothing; each has a ``--no-`` form too.
+        valued: flag with a value -> why it changes nothing.
+    """
+
+    program: str
+    same: Mapping[str, str]
+    switches: Mapping[str, str]
+    valued: Mapping[str, str]
+    names: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset({*self.same, *self.switches, *self.valued}))
 
 
-class Merge(TyperCommand):
-    """A command that knows them, and refuses all at once, as it refuses other flags that it has not."""
+MERGE = Flags(
+    program="mergekit",
+    same={
+        "--random-seed": "--seed",
+        "--num-threads": "--threads",
+        "-j": "--threads",
+        "--out-shard-size": "--max-shard-size",
+        "-v": "--verbose",
+        "--out-path": "",
+    },
+    switches={
+        "--allow-crimes": _CRIMES,
+        "--async-write": _WRITING,
+        "--clone-tensors": _NO_NEED,
+        "--copy-tokenizer": _ALWAYS,
+        "--no-copy-tokenizer": "the tokenizer is always written; delete its files if you do not want them",
+        "--cuda": _ON_CPU,
+        "--gpu-rich": _ON_CPU,
+        "--multi-gpu": _ON_CPU,
+        "--read-to-gpu": _ON_CPU,
+        "--lazy": "a rerun goes on with the first file that is not complete",
+        "--lazy-unpickle": _MAPPED,
+        "--low-cpu-memory": "memory holds one tensor of each model at a time",
+        "--quiet": "progress is shown on terminals alone",
+        "--safe-serialization": _SAFETENSORS,
+        "--no-safe-serialization": _SAFETENSORS,
+        "--trust-remote-code": _CODE,
+        "--unsafe-truncate-embeddings": "resize: truncate in the recipe does so",
+        "--write-model-card": _ALWAYS,
+        "--no-write-model-card": "the model card is always written; delete README.md if you do not want it",
+    },
+    valued={
+        "--device": _ON_CPU,
+        "--intermediate-dir": "no weight is written between the recipes of a file",
+        "-I": "no weight is written between the recipes of a file",
+        "--lora-merge-cache": "a LoRA is merged in as it is read",
+        "--lora-merge-dtype": "a LoRA is merged in float32",
+        "--transformers-cache": "models of the Hub lie where the variable HF_HOME of the environment says",
+        "--write-threads": _WRITING,
+    },
+)
+"""Those of mergekit-yaml and mergekit-multi."""
+
+EVOLVE = Flags(
+    program="mergekit-evolve",
+    same={"--random-seed": "--seed", "--storage-path": "--run"},
+    switches={
+        "--allow-crimes": "models that do not fit are refused",
+        "--i-understand-the-depths-of-the-evils-i-am-unleashing": "tasks are kingyo's own",
+        "--in-memory": _ALWAYS,
+        "--load-in-4bit": _NO_NEED,
+        "--load-in-8bit": _NO_NEED,
+        "--merge-cuda": _ON_CPU,
+        "--reshard": _NO_NEED,
+        "--save-final-model": "kingyo export writes the model",
+        "--trust-remote-code": "no code of a model is run",
+        "--vllm": _NO_NEED,
+        "--wandb": _LOGS,
+    },
+    valued={
+        "--batch-size": _NO_NEED,
+        "--force-population-size": _RUN_YAML,
+        "--num-gpus": _RUNNER,
+        "--sigma0": _RUN_YAML,
+        "--strategy": _RUNNER,
+        "-s": _RUNNER,
+        "--timeout": _RUN_YAML,
+        "--wandb-entity": _LOGS,
+        "--wandb-project": _LOGS,
+    },
+)
+
+
+class _Command(TyperCommand):
+    """A command that takes the flags of one of mergekit's too."""
+
+    flags: ClassVar[Flags]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Refuse flags that are mergekit's; the exit code is that of a misspelt command."""
-        found = list(dict.fromkeys(name for each in args if (name := each.split("=")[0]) in FLAGS))
-        if found:
-            remedies = [f"{flag}: {FLAGS[flag]}" for flag in found] if len(found) > 1 else [FLAGS[found[0]]]
-            raise _ForeignFlagError(
-                ", ".join(found),
-                expected="flags of kingyo merge",
-                received="some of mergekit-yaml" if len(found) > 1 else "one of mergekit-yaml",
-                remedy=" ".join(remedies),
-            )
-        return super().parse_args(ctx, args)
+        """Translate them, let typer parse what is left, then warn of those without effect."""
+        ours, without_effect = _translated(args, self.flags)
+        self._refuse_misspelt(ctx, ours)
+        rest = super().parse_args(ctx, ours)
+        for line in _warnings(without_effect, self.flags.program):
+            echo(f"Warning: {line}", err=True)
+        return rest
+
+    def _refuse_misspelt(self, ctx: typer.Context, args: Sequence[str]) -> None:
+        """Refuse what is nearly a flag of theirs, or lacks its value; typer knows of ours alone."""
+        known = {name for each in self.get_params(ctx) for name in (*each.opts, *each.secondary_opts)}
+        for arg in args[: args.index("--")] if "--" in args else args:
+            name = arg.split("=")[0]
+            if name in self.flags.valued:
+                ctx.fail(f"Option '{name}' requires an argument.")
+            if name.startswith("--") and name not in known:
+                near = difflib.get_close_matches(name, [*known, *sorted(self.flags.names)], n=1)
+                if near and near[0] == name:
+                    ctx.fail(f"Option '{name}' does not take a value.")
+                if near and near[0] not in known:
+                    ctx.fail(f"No such option: {name} (Possible options: {near[0]})")
+
+
+class Merge(_Command):
+    """``kingyo merge``."""
+
+    flags = MERGE
+
+
+class Evolve(_Command):
+    """``kingyo evolve``."""
+
+    flags = EVOLVE
+
+
+def _translated(args: Sequence[str], flags: Flags) -> tuple[list[str], dict[str, str]]:
+    """Return the arguments with flags of ours alone, and those without effect with why."""
+    ours, without_effect = list[str](), dict[str, str]()
+    rest = list(args)
+    while rest:
+        arg = rest.pop(0)
+        if arg == "--":
+            return [*ours, arg, *rest], without_effect
+        name, has_value, value = _parts(arg, flags)
+        switch = name if name in flags.switches else name.replace("--no-", "--", 1)
+        if name in flags.same:
+            ours += [flags.same[name]] if flags.same[name] else []
+            ours += [value] if has_value else []
+            if flags.same[name] == "--max-shard-size" and (has_value or rest):
+                ours.append(_size(ours.pop() if has_value else rest.pop(0)))
+        elif name in flags.valued and (has_value or rest):
+            without_effect[name] = flags.valued[name]
+            rest = rest if has_value else rest[1:]
+        elif switch in flags.switches and not has_value:
+            without_effect[name] = flags.switches[switch]
+        else:
+            ours.append(arg)
+    return ours, without_effect
+
+
+def _parts(arg: str, flags: Flags) -> tuple[str, bool, str]:
+    """Name, whether a value follows in the same word, and the value: ``--a=1``, ``-j4``, ``-vv``."""
+    if re.fullmatch(r"-v+", arg):
+        return "-v", False, ""
+    if re.match(r"-[A-Za-z].", arg) and arg[:2] in {*flags.same, *flags.valued}:
+        return arg[:2], True, arg[2:]
+    name, sign, value = arg.partition("=")
+    return name, bool(sign), value
+
+
+def _size(text: str) -> str:
+    """A size as mergekit writes it: its K, M and B are thousands, millions and billions."""
+    return re.sub(r"(?i)^\s*([\d.]+)\s*b\s*$", r"\1GB", text)
+
+
+def _warnings(without_effect: Mapping[str, str], program: str) -> list[str]:
+    """One line for all flags that change nothing for the same reason."""
+    reasons = dict.fromkeys(without_effect.values())
+    by_reason = {why: [name for name in without_effect if without_effect[name] == why] for why in reasons}
+    return [
+        f"{program}'s {', '.join(names)} {'has' if len(names) == 1 else 'have'} no effect: {why}."
+        for why, names in by_reason.items()
+    ]

@@ -17,6 +17,7 @@ import typer
 
 from kingyo.cli.as_json import errors_as_json, print_json
 from kingyo.cli.compiler import tell_if_slow
+from kingyo.cli.foreign import Evolve
 from kingyo.cli.seeds import breed_seeds, print_spread, same_command
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError
@@ -34,7 +35,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (evolve, resume, control, show, report, export):
+    app.command(cls=Evolve)(evolve)
+    for command in (resume, control, show, report, export):
         app.command()(command)
 
 
@@ -44,7 +46,8 @@ def evolve(
         Path,
         typer.Argument(
             metavar="RUN.yaml",
-            help="What to breed; `kingyo init` writes one. A genome file of mergekit-evolve will do as well.",
+            help="What to breed; `kingyo init` writes one. A genome file of mergekit-evolve will do as well, "
+            "and its flags.",
         ),
     ],
     run: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import cast
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, MistakesError
 from kingyo.recipe import Recipe
 from kingyo.store import StoredTrial
 
@@ -25,7 +25,8 @@ def read_recipe(trial: StoredTrial) -> Recipe:
     try:
         recipe = Recipe.from_dict(cast("dict[str, object]", found), _place(trial))
     except KingyoError as error:
-        raise _edited(trial, f"no recipe: {error.argument}: {error.received}") from error
+        first = error.mistakes[0] if isinstance(error, MistakesError) else error
+        raise _edited(trial, f"no recipe: {first.argument}: {first.received}") from error
     if recipe.hash != trial.recipe_hash:
         raise _edited(trial, "another recipe than that of its scores")
     return recipe

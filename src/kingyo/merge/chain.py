@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, Refuse, suggest
 from kingyo.merge.inner import planned_checkpoint
 from kingyo.merge.plan import Plan, plan
 from kingyo.merge.sources import Sources, all_references
@@ -16,9 +16,6 @@ from kingyo.vocabulary.choice import BASE, UNION
 
 _MOST_MERGES = 64
 """To read a tensor of a recipe merges that of each recipe below it, once for each way that leads there."""
-
-Refuse = Callable[[KingyoError], None]
-"""Told of a model that cannot be opened, or of a recipe that cannot be planned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +60,13 @@ def plan_steps(
     Args:
         book: the recipes.
         folder: where relative paths begin; the current one when None.
-        refuse: is told what is wrong; if it returns, what does not depend on that is planned all the same.
+        refuse: is told of models that cannot be opened and of recipes that cannot be planned; if it returns,
+            what does not depend on that is planned all the same.
         fetch: whether weights are fetched from the Hub; see ``open_checkpoint``.
         share_layers: of the models that the book is for; see ``plan``.
     """
-    names = [step.name for step in book.steps if step.name is not None]
-    opened: dict[str, Checkpoint] = {}
+    opened = open_models(book, folder, refuse, fetch=fetch)
     plans: dict[str | None, Plan] = {}
-    tokenizers = {step.recipe.tokenizer_source for step in book.steps}
-    for reference in _needed(book, names, refuse):
-        try:
-            opened[reference] = _open(reference, folder, names, fetch=fetch)
-        except KingyoError as error:
-            refuse(_meant(error, reference) if reference in tokenizers else error)
     merges: dict[str | None, int] = {}
     for step in book.steps:
         below = [merges.get(each, 0) for each in dict.fromkeys(_references(step.recipe, _ignore))]
@@ -95,6 +86,21 @@ def plan_steps(
         if step.name is not None:
             opened[step.name] = planned_checkpoint(step.name, found)
     return PlannedSteps(models=opened, plans=plans)
+
+
+def open_models(
+    book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: bool = True
+) -> dict[str, Checkpoint]:
+    """Open the models of a book; see ``plan_steps``."""
+    names = [step.name for step in book.steps if step.name is not None]
+    opened: dict[str, Checkpoint] = {}
+    tokenizers = {step.recipe.tokenizer_source for step in book.steps}
+    for reference in _needed(book, names, refuse):
+        try:
+            opened[reference] = _open(reference, folder, names, fetch=fetch)
+        except KingyoError as error:
+            refuse(_meant(error, reference) if reference in tokenizers else error)
+    return opened
 
 
 def _ignore(_error: KingyoError) -> None:

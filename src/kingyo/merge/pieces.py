@@ -138,7 +138,7 @@ def _as_it_is(reference: str) -> Piece:
 def _whole(
     label: str, sources: Sequence[Source], levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
 ) -> Piece:
-    base = _base(recipe.base_model, method)
+    base = base_of(recipe.base_model, method)
     listed = [Entry(reference=source.model, own=source.parameters) for source in sources]
     merged = tuple(entry for entry in listed if entry.reference != base)
     _check_own(listed, base, method)
@@ -154,7 +154,7 @@ def _whole(
 def _slice(
     where: str, given: Slice, levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
 ) -> Piece:
-    base = _base(given.base_model or recipe.base_model, method)
+    base = base_of(given.base_model or recipe.base_model, method)
     listed = [
         Entry(reference=source.model, start=source.layers[0], own=source.parameters)
         for source in given.sources
@@ -180,8 +180,12 @@ def _slice(
     )
 
 
-def _base(reference: str | None, method: MergeMethod) -> str | None:
-    """The base, where the method takes one."""
+def base_of(reference: str | None, method: MergeMethod) -> str | None:
+    """Return the base, where the method takes one.
+
+    Raises:
+        KingyoError: the method needs one, and there is none.
+    """
     if method.needs_base and reference is None:
         raise KingyoError(
             "base_model",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, nearest, suggest
 from kingyo.merge.values import valid
 from kingyo.methods import MergeMethod
 from kingyo.recipe import Conditional, Recipe, Slice, Source, Value, Word
@@ -32,6 +32,22 @@ def parameter_errors(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoErro
                 except KingyoError as error:
                     yield error
                     break
+
+
+def missing_values(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
+    """Look for parameters of whole models that have no default, and that nobody gives a value.
+
+    One that is misspelt is not missing.
+    """
+    known = [parameter.name for parameter in method.params]
+    for source in recipe.sources:
+        given = {nearest(name, known) for name in (*recipe.parameters, *source.parameters)}
+        for parameter in method.params if source.model != recipe.base_model else ():
+            if parameter.per_source and parameter.name not in given:
+                try:
+                    valid(parameter, None, source.model)
+                except KingyoError as error:
+                    yield error
 
 
 def _places(recipe: Recipe) -> Iterator[tuple[str, Mapping[str, Value]]]:

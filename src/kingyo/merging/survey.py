@@ -15,17 +15,18 @@ from typing import get_args
 from kingyo.checkpoints import Checkpoint, fit
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.shards import Shard, lay_out
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, Refuse, attempt, nearest, together
 from kingyo.lineage import Origin, check_licences, describe
 from kingyo.merge import Plan
-from kingyo.merge.chain import PlannedSteps, plan_steps
+from kingyo.merge.chain import PlannedSteps, open_models, plan_steps
 from kingyo.merge.folder import count_kept, out_tensors
+from kingyo.merge.pieces import base_of, regions
 from kingyo.merge.sources import all_references
 from kingyo.merging.checks import check_models, check_output
-from kingyo.merging.parameters import parameter_errors
+from kingyo.merging.parameters import missing_values, parameter_errors
 from kingyo.merging.request import Request
 from kingyo.methods import METHODS, Reproduces, reproduces
-from kingyo.recipe import NamedRecipe, Recipe, RecipeBook, load_recipes
+from kingyo.recipe import NamedRecipe, Recipe, RecipeBook, read_recipes
 from kingyo.sizes import size_text
 from kingyo.vocabulary import Finding
 
@@ -102,15 +103,7 @@ class Survey:
     def error(self) -> KingyoError | None:
         """Everything wrong as one error; None when nothing is."""
         errors = [finding.error for finding in self.of("error")]
-        if len(errors) < 2:
-            return errors[0] if errors else None
-        lines = "".join(f"\n  {i + 1}. {error}" for i, error in enumerate(errors))
-        return KingyoError(
-            str(self.request.recipe),
-            expected="a merge that can be done",
-            received=f"{len(errors)} mistakes",
-            remedy=f"Fix these:{lines}",
-        )
+        return together(str(self.request.recipe), errors, "a merge that can be done") if errors else None
 
 
 def survey(request: Request, *, fetch: bool = True) -> Survey:
@@ -123,11 +116,18 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
     Raises:
         KingyoError: the file cannot be read as recipes. All that is wrong beyond that is among the findings.
     """
-    book = _seeded(load_recipes(request.recipe), request.seed)
     refused: list[KingyoError] = []
-    steps = plan_steps(book, request.folder, refused.append, fetch=fetch, share_layers=request.share_layers)
+    read = read_recipes(request.recipe, refused.append)
+    if read is None:
+        raise together(str(request.recipe), refused, "sound recipes")
+    book, is_whole = _seeded(read, request.seed), not refused
+    steps = _steps(book, request, refused.append, is_whole=is_whole, fetch=fetch)
     unplanned = [step for step in book.steps if step.name not in steps.plans]
-    more = [error for step in unplanned for error in _wrong_with(step, steps.models, request.folder)]
+    more = [
+        error
+        for step in unplanned
+        for error in _wrong_with(step, steps.models, request.folder, is_whole=is_whole)
+    ]
     known = {(error.expected, error.received) for error in more}
     first = [error for error in refused if (error.expected, error.received) not in known]
     targets, misnamed = _targets(book, steps, request)
@@ -138,6 +138,15 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
     findings += check_licences(origins, is_allowed=request.ignore_licences)
     findings += check_output(request, [(target.out, target.plan, target.n_bytes) for target in targets])
     return Survey(request=request, steps=steps, targets=targets, findings=_in_order(findings))
+
+
+def _steps(
+    book: RecipeBook, request: Request, refuse: Refuse, *, is_whole: bool, fetch: bool
+) -> PlannedSteps:
+    """Plan the recipes; of those that could not be read whole, the models are opened all the same."""
+    if is_whole:
+        return plan_steps(book, request.folder, refuse, fetch=fetch, share_layers=request.share_layers)
+    return PlannedSteps(models=open_models(book, request.folder, refuse, fetch=False), plans={})
 
 
 def _not_fetched(models: Mapping[str, Checkpoint]) -> Iterator[Finding]:
@@ -160,20 +169,32 @@ def _seeded(book: RecipeBook, seed: int | None) -> RecipeBook:
     )
 
 
-def _wrong_with(step: NamedRecipe, models: Mapping[str, Checkpoint], folder: Path) -> Iterator[KingyoError]:
-    """More of what is wrong with a recipe that could not be planned."""
-    for error in _mistakes(step.recipe, models, folder):
+def _wrong_with(
+    step: NamedRecipe, models: Mapping[str, Checkpoint], folder: Path, *, is_whole: bool
+) -> Iterator[KingyoError]:
+    for error in _mistakes(step.recipe, models, folder, is_whole=is_whole):
         yield error if step.name is None else error.placed(step.name)
 
 
-def _mistakes(recipe: Recipe, models: Mapping[str, Checkpoint], folder: Path) -> Iterator[KingyoError]:
-    try:
-        yield from parameter_errors(recipe, METHODS.get(recipe.merge_method, folder))
-    except KingyoError as error:
-        yield error
+def _mistakes(
+    recipe: Recipe, models: Mapping[str, Checkpoint], folder: Path, *, is_whole: bool
+) -> Iterator[KingyoError]:
+    """What is wrong with a recipe that was not planned, or with what could be read of it."""
+    wrong: list[KingyoError] = []
+    method = attempt(lambda: METHODS.get(recipe.merge_method, folder), wrong.append, None)
+    if method is None and (near := nearest(recipe.merge_method, METHODS.names())) is not None:
+        method = METHODS.get(near)  # most likely meant, so its parameters are too
+    if method is not None:
+        wrong += parameter_errors(recipe, method)
+        if recipe.sources:
+            attempt(lambda: base_of(recipe.base_model, method), wrong.append, None)
+        if is_whole and not recipe.path:
+            wrong += missing_values(recipe, method)
+            attempt(lambda: regions(recipe, method), wrong.append, ())
+    yield from wrong
     opened = [models[reference] for reference in recipe.references if reference in models]
-    is_whole = recipe.sources and not recipe.parts and not recipe.tokenizer and not recipe.tokenizer_source
-    if is_whole and opened:
+    is_plain = recipe.sources and not recipe.parts and not recipe.tokenizer and not recipe.tokenizer_source
+    if is_whole and is_plain and opened:
         like = models.get(recipe.base_model or recipe.references[0], opened[0])
         for other in opened:
             try:

@@ -1,6 +1,6 @@
 """Recipes: the inert description of merges, and their form in YAML that mergekit reads too."""
 
-from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes
+from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes, read_recipes
 from kingyo.recipe.forms import as_path, as_slices, rewritten
 from kingyo.recipe.one import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
 from kingyo.recipe.path import (
@@ -49,6 +49,7 @@ __all__ = [
     "look_up",
     "path_as_slices",
     "path_of_slices",
+    "read_recipes",
     "renamed",
     "rewritten",
 ]

@@ -13,7 +13,7 @@ from typing import cast
 import yaml
 
 from kingyo.documents import read_yaml, read_yaml_documents
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, Refuse, together
 from kingyo.recipe.checks import mapping, short
 from kingyo.recipe.mistaken import check_kind
 from kingyo.recipe.one import Recipe
@@ -86,20 +86,37 @@ def load_recipes(path: Path) -> RecipeBook:
     Raises:
         KingyoError: the file cannot be read, or see ``Recipe.from_dict`` and ``RecipeBook``.
     """
+    mistakes: list[KingyoError] = []
+    found = read_recipes(path, mistakes.append)
+    if found is None or mistakes:
+        raise together(str(path), mistakes, "sound recipes")
+    return found
+
+
+def read_recipes(path: Path, refuse: Refuse) -> RecipeBook | None:
+    """Read what is sound of such a file; see ``Recipe.read``. None where too little of some recipe is left.
+
+    Raises:
+        KingyoError: the file cannot be read, or is none of recipes.
+    """
     documents = read_yaml_documents(path)
     if len(documents) == 1:
         check_kind(documents[0], str(path))
     if len(documents) == 1 and "merge_method" not in documents[0] and "models" in documents[0]:
         documents = _nested(documents[0], str(path)) or documents
     several = len(documents) > 1
-    steps = tuple(
-        _read_step(document, f"{path}: recipe {i + 1}" if several else str(path))
+    steps = [
+        _read_step(document, f"{path}: recipe {i + 1}" if several else str(path), refuse)
         for i, document in enumerate(documents)
-    )
+    ]
+    whole = tuple(step for step in steps if step is not None)
+    if len(whole) < len(steps):
+        return None
     try:
-        return RecipeBook(steps=steps)
+        return RecipeBook(steps=whole)
     except KingyoError as error:
-        raise error.placed(str(path)) from error
+        refuse(error.placed(str(path)))
+        return None
 
 
 def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, object]]:
@@ -132,17 +149,21 @@ def _nested(document: Mapping[str, object], where: str) -> list[Mapping[str, obj
     return list(entries)
 
 
-def _read_step(document: Mapping[str, object], where: str) -> NamedRecipe:
+def _read_step(document: Mapping[str, object], where: str, refuse: Refuse) -> NamedRecipe | None:
     name = document.get("name")
     if name is not None and (not isinstance(name, str) or not name.strip()):
-        raise KingyoError(
-            f"{where}: name",
-            expected="a text",
-            received=short(name),
-            remedy="Write one word, in quotes if it looks like a number.",
+        refuse(
+            KingyoError(
+                f"{where}: name",
+                expected="a text",
+                received=short(name),
+                remedy="Write one word, in quotes if it looks like a number.",
+            )
         )
+        name = None
     rest = {key: value for key, value in document.items() if key != "name"}
-    return NamedRecipe(name=name, recipe=Recipe.from_dict(rest, where))
+    recipe = Recipe.read(rest, where, refuse)
+    return None if recipe is None else NamedRecipe(name=name, recipe=recipe)
 
 
 def _dump(step: NamedRecipe) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError, nearest, suggest
 
 _NUMBERS = frozenset({"seed", "layer_range"})
 """The keys that stand beside ``parameters`` and hold numbers."""
@@ -53,6 +53,15 @@ def check_keys(data: Mapping[str, object], known: Sequence[str], where: str) -> 
     received = ", ".join(f"'{key}'" for key in odd)
     remedy = " ".join(dict.fromkeys(remedies))
     raise KingyoError(where, expected="known keys", received=received, remedy=remedy)
+
+
+def with_meant(
+    data: Mapping[str, object], needed: Collection[str], known: Collection[str]
+) -> Mapping[str, object]:
+    """Add keys that are needed and stand there misspelt, so that what is below them is looked at too."""
+    odd = {str(key): value for key, value in data.items() if key not in known}
+    meant = {near: value for key, value in odd.items() if (near := nearest(key, known)) in needed and near}
+    return {**meant, **data}
 
 
 def _is_number(value: object) -> bool:

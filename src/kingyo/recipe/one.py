@@ -8,16 +8,16 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Literal, cast, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 import yaml
 
-from kingyo.errors import KingyoError
-from kingyo.recipe.checks import check_keys, check_word, mapping, short, text
+from kingyo.errors import KingyoError, Refuse, attempt, together
+from kingyo.recipe.checks import check_keys, check_word, mapping, short, text, with_meant
 from kingyo.recipe.mistaken import check_kind
 from kingyo.recipe.path import Hop, check_length, dump_path, parse_path
 from kingyo.recipe.pieces import (
@@ -32,6 +32,7 @@ from kingyo.recipe.pieces import (
 from kingyo.recipe.reading import parse_modules, parse_reference, parse_slices, parse_sources
 from kingyo.recipe.values import Value, canonical, dump_values, parse_values
 
+T = TypeVar("T")
 Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 Resize = Literal["pad-vocab", "truncate", "base"]
@@ -46,6 +47,13 @@ RESIZE: tuple[str, ...] = get_args(Resize)
 MERGE, BASE = "merge", "base"
 """What may happen to a part of the model, beside being taken from a model that is named."""
 
+_WORDS = {
+    "dtype": (DTYPES, "dtype", "a floating dtype"),
+    "out_dtype": (DTYPES, "out_dtype", "a floating dtype"),
+    "resize": (RESIZE, "resize", "a way to resize"),
+}
+"""Keys that take one of a few words: these, the key, and what they are."""
+_TEXTS = ("tokenizer_source", "chat_template")
 CONTENTS = ("models", "slices", "modules", "path")
 KEYS = (
     "merge_method",
@@ -124,9 +132,8 @@ class Recipe:
         check_one_of(dict(zip(CONTENTS, contents, strict=True)))
         check_empty(self.slices)
         check_length(self.path)
-        check_word(self.dtype, DTYPES, "dtype", "a floating dtype")
-        check_word(self.out_dtype, DTYPES, "out_dtype", "a floating dtype")
-        check_word(self.resize, RESIZE, "resize", "a way to resize")
+        for key, word in _WORDS.items():
+            check_word(getattr(self, key), *word)
         self._check_tokenizer()
         self._check_merges()
 
@@ -194,35 +201,32 @@ class Recipe:
             where: the file, for messages.
 
         Raises:
-            KingyoError: an unknown key (the nearest is suggested), or a value that is not sound.
+            KingyoError: unknown keys (the nearest are suggested), and values that are not sound, all of them.
         """
-        check_kind(data, where)
-        check_keys(data, KEYS, where)
-        method = text(data, "merge_method", where)
-        if not method:
-            remedy = "`kingyo list methods` names them."
-            raise KingyoError(
-                f"{where}: merge_method", expected="a method's name", received="nothing", remedy=remedy
-            )
-        _check_contents(data, where)
-        return Recipe(
-            merge_method=method,
-            sources=() if _lists(data) != "models" else parse_sources(data.get("models"), where),
-            slices=() if _lists(data) != "slices" else parse_slices(data["slices"], where),
-            modules={} if _lists(data) != "modules" else parse_modules(data["modules"], where),
-            path=() if _lists(data) != "path" else parse_path(data["path"], where),
-            base_model=parse_reference(data.get("base_model"), f"{where}: base_model"),
-            parameters=parse_values(data.get("parameters"), where),
-            dtype=_dtype(data, "dtype", where),
-            out_dtype=_dtype(data, "out_dtype", where),
-            tokenizer_source=text(data, "tokenizer_source", where),
-            tokenizer=_parse_tokenizer(data.get("tokenizer"), where),
-            chat_template=text(data, "chat_template", where),
-            resize=text(data, "resize", where),
-            parts=_parse_parts(data.get("parts"), where),
-            merges=_parse_merges(data.get("merges"), where),
-            seed=_parse_seed(data.get("seed", 0), where),
-        )
+        mistakes: list[KingyoError] = []
+        found = Recipe.read(data, where, mistakes.append)
+        if found is None or mistakes:
+            raise together(where, mistakes, "a sound recipe")
+        return found
+
+    @staticmethod
+    def read(data: Mapping[str, object], where: str, refuse: Refuse) -> Recipe | None:
+        """Read what is sound of a YAML recipe.
+
+        Args:
+            data: what the YAML holds.
+            where: the file, for messages.
+            refuse: is told of everything that ``from_dict`` raises.
+
+        Returns:
+            A recipe of the method, the base and the models that are written, without the entries in which
+            something is wrong; None where too little is left. It is whole only if ``refuse`` was not called.
+        """
+        mistakes: list[KingyoError] = []
+        recipe = attempt(lambda: _read(data, where, mistakes.append), mistakes.append, None)
+        for mistake in mistakes:
+            refuse(mistake)
+        return recipe
 
     def _check_tokenizer(self) -> None:
         if self.tokenizer_source is not None and self.tokenizer is not None:
@@ -252,8 +256,66 @@ class Recipe:
                 )
 
 
-def _lists(data: Mapping[str, object]) -> str:
-    return next((key for key in CONTENTS if key in data), "models")
+def _read(data: Mapping[str, object], where: str, refuse: Refuse) -> Recipe | None:
+    """Read what is sound.
+
+    Raises:
+        KingyoError: it is no recipe, or one whose values do not agree.
+    """
+    check_kind(data, where)
+    attempt(lambda: check_keys(data, KEYS, where), refuse, None)
+    data = with_meant(data, ("merge_method", *CONTENTS), KEYS)
+    method = attempt(lambda: _method(data, where), refuse, None)
+    attempt(lambda: _check_contents(data, where), refuse, None)
+    kind = next((key for key in CONTENTS if key in data), "models")
+    listed = data.get(kind)
+    sources = parse_sources(listed, where, refuse) if kind == "models" else ()
+    slices = parse_slices(listed, where, refuse) if kind == "slices" else ()
+    modules = parse_modules(listed, where, refuse) if kind == "modules" else {}
+    path = parse_path(listed, where, refuse) if kind == "path" else ()
+    parameters = parse_values(data.get("parameters"), where, refuse)
+
+    def read(key: str, parse: Callable[[str], T], instead: T) -> T:
+        return attempt(lambda: parse(key), refuse, instead)
+
+    values = {key: read(key, lambda key: text(data, key, where), None) for key in _TEXTS}
+    words = {key: read(key, lambda key: _word(data, key, where), None) for key in _WORDS}
+    tokenizer = read("tokenizer", lambda key: _parse_tokenizer(data.get(key), where), None)
+    seed = read("seed", lambda key: _parse_seed(data.get(key, 0), where), 0)
+    parts = read("parts", lambda key: _parse_parts(data.get(key), where), None)
+    merges = read("merges", lambda key: _parse_merges(data.get(key), where), None)
+    base: tuple[str | None] | None = read(
+        "base_model", lambda key: (parse_reference(data.get(key), f"{where}: {key}"),), None
+    )
+    if method is None or parts is None or merges is None or base is None:
+        return None
+    if not (sources or slices or modules or path):
+        return None
+    return Recipe(
+        merge_method=method,
+        sources=sources,
+        slices=slices,
+        modules=modules,
+        path=path,
+        base_model=base[0],
+        parameters=parameters,
+        tokenizer=tokenizer,
+        parts=parts,
+        merges=merges,
+        seed=seed,
+        **values,
+        **words,
+    )
+
+
+def _method(data: Mapping[str, object], where: str) -> str:
+    method = text(data, "merge_method", where)
+    if not method:
+        remedy = "`kingyo list methods` names them."
+        raise KingyoError(
+            f"{where}: merge_method", expected="a method's name", received="nothing", remedy=remedy
+        )
+    return method
 
 
 def _check_contents(data: Mapping[str, object], where: str) -> None:
@@ -313,18 +375,19 @@ def _parse_merges(data: object, where: str) -> dict[str, Recipe]:
     }
 
 
-def _dtype(data: Mapping[str, object], key: str, where: str) -> str | None:
-    """A dtype, which may be written as torch writes it."""
+def _word(data: Mapping[str, object], key: str, where: str) -> str | None:
+    """One of a few words; a dtype may be written as torch writes it."""
     found = text(data, key, where)
-    if found is not None:
+    if found is not None and key != "resize":
         found = found.removeprefix("torch.")
-    if found == "float64":
+    if found == "float64" and key != "resize":
         raise KingyoError(
             f"{where}: {key}",
             expected=f"one of {', '.join(DTYPES)}",
             received="float64",
             remedy="Say float32, which is the widest that a merge is rounded to.",
         )
+    check_word(found, *_WORDS[key])
     return found
 
 

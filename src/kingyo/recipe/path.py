@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import cast
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, Refuse, attempt
 from kingyo.recipe.checks import check_keys, items, mapping, short
 from kingyo.recipe.pieces import Slice, SliceSource
 from kingyo.recipe.reading import parse_layers, parse_model
@@ -104,14 +105,14 @@ def _too_long(length: int, where: str) -> KingyoError:
     )
 
 
-def parse_path(data: object, where: str) -> Path:
-    """Read the list below ``path:``.
-
-    Raises:
-        KingyoError: it is none, is empty, or an entry is not sound.
-    """
-    entries = items(data, f"{where}: path", "hops", LIST_HOPS)
-    return tuple(hop for i, entry in enumerate(entries) for hop in _parse_hops(entry, f"{where}: path[{i}]"))
+def parse_path(data: object, where: str, refuse: Refuse) -> Path:
+    """Read the list below ``path:``; ``refuse`` is told of all that is wrong with it."""
+    entries = attempt(lambda: items(data, f"{where}: path", "hops", LIST_HOPS), refuse, ())
+    hops = (
+        attempt(lambda i=i, entry=entry: _parse_hops(entry, f"{where}: path[{i}]"), refuse, ())
+        for i, entry in enumerate(entries)
+    )
+    return tuple(chain.from_iterable(hops))
 
 
 def dump_path(path: Sequence[Hop]) -> list[dict[str, object]]:

@@ -1,54 +1,66 @@
 """Reading the models, slices and modules of a recipe, strictly.
 
-It knows the keys of mergekit's YAML, and no file. Errors name the place: ``slices[0].sources[1]``.
+It knows the keys of mergekit's YAML, and no file. Errors name the place: ``slices[0].sources[1]``. A function
+that takes ``refuse`` tells it of all that is wrong, and returns what is sound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, cast
 
-from kingyo.errors import KingyoError
-from kingyo.recipe.checks import check_keys, items, mapping, short, text
+from kingyo.errors import KingyoError, Refuse, attempt
+from kingyo.recipe.checks import check_keys, items, mapping, short, text, with_meant
 from kingyo.recipe.pieces import LIST_MODELS, LIST_SLICES, Module, Slice, SliceSource, Source
 from kingyo.recipe.values import parse_values
+
+T = TypeVar("T")
 
 _IGNORED = {"residual_weight": "Leave it out: mergekit reads it and lets it change nothing."}
 _NAME_MODULES = "Write it as lines of `name of a part:`, each with models: or slices: below."
 
 
-def parse_sources(data: object, where: str) -> tuple[Source, ...]:
-    """Read the list below ``models:``.
-
-    Raises:
-        KingyoError: it is none, is empty, or an entry is not sound.
-    """
-    entries = items(data, f"{where}: models", "models", LIST_MODELS)
-    return tuple(_parse_source(entry, f"{where}: models[{i}]") for i, entry in enumerate(entries))
+def parse_sources(data: object, where: str, refuse: Refuse) -> tuple[Source, ...]:
+    """Read the list below ``models:``."""
+    entries = attempt(lambda: items(data, f"{where}: models", "models", LIST_MODELS), refuse, ())
+    return _each(entries, f"{where}: models", _parse_source, refuse)
 
 
-def parse_slices(data: object, where: str) -> tuple[Slice, ...]:
-    """Read the list below ``slices:``.
-
-    Raises:
-        KingyoError: it is none, is empty, or an entry is not sound.
-    """
-    entries = items(data, f"{where}: slices", "slices", LIST_SLICES)
-    return tuple(_parse_slice(entry, f"{where}: slices[{i}]") for i, entry in enumerate(entries))
+def parse_slices(data: object, where: str, refuse: Refuse) -> tuple[Slice, ...]:
+    """Read the list below ``slices:``."""
+    entries = attempt(lambda: items(data, f"{where}: slices", "slices", LIST_SLICES), refuse, ())
+    return _each(entries, f"{where}: slices", _parse_slice, refuse)
 
 
-def parse_modules(data: object, where: str) -> dict[str, Module]:
-    """Read the mapping below ``modules:``.
-
-    Raises:
-        KingyoError: it is none, is empty, or an entry is not sound.
-    """
-    entries = mapping(data, f"{where}: modules", _NAME_MODULES)
-    if not entries:
-        raise KingyoError(
-            f"{where}: modules", expected="at least one part", received="none", remedy=_NAME_MODULES
+def parse_modules(data: object, where: str, refuse: Refuse) -> dict[str, Module]:
+    """Read the mapping below ``modules:``."""
+    entries = attempt(lambda: mapping(data, f"{where}: modules", _NAME_MODULES), refuse, None)
+    if entries is not None and not entries:
+        refuse(
+            KingyoError(
+                f"{where}: modules", expected="at least one part", received="none", remedy=_NAME_MODULES
+            )
         )
-    return {str(name): _parse_module(entry, f"{where}: modules.{name}") for name, entry in entries.items()}
+    found = {
+        str(name): attempt(
+            lambda name=name, entry=entry: _parse_module(entry, f"{where}: modules.{name}", refuse),
+            refuse,
+            None,
+        )
+        for name, entry in (entries or {}).items()
+    }
+    return {name: module for name, module in found.items() if module is not None}
+
+
+def _each(
+    entries: Sequence[object], where: str, parse: Callable[[object, str, Refuse], T | None], refuse: Refuse
+) -> tuple[T, ...]:
+    """Those entries of a list that can be read."""
+    found = [
+        attempt(lambda i=i, entry=entry: parse(entry, f"{where}[{i}]", refuse), refuse, None)
+        for i, entry in enumerate(entries)
+    ]
+    return tuple(each for each in found if each is not None)
 
 
 def parse_reference(value: object, where: str) -> str | None:
@@ -86,7 +98,7 @@ def _parse_path(value: object, where: str) -> str | None:
     return path if not revision else f"{path}@{revision}"
 
 
-def _parse_source(entry: object, where: str) -> Source:
+def _parse_source(entry: object, where: str, refuse: Refuse) -> Source:
     pairs = mapping(entry, where, "Write it as `- model: path/to/model`.")
     if "layer_range" in pairs:
         raise KingyoError(
@@ -95,30 +107,36 @@ def _parse_source(entry: object, where: str) -> Source:
             received="'layer_range'",
             remedy="Layers are chosen below slices:, each with its sources.",
         )
-    check_keys(pairs, ("model", "parameters"), where)
-    return Source(model=parse_model(pairs, where), parameters=parse_values(pairs.get("parameters"), where))
+    known = ("model", "parameters")
+    attempt(lambda: check_keys(pairs, known, where), refuse, None)
+    parameters = parse_values(pairs.get("parameters"), where, refuse)
+    return Source(model=parse_model(with_meant(pairs, known, known), where), parameters=parameters)
 
 
-def _parse_slice(entry: object, where: str) -> Slice:
+def _parse_slice(entry: object, where: str, refuse: Refuse) -> Slice | None:
     pairs = mapping(entry, where, LIST_SLICES)
-    _check_keys(pairs, ("sources", "base_model", "parameters"), where)
-    sources = items(pairs.get("sources"), f"{where}.sources", "sources", LIST_SLICES)
+    known = ("sources", "base_model", "parameters")
+    attempt(lambda: _check_keys(pairs, known, where), refuse, None)
+    listed = with_meant(pairs, ("sources",), known).get("sources")
+    sources = items(listed, f"{where}.sources", "sources", LIST_SLICES)
+    base = attempt(lambda: parse_reference(pairs.get("base_model"), f"{where}.base_model"), refuse, None)
+    parameters = parse_values(pairs.get("parameters"), where, refuse)
+    found = _each(sources, f"{where}.sources", _parse_slice_source, refuse)
+    if not found:
+        return None
     try:
-        return Slice(
-            sources=tuple(
-                _parse_slice_source(source, f"{where}.sources[{i}]") for i, source in enumerate(sources)
-            ),
-            base_model=parse_reference(pairs.get("base_model"), f"{where}.base_model"),
-            parameters=parse_values(pairs.get("parameters"), where),
-        )
+        return Slice(sources=found, base_model=base, parameters=parameters)
     except KingyoError as error:
         raise _placed(error, where) from error
 
 
-def _parse_slice_source(entry: object, where: str) -> SliceSource:
+def _parse_slice_source(entry: object, where: str, refuse: Refuse) -> SliceSource:
     pairs = mapping(entry, where, "Write it as `- {model: path/to/model, layer_range: [0, 8]}`.")
-    check_keys(pairs, ("model", "layer_range", "parameters"), where)
-    model, parameters = parse_model(pairs, where), parse_values(pairs.get("parameters"), where)
+    known = ("model", "layer_range", "parameters")
+    attempt(lambda: check_keys(pairs, known, where), refuse, None)
+    parameters = parse_values(pairs.get("parameters"), where, refuse)
+    pairs = with_meant(pairs, known, known)
+    model = parse_model(pairs, where)
     layers = parse_layers(pairs.get("layer_range"), f"{where}.layer_range")
     try:
         return SliceSource(model=model, layers=layers, parameters=parameters)
@@ -126,15 +144,16 @@ def _parse_slice_source(entry: object, where: str) -> SliceSource:
         raise _placed(error, where) from error
 
 
-def _parse_module(entry: object, where: str) -> Module:
+def _parse_module(entry: object, where: str, refuse: Refuse) -> Module | None:
     pairs = mapping(entry, where, _NAME_MODULES)
-    check_keys(pairs, ("models", "slices", "parameters"), where)
+    attempt(lambda: check_keys(pairs, ("models", "slices", "parameters"), where), refuse, None)
+    parameters = parse_values(pairs.get("parameters"), where, refuse)
+    sources = parse_sources(pairs["models"], where, refuse) if "models" in pairs else ()
+    slices = parse_slices(pairs["slices"], where, refuse) if "slices" in pairs else ()
+    if not sources and not slices and ("models" in pairs or "slices" in pairs):
+        return None
     try:
-        return Module(
-            sources=parse_sources(pairs["models"], where) if "models" in pairs else (),
-            slices=parse_slices(pairs["slices"], where) if "slices" in pairs else (),
-            parameters=parse_values(pairs.get("parameters"), where),
-        )
+        return Module(sources=sources, slices=slices, parameters=parameters)
     except KingyoError as error:
         raise _placed(error, where) from error
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, Refuse, attempt
 from kingyo.recipe.checks import check_keys, mapping, short
 
 Word = float | bool | str
@@ -82,20 +82,23 @@ def canonical(values: Values, where: str) -> dict[str, Value]:
     }
 
 
-def parse_values(data: object, where: str) -> dict[str, Value]:
+def parse_values(data: object, where: str, refuse: Refuse) -> dict[str, Value]:
     """Read the mapping below ``parameters:``; nothing is no parameters.
 
-    Raises:
-        KingyoError: it is no mapping, or a value is none.
+    ``refuse`` is told if it is no mapping, and of every value that is none.
     """
     if data is None:
         return {}
     remedy = "Write lines of `name: value` below parameters:, or leave it out."
-    return {
-        str(name): _parse_value(value, f"{where}: parameters.{name}")
-        for name, value in mapping(data, f"{where}: parameters", remedy).items()
+    pairs = attempt(lambda: mapping(data, f"{where}: parameters", remedy), refuse, {})
+    found = {
+        str(name): attempt(
+            lambda name=name, value=value: _parse_value(value, f"{where}: parameters.{name}"), refuse, None
+        )
+        for name, value in pairs.items()
         if name not in WITHOUT_EFFECT
     }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def dump_values(values: Values) -> dict[str, object]:
