@@ -7,6 +7,7 @@ Nothing here imports the rest of the package.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Sequence
 
 _MOST_KNOWN = 60
@@ -44,6 +45,12 @@ class KingyoError(ValueError):
 
 def _again(kind: type[KingyoError], argument: str, expected: str, received: str, remedy: str) -> KingyoError:
     return kind(argument, expected=expected, received=received, remedy=remedy)
+
+
+def crash(error: BaseException) -> str:
+    """Say what code of the user's own raised, with its file and its line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename} line {last.lineno})"
 
 
 class ChangedSourceError(KingyoError):

@@ -5,11 +5,10 @@ It knows no strategy, and not what the calls are for.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, crash
 
 FIX = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
 
@@ -31,10 +30,9 @@ def called(search: str, strategy: object, name: str) -> Generator[None]:
     except KingyoError:
         raise
     except (Exception, SystemExit) as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
         raise KingyoError(
             f"search '{search}': {name} of {type(strategy).__name__}",
             expected="a call that succeeds",
-            received=f"{type(error).__name__}: {error} ({last.filename} line {last.lineno})",
+            received=crash(error),
             remedy=FIX,
         ) from error

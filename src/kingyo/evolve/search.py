@@ -20,6 +20,7 @@ from kingyo.evolve.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
 from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
+from kingyo.strategies.checks import check_strategy
 from kingyo.types import (
     AppraisingStrategy,
     Evaluation,
@@ -335,6 +336,7 @@ class SearchRun(AnySearchRun):
     def _ask(self, batch: int, limits: Limits, most: int) -> list[StoredTrial]:
         """A new generation; nothing when the budget is spent, or there is no more to try."""
         with called(self.search.name, self.search.strategy, "batch"):
+            check_strategy(f"search '{self.search.name}'", self.search.strategy)
             wanted = int(self.search.strategy.batch)
         n = self._spent.room(limits, wanted, most)
         return self._asked(batch, n, self._spent.trials) if n > 0 else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, crash
 from kingyo.registry import Registry
 from kingyo.strict import parse_settings
 from kingyo.tasks.timeout import TooSlowError, within
@@ -121,7 +122,7 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
                 received=repr(option),
                 remedy=f"Write `{name}` alone, or make it a dataclass with this option.",
             )
-        return cast(Grader, found)
+        return _callable(name, found)
     if not is_dataclass(found):
         raise KingyoError(
             f"grader {name}",
@@ -129,7 +130,23 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
             received=str(cast(object, found)),
             remedy="Put @dataclass(frozen=True) above the class, or name a function.",
         )
-    return cast(Grader, parse_settings(found, _options(found, name, option), f"grader.{name}"))
+    return _callable(name, parse_settings(found, _options(found, name, option), f"grader.{name}"))
+
+
+def _callable(name: str, grader: object) -> Grader:
+    """Return a grader that takes an answer and its item, as far as its signature tells."""
+    try:
+        inspect.signature(cast(Grader, grader)).bind("the answer", "its item")
+    except ValueError:  # of some that are written in C nothing is known
+        return cast(Grader, grader)
+    except TypeError as error:
+        raise KingyoError(
+            f"grader {name}",
+            expected="a call with an answer and its item",
+            received=str(error),
+            remedy="Write it as `def grade(answer, item)`, or `__call__(self, answer, item)` of a dataclass.",
+        ) from error
+    return cast(Grader, grader)
 
 
 def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
@@ -162,7 +179,7 @@ def _asked(name: str, grade: Callable[[], float], item: Item, timeout: float | N
         raise KingyoError(
             where,
             expected="a score",
-            received=f"{type(error).__name__}: {error}",
+            received=crash(error),
             remedy="Fix the grader so that it takes every text that a model may write.",
         ) from error
     number = _number(score)
