@@ -52,6 +52,7 @@ DOCUMENTS = sorted(
 BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 YAML_FILE = re.compile(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON_FILE = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
 REFERENCE = ROOT / "docs" / "run-yaml.md"
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -134,7 +135,7 @@ def test_commands_of_the_page_of_merging_run_in_order(tmp_path: Path) -> None:
 
 def test_the_method_on_the_page_of_recipes_merges(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-    for name, text in re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+    for name, text in PYTHON_FILE.findall(page):
         (tmp_path / name).write_text(text, encoding="utf-8")
     sources = tuple(Source(model=str(llama(tmp_path / str(i), seed=i))) for i in range(2))
     recipe = Recipe(merge_method="own.py:HALF", sources=sources, parameters={"scale": 2.0})
@@ -143,6 +144,33 @@ def test_the_method_on_the_page_of_recipes_merges(tmp_path: Path) -> None:
     for job in plan(recipe, models).jobs:
         want = opened[0].read(job.name) + opened[1].read(job.name)
         torch.testing.assert_close(compute(job, models.read), want)
+
+
+def test_the_strategy_in_contributing_keeps_its_contract_and_breeds(tmp_path: Path) -> None:
+    for name, text in PYTHON_FILE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_climber.py"]
+    proved = subprocess.run(asked, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert proved.returncode == 0, proved.stdout
+    run = {
+        "base": str(ROOT / "zoo" / "base"),
+        "sources": {name: str(ROOT / "zoo" / name) for name in ("ja", "math-en")},
+        "task": {
+            "data": str(ROOT / "zoo" / "tasks" / "ja-math.jsonl"),
+            "grader": "number",
+            "max_new_tokens": 8,
+            "splits": {"fit": 8, "validation": 8, "test": 8},
+        },
+        "merge": {"dtype": "float32"},
+        "search": {"strategy": "climber.py:Climber", "settings": {"step": 0.3}},
+        "budget": {"candidates": 8},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run), encoding="utf-8")
+    done = subprocess.run(
+        command("evolve", "run.yaml"), cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_paths_on_the_page_of_recipes_merge(tmp_path: Path) -> None:

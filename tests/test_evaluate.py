@@ -100,10 +100,12 @@ def test_a_grader_that_fails_on_one_item_costs_that_candidate_alone(
         ((), "one score for each of 2 items, in their order; received 0 scores"),
         (RIGHT[:1], "received 1 scores"),
         (RIGHT[::-1], "received another order"),
+        ((1.0, 0.5), "task: expected an ItemScore for each item; received 1.0"),
+        (None, "task: expected an ItemScore for each item; received None"),
         ((RIGHT[0], ItemScore(item="y", score=float("nan"), answer="")), "score of item y.*received nan"),
         ((RIGHT[0], ItemScore(item="y", score=2.0, answer="")), "from 0 to 1; received 2.0"),
     ],
-    ids=["none", "too few", "shuffled", "NaN", "above 1"],
+    ids=["none", "too few", "shuffled", "numbers", "nothing", "NaN", "above 1"],
 )
 def test_a_task_that_breaks_its_promise_is_a_failure(
     tmp_path: Path, scores: Sequence[ItemScore], says: str

@@ -166,3 +166,15 @@ def test_a_merged_key_may_be_given_again(tmp_path: Path) -> None:
 def test_expectations_are_in_the_words_of_yaml(data: dict[str, object], says: str) -> None:
     with pytest.raises(KingyoError, match=says):
         parse_model(Outer, data, "run.yaml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd:
+    span: slice | None = None
+
+
+def test_settings_of_a_type_that_no_yaml_holds_are_told() -> None:
+    with pytest.raises(
+        KingyoError, match=r"mine: Odd: expected options whose types a YAML can hold; .*slice"
+    ):
+        parse_settings(Odd, {}, "mine")

@@ -102,7 +102,7 @@ def _check_prompts(task: Task, config: RunConfig, models: Models) -> None:
                 each.score(reader, each.items(split))
             except KingyoError:
                 raise
-            except Exception:  # noqa: BLE001 (AllRead; or a task of the user's own that needs answers)
+            except (Exception, SystemExit):  # noqa: BLE001 (AllRead; or an own task that needs answers)
                 continue
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from kingyo.documents import read_yaml
+from kingyo.errors import KingyoError
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
 from kingyo.strict import Number, Real, parse_model
 from kingyo.tasks.spec import LONGEST, TaskSpec, load_task_spec
@@ -331,7 +332,7 @@ def load_config(path: Path) -> RunConfig:
         KingyoError: no such file, not YAML, an unknown key, a wrong value.
     """
     data = read_yaml(path)
-    if isinstance(data.get("task"), str):
+    if "task" in data:
         data = {**data, "task": _task_from_file(data["task"], path.parent)}
     if "tasks" in data:
         data = {**data, "tasks": _tasks_from_files(data["tasks"], path.parent)}
@@ -365,9 +366,16 @@ def _task_from_file(task: object, folder: Path) -> object:
     """What a task file says, where one is named: by its path, or as ``{file: PATH, weight: 2}``."""
     named: object = {"file": task} if isinstance(task, str) else task
     own = dict(cast("dict[str, object]", named)) if isinstance(named, dict) else {}
-    file = own.pop("file", None)
-    if not isinstance(file, str):
+    if "file" not in own:
         return task
+    file = own.pop("file")
+    if not isinstance(file, str):
+        raise KingyoError(
+            "file of a task",
+            expected="the path of a task file",
+            received=repr(file)[:80],
+            remedy="Write `file: my-task.yaml`; keys beside it replace those of the file.",
+        )
     spec = load_task_spec(folder / file)
     return {**spec.model_dump(exclude_unset=True), "name": spec.name, **own}
 

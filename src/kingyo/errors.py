@@ -7,6 +7,7 @@ Nothing here imports the rest of the package.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -100,6 +101,12 @@ def attempt(read: Callable[[], T], refuse: Refuse, instead: T) -> T:
 def together(argument: str, mistakes: Sequence[KingyoError], expected: str) -> KingyoError:
     """Return the only mistake as it is, or several as one error."""
     return mistakes[0] if len(mistakes) == 1 else MistakesError(argument, mistakes, expected=expected)
+
+
+def crash(error: BaseException) -> str:
+    """Say what code of the user's own raised, with its file and its line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename} line {last.lineno})"
 
 
 class ChangedSourceError(KingyoError):

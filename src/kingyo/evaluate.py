@@ -14,6 +14,7 @@ from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.late import Tensor
 from kingyo.merge import How, Sources, into, plan
 from kingyo.recipe import Hop, Recipe, cumulative
+from kingyo.tasks import check_order
 from kingyo.timeout import TooSlowError, within_or_end
 from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task
 
@@ -148,7 +149,7 @@ class Evaluator:
             scores = _checked(self._scored(model, asked), asked)
         except ChangedSourceError:
             raise
-        except Exception as error:  # noqa: BLE001 (a candidate that crashes is a result, not an accident)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (a candidate that crashes is a result, not an accident)
             return Evaluation(
                 failure=_reason(error),
                 build_seconds=built - started,
@@ -181,13 +182,7 @@ class Evaluator:
 
 def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemScore, ...]:
     """What a task promises, whoever wrote it: a finite score for each item, in the order of the items."""
-    if [each.item for each in scores] != [item.id for item in items]:
-        raise KingyoError(
-            "task",
-            expected=f"one score for each of {len(items)} items, in their order",
-            received=f"{len(scores)} scores" if len(scores) != len(items) else "another order",
-            remedy="kingyo.testing.tasks holds the contract of a task.",
-        )
+    check_order("task", items, scores)
     for each in scores:
         if not math.isfinite(each.score) or not 0 <= each.score <= 1:
             raise KingyoError(
@@ -199,5 +194,5 @@ def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemSc
     return tuple(scores)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

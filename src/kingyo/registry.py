@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from hashlib import sha256
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -81,7 +83,7 @@ class Registry(Generic[T]):
             return self._from_files[place]
         for point in entry_points(group=self._group):
             if point.name == name:
-                return self._checked(name, point.load())
+                return self._checked(name, _loaded(point))
         raise unknown(self._kind, name, self.names())
 
     def _checked(self, name: str, found: object) -> T:
@@ -108,6 +110,18 @@ def whole_reference(name: str, folder: Path) -> str:
     return str(folder.resolve() / name) if is_in_file(name) else name
 
 
+def _loaded(point: EntryPoint) -> object:
+    try:
+        return cast(object, point.load())
+    except (Exception, SystemExit) as error:
+        raise KingyoError(
+            f"plug-in {point.name} ({point.value})",
+            expected="a module that imports",
+            received=f"{type(error).__name__}: {error}",
+            remedy="Install what it needs, or uninstall the package that brings it.",
+        ) from error
+
+
 def load_from_file(reference: str, folder: Path | None = None) -> object:
     """Load ``path/to/file.py:Name``: code of the user's own, run because the user named it.
 
@@ -123,7 +137,8 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
             received=f"no file {path}",
             remedy=f"Correct the path; it begins in {(folder or Path.cwd()).resolve()}.",
         )
-    spec = importlib.util.spec_from_file_location(f"kingyo_user_{path.stem}", path)
+    own = sha256(str(path.resolve()).encode()).hexdigest()[:8]  # files of one name do not meet
+    spec = importlib.util.spec_from_file_location(f"kingyo_user_{path.stem}_{own}", path)
     if spec is None or spec.loader is None:
         raise KingyoError(
             reference,
@@ -132,9 +147,11 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
             remedy="Write it as path/to/file.py:Name, with one colon.",
         )
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there for what their annotations mean
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # any crash of the user's file becomes one clear message
+        del sys.modules[spec.name]
         raise KingyoError(
             reference,
             expected="a file that imports",

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Annotated, TypeVar, cast, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kingyo.errors import KingyoError, attempt, nearest, suggest, together
@@ -95,13 +95,25 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S
 
 
 def _parse_known(kind: type[S], values: Mapping[str, object], where: str) -> S:
+    fields = getattr(kind, "__dataclass_fields__", {})
     try:
         found = TypeAdapter(kind).validate_python(dict(values))
+    except (PydanticUserError, NameError) as error:  # a class of the user's own
+        raise KingyoError(
+            f"{where}: {kind.__name__}",
+            expected="options whose types a YAML can hold",
+            received=", ".join(f"{name}: {_type_name(field.type)}" for name, field in fields.items()),
+            remedy="Declare each as bool, int, float, str, or a list or mapping of these.",
+        ) from error
     except ValidationError as error:
         raise _clear(error.errors(), None, where) from error
     for key, value in values.items():
         _require_no_truth(f"{where}: {key}", value, getattr(found, key))
     return found
+
+
+def _type_name(kind: object) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def _require_no_truth(argument: str, given: object, read: object) -> None:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
+from kingyo.cli.lists import EXTRAS, Row
+from kingyo.strategies.presets import DEFAULTS, PRESETS
 from tests.cli.conftest import command
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
@@ -67,6 +72,39 @@ def test_one_of_each_kind() -> None:
         done = run(what, name)
         assert done.returncode == 0 and done.stdout.startswith(f"{name}: ") and option in done.stdout
     assert "Merges 2 sources, a base if you like." in run("methods", "nuslerp").stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "for_most"),
+    [("strategies", ["item-gp", "coarse-to-fine", "nsga2"]), ("presets", ["fast", "quality", "pareto"])],
+)
+def test_the_three_for_most_runs_come_first(what: str, for_most: list[str]) -> None:
+    rows = json.loads(run(what, "--json").stdout)
+    assert [row["name"] for row in rows[:4] if row["for_most_runs"]] == for_most
+    assert not any(row["for_most_runs"] for row in rows[3:])
+    first, _, *lines = map(str.rstrip, run(what).stdout.splitlines())
+    assert first == "For most runs, the default first; below them the others."
+    named = [line.split()[0] for line in lines[: lines.index("")] if not line.startswith(" ")]
+    assert named == for_most
+    assert PRESETS[DEFAULTS["parameters"]].strategy == "item-gp"
+
+
+def test_what_needs_an_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs = {
+        (row["name"], row["extra"], row["installed"])
+        for what in ("strategies", "graders", "presets")
+        for row in json.loads(run(what, "--json").stdout)
+        if row["extra"] is not None
+    }
+    has_optuna, has_lingua = (find_spec(name) is not None for name in ("optuna", "lingua"))
+    assert needs == {
+        ("gp", "bayes", has_optuna),
+        ("tpe", "bayes", has_optuna),
+        ("language", "language", has_lingua),
+    }
+    monkeypatch.setitem(EXTRAS, "bayes", ("no_such_library",))
+    row = Row(name="tpe", doc="It searches.", options=[], extra="bayes")
+    assert row.line == "It searches. Extra: bayes (in a clone: pip install '.[bayes]')."
 
 
 def test_a_name_that_is_none_of_them() -> None:

@@ -42,11 +42,11 @@ class Broken(Mine):
 '''
 
 
-def evolved(world: World, method: str, *, budget: int = 4) -> tuple[int, str]:
+def evolved(world: World, method: str, door: tuple[str, ...] = ()) -> tuple[int, str]:
     indented = "".join(f"    {line}\n" for line in method.splitlines())
     (world.folder / "own.py").write_text(OWN + indented)
-    changes = {"search": {"strategy": "own.py:Broken", "timeout": 2}, "budget": {"candidates": budget}}
-    done = world.run("evolve", world.config(controls={"grid": False, "random": False}, **changes))
+    changes = {"search": {"strategy": "own.py:Broken", "timeout": 2}, "budget": {"candidates": 4}}
+    done = world.run("evolve", world.config(controls={"grid": False, "random": False}, **changes), *door)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr
 
@@ -62,8 +62,6 @@ def evolved(world: World, method: str, *, budget: int = 4) -> tuple[int, str]:
         ("def genome(self): return ('x', 'y')", "expected a number from -1 to 2 on axis weight/a/all"),
         ("def trial(self): return Trial(number=0, genome=self.genome(), parents=(99,))", "earlier trials"),
         ("def tell(self, outcomes): raise KeyError('lost')", "tell of Broken"),
-        ("tell = None", "tell of Broken"),
-        ("batch = 'many'", "batch of Broken"),
         ("def learn(self, known): raise ValueError('lost')", "learn of Broken"),
         ("def appraise(self, genomes): return []", "appraise of Broken"),
         (
@@ -85,6 +83,17 @@ def test_where_it_crashed_is_told(world: World) -> None:
     _, errors = evolved(world, "def ask(self, n): raise ValueError('lost')")
     line = (OWN.count("\n")) + 1
     assert f"received ValueError: lost ({world.folder / 'own.py'} line {line})" in errors
+
+
+@pytest.mark.parametrize("method", ["batch = None", "tell = None"])
+@pytest.mark.parametrize("door", [("--dry-run",), ()])
+def test_one_without_what_it_needs_is_told_in_every_door(
+    world: World, method: str, door: tuple[str, ...]
+) -> None:
+    code, errors = evolved(world, method, door)
+    assert code == 1
+    assert errors.splitlines()[-1].startswith("Error: strategy own.py:Broken: expected ")
+    assert not (world.folder / "runs").exists()
 
 
 def test_one_that_cannot_be_made_leaves_no_folder(world: World) -> None:

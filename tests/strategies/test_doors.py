@@ -119,6 +119,81 @@ def test_a_strategy_of_the_users_own(tmp_path: Path) -> None:
         build("mine.py:Bare", FLOAT_AXES, 0, {}, tmp_path)
 
 
+PLUG_IN = """
+from __future__ import annotations
+from dataclasses import dataclass
+from kingyo.strategies.random_search import RandomSearch
+class Mine(RandomSearch):
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(RandomSearch.Settings):
+        pass
+class Broken(Mine):
+"""
+
+
+def broken(folder: Path, body: str) -> str:
+    """What `build` says of a strategy whose class has this body."""
+    indented = "".join(f"    {line}\n" for line in body.splitlines())
+    (folder / "own.py").write_text(PLUG_IN + indented)
+    with pytest.raises(KingyoError) as error:
+        build("own.py:Broken", FLOAT_AXES, 0, {}, folder)
+    assert error.value.argument == "strategy own.py:Broken"
+    assert "kingyo.testing.strategies" in error.value.remedy
+    return str(error.value)
+
+
+def test_an_own_strategy_may_postpone_its_annotations(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(PLUG_IN + "    pass\n")
+    assert build("own.py:Broken", FLOAT_AXES, 0, {"batch": 2}, tmp_path).batch == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "received"),
+    [
+        ("batch = None", "none"),
+        ("batch = 'many'", "'many'"),
+        ("batch = 0", "0"),
+        ("batch = -2", "-2"),
+        ("batch = 2.5", "2.5"),
+        ("batch = True", "True"),
+        ("def batch(self): return 3", "a method"),
+        ("@property\ndef batch(self): raise AttributeError('batch')", "none"),
+        ("@property\ndef batch(self): raise KeyError('lost')", "KeyError: 'lost' ("),
+    ],
+    ids=str,
+)
+def test_an_own_strategy_says_how_many_trials_it_likes(tmp_path: Path, body: str, received: str) -> None:
+    said = broken(tmp_path, body)
+    assert f"received {received}" in said
+    assert "KeyError" in received or "`batch`, a whole number from 1" in said
+
+
+@pytest.mark.parametrize("method", ["ask", "tell"])
+def test_an_own_strategy_can_be_asked_and_told(tmp_path: Path, method: str) -> None:
+    assert f"expected a method `{method}`" in broken(tmp_path, f"{method} = None")
+
+
+def test_the_size_of_an_own_strategy_is_a_count(tmp_path: Path) -> None:
+    assert "expected `size`, a whole number from 0, or none at all; received 'x'" in broken(
+        tmp_path, "size = 'x'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "received"),
+    [
+        ("def __init__(self): pass", "TypeError"),
+        ("def __init__(self, *a): raise SystemExit(3)", "SystemExit: 3"),
+        ("def __init__(self, *a): raise KeyError('lost')", "KeyError: 'lost' ("),
+        ("def __new__(cls, *a): return None", "none"),
+        ("class Settings: pass", "Settings"),
+    ],
+    ids=str,
+)
+def test_an_own_strategy_that_cannot_be_made_is_told(tmp_path: Path, body: str, received: str) -> None:
+    assert received in broken(tmp_path, body).partition("; received ")[2]
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_make_strategies(name: str) -> None:
     chosen = preset(name)

@@ -123,6 +123,12 @@ class Longer:
     than: int = 3
     def __call__(self, answer, item): return len(answer) > self.than
 
+@dataclass
+class Uncallable:
+    than: int = 3
+
+def one(answer): return 1.0
+
 class Plain: pass
 constant = 3
 """
@@ -176,6 +182,8 @@ class TestFromAFile:
             (("mine.py:half", 3), "expected no option: it is a function; received 3"),
             (("mine.py:constant", None), "expected a function; received int"),
             (("mine.py:Plain", None), "expected a function or a dataclass"),
+            (("mine.py:one", None), r"expected a call with an answer and its item; received .*too many"),
+            (("mine.py:Uncallable", None), "expected a call with an answer and its item; received .*not a"),
         ],
     )
     def test_what_is_wrong_is_said(self, folder: Path, spec: tuple[str, object], message: str) -> None:

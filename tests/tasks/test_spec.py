@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from kingyo.config import load_config
 from kingyo.errors import KingyoError
 from kingyo.tasks import Sizes, TaskSpec, load_task_spec, parse_task_spec
 
@@ -119,3 +121,42 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(KingyoError, match=r"task\.yaml: expected a YAML file"):
         load_task_spec(tmp_path / "task.yaml")
+
+
+def in_a_run(folder: Path, task: object, *, is_only: bool) -> TaskSpec:
+    """Read a task as the only one of a run.yaml, or as one of several."""
+    (folder / "sums.yaml").write_text(yaml.safe_dump({**LEAST, "max_new_tokens": 8}))
+    run: dict[str, object] = {"sources": {"a": "a"}, "budget": {"candidates": 1}}
+    own: dict[str, object] = {"task": task} if is_only else {"tasks": {"sums": task}}
+    (folder / "run.yaml").write_text(yaml.safe_dump(run | own))
+    (spec,) = load_config(folder / "run.yaml").specs.values()
+    return spec
+
+
+@pytest.mark.parametrize("is_only", [True, False])
+def test_a_task_is_named_by_its_file_alone_or_beside_others(tmp_path: Path, is_only: bool) -> None:
+    for task, weight in (
+        ("sums.yaml", 1),
+        ({"file": "sums.yaml"}, 1),
+        ({"file": "sums.yaml", "weight": 2}, 2),
+    ):
+        spec = in_a_run(tmp_path, task, is_only=is_only)
+        assert (spec.name, spec.max_new_tokens, spec.weight) == ("sums", 8, weight)
+        assert spec.data == str(tmp_path / "items.jsonl")
+
+
+@pytest.mark.parametrize("is_only", [True, False])
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"file": "sums.yaml", "wieght": 2}, "received 'wieght'. Did you mean 'weight'"),
+        ({"file": None}, "file of a task: expected the path of a task file; received None"),
+        ({"file": 3}, "file of a task: expected the path of a task file; received 3"),
+        ({"file": "none.yaml"}, "none.yaml: expected a YAML file"),
+    ],
+    ids=str,
+)
+def test_a_wrong_file_of_a_task_is_told(tmp_path: Path, task: object, message: str, is_only: bool) -> None:
+    with pytest.raises(KingyoError) as error:
+        in_a_run(tmp_path, task, is_only=is_only)
+    assert message in str(error.value)

@@ -119,9 +119,34 @@ def test_kinds_by_name_and_from_a_file(tmp_path: Path) -> None:
         build_task(TaskSpec(data="x", grader="number", kind="genrate"), SPLITS, tmp_path)
 
 
-@pytest.mark.parametrize(("returned", "says"), [("1 / 0", "ZeroDivisionError"), ("None", "received None")])
+OTHER = """
+class Other:
+    name = "other"
+    def __init__(self, found):
+        self.found = found
+    def items(self, split):
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+    def score(self, model, items):
+        return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("None", "received None"),
+        ("exit(3)", "SystemExit: 3"),
+        ("Other(KeyError('lost'))", "KeyError: 'lost'"),
+        ("Other(None)", "TypeError"),
+        ("Other([])", "the 1 items of fit that it was given; received 0 items"),
+        ("Other(['a'])", "received others"),
+    ],
+)
 def test_a_kind_of_the_users_own_that_fails_is_named(tmp_path: Path, returned: str, says: str) -> None:
-    (tmp_path / "mine.py").write_text(f"def kind(spec, splits, folder): return {returned}")
+    (tmp_path / "mine.py").write_text(OTHER + f"def kind(spec, splits, folder): return {returned}")
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
     with pytest.raises(KingyoError, match=rf"kind mine\.py:kind of task mine: .*{says}"):
         build_task(spec, SPLITS, tmp_path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+from collections.abc import Sequence
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from kingyo.cli.whole import Console
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
+EXTRAS = {"bayes": ("optuna", "scipy"), "language": ("lingua",)}
+"""Extra of an installation -> what it brings."""
 OWN_GRADER = (
     "A function of your own: def FUNCTION(answer, item), with the model's text and the item, whose right "
     "answer is item.answer; it returns true, false or a number from 0 to 1."
@@ -33,12 +37,29 @@ class Row:
         doc: what it is.
         options: what it can be told, each with its default.
         more: what those who choose may want to know beside.
+        extra: the extra of an installation that it needs, if any.
+        is_for_most: whether it is one of the few that most runs choose from.
     """
 
     name: str
     doc: str
     options: list[str]
     more: str = ""
+    extra: str | None = None
+    is_for_most: bool = False
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its extra is installed, or none is needed."""
+        return all(find_spec(each) is not None for each in EXTRAS.get(self.extra or "", ()))
+
+    @property
+    def line(self) -> str:
+        """What it is, and what it needs, in a line."""
+        if self.extra is None:
+            return self.doc
+        here = "installed" if self.is_installed else f"in a clone: pip install '.[{self.extra}]'"
+        return f"{self.doc} Extra: {self.extra} ({here})."
 
 
 class What(StrEnum):
@@ -87,7 +108,11 @@ def show_list(
         return
     table = Table.grid(padding=(0, 2))
     for row in rows:
-        table.add_row(escape(row.name), escape(row.doc))
+        if row.is_for_most != rows[max(0, rows.index(row) - 1)].is_for_most:
+            table.add_row()
+        table.add_row(escape(row.name), escape(row.line))
+    if rows[0].is_for_most:
+        console.print("For most runs, the default first; below them the others.\n")
     console.print(table)
     echo(f"\n`kingyo list {what.value} NAME` says what one of them can be told.")
 
@@ -103,7 +128,7 @@ def _print_one(console: Console, row: Row) -> None:
     from rich.markup import escape
     from rich.padding import Padding
 
-    console.print(f"[bold]{escape(row.name)}[/bold]: {escape(row.doc)}")
+    console.print(f"[bold]{escape(row.name)}[/bold]: {escape(row.line)}")
     if row.more:
         console.print(escape(row.more))
     for option in row.options:
@@ -124,7 +149,17 @@ def _as_data(what: What, name: str | None) -> list[dict[str, object]]:
     if name is not None:
         rows = [row for row in rows if row.name == _known(name, what, rows)]
     if what is not What.methods:
-        return [{"name": row.name, "doc": row.doc, "options": row.options} for row in rows]
+        return [
+            {
+                "name": row.name,
+                "doc": row.doc,
+                "options": row.options,
+                "for_most_runs": row.is_for_most,
+                "extra": row.extra,
+                "installed": row.is_installed,
+            }
+            for row in rows
+        ]
     from kingyo.methods.catalogue import describe
 
     return [describe(row.name) for row in rows]
@@ -168,8 +203,15 @@ def _methods() -> list[Row]:
 
 def _strategies() -> list[Row]:
     from kingyo.strategies import STRATEGIES
+    from kingyo.strategies.presets import FOR_MOST, PRESETS
 
-    return [_described(name, STRATEGIES.get(name)) for name in STRATEGIES.names()]
+    rows = {name: _described(name, STRATEGIES.get(name)) for name in STRATEGIES.names()}
+    return _for_most_first(rows, [PRESETS[name].strategy for name in FOR_MOST])
+
+
+def _for_most_first(rows: dict[str, Row], names: Sequence[str]) -> list[Row]:
+    first = [dataclasses.replace(rows[name], is_for_most=True) for name in names]
+    return [*first, *(row for name, row in rows.items() if name not in names)]
 
 
 def _graders() -> list[Row]:
@@ -180,9 +222,10 @@ def _graders() -> list[Row]:
 
 
 def _presets() -> list[Row]:
-    from kingyo.strategies.presets import PRESETS
+    from kingyo.strategies import STRATEGIES
+    from kingyo.strategies.presets import FOR_MOST, PRESETS
 
-    found: list[Row] = []
+    found: dict[str, Row] = {}
     for name, preset in PRESETS.items():
         options = [f"{key}: {_shown(value)}" for key, value in preset.settings.items()]
         options += [f"screen.{key}: {_shown(value)}" for key, value in preset.screen.items()]
@@ -193,14 +236,17 @@ def _presets() -> list[Row]:
             )
         if preset.merge is not None:
             options.append(f"merge: {preset.merge.method}, groups {preset.merge.groups}")
-        found.append(
-            Row(
-                name=name,
-                doc=f"{preset.doc} ({preset.source})",
-                options=[f"strategy: {preset.strategy}", *options],
-            )
+        found[name] = Row(
+            name=name,
+            doc=f"{preset.doc} ({preset.source})",
+            options=[f"strategy: {preset.strategy}", *options],
+            extra=_extra(STRATEGIES.get(preset.strategy)),
         )
-    return found
+    return _for_most_first(found, FOR_MOST)
+
+
+def _extra(factory: object) -> str | None:
+    return getattr(factory, "extra", None)
 
 
 def _described(name: str, factory: object) -> Row:
@@ -208,13 +254,13 @@ def _described(name: str, factory: object) -> Row:
     doc = inspect.getdoc(factory) or ""
     settings = getattr(factory, "Settings", factory)
     if not dataclasses.is_dataclass(settings):
-        return Row(name=name, doc=_first_sentence(doc), options=[])
+        return Row(name=name, doc=_first_sentence(doc), options=[], extra=_extra(factory))
     said = dict(ATTRIBUTE.findall(inspect.getdoc(settings) or ""))
     options = [
         f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or said.get(field.name, '')}"
         for field in dataclasses.fields(settings)
     ]
-    return Row(name=name, doc=_first_sentence(doc), options=options)
+    return Row(name=name, doc=_first_sentence(doc), options=options, extra=_extra(factory))
 
 
 def _first_sentence(doc: str) -> str:

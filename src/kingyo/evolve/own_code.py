@@ -5,11 +5,10 @@ It knows no strategy, and not what the calls are for.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, crash
 from kingyo.evolve.words import Search
 from kingyo.timeout import TooSlowError, within_or_end
 
@@ -43,10 +42,9 @@ def called(search: Search, name: str, call: Callable[[], T]) -> T:
     except TooSlowError as error:
         raise late from error
     except (Exception, SystemExit) as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
         raise KingyoError(
             where,
             expected="a call that succeeds",
-            received=f"{type(error).__name__}: {error} ({last.filename} line {last.lineno})",
+            received=crash(error),
             remedy=FIX,
         ) from error

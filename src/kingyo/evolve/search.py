@@ -20,6 +20,7 @@ from kingyo.evolve.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
 from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
+from kingyo.strategies.checks import check_strategy
 from kingyo.types import (
     AppraisingStrategy,
     Evaluation,
@@ -337,9 +338,13 @@ class SearchRun(AnySearchRun):
 
     def _ask(self, batch: int, limits: Limits, most: int) -> list[StoredTrial]:
         """A new generation; nothing when the budget is spent, or there is no more to try."""
-        wanted = called(self.search, "batch", lambda: int(self.search.strategy.batch))
+        wanted = called(self.search, "batch", self._wanted)
         n = self._spent.room(limits, wanted, most)
         return self._asked(batch, n, self._spent.trials) if n > 0 else []
+
+    def _wanted(self) -> int:
+        check_strategy(f"search '{self.search.name}'", self.search.strategy)
+        return int(self.search.strategy.batch)
 
     def _measured(self, trials: Sequence[StoredTrial], batch: int) -> list[Outcome]:
         """Score a generation, round by round, and log what the strategy is told of it."""

@@ -8,11 +8,13 @@ A strategy is a class with a ``Settings`` dataclass, made from axes, a seed and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Never, Protocol, cast
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, crash
 from kingyo.registry import Registry
+from kingyo.strategies.checks import FIX, check_strategy
 from kingyo.strict import parse_settings
 from kingyo.types import Axis, Strategy
 
@@ -67,26 +69,32 @@ def build(
         folder: where a relative file is looked up; the working directory when None.
 
     Raises:
-        KingyoError: unknown name, unknown or impossible option, axes that the strategy cannot search.
+        KingyoError: unknown name, unknown or impossible option, axes that the strategy cannot search, or one
+            of the user's own without what every strategy has.
     """
     factory = STRATEGIES.get(name, folder)
     kind = getattr(factory, "Settings", None)
-    if not isinstance(kind, type):
+    if not isinstance(kind, type) or not is_dataclass(kind):
         raise KingyoError(
             f"strategy {name}",
             expected="a class with a nested dataclass Settings",
-            received=repr(factory),
-            remedy="See the strategies of the package for the pattern.",
+            received=repr(factory if kind is None else cast(object, kind)),
+            remedy=FIX,
         )
     settings = parse_settings(cast(type[object], kind), options, "search.settings")
     try:
-        return cast(_Make, factory)(axes, seed, settings)
+        strategy = cast(_Make, factory)(axes, seed, settings)
+        check_strategy(f"strategy {name}", strategy)
     except KingyoError:
         raise
-    except Exception as error:  # a user's own may raise anything; the package's may lack the memory
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a user's own may raise anything; the package's may lack the memory
         raise KingyoError(
             f"strategy {name}",
             expected="a strategy that can be made",
-            received=f"{type(error).__name__}: {error}",
-            remedy="Change search.settings, or fix the strategy if it is your own.",
+            received=crash(error),
+            remedy=f"Change search.settings. Is it your own? {FIX}",
         ) from error
+    return strategy

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from numbers import Integral
 
 from kingyo.errors import KingyoError
 from kingyo.types import Axis
 
 LARGEST = 100_000
 """Trials of a generation, at most: of more than this, slips of the pen fill a machine's memory."""
+FIX = "Fix the strategy; kingyo.testing.strategies holds its contract."
 _RANGE = "Correct the range of this axis."
 
 
@@ -29,6 +31,36 @@ def require_size(argument: str, value: int | None, least: int, most: int = LARGE
     """Raise unless a setting that says how many is None or lies between these, both inclusive."""
     holds = value is None or least <= value <= most
     require(argument, value, f"{least} to {most:,}", holds=holds)
+
+
+def check_strategy(where: str, strategy: object) -> None:
+    """Raise unless a strategy, which may be a user's own, has what every search uses.
+
+    Args:
+        where: how to call it in the message.
+        strategy: as it was made.
+
+    Raises:
+        KingyoError: it cannot be asked or told, or says no number of trials to ask for.
+    """
+    for name in ("ask", "tell"):
+        method = getattr(strategy, name, None)
+        _require_part(where, method, f"a method `{name}`", holds=callable(method))
+    batch = getattr(strategy, "batch", None)
+    expected = "`batch`, a whole number from 1: how many trials to ask for at once"
+    _require_part(where, batch, expected, holds=_is_count(batch, 1))
+    size = getattr(strategy, "size", 0)
+    _require_part(where, size, "`size`, a whole number from 0, or none at all", holds=_is_count(size, 0))
+
+
+def _is_count(value: object, least: int) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
+
+
+def _require_part(where: str, value: object, expected: str, *, holds: bool) -> None:
+    if not holds:
+        received = "none" if value is None else "a method" if callable(value) else repr(value)[:80]
+        raise KingyoError(where, expected=expected, received=received, remedy=FIX)
 
 
 def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:

@@ -77,6 +77,8 @@ class OptunaSearch(ABC):
         batch: how many trials to ask for at once, 1 or more.
     """
 
+    extra = "bayes"
+
     def __init__(self, axes: tuple[Axis, ...], seed: int, memory: Memory, batch: int) -> None:
         self._axes = axes
         self._seed = seed

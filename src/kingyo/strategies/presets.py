@@ -65,6 +65,9 @@ DEFAULTS: Mapping[str, str] = {"parameters": "fast", "dataflow": "paths", "hybri
 PATHS = "paths"
 """The preset of the search of paths that follows one of weights, where none is named."""
 
+FOR_MOST = ("fast", "quality", "pareto")
+"""The presets for most runs, as docs/search.md chooses: a small budget, a large one, several objectives."""
+
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (

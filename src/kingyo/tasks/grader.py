@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, crash
 from kingyo.registry import Registry
 from kingyo.strict import parse_settings
 from kingyo.tasks.grader_process import (
@@ -184,7 +185,7 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
                 received=repr(option),
                 remedy=f"Write `{name}` alone, or make it a dataclass with this option.",
             )
-        return cast(Grader, found)
+        return _callable(name, found)
     if not is_dataclass(found):
         raise KingyoError(
             f"grader {name}",
@@ -192,7 +193,23 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
             received=str(cast(object, found)),
             remedy="Put @dataclass(frozen=True) above the class, or name a function.",
         )
-    return cast(Grader, parse_settings(found, _options(found, name, option), f"grader.{name}"))
+    return _callable(name, parse_settings(found, _options(found, name, option), f"grader.{name}"))
+
+
+def _callable(name: str, grader: object) -> Grader:
+    """Return a grader that takes an answer and its item, as far as its signature tells."""
+    try:
+        inspect.signature(cast(Grader, grader)).bind("the answer", "its item")
+    except ValueError:  # of some that are written in C nothing is known
+        return cast(Grader, grader)
+    except TypeError as error:
+        raise KingyoError(
+            f"grader {name}",
+            expected="a call with an answer and its item",
+            received=str(error),
+            remedy="Write it as `def grade(answer, item)`, or `__call__(self, answer, item)` of a dataclass.",
+        ) from error
+    return cast(Grader, grader)
 
 
 def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
@@ -233,7 +250,7 @@ def asked(name: str, grade: Callable[[], float], item: Item, timeout: float | No
     except TooSlowError as error:
         raise _late(name, item, timeout) from error
     except (Exception, SystemExit) as error:  # any crash of a user's function becomes one clear message
-        raise _crashed(name, item, f"{type(error).__name__}: {error}") from error
+        raise _crashed(name, item, crash(error)) from error
     number = _number(score)
     if number is None or not 0 <= number <= 1:
         raise KingyoError(

@@ -104,12 +104,14 @@ def require_language(code: str) -> None:
 @register_grader("language")
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """Right when the text is written in a language.
+    """Right when the text is written in a language; most languages need lingua.
 
     Attributes:
         code: ISO 639-1, such as ``ja``.
         share: of the letters that must be the language's.
     """
+
+    extra = "language"
 
     code: str
     share: Annotated[float, Field(gt=0.5, le=1)] = 0.8

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.items import load_items
@@ -16,6 +17,8 @@ from kingyo.tasks.spec import TaskSpec
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import Splits, build_task
 from kingyo.types import SPLITS, Example, Item, ItemScore, LanguageModel, Split, Task, TeachingTask
+
+_FIX = "kingyo.testing.tasks holds the contract of a task."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ class SeveralTasks:
                     remedy=suggest(name, self._tasks),
                 )
             scores = self._tasks[name].score(model, own)
-            _check_order(name, own, scores)
+            check_order(f"task {name}", own, scores)
             found |= {each.item: each for each in scores}
         return tuple(found[item.id] for item in items)
 
@@ -181,11 +184,19 @@ def _by_task(items: Sequence[Item]) -> dict[str, list[Item]]:
     return found
 
 
-def _check_order(name: str, items: Sequence[Item], scores: Sequence[ItemScore]) -> None:
-    if [each.item for each in scores] != [item.id for item in items]:
+def check_order(where: str, items: Sequence[Item], scores: object) -> None:
+    """Raise unless a task, which may be a user's own, gave each item its score, in their order."""
+    found = cast("Sequence[object]", scores) if isinstance(scores, Sequence) else [scores]
+    for each in found:
+        if not isinstance(each, ItemScore):
+            raise KingyoError(
+                where, expected="an ItemScore for each item", received=repr(each)[:80], remedy=_FIX
+            )
+    given = cast("Sequence[ItemScore]", found)
+    if [each.item for each in given] != [item.id for item in items]:
         raise KingyoError(
-            f"task {name}",
+            where,
             expected=f"one score for each of {len(items)} items, in their order",
-            received=f"{len(scores)} scores" if len(scores) != len(items) else "another order",
-            remedy="kingyo.testing.tasks holds the contract of a task.",
+            received=f"{len(given)} scores" if len(given) != len(items) else "another order",
+            remedy=_FIX,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, crash
 from kingyo.registry import Registry
 from kingyo.tasks.choice import Choice, ChoiceTask
 from kingyo.tasks.generate import Asking, GenerateTask
@@ -39,21 +39,28 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
     make = TASKS.get(kind, folder)
     try:
         made = cast(object, make(spec, splits, folder))
+        if not isinstance(made, Task):
+            raise _unmade(kind, spec, f"{made!r}, without name, items and score"[:120])
+        for split, items in splits.items():
+            found = list(made.items(split))
+            if found != list(items):
+                counted = "others" if len(found) == len(items) else f"{len(found)} items"
+                raise _unmade(kind, spec, counted, f"the {len(items)} items of {split} that it was given")
     except KingyoError:
         raise
-    except Exception as error:
-        raise _unmade(kind, spec, f"{type(error).__name__}: {error}") from error
-    if not isinstance(made, Task):
-        raise _unmade(kind, spec, f"{made!r}, without name, items and score"[:120])
+    except (Exception, SystemExit) as error:
+        raise _unmade(kind, spec, crash(error)) from error
     return made
 
 
-def _unmade(kind: str, spec: TaskSpec, received: str) -> KingyoError:
+def _unmade(
+    kind: str, spec: TaskSpec, received: str, expected: str = "a task that can be made"
+) -> KingyoError:
     return KingyoError(
         f"kind {kind} of task {spec.name}",
-        expected="a task that can be made",
+        expected=expected,
         received=received,
-        remedy="Fix the kind; docs/run-yaml.md says what it is called with.",
+        remedy="Fix the kind; kingyo.testing.tasks holds the contract of a task.",
     )
 
 

@@ -1,0 +1,42 @@
+"""Objects of plug-ins and of the user's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.registry import Registry, load_from_file
+
+OWN = """
+from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Own:
+    size: int = {size}
+"""
+
+
+def test_files_of_the_same_name_are_loaded_apart_and_may_postpone_annotations(tmp_path: Path) -> None:
+    for size in (1, 2):
+        (tmp_path / str(size)).mkdir()
+        (tmp_path / str(size) / "own.py").write_text(OWN.format(size=size))
+    one, two = (load_from_file(f"{size}/own.py:Own", tmp_path) for size in (1, 2))
+    assert (one().size, two().size) == (1, 2)  # pyright: ignore
+    assert one.__module__ != two.__module__
+
+
+def test_an_installed_plug_in_that_does_not_import_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "lost-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: lost\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[kingyo.lost]\nmine = no_such_module:Mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found: Registry[object] = Registry("strategy", "kingyo.strategies", "kingyo.lost")
+    assert found.names() == ["mine"]
+    with pytest.raises(KingyoError, match=r"plug-in mine \(no_such_module:Mine\).*No module named"):
+        found.get("mine")
