@@ -215,8 +215,11 @@ class RunStore(EvaluationLog):
         """
         partial = archive.with_name(f".{archive.name}")
         partial.unlink(missing_ok=True)
-        self._db.execute("VACUUM INTO ?", (str(partial),))
-        put_in_place(partial, archive)
+        try:
+            self._db.execute("VACUUM INTO ?", (str(partial),))
+            put_in_place(partial, archive)
+        finally:
+            partial.unlink(missing_ok=True)
         self._synced = -math.inf  # what follows is on the disk for good
         with self._saved():
             self._db.execute("UPDATE searches SET winner = NULL")
