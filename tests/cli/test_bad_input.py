@@ -404,3 +404,11 @@ def test_init_leaves_no_file_when_models_do_not_fit(world: World) -> None:
         world, "init", "mine.yaml", "--base", "base", "--source", "a", "--source", "b",
         "--task", "items.jsonl", "--grader", "exact", says="layers",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["a", "none/answers.jsonl"])
+def test_answers_that_cannot_be_written_are_told_before_a_model_is_scored(world: World, where: str) -> None:
+    done = world.run("evaluate", "a", "task.yaml", "--answers", where, env={"GRADED": "graded.log"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: --answers: expected a file that can be written; received ")
+    assert not (world.folder / "graded.log").exists()
