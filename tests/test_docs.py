@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ import torch
 import yaml
 from pydantic import BaseModel
 
+from kingyo.advice import scores_without_differences
 from kingyo.checkpoints import open_checkpoint
 from kingyo.config import (
     Budget,
@@ -34,6 +36,7 @@ from kingyo.methods import METHODS
 from kingyo.outlook import prepare
 from kingyo.recipe import Recipe, Source, load_recipes
 from kingyo.screens import ScreenSettings
+from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.presets import DEFAULTS, PRESETS
 from kingyo.tasks import GRADERS, Sizes, TaskSpec
@@ -118,6 +121,20 @@ def test_commands_of_the_page_of_searching_run_in_order(tmp_path: Path) -> None:
     finished = {path.parent.relative_to(tmp_path / "runs") for path in tmp_path.glob("runs/**/run.db")}
     one_seed = {"both", "genome", "paths", "hybrid"}
     assert {str(each) for each in finished} == {*one_seed, "seeds/seed-0", "seeds/seed-1"}
+
+
+def test_commands_of_the_page_of_zeros_run_in_order(tmp_path: Path) -> None:
+    run_in_order(ROOT / "docs" / "zero.md", tmp_path)
+    scores = [json.loads(line)["score"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert len(scores) == 8 and any(scores)
+    with RunStore.read(tmp_path / "runs" / "zero") as store:
+        (warning,) = scores_without_differences(store)
+    assert warning.kind == "zero" and "docs/zero.md" in warning.remedy
+
+
+def test_the_readme_installs_in_one_way() -> None:
+    other = [words for words in commands(ROOT / "README.md") if words[0] != "kingyo"]
+    assert other == [["make", "demo"]]
 
 
 def test_the_page_of_searching_has_every_preset_and_strategy() -> None:

@@ -33,6 +33,9 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_ROWS = (".jsonl", ".csv")
+
+
 def read_yaml(path: Path) -> dict[str, object]:
     """Read a YAML file that holds a mapping.
 
@@ -40,6 +43,13 @@ def read_yaml(path: Path) -> dict[str, object]:
         KingyoError: no such file, not YAML, a key that is given twice, aliases that unfold without end, or
             not one mapping.
     """
+    if path.suffix.lower() in _ROWS and path.is_file():
+        raise KingyoError(
+            str(path),
+            expected="a YAML file",
+            received=f"a {path.suffix.lower()} file of rows",
+            remedy="Name the YAML file whose key data: names these rows.",
+        )
     documents = _load(path)
     if len(documents) > 1:
         raise KingyoError(

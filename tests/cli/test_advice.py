@@ -50,7 +50,7 @@ def test_all_at_zero_is_told_at_once_and_at_the_end(world: World) -> None:
     assert "kingyo show runs/zero --trial 0 --answers 5" in said
     found = {each["kind"]: each for each in json.loads(json.dumps(world.show("runs/zero")["advice"]))}
     assert set(found) == {"zero", "bound", "seeds"} - ({"bound"} - set(found))
-    assert found["zero"]["level"] == "warning" and "partial credit" in found["zero"]["remedy"]
+    assert found["zero"]["level"] == "warning" and "docs/zero.md" in found["zero"]["remedy"]
 
 
 def test_equal_scores_are_told(world: World) -> None:

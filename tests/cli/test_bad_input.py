@@ -419,3 +419,11 @@ def test_a_chat_template_that_fails_is_one_error_that_names_the_model(world: Wor
     assert "received TemplateError: no such role" in done.stderr
     assert f"chat template of {world.folder}" in done.stderr
     assert not (world.folder / "runs").exists()
+
+
+@pytest.mark.parametrize("where", ["a", "none/answers.jsonl"])
+def test_answers_that_cannot_be_written_are_told_before_a_model_is_scored(world: World, where: str) -> None:
+    done = world.run("evaluate", "a", "task.yaml", "--answers", where, env={"GRADED": "graded.log"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: --answers: expected a file that can be written; received ")
+    assert not (world.folder / "graded.log").exists()

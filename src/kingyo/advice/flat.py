@@ -10,6 +10,7 @@ from kingyo.evolve import BASELINES, MAIN
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore
 
+PAGE = "docs/zero.md goes through the causes."
 FEW = 6  # candidates that score nothing before bounds are doubted
 
 
@@ -60,10 +61,10 @@ def _zero(store: RunStore, who: str) -> Advice:
         level="warning",
         what=f"{who} score 0 % on fit.",
         why="Where all models score zero, a search can only guess.",
-        remedy=f"Look at answers: {_look(store)}. If right answers are scored wrong, correct the grader; if "
-        "answers are cut off or run on, max_new_tokens and stop; if they miss the question, the prompt or "
-        "the chat template. If the task is too hard, give partial credit, or take easier items or better "
-        "models.",
+        remedy=f"Look at answers: {_look(store)}. If they miss the question, correct the prompt or the chat "
+        "template; if they are cut off or run on, max_new_tokens and stop; if right ones are scored wrong, "
+        "the grader or the column of the answer. If the task is too hard, give partial credit, or take "
+        f"easier items or better models. {PAGE}",
     )
 
 
@@ -78,7 +79,7 @@ def _broken(store: RunStore, bred: Sequence[EvaluationRow], best: float) -> Advi
         level="warning",
         what=f"All candidates so far ({len(bred)}) score 0 % on fit; the best baseline {percent(best)}.",
         why=why,
-        remedy=f"Look at answers: {_look(store)}. If they are garbage, begin a new run with {other}.",
+        remedy=f"Look at answers: {_look(store)}. If they are garbage, begin a new run with {other}. {PAGE}",
     )
 
 
@@ -87,7 +88,7 @@ def _equal(store: RunStore, who: str, means: Sequence[float]) -> Advice:
     remedy = (
         f"Look at answers: {_look(store)}. If they differ, let the grader tell better ones from worse, with "
     )
-    remedy += "partial credit; if not, the models may hardly differ from one another."
+    remedy += f"partial credit; if not, the models may hardly differ from one another. {PAGE}"
     return Advice(
         kind="equal",
         level="warning",

@@ -64,6 +64,8 @@ def evaluate(
     with errors_as_json(as_json):
         if split is None:
             _require_tested(task)
+        if answers is not None and (answers.is_dir() or not answers.parent.is_dir()):
+            raise _unwritable("a folder" if answers.is_dir() else f"no folder {answers.parent}")
         chosen = split or "test"
         with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
             load = partial(_load, model, device, trust=trust_remote_code, batch_size=batch_size)
@@ -277,9 +279,13 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
     try:
         write_text(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
-        raise KingyoError(
-            "--answers",
-            expected="a file that can be written",
-            received=str(error),
-            remedy="Name a file in a folder that you may write to.",
-        ) from error
+        raise _unwritable(str(error)) from error
+
+
+def _unwritable(received: str) -> KingyoError:
+    return KingyoError(
+        "--answers",
+        expected="a file that can be written",
+        received=received,
+        remedy="Name a file in a folder that you may write to.",
+    )
