@@ -178,7 +178,7 @@ class _Child:
         self._ours, theirs = socket.socketpair()
         life, self._held = os.pipe()  # it ends when nobody holds the other end any more
         code = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
+            f"import sys; sys.path[:] = {[str(each) for each in sys.path]!r}; "
             f"from kingyo.tasks.grader_worker import serve; serve({theirs.fileno()}, {life})"
         )
         try:
@@ -190,6 +190,9 @@ class _Child:
                 start_new_session=True,  # a group to kill, which no Ctrl-C at the terminal reaches
                 env={**os.environ, **_threads()},
             )
+        except BaseException:  # the system has no room for another process
+            self._close()
+            raise
         finally:
             theirs.close()
             os.close(life)
@@ -218,11 +221,14 @@ class _Child:
             elif self._process.poll() is not None:
                 raise CrashedError(self._ended())
         line, _, self._heard = self._heard.partition(b"\n")
-        value = cast("float | list[str]", json.loads(line))
-        if isinstance(value, list):
-            argument, expected, received, remedy = value
-            return KingyoError(argument, expected=expected, received=received, remedy=remedy)
-        return value
+        try:
+            value: object = json.loads(line)
+        except ValueError as error:  # a grader wrote there
+            raise CrashedError("something else on the connection of its process") from error
+        if isinstance(value, float):
+            return value
+        argument, expected, received, remedy = map(str, cast("list[object]", value))
+        return KingyoError(argument, expected=expected, received=received, remedy=remedy)
 
     def _hear_more(self) -> None:
         try:
