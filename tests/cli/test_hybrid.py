@@ -14,7 +14,8 @@ from kingyo.config import load_config
 from kingyo.evolve import Aims
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
-from kingyo.recipe import Recipe
+from kingyo.merge import rooted
+from kingyo.recipe import Recipe, load_recipe
 from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
 
@@ -150,9 +151,8 @@ def test_what_passes_layers_of_a_merge_again_is_written_once(joint: bool, world:
     (world.folder / "said.yaml").write_text(done.stdout)
     done = world.run("export", "runs/small", "out", "--trial", number, "--share-layers")
     assert done.returncode == 0, done.stderr
-    assert yaml.safe_load((world.folder / "out" / "recipe.yaml").read_text()) == yaml.safe_load(
-        (world.folder / "said.yaml").read_text()
-    )
+    out = world.folder / "out"
+    assert rooted(load_recipe(out / "recipe.yaml"), out) == load_recipe(world.folder / "said.yaml")
     done = world.run("merge", "said.yaml", "again", "--share-layers")
     assert done.returncode == 0, done.stderr
     same(world, "out", "again", ("model.safetensors", "config.json", "modeling_path.py"))

@@ -14,6 +14,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from kingyo.merge import rooted
+from kingyo.recipe import load_recipe
 from tests.cli.conftest import World
 from tests.cli.merging import Command, contents, foreseen
 
@@ -176,7 +178,7 @@ def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path
     assert found["base_model"] == str(finished.folder / "base")
     out = tmp_path / "out"
     assert finished.run("export", "runs/small", out).returncode == 0
-    assert yaml.safe_load((out / "recipe.yaml").read_text()) == found
+    assert rooted(load_recipe(out / "recipe.yaml"), out).to_yaml() == done.stdout
     other = finished.run("recipe", "runs/small", "--trial", "0")
     assert yaml.safe_load(other.stdout)["base_model"] == found["base_model"]
     refused = finished.run("recipe", "runs/small", "--as", "slices")
