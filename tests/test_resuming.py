@@ -175,7 +175,10 @@ def test_a_note_that_does_not_hold_is_left_and_all_is_replayed(
 def test_a_run_of_the_schema_before_notes_is_replayed(tmp_path: Path, database: sqlite3.Connection) -> None:
     wanted = whole(tmp_path / "whole", "item-gp")
     notes = next(number for number, step in enumerate(MIGRATIONS) if "states" in step)
-    database.executescript(f"DROP TABLE states; DROP INDEX trials_by_batch; PRAGMA user_version = {notes};")
+    database.executescript(
+        "DROP TABLE states; DROP INDEX trials_by_batch; ALTER TABLE scores DROP COLUMN is_cut;"
+        f" PRAGMA user_version = {notes};"
+    )
     strategy = made("item-gp")
     with RunStore.open(tmp_path / "run") as store:
         noted(store, Model(some_fail), strategy).run()
