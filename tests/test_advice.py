@@ -229,7 +229,7 @@ def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
 def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     item = Item(id="i", prompt="one\ntwo [bold]", answer="", choices=("x", "y"))
     answer = ItemScore("i", 0.25, "\x1b[2J\rgone\u202e金魚")
-    print_answers(Console(highlight=False), [Answered(item=item, answer=answer)])
+    print_answers(Console(highlight=False), [Answered(item=item, answer=answer, limit=64)])
     said = capsys.readouterr().out
     assert said.splitlines() == [
         "",
@@ -248,7 +248,7 @@ def test_letters_and_spaces_of_all_languages_are_shown_as_they_are(
     said = "金魚\u3000が\u00a0泳ぐ 👩\u200d🚀 می\u200cخواهم ก\u200bข"
     answer = ItemScore("i", 1.0, said + "\ue000\u2067\u200f\x9b\udc80\u0378")
     print_answers(
-        Console(highlight=False), [Answered(item=Item(id="i", prompt="", answer=""), answer=answer)]
+        Console(highlight=False), [Answered(item=Item(id="i", prompt="", answer=""), answer=answer, limit=64)]
     )
     shown = capsys.readouterr().out.splitlines()[-1]
     assert shown == f"answered  {said}" + r"\ue000\u2067\u200f\x9b\udc80\u0378"

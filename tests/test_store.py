@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -196,6 +197,44 @@ def test_a_run_of_the_first_schema_is_brought_up_to_date(tmp_path: Path) -> None
             StoredOutcome(trial=1, failure=None, value=0.5),
             StoredOutcome(trial=2, failure="crash", value=None),
         ]
+
+
+def test_cut_answers_are_stored_and_counted_as_such(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        (one,) = store.add_trials("main", 0, [trial(0)])
+        cut = ItemScore("i0", 0.0, "and so on and", is_cut=True)
+        store.record(one.id, "fit", Evaluation(scores=(cut,)))
+        found = store.evaluation(one.id, "fit")
+        assert found is not None and found.scores == (cut,)
+
+
+@pytest.mark.parametrize(
+    ("said", "after"),
+    [
+        ("choice", {"choice": {"normalise": False}}),
+        (["choice"], {"choice": {"normalise": False}}),
+        ({"choice": {"separator": " "}}, {"choice": {"normalise": False, "separator": " "}}),
+        ({"choice": {"normalise": True}}, {"choice": {"normalise": True}}),
+        ({"choice": True}, {"choice": True}),
+        (["number", {"language": "ja"}], ["number", {"language": "ja"}]),
+    ],
+)
+def test_an_older_run_keeps_its_way_to_choose(tmp_path: Path, said: object, after: object) -> None:
+    """The default changed; what a run scored and what it goes on to score must compare."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = {"task": {"prompt": '"grader": "choice"', "grader": said}, "tasks": {"choice": {"grader": said}}}
+    with closing(sqlite3.connect(folder / DATABASE)) as old:
+        for step in MIGRATIONS[:4]:
+            old.executescript(step)
+        old.execute("INSERT INTO facts VALUES ('config', ?)", (json.dumps(config),))
+        old.execute("PRAGMA user_version = 4")
+        old.commit()
+    with RunStore.open(folder) as store:
+        assert store.fact("config") == {
+            "task": {"prompt": '"grader": "choice"', "grader": after},
+            "tasks": {"choice": {"grader": after}},
+        }
 
 
 def test_a_state_is_stored_with_the_trials_that_follow_it_or_not_at_all(tmp_path: Path) -> None:

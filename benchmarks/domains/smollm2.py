@@ -22,7 +22,7 @@ FACTS: dict[str, object] = {
     "stop": ["\n"],
     "max_new_tokens": 8,
 }
-CHOICE = {**FACTS, "choices": "choices", "grader": "choice"}
+CHOICE = {**FACTS, "choices": "choices", "grader": {"choice": {"normalise": False}}}
 PARTIAL, KNOWS = f"{CREDIT}:house", f"{CREDIT}:knows"
 
 

@@ -47,6 +47,7 @@ from kingyo.stats import (
 )
 from kingyo.stats.prediction import predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
+from kingyo.tasks import TaskSpec
 from kingyo.trained import Training, read_training
 from kingyo.trials import describe_trial
 from kingyo.types import SPLITS, Evaluation, Genome, Split
@@ -61,7 +62,8 @@ class Entry:
     """A model of a run: the winner, a baseline, or the winner of a control search.
 
     Scores are None where the model was not evaluated on that split (yet). With several tasks they are the
-    weighted means of what stands under ``tasks``: name -> split -> score.
+    weighted means of what stands under ``tasks``: name -> split -> score. ``cut`` counts the answers of each
+    split that had no end within ``max_new_tokens``.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Entry:
     validation: Interval | None
     test: Interval | None
     tasks: Mapping[str, Mapping[Split, Interval]] = field(default_factory=dict[str, Mapping[Split, Interval]])
+    cut: Mapping[Split, int] = field(default_factory=dict[Split, int])
 
     @property
     def genome(self) -> Genome:
@@ -301,6 +304,10 @@ class RunSummary:
                 name: {"trial": entry.trial.asked.number, **_scores(entry)}
                 for name, entry in self.controls.items()
             },
+            "cut": {
+                "winner" if each is self.winner else each.name: dict(each.cut)
+                for each in (*self.models, *((self.leader,) if self.leader else ()))
+            },
             "comparisons": {each.other: _compared(each) for each in self.comparisons},
             "extensions": [
                 {"at": each.at, "more": dict(each.more), "test_was_read": each.test_was_read}
@@ -461,8 +468,9 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
     """Read what is known of one trial, on all splits, under a name of the caller's."""
 
     weights = stored_aims(store).tasks
+    read: dict[Split, Evaluation | None] = {split: store.evaluation(trial.id, split) for split in SPLITS}
     found: dict[Split, dict[str, Interval]] = {
-        split: _task_intervals(store, trial, split, weights) for split in SPLITS
+        split: _task_intervals(each, weights) for split, each in read.items()
     }
 
     def scored(split: Split) -> Interval | None:
@@ -480,14 +488,22 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
             name: {split: own[name] for split, own in found.items() if name in own}
             for name in (weights if len(weights) > 1 else ())
         },
+        cut={split: sum(one.is_cut for one in each.scores) for split, each in read.items() if each},
     )
 
 
-def _task_intervals(
-    store: RunStore, trial: StoredTrial, split: Split, weights: Mapping[str, float]
-) -> dict[str, Interval]:
+def token_limits(store: RunStore) -> dict[str, int]:
+    """Return ``max_new_tokens`` of each task, by what items call it: those of a single task name none."""
+    config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
+    tasks = cast("Mapping[str, Mapping[str, int]]", config.get("tasks") or {"": config.get("task") or {}})
+    default = cast(int, TaskSpec.model_fields["max_new_tokens"].default)
+    limits = {name: each.get("max_new_tokens", default) for name, each in tasks.items()}
+    return limits if len(limits) > 1 else {"": next(iter(limits.values()))}
+
+
+def _task_intervals(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, Interval]:
     """The mean item score on each task of which it has any scores, with its interval."""
-    by_task = _scores_by_task(store.evaluation(trial.id, split), weights)
+    by_task = _scores_by_task(evaluation, weights)
     return {name: interval(scores, seed=STATISTICS_SEED) for name, scores in by_task.items() if scores}
 
 
@@ -526,7 +542,8 @@ def _comparison(own: Evaluation, other: Evaluation, weights: Mapping[str, float]
         difference=found.interval,
         p=found.p,
         test=found.test,
-        is_alike={each.item: each for each in own.scores} == {each.item: each for each in other.scores},
+        is_alike={each.item: each[:3] for each in own.scores}
+        == {each.item: each[:3] for each in other.scores},
     )
 
 

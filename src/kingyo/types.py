@@ -91,12 +91,21 @@ class Example:
 class ItemScore(NamedTuple):
     """The score of one model on one item, in [0, 1], with the text that it answered.
 
-    A named tuple and no dataclass, since a run of ten thousand candidates makes millions of them.
+    ``is_cut``: the answer had no end within ``max_new_tokens``. A named tuple and no dataclass, since a run
+    of ten thousand candidates makes millions of them.
     """
 
     item: str
     score: float
     answer: str
+    is_cut: bool = False
+
+
+class Written(NamedTuple):
+    """A text that a model wrote; ``is_cut``: it had no end within the most tokens that were allowed."""
+
+    text: str
+    is_cut: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,6 +309,17 @@ class LanguageModel(Protocol):
 
     def chat_prompt(self, message: str) -> str:
         """Wrap a user's message in the model's chat template, up to where the answer begins."""
+        ...
+
+
+@runtime_checkable
+class CutAware(LanguageModel, Protocol):
+    """A model that knows which of its answers had no end."""
+
+    def write(
+        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Written]:
+        """Continue each prompt as ``generate`` does, and tell which texts were cut."""
         ...
 
 

@@ -49,7 +49,7 @@ def test_all_at_zero_is_told_at_once_and_at_the_end(world: World) -> None:
     assert "Warning: All 4 baselines and 8 candidates score 0 % on fit." in said
     assert "kingyo show runs/zero --trial 0 --answers 5" in said
     found = {each["kind"]: each for each in json.loads(json.dumps(world.show("runs/zero")["advice"]))}
-    assert set(found) == {"zero", "bound", "seeds"} - ({"bound"} - set(found))
+    assert set(found) == {"zero", "cut", "bound", "seeds"} - ({"bound"} - set(found))
     assert found["zero"]["level"] == "warning" and "docs/zero.md" in found["zero"]["remedy"]
 
 

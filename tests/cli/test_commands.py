@@ -89,6 +89,27 @@ def test_show_json_is_the_stable_interface(finished: World) -> None:
         assert set(scores) == {"fit", "validation", "test"}
 
 
+def test_answers_without_an_end_are_counted_and_marked(finished: World) -> None:
+    """Tiny models with loud weights never end: each of their answers is cut at six tokens."""
+    shown = finished.show("runs/small")
+    assert shown["cut"]["winner"] == {"fit": 16, "validation": 12, "test": 12}  # type: ignore[index]
+    assert shown["cut"]["uniform"]["fit"] == 16  # type: ignore[index]
+    note = next(each for each in shown["advice"] if each["kind"] == "cut")  # type: ignore[union-attr]
+    assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in note["what"]
+    text = " ".join(finished.run("show", "runs/small").stdout.split())
+    assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in text
+    done = finished.run("show", "runs/small", "--trial", "0", "--answers", "2")
+    assert done.stdout.count("… (cut at 6 tokens)") == 2
+    assert "n=16, 16 answers cut" in done.stdout
+    record = json.loads(finished.run("show", "runs/small", "--trial", "0", "--answers", "2", "--json").stdout)
+    assert [each["cut"] for each in record["answers"]] == [True, True]
+    assert finished.run("report", "runs/small", "--out", "cut.html").returncode == 0
+    page = (finished.folder / "cut.html").read_text(encoding="utf-8")
+    assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in page
+    done = finished.run("evaluate", "a", "task.yaml")
+    assert "12 of 12 answers were cut at max_new_tokens." in done.stdout
+
+
 def test_the_search_improves_on_its_baselines_on_fit(finished: World) -> None:
     shown = finished.show("runs/small")
     best = max(scores["fit"]["score"] for scores in shown["baselines"].values())  # type: ignore[union-attr]

@@ -167,3 +167,32 @@ def test_another_process_says_the_same(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(folder), str(torch.get_num_threads())]
     there = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(there.stdout) == here
+
+
+def test_an_answer_is_cut_where_the_limit_comes_before_its_end(live: LiveModel) -> None:
+    free = live.write(PROMPTS, max_new_tokens=20)
+    assert [each.text for each in free] == live.generate(PROMPTS, max_new_tokens=20)
+    assert all(each.is_cut for each in free if len(live.tokens([each.text])[0]) > 20)
+    stop = [free[0].text[5:7]]
+    stopped = live.write(PROMPTS, max_new_tokens=20, stop=stop)
+    for long, short in zip(free, stopped, strict=True):
+        assert not (short.is_cut and stop[0] in long.text)
+
+
+@pytest.mark.parametrize("end", ["token", "string"])
+def test_an_end_that_is_the_last_token_allowed_cuts_nothing(tmp_path: Path, end: str) -> None:
+    folder = llama(tmp_path / "model")
+    live = LiveModel.load(folder)
+    fill(live, 0)
+    words = AutoTokenizer.from_pretrained(folder)
+    third = words(live.generate(PROMPTS[:1], max_new_tokens=3)[0], add_special_tokens=False).input_ids[-1]
+    stop = [words.decode([third]).strip()] if end == "string" else []
+    if end == "token":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "eos_token_id": third}))
+        (folder / "generation_config.json").unlink(missing_ok=True)
+        live = LiveModel.load(folder)
+        fill(live, 0)
+    (at_the_limit,) = live.write(PROMPTS[:1], max_new_tokens=3, stop=stop)
+    (before_it,) = live.write(PROMPTS[:1], max_new_tokens=2, stop=stop)
+    assert (at_the_limit.is_cut, before_it.is_cut) == (False, True)

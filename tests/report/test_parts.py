@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from kingyo.report import wording
 from kingyo.report.ancestry import trace
 from kingyo.report.composition import read_matrices
 from kingyo.report.curves import descent, progress
+from kingyo.report.evidence import render_answers
 from kingyo.report.figures import bars, heat_map
-from kingyo.report.findings import gather
+from kingyo.report.findings import BRED, gather
 from kingyo.report.front import front_charts
 from kingyo.report.history import Point
 from kingyo.report.markup import element, json_text, whole
@@ -142,6 +144,16 @@ def test_contrast_counts_every_item_once(better: RunStore) -> None:
     assert "uniform" not in contrast.parents
     assert all(row.answers["bred"].score == 1.0 for row in contrast.gained)
     assert all(any(row.answers[name].score == 1.0 for name in contrast.parents) for row in contrast.lost)
+
+
+def test_an_answer_that_was_cut_is_marked_where_it_stands(better: RunStore) -> None:
+    found = gather(better)
+    assert found.contrast is not None
+    row = found.contrast.gained[0]
+    answers = {name: each._replace(is_cut=name == BRED) for name, each in row.answers.items()}
+    contrast = replace(found.contrast, gained=(replace(row, answers=answers, limit=16),))
+    shown = str(render_answers(replace(found, contrast=contrast)))
+    assert shown.count("(cut at 16 tokens)") == 1
 
 
 def test_bars_begin_with_the_child(runs: dict[str, Path], better: RunStore) -> None:

@@ -37,6 +37,42 @@ class TestJapaneseGrader(GraderContract):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "ああああ",
+        "ー",
+        "ーーーー",
+        "wwww",
+        "あーーーー",
+        "そのそのその",
+        "6。 inははははははははははは",
+        "東京ー",
+        "答えは17ああああああああああああ",
+        "答案是十七个苹果的の",
+        "はいはいはいはい",
+        "東京",
+        "42",
+    ],
+)
+def test_repeated_kana_and_long_vowels_alone_are_no_japanese(text: str) -> None:
+    assert not is_written_in(text, "ja")
+
+
+@pytest.mark.parametrize(
+    "text", ["はい", "いいえ", "え", "ママ", "三つ", "17個だ", "だんだん", "いろいろ", "ラーメン", "スーパー"]
+)
+def test_short_right_answers_are_japanese(text: str) -> None:
+    assert is_written_in(text, "ja")
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [("zh", "哈哈哈哈"), ("ko", "하하하하하"), ("el", "αααααα"), ("zh", "的的的的的的的")]
+)
+def test_one_letter_again_and_again_is_no_language(code: str, text: str) -> None:
+    assert not is_written_in(text, code)
+
+
+@pytest.mark.parametrize(
     ("code", "text"),
     [
         ("zh", "答案是十七个苹果"),
@@ -78,6 +114,10 @@ class TestWithLingua:
     @pytest.mark.parametrize("text", ["", "17", "12-3=9.", "12-3=9。答えは17個です。"])
     def test_nothing_of_it(self, code: str, text: str) -> None:
         assert not is_written_in(text, code)
+
+    @pytest.mark.parametrize("text", ["hahahahaha", "aaaaaaaaaa", "no no no no no no"])
+    def test_a_few_letters_again_and_again_are_no_english(self, text: str) -> None:
+        assert not is_written_in(text, "en")
 
     def test_half_and_half_is_neither(self) -> None:
         text = "The answer is 17 apples. Die Antwort ist 17 Äpfel."

@@ -10,7 +10,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.tasks import TASKS, TaskSpec, build_task, parse_task_spec
 from kingyo.testing.tasks import ScriptedModel, TaskContract
-from kingyo.types import Item, ItemScore, Split, Task
+from kingyo.types import Item, ItemScore, Split, Task, Written
 
 GENERATE = parse_task_spec({"data": "x.jsonl", "grader": "number", "stop": ["\n"], "max_new_tokens": 20})
 CHOICE = parse_task_spec({"data": "x.jsonl", "grader": "choice", "choices": "options"})
@@ -59,17 +59,42 @@ class Likelihoods(ScriptedModel):
         return [self.values[continuation] for _, continuation in pairs]
 
 
-def test_the_most_likely_choice_wins() -> None:
-    task = build(grader="choice", choices="options")
+def test_the_most_likely_choice_wins_without_normalisation() -> None:
+    task = build(grader={"choice": {"normalise": False}}, choices="options")
     assert task.score(Likelihoods({"2": -3.0, "3": -1.0, "13": -1.5}), [ITEM])[0].answer == "3"
     assert task.score(Likelihoods({"2": -3.0, "3": -1.0, "13": -0.5}), [ITEM])[0].score == 0
     assert task.score(Likelihoods({"2": -1.0, "3": -1.0, "13": -1.0}), [ITEM])[0].answer == "2"
 
 
-def test_choices_can_be_compared_by_length() -> None:
-    likelihoods = Likelihoods({"2": -3.0, "3": -1.0, "13": -1.5})
-    task = build(grader={"choice": {"normalise": True}}, choices="options")
-    assert task.score(likelihoods, [ITEM])[0].answer == "13"
+def test_a_long_right_choice_is_not_beaten_by_a_short_one_for_its_length() -> None:
+    short, long = "no", "only if it was paid for in advance"
+    item = Item(id="i9", prompt="?", answer=long, choices=(short, long))
+    task = build(grader="choice", choices="options")
+    assert task.score(Likelihoods({short: -3.0, long: -9.0}), [item])[0].score == 1
+    assert task.score(Likelihoods({short: -0.2, long: -9.0}), [item])[0].score == 0
+
+
+def test_choices_are_as_long_as_their_bytes() -> None:
+    item = Item(id="i9", prompt="?", answer="東京", choices=("東京", "Tokyo"))
+    task = build(grader="choice", choices="options")
+    assert task.score(Likelihoods({"東京": -5.9, "Tokyo": -5.0}), [item])[0].answer == "東京"
+
+
+class Unending(ScriptedModel):
+    """Knows that every other answer of its had no end."""
+
+    def write(
+        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Written]:
+        texts = self.generate(prompts, max_new_tokens=max_new_tokens, stop=stop)
+        return [Written(text, is_cut=place % 2 == 0) for place, text in enumerate(texts)]
+
+
+def test_an_answer_that_was_cut_is_marked_where_the_model_knows() -> None:
+    items = [ITEM, Item(id="i8", prompt="2 + 2", answer="4")]
+    script = {"1 + 2": "3", "2 + 2": "4"}
+    assert [each.is_cut for each in build().score(Unending(script), items)] == [True, False]
+    assert [each.is_cut for each in build().score(ScriptedModel(script), items)] == [False, False]
 
 
 def test_items_that_cannot_be_graded_are_refused_before_the_search() -> None:

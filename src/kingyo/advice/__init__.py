@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from kingyo.advice.bounds import winners_at_bounds
 from kingyo.advice.course import course_of_search
+from kingyo.advice.cut import answers_cut
 from kingyo.advice.flat import scores_without_differences
 from kingyo.advice.seeds import luck_of_the_seed
 from kingyo.advice.words import Advice, folder_of
@@ -30,6 +31,7 @@ def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
     found = [*lost_writes(store), *flat, *winners_at_bounds(store, summary)]
     if not flat:
         found += course_of_search(store, summary)
+    found += answers_cut(store, summary)
     found += luck_of_the_seed(store, summary)
     return tuple(sorted(found, key=lambda each: each.level == "note"))
 

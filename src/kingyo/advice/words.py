@@ -12,7 +12,7 @@ from kingyo.config import PARAMETERS
 from kingyo.evolve import MAIN
 from kingyo.store import RunStore
 
-Kind = Literal["lost", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "seeds"]
+Kind = Literal["lost", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "cut", "seeds"]
 
 FEW = 4
 """Candidates: a first batch of fewer is no start to compare with."""

@@ -10,7 +10,9 @@ from rich.markup import escape
 
 from kingyo.cli.whole import Console, say
 from kingyo.errors import KingyoError
+from kingyo.sizes import counted
 from kingyo.store import RunStore, StoredTrial
+from kingyo.summary import token_limits
 from kingyo.types import Item, ItemScore
 
 INDENT = " " * 10
@@ -18,10 +20,11 @@ INDENT = " " * 10
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """An item, and what was answered to it."""
+    """An item, and what was answered to it; ``limit``: the most tokens that an answer could have."""
 
     item: Item
     answer: ItemScore
+    limit: int
 
 
 def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[Answered]:
@@ -43,7 +46,10 @@ def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[Answered]
         )
     items = {item.id: item for item in store.items()["fit"]}
     worst = sorted(found.scores, key=lambda each: each.score)[:n]
-    return [Answered(item=items[each.item], answer=each) for each in worst]
+    limits = token_limits(store)
+    return [
+        Answered(item=items[each.item], answer=each, limit=limits[items[each.item].task]) for each in worst
+    ]
 
 
 def print_answers(console: Console, answers: Sequence[Answered]) -> None:
@@ -55,7 +61,8 @@ def print_answers(console: Console, answers: Sequence[Answered]) -> None:
         if each.item.choices:
             _print_text(console, "choices", " | ".join(each.item.choices))
         _print_text(console, "expected", each.item.answer)
-        _print_text(console, "answered", each.answer.answer)
+        cut = f" … (cut at {counted(each.limit, 'token')})" if each.answer.is_cut else ""
+        _print_text(console, "answered", each.answer.answer + cut)
 
 
 def answers_record(answers: Sequence[Answered]) -> list[dict[str, object]]:
@@ -69,6 +76,7 @@ def answers_record(answers: Sequence[Answered]) -> list[dict[str, object]]:
             "expected": each.item.answer,
             "answer": each.answer.answer,
             "score": each.answer.score,
+            "cut": each.answer.is_cut,
         }
         for each in answers
     ]

@@ -73,6 +73,9 @@ def evaluate(
         if answers is not None:
             _write_answers(answers, items, scores)
         _print_score(model, built, chosen, _by_task(built, items, scores), as_json=as_json)
+        cut = sum(each.is_cut for each in scores)
+        if cut and not as_json:
+            typer.echo(f"{cut:,} of {len(scores):,} answers were cut at max_new_tokens.")
 
 
 def _scored(
@@ -271,6 +274,7 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
                 "reference": item.answer,
                 "answer": each.answer,
                 "score": each.score,
+                "cut": each.is_cut,
             },
             ensure_ascii=False,
         )

@@ -11,6 +11,7 @@ from kingyo.cli.whole import Console, say
 from kingyo.estimates import estimate
 from kingyo.evolve.recipes import read_recipe
 from kingyo.paths import NamedPath, read_atlas
+from kingyo.sizes import counted
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import Entry, interval_json, read_entry
 from kingyo.trials import failure_of, find_trial, reference_to
@@ -40,7 +41,8 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
     for split in SPLITS:
         score = entry.on(split)
         if score is not None:
-            say(console, f"{split}: {score.in_percent()} %, n={score.n}")
+            cut = f", {counted(entry.cut[split], 'answer')} cut" if entry.cut.get(split) else ""
+            say(console, f"{split}: {score.in_percent()} %, n={score.n}{cut}")
     believed = estimate(store, trial)
     if believed is not None:
         n = len(store.items()["fit"])
@@ -79,6 +81,7 @@ def trial_record(store: RunStore, reference: str, answers: int | None = None) ->
         **({} if path is None else {"path": path.to_json()}),
         "failure": failure_of(store, trial),
         **{split: interval_json(entry.on(split)) for split in SPLITS},
+        "cut": dict(entry.cut),
         "estimate": None if believed is None else believed.to_json(),
         **({} if shown is None else {"answers": answers_record(shown)}),
     }

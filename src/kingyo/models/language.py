@@ -19,6 +19,7 @@ from kingyo.models.forward import Forward, require_numbers
 from kingyo.models.loading import context, live_weights, load_model, load_tokenizer
 from kingyo.models.path import Layers, Step
 from kingyo.models.text import Stop, Text, by_length, require_room
+from kingyo.types import Written
 
 
 class LiveModel:
@@ -81,9 +82,18 @@ class LiveModel:
         """
         return self._weights
 
-    @torch.inference_mode()
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Continue each prompt greedily; the texts end before the first stop string, without the prompt.
+
+        Raises as ``write`` does.
+        """
+        return [each.text for each in self.write(prompts, max_new_tokens=max_new_tokens, stop=stop)]
+
+    @torch.inference_mode()
+    def write(
+        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[Written]:
+        """Continue each prompt as ``generate`` does, and tell which texts had no end within the limit.
 
         Raises:
             KingyoError: a prompt and its answer do not fit the model's context, or the logits are NaN.
@@ -93,12 +103,13 @@ class LiveModel:
         rows = [self._text.encode(prompt) for prompt in prompts]
         require_room(rows, max_new_tokens, context(self._model.config), prompts)
         stopper = Stop(self._text, stop)
-        texts = [""] * len(rows)
+        texts = [Written("", is_cut=False)] * len(rows)
         for batch in by_length(rows, self._batch_size):
             tokens, mask = self.pad([rows[position] for position in batch])
             new = decode(self._forward, tokens, mask, limit=max_new_tokens, ended=stopper.ended)
             for position, answer in zip(batch, new, strict=True):
-                texts[position] = stopper.cut(answer)
+                is_cut = len(answer) == max_new_tokens and not stopper.ended(answer)
+                texts[position] = Written(stopper.cut(answer), is_cut)
         return texts
 
     @torch.inference_mode()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kingyo.stats import Interval, interval
 from kingyo.store import RunStore
-from kingyo.summary import MIXTURES, STATISTICS_SEED, RunSummary
+from kingyo.summary import MIXTURES, STATISTICS_SEED, RunSummary, token_limits
 from kingyo.types import Evaluation, Item, ItemScore
 
 SOLVED = 1.0
@@ -15,10 +15,14 @@ SOLVED = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class SideBySide:
-    """One item with the answers of all models to it, by the models' names; the bred model's comes first."""
+    """One item with the answers of all models to it, by the models' names; the bred model's comes first.
+
+    ``limit``: the most tokens that an answer could have.
+    """
 
     item: Item
     answers: Mapping[str, ItemScore]
+    limit: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> Contrast | None
     found = {name: each for name, each in tested.items() if each is not None and each.failure is None}
     if bred not in found or not parents or not all(name in found for name in parents):
         return None
-    rows = _side_by_side(store.items()["test"], found)
+    rows = _side_by_side(store.items()["test"], found, token_limits(store))
     by_parents = [_any_solves(row, parents) for row in rows]
     by_bred = [_any_solves(row, (bred,)) for row in rows]
     return Contrast(
@@ -68,10 +72,16 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> Contrast | None
     )
 
 
-def _side_by_side(items: Sequence[Item], found: Mapping[str, Evaluation]) -> list[SideBySide]:
+def _side_by_side(
+    items: Sequence[Item], found: Mapping[str, Evaluation], limits: Mapping[str, int]
+) -> list[SideBySide]:
     scores = {name: {each.item: each for each in evaluation.scores} for name, evaluation in found.items()}
     return [
-        SideBySide(item=item, answers={name: by_item[item.id] for name, by_item in scores.items()})
+        SideBySide(
+            item=item,
+            answers={name: by_item[item.id] for name, by_item in scores.items()},
+            limit=limits[item.task],
+        )
         for item in items
         if all(item.id in by_item for by_item in scores.values())
     ]

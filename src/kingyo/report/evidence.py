@@ -78,7 +78,7 @@ def _items(rows: Sequence[SideBySide], han: str) -> Html:
 
 
 def _card(row: SideBySide, han: str) -> Html:
-    answers = (_answer(name, answer, han) for name, answer in row.answers.items())
+    answers = (_answer(name, answer, han, row.limit) for name, answer in row.answers.items())
     return element(
         "article",
         element("p", row.item.prompt, **_text(row.item.prompt, han), class_="prompt"),
@@ -94,10 +94,11 @@ def _card(row: SideBySide, han: str) -> Html:
     )
 
 
-def _answer(name: str, answer: ItemScore, han: str) -> Html:
+def _answer(name: str, answer: ItemScore, han: str, limit: int) -> Html:
     solved = answer.score >= SOLVED
     mark = "✓" if solved else "✗" if answer.score == 0 else f"{100 * answer.score:.0f}"
     said = "solved" if solved else "not solved"
+    cut = element("span", f" … (cut at {counted(limit, 'token')})", class_="small") if answer.is_cut else None
     return element(
         "div",
         element(
@@ -105,7 +106,7 @@ def _answer(name: str, answer: ItemScore, han: str) -> Html:
             element("span", mark, class_="yes" if solved else "no", aria_label=said, role="img"),
             f" {name}",
         ),
-        element("dd", answer.answer or element("i", "(nothing)"), **_text(answer.answer, han)),
+        element("dd", answer.answer or element("i", "(nothing)"), cut, **_text(answer.answer, han)),
         class_="bred" if name == BRED else None,
     )
 

@@ -90,6 +90,18 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # 5: how many rows each table has, and the sum of their hashes.
     SUMS,
+    # 6: whether an answer was cut by max_new_tokens, which is not known of older ones. And the grader
+    # `choice` of older runs stays without the normalisation that is its default by now; where a run says
+    # something of it, that comes later in the text, so it holds.
+    """
+    ALTER TABLE scores ADD COLUMN is_cut INTEGER NOT NULL DEFAULT 0;
+    UPDATE facts SET value = REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(value,
+        '"grader": ["choice"]', '"grader": "choice"'),
+        '"grader": {"choice": null}', '"grader": "choice"'),
+        '"grader": {"choice": {}}', '"grader": "choice"'),
+        '"grader": {"choice": {"', '"grader": {"choice": {"normalise": false, "'),
+        '"grader": "choice"', '"grader": {"choice": {"normalise": false}}') WHERE key = 'config';
+    """,
 )
 SUMMED = 5
 """From this version on a database has sums."""

@@ -76,8 +76,9 @@ class EvaluationLog:
                 (trial, split, part, tried, evaluation.failure, *cost),
             )
             self._db.executemany(
-                "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?)",
-                [(trial, split, part, each.item, each.score, each.answer) for each in evaluation.scores],
+                "INSERT INTO scores (trial, split, part, item, score, answer, is_cut)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(trial, split, part, *each) for each in evaluation.scores],
             )
             self._db.execute("UPDATE sessions SET seen_at = ? WHERE id = ?", (now, self._session))
 
@@ -97,11 +98,11 @@ class EvaluationLog:
         failure = next((part[0] for part in parts if part[0] is not None), None)
         origins = {part[3] for part in parts}
         scores = self._db.execute(
-            "SELECT s.item, s.score, s.answer FROM scores s JOIN items i ON i.id = s.item"
+            "SELECT s.item, s.score, s.answer, s.is_cut FROM scores s JOIN items i ON i.id = s.item"
             " WHERE s.trial = ? AND s.split = ? ORDER BY i.position",
             (trial, split),
         )
-        kept = [ItemScore(item=item, score=score, answer=answer) for item, score, answer in scores]
+        kept = [ItemScore(item, score, answer, bool(is_cut)) for item, score, answer, is_cut in scores]
         return Evaluation(
             scores=tuple(kept) if failure is None else (),
             failure=failure,

@@ -17,11 +17,13 @@ class Choice:
     """Right when the most likely of the item's choices is the answer.
 
     Attributes:
-        normalise: whether log-likelihoods are divided by the choices' lengths in bytes of UTF-8.
+        normalise: whether log-likelihoods are divided by the choices' lengths in bytes of UTF-8, so that long
+            choices are as likely to win as short ones (Gao 2021,
+            blog.eleuther.ai/multiple-choice-normalization). Unlike tokens, bytes are the same for all models.
         separator: text between prompt and choice, often one space in languages that write spaces.
     """
 
-    normalise: bool = False
+    normalise: bool = True
     separator: str = ""
 
     def __call__(self, answer: str, item: Item) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import Verdict
 from kingyo.tasks.split_items import SplitItems
-from kingyo.types import Example, Item, ItemScore, LanguageModel, Split
+from kingyo.types import CutAware, Example, Item, ItemScore, LanguageModel, Split, Written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class GenerateTask:
         """
         asking = self._asking
         prompts = [self._prompt(model, item) for item in items]
-        answers = model.generate(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)
+        answers = _written(model, prompts, asking)
         if len(answers) != len(items):
             raise KingyoError(
                 "model",
@@ -77,10 +77,10 @@ class GenerateTask:
                 received=f"{len(answers)}",
                 remedy="Let the model's generate return one text for each prompt, in their order.",
             )
-        scores = self._verdict.grade(list(zip(answers, items, strict=True)))
+        scores = self._verdict.grade([(each.text, item) for each, item in zip(answers, items, strict=True)])
         return tuple(
-            ItemScore(item=item.id, score=score, answer=answer)
-            for item, answer, score in zip(items, answers, scores, strict=True)
+            ItemScore(item=item.id, score=score, answer=text, is_cut=is_cut)
+            for item, (text, is_cut), score in zip(items, answers, scores, strict=True)
         )
 
     def examples(
@@ -109,3 +109,11 @@ class GenerateTask:
 
     def _prompt(self, model: LanguageModel, item: Item) -> str:
         return model.chat_prompt(item.prompt) if self._asking.chat else item.prompt
+
+
+def _written(model: LanguageModel, prompts: Sequence[str], asking: Asking) -> Sequence[Written]:
+    """The answers; of a model that does not know which were cut, none was."""
+    if isinstance(model, CutAware):
+        return model.write(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)
+    answers = model.generate(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)
+    return [Written(text, is_cut=False) for text in answers]

@@ -4,9 +4,11 @@ Only letters count; digits, signs and emoji belong to no language. Latin or Gree
 in a text of another script are variables and units (x, cm) and do not count either. Then:
 
 1. At least ``share`` (0.8) of the letters must be in the language's script; no letters, no language.
-2. Japanese needs kana, a tenth of its letters at least: kanji alone cannot be told from Chinese.
-3. Languages that own their script (ja zh ko he el hy ka th bn pa gu ta te) are decided by that alone.
-4. For others lingua judges each sentence: sentences with ``share`` of the letters must be the language's. It
+2. They must not be the same few again and again (ああああ, hahaha): see ``_is_varied``.
+3. Japanese needs kana, a tenth of its letters at least: kanji alone cannot be told from Chinese. From eight
+   letters on it needs two different ones. A ー is no kana of its own.
+4. Languages that own their script (ja zh ko he el hy ka th bn pa gu ta te) are decided by that alone.
+5. For others lingua judges each sentence: sentences with ``share`` of the letters must be the language's. It
    loads the language and the usual rivals in its script, no more: 25 to 30 MB of memory each.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import importlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -56,6 +59,7 @@ _COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "jp": "ja", "kr": 
 _RIVALS = {"ARABIC": "ar fa", "CYRILLIC": "bg ru uk", "DEVANAGARI": "hi mr", "LATIN": "de en es fr"}
 _SCRIPT_OF = {code: script for script, codes in _SHARED_SCRIPT.items() for code in codes.split()}
 
+_LONG = "ー"
 _WORD = re.compile(r"[^\W\d_]+")
 _SENTENCE = re.compile(r"[^.!?؟।\n]+[.!?؟।\n]*")
 _FEW_LETTERS = 10  # lingua guesses on less: such sentences are judged together with the next
@@ -78,11 +82,11 @@ def is_written_in(text: str, code: str, share: float = 0.8) -> bool:
     letters = _letters(plain, scripts)
     own = sum(letters.get(script, 0) for script in scripts)
     total = sum(letters.values())
-    if not own or own < share * total:
+    if not own or own < share * total or not _is_varied(plain, scripts):
         return False
-    kana = sum(letters.get(script, 0) for script in _KANA)
     if code == "ja":
-        return kana >= 0.1 * own
+        kana = [letter for letter in plain if _script(letter) in _KANA and letter != _LONG]
+        return len(kana) >= max(1, 0.1 * own) and len(set(kana)) >= (2 if own >= 8 else 1)
     return code in _OWN_SCRIPT or _is_judged(plain, code, share)
 
 
@@ -133,6 +137,18 @@ def _letters(text: str, scripts: tuple[str, ...]) -> dict[str, int]:
             if length > 2 or script in scripts or script not in _SYMBOLS:
                 counts[script] = counts.get(script, 0) + length
     return counts
+
+
+def _is_varied(text: str, scripts: tuple[str, ...]) -> bool:
+    """Whether the letters of a text are not the same few again and again, as when a broken model answers.
+
+    Of n letters 1 + n // 3 must be different, four at most; of six or more none may be over two thirds. So
+    ママ, いいえ and だんだん are varied.
+    """
+    letters = [letter for letter in text.casefold() if letter.isalpha() and _script(letter) in scripts]
+    counts = Counter(letters)
+    is_even = len(letters) < 6 or max(counts.values()) <= 2 / 3 * len(letters)
+    return is_even and len(counts.keys() - {_LONG}) >= min(4, 1 + len(letters) // 3)
 
 
 def _runs(word: str) -> Iterator[tuple[str, int]]:
