@@ -76,8 +76,8 @@ def read_config(path: Path) -> dict[str, object]:
                 received="a LoRA (adapter_config.json)",
                 remedy="Name it behind its model: model+lora.",
             )
-        if (gguf := next(path.glob("*.gguf"), None)) is not None:
-            raise _gguf(path, gguf)
+        if (file := next(path.glob("*.gguf"), None)) is not None:
+            raise gguf(str(path), file)
     return read_json(path / "config.json", "a model's config.json")
 
 
@@ -169,7 +169,7 @@ def _shard_file(path: Path, index: Path, shard: object) -> Path:
 def _no_weights(path: Path) -> KingyoError:
     pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
     others = sorted(file.name for file in path.glob("*.safetensors"))
-    gguf = next(path.glob("*.gguf"), None)
+    file = next(path.glob("*.gguf"), None)
     if others:
         return KingyoError(
             str(path),
@@ -184,8 +184,8 @@ def _no_weights(path: Path) -> KingyoError:
             received=f"only pickles ({pickles[0]})",
             remedy="Pickles can run code: convert it with save_pretrained of a model you trust.",
         )
-    if gguf is not None:
-        return _gguf(path, gguf)
+    if file is not None:
+        return gguf(str(path), file)
     return KingyoError(
         str(path),
         expected="model.safetensors or its index",
@@ -194,12 +194,16 @@ def _no_weights(path: Path) -> KingyoError:
     )
 
 
-def _gguf(path: Path, file: Path) -> KingyoError:
+def gguf(reference: str, file: Path) -> KingyoError:
+    """What is wrong with a GGUF that is named as a model, by its folder or itself."""
     return KingyoError(
-        str(path),
+        reference,
         expected="weights in safetensors",
         received=f"a GGUF ({file.name})",
-        remedy="Name the model that the GGUF was made from: its weights are whole, a GGUF's mostly rounded.",
+        remedy="Name the model that it was made from: a GGUF's weights are mostly rounded. Or convert it, as "
+        "docs/recipes.md says: AutoModelForCausalLM.from_pretrained("
+        f"{str(file.parent)!r}, gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True))"
+        ".save_pretrained(FOLDER).",
     )
 
 

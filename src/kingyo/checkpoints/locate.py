@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS, read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint, read_json
+from kingyo.checkpoints.files import gguf
 from kingyo.checkpoints.lora import adapt
 from kingyo.checkpoints.reference import HUB_NAME, is_folder, local_path, parse_reference
 from kingyo.checkpoints.remote import peek
@@ -83,6 +84,8 @@ def _find(
                 remedy=f"Leave '@{revision}' out: a folder is taken as it is.",
             )
         return path, 0
+    if _is_file(path) and path.suffix == ".gguf":
+        raise gguf(reference, path)
     if _is_file(path):
         raise KingyoError(
             reference,

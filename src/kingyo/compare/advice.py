@@ -1,7 +1,8 @@
 """What the numbers of a comparison say about merging, in plain sentences; each follows from thresholds here.
 
-For scale: numbers drawn independently have a cosine of 0, and opposite signs in half of all places; of a
-normal distribution the largest tenth holds 44 % of the energy.
+They are compared with what independent vectors would show: a cosine of 0 ± 1/√n of n numbers, opposite
+signs in half of all places, and 44 % of the energy in the largest tenth. What looks so gets one neutral
+sentence, since it tells no method from another.
 """
 
 from __future__ import annotations
@@ -20,9 +21,21 @@ UNRELATED = 0.5
 FAR = 0.7
 """‖δ‖ / ‖base‖ from which on a base is no ancestor: models that were trained apart are near √2."""
 
+NEARLY = 1e-4
+"""‖A − B‖ / ‖B‖ below which two models are one but for noise."""
+
 ORTHOGONAL = 0.2
+"""|cosine| of task vectors below which nothing follows: most fine-tunes of one base are within it."""
+
 ALIKE = 0.6
-CONFLICT = 0.25
+SAME = 0.98
+CHANCE = 5.0
+"""How many times 1/√n a cosine of few numbers has to be, beside ORTHOGONAL."""
+
+CONFLICT = 0.6
+WEIGHTY = 0.1
+"""The share of ‖δA‖ ‖δB‖ that a part holds, from which on it is told apart from the whole."""
+
 UNEQUAL = 3.0
 CONCENTRATED = 0.6
 
@@ -34,8 +47,8 @@ _WEIGHTS: Classes = (
     (
         RELATED,
         math.inf,
-        "are plainly of one ancestor: linear and slerp can work. Name it with --base to see whether what "
-        "they learnt agrees.",
+        "are plainly of one ancestor. Weights tell no more than that: name it with --base to see whether "
+        "what they learnt agrees.",
     ),
     (
         UNRELATED,
@@ -50,19 +63,19 @@ _WEIGHTS: Classes = (
 )
 _TASK_VECTORS: Classes = (
     (
-        -ORTHOGONAL,
-        ORTHOGONAL,
-        "nearly orthogonal: what each learnt can be added, as task_arithmetic, ties and dare_ties do.",
-    ),
-    (
         ORTHOGONAL,
         ALIKE,
         "partly the same: keep the sum of their weights near 1, or let ties drop what is small.",
     ),
     (
         ALIKE,
-        math.inf,
+        SAME,
         "much the same: average them (linear, model_stock), since adding them would overshoot.",
+    ),
+    (
+        SAME,
+        math.inf,
+        "one direction: both add no more than one of them with another weight. Leave one out.",
     ),
     (
         -math.inf,
@@ -82,22 +95,34 @@ def advise(found: Comparison) -> tuple[str, ...]:
     total = found.total
     if not found.models or total.numbers == 0:
         return ()
-    return tuple(_on_task_vectors(total) if total.has_base else _on_weights(total, _matrices(found)))
+    same = {pair for pair in total.pairs() if total.equal[pair] == total.numbers}
+    nearly = {pair: gap for pair in total.pairs() if 0 < (gap := total.relative(*pair) or 0.0) < NEARLY}
+    others = [pair for pair in total.pairs() if pair not in same and pair not in nearly]
+    follows = (
+        _on_task_vectors(found, others) if total.has_base else _on_weights(total, _matrices(found), others)
+    )
+    return (*_on_copies(same, nearly), *follows)
 
 
-def _on_weights(total: Measures, matrices: Measures) -> Iterator[str]:
-    """Without a base only the weights themselves tell whether there is a common ancestor."""
-    same = [pair for pair in total.pairs() if total.equal[pair] == total.numbers]
+def _on_copies(same: Collection[Pair], nearly: Mapping[Pair, float]) -> Iterator[str]:
     if same:
         yield f"{_named(same)} are the same, number for number: there is nothing to merge."
+    if nearly:
+        yield (
+            f"{_named(nearly)} differ by {100 * max(nearly.values()):.1g} % of their length, as copies do "
+            "that were rounded or disturbed: a merge of them changes next to nothing."
+        )
+
+
+def _on_weights(total: Measures, matrices: Measures, others: Sequence[Pair]) -> Iterator[str]:
+    """Without a base only the weights themselves tell whether there is a common ancestor."""
     whose = "weights" if matrices is total else "weights of attention and MLP"
-    for pairs, follows in _classify(
-        {pair: matrices.cosine(*pair) for pair in matrices.pairs() if pair not in same}, _WEIGHTS
-    ):
+    for pairs, follows in _classify({pair: matrices.cosine(*pair) for pair in others}, _WEIGHTS):
         yield f"{_named(pairs)} (cosine of {whose} {_span(pairs.values(), digits=4)}) {follows}"
 
 
-def _on_task_vectors(sums: Measures) -> Iterator[str]:
+def _on_task_vectors(found: Comparison, others: Sequence[Pair]) -> Iterator[str]:
+    sums = found.total
     moved = [i for i in range(sums.n_models) if sums.delta_norm(i) > 0]
     for i in range(sums.n_models):
         change = sums.change(i)
@@ -108,28 +133,58 @@ def _on_task_vectors(sums: Measures) -> Iterator[str]:
                 f"{letter(i)} is {_percents([change])} of its base's norm away from it, as models are that "
                 "were trained apart: methods on task vectors will most likely fail. Is this its base?"
             )
-    yield from _on_directions(sums)
-    yield from _on_signs(sums)
+    directed = {pair: cosine for pair in others if (cosine := sums.delta_cosine(*pair)) is not None}
+    plain = [pair for pair, cosine in directed.items() if _is_chance(cosine, sums.numbers)]
+    if plain:
+        yield _independent(sums, plain)
+    clear = {pair: cosine for pair, cosine in directed.items() if pair not in plain}
+    for pairs, follows in _classify(clear, _TASK_VECTORS):
+        yield f"The task vectors of {_named(pairs)} (cosine {_span(pairs.values())}) are {follows}"
+    yield from _on_parts(found, plain)
+    yield from _on_signs(sums, others)
     yield from _on_sizes(sums, moved)
     yield from _on_energy(sums, moved)
 
 
-def _on_directions(sums: Measures) -> Iterator[str]:
-    for pairs, follows in _classify({pair: sums.delta_cosine(*pair) for pair in sums.pairs()}, _TASK_VECTORS):
-        yield f"The task vectors of {_named(pairs)} (cosine {_span(pairs.values())}) are {follows}"
+def _is_chance(cosine: float, numbers: int) -> bool:
+    """Whether two vectors of so many numbers are about as independent as random ones."""
+    return abs(cosine) < max(ORTHOGONAL, CHANCE / math.sqrt(numbers))
 
 
-def _on_signs(sums: Measures) -> Iterator[str]:
-    shares = {pair: sums.weighted_conflict(*pair) for pair in sums.pairs()}
-    known = {pair: share for pair, share in shares.items() if share is not None}
-    strong = {pair: share for pair, share in known.items() if share >= CONFLICT}
+def _independent(sums: Measures, pairs: Sequence[Pair]) -> str:
+    cosines = [sums.delta_cosine(*pair) or 0.0 for pair in pairs]
+    opposed = [share for pair in pairs if (share := sums.conflict(*pair)) is not None]
+    signs, chance = (f", signs opposed in {_percents(opposed)}", " and 50 %") if opposed else ("", "")
+    return (
+        f"The task vectors of {_named(pairs)} look nearly independent, as those of nearly all fine-tunes do "
+        f"(cosine {_span(cosines)}{signs}; random ones: 0.00 ± {1 / math.sqrt(sums.numbers):.1g}{chance}): "
+        "this does not tell which method merges them best. kingyo evolve measures it."
+    )
+
+
+def _on_parts(found: Comparison, pairs: Sequence[Pair]) -> Iterator[str]:
+    """Kinds of tensors in which vectors that look nearly independent are not, and that weigh something."""
+    for pair in pairs:
+        i, j = pair
+        whole = found.total.delta_norm(i) * found.total.delta_norm(j)
+        odd: dict[str, float] = {}
+        for kind, sums in found.kinds.items():
+            cosine, held = sums.delta_cosine(i, j), sums.delta_norm(i) * sums.delta_norm(j)
+            if cosine is not None and held >= WEIGHTY * whole and not _is_chance(cosine, sums.numbers):
+                odd[kind] = cosine
+        if odd:
+            parts = ", ".join(f"{kind} (cosine {cosine:.2f})" for kind, cosine in odd.items())
+            yield f"Not so in {parts} of {_named([pair])}: a weight of its own may help there (groups: kind)."
+
+
+def _on_signs(sums: Measures, pairs: Sequence[Pair]) -> Iterator[str]:
+    shares = {pair: sums.weighted_conflict(*pair) for pair in pairs}
+    strong = {pair: share for pair, share in shares.items() if share is not None and share >= CONFLICT}
     if strong:
         yield (
             f"Signs of {_named(strong)} conflict in {_percents(strong.values())} by magnitude (50 % is "
             "chance): ties, which elects a sign for each number, may keep more than a plain sum."
         )
-    elif known:
-        yield f"Signs conflict in {_percents(known.values())} by magnitude: a plain sum cancels little."
 
 
 def _on_sizes(sums: Measures, moved: Sequence[int]) -> Iterator[str]:
