@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ from kingyo.searches import baseline_recipes, searches
 from kingyo.store import NewTrial, RunStore
 from kingyo.summary import summarize
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
-from kingyo.types import Evaluation, ItemScore, Trial
+from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
 from tests.models_on_disk import fine_tuned, llama
 
 CARD = "---\nlicense: {licence}\nlanguage: [ja, en]\n---\n\n# a card\n"
@@ -260,6 +261,23 @@ def test_choices_come_back_as_lists(tmp_path: Path) -> None:
         assert [(i.id, i.prompt, i.answer, i.choices) for i in found[split]] == [
             (i.id, i.prompt, i.answer, i.choices) for i in items
         ]
+
+
+@pytest.mark.parametrize("splits", [{"fit": 7, "validation": 5, "test": 6}, {"similar": 0.8}])
+def test_near_duplicates_come_back_in_the_very_same_splits(tmp_path: Path, splits: dict[str, object]) -> None:
+    """Those of an older run that stood in several splits, and those that were grouped with items left out."""
+    rows = [{"prompt": f"{n}{sign}", "answer": "1"} for n in range(12) for sign in ("", " ?")]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = TaskSpec.model_validate({"data": "rows.jsonl", "grader": "exact", "splits": splits})
+    items = load_items(spec, tmp_path).items
+    old: Mapping[Split, Sequence[Item]] = {"fit": items[1::3], "validation": items[::3], "test": items[2::3]}
+    for stored in (old, make_splits(items, spec.splits)):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        for name, text in write_task(spec, tmp_path, stored).items():
+            (tmp_path / "out" / name).write_text(text, encoding="utf-8")
+        task = open_task(tmp_path / "out" / "task.yaml")
+        for split, own in stored.items():
+            assert [item.id for item in task.items(split)] == [item.id for item in own]
 
 
 def test_two_grader_files_of_one_name_are_an_error(tmp_path: Path) -> None:

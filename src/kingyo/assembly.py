@@ -11,7 +11,7 @@ import platform
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -144,6 +144,7 @@ def begin(
         "folder_from_run": os.path.relpath(folder.resolve(), run.resolve()),
         **made_of,
         "duplicates_dropped": prepared.duplicates,
+        "near_duplicates": asdict(prepared.near),
         **aims_as_facts(prepared.searches[0].aims),
         "notes": list(prepared.notes_knowing(fingerprints)),
         "threads": config.threads or _threads(prepared.models, config.workers),
@@ -423,6 +424,7 @@ def check(config: RunConfig, folder: Path) -> list[str]:
     shape, n = prepared.models.skeleton, len(prepared.models.sources)
     splits = ", ".join(f"{len(items)} {split}" for split, items in prepared.splits.items())
     example = prepared.splits["fit"][0]
+    near = f" {prepared.near}." if prepared.near.groups else ""
     paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
     longest = (
         f"The longest path has {counted(paths.longest, 'layer')} and {size_text(paths.longest_bytes)} "
@@ -433,7 +435,7 @@ def check(config: RunConfig, folder: Path) -> list[str]:
     return [
         f"{counted(n, 'model')} of {shape.n_parameters:,} parameters {'fits' if n == 1 else 'fit together'}.",
         *([longest] if longest is not None else []),
-        f"Items: {splits}; {counted(prepared.duplicates, 'duplicate')} dropped.",
+        f"Items: {splits}; {counted(prepared.duplicates, 'duplicate')} dropped.{near}",
         f"An item: {example.prompt!r} -> {example.answer!r}",
         f"{counted(len(prepared.axes), 'gene')}: {', '.join(axis.name for axis in prepared.axes[:8])}"
         f"{', …' if len(prepared.axes) > 8 else ''}",

@@ -47,7 +47,7 @@ from kingyo.stats import (
 )
 from kingyo.stats.prediction import predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.tasks import TaskSpec
+from kingyo.tasks import NearDuplicates, TaskSpec
 from kingyo.trained import Training, read_training
 from kingyo.trials import describe_trial
 from kingyo.types import SPLITS, Evaluation, Genome, Split
@@ -121,7 +121,8 @@ class RunSummary:
         weights: of each task, by its name.
         objectives: their names; empty where there is one.
         front: of the main search, in these objectives.
-        notes: warnings about settings, found before the run.
+        notes: warnings about settings and data, found before the run.
+        near_duplicates: among the items; None where an older kingyo began the run.
         path: of the winner, before there is one of the leader; None where it is no path through layers.
         extensions: what was added to the budget.
         readings: the winners that test was read for.
@@ -156,6 +157,7 @@ class RunSummary:
     path: NamedPath | None = None
     estimate: FitEstimate | None = None
     notes: tuple[str, ...] = ()
+    near_duplicates: NearDuplicates | None = None
     extensions: tuple[Extension, ...] = ()
     readings: tuple[TestReading, ...] = ()
     test_note: str | None = None
@@ -284,12 +286,14 @@ class RunSummary:
             leader |= {"recipe": self.leader.recipe, **own}
             leader |= _scores(self.leader)
         front = {} if not self.objectives else {"front": self._front_json()}
+        near = {} if self.near_duplicates is None else {"near_duplicates": asdict(self.near_duplicates)}
         return {
             "run": self.folder,
             "status": self.status,
             "trials": self.trials,
             "failures": self.failures,
             "notes": list(self.notes),
+            **near,
             "item_evaluations": self.item_evaluations,
             "copied": self.copied,
             "seconds": round(self.seconds, 3),
@@ -388,6 +392,7 @@ def summarize(store: RunStore) -> RunSummary:
         weights=aims.tasks,
         objectives=aims.names,
         notes=tuple(cast("list[str]", store.fact("notes") or [])),
+        near_duplicates=_near_duplicates(store),
         front=read_front(store, MAIN) if aims.names else Front(),
         path=None if child is None else read_atlas(store).read(read_recipe(child.trial)),
         extensions=read_extensions(store),
@@ -405,6 +410,11 @@ def _note_on_test(store: RunStore, made: Sequence[Renewal]) -> str | None:
     is_read_before = any(each.test_was_read for each in made)
     again = "Test had been read before everything was scored again." if is_read_before else None
     return " ".join(filter(None, (note_on_test(store), again))) or None
+
+
+def _near_duplicates(store: RunStore) -> NearDuplicates | None:
+    fact = cast("dict[str, int] | None", store.fact("near_duplicates"))
+    return None if fact is None else NearDuplicates(**fact)
 
 
 def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -> Entry | None:

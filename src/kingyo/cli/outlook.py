@@ -73,7 +73,8 @@ def _model_cells(name: str, model: Checkpoint) -> tuple[str, ...]:
 def _search_lines(found: Outlook) -> Iterator[str]:
     config, wanted, prepared = found.config, found.wanted, found.prepared
     items = ", ".join(f"{len(prepared.splits[split])} {split}" for split in SPLITS)
-    yield f"items: {items}; {counted(prepared.duplicates, 'duplicate')} dropped"
+    near = f"; {prepared.near}" if prepared.near.groups else ""
+    yield f"items: {items}; {counted(prepared.duplicates, 'duplicate')} dropped{near}"
     example = prepared.splits["fit"][0]
     yield f"an item: {example.prompt!r} → {example.answer!r}"
     settings = ", ".join(

@@ -42,6 +42,8 @@ def print_summary(summary: RunSummary) -> None:
     dropped = summary.dropped()
     if dropped is not None:
         say(console, escape(dropped))
+    if summary.near_duplicates is not None and summary.near_duplicates.groups:
+        say(console, f"Items: {summary.near_duplicates}.")
     for note in summary.notes:
         say(console, escape(f"Note: {note}."))
     if summary.front.points:

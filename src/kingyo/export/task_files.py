@@ -1,6 +1,7 @@
 """The task of a run as files beside the exported model: whoever has the folder can score it again.
 
 Splits are cut by a hash of the items, so the stored items with the stored sizes give the very same splits.
+With near-duplicates among them a column says the splits, which then depend on items that were left out.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import yaml
 
 from kingyo.errors import KingyoError
 from kingyo.registry import is_in_file
-from kingyo.tasks import TaskSpec, splits_of
+from kingyo.tasks import TaskSpec, near_groups, splits_of
 from kingyo.tasks.spec import GraderSpec
 from kingyo.types import Item, Split
 
 ITEMS = "items.jsonl"
 TASK = "task.yaml"
 TASKS = "tasks.yaml"
+SPLIT = "kingyo_split"
 
 
 def write_tasks(
@@ -68,19 +70,31 @@ def _contents(
     values: dict[str, object] = spec.model_dump(mode="json", exclude_none=True)
     if "weight" not in spec.model_fields_set:
         del values["weight"]
+    column = _column(spec, splits)
     values |= {
         "data": ITEMS,
         "answer": spec.answer,
         "grader": moved if isinstance(spec.grader, list) else moved[0],
         "splits": {**{split: len(items) for split, items in splits.items()}, "seed": spec.splits.seed}
-        if spec.splits.column is None
-        else {"column": spec.splits.column},
+        if column is None
+        else {"column": column},
     }
     if spec.kind is not None:
         values["kind"] = _move(spec.kind, folder, code)
-    rows = [_row(spec, item) for items in splits.values() for item in items]
+    rows = [
+        _row(spec, item) | ({} if column is None else {column: split})
+        for split, items in splits.items()
+        for item in items
+    ]
     lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     return values, lines
+
+
+def _column(spec: TaskSpec, splits: Mapping[Split, Sequence[Item]]) -> str | None:
+    """The column that says the splits; None where the sizes give them again."""
+    items = [item for own in splits.values() for item in own]
+    has_near = spec.splits.similar is not None or len(near_groups(items)) < len(items)
+    return spec.splits.column or (SPLIT if has_near else None)
 
 
 def _yaml(values: Mapping[str, object]) -> str:

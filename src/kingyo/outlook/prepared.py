@@ -29,7 +29,7 @@ from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, bounds_withou
 from kingyo.stats import mean_name
 from kingyo.strategies import MEAN_ALONE
 from kingyo.strategies.seeded import Seeded
-from kingyo.tasks import build_tasks, load_splits, require_teaching
+from kingyo.tasks import NearDuplicates, build_tasks, load_splits, require_teaching
 from kingyo.types import Axis, Item, Split
 from kingyo.vocabulary import check_tokens
 
@@ -44,6 +44,8 @@ class Prepared:
         models: opened; without their weights where these were not to be fetched.
         splits: the items.
         duplicates: rows that were dropped.
+        near: near-duplicates among the items.
+        data_notes: on near-duplicates that stand in more than one split.
         searches: all of them, in the order of a run; of those that follow a winner, as they would follow the
             merge at the start of every axis.
         baselines: recipes of the models to compare with.
@@ -54,6 +56,8 @@ class Prepared:
     models: Models
     splits: Mapping[Split, tuple[Item, ...]]
     duplicates: int
+    near: NearDuplicates
+    data_notes: tuple[str, ...]
     searches: tuple[Search, ...]
     baselines: Mapping[str, Recipe]
     first: Recipe
@@ -72,7 +76,7 @@ class Prepared:
             identity: reference -> a value that is equal for equal models, such as their fingerprint.
         """
         found = (*self._unbred(), *self._short(), *self._blind(), *self._beyond(), *self._trains())
-        return (*self.plan.warnings, *self._same(identity), *found)
+        return (*self.plan.warnings, *self.data_notes, *self._same(identity), *found)
 
     def _same(self, identity: Mapping[str, object]) -> Iterator[str]:
         """Of sources that are the same model, and of those that are the base, which merges begin from."""
@@ -191,6 +195,8 @@ def prepare(config: RunConfig, folder: Path, *, fetch: bool = True) -> Prepared:
         models=models,
         splits=loaded.splits,
         duplicates=loaded.duplicates,
+        near=loaded.near,
+        data_notes=loaded.notes,
         searches=tuple(planned),
         baselines=baselines,
         first=tried[0],

@@ -31,6 +31,7 @@ def outlook_record(found: Outlook) -> Json:
             **{split: len(items) for split, items in prepared.splits.items()},
             "duplicates": prepared.duplicates,
         },
+        "near_duplicates": asdict(prepared.near),
         "search": {
             "preset": preset_of(found.config).name,
             "strategy": wanted.strategy,

@@ -125,9 +125,11 @@ def _text(text: str, han: str) -> dict[str, str | bool | None]:
 def render_basis(found: Findings) -> Html:
     """Render what the run rests on: data, seeds, cost, versions, sources."""
     config, facts, added = found.config, found.facts, found.summary.extensions
+    near = found.summary.near_duplicates
     rows: list[tuple[str, str]] = [
         ("items", wording.listed([f"{n:,} {split}" for split, n in found.items.items()])),
         ("duplicates dropped", _number(facts.get("duplicates_dropped"))),
+        *([("near-duplicates", str(near))] if near is not None and near.groups else []),
         ("seed", _number(config.get("seed", 0))),
         ("budget", "".join([_pairs(config.get("budget")), *(f", then {each}" for each in added)])),
         ("trials", "none yet" if found.main is None else _control(found.main)),
@@ -142,6 +144,7 @@ def render_basis(found: Findings) -> Html:
         ("begun", _date(facts.get("created"))),
         ("versions", f"run by kingyo {facts.get('version')}, report by kingyo {__version__}"),
         ("folder", found.summary.folder),
+        *(("note", each) for each in found.summary.notes),
     ]
     entries = (element("div", element("dt", name), element("dd", value)) for name, value in rows)
     return section(

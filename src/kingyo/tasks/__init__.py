@@ -6,6 +6,7 @@ of several at once ``load_splits`` -> ``build_tasks``.
 
 from kingyo.tasks.grader import GRADERS, Grader
 from kingyo.tasks.items import LoadedItems, load_items
+from kingyo.tasks.near import NearDuplicates, near_groups
 from kingyo.tasks.several import (
     LoadedSplits,
     SeveralTasks,
@@ -28,6 +29,7 @@ __all__ = [
     "Grader",
     "LoadedItems",
     "LoadedSplits",
+    "NearDuplicates",
     "SeveralTasks",
     "Sizes",
     "TaskSpec",
@@ -39,6 +41,7 @@ __all__ = [
     "load_splits",
     "load_task_spec",
     "make_splits",
+    "near_groups",
     "parse_task_spec",
     "require_teaching",
     "single_tasks",

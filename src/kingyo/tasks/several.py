@@ -6,13 +6,14 @@ A single task stays as it is, with the names of items that it always had; of sev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.items import load_items
+from kingyo.tasks.near import NearDuplicates, Placed, count_near, near_groups, near_key, note_apart
 from kingyo.tasks.spec import TaskSpec
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import Splits, build_task
@@ -23,10 +24,19 @@ _FIX = "kingyo.testing.tasks holds the contract of a task."
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSplits:
-    """The split items of all tasks, task by task, and how many rows were dropped as duplicates."""
+    """The split items of all tasks, task by task.
+
+    Attributes:
+        splits: the items.
+        duplicates: how many rows were dropped, since another asks the same.
+        near: how many near-duplicates are among the items.
+        notes: on near-duplicates that stand in more than one split.
+    """
 
     splits: Mapping[Split, tuple[Item, ...]]
     duplicates: int
+    near: NearDuplicates
+    notes: tuple[str, ...]
 
 
 class SeveralTasks:
@@ -140,13 +150,40 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         KingyoError: see ``load_items`` and ``make_splits``.
     """
     found: dict[Split, list[Item]] = {split: [] for split in SPLITS}
-    duplicates = 0
+    duplicates, placed = 0, list[list[Placed]]()
+    notes: list[str] = []
     for name, spec in specs.items():
         loaded = load_items(spec, folder)
         duplicates += loaded.duplicates
-        for split, items in make_splits(loaded.items, spec.splits).items():
-            found[split] += items if len(specs) == 1 else [_marked(item, name) for item in items]
-    return LoadedSplits(splits={split: tuple(items) for split, items in found.items()}, duplicates=duplicates)
+        groups = near_groups(loaded.items, spec.splits.similar)
+        own: dict[str, Placed] = {}
+        for split, items in make_splits(loaded.items, spec.splits, groups=groups).items():
+            own |= {item.id: (split, item if len(specs) == 1 else _marked(item, name)) for item in items}
+        for split, item in own.values():
+            found[split].append(item)
+        used = [[own[item.id] for item in group if item.id in own] for group in groups]
+        notes += note_apart(used, "", f"Correct the column {spec.splits.column}, or delete rows")
+        placed += used
+    notes += _notes_across(found) if len(specs) > 1 else ()
+    return LoadedSplits(
+        splits={split: tuple(items) for split, items in found.items()},
+        duplicates=duplicates,
+        near=count_near(placed),
+        notes=tuple(notes),
+    )
+
+
+def _notes_across(splits: Mapping[Split, Sequence[Item]]) -> Iterator[str]:
+    """Of questions that several tasks ask, in different splits."""
+    groups: dict[str, dict[str, Placed]] = {}
+    for split, items in splits.items():
+        for item in items:
+            groups.setdefault(near_key(item), {}).setdefault(item.task, (split, item))
+    return note_apart(
+        [[*group.values()] for group in groups.values()],
+        " across tasks",
+        "Give these tasks the same splits, or delete rows",
+    )
 
 
 def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> Task:

@@ -27,13 +27,18 @@ class _Strict(BaseModel):
 
 
 class Sizes(_Strict):
-    """How the items are split: counts (``200``) or shares of all (``0.25``), or by what a column says."""
+    """How the items are split: counts (``200``) or shares of all (``0.25``), or by what a column says.
+
+    ``similar`` is the similarity of n-grams from which items are near-duplicates, beside those that differ in
+    form alone.
+    """
 
     fit: int | float = 0.5
     validation: int | float = 0.25
     test: int | float = 0.25
     seed: int = 0
     column: Text | None = None
+    similar: Annotated[Real, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Sizes:

@@ -9,39 +9,93 @@ from math import floor
 from kingyo.errors import KingyoError, suggest
 from kingyo.sizes import counted
 from kingyo.tasks.items import question
+from kingyo.tasks.near import near_groups
 from kingyo.tasks.spec import Sizes
 from kingyo.types import SPLITS, Item, Split
 
 
 def make_splits(
-    items: Sequence[Item], sizes: Sizes | None = None, seed: int | None = None
+    items: Sequence[Item],
+    sizes: Sizes | None = None,
+    seed: int | None = None,
+    *,
+    groups: Sequence[Sequence[Item]] | None = None,
 ) -> Mapping[Split, tuple[Item, ...]]:
-    """Split the items, disjoint even up to Unicode form and white space.
+    """Split the items; those that are equal up to Unicode form and white space count once.
 
     Items are ordered by a hash of seed and prompt, then cut: the same on every machine, whatever the order of
     the file, and a row that is added moves no more than the items at the two borders. The first items of a
-    split are a random sample of it.
+    split are a random sample of it. A group of near-duplicates goes into the first split with room for all.
 
     Args:
         items: of one task; of several that ask the same, the first is used.
         sizes: counts, or shares of all items, 50 / 25 / 25 % by default; or the column that says the split.
         seed: instead of the seed in ``sizes``.
+        groups: of near-duplicates, from ``near_groups``, where they are known already.
 
     Raises:
-        KingyoError: a split would be empty, there are too few items, or a row says no split.
+        KingyoError: a split would be empty, there are too few items, groups of near-duplicates do not fit
+            into the counts, or a row says no split.
     """
-    sizes = sizes or Sizes()
+    sizes, items = sizes or Sizes(), _distinct(items)
     if sizes.column is not None:
-        return _as_told(_distinct(items), sizes.column)
+        return _as_told(items, sizes.column)
     salt = sizes.seed if seed is None else seed
-    order = sorted(_distinct(items), key=lambda item: _rank(item, salt))
-    counts = _counts(sizes, len(order))
-    splits: dict[Split, tuple[Item, ...]] = {}
-    start = 0
-    for split in SPLITS:
-        splits[split] = tuple(order[start : start + counts[split]])
-        start += counts[split]
+    if groups is None:
+        groups = near_groups(items, sizes.similar)
+    splits = _split(groups, sizes, salt)
+    return {split: tuple(sorted(own, key=lambda item: _rank(item, salt))) for split, own in splits.items()}
+
+
+def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping[Split, list[Item]]:
+    # A group ranks as one of its members, whichever its rank: the first in rank would favour fit.
+    members = [sorted(group, key=_question) for group in groups]
+    by_rank = sorted(members, key=lambda group: _rank(group[0], salt))
+    counts = _counts(sizes, sum(map(len, groups)))
+    for order in (by_rank, sorted(by_rank, key=len, reverse=True)):
+        splits = _fill(order, sizes, counts)
+        lacks = (split for split in SPLITS if _is_count(sizes, split) and len(splits[split]) < counts[split])
+        if all(splits.values()) and not any(lacks):
+            return splits
+    raise KingyoError(
+        "splits",
+        expected="sizes into which groups of near-duplicates fit, each in one split: the largest has "
+        f"{counted(max(map(len, groups)), 'item')}",
+        received=" + ".join(f"{split} {getattr(sizes, split)}" for split in SPLITS)
+        + f" of {counted(sum(map(len, groups)), 'item')}",
+        remedy="Give other counts, shares (0.5) in place of counts, or more rows that ask something else.",
+    )
+
+
+def _fill(
+    groups: Sequence[Sequence[Item]], sizes: Sizes, counts: Mapping[Split, int]
+) -> dict[Split, list[Item]]:
+    """Put each group into the first split with room for all of it.
+
+    Where no room is left for a whole group, a share takes it whole, and a count as many of it as it lacks.
+    """
+    room: dict[Split, int] = dict(counts)
+    splits: dict[Split, list[Item]] = {split: [] for split in SPLITS}
+    left: list[Sequence[Item]] = []
+    for group in groups:
+        for split in SPLITS:
+            if len(group) <= room[split]:
+                splits[split] += group
+                room[split] -= len(group)
+                break
+        else:
+            left.append(group)
+    for group in left:
+        place: Split = max(SPLITS, key=lambda split: room[split])
+        if room[place] > 0:
+            taken = group[: room[place]] if _is_count(sizes, place) else group
+            splits[place] += taken
+            room[place] -= len(taken)
     return splits
+
+
+def _is_count(sizes: Sizes, split: Split) -> bool:
+    return isinstance(getattr(sizes, split), int)
 
 
 def _as_told(items: Sequence[Item], column: str) -> Mapping[Split, tuple[Item, ...]]:
@@ -73,12 +127,16 @@ def _as_told(items: Sequence[Item], column: str) -> Mapping[Split, tuple[Item, .
 def _distinct(items: Sequence[Item]) -> list[Item]:
     first: dict[str, Item] = {}
     for item in items:
-        first.setdefault(question(item.prompt, item.choices), item)
+        first.setdefault(_question(item), item)
     return list(first.values())
 
 
+def _question(item: Item) -> str:
+    return question(item.prompt, item.choices)
+
+
 def _rank(item: Item, seed: int) -> str:
-    key = f"{seed}\0{question(item.prompt, item.choices)}"
+    key = f"{seed}\0{_question(item)}"
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -1,0 +1,213 @@
+"""Items that ask the same in another spelling, or nearly so. Knows no split and no grader."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import ceil
+
+from kingyo.sizes import counted
+from kingyo.types import Item, Split
+
+N_CHARACTERS = 5
+"""Of an n-gram, by which texts are compared."""
+N_RAREST = 10
+"""How many of their rarest n-grams two texts must share before they are compared whole."""
+
+ROUNDING = 1e-9
+SHOWN = 60
+"""Characters of a prompt in a note."""
+Placed = tuple[Split, Item]
+"""An item with the split that it is in."""
+
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2012\u2013\u2014\u2015\u2212", "-"))
+_BLANK = re.compile("[\u034f\u1160\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+"""Invisible characters that Unicode counts as marks and letters: fillers, selectors of a glyph's variant."""
+_OPERATORS = "*/\\%&#@_"
+_SIGN = re.compile(r"-+|[\W_]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearDuplicates:
+    """How many groups of near-duplicates the splits of a run hold.
+
+    Attributes:
+        groups: of two or more items of one task.
+        items: in all of these groups.
+        apart: how many of the groups stand in more than one split.
+    """
+
+    groups: int = 0
+    items: int = 0
+    apart: int = 0
+
+    def __str__(self) -> str:
+        """Return a line for people."""
+        where = f"{self.apart:,} in more than one split" if self.apart else "each within one split"
+        return f"{counted(self.groups, 'group')} of near-duplicates ({counted(self.items, 'item')}), {where}"
+
+
+def count_near(groups: Sequence[Sequence[Placed]]) -> NearDuplicates:
+    """Count groups of near-duplicates, with the split of each item."""
+    several = [group for group in groups if len(group) > 1]
+    return NearDuplicates(
+        groups=len(several), items=sum(map(len, several)), apart=sum(map(_is_apart, several))
+    )
+
+
+def note_apart(groups: Sequence[Sequence[Placed]], what: str, remedy: str) -> Iterator[str]:
+    """Yield a sentence on the groups that stand in more than one split, if there are any."""
+    apart = [group for group in groups if _is_apart(group)]
+    if apart:
+        first, *others = apart[0]
+        example = [first, next(each for each in others if each[0] != first[0])]
+        yield (
+            f"{counted(len(apart), 'group')} of near-duplicates{what} "
+            f"{'stands' if len(apart) == 1 else 'stand'} in more than one split, such as "
+            f"{' and '.join(_told(*each) for each in example)}: a model that was chosen by the one is tested "
+            f"on the other. {remedy}"
+        )
+
+
+def _is_apart(group: Sequence[Placed]) -> bool:
+    return len({split for split, _ in group}) > 1
+
+
+def _told(split: Split, item: Item) -> str:
+    prompt = item.prompt if len(item.prompt) <= SHOWN else f"{item.prompt[:SHOWN]}…"
+    return f"{prompt!r} ({split}{f' of {item.task}' if item.task else ''})"
+
+
+def near_groups(items: Sequence[Item], similar: float | None = None) -> list[list[Item]]:
+    """Return the items in groups of near-duplicates; most groups have one item.
+
+    Args:
+        items: each once.
+        similar: the Jaccard similarity of n-grams from which two items are near-duplicates, too.
+    """
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(near_key(item), []).append(item)
+    if similar is None:
+        return list(groups.values())
+    joined: dict[int, list[Item]] = defaultdict(list)
+    for root, group in zip(_components([*groups], similar), groups.values(), strict=True):
+        joined[root] += group
+    return list(joined.values())
+
+
+def near_key(item: Item) -> str:
+    """Return what an item has in common with its near-duplicates: prompt and choices without their form."""
+    return "\0".join([bare(item.prompt), *sorted(map(bare, item.choices))])
+
+
+def bare(text: str) -> str:
+    """Return a text without case, white space, format characters and punctuation.
+
+    Signs that can tell one question from another stay: symbols such as ``+`` and ``<``, operators, a minus,
+    brackets around what is no word, and punctuation between digits.
+
+    >>> bare("What is 1 + 1.5?") == bare("what is １＋１.５")
+    True
+    >>> bare("3-1"), bare("31")
+    ('3-1', '31')
+    """
+    visible = "".join(each for each in _BLANK.sub("", text) if _is_visible(each))
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
+    plain = "".join(folded.split()).translate(_DASHES)
+    rest = plain
+    while (shorter := _SIGN.sub(_if_it_matters, rest).rstrip("=_-")) != rest:
+        rest = shorter
+    return rest or plain
+
+
+def _is_visible(character: str) -> bool:
+    return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf")
+
+
+def _if_it_matters(found: re.Match[str]) -> str:
+    sign, text = found.group(), found.string
+    before, after = text[max(0, found.start() - 2) : found.start()], text[found.end() : found.end() + 2]
+    if sign[0] in "-([{":
+        matters = not _is_word(after)
+    elif sign in ")]}":
+        matters = not _is_word(before)
+    elif sign == ".":
+        matters = after[:1].isdecimal() and not before[-1:].isalpha()
+    elif sign == "`" or (unicodedata.category(sign).startswith("P") and sign not in _OPERATORS):
+        is_comparison = sign in "!:" and after[:1] == "="
+        matters = is_comparison or (before[-1:].isdecimal() and after[:1].isdecimal())
+    else:
+        matters = True
+    return sign if matters else ""
+
+
+def _is_word(pair: str) -> bool:
+    """Whether two characters are letters of one word: a single letter may be a variable."""
+    return len(pair) == 2 and pair.isalpha() and (pair[0] < "\u0250") == (pair[1] < "\u0250")
+
+
+def _components(keys: Sequence[str], similar: float) -> list[int]:
+    """Return a number for each key, the same for those that a chain of similar ones joins."""
+    parents = list(range(len(keys)))
+
+    def root(i: int) -> int:
+        while parents[i] != i:
+            parents[i] = parents[parents[i]]
+            i = parents[i]
+        return i
+
+    texts = _texts(keys)
+    for i, j in _candidates(texts, similar):
+        if root(i) != root(j) and texts[i].is_similar(texts[j], similar):
+            parents[root(i)] = root(j)
+    return [root(i) for i in range(len(keys))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Text:
+    """How many n-grams a text has, and which of them another has too: as numbers, the rarest first."""
+
+    size: int
+    shared: frozenset[int]
+
+    def is_similar(self, other: _Text, similar: float) -> bool:
+        common = len(self.shared & other.shared)
+        return common >= similar * (self.size + other.size - common) - ROUNDING
+
+
+def _texts(keys: Sequence[str]) -> list[_Text]:
+    """Return the n-grams of each key, without those that all have: these are of the prompt's template."""
+    grams = [{key[i : i + N_CHARACTERS] for i in range(max(1, len(key) - N_CHARACTERS + 1))} for key in keys]
+    counts = Counter(chain.from_iterable(grams))
+    of_all = {gram for gram, n in counts.items() if n == len(keys)}
+    rarest = sorted((gram for gram, n in counts.items() if 1 < n < len(keys)), key=counts.__getitem__)
+    number = {gram: i for i, gram in enumerate(rarest)}
+    return [
+        _Text(size=len(each) - len(of_all), shared=frozenset(map(number.__getitem__, each & number.keys())))
+        for each in grams
+    ]
+
+
+def _candidates(texts: Sequence[_Text], similar: float) -> Iterator[tuple[int, int]]:
+    """Yield pairs among which all similar ones are.
+
+    Of two sets whose Jaccard similarity is t and the larger of which has n elements, at least a = t n are
+    common.
+    In each the k rarest of these are among its n - a + k rarest, since the other a - k are more frequent: see
+    Chaudhuri et al., A primitive operator for similarity joins in data cleaning, ICDE 2006, with k = 1.
+    """
+    holders: dict[int, list[int]] = defaultdict(list)
+    for i in sorted(range(len(texts)), key=lambda i: texts[i].size):
+        common = ceil(similar * texts[i].size - ROUNDING)
+        prefix = sorted(texts[i].shared)[: max(0, len(texts[i].shared) - common + N_RAREST)]
+        hits = Counter(chain.from_iterable(holders[gram] for gram in prefix))
+        for j, n in hits.items():
+            if n >= min(N_RAREST, common) and texts[j].size >= common:
+                yield i, j
+        for gram in prefix:
+            holders[gram].append(i)

@@ -1,0 +1,68 @@
+"""Near-duplicates through the real commands: how many there are is said, and they stay in one split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from kingyo.store import RunStore
+from tests.cli.conftest import World
+
+SPELLINGS = ("{}+1", "{} + 1", "{}+1?", "{}+1.", "{}\u200b+1")
+
+
+def spelled(world: World, **splits: object) -> Path:
+    """Write a run.yaml whose items are eight questions in five spellings each."""
+    rows = [
+        {"q": spelling.format(i), "a": "2", "part": ("fit", "validation", "test")[n % 3]}
+        for i in range(8)
+        for n, spelling in enumerate(SPELLINGS)
+    ]
+    (world.folder / "spelled.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = yaml.safe_load((world.folder / "run.yaml").read_text())["task"]
+    task |= {"data": "spelled.jsonl", "prompt": "{q}", "answer": "a", "splits": splits}
+    plain = {"search": {"strategy": "random"}, "controls": {"random": False, "grid": False}}
+    return world.config(task=task, budget={"candidates": 2}, **plain)
+
+
+def test_a_run_says_how_many_there_are_and_an_older_one_says_nothing(world: World) -> None:
+    config = spelled(world, fit=18, validation=8, test=9)
+    looked = world.run("evolve", config, "--dry-run")
+    assert looked.returncode == 0, looked.stderr
+    told = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
+    numbers = {"groups": 8, "items": 35, "apart": 0}
+    assert told["near_duplicates"] == numbers
+    line = "8 groups of near-duplicates (35 items), each within one split"
+    assert f"0 duplicates dropped; {line}" in " ".join(looked.stdout.split())
+    done = world.run("evolve", config)
+    assert done.returncode == 0, done.stderr
+    assert f"Items: {line}." in " ".join(done.stdout.split())
+    assert world.show("runs/small")["near_duplicates"] == numbers
+    assert world.run("report", "runs/small").returncode == 0
+    assert line in (world.folder / "runs/small/report.html").read_text()
+    with RunStore.open(world.folder / "runs/small") as store:
+        splits = store.items()
+        store.set_fact("near_duplicates", None)  # as a run that an older kingyo began
+    assert [len(items) for items in splits.values()] == [18, 8, 9]
+    where = {item.prompt[0]: split for split, items in splits.items() for item in items}
+    assert all(where[item.prompt[0]] == split for split, items in splits.items() for item in items)
+    assert "near_duplicates" not in world.show("runs/small")
+    assert "near-duplicates" not in world.run("show", "runs/small").stdout
+
+
+def test_a_column_that_parts_them_is_noted_from_the_start_to_the_report(world: World) -> None:
+    config = spelled(world, column="part")
+    example = "'0+1' (fit) and '0 + 1' (validation)"
+    note = f"8 groups of near-duplicates stand in more than one split, such as {example}"
+    assert note in " ".join(world.run("evolve", config, "--dry-run").stdout.split())
+    done = world.run("evolve", config)
+    assert note in " ".join(done.stderr.split())
+    assert f"Note: {note}" in " ".join(done.stdout.split())
+    assert any(note in each for each in world.show("runs/small")["notes"])  # type: ignore[attr-defined]
+    assert world.run("report", "runs/small").returncode == 0
+    assert (
+        "near-duplicates stand in more than one split"
+        in (world.folder / "runs/small/report.html").read_text()
+    )

@@ -1,0 +1,297 @@
+"""Near-duplicates: told from what only looks alike, and kept within one split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_items, load_splits, make_splits, near_groups
+from kingyo.tasks.near import bare
+from kingyo.types import SPLITS, Item
+
+DIFFERENT = """
+3-1 31 3+1 3*1 3/1 3.1 3,1 3:1 3<1 3>1 3=1 3!=1 3%1 3^1 3×1 3÷1 -31 31% (3)1 3_1 3|1 √31
+-5 5 1.5 15 .5 1/5 1*5 12 1*2 1/2 3-x 3x a-b ab a*b a/b a+b a<b a>b a=b a!=b a:=b (a+b)*c
+a+b*c f(x) 5-?=3 5*?=3 三 五 か が cafe café ? !
+"""
+ZOO = Path(__file__).parents[2] / "zoo" / "tasks"
+SPELLINGS = ("1+1", "1 + 1", "1+1?", "1+1.", "1\u200b+1")
+JAPANESE = (
+    "太郎はりんごを十二個持っていて、花子に四個あげました。残りのりんごは全部で何個ありますか。",
+    "太郎はりんごを十二個持っていて、花子に五個あげました。残りのりんごは全部で何個ありますか。",
+)
+
+
+def items(*prompts: str) -> list[Item]:
+    return [Item(id=f"{i}", prompt=prompt, answer="") for i, prompt in enumerate(prompts)]
+
+
+def spelled(*sums: str) -> list[Item]:
+    """Each sum in the five spellings."""
+    return items(*(spelling.replace("1", each) for each in sums for spelling in SPELLINGS))
+
+
+def places(splits) -> dict[str, str]:
+    return {item.id: split for split, own in splits.items() for item in own}
+
+
+def n_apart(splits, similar: float | None = None) -> int:
+    where = places(splits)
+    every = [item for own in splits.values() for item in own]
+    return sum(len({where[item.id] for item in group}) > 1 for group in near_groups(every, similar))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        (
+            *SPELLINGS,
+            "１＋１",
+            "1+1=?",
+            "1 + 1 =",
+            "“1+1”",
+            "1\u00ad+1",
+            "1+1。",
+            "\ufeff1+1\u3000",
+            "1+1 = ___",
+        ),
+        ("Hello, world!", "hello world", "HELLO — WORLD", "Hello; “world”…"),
+        ("東京はどこ？", "東京は どこ。", "「東京」は、どこ?", "東\u200d京はどこ"),
+        ("ｶﾞﾗｽ", "ガラス", "カ\u3099ラス"),
+        ("x - y", "x−y", "x – y?"),
+        ("What's a 10-year-old (roughly)?", "Whats a 10 year old, roughly"),
+        ("ジョン・スミス", "ジョンスミス"),
+        ("葛\U000e0100城", "葛城"),
+    ],
+)
+def test_spellings_of_one_question_are_near_duplicates(texts: tuple[str, ...]) -> None:
+    assert len({bare(text) for text in texts}) == 1, [bare(text) for text in texts]
+
+
+def test_operators_are_not_confused() -> None:
+    texts = DIFFERENT.split()
+    assert len({bare(text) for text in texts}) == len(texts)
+
+
+@given(
+    text=st.text("aB1２-+*/().,?!:'_ がー東、", min_size=1).filter(str.strip),
+    more=st.lists(
+        st.tuples(st.integers(0, 99), st.sampled_from(" \n\t\u3000\u200b\u200d\u00ad\u2060")), max_size=9
+    ),
+)
+def test_no_white_space_nor_format_character_hides_a_near_duplicate(
+    text: str, more: list[tuple[int, str]]
+) -> None:
+    hidden = text.swapcase()
+    for place, character in more:
+        hidden = hidden[:place] + character + hidden[place:]
+    assert bare(hidden) == bare(text)
+    assert bare(bare(text)) == bare(text)
+
+
+def test_choices_belong_to_a_question() -> None:
+    def group_of(*choices: tuple[str, ...]) -> int:
+        made = [Item(id=f"{i}", prompt="Which?", answer="", choices=each) for i, each in enumerate(choices)]
+        return len(near_groups(made))
+
+    assert group_of(("red", "blue"), ("Red.", " blue"), ("blue", "red")) == 1
+    assert group_of(("red", "blue"), ("red", "green")) == 2
+    assert group_of(("-5", "5"), ("5", "15"), ("1.5", "5")) == 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_five_spellings_of_a_question_end_in_one_split(seed: int) -> None:
+    splits = make_splits([*spelled("1"), *items(*(f"{i}+9" for i in range(10, 30)))[5:]], seed=seed)
+    assert len({places(splits)[f"{i}"] for i in range(5)}) == 1
+    assert [len(splits[split]) for split in SPLITS] == [10, 5, 5]
+
+
+@given(
+    copies=st.lists(st.integers(1, 5), min_size=8, max_size=25),
+    counts=st.none() | st.tuples(st.integers(1, 30), st.integers(1, 15), st.integers(1, 15)),
+    seed=st.integers(0, 99),
+)
+def test_no_group_crosses_and_counts_are_exact(
+    copies: list[int], counts: tuple[int, int, int] | None, seed: int
+) -> None:
+    made = items(
+        *(spelling.replace("1", f"{i}") for i, n in enumerate(copies, 10) for spelling in SPELLINGS[:n])
+    )
+    sizes = Sizes(seed=seed) if counts is None else Sizes(**dict(zip(SPLITS, counts, strict=True)), seed=seed)
+    try:
+        splits = make_splits(made, sizes)
+    except KingyoError as error:
+        assert counts is not None and sum(counts) + max(copies) > len(made), (
+            error
+        )  # with room to spare all fit
+        return
+    found = places(splits)
+    assert n_apart(splits) == 0
+    shuffled = random.Random(seed).sample(made, len(made))
+    assert make_splits(shuffled, sizes) == splits
+    if counts is not None:
+        assert tuple(len(splits[split]) for split in SPLITS) == counts
+    else:
+        assert len(found) == len(made), "shares of 1 in sum use every item"
+        for split in SPLITS:
+            assert abs(len(splits[split]) - len(made) * getattr(sizes, split)) <= max(copies)
+
+
+def test_24_items_in_spellings_are_never_in_fit_and_test_both() -> None:
+    made = spelled("1", "2", "3", "4", "5")[:24]
+    for seed in range(20):
+        assert n_apart(make_splits(made, seed=seed)) == 0
+        assert n_apart(make_splits(made, Sizes(fit=10, validation=5, test=9, seed=seed))) == 0
+
+
+def test_counts_that_groups_do_not_fit_into_are_an_error_that_names_the_largest_group() -> None:
+    with pytest.raises(KingyoError, match=r"the largest has 5 items; received fit 12 .* of 24 items.*shares"):
+        make_splits(spelled("1", "2", "3", "4", "5")[:24], Sizes(fit=12, validation=6, test=6))
+    with pytest.raises(KingyoError, match="the largest has 5 items"):
+        make_splits(spelled("1"))
+
+
+def test_a_count_takes_a_part_of_a_group_rather_than_too_few() -> None:
+    splits = make_splits(spelled("1", "2", "3"), Sizes(fit=4, validation=3, test=3))
+    assert [len(splits[split]) for split in SPLITS] == [4, 3, 3]
+    assert n_apart(splits) == 0
+
+
+def test_a_group_is_in_fit_no_more_often_than_an_item() -> None:
+    others = items(*(f"{i}+9" for i in range(10, 60)))[5:]
+    found = [places(make_splits([*spelled("1"), *others], seed=seed))["0"] for seed in range(400)]
+    assert 150 < found.count("fit") < 250, "half of the items are in fit"
+
+
+def test_data_without_near_duplicates_have_the_splits_that_they_always_had() -> None:
+    """These are the demo's, in their order, from before near-duplicates were looked for."""
+    spec = TaskSpec.model_validate(
+        {"data": "ja-math.jsonl", "prompt": "Q: {prompt}\nA:", "grader": "number"}
+        | {"splits": {"fit": 120, "validation": 300, "test": 700, "seed": 0}}
+    )
+    loaded = load_splits({"ja": spec}, ZOO)
+    ids = "\n".join(f"{split} {item.id}" for split in SPLITS for item in loaded.splits[split])
+    assert hashlib.sha256(ids.encode()).hexdigest()[:16] == "b44e7076754247a0"
+    assert loaded.near == NearDuplicates() and loaded.notes == ()
+
+
+def column_task(folder: Path, *rows: tuple[str, str], name: str = "sums", **splits: object) -> TaskSpec:
+    lines = [json.dumps({"prompt": prompt, "answer": "2", "part": part}) for prompt, part in rows]
+    (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    return TaskSpec.model_validate(
+        {"name": name, "data": f"{name}.jsonl", "grader": "exact", "splits": splits or {"column": "part"}}
+    )
+
+
+def test_a_column_that_parts_near_duplicates_is_noted_and_moves_none(tmp_path: Path) -> None:
+    rows = (("1+1", "fit"), ("1 + 1?", "test"), ("2+2", "fit"), ("2+2.", "fit"), ("3+3", "validation"))
+    loaded = load_splits({"sums": column_task(tmp_path, *rows)}, tmp_path)
+    assert [item.prompt for item in loaded.splits["test"]] == ["1 + 1?"]
+    assert loaded.near == NearDuplicates(groups=2, items=4, apart=1)
+    assert str(loaded.near) == "2 groups of near-duplicates (4 items), 1 in more than one split"
+    (note,) = loaded.notes
+    assert (
+        "1 group of near-duplicates stands in more than one split, such as '1+1' (fit) and '1 + 1?' (test)"
+        in note
+    )
+    assert "column part" in note
+
+
+def test_a_question_of_two_tasks_in_different_splits_is_noted(tmp_path: Path) -> None:
+    one = column_task(tmp_path, ("1+1", "fit"), ("2+2", "validation"), ("3+3", "test"))
+    two = column_task(tmp_path, ("5+5", "fit"), ("2 + 2", "validation"), ("1 + 1?", "test"), name="more")
+    loaded = load_splits({"sums": one, "more": two}, tmp_path)
+    assert loaded.near == NearDuplicates()
+    (note,) = loaded.notes
+    assert "1 group of near-duplicates across tasks stands" in note
+    assert "'1+1' (fit of sums) and '1 + 1?' (test of more)" in note
+
+
+def test_tasks_of_the_same_data_and_sizes_share_their_splits(tmp_path: Path) -> None:
+    rows = [(item.prompt, "") for item in spelled(*map(str, range(10, 30)))]
+    specs = {
+        name: column_task(tmp_path, *rows, name=name, fit=20, validation=20, test=40) for name in ("a", "b")
+    }
+    loaded = load_splits(specs, tmp_path)
+    assert loaded.notes == ()
+    assert loaded.near.groups == 2 * 16 and loaded.near.items == 2 * 80 and not loaded.near.apart
+
+
+def test_similar_texts_are_grouped_where_that_is_asked_for() -> None:
+    english = (
+        "Tom has 12 apples and gives 4 of them to Ann. How many apples does Tom have left in all?",
+        "Tom has 12 apples and gives 5 of them to Ann. How many apples does Tom have left in all?",
+    )
+    others = [f"{word} is quite another matter, {word}." for word in ("Rain", "Gold", "Time")]
+    made = items(*english, *JAPANESE, *others)
+    assert len(near_groups(made)) == 7
+    groups = [[int(item.id) for item in group] for group in near_groups(made, 0.8)]
+    assert [0, 1] in groups and len(groups) == 6
+    groups = [[int(item.id) for item in group] for group in near_groups(made, 0.75)]
+    assert [0, 1] in groups and [2, 3] in groups and len(groups) == 5
+
+
+def test_what_the_template_says_makes_no_items_similar() -> None:
+    made = items(*(f"Answer with one number and nothing else, please. {7**i}? Answer:" for i in range(2, 30)))
+    assert len(near_groups(made, 0.5)) == len(made)
+
+
+@given(seed=st.integers(0, 10_000), similar=st.sampled_from([0.1, 0.3, 0.5, 0.6, 0.75, 0.8, 0.9, 1.0]))
+def test_similar_texts_are_those_that_comparing_all_finds(seed: int, similar: float) -> None:
+    rng = random.Random(seed)
+    bases = ["".join(rng.choices("abc東京", k=rng.randint(1, 60))) for _ in range(3)]
+    texts: set[str] = set()
+    for _ in range(rng.randint(2, 14)):
+        text = [*rng.choice(bases)]
+        for _ in range(rng.randint(0, 4)):
+            text[rng.randrange(len(text))] = rng.choice("abcdef東")
+        texts.add("".join(text))
+    made = items(*sorted(texts))
+    groups = near_groups(made, similar)
+    number = {item.id: i for i, group in enumerate(groups) for item in group}
+    grams = [{bare(text)[i : i + 5] for i in range(max(1, len(bare(text)) - 4))} for text in sorted(texts)]
+    shared = set.intersection(*grams)
+    edges = [
+        (f"{i}", f"{j}")
+        for i, j in combinations(range(len(made)), 2)
+        if (one := grams[i] - shared)
+        and (two := grams[j] - shared)
+        and len(one & two) >= similar * len(one | two) - 1e-9
+    ]
+    assert all(number[one] == number[two] for one, two in edges)
+    assert len(groups) >= len(made) - len(edges)
+    joined = {each for edge in edges for each in edge}
+    assert all(len(group) == 1 or all(item.id in joined for item in group) for group in groups)
+
+
+def test_similar_items_stay_in_one_split() -> None:
+    colours = ("red", "green", "blue", "white", "black", "brown", "grey", "pink")
+    texts = [
+        f"The {colour} train to the {other} station leaves in the morning, {hour} hours after the last one."
+        for colour, other in zip(colours, colours[::-1], strict=True)
+        for hour in (3, 4)
+    ]
+    assert len(near_groups(items(*texts), 0.5)) < len(texts)
+    for seed in range(20):
+        assert n_apart(make_splits(items(*texts), Sizes(similar=0.5, seed=seed)), 0.5) == 0
+
+
+@pytest.mark.parametrize("value", [0, -0.5, 1.5, "much", True, float("nan")])
+def test_a_similarity_is_a_number_up_to_1(value: object) -> None:
+    with pytest.raises(ValueError, match="similar"):
+        Sizes.model_validate({"similar": value})
+
+
+def test_ids_of_items_are_as_they_were(tmp_path: Path) -> None:
+    rows = [(spelling, "fit") for spelling in SPELLINGS]
+    loaded = load_items(column_task(tmp_path, *rows), tmp_path)
+    assert len({item.id for item in loaded.items}) == 5
+    assert loaded.items[0].id == "4a1b21d876ae00c8"
