@@ -39,13 +39,8 @@ def print_summary(summary: RunSummary) -> None:
         f"{_copied(summary.copied)}{summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))
-    dropped = summary.dropped()
-    if dropped is not None:
-        say(console, escape(dropped))
-    if summary.near_duplicates is not None and summary.near_duplicates.groups:
-        say(console, f"Items: {summary.near_duplicates}.")
-    for note in summary.notes:
-        say(console, escape(f"Note: {note}."))
+    for line in _remarks(summary):
+        say(console, escape(line))
     if summary.front.points:
         console.print(_front(summary))
     if summary.path is not None:
@@ -66,6 +61,15 @@ def print_summary(summary: RunSummary) -> None:
         say(console, escape(missing))
     if summary.winner is not None and not summary.comparisons:
         console.print("The test split has not been read yet.")
+
+
+def _remarks(summary: RunSummary) -> Iterator[str]:
+    dropped, near = summary.dropped(), summary.near_duplicates
+    if dropped is not None:
+        yield dropped
+    if near is not None and near.groups:
+        yield f"Items: {near}."
+    yield from (f"Note: {note}." for note in summary.notes)
 
 
 def print_path(console: Console, path: NamedPath, whose: str) -> None:
