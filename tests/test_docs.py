@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from kingyo.advice import scores_without_differences
 from kingyo.checkpoints import open_checkpoint
+from kingyo.cli.foreign import MERGE
 from kingyo.config import (
     Budget,
     Choose,
@@ -226,7 +227,9 @@ def test_the_examples_of_paths_fit_to_models(tmp_path: Path, page: str, spaces: 
 
 
 def test_the_page_of_merging_has_every_option() -> None:
-    page = (ROOT / "docs" / "merge.md").read_text(encoding="utf-8")
+    page, of_mergekit = (ROOT / "docs" / "merge.md").read_text(encoding="utf-8").split("## mergekit's flags")
+    told_of = set(re.findall(r"(?<=`)-[-\w]+", of_mergekit))
+    assert {name for name in MERGE.names if not name.startswith("--no-")} <= told_of
     env = {**os.environ, "COLUMNS": "120"}
     told = subprocess.run(command("merge", "--help"), env=env, capture_output=True, text=True, check=True)
     options = set(re.findall(r"(?<![\w-])--[a-z-]+", told.stdout)) - {"--help"}
