@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from kingyo.evaluate import Evaluator, Filled
+from kingyo.errors import KingyoError
+from kingyo.evaluate import Evaluator, Filled, scores_of
 from kingyo.merge import open_sources
 from kingyo.recipe import Recipe, Source
 from kingyo.tasks.generate import Asking, GenerateTask
@@ -125,3 +126,14 @@ def test_a_task_that_blocks_costs_its_candidate_within_the_limit(tmp_path: Path)
     evaluation = evaluator(tmp_path, Blocks(RIGHT), timeout=0.2)(RECIPE, "fit")
     assert evaluation.failure == "took longer than 0.2 s"
     assert evaluator(tmp_path, GivenTask(RIGHT), timeout=60)(RECIPE, "fit").scores == RIGHT
+
+
+def test_a_task_of_the_users_own_that_crashes_is_one_error_where_one_model_is_scored() -> None:
+    class Crashing(GivenTask):
+        def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+            raise KeyError("lost")
+
+    with pytest.raises(KingyoError, match=r"task given: .*KeyError: 'lost' \(.*test_evaluate\.py line"):
+        scores_of(Crashing(RIGHT), ScriptedModel({}), ITEMS)
+    with pytest.raises(KingyoError, match="one score for each of 2 items"):
+        scores_of(GivenTask(RIGHT[:1]), ScriptedModel({}), ITEMS)

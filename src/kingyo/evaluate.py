@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.late import Tensor
 from kingyo.merge import How, Sources, into, plan
 from kingyo.recipe import Hop, Recipe, cumulative
@@ -178,6 +178,26 @@ class Evaluator:
             return items
         by_name = {item.id: item for item in items}
         return [by_name[name] for name in wanted]
+
+
+def scores_of(task: Task, model: LanguageModel, items: Sequence[Item]) -> tuple[ItemScore, ...]:
+    """Score a model on items of a task, which may be of a kind of the user's own.
+
+    Raises:
+        KingyoError: the task crashed, or its scores are not what a task promises.
+    """
+    try:
+        scores = task.score(model, items)
+    except KingyoError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise KingyoError(
+            f"task {task.name}",
+            expected="a score for each item",
+            received=crash(error),
+            remedy="Fix the task; kingyo.testing.tasks holds its contract.",
+        ) from error
+    return _checked(scores, items)
 
 
 def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemScore, ...]:

@@ -83,10 +83,11 @@ def _scored(
 ) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
     """The task, its items of a split, and their scores."""
     from kingyo.assembly import open_task
+    from kingyo.evaluate import scores_of
 
     built = open_task(task)
     items = _items(built, split)
-    return built, items, built.score(load(), items)
+    return built, items, scores_of(built, load(), items)
 
 
 def _load(model: str, device: str, *, trust: bool, batch_size: int = 64) -> LiveModel:
