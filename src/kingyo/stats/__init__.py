@@ -59,7 +59,7 @@ def percent(value: float) -> str:
 class Difference:
     """Two models compared on the same items.
 
-    The interval holds 0 where p is above 1 − level and nowhere else: the two never contradict each other.
+    The interval holds 0 where p is above 1 − level. At 95 % it holds 0 nowhere else, so the two agree.
 
     Attributes:
         interval: of the mean difference.
@@ -170,8 +170,8 @@ def paired_difference(
 
     One task scored 0 or 1: McNemar's exact test, and Newcombe's hybrid score interval for paired proportions
     (1998, method 10), drawn out to 0 where the test, which is more careful, does not tell the two apart.
-    Else: Gaffke's bounds of the items' differences, which lie in [-1, 1], see ``bounded_mean``; p is the
-    smallest 1 − level at which the interval leaves out 0.
+    Else: Gaffke's bounds of the items' differences, which lie in [-1, 1], see ``bounded_mean``; of several
+    tasks the weighted sum of their drawn means. p is the smallest 1 − level at which the interval leaves out 0.
 
     Args:
         tasks: for each task the scores of both models, of the same items in the same order.
