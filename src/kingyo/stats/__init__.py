@@ -171,7 +171,8 @@ def paired_difference(
     One task scored 0 or 1: McNemar's exact test, and Newcombe's hybrid score interval for paired proportions
     (1998, method 10), drawn out to 0 where the test, which is more careful, does not tell the two apart.
     Else: Gaffke's bounds of the items' differences, which lie in [-1, 1], see ``bounded_mean``; of several
-    tasks the weighted sum of their drawn means. p is the smallest 1 − level at which the interval leaves out 0.
+    tasks the weighted sum of their drawn means. p is the smallest 1 − level at which the interval leaves
+    out 0.
 
     Args:
         tasks: for each task the scores of both models, of the same items in the same order.
