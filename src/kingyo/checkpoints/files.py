@@ -201,7 +201,7 @@ def gguf(reference: str, file: Path) -> KingyoError:
         expected="weights in safetensors",
         received=f"a GGUF ({file.name})",
         remedy="Name the model that it was made from: a GGUF's weights are mostly rounded. Or convert it, as "
-        "docs/recipes.md says: AutoModelForCausalLM.from_pretrained("
+        "docs/recipes.md says, with the packages gguf and accelerate: AutoModelForCausalLM.from_pretrained("
         f"{str(file.parent)!r}, gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True))"
         ".save_pretrained(FOLDER).",
     )

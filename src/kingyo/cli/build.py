@@ -43,11 +43,9 @@ def merge(
         str, typer.Option("--max-shard-size", help="Where a new file of weights begins.")
     ] = "5GB",
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="How many compute.  \\[default: all cores]")
+        int | None, typer.Option("--threads", min=1, help="How many threads compute.  \\[default: all cores]")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the model in OUT, with all beside it.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the folder OUT, with all in it.")] = False,
     allow_nonfinite: Annotated[
         bool, typer.Option("--allow-nonfinite", help="Go on where weights are NaN or infinite.")
     ] = False,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "opposed: of the numbers that both have changed, those with opposite signs (50 % is chance); by size: "
-    "the same, weighted by |δδ|; top 10 %: what the largest tenth of each tensor holds of ‖δ‖² (44 % if "
+    "the same, weighted by |δA·δB|; top 10 %: what the largest tenth of each tensor holds of ‖δ‖² (44 % if "
     "it is normal)."
 )
 

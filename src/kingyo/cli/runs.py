@@ -138,7 +138,15 @@ def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> R
     from kingyo.documents import read_yaml
     from kingyo.genome_file import is_genome_file, load_genome_file
 
-    if is_genome_file(read_yaml(path)):
+    data = read_yaml(path)
+    if "merge_method" in data:
+        raise KingyoError(
+            str(path),
+            expected="a run.yaml, which says what to search",
+            received="a recipe, which says how to merge",
+            remedy=f"Say `kingyo merge {shlex.quote(str(path))} OUT`. `kingyo init` writes a run.yaml.",
+        )
+    if is_genome_file(data):
         found = load_genome_file(path, max_fevals=max_fevals, task_search_path=task_search_path)
         for note in found.notes:
             echo(f"Note: {note}", err=True)
@@ -304,9 +312,11 @@ def report(
     Example: `kingyo report runs/first`
     """
     from kingyo.cli.advice import tell_lost
+    from kingyo.cli.resume import require_one_run
     from kingyo.report import write_report
     from kingyo.store import RunStore
 
+    require_one_run(run, "report")
     with RunStore.read(run) as store:
         tell_lost(store)
         echo(f"Wrote {write_report(store, out)}")
@@ -354,11 +364,13 @@ def export(
     Example: `kingyo export runs/first my-model`
     """
     from kingyo.cli.advice import tell_lost
+    from kingyo.cli.resume import require_one_run
     from kingyo.export import choose
     from kingyo.export import export as export_run
     from kingyo.merge.shared import CODE_FILE
     from kingyo.store import RunStore
 
+    require_one_run(run, "export", str(out))
     with RunStore.read(run) as store:
         tell_lost(store)
         chosen = choose(store, trial=trial, search=search, pick=pick, best=best)

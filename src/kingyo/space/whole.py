@@ -190,5 +190,6 @@ def check_base(part: ParameterSpace) -> None:
             "base",
             expected=f"a base for {part.method.name}",
             received="none",
-            remedy=f"Name the models' common ancestor as base:, or leave {part.method.name} out.",
+            remedy="Name the models' common ancestor as base:, or take a method that needs none, such as "
+            "merge: {method: linear}.",
         )

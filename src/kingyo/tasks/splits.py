@@ -63,8 +63,18 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
         f"{counted(max(map(len, groups)), 'item')}",
         received=" + ".join(f"{split} {getattr(sizes, split)}" for split in SPLITS)
         + f" of {counted(sum(map(len, groups)), 'item')}",
-        remedy="Give other counts, shares (0.5) in place of counts, or more rows that ask something else.",
+        remedy=_more_room(sizes),
     )
+
+
+def _more_room(sizes: Sizes) -> str:
+    """What helps where groups do not fit, of what this user has not done yet."""
+    similar = [] if sizes.similar is None else ["raise similar, so that fewer items are near-duplicates"]
+    counts = (
+        ["give shares (0.5) in place of counts"] if any(_is_count(sizes, each) for each in SPLITS) else []
+    )
+    ways = [*similar, *counts, "give other sizes", "add rows that ask something else"]
+    return f"{', '.join(ways[:-1])}, or {ways[-1]}.".capitalize()
 
 
 def _fill(
