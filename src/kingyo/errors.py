@@ -106,7 +106,11 @@ def together(argument: str, mistakes: Sequence[KingyoError], expected: str) -> K
 def crash(error: BaseException) -> str:
     """Say what code of the user's own raised, with its file and its line."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({last.filename} line {last.lineno})"
+    try:
+        text = str(error)
+    except Exception as failure:  # noqa: BLE001 (an error of the user's own, too)
+        text = f"its text failed: {type(failure).__name__}"
+    return f"{type(error).__name__}: {text} ({last.filename} line {last.lineno})"
 
 
 class ChangedSourceError(KingyoError):

@@ -114,6 +114,8 @@ def same(answer, item): return answer == item.answer
 def raises(answer, item): return 1 / 0
 def nothing(answer, item): pass
 def nan(answer, item): return float("nan")
+def huge(answer, item): return 10**400
+def long(answer, item): return "x" * 10_000_000
 def two(answer, item): return 2
 def text(answer, item): return "1"
 def leaves(answer, item): raise SystemExit(0)
@@ -163,6 +165,8 @@ class TestFromAFile:
             ("two", "2"),
             ("many", r"array\(\[0\., 0\.\]\)"),
             ("text", "'1'"),
+            ("huge", "1000"),
+            ("long", "'xxx"),
             ("leaves", "SystemExit: 0"),
         ],
     )
@@ -172,6 +176,11 @@ class TestFromAFile:
         grader = verdict((f"mine.py:{name}", None), folder=folder)
         with pytest.raises(KingyoError, match=rf"grader mine\.py:{name} on item i7: .*received {received}"):
             grader("3", ITEM)
+
+    def test_a_verdict_of_ten_million_characters_makes_no_such_message(self, folder: Path) -> None:
+        with pytest.raises(KingyoError) as caught:
+            verdict(("mine.py:long", None), folder=folder)("3", ITEM)
+        assert len(str(caught.value)) < 2000
 
     @pytest.mark.parametrize(
         ("spec", "message"),

@@ -250,13 +250,13 @@ def asked(name: str, grade: Callable[[], float], item: Item, timeout: float | No
     except TooSlowError as error:
         raise _late(name, item, timeout) from error
     except (Exception, SystemExit) as error:  # any crash of a user's function becomes one clear message
-        raise _crashed(name, item, crash(error)) from error
+        raise _crashed(name, item, _short(crash(error))) from error
     number = _number(score)
     if number is None or not 0 <= number <= 1:
         raise KingyoError(
             _where(name, item),
             expected="true, false or a number from 0 to 1",
-            received=repr(score),
+            received=_short(repr(score)),
             remedy="Let the grader return 1 for right, 0 for wrong, or a number between.",
         )
     return number
@@ -295,10 +295,17 @@ def _crashed(name: str, item: Item, how: str) -> KingyoError:
     )
 
 
+def _short(text: str, limit: int = 1000) -> str:
+    """A text of any length as a message holds it: its beginning and its end."""
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
+
+
 def _number(score: object) -> float | None:
     """A plain number, or a single one of numpy or torch; None for anything else."""
     try:
         plain: object = score if isinstance(score, bool | int | float) else getattr(score, "item")()  # noqa: B009
-    except (AttributeError, TypeError, ValueError, RuntimeError):  # no such method, or more than one element
+        number = float(plain) if isinstance(plain, bool | int | float) else math.nan
+    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):  # no item(), or of several
         return None
-    return float(plain) if isinstance(plain, bool | int | float) and math.isfinite(plain) else None
+    return number if math.isfinite(number) else None

@@ -105,6 +105,10 @@ def near_key(item: Item) -> str:
     return "\0".join([bare(item.prompt), *sorted(map(bare, item.choices))])
 
 
+_ROUNDS = 4
+"""How often signs are looked at again, since what stands beside them may be gone; a text may be all signs."""
+
+
 def bare(text: str) -> str:
     """Return a text without case, white space, format characters and punctuation.
 
@@ -120,8 +124,8 @@ def bare(text: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
     plain = "".join(folded.split()).translate(_DASHES)
     rest = plain
-    while (shorter := _SIGN.sub(_if_it_matters, rest).rstrip("=_-")) != rest:
-        rest = shorter
+    for _ in range(_ROUNDS):
+        rest = _SIGN.sub(_if_it_matters, rest).rstrip("=_-")
     return rest or plain
 
 
