@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
@@ -125,6 +126,31 @@ def test_a_file_that_an_import_finds_first_from_now_on_is_refused(stopped: RunSt
     with pytest.raises(KingyoError) as error:
         provenance.require_same(stopped, config(), folder)
     assert error.value.argument == "helper/__init__.py"
+
+
+def test_files_that_settings_of_own_strategies_kinds_and_graders_name_count(tmp_path: Path) -> None:
+    data = {
+        **CONFIG,
+        "task": {"kind": "kind.py:Kind", "data": "items.jsonl", "prompt": "prompt.txt", "grader": "ask.txt"},
+        "search": {
+            "strategy": "islands",
+            "settings": {"strategy": "mine.py:Mine", "settings": {"start": "start.json", "size": 3}},
+        },
+        "hybrid": {"search": {"strategy": "paths.py:Mine", "settings": {"known": ["known.json", "gone"]}}},
+        "space": "hybrid",
+        "merge": {},
+    }
+    wanted = {"kind.py", "prompt.txt", "ask.txt", "mine.py", "start.json", "paths.py", "known.json"}
+    for name in (*wanted, "items.jsonl"):
+        (tmp_path / name).touch()
+    assert set(provenance.user_code(parse_config(data, "run.yaml"), tmp_path)) == wanted
+
+
+def test_a_library_that_a_users_file_imports_is_a_version(tmp_path: Path) -> None:
+    with begun(tmp_path):
+        (tmp_path / "helper.py").write_text("import json, yaml\none = 1.0\n")
+        versions = cast("dict[str, str]", provenance.made_with(config(), tmp_path)["versions"])
+    assert versions["PyYAML"] == version("PyYAML")
 
 
 def test_data_that_is_not_there_is_refused_before_a_run_begins(tmp_path: Path) -> None:
