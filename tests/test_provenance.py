@@ -95,14 +95,17 @@ def test_the_hash_of_code_follows_graders_and_not_the_command_line(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["kingyo", "kingyo's code", "python", "torch", "transformers", "tokenizers"])
 def test_another_version_is_refused_by_name_with_both_ways_to_go_on(stopped: RunStore, name: str) -> None:
-    provenance.settle(stopped, config(), stopped.folder.parent)
+    provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
     now = cast("dict[str, str]", stopped.fact("versions"))[name]
     changed(stopped, name, "0.0.old")
     with pytest.raises(KingyoError) as error:
-        provenance.settle(stopped, config(), stopped.folder.parent)
+        provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
     assert error.value.argument == name
     assert f"{name} 0.0.old" in error.value.expected and error.value.received == f"{name} {now}"
-    assert "--rescore" in error.value.remedy and "--accept-changes" in error.value.remedy
+    assert "--accept-changes` to go on with mixed scores" in error.value.remedy
+    assert (
+        "--rescore` to score everything again (old scores are kept in run-before-1.db)" in error.value.remedy
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -165,7 +168,7 @@ def test_before_the_first_score_a_change_is_taken(tmp_path: Path) -> None:
         changed(store, "torch", "0.0.old")
         (tmp_path / "helper.py").write_text("one = 0.5\n")
         provenance.measures_of(store.folder).touch()
-        provenance.settle(store, config(), tmp_path)
+        provenance.require_same_or_store(store, config(), tmp_path)
         wanted = provenance.made_with(config(), tmp_path)
         assert {key: store.fact(key) for key in wanted} == wanted
         assert not provenance.measures_of(store.folder).exists(), "measured by other code"
@@ -183,13 +186,13 @@ def test_copies_of_another_runs_scores_count_as_scores(tmp_path: Path, finished:
         assert store.item_evaluations() == 0
         changed(store, "torch", "0.0.old")
         with pytest.raises(KingyoError, match="torch"):
-            provenance.settle(store, config(), tmp_path)
+            provenance.require_same_or_store(store, config(), tmp_path)
 
 
 def test_what_no_score_depended_on_may_be_new(stopped: RunStore) -> None:
     versions = cast("dict[str, str]", stopped.fact("versions"))
     stopped.set_fact("versions", {name: value for name, value in versions.items() if name != "numba"})
-    provenance.settle(stopped, config(), stopped.folder.parent)
+    provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
     assert stopped.fact("versions") == versions
 
 
@@ -205,6 +208,16 @@ def test_a_run_of_a_kingyo_that_stored_no_versions_is_refused_and_can_be_accepte
     assert provenance.accept_changes(stopped, config(), folder) is not None
     provenance.require_same(stopped, config(), folder)
     assert stopped.fact("code") == code
+
+
+def test_an_export_or_evaluation_with_other_versions_says_which_in_a_sentence(finished: RunStore) -> None:
+    assert provenance.other_versions(finished, "exported") is None
+    now = cast("dict[str, str]", finished.fact("versions"))
+    changed(finished, "torch", "0.0.old")
+    changed(finished, "numpy", "0.1.old")
+    assert provenance.other_versions(finished, "exported") == (
+        f"Exported with torch {now['torch']}, numpy {now['numpy']}; scored with torch 0.0.old, numpy 0.1.old."
+    )
 
 
 def test_accepted_changes_are_told_by_show_and_in_the_order_of_accepting(finished: RunStore) -> None:
@@ -339,7 +352,13 @@ def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) 
     assert "seed-1 --rescore" in error.value.remedy
     with RunStore.open(tmp_path / "seed-1") as store:
         provenance.accept_changes(store, config(), tmp_path)
-    require_alike(tmp_path, made)
+    require_alike(tmp_path, {**made, "choice_normalise": None})
+    with RunStore.open(tmp_path / "seed-1") as store:
+        store.set_fact("choice_normalise", False)
+    with pytest.raises(KingyoError, match="does not normalise by default"):
+        require_alike(tmp_path, {**made, "choice_normalise": None})
+    with RunStore.open(tmp_path / "seed-1") as store:
+        store.set_fact("choice_normalise", None)
     with begun(tmp_path, "seed-2") as store:
         assert scored_elsewhere(store) == {}, "of these scores some were made with other versions"
     with RunStore.open(tmp_path / "seed-1") as store:

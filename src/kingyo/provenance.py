@@ -63,7 +63,7 @@ class Renewal:
 
 
 def renewals(store: RunStore) -> tuple[Renewal, ...]:
-    """Return when a run was scored again, and when changes were accepted afterwards, each the first first."""
+    """Return the times that a run was scored again, then those that changes were accepted; oldest first."""
     stored = [each for key in (RESCORED, ACCEPTED) for each in cast("list[object]", store.fact(key) or [])]
     return tuple(Renewal(**cast("dict[str, object]", each)) for each in stored)  # type: ignore[arg-type]
 
@@ -148,17 +148,17 @@ def _name(path: Path, folder: Path) -> str:
     return os.path.relpath(path, folder.resolve())
 
 
-def changes(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+def differences_if_scored(store: RunStore, config: RunConfig, folder: Path) -> Changes:
     """Return in what today's code and versions differ from those that a run's scores were made with.
 
     Nothing where it has no scores. Of a run that an older kingyo began little is known but its name.
     """
-    return changed_here(store, config, folder) if has_scores(store) else {}
+    return differences(store, config, folder) if has_scores(store) else {}
 
 
-def changed_here(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+def differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
     """Return in what the code and versions of this process differ from those that a run stores."""
-    return {**changed_versions(store), **_changed_code(store, config, folder)}
+    return {**version_differences(store), **_code_differences(store, config, folder)}
 
 
 def has_scores(store: RunStore) -> bool:
@@ -166,7 +166,7 @@ def has_scores(store: RunStore) -> bool:
     return store.item_evaluations() > 0 or store.copied_scores() > 0
 
 
-def changed_versions(store: RunStore) -> Changes:
+def version_differences(store: RunStore) -> Changes:
     """Return the versions that differ from those that a run stores."""
     stored = cast("dict[str, str] | None", store.fact(VERSIONS))
     if stored is None:
@@ -175,7 +175,7 @@ def changed_versions(store: RunStore) -> Changes:
     return {name: (old, new) for name, old in stored.items() if (new := version_now(name)) != old}
 
 
-def _changed_code(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+def _code_differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
     before = cast("dict[str, str] | None", store.fact(CODE)) or {}
     now = user_code(config, folder, before)
     if store.fact(VERSIONS) is None:  # an older kingyo, which stored only the files that are named
@@ -203,7 +203,7 @@ def require_same(store: RunStore, config: RunConfig, folder: Path) -> None:
     Raises:
         KingyoError: something differs: what is scored now may score otherwise.
     """
-    _refuse(store, changes(store, config, folder))
+    _refuse(store, differences_if_scored(store, config, folder))
 
 
 def require_same_code(store: RunStore, config: RunConfig, folder: Path) -> None:
@@ -212,32 +212,52 @@ def require_same_code(store: RunStore, config: RunConfig, folder: Path) -> None:
     Raises:
         KingyoError: one has changed: what it scores or merges now may be something else.
     """
-    _refuse(store, _changed_code(store, config, folder) if has_scores(store) else {})
+    _refuse(store, _code_differences(store, config, folder) if has_scores(store) else {})
 
 
 def _refuse(store: RunStore, changed: Changes) -> None:
     if changed:
-        raise different(store, changed)
+        raise changed_error(store, changed)
 
 
-def different(store: RunStore, changed: Changes, remedy: str | None = None) -> KingyoError:
+def changed_error(store: RunStore, changed: Changes, remedy: str | None = None) -> KingyoError:
     """Return the error that names everything that differs, and both ways to go on, or another remedy."""
-    before, now = ("; ".join(f"{name} {pair[n] or 'none'}" for name, pair in changed.items()) for n in (0, 1))
+    before, now = _said(changed, "; ")
     command = f"kingyo resume {shlex.quote(str(store.folder))}"
+    again = f"Run `{command} --rescore` to score everything again (old scores are kept in "
     return KingyoError(
         ", ".join(changed),
         expected=f"what the run's scores were made with: {before}",
         received=now,
         remedy=remedy
-        or f"Bring that back. Or score everything again: `{command} --rescore`, which keeps the scores so "
-        f"far in a file beside. Or mix them: `{command} --accept-changes`, which show, report and card tell.",
+        or f"{again}{_free_name(store.folder)}), or `{command} --accept-changes` to go on with mixed scores "
+        "(show, report and card say so).",
     )
 
 
-def settle(store: RunStore, config: RunConfig, folder: Path) -> None:
-    """Check as ``require_same``; before the first score a change is a repair, and is stored.
+def _said(changed: Changes, joint: str) -> tuple[str, str]:
+    """What it was, and what it is now."""
+    before, now = (
+        joint.join(f"{name} {pair[n] or 'none'}" for name, pair in changed.items()) for n in (0, 1)
+    )
+    return before, now
 
-    So is, also later, the version of what no score depended on yet.
+
+def other_versions(store: RunStore, done: str) -> str | None:
+    """Say which versions here differ from those that a run was scored with; None where none does.
+
+    Args:
+        store: the run.
+        done: what is done here, such as "exported".
+    """
+    before, now = _said(version_differences(store) if has_scores(store) else {}, ", ")
+    return f"{done.capitalize()} with {now}; scored with {before}." if now else None
+
+
+def require_same_or_store(store: RunStore, config: RunConfig, folder: Path) -> None:
+    """Check as ``require_same``; but before the first score store what differs.
+
+    A library that the run stores no version of, since it did not use it yet, is stored at any time.
     """
     require_same(store, config, folder)
     before = cast("dict[str, str]", store.fact(VERSIONS) or {})
@@ -263,7 +283,7 @@ def accept_changes(store: RunStore, config: RunConfig, folder: Path) -> Renewal 
     Raises:
         KingyoError: see ``made_with``; nothing is changed then.
     """
-    changed = changes(store, config, folder)
+    changed = differences_if_scored(store, config, folder)
     if not changed:
         return None
     facts = made_with(config, folder, cast("dict[str, str]", store.fact(CODE) or {}))
@@ -285,7 +305,7 @@ def score_again(store: RunStore, config: RunConfig, folder: Path) -> Renewal:
     archive = _free_name(store.folder)
     renewal = Renewal(
         when=time.time(),
-        changes=changes(store, config, folder),
+        changes=differences_if_scored(store, config, folder),
         archive=archive,
         test_was_read=bool(store.summaries("test")),
     )
