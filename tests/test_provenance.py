@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import sqlite3
@@ -91,6 +92,43 @@ def test_the_hash_of_code_follows_graders_and_not_the_command_line(tmp_path: Pat
             file.write("# another line\n")
         hash_of_code.cache_clear()
         assert (hash_of_code(SCORING, package) == before) is is_same
+
+
+UNHASHED = {
+    "__init__.py": "holds the version, which is stored",
+    "documents.py": "reads YAML; a run stores what was read",
+    "errors.py": "words of messages",
+    "late.py": "imports torch later",
+    "sizes.py": "words for numbers",
+    "user_files.py": "says what a user's file depends on, and scores nothing",
+    "versions.py": "says what differs, and scores nothing",
+}
+"""Modules that scoring imports, and whose code changes no score."""
+
+
+def test_all_code_that_scoring_imports_is_hashed() -> None:
+    found: set[Path] = set()
+    waiting = [PACKAGE / "evaluate.py", PACKAGE / "models" / "language.py"]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [each for each in modules_imported(path) if each.is_file()]
+    rooms = {str(path.relative_to(PACKAGE).parts[0]) for path in found}
+    assert rooms - set(SCORING) == set(UNHASHED)
+    assert {"tasks", "merge", "kernels", "methods", "models"} <= rooms, "the walk works"
+
+
+def modules_imported(path: Path) -> Iterator[Path]:
+    """The files of the package, if they are there, that a file and the packages of its imports consist of."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names]
+        for parts in (name.split(".")[1:] for name in names if name.split(".")[0] == "kingyo"):
+            for n in range(len(parts) + 1):
+                place = PACKAGE.joinpath(*parts[:n])
+                yield from (place / "__init__.py", place.with_suffix(".py"))
 
 
 @pytest.mark.parametrize("name", ["kingyo", "kingyo's code", "python", "torch", "transformers", "tokenizers"])
