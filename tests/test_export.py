@@ -191,6 +191,7 @@ def test_card_tells_scores_with_interval_and_n(world: Path, exported: Path) -> N
     for name in ("this model", "base", "ja", "math", "uniform"):
         assert re.search(rf"\| \**{name}\** \| \d+\.\d \[\d+\.\d, \d+\.\d\], n = 8 \|", card), name
     assert str(world) not in card
+    assert "scored with kingyo 0.1.0 with code and libraries that are not known." in card
     lines = [line for line in card.splitlines() if line.startswith("| ")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {4, 6}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import sqlite3
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
@@ -92,16 +94,56 @@ def test_the_hash_of_code_follows_graders_and_not_the_command_line(tmp_path: Pat
         assert (hash_of_code(SCORING, package) == before) is is_same
 
 
+UNHASHED = {
+    "__init__.py": "holds the version, which is stored",
+    "documents.py": "reads YAML; a run stores what was read",
+    "errors.py": "words of messages",
+    "late.py": "imports torch later",
+    "sizes.py": "words for numbers",
+    "user_files.py": "says what a user's file depends on, and scores nothing",
+    "versions.py": "says what differs, and scores nothing",
+}
+"""Modules that scoring imports, and whose code changes no score."""
+
+
+def test_all_code_that_scoring_imports_is_hashed() -> None:
+    found: set[Path] = set()
+    waiting = [PACKAGE / "evaluate.py", PACKAGE / "models" / "language.py"]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [each for each in modules_imported(path) if each.is_file()]
+    rooms = {str(path.relative_to(PACKAGE).parts[0]) for path in found}
+    assert rooms - set(SCORING) == set(UNHASHED)
+    assert {"tasks", "merge", "kernels", "methods", "models"} <= rooms, "the walk works"
+
+
+def modules_imported(path: Path) -> Iterator[Path]:
+    """The files of the package, if they are there, that a file and the packages of its imports consist of."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names]
+        for parts in (name.split(".")[1:] for name in names if name.split(".")[0] == "kingyo"):
+            for n in range(len(parts) + 1):
+                place = PACKAGE.joinpath(*parts[:n])
+                yield from (place / "__init__.py", place.with_suffix(".py"))
+
+
 @pytest.mark.parametrize("name", ["kingyo", "kingyo's code", "python", "torch", "transformers", "tokenizers"])
 def test_another_version_is_refused_by_name_with_both_ways_to_go_on(stopped: RunStore, name: str) -> None:
-    provenance.settle(stopped, config(), stopped.folder.parent)
+    provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
     now = cast("dict[str, str]", stopped.fact("versions"))[name]
     changed(stopped, name, "0.0.old")
     with pytest.raises(KingyoError) as error:
-        provenance.settle(stopped, config(), stopped.folder.parent)
+        provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
     assert error.value.argument == name
     assert f"{name} 0.0.old" in error.value.expected and error.value.received == f"{name} {now}"
-    assert "--rescore" in error.value.remedy and "--accept-changes" in error.value.remedy
+    assert "--accept-changes` to go on with mixed scores" in error.value.remedy
+    assert (
+        "--rescore` to score everything again (old scores are kept in run-before-1.db)" in error.value.remedy
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -127,6 +169,31 @@ def test_a_file_that_an_import_finds_first_from_now_on_is_refused(stopped: RunSt
     assert error.value.argument == "helper/__init__.py"
 
 
+def test_files_that_settings_of_own_strategies_kinds_and_graders_name_count(tmp_path: Path) -> None:
+    data = {
+        **CONFIG,
+        "task": {"kind": "kind.py:Kind", "data": "items.jsonl", "prompt": "prompt.txt", "grader": "ask.txt"},
+        "search": {
+            "strategy": "islands",
+            "settings": {"strategy": "mine.py:Mine", "settings": {"start": "start.json", "size": 3}},
+        },
+        "hybrid": {"search": {"strategy": "paths.py:Mine", "settings": {"known": ["known.json", "gone"]}}},
+        "space": "hybrid",
+        "merge": {},
+    }
+    wanted = {"kind.py", "prompt.txt", "ask.txt", "mine.py", "start.json", "paths.py", "known.json"}
+    for name in (*wanted, "items.jsonl"):
+        (tmp_path / name).touch()
+    assert set(provenance.user_code(parse_config(data, "run.yaml"), tmp_path)) == wanted
+
+
+def test_a_library_that_a_users_file_imports_is_a_version(tmp_path: Path) -> None:
+    with begun(tmp_path):
+        (tmp_path / "helper.py").write_text("import json, yaml\none = 1.0\n")
+        versions = cast("dict[str, str]", provenance.made_with(config(), tmp_path)["versions"])
+    assert versions["PyYAML"] == version("PyYAML")
+
+
 def test_data_that_is_not_there_is_refused_before_a_run_begins(tmp_path: Path) -> None:
     begun(tmp_path).close()
     (tmp_path / "answers.json").unlink()
@@ -139,7 +206,7 @@ def test_before_the_first_score_a_change_is_taken(tmp_path: Path) -> None:
         changed(store, "torch", "0.0.old")
         (tmp_path / "helper.py").write_text("one = 0.5\n")
         provenance.measures_of(store.folder).touch()
-        provenance.settle(store, config(), tmp_path)
+        provenance.require_same_or_store(store, config(), tmp_path)
         wanted = provenance.made_with(config(), tmp_path)
         assert {key: store.fact(key) for key in wanted} == wanted
         assert not provenance.measures_of(store.folder).exists(), "measured by other code"
@@ -157,13 +224,13 @@ def test_copies_of_another_runs_scores_count_as_scores(tmp_path: Path, finished:
         assert store.item_evaluations() == 0
         changed(store, "torch", "0.0.old")
         with pytest.raises(KingyoError, match="torch"):
-            provenance.settle(store, config(), tmp_path)
+            provenance.require_same_or_store(store, config(), tmp_path)
 
 
 def test_what_no_score_depended_on_may_be_new(stopped: RunStore) -> None:
     versions = cast("dict[str, str]", stopped.fact("versions"))
     stopped.set_fact("versions", {name: value for name, value in versions.items() if name != "numba"})
-    provenance.settle(stopped, config(), stopped.folder.parent)
+    provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
     assert stopped.fact("versions") == versions
 
 
@@ -179,6 +246,16 @@ def test_a_run_of_a_kingyo_that_stored_no_versions_is_refused_and_can_be_accepte
     assert provenance.accept_changes(stopped, config(), folder) is not None
     provenance.require_same(stopped, config(), folder)
     assert stopped.fact("code") == code
+
+
+def test_an_export_or_evaluation_with_other_versions_says_which_in_a_sentence(finished: RunStore) -> None:
+    assert provenance.other_versions(finished, "exported") is None
+    now = cast("dict[str, str]", finished.fact("versions"))
+    changed(finished, "torch", "0.0.old")
+    changed(finished, "numpy", "0.1.old")
+    assert provenance.other_versions(finished, "exported") == (
+        f"Exported with torch {now['torch']}, numpy {now['numpy']}; scored with torch 0.0.old, numpy 0.1.old."
+    )
 
 
 def test_accepted_changes_are_told_by_show_and_in_the_order_of_accepting(finished: RunStore) -> None:
@@ -313,7 +390,13 @@ def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) 
     assert "seed-1 --rescore" in error.value.remedy
     with RunStore.open(tmp_path / "seed-1") as store:
         provenance.accept_changes(store, config(), tmp_path)
-    require_alike(tmp_path, made)
+    require_alike(tmp_path, {**made, "choice_normalise": None})
+    with RunStore.open(tmp_path / "seed-1") as store:
+        store.set_fact("choice_normalise", False)
+    with pytest.raises(KingyoError, match="does not normalise by default"):
+        require_alike(tmp_path, {**made, "choice_normalise": None})
+    with RunStore.open(tmp_path / "seed-1") as store:
+        store.set_fact("choice_normalise", None)
     with begun(tmp_path, "seed-2") as store:
         assert scored_elsewhere(store) == {}, "of these scores some were made with other versions"
     with RunStore.open(tmp_path / "seed-1") as store:

@@ -11,7 +11,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
+from kingyo.assembly import stored_config
+from kingyo.cli.resume import differences
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, NewTrial, RunStore, StoredOutcome, StrategyState
 from kingyo.store.database import MIGRATIONS
@@ -213,28 +216,41 @@ def test_cut_answers_are_stored_and_counted_as_such(tmp_path: Path) -> None:
     [
         ("choice", {"choice": {"normalise": False}}),
         (["choice"], {"choice": {"normalise": False}}),
+        ({"choice": {}}, {"choice": {"normalise": False}}),
+        ([{"choice": None}], {"choice": {"normalise": False}}),
         ({"choice": {"separator": " "}}, {"choice": {"normalise": False, "separator": " "}}),
         ({"choice": {"normalise": True}}, {"choice": {"normalise": True}}),
         ({"choice": True}, {"choice": True}),
-        (["number", {"language": "ja"}], ["number", {"language": "ja"}]),
+        (["number", {"language": "ja"}], {"number": None, "language": "ja"}),
     ],
 )
-def test_an_older_run_keeps_its_way_to_choose(tmp_path: Path, said: object, after: object) -> None:
+@pytest.mark.parametrize("is_one", [True, False])
+def test_an_older_run_keeps_its_way_to_choose(
+    tmp_path: Path, said: object, after: object, is_one: bool
+) -> None:
     """The default changed; what a run scored and what it goes on to score must compare."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    config = {"task": {"prompt": '"grader": "choice"', "grader": said}, "tasks": {"choice": {"grader": said}}}
-    with closing(sqlite3.connect(folder / DATABASE)) as old:
+    run = tmp_path / "run"
+    run.mkdir()
+    task = {"data": "x.jsonl", "choices": "c", "prompt": '"grader": "choice"', "grader": said}
+    config = {
+        "sources": {"a": "a"},
+        "budget": {"candidates": 2},
+        **({"task": task} if is_one else {"tasks": {"choice": task}}),
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"name": "run", **config}))
+    facts = {"config": config, "folder": str(tmp_path), "run_yaml": "run.yaml"}
+    with closing(sqlite3.connect(run / DATABASE)) as old:
         for step in MIGRATIONS[:4]:
             old.executescript(step)
-        old.execute("INSERT INTO facts VALUES ('config', ?)", (json.dumps(config),))
+        old.executemany("INSERT INTO facts VALUES (?, ?)", [(key, json.dumps(facts[key])) for key in facts])
         old.execute("PRAGMA user_version = 4")
         old.commit()
-    with RunStore.open(folder) as store:
-        assert store.fact("config") == {
-            "task": {"prompt": '"grader": "choice"', "grader": after},
-            "tasks": {"choice": {"grader": after}},
-        }
+    with RunStore.open(run) as store:
+        assert store.fact("config") == config
+        assert store.fact("choice_normalise") is (None if "number" in str(said) else False)
+        (spec,) = stored_config(store)[0].specs.values()
+        assert dict(spec.graders) == after
+        assert differences(store) is None, "the run.yaml has not changed"
 
 
 def test_a_state_is_stored_with_the_trials_that_follow_it_or_not_at_all(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.user_files import files_behind, loaded_below
+from kingyo.user_files import files_behind, hash_own, libraries_behind, loaded_below
 
 FILES = {
     "helper.py": "import deeper\n",
@@ -17,6 +17,8 @@ FILES = {
     "parts/__init__.py": "from .first import one\n",
     "parts/first.py": "from . import second\n",
     "parts/second.py": "",
+    "named.py": "FILES = ('answers.json',)",
+    "parts/named.py": "FILES = ('b.txt',)",
     "answers.json": "{}",
     "lib/odd.py": "",
     "env/pyvenv.cfg": "",
@@ -46,6 +48,11 @@ def folder(tmp_path: Path) -> Path:
         ("FILES = ('answers.json',)", {"answers.json"}),
         ("FILES: list[str] = ['answers.json', 'gone.json']", {"answers.json", "gone.json"}),
         ("FILES = 'answers.json'", {"answers.json"}),
+        ("import named", {"named.py", "answers.json"}),
+        (
+            "import parts.named",
+            {"parts/__init__.py", "parts/first.py", "parts/second.py", "parts/named.py"} | {"parts/b.txt"},
+        ),
         ("import json, env.inner, torch", set[str]()),
         ("from site-packages import outer", set[str]()),
         ("import importlib\nimportlib.import_module('site-packages.outer')", set[str]()),
@@ -63,6 +70,27 @@ def test_data_that_is_not_written_out_is_one_clear_error(folder: Path, value: st
     with pytest.raises(KingyoError, match=r"FILES in grade\.py") as error:
         files_behind(folder / "grade.py", folder.resolve())
     assert error.value.received == value
+
+
+def test_installed_libraries_that_it_and_its_helpers_import_are_found(folder: Path) -> None:
+    (folder / "grade.py").write_text("import json, os.path, helper, numpy as np, gone\nfrom . import yaml\n")
+    (folder / "deeper.py").write_text("def x():\n    from yaml.nodes import Node\n")
+    assert libraries_behind(folder / "grade.py", folder.resolve()) == {"numpy", "PyYAML"}
+    (folder / "numpy.py").touch()
+    assert libraries_behind(folder / "grade.py", folder.resolve()) == {"PyYAML"}, "numpy.py is found first"
+
+
+def test_files_that_settings_name_below_the_folder_count(folder: Path) -> None:
+    (folder / "grade.py").touch()
+    settings = {"a": ["parts/first.py", 3, {"b": "./answers.json"}], "c": "..", "d": "漢" * 250, "e": "gone"}
+    found = hash_own(folder / "grade.py", settings, folder)
+    assert {str(path.relative_to(folder.resolve())) for path in found} == {
+        "grade.py",
+        "parts/first.py",
+        "answers.json",
+    }
+    (folder / "answers.json").write_text("{ }")
+    assert hash_own(folder / "grade.py", settings, folder) != found
 
 
 def test_a_module_that_was_loaded_by_a_name_made_at_run_time_is_found(

@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, cast
 from kingyo import __version__
 from kingyo.checkpoints import Checkpoint, check_finite, fingerprint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
-from kingyo.config import TRAINED, RunConfig, load_config, load_tasks, parse_config
+from kingyo.config import (
+    CHOICE_NORMALISE,
+    TRAINED,
+    RunConfig,
+    choosing_as_before,
+    load_config,
+    load_tasks,
+    parse_config,
+)
 from kingyo.dataflows import KnownPaths, frame_of, known_paths, models_of_paths
 from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
@@ -36,14 +44,14 @@ from kingyo.plans import is_in_turn
 from kingyo.provenance import (
     Renewal,
     accept_changes,
-    changed_here,
-    different,
+    changed_error,
+    differences,
     made_with,
     measures_of,
     require_same,
     require_same_code,
+    require_same_or_store,
     score_again,
-    settle,
 )
 from kingyo.recipe import MERGED, Recipe
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
@@ -132,7 +140,7 @@ def begin(
         "known_paths": known_paths(config, folder, prepared.models),
     }
     if seeds is not None:
-        require_alike(seeds, {**made_of, "items": prepared.splits})
+        require_alike(seeds, {**made_of, "items": prepared.splits, CHOICE_NORMALISE: None})
     store = RunStore.create(run)
     facts = {
         "name": config.name,
@@ -172,7 +180,7 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
     """Build the journey of a run folder from what it stores of itself."""
     config, folder = stored_config(store)
     config = _with_controls(config, asked_controls(store))
-    settle(store, config, folder)
+    require_same_or_store(store, config, folder)
     models = stored_models(store, config, folder)
     known = cast("KnownPaths | None", store.fact("known_paths"))
     first = searches(config, folder, models, is_exact=store.fact("gene_steps") is None, known=known)
@@ -300,10 +308,10 @@ class WorkOfRun:
             KingyoError: a model, the data, code or versions here are not those of the run.
         """
         with RunStore.read(self.run) as store:
-            changed = changed_here(store, *stored_config(store))
+            changed = differences(store, *stored_config(store))
             if changed:
                 alike = "Install the run's versions, and the same files, wherever a worker of it is."
-                raise different(store, changed, alike).placed(f"worker on {platform.node()}")
+                raise changed_error(store, changed, alike).placed(f"worker on {platform.node()}")
             return evaluator_of(store)
 
 
@@ -377,7 +385,13 @@ def _load_source(config: RunConfig, source: Checkpoint, dtype: str | None = None
 
 
 def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
-    """Return the config of a run and the folder where its paths start."""
+    """Return the config of a run, with the defaults of the day it began, and where its paths start."""
+    config, folder = config_as_written(store)
+    return choosing_as_before(config) if store.fact(CHOICE_NORMALISE) is False else config, folder
+
+
+def config_as_written(store: RunStore) -> tuple[RunConfig, Path]:
+    """Return the config of a run as its run.yaml said it, and the folder where its paths start."""
     data, folder = store.fact("config"), store.fact("folder")
     if not isinstance(data, dict) or not isinstance(folder, str):
         raise KingyoError(

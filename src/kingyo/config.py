@@ -47,6 +47,8 @@ FRANKENMERGE = "frankenmerge"
 """What a run of paths calls the one that nobody tuned: there no source may have the same name."""
 TRAINED = "trained"
 """What a run calls its control that trains a LoRA."""
+CHOICE_NORMALISE = "choice_normalise"
+"""A fact: False in a run of a kingyo whose grader ``choice`` did not normalise by default."""
 TAKEN = ("bred", "uniform", "random", "grid", TRAINED)
 """What a run calls its winner, its uniform merge and its controls: no source may have the same name."""
 
@@ -378,6 +380,28 @@ def _task_from_file(task: object, folder: Path) -> object:
         )
     spec = load_task_spec(folder / file)
     return {**spec.model_dump(exclude_unset=True), "name": spec.name, **own}
+
+
+def choosing_as_before(config: RunConfig) -> RunConfig:
+    """Return a config whose grader ``choice`` does not normalise where it does not say so."""
+    if config.task is not None:
+        return config.model_copy(update={"task": _choosing_as_before(config.task)})
+    return config.model_copy(
+        update={"tasks": {name: _choosing_as_before(spec) for name, spec in config.tasks.items()}}
+    )
+
+
+def _choosing_as_before(spec: TaskSpec) -> TaskSpec:
+    if all(name != "choice" for name, _ in spec.graders):
+        return spec
+    before = [{name: _unnormalised(option) if name == "choice" else option} for name, option in spec.graders]
+    return spec.model_copy(update={"grader": before})
+
+
+def _unnormalised(option: object) -> object:
+    if option is None or isinstance(option, dict):
+        return {"normalise": False, **cast("dict[str, object]", option or {})}
+    return option  # what `normalise` is
 
 
 def parse_config(data: Mapping[str, object], where: str) -> RunConfig:

@@ -22,7 +22,7 @@ from kingyo.extensions import FACT as EXTENSIONS
 from kingyo.extensions import part_of_the_budget
 from kingyo.registry import is_in_file
 from kingyo.store import DATABASE, RunStore
-from kingyo.user_files import files_behind, loaded_below
+from kingyo.user_files import hash_own, in_place, libraries_behind, loaded_below, root_of
 from kingyo.versions import KINGYO, digest, scoring_versions, version_now
 
 VERSIONS, CODE = "versions", "code"
@@ -63,7 +63,7 @@ class Renewal:
 
 
 def renewals(store: RunStore) -> tuple[Renewal, ...]:
-    """Return when a run was scored again, and when changes were accepted afterwards, each the first first."""
+    """Return the times that a run was scored again, then those that changes were accepted; oldest first."""
     stored = [each for key in (RESCORED, ACCEPTED) for each in cast("list[object]", store.fact(key) or [])]
     return tuple(Renewal(**cast("dict[str, object]", each)) for each in stored)  # type: ignore[arg-type]
 
@@ -79,13 +79,11 @@ def made_with(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
     Raises:
         KingyoError: a data file that the user's code names is not there.
     """
-    named = _named_files(config)
-    loaded = (
-        path for root in {_root(folder / file, folder) for file in named} for path in loaded_below(root)
-    )
+    named = [folder / file for file, _ in _own_files(config)]
+    loaded = (path for root in {root_of(file, folder) for file in named} for path in loaded_below(root))
     still = [name for name in known if (folder / name).is_file()]
     code = user_code(config, folder, [*still, *(_name(path, folder) for path in loaded)])
-    gone = [file for file, value in code.items() if not value and file not in named]
+    gone = [file for file, value in code.items() if not value and folder / file not in named]
     if gone:
         raise KingyoError(
             ", ".join(gone),
@@ -93,14 +91,16 @@ def made_with(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
             received=f"no file {folder / gone[0]}",
             remedy="Put it there, or take it out of FILES.",
         )
-    return {VERSIONS: _versions(config), CODE: code}
+    return {VERSIONS: _versions(config, folder), CODE: code}
 
 
-def _versions(config: RunConfig) -> dict[str, str]:
+def _versions(config: RunConfig, folder: Path) -> dict[str, str]:
     graders = [name for spec in config.specs.values() for name, _ in spec.graders]
     kinds = [spec.kind for spec in config.specs.values() if spec.kind is not None]
     extras = [*(["peft"] if config.controls.trained else [])]
     extras += ["lingua-language-detector"] if "language" in graders else []
+    own = {folder / file for file, _ in _own_files(config)}
+    extras += sorted({name for file in own for name in libraries_behind(file, root_of(file, folder))})
     return scoring_versions(extras, [*graders, *kinds, *config.merge.methods])
 
 
@@ -112,65 +112,53 @@ def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
         folder: where its relative paths start.
         known: files that count, too.
     """
-    named = _named_files(config)
-    places = [folder / file for file in named]
-    behind = {path for place in places for path in files_behind(place, _root(place, folder))}
-    own = {place.resolve() for place in places}
-    more = {*known, *(_name(path, folder) for path in behind), *_options(config, folder)}
-    others = {name for name in more if (folder / name).resolve() not in own}
-    return {file: digest(folder / file) for file in sorted({*named, *others})}
+    own = _own_files(config)
+    found = {
+        path: value for file, said in own for path, value in hash_own(folder / file, said, folder).items()
+    }
+    places = {file: in_place(folder / file) for file, _ in own}
+    others = {path: value for path, value in found.items() if path not in places.values()}
+    code = {
+        **{name: digest(folder / name) for name in known if in_place(folder / name) not in found},
+        **{_name(path, folder): value for path, value in others.items()},
+        **{file: found[place] for file, place in places.items()},
+    }
+    return dict(sorted(code.items()))
 
 
-def _named_files(config: RunConfig) -> set[str]:
-    """The files of graders, kinds of task, methods and strategies that a run.yaml names."""
+def _own_files(config: RunConfig) -> list[tuple[str, object]]:
+    """The files of graders, kinds of task, methods and strategies that a run.yaml names, with settings."""
     specs = config.specs.values()
-    graders = [name for spec in specs for name, _ in spec.graders]
-    kinds = [spec.kind for spec in specs]
-    strategies = (config.search.strategy, config.hybrid.search.strategy)
-    named = [*graders, *kinds, *config.merge.methods, *strategies]
-    return {name.rpartition(":")[0] for name in named if name is not None and is_in_file(name)}
-
-
-def _options(config: RunConfig, folder: Path) -> set[str]:
-    """The files below the run.yaml's folder that options of graders in files name."""
-    pairs = [pair for spec in config.specs.values() for pair in spec.graders]
-    texts = {text for name, option in pairs if is_in_file(name) for text in _texts(option)}
-    return {text for text in texts if _is_below(folder / text, folder)}
-
-
-def _texts(option: object) -> list[str]:
-    if isinstance(option, dict):
-        option = list(cast("dict[object, object]", option).values())
-    if isinstance(option, list | tuple):
-        return [text for each in cast("list[object]", option) for text in _texts(each)]
-    return [option] if isinstance(option, str) and 0 < len(option) < 256 else []
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
-
-
-def _root(file: Path, folder: Path) -> Path:
-    """The folder whose modules are the user's: that of the run.yaml, if the file lies in it, or its own."""
-    own, whole = file.parent.resolve(), folder.resolve()
-    return whole if own.is_relative_to(whole) else own
+    searches = (config.search, config.hybrid.search)
+    named: list[tuple[object, object]] = [
+        *(pair for spec in specs for pair in spec.graders),
+        *((spec.kind, [spec.prompt, *spec.graders]) for spec in specs),
+        *((method, None) for method in config.merge.methods),
+        *((each.strategy, each.settings) for each in searches),
+        *((each.settings.get("strategy"), each.settings.get("settings")) for each in searches),
+    ]
+    return [
+        (name.rpartition(":")[0], settings)
+        for name, settings in named
+        if isinstance(name, str) and is_in_file(name)
+    ]
 
 
 def _name(path: Path, folder: Path) -> str:
     return os.path.relpath(path, folder.resolve())
 
 
-def changes(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+def differences_if_scored(store: RunStore, config: RunConfig, folder: Path) -> Changes:
     """Return in what today's code and versions differ from those that a run's scores were made with.
 
     Nothing where it has no scores. Of a run that an older kingyo began little is known but its name.
     """
-    return changed_here(store, config, folder) if has_scores(store) else {}
+    return differences(store, config, folder) if has_scores(store) else {}
 
 
-def changed_here(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+def differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
     """Return in what the code and versions of this process differ from those that a run stores."""
-    return {**changed_versions(store), **_changed_code(store, config, folder)}
+    return {**version_differences(store), **_code_differences(store, config, folder)}
 
 
 def has_scores(store: RunStore) -> bool:
@@ -178,7 +166,7 @@ def has_scores(store: RunStore) -> bool:
     return store.item_evaluations() > 0 or store.copied_scores() > 0
 
 
-def changed_versions(store: RunStore) -> Changes:
+def version_differences(store: RunStore) -> Changes:
     """Return the versions that differ from those that a run stores."""
     stored = cast("dict[str, str] | None", store.fact(VERSIONS))
     if stored is None:
@@ -187,7 +175,7 @@ def changed_versions(store: RunStore) -> Changes:
     return {name: (old, new) for name, old in stored.items() if (new := version_now(name)) != old}
 
 
-def _changed_code(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+def _code_differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
     before = cast("dict[str, str] | None", store.fact(CODE)) or {}
     now = user_code(config, folder, before)
     if store.fact(VERSIONS) is None:  # an older kingyo, which stored only the files that are named
@@ -215,7 +203,7 @@ def require_same(store: RunStore, config: RunConfig, folder: Path) -> None:
     Raises:
         KingyoError: something differs: what is scored now may score otherwise.
     """
-    _refuse(store, changes(store, config, folder))
+    _refuse(store, differences_if_scored(store, config, folder))
 
 
 def require_same_code(store: RunStore, config: RunConfig, folder: Path) -> None:
@@ -224,38 +212,58 @@ def require_same_code(store: RunStore, config: RunConfig, folder: Path) -> None:
     Raises:
         KingyoError: one has changed: what it scores or merges now may be something else.
     """
-    _refuse(store, _changed_code(store, config, folder) if has_scores(store) else {})
+    _refuse(store, _code_differences(store, config, folder) if has_scores(store) else {})
 
 
 def _refuse(store: RunStore, changed: Changes) -> None:
     if changed:
-        raise different(store, changed)
+        raise changed_error(store, changed)
 
 
-def different(store: RunStore, changed: Changes, remedy: str | None = None) -> KingyoError:
+def changed_error(store: RunStore, changed: Changes, remedy: str | None = None) -> KingyoError:
     """Return the error that names everything that differs, and both ways to go on, or another remedy."""
-    before, now = ("; ".join(f"{name} {pair[n] or 'none'}" for name, pair in changed.items()) for n in (0, 1))
+    before, now = _said(changed, "; ")
     command = f"kingyo resume {shlex.quote(str(store.folder))}"
+    again = f"Run `{command} --rescore` to score everything again (old scores are kept in "
     return KingyoError(
         ", ".join(changed),
         expected=f"what the run's scores were made with: {before}",
         received=now,
         remedy=remedy
-        or f"Bring that back. Or score everything again: `{command} --rescore`, which keeps the scores so "
-        f"far in a file beside. Or mix them: `{command} --accept-changes`, which show, report and card tell.",
+        or f"{again}{_free_name(store.folder)}), or `{command} --accept-changes` to go on with mixed scores "
+        "(show, report and card say so).",
     )
 
 
-def settle(store: RunStore, config: RunConfig, folder: Path) -> None:
-    """Check as ``require_same``; before the first score a change is a repair, and is stored.
+def _said(changed: Changes, joint: str) -> tuple[str, str]:
+    """What it was, and what it is now."""
+    before, now = (
+        joint.join(f"{name} {pair[n] or 'none'}" for name, pair in changed.items()) for n in (0, 1)
+    )
+    return before, now
 
-    So is, also later, the version of what no score depended on yet.
+
+def other_versions(store: RunStore, done: str) -> str | None:
+    """Say which versions here differ from those that a run was scored with; None where none does.
+
+    Args:
+        store: the run.
+        done: what is done here, such as "exported".
+    """
+    before, now = _said(version_differences(store) if has_scores(store) else {}, ", ")
+    return f"{done.capitalize()} with {now}; scored with {before}." if now else None
+
+
+def require_same_or_store(store: RunStore, config: RunConfig, folder: Path) -> None:
+    """Check as ``require_same``; but before the first score store what differs.
+
+    A library that the run stores no version of, since it did not use it yet, is stored at any time.
     """
     require_same(store, config, folder)
     before = cast("dict[str, str]", store.fact(VERSIONS) or {})
     if not has_scores(store):
         _store(store, made_with(config, folder, cast("dict[str, str]", store.fact(CODE) or {})))
-    elif more := {name: value for name, value in _versions(config).items() if name not in before}:
+    elif more := {name: value for name, value in _versions(config, folder).items() if name not in before}:
         store.set_fact(VERSIONS, {**before, **more})
 
 
@@ -275,7 +283,7 @@ def accept_changes(store: RunStore, config: RunConfig, folder: Path) -> Renewal 
     Raises:
         KingyoError: see ``made_with``; nothing is changed then.
     """
-    changed = changes(store, config, folder)
+    changed = differences_if_scored(store, config, folder)
     if not changed:
         return None
     facts = made_with(config, folder, cast("dict[str, str]", store.fact(CODE) or {}))
@@ -297,7 +305,7 @@ def score_again(store: RunStore, config: RunConfig, folder: Path) -> Renewal:
     archive = _free_name(store.folder)
     renewal = Renewal(
         when=time.time(),
-        changes=changes(store, config, folder),
+        changes=differences_if_scored(store, config, folder),
         archive=archive,
         test_was_read=bool(store.summaries("test")),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from kingyo.config import CHOICE_NORMALISE
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.measure import Known
@@ -19,10 +20,10 @@ from kingyo.provenance import (
     CODE,
     VERSIONS,
     Changes,
+    changed_error,
     changed_files,
-    changed_versions,
-    different,
     has_scores,
+    version_differences,
 )
 from kingyo.sizes import counted
 from kingyo.stats import ROUNDING, Interval, mean_of_runs
@@ -117,7 +118,7 @@ def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
     Args:
         folder: of several seeds; none need be there yet.
         facts: of the run, as the store has them: ``config``, and as far as known ``models``, ``code``,
-            ``versions``, ``known_paths`` and the ``items`` of each split.
+            ``versions``, ``known_paths``, ``choice_normalise`` and the ``items`` of each split.
 
     Raises:
         KingyoError: a run below the folder is of another run.yaml, of other models, items, code or versions.
@@ -127,7 +128,7 @@ def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
             stored = {key: store.items() if key == "items" else store.fact(key) for key in facts}
             changed = _changed(store, facts)
             if changed:
-                raise different(store, changed).placed(str(path))
+                raise changed_error(store, changed).placed(str(path))
         for key, value in facts.items():
             is_known = stored[key] is not None  # an older kingyo did not store all of them
             if key in _OTHER and is_known and _settings(key, stored[key]) != _settings(key, value):
@@ -146,7 +147,7 @@ def _changed(store: RunStore, facts: Mapping[str, object]) -> Changes:
     before, now = (cast("dict[str, str]", each or {}) for each in (store.fact(CODE), facts.get(CODE)))
     both = [file for file in before if file in now]
     files = changed_files({file: before[file] for file in both}, {file: now[file] for file in both})
-    return {**changed_versions(store), **files}
+    return {**version_differences(store), **files}
 
 
 _OTHER = {
@@ -154,6 +155,7 @@ _OTHER = {
     "models": "other models",
     "items": "other items",
     "known_paths": "other known paths",
+    CHOICE_NORMALISE: "a grader `choice` that does not normalise by default, as in older versions of kingyo",
 }
 
 
@@ -179,7 +181,7 @@ def scored_elsewhere(store: RunStore) -> Known:
 
 
 def _made_of(store: RunStore) -> list[object]:
-    facts = ("config", "models", CODE, VERSIONS, "known_paths", "threads", "version")
+    facts = ("config", "models", CODE, VERSIONS, "known_paths", "threads", "version", CHOICE_NORMALISE)
     return [store.items(), *(_settings(key, store.fact(key)) for key in facts)]
 
 

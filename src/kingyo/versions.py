@@ -23,20 +23,35 @@ SCORING = (
     "methods",
     "models",
     "recipe",
+    "runners",
     "space",
     "tasks",
     "vocabulary",
     "assembly.py",
+    "config.py",
     "dataflows.py",
     "evaluate.py",
     "opened.py",
     "plans.py",
+    "registry.py",
     "searches.py",
+    "strict.py",
+    "timeout.py",
     "trained.py",
     "types.py",
 )
 """Rooms that decode, merge, answer and grade: with other code in them a recipe may score otherwise."""
-LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "numba")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "safetensors",
+    "numba",
+    "jinja2",
+    "sentencepiece",
+)
+"""Those of them that are installed count."""
 PLUGINS = ("kingyo.graders", "kingyo.methods", "kingyo.tasks")
 """Entry points whose code changes scores."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import World, evaluations, interrupted
+from tests.databases import edited
 from tests.models_on_disk import fine_tuned
 
 KILLS = 10
@@ -151,11 +152,10 @@ def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
 
 def made_before(run: Path, library: str) -> None:
     """Let the run's scores be of another version of a library."""
-    with sqlite3.connect(run / "run.db") as connection:
+    with edited(run) as connection:
         (text,) = connection.execute("SELECT value FROM facts WHERE key = 'versions'").fetchone()
         versions = json.dumps({**json.loads(text), library: "0.0.old"})
         connection.execute("UPDATE facts SET value = ? WHERE key = 'versions'", (versions,))
-    connection.close()
 
 
 def test_other_versions_are_refused_rescored_or_accepted(finished: World, world: World) -> None:
@@ -183,6 +183,12 @@ def test_other_versions_are_refused_rescored_or_accepted(finished: World, world:
     made_before(run, "torch")
     assert world.run("control", "runs/small", "random").returncode == 0, "it is done: nothing is scored"
     assert world.run("resume", "runs/small").returncode == 1
+    done = world.run("export", "runs/small", "mixed")
+    assert done.returncode == 0 and "Note: Exported with torch " in done.stderr
+    card = (world.folder / "mixed" / "README.md").read_text("utf-8")
+    assert "; scored with torch 0.0.old." in card and "Exported with torch " in card
+    done = world.run("evaluate", "mixed", "runs/small", "--json")
+    assert done.returncode == 0 and "Note: Evaluated with torch " in done.stderr
     done = world.run("resume", "runs/small", "--accept-changes")
     assert done.returncode == 0, done.stderr
     says = "The scores of this run were made with different versions: torch 0.0.old, then"

@@ -170,7 +170,30 @@ def test_what_a_grader_prints_is_not_on_standard_output(
 def test_a_grader_whose_file_was_written_since_is_not_mixed_with_the_old_one(folder: Path) -> None:
     grade = verdict(folder, "prints", timeout=60)
     (folder / "mine.py").write_text("def prints(answer, item): return 0.0")
-    with pytest.raises(ChangedSourceError, match="the file that it was built from"):
+    with pytest.raises(ChangedSourceError, match="the files that it was built from"):
+        grade("3", ITEM)
+
+
+@pytest.mark.parametrize("changed", ["helper.py", "behind_helper.txt", "behind_grader.txt", "option.txt"])
+def test_a_killed_grader_is_not_built_again_of_helpers_or_data_that_were_written_since(
+    folder: Path, changed: str
+) -> None:
+    for name in ("behind_helper.txt", "behind_grader.txt", "option.txt"):
+        (folder / name).write_text("1")
+    (folder / "helper.py").write_text("FILES = ('behind_helper.txt',)\nworth = 1.0\n")
+    (folder / "helped.py").write_text(
+        "import sys, time\nfrom dataclasses import dataclass\nfrom pathlib import Path\n"
+        "sys.path.insert(0, str(Path(__file__).parent))\nimport helper\nFILES = ('behind_grader.txt',)\n"
+        "@dataclass(frozen=True)\nclass Grade:\n    path: str\n    def __call__(self, answer, item):\n"
+        "        time.sleep(60 if answer == 'bad' else 0)\n        return helper.worth\n"
+    )
+    grade = build_verdict([("helped.py:Grade", "option.txt")], folder, timeout=0.3)
+    assert grade("3", ITEM) == 1
+    (folder / changed).write_text("worth = 0.25\n")
+    assert grade("3", ITEM) == 1  # the same process goes on
+    with pytest.raises(KingyoError, match="expected a score within"):
+        grade("bad", ITEM)
+    with pytest.raises(ChangedSourceError, match="the files that it was built from"):
         grade("3", ITEM)
 
 

@@ -13,6 +13,7 @@ from kingyo.cli.terminal import echo
 from kingyo.cli.whole import Console, say
 from kingyo.config import PARAMETERS
 from kingyo.evolve import MAIN, Event
+from kingyo.provenance import other_versions
 from kingyo.store import RunStore
 
 
@@ -32,6 +33,13 @@ def tell_lost(store: RunStore) -> None:
     """Say on standard error what was stored once and is lost."""
     for each in lost_writes(store):
         echo(advice_text(each), err=True)
+
+
+def tell_versions(store: RunStore, done: str) -> None:
+    """Say on standard error which versions differ from those that a run was scored with, where some do."""
+    said = other_versions(store, done)
+    if said is not None:
+        echo(f"Note: {said}", err=True)
 
 
 class Watcher:

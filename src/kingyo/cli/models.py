@@ -83,9 +83,14 @@ def _scored(
 ) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
     """The task, its items of a split, and their scores."""
     from kingyo.assembly import open_task
+    from kingyo.cli.advice import tell_versions
     from kingyo.evaluate import scores_of
+    from kingyo.store import RunStore
 
     built = open_task(task)
+    if task.is_dir():
+        with RunStore.read(task) as store:
+            tell_versions(store, "evaluated")
     items = _items(built, split)
     return built, items, scores_of(built, load(), items)
 

@@ -112,12 +112,12 @@ def require_own_database(store: RunStore) -> None:
     Raises:
         KingyoError: the run.yaml beside it is of another run.
     """
-    from kingyo.assembly import as_fact, stored_config
+    from kingyo.assembly import as_fact, config_as_written
     from kingyo.config import load_config
     from kingyo.store import DATABASE
 
     name, way = store.fact("run_yaml"), store.fact("folder_from_run")
-    config, folder = stored_config(store)
+    config, folder = config_as_written(store)
     if not isinstance(name, str) or not isinstance(way, str):
         return
     own, here = folder / name, (store.folder / way).resolve() / name
@@ -143,13 +143,13 @@ def differences(store: RunStore) -> str | None:
 
     None too where the file is not known, or is gone.
     """
-    from kingyo.assembly import as_fact, stored_config
+    from kingyo.assembly import as_fact, config_as_written
     from kingyo.config import load_config
     from kingyo.documents import read_yaml
     from kingyo.genome_file import is_genome_file
 
     name = store.fact("run_yaml")
-    config, folder = stored_config(store)
+    config, folder = config_as_written(store)
     path = folder / str(name)
     if not isinstance(name, str) or not path.is_file():
         return None

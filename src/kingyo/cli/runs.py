@@ -363,7 +363,7 @@ def export(
 
     Example: `kingyo export runs/first my-model`
     """
-    from kingyo.cli.advice import tell_lost
+    from kingyo.cli.advice import tell_lost, tell_versions
     from kingyo.cli.resume import require_one_run
     from kingyo.export import choose
     from kingyo.export import export as export_run
@@ -375,6 +375,7 @@ def export(
         tell_lost(store)
         chosen = choose(store, trial=trial, search=search, pick=pick, best=best)
         written = export_run(store, out, chosen, share_layers=share_layers)
+        tell_versions(store, "exported")
         _say_which(store, chosen, written, is_default=trial is None and search is None)
     is_shared = share_layers and (written / CODE_FILE).is_file()
     if share_layers and not is_shared:

@@ -18,7 +18,7 @@ from kingyo.export.choice import choose
 from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_tasks
 from kingyo.merge import Sources, plan, rooted, to_folder
-from kingyo.provenance import require_same_code
+from kingyo.provenance import other_versions, require_same_code
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.summary import compare, read_entry, summarize
@@ -68,6 +68,7 @@ def export(
         version=str(store.fact("version")),
         example=store.items()["fit"][0].prompt,
         shared=planned.shared,
+        versions=other_versions(store, "exported"),
     )
     files = {
         **write_tasks(config.specs, folder, store.items()),

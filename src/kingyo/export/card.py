@@ -62,6 +62,7 @@ class Card:
         origins: what went in.
         example: a prompt of the fit split.
         shared: of a path whose layers are written once.
+        versions: in which versions the export differs from what the run was scored with, in a sentence.
     """
 
     title: str
@@ -75,6 +76,7 @@ class Card:
     version: str
     example: str
     shared: Shared | None = None
+    versions: str | None = None
 
     @property
     def is_winner(self) -> bool:
@@ -203,7 +205,7 @@ def _scores(card: Card) -> str:
         tested = f"The test split is the fairest comparison. {card.summary.test_note}"
     untested = "This model was not scored on the test split."
     missing = card.summary.not_compared()
-    said = [*map(str, card.summary.renewals), *([] if missing is None else [missing])]
+    said = [*map(str, card.summary.renewals), *(each for each in (card.versions, missing) if each)]
     last = "".join(f" {cell(each)}" for each in said)
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"
 

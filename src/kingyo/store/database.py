@@ -91,16 +91,12 @@ MIGRATIONS: tuple[str, ...] = (
     # 5: how many rows each table has, and the sum of their hashes.
     SUMS,
     # 6: whether an answer was cut by max_new_tokens, which is not known of older ones. And the grader
-    # `choice` of older runs stays without the normalisation that is its default by now; where a run says
-    # something of it, that comes later in the text, so it holds.
+    # `choice` of older runs stays without the normalisation that is its default by now: a fact says so.
     """
     ALTER TABLE scores ADD COLUMN is_cut INTEGER NOT NULL DEFAULT 0;
-    UPDATE facts SET value = REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(value,
-        '"grader": ["choice"]', '"grader": "choice"'),
-        '"grader": {"choice": null}', '"grader": "choice"'),
-        '"grader": {"choice": {}}', '"grader": "choice"'),
-        '"grader": {"choice": {"', '"grader": {"choice": {"normalise": false, "'),
-        '"grader": "choice"', '"grader": {"choice": {"normalise": false}}') WHERE key = 'config';
+    INSERT INTO facts SELECT 'choice_normalise', 'false' FROM facts WHERE key = 'config' AND (
+        INSTR(value, '"grader": "choice"') OR INSTR(value, '"grader": ["choice"')
+        OR INSTR(value, '"grader": {"choice":') OR INSTR(value, '"grader": [{"choice":'));
     """,
 )
 SUMMED = 5

@@ -8,7 +8,6 @@ which answer it hangs on. This module knows no grader; ``grader_worker`` is the 
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
 import os
 import pickle
@@ -28,6 +27,8 @@ from typing import Literal, cast
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.timeout import TooSlowError
+from kingyo.user_files import hash_own
+from kingyo.versions import hash_of
 
 BUILD_SECONDS = 600.0
 """That the process may take to begin and to import a grader: its file has been imported here already."""
@@ -60,15 +61,12 @@ Action = Literal["grade", "check"]
 
 
 def named(name: str, option: object, folder: Path) -> Named:
-    """Note which grader is meant, and what its file holds now."""
-    return Named(name=name, option=option, folder=folder.resolve(), digest=_digest(name, folder))
-
-
-def _digest(name: str, folder: Path) -> str:
-    if not is_in_file(name):
-        return ""
+    """Note which grader is meant, and what its file, and all that this depends on, hold now."""
+    folder = folder.resolve()
     file = Path(whole_reference(name, folder).rpartition(":")[0])
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "no file"
+    own = hash_own(file, option, folder) if is_in_file(name) else {}
+    digest = hash_of(json.dumps(sorted((str(path), value) for path, value in own.items())))
+    return Named(name=name, option=option, folder=folder, digest=digest)
 
 
 class GraderProcess:
@@ -95,7 +93,7 @@ class GraderProcess:
 
         Raises:
             UnknownThereError: the grader must be asked in this process.
-            ChangedSourceError: its file has changed since it was built.
+            ChangedSourceError: its file, or one that this depends on, has changed since it was built.
         """
         key = pickle.dumps(grader)
         if key in self._unknown:
@@ -142,12 +140,12 @@ class GraderProcess:
         child = self._child = self._child or _Child()
         if key in child.built:
             return child
-        if _digest(grader.name, grader.folder) != grader.digest:
+        if named(grader.name, grader.option, grader.folder) != grader:
             raise ChangedSourceError(
                 f"grader {grader.name}",
-                expected="the file that it was built from",
-                received="one that was written since",
-                remedy="Bring the old file back and go on, or start anew.",
+                expected="the files that it was built from",
+                received="some that were written since",
+                remedy="Bring the old files back and go on, or start anew.",
             )
         try:
             child.send(pickle.dumps((key, "build", [])), BUILD_SECONDS)
