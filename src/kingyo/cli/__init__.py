@@ -17,9 +17,9 @@ import typer
 
 from kingyo import __version__
 from kingyo.cli import build, diff, init, layers, lists, models, recipes, runs
-from kingyo.cli.as_json import error_record, json_alone, print_json, wants_json
+from kingyo.cli.as_json import json_alone, print_json
 from kingyo.cli.terminal import echo, visible
-from kingyo.errors import Interrupted, KingyoError
+from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer exports not all of them
 _PRINTING = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG}

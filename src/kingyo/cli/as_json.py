@@ -10,23 +10,14 @@ import codecs
 import json
 import os
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 
-import typer
-
 from kingyo.cli.terminal import echo, escaped
-from kingyo.errors import Interrupted, KingyoError, MistakesError
 
 _HELD: ContextVar[list[str] | None] = ContextVar("_HELD", default=None)
 """What is to be printed once the command is done."""
-
-
-def wants_json(arguments: Sequence[str]) -> bool:
-    """Return whether arguments of the command line ask for JSON; they need not be right."""
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--json" in options
 
 
 @contextmanager
@@ -61,42 +52,6 @@ def json_text(record: object) -> str:
         finite: object = json.loads(json.dumps(record), parse_constant=lambda _: None)
         text = json.dumps(finite, ensure_ascii=is_ascii, indent=2)
     return escaped(text, _escape)
-
-
-def error_record(error: KingyoError | str, **fields: str | None) -> Mapping[str, object]:
-    """Return an error as data; what is not known of it is null.
-
-    Args:
-        error: it, or what to say of it.
-        fields: those of a KingyoError, as far as they are known of another error.
-    """
-    return {"error": _fields(error, fields)}
-
-
-def _fields(error: KingyoError | str, fields: Mapping[str, str | None]) -> Mapping[str, object]:
-    names = ("argument", "expected", "received", "remedy")
-    known = {name: getattr(error, name) for name in names} if isinstance(error, KingyoError) else fields
-    mistakes = error.mistakes if isinstance(error, MistakesError) else ()
-    several = {"mistakes": [_fields(each, {}) for each in mistakes]} if mistakes else {}
-    return {"message": str(error), **{name: known.get(name) for name in names}, **several}
-
-
-@contextmanager
-def errors_as_json(wanted: bool, made: Sequence[Mapping[str, object]] | None = None) -> Generator[None]:
-    """Where JSON is wanted, print an error as such and end with its exit code; else let it pass.
-
-    Args:
-        wanted: whether it is.
-        made: models that were written before, for commands that write several.
-    """
-    try:
-        yield
-    except (KingyoError, Interrupted) as error:
-        if not wanted:
-            raise
-        told = error_record(error if isinstance(error, KingyoError) else str(error))
-        print_json(told if made is None else {**told, "targets": list(made)})
-        raise typer.Exit(error.exit_code) from None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
 
@@ -94,8 +94,7 @@ def show_list(
         echo(_page(what, name), nl=False)
         return
     if as_json:
-        with errors_as_json(as_json):
-            print_json(_as_data(what, name))
+        print_json(_as_data(what, name))
         return
     from rich.markup import escape
     from rich.table import Table
