@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 EXTRAS = {"bayes": ("optuna", "scipy"), "language": ("lingua",)}
-"""Extra of an installation -> what it brings."""
+"""Extra -> the modules that it installs."""
 OWN_GRADER = (
     "A function of your own: def FUNCTION(answer, item), with the model's text and the item, whose right "
     "answer is item.answer; it returns true, false or a number from 0 to 1."
@@ -55,7 +55,7 @@ class Row:
 
     @property
     def line(self) -> str:
-        """What it is, and what it needs, in a line."""
+        """Its description, with the extra that it needs, in one line."""
         if self.extra is None:
             return self.doc
         here = "installed" if self.is_installed else f"in a clone: pip install '.[{self.extra}]'"

@@ -46,8 +46,8 @@ def evolve(
         Path,
         typer.Argument(
             metavar="RUN.yaml",
-            help="What to breed; `kingyo init` writes one. A genome file of mergekit-evolve will do as well, "
-            "and its flags.",
+            help="What to breed; `kingyo init` writes one. A genome file of mergekit-evolve and its flags "
+            "are taken as well.",
         ),
     ],
     run: Annotated[
@@ -86,9 +86,9 @@ def evolve(
     if dry_run and seeds is not None:
         raise KingyoError(
             "--seeds",
-            expected="no --dry-run beside it: that looks at one run",
+            expected="no --dry-run beside it, which looks at one run",
             received="both",
-            remedy="Leave --seeds out; each seed takes what the dry run says.",
+            remedy="Leave --seeds out: the dry run of one seed holds for each of them.",
         )
     if dry_run:
         _look(loaded, config.parent, as_json)
@@ -172,13 +172,13 @@ def resume(
         bool,
         typer.Option(
             "--rescore",
-            help="Score everything again, with today's code and versions; what was scored is kept.",
+            help="Score everything again with today's code and versions; a file keeps the old scores.",
         ),
     ] = False,
     accept_changes: Annotated[
         bool,
         typer.Option(
-            "--accept-changes", help="Go on though code or versions changed; show, report and card tell it."
+            "--accept-changes", help="Go on though code or versions changed; show, report and card say so."
         ),
     ] = False,
     as_json: AsJson = False,
@@ -188,8 +188,8 @@ def resume(
     With more the search goes on where it ended, its controls follow, and a winner is picked anew. Test that
     was read stays read: a second reading is marked as such.
 
-    Where kingyo, a library or code of your own has changed since the run's scores were made, it does not go
-    on: --rescore makes all scores anew, and --accept-changes goes on beside the old ones.
+    If kingyo, a library or code of your own has changed since the run's scores were made, resume stops:
+    --rescore scores everything again, and --accept-changes keeps the old scores and goes on.
 
     Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
