@@ -5,12 +5,15 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import json
 import os
 import signal
 import sys
 import threading
 import traceback
 from contextlib import suppress
+
+from kingyo.errors import error_record, wants_json
 
 _QUICK = {"merge", "diff", "list"}  # the others run graders, whose files may still be open at the end
 
@@ -39,7 +42,7 @@ def _run() -> None:
         print(visible(traceback.format_exc()), end="", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     finally:
-        if "--json" in sys.argv and sys.stdout is not None:
+        if wants_json(sys.argv[1:]) and sys.stdout is not None:
             with suppress(OSError):  # it was told
                 sys.stdout.flush()
                 os.dup2(2, 1)  # what is still printed as the process ends is no answer
@@ -47,8 +50,8 @@ def _run() -> None:
 
 def _tell_interrupted() -> None:
     """Say so, without anything of the command line, which is not loaded."""
-    if "--json" in sys.argv:
-        print('{"error": {"message": "Interrupted."}}')  # noqa: T201
+    if wants_json(sys.argv[1:]):
+        print(json.dumps(error_record("Interrupted."), indent=2))  # noqa: T201
     else:
         print("Interrupted.", file=sys.stderr)  # noqa: T201
 

@@ -1,4 +1,4 @@
-"""The one error that kingyo raises on purpose, and how an unknown name is answered.
+"""The one error that kingyo raises on purpose, how it is told as data, and how an unknown name is answered.
 
 Every message says which argument, what was expected, what was received and what to do about it.
 Nothing here imports the rest of the package.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -114,7 +114,31 @@ def crash(error: BaseException) -> str:
 
 
 class ChangedSourceError(KingyoError):
-    """A source was written or replaced after it was opened: whatever is merged of it now is a mixture."""
+    """A file that the run depends on changed while it ran."""
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Return whether arguments of the command line ask for JSON; they need not be right."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def error_record(error: KingyoError | str, **fields: str | None) -> Mapping[str, object]:
+    """Return an error as data, as every command with ``--json`` prints it; unknown fields are null.
+
+    Args:
+        error: the error, or its message.
+        fields: fields of a KingyoError, as far as they are known of another error.
+    """
+    return {"error": _fields(error, fields)}
+
+
+def _fields(error: KingyoError | str, fields: Mapping[str, str | None]) -> Mapping[str, object]:
+    names = ("argument", "expected", "received", "remedy")
+    known = {name: getattr(error, name) for name in names} if isinstance(error, KingyoError) else fields
+    mistakes = error.mistakes if isinstance(error, MistakesError) else ()
+    several = {"mistakes": [_fields(each, {}) for each in mistakes]} if mistakes else {}
+    return {"message": str(error), **{name: known.get(name) for name in names}, **several}
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

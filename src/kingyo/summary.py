@@ -552,9 +552,12 @@ def _comparison(own: Evaluation, other: Evaluation, weights: Mapping[str, float]
         difference=found.interval,
         p=found.p,
         test=found.test,
-        is_alike={each.item: each[:3] for each in own.scores}
-        == {each.item: each[:3] for each in other.scores},
+        is_alike=_answers(own) == _answers(other),
     )
+
+
+def _answers(found: Evaluation) -> dict[str, tuple[float, str]]:
+    return {each.item: (each.score, each.answer) for each in found.scores}
 
 
 def minus_test(entry: Entry, split: Split) -> Interval | None:

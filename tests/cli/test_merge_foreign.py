@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.cli.foreign import EVOLVE, MERGE, Flags
+from kingyo.cli.foreign import EVOLVE, MERGE, Flags, translated
 from tests.cli.conftest import World
 from tests.cli.merging import Command, refused
 
@@ -49,6 +49,27 @@ def test_a_script_of_mergekit_multi(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
+    "args",
+    [
+        ["--out-path", "out", "recipe.yaml"],
+        ["recipe.yaml", "--out-path", "out"],
+        ["--out-path=out", "recipe.yaml"],
+        ["--out-path", "out", "--", "recipe.yaml"],
+        ["--out-path", "other", "recipe.yaml", "--out-path", "out"],
+    ],
+)
+def test_out_path_is_never_the_recipe(args: list[str]) -> None:
+    ours, without_effect = translated(args, MERGE)
+    assert [each for each in ours if each != "--"] == ["recipe.yaml", "out"] and not without_effect
+
+
+def test_out_path_before_the_recipe(command: Command) -> None:
+    done = command("merge", "--out-path", "-out", command.recipe(), "--dry-run", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["targets"][0]["out"] == "-out"
+
+
+@pytest.mark.parametrize(
     ("flags", "says"),
     [
         (["--cudaa"], "No such option: --cudaa (Possible options: --cuda)"),
@@ -56,6 +77,7 @@ def test_a_script_of_mergekit_multi(command: Command) -> None:
         (["--seeed", "3"], "Possible options: --seed"),
         (["--frobnicate"], "No such option: --frobnicate"),
         (["--device"], "Option '--device' requires an argument."),
+        (["--out-path"], "Option '--out-path' requires an argument."),
         (["--cuda=yes"], "Option '--cuda' does not take a value."),
         (["--random-seed", "x"], "Invalid value for '--seed'"),
     ],

@@ -17,6 +17,7 @@ from kingyo import cli
 from kingyo.cli import app
 from kingyo.cli.answers import Answered, print_answers
 from kingyo.cli.as_json import json_alone, json_text, print_json
+from kingyo.cli.build import errors_beside
 from kingyo.cli.terminal import echo, visible
 from kingyo.cli.whole import Console, say
 from kingyo.errors import Interrupted
@@ -191,6 +192,28 @@ class TestErrors:
         assert done.code == code and done.err == ""
         assert told in json.loads(done.out)["error"]["message"]
 
+    def test_an_interrupted_merge_tells_how_to_go_on_and_what_is_made(
+        self, command: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
+
+        @app.command("fail")
+        def fail(as_json: bool = typer.Option(False, "--json")) -> None:
+            with errors_beside([{"out": "first"}]):
+                raise Interrupted("Interrupted; go on.")
+
+        done = command("fail", "--json")
+        record = json.loads(done.out)
+        assert (done.code, record["error"]["message"]) == (130, "Interrupted; go on.")
+        assert record["targets"] == [{"out": "first"}]
+
+    def test_several_mistakes_of_a_merge_are_listed_once(self, command: Command) -> None:
+        models = [{"model": "none"}, {"model": "nowhere"}]
+        recipe = command.recipe(merge_method="linear", base_model=None, models=models)
+        for more in ([], ["--dry-run"]):
+            found = json.loads(command("merge", recipe, "out", "--json", *more).out)
+            assert len(found["error"]["mistakes"]) > 1 and "errors" not in found
+
     def test_a_mistake_of_our_own_is_json_too(
         self, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -279,10 +302,11 @@ class TestModels:
     def test_answers_that_are_shown_steer_no_terminal_and_are_no_markup(self) -> None:
         console = Console(file=StringIO(), force_terminal=True, width=200, highlight=False)
         item = Item(id=f"1{CLEAR}", prompt=f"[link=x]{CLEAR}[/link]", answer="[bold]")
+        answer = ItemScore(f"1{CLEAR}", 0.0, f"[red]a[/red] :bomb:\n{ATTACK}")
         with console.capture() as captured:
             print_answers(
                 console,
-                [Answered(item=item, answer=ItemScore(f"1{CLEAR}", 0.0, f"[red]a[/red] :bomb:\n{ATTACK}"))],
+                [Answered(item=item, answer=answer, limit=64)],
             )
         shown = captured.get()
         assert not STEERING.search(shown.replace("\x1b[1m", "").replace("\x1b[0m", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -90,8 +91,14 @@ class Impatient:
 sys.meta_path.insert(0, Impatient())
 entry.process()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+    command = [sys.executable, "-c", code]
+    for more in ([], ["show", "--", "--json"]):
+        done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+    done = subprocess.run([*command, "show", "run", "--json"], capture_output=True, text=True, check=False)
+    unknown = dict.fromkeys(("argument", "expected", "received", "remedy"))
+    assert (done.returncode, done.stderr) == (130, "")
+    assert json.loads(done.stdout) == {"error": {"message": "Interrupted.", **unknown}}
 
 
 def test_an_interrupt_within_a_command_is_told() -> None:

@@ -26,7 +26,7 @@ def test_a_merge(world: World, without_numba: dict[str, str]) -> None:
     recipe = write_recipe(world.folder / "recipe.yaml")
     dry = world.run("merge", recipe, "out", "--dry-run", "--json", env=without_numba)
     assert dry.returncode == 0 and dry.stderr.startswith(NOTE) and dry.stderr.count("\n") == 1
-    assert json.loads(dry.stdout)["errors"] == []
+    assert "error" not in json.loads(dry.stdout)
     done = world.run("merge", recipe, "out", env=without_numba)
     assert done.returncode == 0 and done.stderr.startswith(NOTE) and done.stderr.count("\n") == 1
     assert world.run("merge", recipe, "with").stderr == ""

@@ -93,7 +93,7 @@ def test_a_part_in_which_they_are_alike_is_told(tmp_path: Path) -> None:
     shared = {name: ONE[name] if "embed" in name else TWO[name] for name in NAMES}
     embedded = said(tmp_path, plus(BASE, ONE), plus(BASE, times(shared, 1.0)))
     assert "look nearly independent" in embedded
-    assert "Not so in embedding (cosine 1.00) of A and B" in embedded
+    assert "A and B are not independent in embedding (cosine 1.00)" in embedded
 
 
 def test_norms_that_all_models_share_do_not_make_them_relatives(tmp_path: Path) -> None:

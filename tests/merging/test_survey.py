@@ -178,7 +178,7 @@ def test_the_record_is_plain_data(ask: Ask) -> None:
     assert target["method"] == "ties" and target["tensors"] == 30 and len(target["groups"]) == 12
     assert [each["role"] for each in target["models"]] == ["merged", "merged", "base"]
     assert record["estimate"]["written_bytes"] == target["bytes"] == sum(target["files"].values())
-    assert record["errors"] == [] and len(record["notes"]) == 1
+    assert record["warnings"] == [] and len(record["notes"]) == 1
     whole = survey_record(found, None, whole=True)
     assert len(json.loads(json.dumps(whole))["targets"][0]["groups"]) == 30
 

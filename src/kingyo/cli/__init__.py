@@ -17,11 +17,11 @@ import typer
 
 from kingyo import __version__
 from kingyo.cli import build, diff, init, layers, lists, models, recipes, runs
-from kingyo.cli.as_json import error_record, json_alone, print_json, wants_json
+from kingyo.cli.as_json import json_alone, print_json
 from kingyo.cli.terminal import echo, visible
-from kingyo.errors import Interrupted, KingyoError
+from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
-_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer exports not all of them
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer does not export it
 _PRINTING = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG}
 
 app = typer.Typer(
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _run(is_json: bool) -> int:
-    """Run a command; return its exit code, once a mistake is told: as JSON, or on standard error."""
+    """Run a command and return its exit code. Tell an error as JSON, or on standard error."""
 
     def tell(error: KingyoError | str, before: str = "") -> None:
         if is_json:
@@ -111,7 +111,7 @@ def _run(is_json: bool) -> int:
 
 
 def _tell_misspelt(error: typer.BadParameter, *, is_json: bool) -> None:
-    """Tell of a command that is not written as it must be, in typer's words."""
+    """Tell a misspelt command in typer's words."""
     from typer.rich_utils import rich_format_error
 
     error.message = visible(error.message)

@@ -30,7 +30,7 @@ def print_advice(advice: Sequence[Advice]) -> None:
 
 
 def tell_lost(store: RunStore) -> None:
-    """Say on standard error what was stored once and is lost."""
+    """Warn on standard error of stored writes that are lost."""
     for each in lost_writes(store):
         echo(advice_text(each), err=True)
 

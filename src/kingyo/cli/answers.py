@@ -20,7 +20,7 @@ INDENT = " " * 10
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """An item, and what was answered to it; ``limit``: the most tokens that an answer could have."""
+    """An item with an answer to it. ``limit`` is the ``max_new_tokens`` of its task."""
 
     item: Item
     answer: ItemScore

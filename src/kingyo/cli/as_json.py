@@ -1,7 +1,7 @@
-"""The answer of a command as JSON: alone on standard output, errors too.
+"""The answer of a command as one JSON document on standard output, or its error.
 
-While a command that was asked for JSON runs, all else that is written to standard output goes to standard
-error: prints of a grader, and what its subprocesses and libraries write to descriptor 1.
+With ``--json`` everything else that is written to standard output goes to standard error: what a grader
+prints, and what its subprocesses and libraries write to descriptor 1.
 """
 
 from __future__ import annotations
@@ -10,28 +10,22 @@ import codecs
 import json
 import os
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 
-import typer
-
 from kingyo.cli.terminal import echo, escaped
-from kingyo.errors import Interrupted, KingyoError, MistakesError
 
 _HELD: ContextVar[list[str] | None] = ContextVar("_HELD", default=None)
-"""What is to be printed once the command is done."""
-
-
-def wants_json(arguments: Sequence[str]) -> bool:
-    """Return whether arguments of the command line ask for JSON; they need not be right."""
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--json" in options
+"""Documents that are held back until the command ends; None where none is."""
 
 
 @contextmanager
 def json_alone() -> Generator[None]:
-    """Keep standard output for what ``print_json`` was given last; it is printed when the command is done."""
+    """Hold back what ``print_json`` is given, and print the last of it when the command ends.
+
+    All other output goes to standard error.
+    """
     held: list[str] = []
     token = _HELD.set(held)
     try:
@@ -44,7 +38,7 @@ def json_alone() -> Generator[None]:
 
 
 def print_json(record: object) -> None:
-    """Print data as JSON; of several only the last, since there is one document."""
+    """Print data as JSON. Within ``json_alone`` only the last document is printed."""
     text, held = json_text(record), _HELD.get()
     if held is None:
         echo(text)
@@ -53,7 +47,7 @@ def print_json(record: object) -> None:
 
 
 def json_text(record: object) -> str:
-    """Return data as JSON: numbers that are none are null, and nothing in it steers a terminal."""
+    """Return data as JSON. NaN and infinity are null, and characters that steer a terminal are escaped."""
     is_ascii = sys.stdout is None or codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
     try:
         text = json.dumps(record, ensure_ascii=is_ascii, indent=2, allow_nan=False)
@@ -63,51 +57,15 @@ def json_text(record: object) -> str:
     return escaped(text, _escape)
 
 
-def error_record(error: KingyoError | str, **fields: str | None) -> Mapping[str, object]:
-    """Return an error as data; what is not known of it is null.
-
-    Args:
-        error: it, or what to say of it.
-        fields: those of a KingyoError, as far as they are known of another error.
-    """
-    return {"error": _fields(error, fields)}
-
-
-def _fields(error: KingyoError | str, fields: Mapping[str, str | None]) -> Mapping[str, object]:
-    names = ("argument", "expected", "received", "remedy")
-    known = {name: getattr(error, name) for name in names} if isinstance(error, KingyoError) else fields
-    mistakes = error.mistakes if isinstance(error, MistakesError) else ()
-    several = {"mistakes": [_fields(each, {}) for each in mistakes]} if mistakes else {}
-    return {"message": str(error), **{name: known.get(name) for name in names}, **several}
-
-
-@contextmanager
-def errors_as_json(wanted: bool, made: Sequence[Mapping[str, object]] | None = None) -> Generator[None]:
-    """Where JSON is wanted, print an error as such and end with its exit code; else let it pass.
-
-    Args:
-        wanted: whether it is.
-        made: models that were written before, for commands that write several.
-    """
-    try:
-        yield
-    except (KingyoError, Interrupted) as error:
-        if not wanted:
-            raise
-        told = error_record(error if isinstance(error, KingyoError) else str(error))
-        print_json(told if made is None else {**told, "targets": list(made)})
-        raise typer.Exit(error.exit_code) from None
-
-
 @contextmanager
 def _descriptor_to_errors() -> Generator[None]:
-    """Let descriptor 1 be descriptor 2; where one of them is closed there is nothing to part."""
+    """Point descriptor 1 to where descriptor 2 points; do nothing where one of them is closed."""
     stream = sys.stdout
     try:
         kept = os.dup(1)
         stream.flush()
         os.dup2(2, 1)
-    except (AttributeError, OSError):  # of a closed one Python has None
+    except (AttributeError, OSError):  # sys.stdout is None where it is closed
         yield
         return
     try:
@@ -119,5 +77,5 @@ def _descriptor_to_errors() -> Generator[None]:
 
 
 def _escape(character: str) -> str:
-    """An escape of JSON; beyond the first 65,536 characters a pair."""
+    """Return a character as an escape of JSON; one beyond U+FFFF becomes a surrogate pair."""
     return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else json.dumps(character)[1:-1]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import error_record, errors_as_json, print_json
+from kingyo.cli.as_json import print_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.foreign import Merge
 from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, told
+from kingyo.errors import Interrupted, KingyoError, error_record, told
 from kingyo.sizes import counted
 
 _MOST_NAMED = 3  # tensors
@@ -77,9 +79,9 @@ def merge(
     Example: `kingyo merge recipe.yaml merged --dry-run`
     """
     made: list[dict[str, object]] = []
-    with errors_as_json(as_json, made):
+    with errors_beside(made) if as_json else nullcontext():
         if verbose and not dry_run:
-            typer.echo("Warning: --verbose has no effect without --dry-run.", err=True)
+            echo("Warning: --verbose has no effect without --dry-run.", err=True)
         from kingyo.merging import Request
         from kingyo.sizes import parse_size
 
@@ -99,6 +101,17 @@ def merge(
             _look(request, verbose=verbose, as_json=as_json)
         else:
             _make(request, made, as_json=as_json)
+
+
+@contextmanager
+def errors_beside(made: Sequence[Mapping[str, object]]) -> Generator[None]:
+    """Print an error as JSON, beside the models that were written before it, and end with its exit code."""
+    try:
+        yield
+    except (KingyoError, Interrupted) as error:
+        record = error_record(error if isinstance(error, KingyoError) else str(error))
+        print_json({**record, "targets": list(made)})
+        sys.exit(error.exit_code)  # no typer.Exit, after which `main` would tell of an interrupt again
 
 
 def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
@@ -121,7 +134,7 @@ def _look(request: Request, *, verbose: bool, as_json: bool) -> None:
 
 
 def _error_of(found: Survey) -> Mapping[str, object]:
-    """The first error of a survey, as commands tell the one that ended them."""
+    """Everything wrong, as the error of a command that fails; empty when nothing is."""
     return {} if found.error is None else error_record(found.error)
 
 

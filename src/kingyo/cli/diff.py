@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError
 
@@ -41,8 +41,7 @@ def diff(
 
     Example: `kingyo diff model-a model-b --base ancestor --picture differences.png`
     """
-    with errors_as_json(as_json):
-        _diff(models, base, picture, as_json=as_json)
+    _diff(models, base, picture, as_json=as_json)
 
 
 def _diff(models: list[str], base: str | None, picture: Path | None, *, as_json: bool) -> None:

@@ -35,7 +35,7 @@ class Flags:
 
     Attributes:
         program: its name.
-        same: flag -> ours, which means the same; "" for an argument without a flag.
+        same: flag -> ours, which means the same; "" for the command's last argument.
         switches: flag without a value -> why it changes nothing; each has a ``--no-`` form too.
         valued: flag with a value -> why it changes nothing.
     """
@@ -130,7 +130,7 @@ class _Command(TyperCommand):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Translate them, let typer parse what is left, then warn of those without effect."""
-        ours, without_effect = _translated(args, self.flags)
+        ours, without_effect = translated(args, self.flags)
         self._refuse_misspelt(ctx, ours)
         rest = super().parse_args(ctx, ours)
         for line in _warnings(without_effect, self.flags.program):
@@ -142,7 +142,7 @@ class _Command(TyperCommand):
         known = {name for each in self.get_params(ctx) for name in (*each.opts, *each.secondary_opts)}
         for arg in args[: args.index("--")] if "--" in args else args:
             name = arg.split("=")[0]
-            if name in self.flags.valued:
+            if name in self.flags.valued or self.flags.same.get(name) == "":
                 ctx.fail(f"Option '{name}' requires an argument.")
             if name.startswith("--") and name not in known:
                 near = difflib.get_close_matches(name, [*known, *sorted(self.flags.names)], n=1)
@@ -164,18 +164,18 @@ class Evolve(_Command):
     flags = EVOLVE
 
 
-def _translated(args: Sequence[str], flags: Flags) -> tuple[list[str], dict[str, str]]:
+def translated(args: Sequence[str], flags: Flags) -> tuple[list[str], dict[str, str]]:
     """Return the arguments with flags of ours alone, and those without effect with why."""
-    ours, without_effect = list[str](), dict[str, str]()
+    ours, last, without_effect = list[str](), list[str](), dict[str, str]()
     rest = list(args)
-    while rest:
+    while rest and rest[0] != "--":
         arg = rest.pop(0)
-        if arg == "--":
-            return [*ours, arg, *rest], without_effect
         name, has_value, value = _parts(arg, flags)
         switch = name if name in flags.switches else name.replace("--no-", "--", 1)
-        if name in flags.same:
-            ours += [flags.same[name]] if flags.same[name] else []
+        if flags.same.get(name) == "" and (has_value or rest):
+            last = [value if has_value else rest.pop(0)]
+        elif flags.same.get(name):
+            ours += [flags.same[name]]
             ours += [value] if has_value else []
             if flags.same[name] == "--max-shard-size" and (has_value or rest):
                 ours.append(_size(ours.pop() if has_value else rest.pop(0)))
@@ -186,7 +186,8 @@ def _translated(args: Sequence[str], flags: Flags) -> tuple[list[str], dict[str,
             without_effect[name] = flags.switches[switch]
         else:
             ours.append(arg)
-    return ours, without_effect
+    end = rest or (["--"] if last else [])  # a value that begins with a dash is no flag
+    return [*ours, *end, *last], without_effect
 
 
 def _parts(arg: str, flags: Flags) -> tuple[str, bool, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
@@ -42,25 +42,24 @@ def layers(
 
     Example: `kingyo layers run.yaml --picture layers.html`
     """
-    with errors_as_json(as_json):
-        if picture is not None:
-            from kingyo.compare.likeness_picture import check_drawable
+    if picture is not None:
+        from kingyo.compare.likeness_picture import check_drawable
 
-            check_drawable(picture)
-        with redirect_stdout(sys.stderr):  # what a task of the user's own prints is not the answer
-            is_run = task is None and len(what) == 1
-            found = _of_run(what[0], items) if is_run else _of_models(what, task, items)
-        if as_json:
-            from kingyo.compare.likeness_record import likeness_record
+        check_drawable(picture)
+    with redirect_stdout(sys.stderr):  # what a task of the user's own prints is not the answer
+        is_run = task is None and len(what) == 1
+        found = _of_run(what[0], items) if is_run else _of_models(what, task, items)
+    if as_json:
+        from kingyo.compare.likeness_record import likeness_record
 
-            record = likeness_record(found.models, found.n_prompts, found.likeness)
-            print_json(record)
-        else:
-            from kingyo.cli.likeness import print_likeness
+        record = likeness_record(found.models, found.n_prompts, found.likeness)
+        print_json(record)
+    else:
+        from kingyo.cli.likeness import print_likeness
 
-            print_likeness(found)
-        if picture is not None:
-            _draw(picture, found, as_json=as_json)
+        print_likeness(found)
+    if picture is not None:
+        _draw(picture, found, as_json=as_json)
 
 
 def _of_run(file: str, items: int | None) -> Found:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 EXTRAS = {"bayes": ("optuna", "scipy"), "language": ("lingua",)}
-"""Extra of an installation -> what it brings."""
+"""Extra -> the modules that it installs."""
 OWN_GRADER = (
     "A function of your own: def FUNCTION(answer, item), with the model's text and the item, whose right "
     "answer is item.answer; it returns true, false or a number from 0 to 1."
@@ -55,7 +55,7 @@ class Row:
 
     @property
     def line(self) -> str:
-        """What it is, and what it needs, in a line."""
+        """Its description, with the extra that it needs, in one line."""
         if self.extra is None:
             return self.doc
         here = "installed" if self.is_installed else f"in a clone: pip install '.[{self.extra}]'"
@@ -94,8 +94,7 @@ def show_list(
         echo(_page(what, name), nl=False)
         return
     if as_json:
-        with errors_as_json(as_json):
-            print_json(_as_data(what, name))
+        print_json(_as_data(what, name))
         return
     from rich.markup import escape
     from rich.table import Table

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.atomic import write_text
-from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, suggest
 
@@ -61,21 +61,20 @@ def evaluate(
 
     Example: `kingyo evaluate my-model task.yaml --split test`
     """
-    with errors_as_json(as_json):
-        if split is None:
-            _require_tested(task)
-        if answers is not None and (answers.is_dir() or not answers.parent.is_dir()):
-            raise _unwritable("a folder" if answers.is_dir() else f"no folder {answers.parent}")
-        chosen = split or "test"
-        with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
-            load = partial(_load, model, device, trust=trust_remote_code, batch_size=batch_size)
-            built, items, scores = _scored(task, chosen, load)
-        if answers is not None:
-            _write_answers(answers, items, scores)
-        _print_score(model, built, chosen, _by_task(built, items, scores), as_json=as_json)
-        cut = sum(each.is_cut for each in scores)
-        if cut and not as_json:
-            typer.echo(f"{cut:,} of {len(scores):,} answers were cut at max_new_tokens.")
+    if split is None:
+        _require_tested(task)
+    if answers is not None and (answers.is_dir() or not answers.parent.is_dir()):
+        raise _unwritable("a folder" if answers.is_dir() else f"no folder {answers.parent}")
+    chosen = split or "test"
+    with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
+        load = partial(_load, model, device, trust=trust_remote_code, batch_size=batch_size)
+        built, items, scores = _scored(task, chosen, load)
+    if answers is not None:
+        _write_answers(answers, items, scores)
+    _print_score(model, built, chosen, _by_task(built, items, scores), as_json=as_json)
+    cut = sum(each.is_cut for each in scores)
+    if cut and not as_json:
+        echo(f"{cut:,} of {len(scores):,} answers were cut at max_new_tokens.")
 
 
 def _scored(

@@ -51,22 +51,22 @@ def _amount(key: str, text: str) -> float:
 
 
 def require_one_way(*, rescore: bool, accept_changes: bool) -> None:
-    """Refuse both answers to changed code or versions at once."""
+    """Refuse --rescore together with --accept-changes."""
     if rescore and accept_changes:
         raise KingyoError(
             "--rescore",
             expected="one of --rescore and --accept-changes",
             received="both",
-            remedy="Leave --accept-changes out: scored again, a run has no scores of other versions.",
+            remedy="Leave --accept-changes out: --rescore leaves no scores of other versions.",
         )
 
 
 def renew(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
-    """Do what is asked about changed code or versions, and tell it; without either flag refuse them.
+    """Do what a flag says about changed code or versions, and print it. Without a flag refuse changes.
 
     Raises:
-        KingyoError: something has changed and no flag is given, or a flag cannot be followed; the run is as
-            it was then.
+        KingyoError: something has changed and no flag is given, or a flag cannot be followed. The run stays
+            as it was.
     """
     from kingyo import assembly
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_as_json, print_json
+from kingyo.cli.as_json import print_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.foreign import Evolve
 from kingyo.cli.seeds import breed_seeds, print_spread, same_command
@@ -46,8 +46,8 @@ def evolve(
         Path,
         typer.Argument(
             metavar="RUN.yaml",
-            help="What to breed; `kingyo init` writes one. A genome file of mergekit-evolve will do as well, "
-            "and its flags.",
+            help="What to breed; `kingyo init` writes one. A genome file of mergekit-evolve and its flags "
+            "are taken as well.",
         ),
     ],
     run: Annotated[
@@ -79,22 +79,21 @@ def evolve(
 
     Example: `kingyo evolve run.yaml --dry-run`
     """
-    with errors_as_json(as_json):
-        loaded = _load(config, max_fevals, task_search_path or [])  # before the heavy imports
-        if seed is not None:
-            loaded = loaded.model_copy(update={"seed": seed})
-        folder = run or Path("runs") / loaded.name
-        if dry_run and seeds is not None:
-            raise KingyoError(
-                "--seeds",
-                expected="no --dry-run beside it: that looks at one run",
-                received="both",
-                remedy="Leave --seeds out; each seed takes what the dry run says.",
-            )
-        if dry_run:
-            _look(loaded, config.parent, as_json)
-        else:
-            _begin(loaded, config.parent, folder, context.params)
+    loaded = _load(config, max_fevals, task_search_path or [])  # before the heavy imports
+    if seed is not None:
+        loaded = loaded.model_copy(update={"seed": seed})
+    folder = run or Path("runs") / loaded.name
+    if dry_run and seeds is not None:
+        raise KingyoError(
+            "--seeds",
+            expected="no --dry-run beside it, which looks at one run",
+            received="both",
+            remedy="Leave --seeds out: the dry run of one seed holds for each of them.",
+        )
+    if dry_run:
+        _look(loaded, config.parent, as_json)
+    else:
+        _begin(loaded, config.parent, folder, context.params)
 
 
 def _look(config: RunConfig, folder: Path, as_json: bool) -> None:
@@ -181,13 +180,13 @@ def resume(
         bool,
         typer.Option(
             "--rescore",
-            help="Score everything again, with today's code and versions; what was scored is kept.",
+            help="Score everything again with today's code and versions; a file keeps the old scores.",
         ),
     ] = False,
     accept_changes: Annotated[
         bool,
         typer.Option(
-            "--accept-changes", help="Go on though code or versions changed; show, report and card tell it."
+            "--accept-changes", help="Go on though code or versions changed; show, report and card say so."
         ),
     ] = False,
     as_json: AsJson = False,
@@ -197,8 +196,8 @@ def resume(
     With more the search goes on where it ended, its controls follow, and a winner is picked anew. Test that
     was read stays read: a second reading is marked as such.
 
-    Where kingyo, a library or code of your own has changed since the run's scores were made, it does not go
-    on: --rescore makes all scores anew, and --accept-changes goes on beside the old ones.
+    If kingyo, a library or code of your own has changed since the run's scores were made, resume stops:
+    --rescore scores everything again, and --accept-changes keeps the old scores and goes on.
 
     Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
@@ -213,21 +212,20 @@ def resume(
     from kingyo.store import RunStore
 
     given = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
-    with errors_as_json(as_json):
-        more = amounts(given)
-        require_one_way(rescore=rescore, accept_changes=accept_changes)
-        require_one_run(run, "resume")
-        with RunStore.open(run) as store:
-            require_own_database(store)
-            changed = differences(store)
-            if changed is not None:
-                echo(f"Note: {changed}", err=True)
-            renew(store, rescore=rescore, accept_changes=accept_changes)
-            if more:
-                from kingyo.assembly import add_budget
+    more = amounts(given)
+    require_one_way(rescore=rescore, accept_changes=accept_changes)
+    require_one_run(run, "resume")
+    with RunStore.open(run) as store:
+        require_own_database(store)
+        changed = differences(store)
+        if changed is not None:
+            echo(f"Note: {changed}", err=True)
+        renew(store, rescore=rescore, accept_changes=accept_changes)
+        if more:
+            from kingyo.assembly import add_budget
 
-                add_budget(store, more)
-            _go(store, as_json)
+            add_budget(store, more)
+        _go(store, as_json)
 
 
 def control(
@@ -245,17 +243,16 @@ def control(
     from kingyo.cli.resume import require_one_run, require_own_database
     from kingyo.store import RunStore
 
-    with errors_as_json(as_json):
-        require_one_run(run, "control", name)
-        with RunStore.open(run) as store:
-            require_own_database(store)
-            from kingyo.assembly import add_control
+    require_one_run(run, "control", name)
+    with RunStore.open(run) as store:
+        require_own_database(store)
+        from kingyo.assembly import add_control
 
-            if add_control(store, name):
-                _go(store, as_json)
-                return
-            echo(f"This run's control {name} is done.", err=True)
-            _print_summary(store, as_json)
+        if add_control(store, name):
+            _go(store, as_json)
+            return
+        echo(f"This run's control {name} is done.", err=True)
+        _print_summary(store, as_json)
 
 
 def show(
@@ -283,22 +280,21 @@ def show(
     from kingyo.spread import seed_folders
     from kingyo.store import RunStore
 
-    with errors_as_json(as_json):
-        if answers is not None and trial is None:
-            raise KingyoError(
-                "--answers",
-                expected="a trial whose answers are shown",
-                received="no --trial",
-                remedy="Name one, such as --trial 0.",
-            )
-        if seed_folders(run) and trial is None:
-            print_spread(run, as_json)
-            return
-        with RunStore.read(run) as store:
-            if trial is None:
-                _print_summary(store, as_json)
-            else:
-                _print_trial(store, trial, answers, as_json)
+    if answers is not None and trial is None:
+        raise KingyoError(
+            "--answers",
+            expected="a trial whose answers are shown",
+            received="no --trial",
+            remedy="Name one, such as --trial 0.",
+        )
+    if seed_folders(run) and trial is None:
+        print_spread(run, as_json)
+        return
+    with RunStore.read(run) as store:
+        if trial is None:
+            _print_summary(store, as_json)
+        else:
+            _print_trial(store, trial, answers, as_json)
 
 
 def report(

@@ -1,7 +1,4 @@
-"""The console, in which foreign text steers no terminal, and tables that tell everything.
-
-A terminal may break the lines of a table, but no name and no number is cut.
-"""
+"""A console that writes out characters that would steer a terminal, and tables in which no cell is cut."""
 
 from __future__ import annotations
 
@@ -21,15 +18,15 @@ _WIDEST = 100_000
 
 
 class Console(rich_console.Console):
-    """A console that writes out characters that would steer a terminal, and knows no :emoji:."""
+    """A console that writes out characters that would steer a terminal, and leaves ``:emoji:`` as text."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Do so before a text is measured and laid out."""
+        """Write them out before a text is measured and laid out."""
         options["emoji"] = False
         return super().render_str(visible(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Do so with all else, such as what others print while a table is drawn."""
+        """Write them out in everything else, such as what a grader prints during a live display."""
         for each in super().render(renderable, options):
             yield each if each.control else Segment(visible(each.text), each.style)
 

@@ -1,8 +1,8 @@
 """What the numbers of a comparison say about merging, in plain sentences; each follows from thresholds here.
 
 They are compared with what independent vectors would show: a cosine of 0 ± 1/√n of n numbers, opposite
-signs in half of all places, and 44 % of the energy in the largest tenth. What looks so gets one neutral
-sentence, since it tells no method from another.
+signs in half of all places, and 44 % of the energy in the largest tenth. Pairs that look independent get one
+sentence that names no method, since nothing follows for the choice of a method.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ FAR = 0.7
 """‖δ‖ / ‖base‖ from which on a base is no ancestor: models that were trained apart are near √2."""
 
 NEARLY = 1e-4
-"""‖A − B‖ / ‖B‖ below which two models are one but for noise."""
+"""‖A − B‖ / ‖B‖ below which two models differ by noise alone."""
 
 ORTHOGONAL = 0.2
-"""|cosine| of task vectors below which nothing follows: most fine-tunes of one base are within it."""
+"""|cosine| of task vectors below which they look independent: most fine-tunes of one base do."""
 
 ALIKE = 0.6
 SAME = 0.98
 CHANCE = 5.0
-"""How many times 1/√n a cosine of few numbers has to be, beside ORTHOGONAL."""
+"""How many times 1/√n a cosine of n numbers has to reach, as well as ORTHOGONAL, to be no chance."""
 
 CONFLICT = 0.6
 WEIGHTY = 0.1
-"""The share of ‖δA‖ ‖δB‖ that a part holds, from which on it is told apart from the whole."""
+"""The least share of ‖δA‖ ‖δB‖ that a kind of tensors must hold to be named."""
 
 UNEQUAL = 3.0
 CONCENTRATED = 0.6
@@ -75,7 +75,7 @@ _TASK_VECTORS: Classes = (
     (
         SAME,
         math.inf,
-        "one direction: both add no more than one of them with another weight. Leave one out.",
+        "one direction: one of them with another weight adds as much as both. Leave one out.",
     ),
     (
         -math.inf,
@@ -163,7 +163,7 @@ def _independent(sums: Measures, pairs: Sequence[Pair]) -> str:
 
 
 def _on_parts(found: Comparison, pairs: Sequence[Pair]) -> Iterator[str]:
-    """Kinds of tensors in which vectors that look nearly independent are not, and that weigh something."""
+    """Name kinds of tensors in which a pair is not independent, though the pair as a whole looks so."""
     for pair in pairs:
         i, j = pair
         whole = found.total.delta_norm(i) * found.total.delta_norm(j)
@@ -174,7 +174,10 @@ def _on_parts(found: Comparison, pairs: Sequence[Pair]) -> Iterator[str]:
                 odd[kind] = cosine
         if odd:
             parts = ", ".join(f"{kind} (cosine {cosine:.2f})" for kind, cosine in odd.items())
-            yield f"Not so in {parts} of {_named([pair])}: a weight of its own may help there (groups: kind)."
+            yield (
+                f"The task vectors of {_named([pair])} are not independent in {parts}: a separate weight for "
+                "each kind of tensors may help (groups: kind)."
+            )
 
 
 def _on_signs(sums: Measures, pairs: Sequence[Pair]) -> Iterator[str]:

@@ -31,11 +31,11 @@ def survey_record(survey: Survey, estimated: Estimate | None, *, whole: bool = F
 
 
 def findings_record(findings: Iterable[Finding]) -> Json:
-    """Errors, warnings and notes."""
+    """Return warnings and notes; commands print the errors as ``Survey.error``."""
     found = tuple(findings)
     return {
         f"{level}s": [_finding(each) for each in found if each.level == level]
-        for level in ("error", "warning", "note")
+        for level in ("warning", "note")
     }
 
 

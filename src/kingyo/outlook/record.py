@@ -49,7 +49,6 @@ def outlook_record(found: Outlook) -> Json:
         "paths": None if found.paths is None else asdict(found.paths),
         "first_recipe": prepared.first.to_dict(),
         "notes": list(prepared.notes),
-        "errors": [],
     }
 
 

@@ -62,7 +62,7 @@ class RunStore(EvaluationLog):
 
     Attributes:
         folder: of the run.
-        lost: what was stored once and could not be found when the run was opened, in words; None: nothing.
+        lost: a sentence on stored writes that could not be found when the run was opened; None if all were.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class RunStore(EvaluationLog):
 
     @staticmethod
     def _checked(folder: Path) -> str | None:
-        """Look whether a run can go on before anything is written, and return what it lost, in words."""
+        """Check that a run can go on, and write nothing. Return a sentence on lost writes, if any."""
         noted = noted_writes(folder)
         with closing(connect_to_look(folder)) as connection:
             check(connection, folder)
@@ -204,9 +204,9 @@ class RunStore(EvaluationLog):
             self._db.executemany("UPDATE searches SET winner = ? WHERE name = ?", named)
 
     def begin_again(self, archive: Path, facts: Mapping[str, object], forgotten: Iterable[str] = ()) -> None:
-        """Copy all to another file, then remove what was asked and scored; items and facts stay.
+        """Copy the database to another file, then remove all trials and scores. Items and facts stay.
 
-        The copy is whole or not there, and all else is one transaction after it.
+        The copy is written whole or not at all. One transaction after it makes all the changes.
 
         Args:
             archive: the file; it does not exist yet.

@@ -90,13 +90,12 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # 5: how many rows each table has, and the sum of their hashes.
     SUMS,
-    # 6: whether an answer was cut by max_new_tokens, which is not known of older ones. And the grader
-    # `choice` of older runs stays without the normalisation that is its default by now: a fact says so.
+    # 6: whether an answer was cut by max_new_tokens; older answers count as not cut. The grader `choice` of
+    # older runs keeps its old default, no normalisation: a fact says so.
     """
     ALTER TABLE scores ADD COLUMN is_cut INTEGER NOT NULL DEFAULT 0;
-    INSERT INTO facts SELECT 'choice_normalise', 'false' FROM facts WHERE key = 'config' AND (
-        INSTR(value, '"grader": "choice"') OR INSTR(value, '"grader": ["choice"')
-        OR INSTR(value, '"grader": {"choice":') OR INSTR(value, '"grader": [{"choice":'));
+    INSERT INTO facts SELECT 'choice_normalise', 'false' FROM facts
+        WHERE key = 'config' AND INSTR(value, '"choice"');
     """,
 )
 SUMMED = 5
@@ -184,10 +183,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_to_look(folder: Path) -> sqlite3.Connection:
-    """Open the file of a run for reading alone, also where nothing may be written (an archive, a mount).
+    """Open the database of a run only for reading. Its folder may be read-only.
 
-    A log that is there stays as it is. Whoever may write would put what can be read of it into the file as he
-    leaves, and remove it.
+    This leaves a log beside the database as it is. A connection that may write would, when it closes, copy
+    the readable part of the log into the database and delete the log.
     """
     path, log = folder / DATABASE, folder / f"{DATABASE}-wal"
     is_logged = log.exists() and log.stat().st_size > 0
@@ -213,12 +212,12 @@ def removed_after_error(folder: Path) -> Generator[None]:
 def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str | None:
     """Say how many transactions were stored and cannot be found; None where none is missing.
 
-    SQLite reads its log up to the first damaged page, and says nothing of the rest, or of a log that is gone.
+    SQLite reads its log up to the first damaged page. It does not report what follows, nor a missing log.
 
     Args:
         connection: to the database of a run.
         folder: of the run.
-        noted: how many there were before the connection was made.
+        noted: how many had been noted before the connection was made.
     """
     stored = writes(connection) if schema_version(connection, folder) >= SUMMED else 0
     n = noted - stored
@@ -239,7 +238,7 @@ def require_tables(connection: sqlite3.Connection, folder: Path, lost: str | Non
     Args:
         connection: to the database of a run.
         folder: of the run.
-        lost: what was stored and cannot be found, in words.
+        lost: a sentence on stored writes that cannot be found, if there are any.
     """
     made = schema_version(connection, folder) > 0
     if not made or connection.execute("SELECT COUNT(*) FROM facts").fetchone()[0] == 0:
@@ -282,7 +281,7 @@ def migrate(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def migrated_copy(connection: sqlite3.Connection, folder: Path) -> sqlite3.Connection:
-    """Return a copy in memory with the newest schema, for a file that is only looked at."""
+    """Return a copy in memory with the newest schema. The file itself stays as it is."""
     copy = sqlite3.connect(":memory:")
     try:
         connection.backup(copy)
@@ -297,7 +296,7 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
     """Raise if the file is damaged, does not hold what was written to it, or holds no run.
 
     Raises:
-        KingyoError: so it is.
+        KingyoError: the file is damaged, was changed by something else, or holds no run.
         sqlite3.Error: SQLite cannot read it, see ``unusable``.
     """
     verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
@@ -314,7 +313,7 @@ def check(connection: sqlite3.Connection, folder: Path) -> None:
         raise KingyoError(
             str(folder / DATABASE),
             expected=f"{', '.join(what)} as kingyo wrote them",
-            received="others: a disk or another program has changed the file",
+            received="different ones: a disk or another program has changed the file",
             remedy=f"Nothing was changed now. {AGAIN}",
         )
 
@@ -331,21 +330,21 @@ def clear_errors(folder: Path) -> Generator[None]:
 
 
 REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-"""What SQLite says when it wrote nothing."""
+"""Error codes of SQLite after which nothing was written."""
 IN_THE_WAY = (
     *REFUSED,
     *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM),
 )
-"""What may pass, and says nothing of the file."""
+"""Error codes of SQLite that may pass, and do not mean that the file is damaged."""
 
 
 def unusable(folder: Path, error: sqlite3.Error, *, was_checked: bool = False) -> KingyoError:
-    """Say what an error of SQLite means for the run, and of what was stored no more than is known.
+    """Say what an error of SQLite means for the run. It calls stored data safe only where that is known.
 
     Args:
         folder: of the run.
         error: of SQLite.
-        was_checked: the database was found to be whole, and written since; it was only being opened if not.
+        was_checked: whether the database was found whole and written to since; False while it is opened.
     """
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code not in IN_THE_WAY:

@@ -49,7 +49,7 @@ def acquire(folder: Path) -> IO[str]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Say whether a living process works on the run; a folder that may only be read will do."""
+    """Say whether a living process works on the run. The folder may be read-only."""
     try:
         lock = (folder / LOCK).open()
     except FileNotFoundError:  # a copy of the database alone
@@ -63,9 +63,10 @@ def is_locked(folder: Path) -> bool:
 
 
 def note_writes(lock: IO[str], n: int) -> None:
-    """Note beside the database that it holds so many transactions as soon as the last one is committed.
+    """Write the number of the run's transactions into the lock file, just before the last one is committed.
 
-    Its log may be damaged or go, which SQLite does not say. What cannot be noted is not missed.
+    SQLite does not report a damaged or deleted log. A database with fewer transactions than this number has
+    lost some. A failure to write the number is ignored: losses may then stay unnoticed.
     """
     text = str(n)
     with contextlib.suppress(OSError):
@@ -73,7 +74,10 @@ def note_writes(lock: IO[str], n: int) -> None:
 
 
 def noted_writes(folder: Path) -> int:
-    """Return how many transactions were made of a run, the last of them perhaps in flight; 0: not known."""
+    """Return the number that ``note_writes`` wrote, or 0 where there is none.
+
+    Its last transaction may not be committed yet.
+    """
     try:
         text, check_sum = (folder / LOCK).read_bytes().split()
         return int(text) if int(check_sum, 16) == zlib.crc32(text) else 0

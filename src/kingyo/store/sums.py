@@ -26,10 +26,10 @@ def row_hash(*values: object) -> int:
 
 
 def watch(connection: sqlite3.Connection) -> None:
-    """Let a connection keep the sums true whatever it writes; to be called after all migrations."""
+    """Keep the sums true for everything that a connection writes. Call it after all migrations."""
     connection.create_function("row_hash", -1, row_hash, deterministic=True)
     connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA recursive_triggers = ON")  # else REPLACE removes a row and says nothing
+    connection.execute("PRAGMA recursive_triggers = ON")  # else no trigger sees the row that REPLACE removes
     for table in _tables(connection):
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info('{table}')")]
         old, new = (f"row_hash({', '.join(f'{row}.{name}' for name in columns)})" for row in ("OLD", "NEW"))
@@ -42,7 +42,7 @@ def watch(connection: sqlite3.Connection) -> None:
 
 
 def seal(connection: sqlite3.Connection) -> None:
-    """Store what the tables hold now as what they should hold, within the caller's transaction."""
+    """Store the sums of all tables as they are now, within the caller's transaction."""
     connection.execute("DELETE FROM sums WHERE name != ?", (_WRITES,))
     connection.executemany(
         "INSERT INTO sums VALUES (?, ?, ?)", [(name, *found) for name, found in _found(connection)]
@@ -50,7 +50,10 @@ def seal(connection: sqlite3.Connection) -> None:
 
 
 def changed(connection: sqlite3.Connection) -> list[str]:
-    """Return the tables that do not hold what was written, as of one moment: another process may write."""
+    """Return the tables that differ from their stored sums.
+
+    All are read in one transaction, since another process may write meanwhile.
+    """
     connection.execute("BEGIN")
     try:
         stored = {name: (rows, total) for name, rows, total in connection.execute("SELECT * FROM sums")}

@@ -112,7 +112,7 @@ class GenerateTask:
 
 
 def _written(model: LanguageModel, prompts: Sequence[str], asking: Asking) -> Sequence[Written]:
-    """The answers; of a model that does not know which were cut, none was."""
+    """Return the answers. Where the model cannot say which were cut, none counts as cut."""
     if isinstance(model, CutAware):
         return model.write(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)
     answers = model.generate(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)

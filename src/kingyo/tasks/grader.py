@@ -53,8 +53,8 @@ GRADERS: Registry[Callable[..., object]] = Registry("grader", "kingyo.tasks", "k
 """Every grader by name. Plug-ins: entry points of the group ``kingyo.graders``."""
 
 RUN_PATTERNS = frozenset({"regex"})
-"""Built-in graders that a user's pattern may hang. In this process an alarm ends it, so on the main thread
-alone: meanwhile Python runs no other one."""
+"""Built-in graders in which a user's pattern may take for ever. An alarm ends them on the main thread. Off
+it they need another process, since no other thread runs while Python matches a pattern."""
 
 G = TypeVar("G", bound=Callable[..., object])
 

@@ -1,8 +1,8 @@
 """A process for graders that may hang or crash: it can be killed whatever they do, and dies with this one.
 
-One process serves all such graders, as one Python would; it begins when the first is asked, and again after
-it was killed. It gets many answers at once and says each result as soon as it is there, so that it is known
-which answer it hangs on. This module knows no grader; ``grader_worker`` is the other side.
+One process serves all such graders. It starts when the first is called, and again after it was killed. It
+gets many answers at once and sends each result as soon as it is there, so that a hang can be told of its
+answer. This module knows no grader; ``grader_worker`` is the other side.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from kingyo.user_files import hash_own
 from kingyo.versions import hash_of
 
 BUILD_SECONDS = 600.0
-"""That the process may take to begin and to import a grader: its file has been imported here already."""
+"""The most seconds that the process may take to start and to import a grader."""
 LOOK_SECONDS = 1.0
-"""How often to look whether it still lives: what a grader began may hold its connection open."""
+"""Seconds between looks whether the process lives: a grader's subprocess may keep its connection open."""
 CLOSE_SECONDS = 2.0
-"""That it has to end by itself, in the end."""
+"""Seconds that the process has to end by itself before it is killed."""
 
 
 @dataclass(frozen=True, kw_only=True)

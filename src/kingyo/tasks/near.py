@@ -14,13 +14,13 @@ from kingyo.sizes import counted
 from kingyo.types import Item, Split
 
 N_CHARACTERS = 5
-"""Of an n-gram, by which texts are compared."""
+"""The length of the n-grams by which texts are compared."""
 N_RAREST = 10
 """How many of their rarest n-grams two texts must share before they are compared whole."""
 
 ROUNDING = 1e-9
 SHOWN = 60
-"""Characters of a prompt in a note."""
+"""How many characters of a prompt a note shows."""
 Placed = tuple[Split, Item]
 """An item with the split that it is in."""
 
@@ -101,7 +101,7 @@ def near_groups(items: Sequence[Item], similar: float | None = None) -> list[lis
 
 
 def near_key(item: Item) -> str:
-    """Return what an item has in common with its near-duplicates: prompt and choices without their form."""
+    """Return the text that near-duplicates share: prompt and choices without case, spaces and punctuation."""
     return "\0".join([bare(item.prompt), *sorted(map(bare, item.choices))])
 
 
@@ -156,7 +156,7 @@ def _is_word(pair: str) -> bool:
 
 
 def _components(keys: Sequence[str], similar: float) -> list[int]:
-    """Return a number for each key, the same for those that a chain of similar ones joins."""
+    """Return a group number for each key; a chain of similar keys is one group."""
     parents = list(range(len(keys)))
 
     def root(i: int) -> int:
@@ -174,7 +174,12 @@ def _components(keys: Sequence[str], similar: float) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Text:
-    """How many n-grams a text has, and which of them another has too: as numbers, the rarest first."""
+    """The n-grams of a text.
+
+    Attributes:
+        size: how many there are.
+        shared: those that another text has too, as numbers; a rarer n-gram has a smaller number.
+    """
 
     size: int
     shared: frozenset[int]
@@ -185,7 +190,7 @@ class _Text:
 
 
 def _texts(keys: Sequence[str]) -> list[_Text]:
-    """Return the n-grams of each key, without those that all have: these are of the prompt's template."""
+    """Return the n-grams of each key, without those of all keys, which come from the prompt's template."""
     grams = [{key[i : i + N_CHARACTERS] for i in range(max(1, len(key) - N_CHARACTERS + 1))} for key in keys]
     counts = Counter(chain.from_iterable(grams))
     of_all = {gram for gram, n in counts.items() if n == len(keys)}
@@ -198,7 +203,7 @@ def _texts(keys: Sequence[str]) -> list[_Text]:
 
 
 def _candidates(texts: Sequence[_Text], similar: float) -> Iterator[tuple[int, int]]:
-    """Yield pairs among which all similar ones are.
+    """Yield candidate pairs; every similar pair is among them.
 
     Of two sets whose Jaccard similarity is t and the larger of which has n elements, at least a = t n are
     common.

@@ -36,7 +36,7 @@ _LARGE = {
     **{"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12},
 }
 _SHORT = {"k": 10**3, "bn": 10**9, "tn": 10**12}
-_OF_MONEY = {**_SHORT, "K": 10**3, "m": 10**6, "M": 10**6, "b": 10**9, "B": 10**9, "T": 10**12}
+_OF_MONEY = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12, "bn": 10**9, "tn": 10**12}
 _MONEY = "$¥€£₩₹"
 
 # Unicode NFKC would do this too, but it also turns cm² into cm2, whose 2 is no number.
@@ -79,7 +79,8 @@ _POWER = re.compile(r"(?<=[\d)])[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 _DIGITS = rf"(?:\d+(?:[.,'_{_THIN}]\d+)*|\.\d+)"  # whether the marks make sense is seen by ``_decimal``
-_UNITS = r"(?:[百千万億亿兆京]|[ ]?(?i:hundred|thousand|million|billion|trillion)s?\b)"
+_GAP = f"[{_SPACES}]"
+_UNITS = rf"(?:[百千万億亿兆京]|{_GAP}?(?i:hundred|thousand|million|billion|trillion)s?\b)"
 _NUMBER = re.compile(
     rf"""
     (?P<unclear>
@@ -88,7 +89,7 @@ _NUMBER = re.compile(
       | (?<![A-Za-z\d.,]) (?:
             \d+(?::\d+)+                                     # 12:30, 3:4
           | \d+(?:/\d+){{2,}}                                # 1/2/2024
-          | \d{{1,3}}(?:[ ]\d{{3}})+(?![\d/])                # 1 234: one number or two
+          | \d{{1,3}}(?:[ ]\d{{3}})+(?![\d/])(?:[.,'_]\d+)*  # 1 234, 1 234,5: one number or two
         )
     )
   | (?P<unit> (?<=[A-Za-z])\^\(?[-−]?\d+ )                   # x^2, s^-1
@@ -102,8 +103,10 @@ _NUMBER = re.compile(
         (?:(?:\s?\^\s?\(?|\*\*(?=\d))(?P<power>[-+−]?\d*)\)?)?
         (?:\s*[×xX*·⋅]\s*10\s?(?:\^|\*\*)\s?\(?(?P<ten>[-+−]?\d+)\)?)?
     )
-    (?P<more> {_UNITS}+ (?:[ ]?{_DIGITS}{_UNITS}+)* (?:{_DIGITS})? )?
-    (?P<short> [ ]?(?:bn|tn|[kKmMbBT])(?![A-Za-z\d^²³]) )?
+    (?P<more> {_UNITS}+ (?:{_GAP}?{_DIGITS}{_UNITS}+)* (?:{_DIGITS})? )?
+    (?P<short>                                           # 5k, 5 bn, but not 5 T-shirts
+        (?:{_GAP}(?![A-Z]-[A-Za-z]))? (?:[bB][nN]|[tT][nN]|[kKmMbBT]) (?![A-Za-z\d^²³])
+    )?
     (?P<again> (?:\s?\^[\s({{]*[-−]?\d* | \.\d+)+ )?            # 10^10^9, 2^0.5
     """,
     re.VERBOSE,
@@ -296,15 +299,19 @@ def _short(match: re.Match[str]) -> int:
     Raises:
         ValueError: 5M, which may be 5 million or 5 metres of something.
     """
-    letter = match["short"]
-    if letter is None or match["more"]:
+    written = match["short"]
+    if written is None:
         return 1
+    letter, is_apart = written.strip(), written != written.strip()
     before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
-    if before in tuple(_MONEY) and (after != "$") and letter != " m":
-        return _OF_MONEY[letter.strip()]
-    if letter in ("K", "M", "B", "T"):
+    is_formula = before == "$" and is_apart and letter in ("k", "m", "b")  # $5 m + x$
+    is_before = before in tuple(_MONEY) and after != "$" and not is_formula
+    if is_before or after in tuple(_MONEY.replace("$", "")):
+        return _OF_MONEY[letter.lower()]
+    is_closed = before == after == "$"  # $5 m$ is a formula: 5 metres
+    if letter in ("K", "M", "b", "B", "T") or (letter == "k" and is_apart) or (is_formula and not is_closed):
         raise ValueError("a unit or a multiplier")
-    return _SHORT.get(letter, 1)
+    return _SHORT.get(letter.lower(), 1)
 
 
 def _sign(text: str, start: int) -> int | None:

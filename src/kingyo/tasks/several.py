@@ -174,7 +174,7 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
 
 
 def _notes_across(splits: Mapping[Split, Sequence[Item]]) -> Iterator[str]:
-    """Of questions that several tasks ask, in different splits."""
+    """Yield a note on questions that several tasks ask in different splits."""
     groups: dict[str, dict[str, Placed]] = {}
     for split, items in splits.items():
         for item in items:

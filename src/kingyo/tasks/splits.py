@@ -48,7 +48,7 @@ def make_splits(
 
 
 def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping[Split, list[Item]]:
-    # A group ranks as one of its members, whichever its rank: the first in rank would favour fit.
+    # A group takes the rank of one member, whichever that is: the best rank of all would favour fit.
     members = [sorted(group, key=_question) for group in groups]
     by_rank = sorted(members, key=lambda group: _rank(group[0], salt))
     counts = _counts(sizes, sum(map(len, groups)))
@@ -82,7 +82,8 @@ def _fill(
 ) -> dict[Split, list[Item]]:
     """Put each group into the first split with room for all of it.
 
-    Where no room is left for a whole group, a share takes it whole, and a count as many of it as it lacks.
+    Where no split has room for a whole group, a split with a share takes all of it, and a split with a count
+    takes as many of its items as are missing.
     """
     room: dict[Split, int] = dict(counts)
     splits: dict[Split, list[Item]] = {split: [] for split in SPLITS}
