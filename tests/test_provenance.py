@@ -390,6 +390,8 @@ def test_seeds_of_other_versions_do_not_stand_beside_each_other(tmp_path: Path) 
     assert "seed-1 --rescore" in error.value.remedy
     with RunStore.open(tmp_path / "seed-1") as store:
         provenance.accept_changes(store, config(), tmp_path)
+    with pytest.raises(KingyoError, match=r"helper\.py"):
+        require_alike(tmp_path, {**made, "code": {"helper.py": "a file that the other seed did not have"}})
     require_alike(tmp_path, {**made, "choice_normalise": None})
     with RunStore.open(tmp_path / "seed-1") as store:
         store.set_fact("choice_normalise", False)

@@ -141,12 +141,13 @@ def require_alike(folder: Path, facts: Mapping[str, object]) -> None:
 
 
 def _changed(store: RunStore, facts: Mapping[str, object]) -> Changes:
-    """In what code and versions a run with scores differs from another; of code, in files that both know."""
+    """In what code and versions a run with scores differs from another."""
     if VERSIONS not in facts or not has_scores(store):
         return {}
     before, now = (cast("dict[str, str]", each or {}) for each in (store.fact(CODE), facts.get(CODE)))
-    both = [file for file in before if file in now]
-    files = changed_files({file: before[file] for file in both}, {file: now[file] for file in both})
+    if store.fact(VERSIONS) is None:  # an older kingyo, which stored only the files that are named
+        now = {file: value for file, value in now.items() if file in before}
+    files = changed_files(before, now)
     return {**version_differences(store), **files}
 
 

@@ -19,10 +19,10 @@ from kingyo.tasks.grader_process import (
     GRADER_PROCESS,
     Action,
     CrashedError,
-    Named,
+    GraderReference,
     Result,
     UnknownThereError,
-    named,
+    reference_to,
 )
 from kingyo.timeout import TooSlowError, has_alarm, within
 from kingyo.types import Item
@@ -70,18 +70,18 @@ def register_grader(name: str) -> Callable[[G], G]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Apart:
-    """A grader that is asked in another process, since it may hang in a way that only a kill ends.
+class IsolatedGrader:
+    """A grader that is called in another process, since it may hang in a way that only a kill ends.
 
     Attributes:
         grader: the same in this process.
-        named: how another one finds it.
-        with_alarm: whether it is also asked there where an alarm could end it.
+        reference: how another process finds it.
+        even_on_main_thread: whether it is called there even on the main thread, where an alarm could end it.
     """
 
     grader: Grader
-    named: Named
-    with_alarm: bool
+    reference: GraderReference
+    even_on_main_thread: bool
 
     def __call__(self, answer: str, item: Item, /) -> float:
         """Score here."""
@@ -103,7 +103,7 @@ class Verdict:
         return self.grade([(answer, item)])[0]
 
     def grade(self, answers: Sequence[tuple[str, Item]]) -> list[float]:
-        """Score answers; later graders are not asked of those whose score is 0.
+        """Score answers; later graders are not called for those whose score is 0.
 
         Raises:
             KingyoError: a grader raised, took too long, crashed, or returned no number in [0, 1].
@@ -111,7 +111,7 @@ class Verdict:
         scores = [1.0] * len(answers)
         for name, grader in self.graders:
             left = [index for index, score in enumerate(scores) if score]
-            found = self._asked(name, grader, "grade", [answers[index] for index in left])
+            found = self._results_of(name, grader, "grade", [answers[index] for index in left])
             for index, score in zip(left, found, strict=True):
                 scores[index] *= score
         return scores
@@ -123,24 +123,26 @@ class Verdict:
             KingyoError: names the item.
         """
         for name, grader in self.graders:
-            if isinstance(grader.grader if isinstance(grader, Apart) else grader, Checking):
-                self._asked(name, grader, "check", [(item,) for item in items])
+            if isinstance(grader.grader if isinstance(grader, IsolatedGrader) else grader, Checking):
+                self._results_of(name, grader, "check", [(item,) for item in items])
 
-    def _asked(
+    def _results_of(
         self, name: str, grader: Grader, action: Action, questions: Sequence[tuple[str, Item] | tuple[Item]]
     ) -> list[float]:
-        if isinstance(grader, Apart):
-            if self.timeout is not None and questions and (grader.with_alarm or not has_alarm()):
+        if isinstance(grader, IsolatedGrader):
+            if self.timeout is not None and questions and (grader.even_on_main_thread or not has_alarm()):
                 with suppress(UnknownThereError):
-                    results = GRADER_PROCESS.ask(grader.named, action, questions, self.timeout)
+                    results = GRADER_PROCESS.ask(grader.reference, action, questions, self.timeout)
                     # They end at the first error, which is raised here.
                     return [
-                        _score(name, question[-1], result, self.timeout)
+                        _score_of(name, question[-1], result, self.timeout)
                         for question, result in zip(questions, results, strict=False)
                     ]
             grader = grader.grader
-        call = cast("Callable[..., float]", grader if action == "grade" else partial(checked, grader))
-        return [asked(name, partial(call, *question), question[-1], self.timeout) for question in questions]
+        call = cast("Callable[..., float]", grader if action == "grade" else partial(call_check, grader))
+        return [
+            call_grader(name, partial(call, *question), question[-1], self.timeout) for question in questions
+        ]
 
 
 def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: float | None = None) -> Verdict:
@@ -155,16 +157,19 @@ def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: fl
         KingyoError: an unknown name or option; the nearest is suggested.
     """
     return Verdict(
-        graders=tuple((name, _placed(name, option, folder)) for name, option in specs), timeout=timeout
+        graders=tuple((name, _isolated_if_needed(name, option, folder)) for name, option in specs),
+        timeout=timeout,
     )
 
 
-def _placed(name: str, option: object, folder: Path) -> Grader:
-    """A grader that is asked where it can be ended: those of the package return by themselves."""
+def _isolated_if_needed(name: str, option: object, folder: Path) -> Grader:
+    """Build a grader, isolated if it may hang: graders of the package return by themselves."""
     grader, is_own = build_grader(name, option, folder), not GRADERS.is_registered(name)
     if os.name != "posix" or not (is_own or name in RUN_PATTERNS):
         return grader
-    return Apart(grader=grader, named=named(name, option, folder), with_alarm=is_own)
+    return IsolatedGrader(
+        grader=grader, reference=reference_to(name, option, folder), even_on_main_thread=is_own
+    )
 
 
 def build_grader(name: str, option: object, folder: Path) -> Grader:
@@ -225,13 +230,13 @@ def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
     return {names[0]: option}
 
 
-def checked(grader: Grader, item: Item) -> float:
+def call_check(grader: Grader, item: Item) -> float:
     """Let a grader look at an item that it may have to refuse; return 1 where it does not."""
     cast(Checking, grader).check(item)
     return 1.0
 
 
-def asked(name: str, grade: Callable[[], float], item: Item, timeout: float | None) -> float:
+def call_grader(name: str, grade: Callable[[], float], item: Item, timeout: float | None) -> float:
     """Return a grader's score as a number.
 
     Args:
@@ -262,8 +267,8 @@ def asked(name: str, grade: Callable[[], float], item: Item, timeout: float | No
     return number
 
 
-def _score(name: str, item: Item, result: Result, timeout: float) -> float:
-    """What another process said of an answer, as ``asked`` says it."""
+def _score_of(name: str, item: Item, result: Result, timeout: float) -> float:
+    """Return the score in a result of another process, or raise as ``call_grader`` does."""
     if isinstance(result, TooSlowError):
         raise _late(name, item, timeout) from result
     if isinstance(result, CrashedError):

@@ -39,7 +39,7 @@ CLOSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Named:
+class GraderReference:
     """A grader as another process finds it again: what the user wrote, and the code that it meant."""
 
     name: str
@@ -60,13 +60,13 @@ Result = float | KingyoError | TooSlowError | CrashedError
 Action = Literal["grade", "check"]
 
 
-def named(name: str, option: object, folder: Path) -> Named:
+def reference_to(name: str, option: object, folder: Path) -> GraderReference:
     """Note which grader is meant, and what its file, and all that this depends on, hold now."""
     folder = folder.resolve()
     file = Path(whole_reference(name, folder).rpartition(":")[0])
     own = hash_own(file, option, folder) if is_in_file(name) else {}
     digest = hash_of(json.dumps(sorted((str(path), value) for path, value in own.items())))
-    return Named(name=name, option=option, folder=folder, digest=digest)
+    return GraderReference(name=name, option=option, folder=folder, digest=digest)
 
 
 class GraderProcess:
@@ -78,7 +78,7 @@ class GraderProcess:
         self._unknown: set[bytes] = set()
 
     def ask(
-        self, grader: Named, action: Action, arguments: Sequence[tuple[object, ...]], seconds: float
+        self, grader: GraderReference, action: Action, arguments: Sequence[tuple[object, ...]], seconds: float
     ) -> list[Result]:
         """Call a grader for each of several answers, up to the first that fails.
 
@@ -92,7 +92,7 @@ class GraderProcess:
             The scores; the last may be an error. After one that is late or crashes the process is gone.
 
         Raises:
-            UnknownThereError: the grader must be asked in this process.
+            UnknownThereError: the grader must be called in this process.
             ChangedSourceError: its file, or one that this depends on, has changed since it was built.
         """
         key = pickle.dumps(grader)
@@ -104,7 +104,7 @@ class GraderProcess:
             raise UnknownThereError from error
         with self._lock:
             try:
-                return self._asked(self._ready(key, grader), request, len(arguments), seconds)
+                return self._results_of(self._ready(key, grader), request, len(arguments), seconds)
             except UnknownThereError:
                 self._unknown.add(key)
                 raise
@@ -124,7 +124,7 @@ class GraderProcess:
             self._child.forget()
         self._child, self._lock = None, Lock()
 
-    def _asked(self, child: _Child, request: bytes, count: int, seconds: float) -> list[Result]:
+    def _results_of(self, child: _Child, request: bytes, count: int, seconds: float) -> list[Result]:
         results: list[Result] = []
         try:
             child.send(request, seconds)
@@ -135,12 +135,12 @@ class GraderProcess:
             self._end()
         return results
 
-    def _ready(self, key: bytes, grader: Named) -> _Child:
+    def _ready(self, key: bytes, grader: GraderReference) -> _Child:
         """The process, with this grader built in it."""
         child = self._child = self._child or _Child()
         if key in child.built:
             return child
-        if named(grader.name, grader.option, grader.folder) != grader:
+        if reference_to(grader.name, grader.option, grader.folder) != grader:
             raise ChangedSourceError(
                 f"grader {grader.name}",
                 expected="the files that it was built from",

@@ -17,8 +17,8 @@ from threading import Thread
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.grader import Grader, asked, build_grader, checked
-from kingyo.tasks.grader_process import Action, Named
+from kingyo.tasks.grader import Grader, build_grader, call_check, call_grader
+from kingyo.tasks.grader_process import Action, GraderReference
 from kingyo.types import Item
 
 
@@ -53,13 +53,13 @@ def _answer(
     key, action, questions = request
     try:
         if action == "build":
-            meant = cast(Named, pickle.loads(key))
-            graders[key] = meant.name, build_grader(meant.name, meant.option, meant.folder)
+            reference = cast(GraderReference, pickle.loads(key))
+            graders[key] = reference.name, build_grader(reference.name, reference.option, reference.folder)
             say(1.0)
         for question in questions:
             name, grader = graders[key]
-            ask = partial(checked if action == "check" else _graded, grader, *question)
-            say(asked(name, ask, cast(Item, question[-1]), None))
+            call = partial(call_check if action == "check" else _graded, grader, *question)
+            say(call_grader(name, call, cast(Item, question[-1]), None))
     except KingyoError as error:
         say([error.argument, error.expected, error.received, error.remedy])
 
