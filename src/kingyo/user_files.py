@@ -29,14 +29,14 @@ def hash_own(file: Path, settings: object, folder: Path) -> dict[Path, str]:
 
     Args:
         file: the user's.
-        settings: what the run.yaml gives it; a text there may name a file below the folder.
+        settings: what the run.yaml gives it; a text there may name a file.
         folder: where the run.yaml's paths start.
 
     Raises:
         KingyoError: see ``files_behind``.
     """
     given = (folder / text for text in _texts(settings))
-    data = {path for path in given if path.is_file() and path.resolve().is_relative_to(folder.resolve())}
+    data = {path for path in given if path.is_file()}
     behind = files_behind(file, root_of(file, folder))
     return {path: digest(path) for path in {in_place(file), *behind, *map(in_place, data)}}
 

@@ -20,13 +20,30 @@ MOST_BYTES = 2**30
 """Of memory that a template may take on its way."""
 
 
+_TODAY = {"d": "26", "m": "07", "b": "Jul", "B": "July", "Y": "2024", "y": "24", "A": "Friday", "a": "Fri"}
+_MACRO = "".join(
+    (
+        "{%- macro strftime_now(format) -%}{{ format",
+        *(f" | replace('%{code}', '{text}')" for code, text in _TODAY.items()),
+        *(f" | replace('%{code}', '00')" for code in "HIMS"),
+        " }}{%- endmacro -%}",
+    )
+)
+"""What a template that asks for the date is told, so that an item has the same prompt on every day."""
+
+
 class Templated(Protocol):
     """What is used of a tokenizer with a chat template."""
 
     chat_template: object
 
     def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool,
+        chat_template: str | None,
     ) -> str:
         """Render a conversation."""
         ...
@@ -51,7 +68,13 @@ def render_chat(tokenizer: Templated, message: str) -> str:
             remedy="Give the task a `prompt:` template and drop `chat: true`.",
         )
     turns = [{"role": "user", "content": message}]
-    render = partial(tokenizer.apply_chat_template, turns, tokenize=False, add_generation_prompt=True)
+    render = partial(
+        tokenizer.apply_chat_template,
+        turns,
+        tokenize=False,
+        add_generation_prompt=True,
+        chat_template=_dated(tokenizer.chat_template),
+    )
     try:
         with _bounded_memory():
             prompt = within(SECONDS, render)
@@ -66,6 +89,11 @@ def render_chat(tokenizer: Templated, message: str) -> str:
     if len(prompt) > MOST_CHARACTERS:
         raise _unusable(tokenizer, f"one of {len(prompt):,} characters")
     return prompt
+
+
+def _dated(template: object) -> str | None:
+    """A template that asks for the date, with its answer; None: as the tokenizer has it."""
+    return _MACRO + template if isinstance(template, str) and "strftime_now" in template else None
 
 
 def _unusable(tokenizer: Templated, received: str) -> KingyoError:
