@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from kingyo.assembly import candidate_timeout
+from kingyo.config import parse_config
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator, Filled, scores_of
 from kingyo.merge import open_sources
@@ -137,3 +139,19 @@ def test_a_task_of_the_users_own_that_crashes_is_one_error_where_one_model_is_sc
         scores_of(Crashing(RIGHT), ScriptedModel({}), ITEMS)
     with pytest.raises(KingyoError, match="one score for each of 2 items"):
         scores_of(GivenTask(RIGHT[:1]), ScriptedModel({}), ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "timeout", "seconds"),
+    [(None, None, None), ("own.py:Kind", None, 3600), ("own.py:Kind", 5, 5), ("choice", 7, 7)],
+)
+def test_a_task_of_the_users_own_that_blocks_has_an_hour_where_no_limit_is_given(
+    kind: str | None, timeout: float | None, seconds: float | None
+) -> None:
+    task = {"data": "x.jsonl", "prompt": "{q}", "answer": "a", "grader": "exact", "kind": kind}
+    if kind == "choice":
+        task = {"data": "x.jsonl", "prompt": "{q}", "answer": "a", "choices": "c", "grader": "choice"}
+    said = {"name": "r", "sources": {"a": "a"}, "task": task, "budget": {"candidates": 2}, "timeout": timeout}
+    given = {key: value for key, value in said.items() if value is not None}
+    given["task"] = {key: value for key, value in task.items() if value is not None}
+    assert candidate_timeout(parse_config(given, "run.yaml")) == seconds

@@ -68,7 +68,15 @@ from kingyo.sizes import counted, size_text
 from kingyo.space import STEPS, probes
 from kingyo.spread import require_alike, scored_elsewhere
 from kingyo.store import RunStore
-from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec, require_teaching, single_tasks
+from kingyo.tasks import (
+    TASKS,
+    TaskSpec,
+    build_tasks,
+    load_splits,
+    load_task_spec,
+    require_teaching,
+    single_tasks,
+)
 from kingyo.trained import open_trained
 from kingyo.types import SPLITS, Task
 
@@ -77,6 +85,10 @@ if TYPE_CHECKING:
 
 TINY = 10_000_000
 """Models of fewer parameters compute with one thread, unless the run.yaml says otherwise."""
+
+
+OWN_SECONDS = 3600.0
+"""That a candidate may take on a task of the user's own, unless the run.yaml says otherwise."""
 
 
 def check_all(config: RunConfig, folder: Path) -> Prepared:
@@ -289,10 +301,10 @@ def _runner(store: RunStore, config: RunConfig) -> Runner:
     if config.runner == "local":
         return LocalRunner(evaluator_of(store))
     if config.runner == "processes":
-        return ProcessRunner(work, n_workers=config.workers, timeout=config.timeout)
+        return ProcessRunner(work, n_workers=config.workers, timeout=candidate_timeout(config))
     threads = store.fact("threads")
     place = Place(cpus=threads if isinstance(threads, int) else 1, gpus=int(config.device.startswith("cuda")))
-    return RayRunner(work, n_workers=config.workers, timeout=config.timeout, place=place)
+    return RayRunner(work, n_workers=config.workers, timeout=candidate_timeout(config), place=place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,11 +339,19 @@ def evaluator_of(store: RunStore) -> Evaluator:
     facts = Facts(memory_size() // 4 // config.workers, measures_of(store.folder))
     sources = Sources(models.by_reference, folder, facts, partial(open_trained, store.folder, folder))
     task = build_tasks(config.specs, store.items(), folder)
-    timeout = config.timeout if config.runner == "local" else None  # other runners end the worker
+    timeout = candidate_timeout(config) if config.runner == "local" else None  # other runners end the worker
     if config.space != "parameters":
         return Evaluator(_paths(config, models, sources), task, timeout)
     first = plan(_first(searches(config, folder, models)[0]), sources)
     return Evaluator(Filled(_live_model(store, config, models, first), sources), task, timeout)
+
+
+def candidate_timeout(config: RunConfig) -> float | None:
+    """Return the seconds that a candidate may take; a task of the user's own may block, so it has an hour."""
+    has_own = any(
+        not TASKS.is_registered(spec.kind) for spec in config.specs.values() if spec.kind is not None
+    )
+    return config.timeout or (OWN_SECONDS if has_own else None)
 
 
 def _first(search: Search) -> Recipe:
