@@ -79,7 +79,7 @@ def add_to(app: typer.Typer) -> None:
 def show_list(
     what: Annotated[What, typer.Argument(help="What to list.")],
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One of them, with all that it can be told.")
+        str | None, typer.Argument(metavar="[NAME]", help="One of them, with all its options.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     as_markdown: Annotated[
@@ -113,7 +113,7 @@ def show_list(
     if rows[0].is_for_most:
         console.print("For most runs, the default first; below them the others.\n")
     console.print(table)
-    echo(f"\n`kingyo list {what.value} NAME` says what one of them can be told.")
+    echo(f"\n`kingyo list {what.value} NAME` says what one of them can be given.")
 
 
 def _known(name: str, what: What, rows: list[Row]) -> str:

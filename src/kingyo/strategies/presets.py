@@ -73,8 +73,8 @@ PRESETS: Mapping[str, Preset] = {
     for preset in (
         Preset(
             name="fast",
-            doc="The default, the most for a small budget: a Gaussian process that learns from single "
-            "items, of which each candidate answers a few. For axes of every kind.",
+            doc="The default. It does the most with a small budget: a Gaussian process learns from single "
+            "items, and each candidate answers only some of them. For axes of every kind.",
             source="kingyo's own choice, by benchmarks/search.py",
             strategy="item-gp",
             screen={"items": 32},
