@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from kingyo.advice import Advice, advise
 from kingyo.cli.answers import Answered, print_answers, worst_answers
 from kingyo.cli.trials import print_trial, trial_record
+from kingyo.cli.whole import Console
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.search import new_trial
