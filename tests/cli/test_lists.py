@@ -58,7 +58,7 @@ def test_methods_in_short() -> None:
     lines = done.stdout.splitlines()
     assert len(lines) < 60 and all(len(line) <= 80 for line in lines)
     assert "max_iter" not in done.stdout
-    assert lines[-1] == "`kingyo list methods NAME` says what one of them can be told."
+    assert lines[-1] == "`kingyo list methods NAME` says what one of them can be given."
 
 
 def test_one_of_each_kind() -> None:
