@@ -88,7 +88,7 @@ TINY = 10_000_000
 
 
 OWN_SECONDS = 3600.0
-"""That a candidate may take on a task of the user's own, unless the run.yaml says otherwise."""
+"""The limit for a candidate on a task of the user's own, where the run.yaml gives none."""
 
 
 def check_all(config: RunConfig, folder: Path) -> Prepared:
@@ -214,7 +214,7 @@ def assemble(store: RunStore, notify: Callable[[Event], None]) -> Journey:
 
 
 def rescore(store: RunStore) -> Renewal:
-    """Let a run begin again, its earlier scores kept in a file beside; nothing is run yet.
+    """Reset a run to its beginning and keep its earlier scores in a file beside it; nothing is run yet.
 
     Args:
         store: the run, open for writing.

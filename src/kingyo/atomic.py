@@ -24,13 +24,14 @@ def write_bytes(target: Path, content: bytes) -> None:
 
 
 def put_in_place(partial: Path, target: Path) -> None:
-    """Give a file that is written its name, once its content is on the disk; wait until the name is, too."""
-    _sync(partial)
+    """Rename a written file to its final name, with its content on disk before and the name after."""
+    sync(partial)
     partial.replace(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force a file, or a folder's listing, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

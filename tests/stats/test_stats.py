@@ -11,7 +11,7 @@ import pytest
 from kingyo import stats
 from kingyo.errors import KingyoError
 from kingyo.stats import (
-    Difference,
+    PairedDifference,
     bounded_mean,
     interval,
     mcnemar,
@@ -311,7 +311,7 @@ def test_selection_bias_needs_a_matrix(scores: list[list[float]]) -> None:
         selection_bias(scores)
 
 
-def _graded(a: list[float], b: list[float]) -> Difference:
+def _graded(a: list[float], b: list[float]) -> PairedDifference:
     return paired_difference([(a, b)])
 
 

@@ -195,7 +195,7 @@ def _no_weights(path: Path) -> KingyoError:
 
 
 def gguf(reference: str, file: Path) -> KingyoError:
-    """What is wrong with a GGUF that is named as a model, by its folder or itself."""
+    """Return the error for a GGUF that is named as a model, by its folder or itself."""
     return KingyoError(
         reference,
         expected="weights in safetensors",

@@ -15,6 +15,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
+from kingyo.atomic import sync
 from kingyo.errors import KingyoError
 
 _IDENTITY = "identity"
@@ -97,7 +98,7 @@ class PartialFolder:
             if has_old and not self._target.exists():
                 self._old.rename(self._target)
             raise
-        _flush_folder(self._target.parent)
+        sync(self._target.parent)
         self._made = []
         shutil.rmtree(self._old, ignore_errors=True)
 
@@ -234,14 +235,5 @@ def _flush(folder: Path) -> None:
         if file.is_dir():
             _flush(file)
             continue
-        with file.open("rb") as stream:
-            os.fsync(stream.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(file)
+    sync(folder)

@@ -56,7 +56,7 @@ def percent(value: float) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class PairedDifference:
     """Two models compared on the same items.
 
     The interval holds 0 where p is above 1 − level. At 95 % it holds 0 nowhere else, so the two agree.
@@ -165,7 +165,7 @@ def paired_difference(
     weights: Sequence[float] = (1.0,),
     seed: int = 0,
     level: float = 0.95,
-) -> Difference:
+) -> PairedDifference:
     """Compare two models on the same items: the weighted mean over tasks of mean(a − b), and its p-value.
 
     One task scored 0 or 1: McNemar's exact test, and Newcombe's hybrid score interval for paired proportions
@@ -194,7 +194,7 @@ def paired_difference(
         if p > 1 - level:
             low, high = min(low, 0.0), max(high, 0.0)
         found = Interval(score=mean, n=n, low=low, high=high, method="newcombe")
-        return Difference(interval=found, p=p, test="mcnemar")
+        return PairedDifference(interval=found, p=p, test="mcnemar")
     rng = np.random.default_rng(seed)
     means = [_gaffke_means(x - y, (-1.0, 1.0), rng) for x, y in pairs]
     lower, upper = (
@@ -203,7 +203,7 @@ def paired_difference(
     )
     found = Interval(score=mean, n=n, low=_tail(lower, level), high=-_tail(-upper, level), method="gaffke")
     beyond = min(int((lower <= 0).sum()), int((upper >= 0).sum()))
-    return Difference(interval=found, p=min(1.0, 2 * (1 + beyond) / (1 + RESAMPLES)), test="gaffke")
+    return PairedDifference(interval=found, p=min(1.0, 2 * (1 + beyond) / (1 + RESAMPLES)), test="gaffke")
 
 
 def mean_of_runs(
