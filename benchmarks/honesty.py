@@ -22,11 +22,11 @@ from pathlib import Path
 import torch
 from searching.zoo import DEMO, SETTINGS, run_data
 
-from kingyo.assembly import assemble, begin
-from kingyo.config import parse_config
 from kingyo.evolve.words import silent
+from kingyo.results.summary import summarize
+from kingyo.run.assembly import assemble, begin
+from kingyo.run.config import parse_config
 from kingyo.stats import wilson
-from kingyo.summary import summarize
 
 SPLITS = {"fit": 60, "validation": 100, "test": 300}
 BUDGET = 480  # item evaluations of a search: thirty trials of the default

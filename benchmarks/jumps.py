@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from kingyo.alike import sources_alike
 from kingyo.checkpoints import open_checkpoint
 from kingyo.compare.likeness import Layer, Likeness, Measure, path_plausibility
-from kingyo.config import RunConfig, parse_config
 from kingyo.models.language import LiveModel, PathModels
 from kingyo.recipe import Hop
+from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.layer_similarity import sources_alike
 from kingyo.space import DataflowSpace
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Task

@@ -15,8 +15,8 @@ from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.search import new_trial
 from kingyo.recipe import Recipe, Source
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore, StoredOutcome
-from kingyo.summary import summarize
 from kingyo.types import Evaluation, Genome, Item, ItemScore, Split, Trial
 
 N_FIT = 8

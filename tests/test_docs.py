@@ -19,7 +19,11 @@ from pydantic import BaseModel
 from kingyo.advice import scores_without_differences
 from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.foreign import MERGE
-from kingyo.config import (
+from kingyo.merge import Sources, compute, open_sources, plan, rooted, to_folder
+from kingyo.methods import METHODS
+from kingyo.outlook import prepare
+from kingyo.recipe import Recipe, Source, load_recipes
+from kingyo.run.config import (
     Budget,
     Choose,
     Controls,
@@ -32,10 +36,6 @@ from kingyo.config import (
     RunConfig,
     parse_config,
 )
-from kingyo.merge import Sources, compute, open_sources, plan, rooted, to_folder
-from kingyo.methods import METHODS
-from kingyo.outlook import prepare
-from kingyo.recipe import Recipe, Source, load_recipes
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES

@@ -15,9 +15,7 @@ import yaml
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
-from kingyo.assembly import open_task
 from kingyo.checkpoints import open_checkpoint
-from kingyo.config import parse_config
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.export import choose, export, recipe_of
@@ -25,11 +23,13 @@ from kingyo.export.task_files import write_task
 from kingyo.lineage import cell, fence, read_front_matter
 from kingyo.merge import into, open_sources, plan
 from kingyo.models.language import LiveModel
-from kingyo.opened import open_models
 from kingyo.recipe import Recipe, load_recipe
-from kingyo.searches import baseline_recipes, searches
+from kingyo.results.summary import summarize
+from kingyo.run.assembly import open_task
+from kingyo.run.config import parse_config
+from kingyo.run.models import open_models
+from kingyo.run.searches import baseline_recipes, searches
 from kingyo.store import NewTrial, RunStore
-from kingyo.summary import summarize
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
 from tests.models_on_disk import fine_tuned, llama

@@ -16,13 +16,13 @@ from kingyo.evolve import MAIN, Aims, Journey, Limits, Search, aims_as_facts, re
 from kingyo.evolve.objectives import Judge
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
+from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.screens.strata import interleaved, shares
 from kingyo.space.measures import closeness, few_sources, require_closeness
 from kingyo.store import RunStore
 from kingyo.strategies import build
-from kingyo.summary import summarize
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, Split
 from tests.test_evolve import AXES, Plane, weights
 

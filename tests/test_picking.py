@@ -13,8 +13,8 @@ import pytest
 
 from kingyo.evolve import BASELINES, MAIN, Aims, Limits, aims_as_facts
 from kingyo.recipe import Recipe
+from kingyo.results.summary import RunSummary, summarize
 from kingyo.store import RunStore, StoredTrial
-from kingyo.summary import RunSummary, summarize
 from kingyo.types import Genome, Item, Split
 from tests.screened_runs import BASELINE_RECIPES, KNOWN, N_ITEMS, SPLITS, Model, journey, weights
 from tests.test_evolve_screens import Listed

@@ -13,10 +13,10 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Journey, Limits, Search
 from kingyo.recipe import Recipe
+from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES, build
-from kingyo.summary import summarize
 from kingyo.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
 from tests.test_evolve import weights
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from kingyo.evolve import BASELINES, MAIN, Journey, Limits, Search
 from kingyo.recipe import Recipe, Source
+from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
 from kingyo.strategies import build
-from kingyo.summary import summarize
 from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split
 
 AXES = (Axis(name="weight/a", low=0, high=1),)

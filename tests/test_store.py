@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.assembly import stored_config
 from kingyo.cli.resume import differences
 from kingyo.errors import KingyoError
+from kingyo.run.assembly import stored_config
 from kingyo.store import DATABASE, NewTrial, RunStore, StoredOutcome, StrategyState
 from kingyo.store.database import MIGRATIONS
 from kingyo.types import Evaluation, Item, ItemScore, Trial

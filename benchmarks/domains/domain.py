@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 
 from domains.table import TableAxis
-from kingyo.config import parse_config
 from kingyo.evaluate import Evaluator, Filled
 from kingyo.merge import Sources
 from kingyo.models.language import LiveModel
-from kingyo.opened import open_models
-from kingyo.searches import searches
+from kingyo.run.config import parse_config
+from kingyo.run.models import open_models
+from kingyo.run.searches import searches
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.tasks.grader import build_verdict
 from kingyo.types import Evaluation, Genome

@@ -20,17 +20,17 @@ from searching.ours import Watch
 
 from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
-from kingyo.config import RunConfig, parse_config
 from kingyo.evolve import Aims, Journey, Space, aims_as_facts
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.search import SearchRun
 from kingyo.evolve.words import BASELINES, MAIN
-from kingyo.opened import Models
 from kingyo.recipe import Recipe
+from kingyo.results.summary import RunSummary, summarize
+from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.models import Models
+from kingyo.run.searches import baseline_recipes, searches
 from kingyo.runners import LocalRunner
-from kingyo.searches import baseline_recipes, searches
 from kingyo.store import RunStore
-from kingyo.summary import RunSummary, summarize
 from kingyo.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
 
 Scores = NDArray[np.float64]

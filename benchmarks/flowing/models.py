@@ -11,10 +11,10 @@ import transformers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kingyo.config import RunConfig, parse_config
 from kingyo.documents import read_yaml
 from kingyo.models.language import LiveModel, PathModels
 from kingyo.recipe import Hop, Recipe
+from kingyo.run.config import RunConfig, parse_config
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo"

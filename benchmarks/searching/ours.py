@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from kingyo.config import parse_config
 from kingyo.evolve import Event, Journey
 from kingyo.evolve.search import SearchRun
-from kingyo.opened import open_models
+from kingyo.run.config import parse_config
+from kingyo.run.models import open_models
+from kingyo.run.searches import baseline_recipes, searches
 from kingyo.runners import LocalRunner
-from kingyo.searches import baseline_recipes, searches
 from kingyo.store import RunStore
 from kingyo.types import Genome
 from searching.zoo import DEMO, Problem

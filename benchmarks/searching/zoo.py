@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from kingyo.config import RunConfig, parse_config
 from kingyo.documents import read_yaml
 from kingyo.evaluate import Evaluator, Filled
 from kingyo.evolve import Space
 from kingyo.merge import Sources
 from kingyo.models.language import LiveModel
-from kingyo.opened import open_models
 from kingyo.recipe import Recipe
-from kingyo.searches import searches
+from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.models import open_models
+from kingyo.run.searches import searches
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Evaluation, Genome, Item, Split
 

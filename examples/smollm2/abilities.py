@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore
-from kingyo.summary import summarize
 from kingyo.types import Item
 
 FORMAT = re.compile(r'\{"answer": "[^"]*"\}')

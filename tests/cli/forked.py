@@ -21,7 +21,7 @@ _SERVER.set_forkserver_preload(
     [
         "tests.cli.forked",
         "kingyo.cli",
-        "kingyo.assembly",
+        "kingyo.run.assembly",
         "kingyo.cli.live",
         "kingyo.export",
         "kingyo.kernels.fused",
@@ -32,7 +32,7 @@ _SERVER.set_forkserver_preload(
         "kingyo.models.language",
         "kingyo.models.loading",
         "kingyo.models.reader",
-        "kingyo.summary",
+        "kingyo.results.summary",
         "transformers.models.llama.modeling_llama",
         "transformers.models.auto.modeling_auto",
         "transformers.generation",

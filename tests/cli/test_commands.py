@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.config import load_config
-from kingyo.plans import search_plan
+from kingyo.run.config import load_config
+from kingyo.run.settings import search_plan
 from kingyo.tasks import TaskSpec
 from tests.cli.conftest import World, command
 

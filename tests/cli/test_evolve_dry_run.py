@@ -12,10 +12,10 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from kingyo.assembly import add_budget, add_control, assemble, begin
-from kingyo.config import load_config
 from kingyo.evolve import MAIN, silent
 from kingyo.outlook import Pace, cost_of, foresee
+from kingyo.run.assembly import add_budget, add_control, assemble, begin
+from kingyo.run.config import load_config
 from kingyo.store import RunStore
 from kingyo.types import SPLITS
 from tests.cli.conftest import World

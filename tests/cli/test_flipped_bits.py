@@ -13,8 +13,8 @@ import pytest
 
 from kingyo.advice import advise
 from kingyo.errors import KingyoError
+from kingyo.results.summary import summarize
 from kingyo.store import DATABASE, RunStore
-from kingyo.summary import summarize
 from tests.cli.conftest import World, interrupted
 
 FILES = (DATABASE, f"{DATABASE}-wal", "run.lock")

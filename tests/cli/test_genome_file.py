@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.config import load_config
 from kingyo.errors import KingyoError
-from kingyo.genome_file import load_genome_file
+from kingyo.run.config import load_config
+from kingyo.run.genome_file import load_genome_file
 from kingyo.store import RunStore
 from tests.cli.conftest import World
 

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from transformers import LlamaForCausalLM
 
-from kingyo.assembly import begin, evaluator_of
-from kingyo.config import load_config
 from kingyo.evolve import Aims
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
 from kingyo.merge import rooted
 from kingyo.recipe import Recipe, load_recipe
+from kingyo.run.assembly import begin, evaluator_of
+from kingyo.run.config import load_config
 from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
 

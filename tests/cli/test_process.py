@@ -107,7 +107,7 @@ def test_an_interrupt_within_a_command_is_told() -> None:
 import sys, kingyo.__main__ as entry
 class Impatient:
     def find_spec(self, name, path, target=None):
-        if name == "kingyo.config":
+        if name == "kingyo.run.config":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Impatient())
 entry.process()

@@ -7,9 +7,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from kingyo.assembly import assemble, begin
-from kingyo.config import load_config
-from kingyo.genome_file import load_genome_file
+from kingyo.run.assembly import assemble, begin
+from kingyo.run.config import load_config
+from kingyo.run.genome_file import load_genome_file
 from kingyo.space import RoundedSpace
 from tests.cli.conftest import World, interrupted
 from tests.databases import edited

@@ -11,8 +11,8 @@ pytest.importorskip("plotly", reason="the report needs kingyo[report]")
 pytest.importorskip("matplotlib", reason="the report needs kingyo[report]")
 
 from kingyo.report import write_report
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore
-from kingyo.summary import summarize
 from tests.report.browser import CHROMIUM, Browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

@@ -18,9 +18,9 @@ from kingyo.report.findings import BRED, gather
 from kingyo.report.front import front_charts
 from kingyo.report.history import Point
 from kingyo.report.markup import element, json_text, whole
+from kingyo.results.summary import Comparison
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
-from kingyo.summary import Comparison
 from kingyo.types import Genome, Trial
 
 

@@ -14,7 +14,6 @@ import pytest
 
 from kingyo.cli.tables import print_summary
 from kingyo.evolve import BASELINES, MAIN
-from kingyo.paths import Atlas
 from kingyo.recipe import Hop, Recipe, Source
 from kingyo.report.bands import stack
 from kingyo.report.chart import Figure
@@ -26,8 +25,9 @@ from kingyo.report.path_charts import path_chart
 from kingyo.report.path_section import said_of
 from kingyo.report.routes import Routes
 from kingyo.report.usage_charts import scale_chart, usage_chart
+from kingyo.results.paths import Atlas
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore, StoredTrial
-from kingyo.summary import summarize
 
 Visit = tuple[str, int, float]
 

@@ -24,8 +24,8 @@ from kingyo.report.findings import gather
 from kingyo.report.front import front_charts
 from kingyo.report.known import headline
 from kingyo.report.page import render_page
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore
-from kingyo.summary import summarize
 from tests.report.made_up_run import ATTACK
 
 VOID = {"meta", "br", "link"}

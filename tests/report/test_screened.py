@@ -12,7 +12,7 @@ from kingyo.cli.tables import print_summary
 from kingyo.evolve import MAIN
 from kingyo.report.findings import gather
 from kingyo.report.sections import render_progress, render_selection
-from kingyo.summary import summarize
+from kingyo.results.summary import summarize
 from tests.screened_runs import Model, begun, journey
 
 SIZES: Mapping[str, tuple[str, str]] = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.config import load_config
 from kingyo.errors import KingyoError
+from kingyo.run.config import load_config
 from kingyo.tasks import Sizes, TaskSpec, load_task_spec, parse_task_spec
 
 LEAST = {"data": "items.jsonl", "grader": "number"}

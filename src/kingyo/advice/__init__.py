@@ -14,8 +14,8 @@ from kingyo.advice.cut import answers_cut
 from kingyo.advice.flat import scores_without_differences
 from kingyo.advice.seeds import luck_of_the_seed
 from kingyo.advice.words import Advice, folder_of
+from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
-from kingyo.summary import RunSummary
 
 __all__ = ["Advice", "advise", "lost_writes", "scores_without_differences"]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from kingyo.advice.words import ENOUGH, Advice
-from kingyo.config import PARAMETERS
 from kingyo.evolve import MAIN
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Parameter
+from kingyo.results.summary import RunSummary
+from kingyo.run.config import PARAMETERS
 from kingyo.store import RunStore, StoredTrial
-from kingyo.summary import RunSummary
 
 EDGE = 0.01  # of an axis' range: a gene that is nearer to a bound lies at it
 SHOWN = 4  # genes that are named

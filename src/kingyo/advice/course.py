@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import cast
 
 from kingyo.advice.words import ENOUGH, FEW, Advice, bred_search, folder_of, is_of_paths, seeds_command
-from kingyo.estimates import estimate, estimated, raw_means
-from kingyo.extensions import read_extensions
+from kingyo.results.estimates import estimate, estimated, raw_means
+from kingyo.results.summary import RunSummary, read_entry
+from kingyo.run.extensions import read_extensions
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.summary import RunSummary, read_entry
 
 MORE = 60  # least number of candidates that advice suggests to add
 

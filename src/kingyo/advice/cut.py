@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kingyo.advice.words import Advice
+from kingyo.results.summary import RunSummary, token_limits
 from kingyo.sizes import counted
 from kingyo.store import RunStore
-from kingyo.summary import RunSummary, token_limits
 
 NOTABLE = 0.05  # share of the answers
 MOST = 0.5  # from here on it is a warning

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from kingyo.advice.words import Advice, seeds_command
 from kingyo.evolve import MAIN, stored_aims
-from kingyo.spread import PREFIX, read_spread
+from kingyo.results.seeds import read_spread
+from kingyo.results.summary import RunSummary
+from kingyo.run.seeds import PREFIX
 from kingyo.stats import percent
 from kingyo.store import RunStore
-from kingyo.summary import RunSummary
 
 
 def luck_of_the_seed(store: RunStore, summary: RunSummary) -> Iterator[Advice]:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from kingyo.config import PARAMETERS
 from kingyo.evolve import MAIN
+from kingyo.run.config import PARAMETERS
 from kingyo.store import RunStore
 
 Kind = Literal["lost", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "cut", "seeds"]

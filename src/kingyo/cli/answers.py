@@ -10,9 +10,9 @@ from rich.markup import escape
 
 from kingyo.cli.whole import Console, say
 from kingyo.errors import KingyoError
+from kingyo.results.summary import token_limits
 from kingyo.sizes import counted
 from kingyo.store import RunStore, StoredTrial
-from kingyo.summary import token_limits
 from kingyo.types import Item, ItemScore
 
 INDENT = " " * 10

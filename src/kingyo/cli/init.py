@@ -126,8 +126,8 @@ def _answers(
 
 def _write_checked(out: Path, text: str) -> list[str]:
     """Write the file when all that it names fits together, else nothing; return what was found."""
-    from kingyo.assembly import check
-    from kingyo.config import load_config
+    from kingyo.outlook import check
+    from kingyo.run.config import load_config
 
     draft = out.with_name(f".{out.name}.draft")
     try:

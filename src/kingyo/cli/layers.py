@@ -14,7 +14,7 @@ from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.alike import Found
+    from kingyo.run.layer_similarity import Found
 
 
 def add_to(app: typer.Typer) -> None:
@@ -63,8 +63,8 @@ def layers(
 
 
 def _of_run(file: str, items: int | None) -> Found:
-    from kingyo.alike import sources_alike
-    from kingyo.config import load_config
+    from kingyo.run.config import load_config
+    from kingyo.run.layer_similarity import sources_alike
 
     path = Path(file)
     if path.is_dir():
@@ -85,9 +85,9 @@ def _of_models(models: list[str], task: Path | None, items: int | None) -> Found
             received="none",
             remedy="Add --task FILE: the models are compared on the prompts of its fit items.",
         )
-    from kingyo.alike import Looked, models_alike
-    from kingyo.assembly import open_task
     from kingyo.checkpoints import open_checkpoint
+    from kingyo.run.assembly import open_task
+    from kingyo.run.layer_similarity import Looked, models_alike
 
     opened = {each.reference: each for each in map(open_checkpoint, models)}
     how = Looked(frame=next(iter(opened)), folder=Path.cwd(), most=items)

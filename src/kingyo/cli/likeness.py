@@ -14,8 +14,8 @@ from kingyo.cli.whole import Console, print_whole, say
 from kingyo.sizes import counted
 
 if TYPE_CHECKING:
-    from kingyo.alike import Found
     from kingyo.compare.likeness import Layer, Likeness, Measure
+    from kingyo.run.layer_similarity import Found
 
 NEAREST = 3
 FARTHEST_STEP = 4

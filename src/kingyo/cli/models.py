@@ -81,9 +81,9 @@ def _scored(
     task: Path, split: str, load: Callable[[], LiveModel]
 ) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
     """The task, its items of a split, and their scores."""
-    from kingyo.assembly import open_task
     from kingyo.cli.advice import tell_versions
     from kingyo.evaluate import scores_of
+    from kingyo.run.assembly import open_task
     from kingyo.store import RunStore
 
     built = open_task(task)
@@ -122,8 +122,8 @@ def _by_task(built: Task, items: Sequence[Item], scores: Sequence[ItemScore]) ->
 def _print_score(
     model: str, built: Task, split: str, by_task: Mapping[str, Interval], *, as_json: bool
 ) -> None:
+    from kingyo.results.summary import interval_json
     from kingyo.stats import mean_name, weighted_mean
-    from kingyo.summary import interval_json
     from kingyo.tasks import weights_of
 
     weights = list(weights_of(built).values())

@@ -11,11 +11,11 @@ from rich.table import Table
 from kingyo.checkpoints import Checkpoint
 from kingyo.cli.parts import row_name
 from kingyo.cli.whole import Console, print_whole, say
-from kingyo.config import RunConfig
 from kingyo.errors import told
 from kingyo.evolve import MAIN
 from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, total
-from kingyo.plans import dataflow_of, is_in_turn, of_paths, preset_of, search_plan
+from kingyo.run.config import RunConfig
+from kingyo.run.settings import dataflow_of, is_in_turn, of_paths, preset_of, search_plan
 from kingyo.screens import ScreenSettings
 from kingyo.sizes import count_text, counted, size_text, time_text
 from kingyo.strategies.seeded import Seeded, population

@@ -16,10 +16,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kingyo.config import PARAMETERS, WEIGHTS_ALONE
-from kingyo.estimates import estimated
 from kingyo.evolve import BASELINES, MAIN, Event
 from kingyo.outlook import STAGES, Leg, Pace, total
+from kingyo.results.estimates import estimated
+from kingyo.run.config import PARAMETERS, WEIGHTS_ALONE
 from kingyo.sizes import time_text
 from kingyo.stats import percent
 from kingyo.types import Split

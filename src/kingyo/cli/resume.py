@@ -68,7 +68,7 @@ def renew(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
         KingyoError: something has changed and no flag is given, or a flag cannot be followed. The run stays
             as it was.
     """
-    from kingyo import assembly
+    from kingyo.run import assembly
 
     with redirect_stdout(sys.stderr):
         if rescore:
@@ -90,7 +90,7 @@ def require_one_run(run: Path, command: str, *more: str) -> None:
     Raises:
         KingyoError: it is one.
     """
-    from kingyo.spread import seed_folders
+    from kingyo.run.seeds import seed_folders
 
     seeds = seed_folders(run)
     if seeds:
@@ -112,8 +112,8 @@ def require_own_database(store: RunStore) -> None:
     Raises:
         KingyoError: the run.yaml beside it is of another run.
     """
-    from kingyo.assembly import as_fact, config_as_written
-    from kingyo.config import load_config
+    from kingyo.run.assembly import as_fact, config_as_written
+    from kingyo.run.config import load_config
     from kingyo.store import DATABASE
 
     name, way = store.fact("run_yaml"), store.fact("folder_from_run")
@@ -143,10 +143,10 @@ def differences(store: RunStore) -> str | None:
 
     None too where the file is not known, or is gone.
     """
-    from kingyo.assembly import as_fact, config_as_written
-    from kingyo.config import load_config
     from kingyo.documents import read_yaml
-    from kingyo.genome_file import is_genome_file
+    from kingyo.run.assembly import as_fact, config_as_written
+    from kingyo.run.config import load_config
+    from kingyo.run.genome_file import is_genome_file
 
     name = store.fact("run_yaml")
     config, folder = config_as_written(store)

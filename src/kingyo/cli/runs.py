@@ -23,7 +23,7 @@ from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.config import RunConfig
+    from kingyo.run.config import RunConfig
     from kingyo.store import RunStore, StoredTrial
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
@@ -112,7 +112,7 @@ def _look(config: RunConfig, folder: Path, as_json: bool) -> None:
 
 def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, object]) -> None:
     """Begin a run, or several; ``given`` are the options of the command."""
-    from kingyo.assembly import begin
+    from kingyo.run.assembly import begin
 
     as_json, seeds = bool(given["as_json"]), given["seeds"]
     if not as_json:
@@ -133,9 +133,9 @@ def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, objec
 
 def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
     """Read a run.yaml, or a genome file of mergekit-evolve; a typing error is answered at once."""
-    from kingyo.config import load_config
     from kingyo.documents import read_yaml
-    from kingyo.genome_file import is_genome_file, load_genome_file
+    from kingyo.run.config import load_config
+    from kingyo.run.genome_file import is_genome_file, load_genome_file
 
     data = read_yaml(path)
     if "merge_method" in data:
@@ -222,7 +222,7 @@ def resume(
             echo(f"Note: {changed}", err=True)
         renew(store, rescore=rescore, accept_changes=accept_changes)
         if more:
-            from kingyo.assembly import add_budget
+            from kingyo.run.assembly import add_budget
 
             add_budget(store, more)
         _go(store, as_json)
@@ -246,7 +246,7 @@ def control(
     require_one_run(run, "control", name)
     with RunStore.open(run) as store:
         require_own_database(store)
-        from kingyo.assembly import add_control
+        from kingyo.run.assembly import add_control
 
         if add_control(store, name):
             _go(store, as_json)
@@ -277,7 +277,7 @@ def show(
 
     Example: `kingyo show runs/first --trial 3 --answers 5`
     """
-    from kingyo.spread import seed_folders
+    from kingyo.run.seeds import seed_folders
     from kingyo.store import RunStore
 
     if answers is not None and trial is None:
@@ -383,8 +383,8 @@ def export(
 def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
     """Say which model was written, and why where it is the best of the run and not the bred one."""
     from kingyo.evolve import BASELINES, MAIN
-    from kingyo.summary import MIXTURES, summarize
-    from kingyo.trials import describe_trial
+    from kingyo.results.summary import MIXTURES, summarize
+    from kingyo.results.trials import describe_trial
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
     echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
@@ -403,11 +403,11 @@ def _go(store: RunStore, as_json: bool) -> None:
 
 def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
     """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
-    from kingyo.assembly import assemble
     from kingyo.cli.advice import Watcher, tell_lost
     from kingyo.cli.live import LiveDisplay
-    from kingyo.extensions import settle, take_back, take_back_control
     from kingyo.outlook import cost_of
+    from kingyo.run.assembly import assemble
+    from kingyo.run.extensions import settle, take_back, take_back_control
 
     tell_if_slow()
     tell_lost(store)
@@ -447,7 +447,7 @@ def _print_summary(store: RunStore, as_json: bool) -> None:
     from kingyo.advice import advise
     from kingyo.cli.advice import print_advice
     from kingyo.cli.tables import print_summary
-    from kingyo.summary import summarize
+    from kingyo.results.summary import summarize
 
     summary = summarize(store)
     advice = advise(store, summary)

@@ -13,8 +13,8 @@ from kingyo.errors import KingyoError
 from kingyo.sizes import counted
 
 if TYPE_CHECKING:
-    from kingyo.config import RunConfig
-    from kingyo.spread import Spread
+    from kingyo.results.seeds import Spread
+    from kingyo.run.config import RunConfig
     from kingyo.stats import Interval
     from kingyo.store import RunStore
 
@@ -38,8 +38,8 @@ def breed_seeds(
     Raises:
         KingyoError: the folder holds something else, or runs that differ in more than the seed.
     """
-    from kingyo.assembly import as_fact
-    from kingyo.spread import PREFIX, require_alike
+    from kingyo.run.assembly import as_fact
+    from kingyo.run.seeds import PREFIX, require_alike
     from kingyo.store import DATABASE, RunStore
 
     if (folder / DATABASE).exists():
@@ -79,7 +79,7 @@ def same_command(name: str, given: Mapping[str, object]) -> str:
 
 def print_spread(folder: Path, as_json: bool) -> None:
     """Print the spread over the runs of a folder."""
-    from kingyo.spread import read_spread
+    from kingyo.results.seeds import read_spread
 
     found = read_spread(folder)
     if as_json:
@@ -129,7 +129,7 @@ def _choice(found: Spread) -> list[str]:
 
 
 def _points(value: Interval, sign: Literal["", "+"] = "+") -> str:
-    from kingyo.spread import why_unbounded
+    from kingyo.results.seeds import why_unbounded
 
     why = why_unbounded(value)
     return value.in_percent(sign=sign) if why is None else f"{100 * value.score:{sign}.1f} [{why}]"

@@ -8,13 +8,13 @@ from rich.markup import escape
 from kingyo.cli.answers import answers_record, print_answers, worst_answers
 from kingyo.cli.tables import print_path
 from kingyo.cli.whole import Console, say
-from kingyo.estimates import estimate
 from kingyo.evolve.recipes import read_recipe
-from kingyo.paths import NamedPath, read_atlas
+from kingyo.results.estimates import estimate
+from kingyo.results.paths import NamedPath, read_atlas
+from kingyo.results.summary import Entry, interval_json, read_entry
+from kingyo.results.trials import failure_of, find_trial, reference_to
 from kingyo.sizes import counted
 from kingyo.store import RunStore, StoredTrial
-from kingyo.summary import Entry, interval_json, read_entry
-from kingyo.trials import failure_of, find_trial, reference_to
 from kingyo.types import SPLITS
 
 

@@ -10,7 +10,6 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-from kingyo.assembly import stored_config, stored_models
 from kingyo.errors import KingyoError
 from kingyo.evolve.recipes import read_recipe
 from kingyo.export.card import Card, render_card
@@ -18,12 +17,13 @@ from kingyo.export.choice import choose
 from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_tasks
 from kingyo.merge import Sources, plan, rooted, to_folder
-from kingyo.provenance import other_versions, require_same_code
 from kingyo.recipe import Recipe
+from kingyo.results.summary import compare, read_entry, summarize
+from kingyo.results.trials import describe_trial, failure_of, reference_to
+from kingyo.run.assembly import stored_config, stored_models
+from kingyo.run.provenance import other_versions, require_same_code
+from kingyo.run.trained import open_trained, read_training
 from kingyo.store import RunStore, StoredTrial
-from kingyo.summary import compare, read_entry, summarize
-from kingyo.trained import open_trained, read_training
-from kingyo.trials import describe_trial, failure_of, reference_to
 
 __all__ = ["choose", "export", "recipe_of"]
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import yaml
 
-from kingyo.config import PARAMETERS, TRAINED, RunConfig
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.lineage import (
@@ -27,11 +26,12 @@ from kingyo.lineage import (
 )
 from kingyo.merge.shared import Shared
 from kingyo.recipe import Recipe
+from kingyo.results.summary import MIXTURES, Comparison, Entry, RunSummary
+from kingyo.results.trials import describe_search, describe_trial, row_title
+from kingyo.run.config import PARAMETERS, TRAINED, RunConfig
 from kingyo.sizes import amount_text, counted
 from kingyo.stats import Interval
-from kingyo.summary import MIXTURES, Comparison, Entry, RunSummary
 from kingyo.tasks import TaskSpec
-from kingyo.trials import describe_search, describe_trial, row_title
 from kingyo.types import SPLITS
 
 _AGAIN = """```sh

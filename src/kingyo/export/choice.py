@@ -6,10 +6,10 @@ import shlex
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.evolve import BASELINES, MAIN, read_front
-from kingyo.extensions import controls_to_run, how_to_run, read_extensions
+from kingyo.results.summary import RunSummary, summarize
+from kingyo.results.trials import describe_search, find_trial, reference_to
+from kingyo.run.extensions import controls_to_run, how_to_run, read_extensions
 from kingyo.store import RunStore, StoredTrial
-from kingyo.summary import RunSummary, summarize
-from kingyo.trials import describe_search, find_trial, reference_to
 
 FLAGS = ("--trial", "--search", "--pick", "--best")
 

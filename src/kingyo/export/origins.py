@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.lineage import Origin, describe
-from kingyo.opened import Models
 from kingyo.recipe import Recipe
-from kingyo.trained import Training
+from kingyo.run.models import Models
+from kingyo.run.trained import Training
 
 
 def read_origins(

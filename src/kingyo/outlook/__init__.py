@@ -4,12 +4,12 @@ It reads run.yaml, configs, headers, tokenizers and data; it reads no weight and
 """
 
 from kingyo.outlook.cost import STAGES, Cost, Part, Stage, cost_of, total
-from kingyo.outlook.look import Outlook, foresee
+from kingyo.outlook.look import Outlook, check, foresee
 from kingyo.outlook.memory import Memory
 from kingyo.outlook.pace import Leg, Pace
 from kingyo.outlook.paths import Paths, foresee_paths
-from kingyo.outlook.prepared import Prepared, is_like, prepare
 from kingyo.outlook.record import outlook_record
+from kingyo.run.prepared import Prepared, is_like, prepare
 
 __all__ = [
     "STAGES",
@@ -22,6 +22,7 @@ __all__ = [
     "Paths",
     "Prepared",
     "Stage",
+    "check",
     "cost_of",
     "foresee",
     "foresee_paths",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload
 
 from kingyo.evolve import BASELINES, Journey, Search, spent
-from kingyo.extensions import read_extensions
+from kingyo.run.extensions import read_extensions
 from kingyo.screens import Screen
 from kingyo.store import RunStore
 from kingyo.strategies.grid import GridSearch

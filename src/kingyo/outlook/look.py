@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kingyo.config import RunConfig
 from kingyo.errors import KingyoError
 from kingyo.outlook.cost import Cost, count
 from kingyo.outlook.memory import Memory, foresee_memory
 from kingyo.outlook.paths import Paths, foresee_paths, with_paths
-from kingyo.outlook.prepared import Prepared, prepare
-from kingyo.plans import SearchPlan, is_in_turn, of_merges, search_plan
+from kingyo.run.assembly import check_all
+from kingyo.run.config import RunConfig
+from kingyo.run.prepared import Prepared, prepare
+from kingyo.run.settings import SearchPlan, is_in_turn, of_merges, search_plan
+from kingyo.sizes import counted, size_text
 from kingyo.types import SPLITS
 
 
@@ -69,6 +71,31 @@ def foresee(config: RunConfig, folder: Path) -> Outlook:
         paths=paths,
         missing_device=_missing(config.device),
     )
+
+
+def check(config: RunConfig, folder: Path) -> list[str]:
+    """Check models, data and settings as ``begin`` does, and say in sentences what was found."""
+    prepared = check_all(config, folder)
+    shape, n = prepared.models.skeleton, len(prepared.models.sources)
+    splits = ", ".join(f"{len(items)} {split}" for split, items in prepared.splits.items())
+    example = prepared.splits["fit"][0]
+    near = f" {prepared.near}." if prepared.near.groups else ""
+    paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
+    longest = (
+        f"The longest path has {counted(paths.longest, 'layer')} and {size_text(paths.longest_bytes)} "
+        "of weights."
+        if paths is not None
+        else None
+    )
+    return [
+        f"{counted(n, 'model')} of {shape.n_parameters:,} parameters {'fits' if n == 1 else 'fit together'}.",
+        *([longest] if longest is not None else []),
+        f"Items: {splits}; {counted(prepared.duplicates, 'duplicate')} dropped.{near}",
+        f"An item: {example.prompt!r} -> {example.answer!r}",
+        f"{counted(len(prepared.axes), 'gene')}: {', '.join(axis.name for axis in prepared.axes[:8])}"
+        f"{', …' if len(prepared.axes) > 8 else ''}",
+        *(f"Note: {note}" for note in prepared.notes),
+    ]
 
 
 def _missing(device: str) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from kingyo.checkpoints.header import WIDTHS
 from kingyo.errors import KingyoError
 from kingyo.merge import Plan
-from kingyo.opened import Models
+from kingyo.run.models import Models
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from kingyo.config import PARAMETERS
 from kingyo.evolve import BASELINES, MAIN, Event
 from kingyo.outlook.cost import STAGES, Cost, Part, Stage, total
+from kingyo.run.config import PARAMETERS
 from kingyo.types import Split
 
 GRACE = 0.1

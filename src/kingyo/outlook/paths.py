@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import WIDTHS
-from kingyo.config import RunConfig
-from kingyo.dataflows import dataflow_space, frame_of, path_sizes_of
-from kingyo.opened import Models
 from kingyo.outlook.memory import Memory
+from kingyo.run.config import RunConfig
+from kingyo.run.layer_paths import dataflow_space, frame_of, path_sizes_of
+from kingyo.run.models import Models
 from kingyo.space import path_sizes
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from kingyo.outlook.cost import STAGES, Cost
 from kingyo.outlook.look import Outlook
 from kingyo.outlook.memory import Memory
-from kingyo.plans import preset_of
+from kingyo.run.settings import preset_of
 from kingyo.strategies.seeded import population
 from kingyo.types import SPLITS, Axis
 

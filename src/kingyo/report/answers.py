@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kingyo.results.summary import MIXTURES, STATISTICS_SEED, RunSummary, token_limits
 from kingyo.stats import Interval, interval
 from kingyo.store import RunStore
-from kingyo.summary import MIXTURES, STATISTICS_SEED, RunSummary, token_limits
 from kingyo.types import Evaluation, Item, ItemScore
 
 SOLVED = 1.0

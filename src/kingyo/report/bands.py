@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kingyo.paths import NamedPath
+from kingyo.results.paths import NamedPath
 
 GAP = 0.5  # rows between bands
 EVERY = (1, 2, 4, 8, 16, 32)  # layers between two numbers beside a picture

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from kingyo import __version__
-from kingyo.config import TRAINED
 from kingyo.report import wording
 from kingyo.report.answers import SOLVED, Contrast, SideBySide
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History
 from kingyo.report.markup import Html, element, join, table
 from kingyo.report.sections import claim, note, section
+from kingyo.results.trials import row_title
+from kingyo.run.config import TRAINED
 from kingyo.sizes import counted
 from kingyo.stats import mean_name
-from kingyo.trials import row_title
 from kingyo.types import ItemScore
 
 SHOWN = 12

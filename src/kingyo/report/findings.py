@@ -14,9 +14,17 @@ from kingyo.report.answers import Contrast, contrast
 from kingyo.report.composition import Matrix, read_matrices
 from kingyo.report.history import History, read_histories
 from kingyo.report.routes import Routes, read_routes
+from kingyo.results.summary import (
+    MIXTURES,
+    STATISTICS_SEED,
+    Comparison,
+    Entry,
+    RunSummary,
+    read_entry,
+    summarize,
+)
 from kingyo.stats import Interval, selection_bias
 from kingyo.store import RunStore
-from kingyo.summary import MIXTURES, STATISTICS_SEED, Comparison, Entry, RunSummary, read_entry, summarize
 from kingyo.types import Split
 
 BRED = "bred"

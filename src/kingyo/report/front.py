@@ -14,10 +14,10 @@ from kingyo.report.chart import Figure, Json, axis, plain
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.markup import Html, join, table
 from kingyo.report.sections import chart, claim, note, section
+from kingyo.results.summary import Entry
 from kingyo.sizes import counted
 from kingyo.space.measures import MEASURES
 from kingyo.stats import Interval, mean_name
-from kingyo.summary import Entry
 
 KNEE = "knee"
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kingyo.estimates import raw_means
 from kingyo.evolve import BASELINES
 from kingyo.report import wording
+from kingyo.results.estimates import raw_means
+from kingyo.results.summary import read_entry
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.summary import read_entry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import shlex
 
-from kingyo.config import FRANKENMERGE
 from kingyo.report import wording
 from kingyo.report.findings import Findings
 from kingyo.report.markup import Html, element, join, table, whole
+from kingyo.results.summary import MIXTURES
+from kingyo.results.trials import describe_trial
+from kingyo.run.config import FRANKENMERGE
 from kingyo.sizes import counted
-from kingyo.summary import MIXTURES
-from kingyo.trials import describe_trial
 
 CHOSEN = "These scores guided the search, so they flatter it."
 TILES = 5

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kingyo.paths import NamedPath, Step
 from kingyo.report import wording
 from kingyo.report.bands import Band, Bands
 from kingyo.report.chart import Json, axis, plain
 from kingyo.report.routes import Place
+from kingyo.results.paths import NamedPath, Step
 
 COLOURS = ("@green", "@ochre", "@violet", "@pink", "@brown", "@grey")
 """Of the sources, in turn: neither the blue nor the red of scales."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from kingyo.paths import NamedPath, Step
 from kingyo.report.bands import Band, Bands, stack
 from kingyo.report.chart import Figure, Json, axis, plain
 from kingyo.report.layer_look import (
@@ -26,6 +25,7 @@ from kingyo.report.layer_look import (
     scale_ticks,
 )
 from kingyo.report.routes import Routes
+from kingyo.results.paths import NamedPath, Step
 from kingyo.sizes import counted
 
 

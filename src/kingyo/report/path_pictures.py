@@ -14,11 +14,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.spines import Spine
 
-from kingyo.paths import NamedPath
 from kingyo.report.bands import Band, Bands, stack
 from kingyo.report.layer_look import behind, group_ticks, hop_ticks, returns, role, written_scales
 from kingyo.report.palette import ACCENT, GREY, INK, MUTED, POSITIVE, SIGNED, SOURCES
 from kingyo.report.routes import Group, Place, Routes
+from kingyo.results.paths import NamedPath
 
 MANY = 24  # rows, or columns: of more all is drawn smaller
 ROW, COLUMN = (0.26, 0.14), (0.42, 0.16)  # inches: of few, of many

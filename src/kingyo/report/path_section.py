@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from kingyo.paths import NamedPath
 from kingyo.report import wording
 from kingyo.report.findings import Findings
 from kingyo.report.markup import Html, element, join, table
@@ -12,6 +11,7 @@ from kingyo.report.path_charts import path_chart
 from kingyo.report.routes import Routes
 from kingyo.report.sections import chart, claim, note, section
 from kingyo.report.usage_charts import scale_chart, usage_chart
+from kingyo.results.paths import NamedPath
 from kingyo.sizes import counted
 
 NAMED = 6  # layers that are passed again and named in a sentence

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from kingyo.evolve.recipes import read_recipe
-from kingyo.paths import NamedPath, Step, read_atlas, widened
 from kingyo.report.history import History, Point
+from kingyo.results.paths import NamedPath, Step, read_atlas, widened
 from kingyo.store import RunStore
 
 GROUPS = 30

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from kingyo.config import FRANKENMERGE
 from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.chart import Figure
@@ -15,8 +14,9 @@ from kingyo.report.figures import bars, heat_map
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History, Point
 from kingyo.report.markup import Html, element, join, json_text, table
+from kingyo.results.summary import Entry, minus_test
+from kingyo.run.config import FRANKENMERGE
 from kingyo.sizes import counted
-from kingyo.summary import Entry, minus_test
 from kingyo.types import SPLITS, Split
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from kingyo.results.summary import Comparison
+from kingyo.results.trials import describe_search
 from kingyo.sizes import counted
 from kingyo.stats import Interval
-from kingyo.summary import Comparison
-from kingyo.trials import describe_search
 
 search = describe_search
 Verdict = Literal["better", "worse", "open"]

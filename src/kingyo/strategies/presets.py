@@ -38,7 +38,7 @@ class Preset:
         settings: options of that strategy.
         screen: how candidates are scored; empty: on all items of fit.
         fewest_items: the fewest items of a candidate where the budget bounds item evaluations alone (see
-            ``kingyo.plans.items_bought``); None: always as ``screen`` says.
+            ``kingyo.run.settings.items_bought``); None: always as ``screen`` says.
         merge: the merge that belongs to it, or None when any will do.
         needs_objectives: whether it makes no sense without several objectives.
         space: what it searches: ``parameters``, ``dataflow`` or ``hybrid``; None where it does not matter.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kingyo.paths import Atlas, NamedPath, sketch
 from kingyo.recipe import Hop, Recipe
+from kingyo.results.paths import Atlas, NamedPath, sketch
 
 ATLAS = Atlas(names={"/z/ja": "ja", "/z/en": "math-en"}, layers={"ja": 6, "math-en": 4})
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from kingyo.cli.trials import print_trial
-from kingyo.estimates import estimate, raw_means
 from kingyo.evolve import BASELINES, MAIN, Aims, Event, aims_as_facts
 from kingyo.evolve.recipes import read_recipe
 from kingyo.evolve.search import new_trial
 from kingyo.recipe import Recipe, Source
+from kingyo.results.estimates import estimate, raw_means
+from kingyo.results.summary import read_entry, summarize
 from kingyo.store import RunStore
-from kingyo.summary import read_entry, summarize
 from kingyo.types import Evaluation, Item, ItemScore, Trial
 from tests.screened_runs import SPLITS, Model, begun, chance, journey, solves
 

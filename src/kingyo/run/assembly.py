@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, cast
 from kingyo import __version__
 from kingyo.checkpoints import Checkpoint, check_finite, fingerprint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
-from kingyo.config import (
+from kingyo.documents import read_yaml
+from kingyo.errors import KingyoError
+from kingyo.evaluate import Builder, Evaluator, Filled, Passed
+from kingyo.evolve import Event, Journey, Search, aims_as_facts
+from kingyo.kernels.facts import Facts, memory_size
+from kingyo.late import torch
+from kingyo.merge import Plan, Sources, plan, to_folder
+from kingyo.recipe import MERGED, Recipe
+from kingyo.run.config import (
     CHOICE_NORMALISE,
     TRAINED,
     RunConfig,
@@ -29,19 +37,11 @@ from kingyo.config import (
     load_tasks,
     parse_config,
 )
-from kingyo.dataflows import KnownPaths, frame_of, known_paths, models_of_paths
-from kingyo.documents import read_yaml
-from kingyo.errors import KingyoError
-from kingyo.evaluate import Builder, Evaluator, Filled, Passed
-from kingyo.evolve import Event, Journey, Search, aims_as_facts
-from kingyo.extensions import Amounts, asked_controls, extend, extended
-from kingyo.kernels.facts import Facts, memory_size
-from kingyo.late import torch
-from kingyo.merge import Plan, Sources, plan, to_folder
-from kingyo.opened import Models, open_models
-from kingyo.outlook import Prepared, foresee_paths, is_like, prepare
-from kingyo.plans import is_in_turn
-from kingyo.provenance import (
+from kingyo.run.extensions import Amounts, asked_controls, extend, extended
+from kingyo.run.layer_paths import KnownPaths, frame_of, known_paths, models_of_paths
+from kingyo.run.models import Models, open_models
+from kingyo.run.prepared import Prepared, is_like, prepare
+from kingyo.run.provenance import (
     Renewal,
     accept_changes,
     changed_error,
@@ -53,10 +53,7 @@ from kingyo.provenance import (
     require_same_or_store,
     score_again,
 )
-from kingyo.recipe import MERGED, Recipe
-from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
-from kingyo.runners.clusters import Place
-from kingyo.searches import (
+from kingyo.run.searches import (
     CONTROLS,
     baseline_recipes,
     possible_controls,
@@ -64,9 +61,12 @@ from kingyo.searches import (
     searches,
     searches_after,
 )
-from kingyo.sizes import counted, size_text
+from kingyo.run.seeds import require_alike, scored_elsewhere
+from kingyo.run.settings import is_in_turn
+from kingyo.run.trained import open_trained
+from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
+from kingyo.runners.clusters import Place
 from kingyo.space import STEPS, probes
-from kingyo.spread import require_alike, scored_elsewhere
 from kingyo.store import RunStore
 from kingyo.tasks import (
     TASKS,
@@ -77,7 +77,6 @@ from kingyo.tasks import (
     require_teaching,
     single_tasks,
 )
-from kingyo.trained import open_trained
 from kingyo.types import SPLITS, Task
 
 if TYPE_CHECKING:
@@ -450,31 +449,6 @@ def stored_models(store: RunStore, config: RunConfig, folder: Path) -> Models:
                 remedy="Bring the old files back, or breed the new ones in a run of their own.",
             )
     return models
-
-
-def check(config: RunConfig, folder: Path) -> list[str]:
-    """Check models, data and settings as ``begin`` does, and say in sentences what was found."""
-    prepared = check_all(config, folder)
-    shape, n = prepared.models.skeleton, len(prepared.models.sources)
-    splits = ", ".join(f"{len(items)} {split}" for split, items in prepared.splits.items())
-    example = prepared.splits["fit"][0]
-    near = f" {prepared.near}." if prepared.near.groups else ""
-    paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
-    longest = (
-        f"The longest path has {counted(paths.longest, 'layer')} and {size_text(paths.longest_bytes)} "
-        "of weights."
-        if paths is not None
-        else None
-    )
-    return [
-        f"{counted(n, 'model')} of {shape.n_parameters:,} parameters {'fits' if n == 1 else 'fit together'}.",
-        *([longest] if longest is not None else []),
-        f"Items: {splits}; {counted(prepared.duplicates, 'duplicate')} dropped.{near}",
-        f"An item: {example.prompt!r} -> {example.answer!r}",
-        f"{counted(len(prepared.axes), 'gene')}: {', '.join(axis.name for axis in prepared.axes[:8])}"
-        f"{', …' if len(prepared.axes) > 8 else ''}",
-        *(f"Note: {note}" for note in prepared.notes),
-    ]
 
 
 def use_threads(store: RunStore) -> None:

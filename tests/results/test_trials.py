@@ -10,8 +10,8 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
 from kingyo.evolve.search import new_trial
+from kingyo.results.trials import describe_search, describe_trial, find_trial, reference_to, row_title
 from kingyo.store import RunStore
-from kingyo.trials import describe_search, describe_trial, find_trial, reference_to, row_title
 from kingyo.types import Trial
 from tests.test_evolve import weights
 

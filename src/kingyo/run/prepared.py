@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, deciding_files
-from kingyo.config import RunConfig
-from kingyo.dataflows import dataflow_space, frame_of, models_of_paths
 from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Search
 from kingyo.merge import Plan, Sources, plan
 from kingyo.merge.shared import can_share
 from kingyo.methods import METHODS
-from kingyo.opened import Models, open_models, same_sources
-from kingyo.plans import is_in_turn, search_plan
 from kingyo.recipe import Recipe
-from kingyo.screens import Screen
-from kingyo.searches import (
+from kingyo.run.config import RunConfig
+from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
+from kingyo.run.models import Models, open_models, same_sources
+from kingyo.run.searches import (
     baseline_recipes,
     first_merge,
     searches,
     searches_after,
 )
+from kingyo.run.settings import is_in_turn, search_plan
+from kingyo.screens import Screen
 from kingyo.sizes import counted
 from kingyo.space import DataflowSpace, HybridSpace, RoundedSpace, bounds_without_known, probes
 from kingyo.stats import mean_name

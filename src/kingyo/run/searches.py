@@ -10,14 +10,15 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from kingyo.config import PARAMETERS, TRAINED, Choose, GenomeConfig, RunConfig
-from kingyo.dataflows import KnownPaths, dataflow_space, first_points, known_paths, paths_to_compare
 from kingyo.errors import KingyoError, unknown
 from kingyo.evolve import MAIN, Search, Space
-from kingyo.extensions import limits_of
 from kingyo.methods import METHODS, MergeMethod, takes_base
-from kingyo.opened import Models
-from kingyo.plans import (
+from kingyo.recipe import PASSTHROUGH, Recipe
+from kingyo.run.config import PARAMETERS, TRAINED, Choose, GenomeConfig, RunConfig
+from kingyo.run.extensions import limits_of
+from kingyo.run.layer_paths import KnownPaths, dataflow_space, first_points, known_paths, paths_to_compare
+from kingyo.run.models import Models
+from kingyo.run.settings import (
     SearchPlan,
     aims_of,
     is_in_turn,
@@ -27,7 +28,7 @@ from kingyo.plans import (
     search_plan,
     simplicity_of,
 )
-from kingyo.recipe import PASSTHROUGH, Recipe
+from kingyo.run.trained import TrainedSpace
 from kingyo.space import (
     Bounds,
     DataflowSpace,
@@ -49,7 +50,6 @@ from kingyo.space import (
 from kingyo.strategies import STRATEGIES, build
 from kingyo.strategies.seeded import Seeded
 from kingyo.strategies.seeds import derived
-from kingyo.trained import TrainedSpace
 from kingyo.types import Genome, Strategy
 
 GRID_POINTS = (5, 4, 3, 2)
@@ -370,7 +370,7 @@ def _grid_of(
 
 
 def _trained(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
-    """A LoRA on the best parent, trained on the fit items; see ``kingyo.trained``."""
+    """A LoRA on the best parent, trained on the fit items; see ``kingyo.run.trained``."""
     from kingyo.models.training import require_peft
 
     if config.space == "dataflow" or not _vocabularies(config).is_silent:

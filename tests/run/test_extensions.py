@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.config import RunConfig, parse_config
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN, Journey, Limits
-from kingyo.extensions import (
+from kingyo.recipe import Recipe
+from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.extensions import (
     Amounts,
     Extension,
     extend,
@@ -25,7 +26,6 @@ from kingyo.extensions import (
     settle,
     take_back,
 )
-from kingyo.recipe import Recipe
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from tests.screened_runs import AXES, Model, begun, facts, journey

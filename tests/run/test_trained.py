@@ -8,9 +8,9 @@ from kingyo.advice import advise
 from kingyo.evolve import BASELINES, MAIN, Aims, aims_as_facts
 from kingyo.evolve.search import new_trial
 from kingyo.recipe import Recipe, Source
+from kingyo.results.summary import summarize
+from kingyo.run.trained import best_parent
 from kingyo.store import RunStore
-from kingyo.summary import summarize
-from kingyo.trained import best_parent
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
 
 SPLITS: dict[Split, tuple[Item, ...]] = {

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import cast
 
-from kingyo.config import PARAMETERS, Budget, RunConfig
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN, Limits, Search
 from kingyo.evolve.spent import Spent
-from kingyo.plans import is_in_turn, of_paths
+from kingyo.run.config import PARAMETERS, Budget, RunConfig
+from kingyo.run.settings import is_in_turn, of_paths
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.sizes import amount_text, counted
 from kingyo.store import RunStore, StoredTrial

@@ -15,12 +15,12 @@ from itertools import count
 from pathlib import Path
 from typing import cast
 
-from kingyo.config import TRAINED, RunConfig
 from kingyo.errors import KingyoError
 from kingyo.evolve import RACED, finalists_fact
-from kingyo.extensions import FACT as EXTENSIONS
-from kingyo.extensions import part_of_the_budget
 from kingyo.registry import is_in_file
+from kingyo.run.config import TRAINED, RunConfig
+from kingyo.run.extensions import FACT as EXTENSIONS
+from kingyo.run.extensions import part_of_the_budget
 from kingyo.store import DATABASE, RunStore
 from kingyo.user_files import hash_own, in_place, libraries_behind, loaded_below, root_of
 from kingyo.versions import KINGYO, digest, scoring_versions, version_now

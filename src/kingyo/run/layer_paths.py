@@ -12,11 +12,11 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.reference import whole_model
-from kingyo.config import FRANKENMERGE, DataflowConfig, RunConfig
 from kingyo.errors import KingyoError
-from kingyo.opened import Models
-from kingyo.plans import dataflow_of
 from kingyo.recipe import MERGED, Hop, Recipe, load_recipe, path_of_slices
+from kingyo.run.config import FRANKENMERGE, DataflowConfig, RunConfig
+from kingyo.run.models import Models
+from kingyo.run.settings import dataflow_of
 from kingyo.space import (
     DataflowSpace,
     HybridSpace,

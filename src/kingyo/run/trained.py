@@ -20,13 +20,13 @@ from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.reference import parse_reference
-from kingyo.config import TRAINED, RunConfig
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, stored_aims
 from kingyo.evolve.objectives import Judge
 from kingyo.late import torch
-from kingyo.opened import Models
 from kingyo.recipe import Recipe
+from kingyo.run.config import TRAINED, RunConfig
+from kingyo.run.models import Models
 from kingyo.sizes import counted
 from kingyo.space import parent_recipe
 from kingyo.store import RunStore

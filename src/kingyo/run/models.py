@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.config import RunConfig
+from kingyo.run.config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, cast
 
-from kingyo.config import FRANKENMERGE, PARAMETERS, TRAINED
-from kingyo.estimates import FitEstimate, estimate
 from kingyo.evolve import (
     BASELINES,
     MAIN,
@@ -25,7 +23,11 @@ from kingyo.evolve import (
 )
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
-from kingyo.extensions import (
+from kingyo.results.estimates import FitEstimate, estimate
+from kingyo.results.paths import NamedPath, read_atlas
+from kingyo.results.trials import describe_trial
+from kingyo.run.config import FRANKENMERGE, PARAMETERS, TRAINED
+from kingyo.run.extensions import (
     Extension,
     TestReading,
     controls_to_run,
@@ -34,8 +36,8 @@ from kingyo.extensions import (
     read_extensions,
     readings_of_test,
 )
-from kingyo.paths import NamedPath, read_atlas
-from kingyo.provenance import Renewal, renewals
+from kingyo.run.provenance import Renewal, renewals
+from kingyo.run.trained import Training, read_training
 from kingyo.stats import (
     ROUNDING,
     Interval,
@@ -48,8 +50,6 @@ from kingyo.stats import (
 from kingyo.stats.prediction import predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.tasks import NearDuplicates, TaskSpec
-from kingyo.trained import Training, read_training
-from kingyo.trials import describe_trial
 from kingyo.types import SPLITS, Evaluation, Genome, Split
 
 STATISTICS_SEED = 0

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
-from kingyo.config import RunConfig
 from kingyo.errors import KingyoError
 from kingyo.late import torch
 from kingyo.merge import Sources, plan
-from kingyo.opened import open_models
-from kingyo.plans import dataflow_of
+from kingyo.run.config import RunConfig
+from kingyo.run.models import open_models
+from kingyo.run.settings import dataflow_of
 from kingyo.space import path_recipe
 from kingyo.tasks import build_tasks, load_splits, single_tasks
 from kingyo.types import Task

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kingyo.config import (
+from kingyo.errors import KingyoError
+from kingyo.evolve import Aims
+from kingyo.methods import METHODS, MergeMethod
+from kingyo.recipe import Recipe
+from kingyo.run.config import (
     BESIDE_TASKS,
     Budget,
     DataflowConfig,
@@ -20,10 +24,6 @@ from kingyo.config import (
     Range,
     RunConfig,
 )
-from kingyo.errors import KingyoError
-from kingyo.evolve import Aims
-from kingyo.methods import METHODS, MergeMethod
-from kingyo.recipe import Recipe
 from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import Bounds, values_of
 from kingyo.space.measures import (

@@ -17,16 +17,16 @@ from typing import cast
 
 import pytest
 
-from kingyo import provenance
-from kingyo.assembly import WorkOfRun
-from kingyo.config import RunConfig, parse_config
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN
-from kingyo.extensions import extend, extended, read_extensions, settle, take_back
 from kingyo.recipe import Recipe
-from kingyo.spread import require_alike, scored_elsewhere
+from kingyo.results.summary import summarize
+from kingyo.run import provenance
+from kingyo.run.assembly import WorkOfRun
+from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.extensions import extend, extended, read_extensions, settle, take_back
+from kingyo.run.seeds import require_alike, scored_elsewhere
 from kingyo.store import RunStore
-from kingyo.summary import summarize
 from kingyo.types import Evaluation
 from kingyo.versions import PACKAGE, SCORING, hash_of_code
 from tests.screened_runs import SPLITS, Model, facts, journey, solves
