@@ -296,12 +296,21 @@ class Welcoming(Strategy, Protocol):
 
 
 @runtime_checkable
-class LanguageModel(Protocol):
-    """What a task needs of a live model."""
+class GeneratesText(Protocol):
+    """A model that writes text."""
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Continue each prompt greedily; the texts end before the first stop string, without the prompt."""
         ...
+
+    def chat_prompt(self, message: str) -> str:
+        """Wrap a user's message in the model's chat template, up to where the answer begins."""
+        ...
+
+
+@runtime_checkable
+class RatesText(Protocol):
+    """A model that says how likely a text is."""
 
     def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
@@ -313,7 +322,12 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
-class CutAware(LanguageModel, Protocol):
+class LanguageModel(GeneratesText, RatesText, Protocol):
+    """A model that writes text and says how likely a text is."""
+
+
+@runtime_checkable
+class CutAware(GeneratesText, Protocol):
     """A model that knows which of its answers had no end."""
 
     def write(
