@@ -24,8 +24,10 @@ from searching.zoo import DEMO, SETTINGS, run_data
 
 from kingyo.evolve.words import silent
 from kingyo.results.summary import summarize
-from kingyo.run.assembly import assemble, begin
+from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
+from kingyo.run.journeys import journey_of
+from kingyo.run.run import Run
 from kingyo.stats import wilson
 
 SPLITS = {"fit": 60, "validation": 100, "test": 300}
@@ -64,9 +66,12 @@ def run(setting: str, seed: int) -> dict[str, object]:
     """One whole run of the default search, from its baselines to test."""
     data = run_data(SETTINGS[setting], {**SPLITS, "seed": seed})
     config = parse_config({**data, "seed": seed, "budget": {"item_evaluations": BUDGET}}, "benchmark")
-    with tempfile.TemporaryDirectory() as folder, begin(config, DEMO, Path(folder) / "run") as store:
-        assemble(store, silent).run()
-        found = summarize(store)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        begin(Run.open(config, DEMO), Path(folder) / "run") as begun,
+    ):
+        journey_of(begun, silent).run()
+        found = summarize(begun.begun)
     winner, predicted = found.winner, found.predicted
     assert winner is not None, "a run of the zoo has a winner"
     assert predicted is not None, "its finalists were scored on validation"

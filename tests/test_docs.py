@@ -21,8 +21,8 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.foreign import MERGE
 from kingyo.merge import Sources, compute, open_sources, plan, rooted, to_folder
 from kingyo.methods import METHODS
-from kingyo.outlook import prepare
 from kingyo.recipe import Recipe, Source, load_recipes
+from kingyo.run.checks import check
 from kingyo.run.config import (
     Budget,
     Choose,
@@ -36,6 +36,7 @@ from kingyo.run.config import (
     RunConfig,
     parse_config,
 )
+from kingyo.run.run import Run
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES
@@ -222,8 +223,9 @@ def test_the_examples_of_paths_fit_to_models(tmp_path: Path, page: str, spaces: 
     good = {"merge_method": "passthrough", "path": [{"model": zoo["sources"]["math"], "layer_range": [0, 4]}]}
     (tmp_path / "good" / "recipe.yaml").write_text(yaml.safe_dump(good))
     for each in examples:
-        prepared = prepare(parse_config({"budget": {"candidates": 9}, **each, **zoo}, page), tmp_path)
-        assert "main" in {search.name for search in prepared.searches}
+        run = Run.open(parse_config({"budget": {"candidates": 9}, **each, **zoo}, page), tmp_path)
+        check(run)
+        assert "main" in {search.name for search in run.foreseen}
 
 
 def test_the_page_of_merging_has_every_option() -> None:

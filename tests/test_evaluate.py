@@ -15,8 +15,8 @@ from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator, Filled, scores_of
 from kingyo.merge import open_sources
 from kingyo.recipe import Recipe, Source
-from kingyo.run.assembly import candidate_timeout
 from kingyo.run.config import parse_config
+from kingyo.run.worker import candidate_timeout
 from kingyo.tasks.generate import Asking, GenerateTask
 from kingyo.tasks.grader import build_verdict
 from kingyo.testing.tasks import ScriptedModel

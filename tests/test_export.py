@@ -25,10 +25,9 @@ from kingyo.merge import into, open_sources, plan
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.results.summary import summarize
-from kingyo.run.assembly import open_task
 from kingyo.run.config import parse_config
-from kingyo.run.models import open_models
-from kingyo.run.searches import baseline_recipes, searches
+from kingyo.run.open_task import open_task
+from kingyo.run.run import Run
 from kingyo.store import NewTrial, RunStore
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
@@ -76,14 +75,14 @@ def make_run(folder: Path, *, finished: bool = True, **changes: object) -> Path:
     """Write a run of three trials by hand; its scores are made up, its models and recipes are real."""
     data = config_of(folder, **changes)
     config = parse_config(data, "run.yaml")
-    models = open_models(config, folder)
-    search = searches(config, folder, models)[0]
+    run = Run.open(config, folder)
+    search = run.searches[0]
     splits = make_splits(load_items(config.task, folder).items, config.task.splits)
     store = RunStore.create(folder / "run")
     facts = {"name": "tiny", "version": "0.1.0", "status": "running", "folder": str(folder), "config": data}
     store.begin(facts, splits)
     store.add_search(BASELINES, {})
-    named = baseline_recipes(config, models)
+    named = run.baselines
     store.add_trials(BASELINES, 0, [_new(i, (), named[name], name) for i, name in enumerate(named)])
     store.add_search(MAIN, search.description)
     axes = search.description["axes"]

@@ -105,7 +105,7 @@ def test_every_room_has_a_floor() -> None:
         "kingyo.merging",
         "kingyo.methods",
         "kingyo.outlook",
-        "kingyo.run.assembly",
+        "kingyo.run.journeys",
         "kingyo.stats",
         "kingyo.store",
         "kingyo.strategies",

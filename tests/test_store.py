@@ -15,7 +15,7 @@ import yaml
 
 from kingyo.cli.resume import differences
 from kingyo.errors import KingyoError
-from kingyo.run.assembly import stored_config
+from kingyo.run.stored import stored_config
 from kingyo.store import DATABASE, NewTrial, RunStore, StoredOutcome, StrategyState
 from kingyo.store.database import MIGRATIONS
 from kingyo.types import Evaluation, Item, ItemScore, Trial

@@ -18,12 +18,9 @@ import torch
 
 from domains.table import TableAxis
 from kingyo.evaluate import Evaluator, Filled
-from kingyo.merge import Sources
 from kingyo.models.language import LiveModel
 from kingyo.run.config import parse_config
-from kingyo.run.models import open_models
-from kingyo.run.searches import searches
-from kingyo.tasks import build_tasks, load_splits
+from kingyo.run.run import Run
 from kingyo.tasks.grader import build_verdict
 from kingyo.types import Evaluation, Genome
 
@@ -86,11 +83,9 @@ class OpenedDomain:
         # Each split needs an item: the pool is what a search would call fit.
         data = domain.run_data({"fit": domain.pool, "validation": 1, "test": 1, "seed": 0})
         config = parse_config(data, domain.name)
-        self._models = open_models(config, domain.folder)
-        self._batch_size, self._specs = config.batch_size, config.specs
-        self._splits = load_splits(config.specs, domain.folder).splits
-        main = searches(config, domain.folder, self._models)[0]
-        self._space, self.items = main.space, self._splits["fit"]
+        self._run = Run.open(config, domain.folder)
+        main = self._run.searches[0]
+        self._space, self.items = main.space, self._run.items["fit"]
         base = tuple(0.0 for _ in main.space.axes)
         self.known: dict[str, Genome] = {"base": base, **main.known}
         self.axes = tuple(TableAxis(name=axis.name, low=axis.low, high=axis.high) for axis in main.space.axes)
@@ -99,15 +94,13 @@ class OpenedDomain:
     def evaluate(self, genome: Genome) -> Evaluation:
         """Merge and answer all items of the pool; the first call loads the model."""
         if self._evaluator is None:
-            path = self._models.skeleton.path
-            live = LiveModel.load(path, dtype="float32", device="cpu", batch_size=self._batch_size)
-            task = build_tasks(self._specs, self._splits, self.domain.folder)
-            sources = Sources(self._models.by_reference, self.domain.folder)
-            self._evaluator = Evaluator(Filled(live, sources), task)
+            path, size = self._run.models.skeleton.path, self._run.config.batch_size
+            live = LiveModel.load(path, dtype="float32", device="cpu", batch_size=size)
+            self._evaluator = Evaluator(Filled(live, self._run.open_sources()), self._run.task)
         return self._evaluator(self._space.decode(genome), "fit")
 
     def regrade(self, grader: object, answers: Sequence[str]) -> list[float]:
         """Return the scores of answers to all items by another grader."""
-        spec = next(iter(self._specs.values())).model_copy(update={"grader": grader})
+        spec = next(iter(self._run.config.specs.values())).model_copy(update={"grader": grader})
         verdict = build_verdict(spec.graders, self.domain.folder)
         return [verdict(answer, item) for answer, item in zip(answers, self.items, strict=True)]

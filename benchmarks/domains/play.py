@@ -29,6 +29,8 @@ from kingyo.results.summary import RunSummary, summarize
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.models import Models
 from kingyo.run.searches import baseline_recipes, searches
+from kingyo.run.settings import settings_of
+from kingyo.run.setup import Setup
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
 from kingyo.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
@@ -202,9 +204,10 @@ class Play:
     ) -> Iterator[tuple[Journey, Recorded]]:
         """A run that has not begun to score, and its space; item evaluations are counted as ``spent``."""
         config, models = config_of(self.domain, self.seed, search, budget), models_of(self.domain)
-        main = searches(config, Path(), models)[0]
+        setup = Setup(config=config, folder=Path(), settings=settings_of(config), models=models)
+        main = searches(setup)[0]
         space = Recorded(space=main.space)
-        named = baseline_recipes(config, models)
+        named = baseline_recipes(setup)
         known = {recipe.hash: self._known[name] for name, recipe in named.items()}
         self.spent = 0
 

@@ -11,8 +11,7 @@ from typing import Protocol
 from kingyo.evolve import Event, Journey
 from kingyo.evolve.search import SearchRun
 from kingyo.run.config import parse_config
-from kingyo.run.models import open_models
-from kingyo.run.searches import baseline_recipes, searches
+from kingyo.run.run import Run
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
 from kingyo.types import Genome
@@ -32,14 +31,14 @@ def search(
     """
     data = problem.config.model_dump(mode="json", by_alias=True, exclude_unset=True)
     config = parse_config({**data, "search": wanted, "budget": {"item_evaluations": budget}}, "benchmark")
-    models = open_models(config, DEMO)
-    main = searches(config, DEMO, models)[0]
+    opened = Run.open(config, DEMO)
+    main = opened.searches[0]
     with tempfile.TemporaryDirectory() as folder, RunStore.create(Path(folder) / "run") as store:
         store.begin({"status": "running"}, problem.splits)
         journey = Journey(
             store=store,
             runner=LocalRunner(problem.evaluate),
-            baselines=baseline_recipes(config, models),
+            baselines=opened.baselines,
             searches=[main],
             finalists=1,
         )

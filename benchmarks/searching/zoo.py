@@ -16,13 +16,10 @@ from safetensors.torch import load_file, save_file
 from kingyo.documents import read_yaml
 from kingyo.evaluate import Evaluator, Filled
 from kingyo.evolve import Space
-from kingyo.merge import Sources
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.models import open_models
-from kingyo.run.searches import searches
-from kingyo.tasks import build_tasks, load_splits
+from kingyo.run.run import Run
 from kingyo.types import Evaluation, Genome, Item, Split
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
@@ -92,13 +89,11 @@ class Problem:
     def __post_init__(self) -> None:
         torch.set_num_threads(1)
         self.config = parse_config(self._data(), self.setting.name)
-        models = open_models(self.config, DEMO)
-        self.splits = load_splits(self.config.specs, DEMO).splits
-        main = searches(self.config, DEMO, models)[0]
+        run = Run.open(self.config, DEMO)
+        self.splits, main = run.items, run.searches[0]
         self.space, self.known = main.space, main.known
-        task = build_tasks(self.config.specs, self.splits, DEMO)
-        live = LiveModel.load(models.skeleton.path, dtype="float32", device="cpu", batch_size=512)
-        self._evaluator = Evaluator(Filled(live, Sources(models.by_reference, DEMO)), task)
+        live = LiveModel.load(run.models.skeleton.path, dtype="float32", device="cpu", batch_size=512)
+        self._evaluator = Evaluator(Filled(live, run.open_sources()), run.task)
 
     def _data(self) -> dict[str, object]:
         """The run.yaml; each search has a budget of its own."""

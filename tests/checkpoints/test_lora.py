@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kingyo.checkpoints import check_finite, check_fit, fingerprint, open_checkpoint
+from kingyo.checkpoints import check_fit, fingerprint, fingerprints_of, open_checkpoint
 from kingyo.checkpoints.mapping import map_tensor
 from kingyo.errors import KingyoError
 from tests.checkpoints.adapters import (
@@ -176,7 +176,7 @@ def test_it_is_one_checkpoint_among_others(tmp_path: Path) -> None:
     assert (checkpoint.reference, checkpoint.path) == ("m+lora", tmp_path / "m")
     assert checkpoint.n_parameters == base.n_parameters
     check_fit(base, checkpoint)
-    check_finite(checkpoint)
+    fingerprints_of([checkpoint], check_finite=True)
     with pytest.raises(KingyoError, match=r"Did you mean 'lm_head\.weight'"):
         checkpoint.read("lm_hed.weight")
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kingyo.checkpoints import check_finite, open_checkpoint
+from kingyo.checkpoints import fingerprints_of, open_checkpoint
 from kingyo.errors import KingyoError
 from tests.models_on_disk import FAMILIES, llama, qwen2
 
@@ -242,9 +242,9 @@ def test_an_untied_head_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_weights_that_are_not_finite(tmp_path: Path, bad: float) -> None:
     file = llama(tmp_path / "m", dtype="bfloat16") / "model.safetensors"
-    check_finite(open_checkpoint("m", tmp_path))
+    fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)
     tensors = load_file(file)
     tensors["model.layers.1.mlp.up_proj.weight"][3, 2] = bad
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(KingyoError, match=r"m: model\.layers\.1\.mlp\.up_proj\.weight: expected finite"):
-        check_finite(open_checkpoint("m", tmp_path))
+        fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)

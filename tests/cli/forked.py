@@ -21,7 +21,7 @@ _SERVER.set_forkserver_preload(
     [
         "tests.cli.forked",
         "kingyo.cli",
-        "kingyo.run.assembly",
+        "kingyo.run.journeys",
         "kingyo.cli.live",
         "kingyo.export",
         "kingyo.kernels.fused",

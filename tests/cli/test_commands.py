@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kingyo.run.config import load_config
-from kingyo.run.settings import search_plan
+from kingyo.run.settings import settings_of
 from kingyo.tasks import TaskSpec
 from tests.cli.conftest import World, command
 
@@ -215,7 +215,7 @@ def test_init_writes_groups_that_exist(world: World) -> None:
     assert done.returncode == 0, done.stderr
     config = load_config(world.folder / "mine.yaml")
     assert config.merge.groups == "block"
-    assert search_plan(config).screen.items == 32
+    assert settings_of(config).first.screen.items == 32
 
 
 @pytest.mark.parametrize(("evaluations", "items"), [(1199, 12), (1450, 14), (3200, 32), (9000, 32)])
@@ -228,7 +228,7 @@ def test_the_file_that_init_writes_may_have_a_budget_in_items(
     said = yaml.safe_load((world.folder / "mine.yaml").read_text())
     said["budget"] = {"item_evaluations": evaluations}
     (world.folder / "mine.yaml").write_text(yaml.safe_dump(said))
-    assert search_plan(load_config(world.folder / "mine.yaml")).screen.items == items
+    assert settings_of(load_config(world.folder / "mine.yaml")).first.screen.items == items
 
 
 @pytest.mark.parametrize("space", ["parameters", "dataflow", "hybrid"])

@@ -14,8 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.evolve import MAIN, silent
 from kingyo.outlook import Pace, cost_of, foresee
-from kingyo.run.assembly import add_budget, add_control, assemble, begin
+from kingyo.run.begin import begin
 from kingyo.run.config import load_config
+from kingyo.run.journeys import add_budget, add_control, journey_of
+from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.types import SPLITS
 from tests.cli.conftest import World
@@ -137,8 +139,8 @@ def test_a_run_expects_what_its_dry_run_told(world: World) -> None:
             load_config(world.config(**changes)),
             world.folder / f"run-{len(changes)}-{'budget' in changes}",
         )
-        with begin(config, world.folder, run) as store:
-            assert cost_of(assemble(store, silent)) == foresee(config, world.folder).cost
+        with begin(Run.open(config, world.folder), run) as begun:
+            assert cost_of(journey_of(begun, silent)) == foresee(Run.open(config, world.folder)).cost
 
 
 @pytest.mark.parametrize("budget", [{"candidates": 4}, {"item_evaluations": 64, "candidates": 50}])
@@ -148,7 +150,7 @@ def test_what_is_left_of_a_run_is_what_is_not_stored(world: World, budget: dict[
     with RunStore.open(world.folder / "runs" / "small") as store:
 
         def pace() -> Pace:
-            return Pace(cost_of(assemble(store, silent)))
+            return Pace(cost_of(journey_of(Run.stored(store), silent)))
 
         assert pace().left(pace().legs()) == 0.0 and pace().share() == 1.0
         add_control(store, "random")
@@ -177,9 +179,8 @@ def test_sources_that_are_the_same_model_are_noted(command: Command, world: Worl
         assert told(command, config)["notes"] == [same]
     done = command("evolve", config, "--dry-run")
     assert f"note: {same}" in " ".join(done.out.split())
-    with begin(
-        load_config(world.config(sources={"b": "b", "copy": "copy"})), world.folder, world.folder / "r"
-    ):
+    config = load_config(world.config(sources={"b": "b", "copy": "copy"}))
+    with begin(Run.open(config, world.folder), world.folder / "r"):
         notes = world.show("r")["notes"]
     assert notes == [copied]
     words = ("--base", "base", "--source", "a", "--source", "again=link", "--task", "items.jsonl")

@@ -14,8 +14,10 @@ from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
 from kingyo.merge import rooted
 from kingyo.recipe import Recipe, load_recipe
-from kingyo.run.assembly import begin, evaluator_of
+from kingyo.run.begin import begin
 from kingyo.run.config import load_config
+from kingyo.run.run import Run
+from kingyo.run.worker import evaluator_of
 from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
 
@@ -215,8 +217,8 @@ def test_as_many_models_live_as_the_dry_run_counts(world: World, frame: str) -> 
     config = world.config(**{**HYBRID, "dataflow": {"frame": frame}})
     foreseen = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)["memory"]
     before = living()
-    with begin(load_config(config), world.folder, world.folder / "runs" / "small") as store:
-        evaluator = evaluator_of(store)
+    with begin(Run.open(load_config(config), world.folder), world.folder / "runs" / "small") as run:
+        evaluator = evaluator_of(run)
         assert living() - before == foreseen["live_models"] == 3, "both sources, and the merge"
         del evaluator
 

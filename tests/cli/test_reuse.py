@@ -7,9 +7,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from kingyo.run.assembly import assemble, begin
+from kingyo.run.begin import begin
 from kingyo.run.config import load_config
 from kingyo.run.genome_file import load_genome_file
+from kingyo.run.journeys import journey_of
+from kingyo.run.run import Run
 from kingyo.space import RoundedSpace
 from tests.cli.conftest import World, interrupted
 from tests.databases import edited
@@ -85,8 +87,8 @@ def test_genome_files_are_not_rounded(world: World) -> None:
     configs = {"plain": load_config(world.folder / "run.yaml"), "genome": load_genome_file(file).config}
     is_rounded: dict[str, bool] = {}
     for name, config in configs.items():
-        with begin(config, world.folder, world.folder / name) as store:
-            found = assemble(store, lambda _: None)
+        with begin(Run.open(config, world.folder), world.folder / name) as run:
+            found = journey_of(run, lambda _: None)
             is_rounded[name] = isinstance(found.searches[0].space, RoundedSpace)
             found.runner.close()
     assert is_rounded == {"plain": True, "genome": False}

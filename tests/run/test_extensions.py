@@ -26,6 +26,7 @@ from kingyo.run.extensions import (
     settle,
     take_back,
 )
+from kingyo.run.settings import settings_of
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from tests.screened_runs import AXES, Model, begun, facts, journey
@@ -68,7 +69,7 @@ def test_the_search_goes_on_as_if_it_had_had_the_budget(tmp_path: Path, strategy
         wanted = genomes(store), genomes(store, "random")
     finished(tmp_path / "run", strategy)
     with RunStore.open(tmp_path / "run") as store:
-        extend(store, config(**FIRST), MORE)
+        extend(store, settings_of(config(**FIRST)), MORE)
         more(store, Model(some_fail), strategy).run()
         assert (genomes(store), genomes(store, "random")) == wanted
         assert store.status() == "finished"
@@ -79,7 +80,7 @@ def test_killed_anywhere_in_an_extension_it_ends_the_same(tmp_path: Path, rule: 
     budget = {"candidates": 8}  # the last generation is not whole
     finished(tmp_path / "run", rule=rule, candidates=8)
     with RunStore.open(tmp_path / "run") as store:
-        extend(store, config(**budget), MORE)
+        extend(store, settings_of(config(**budget)), MORE)
     shutil.copytree(tmp_path / "run", tmp_path / "whole")
     whole = Model(some_fail)
     with RunStore.open(tmp_path / "whole") as store:
@@ -106,7 +107,7 @@ def test_a_search_without_generations_goes_on_too(tmp_path: Path) -> None:
         wanted = genomes(store)
     with begun(tmp_path / "run") as store:
         one_by_one(store, FIRST).run()
-        extend(store, config(**FIRST), MORE)
+        extend(store, settings_of(config(**FIRST)), MORE)
         one_by_one(store, FIRST).run()
         assert genomes(store) == wanted
 
@@ -123,9 +124,9 @@ def test_time_grows(tmp_path: Path) -> None:
         more(store, Model(), "random", budget=budget).run()
         before = len(genomes(store))
         with pytest.raises(KingyoError) as error:
-            extend(store, config(**budget), {"minutes": 1e-9})
+            extend(store, settings_of(config(**budget)), {"minutes": 1e-9})
         assert error.value.argument == "--minutes"
-        extend(store, config(**budget), {"minutes": 0.002})
+        extend(store, settings_of(config(**budget)), {"minutes": 0.002})
         more(store, Model(), "random", budget=budget).run()
         assert len(genomes(store)) > before
 
@@ -134,7 +135,7 @@ def test_a_run_under_way_gets_more_too(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         with pytest.raises(KeyboardInterrupt):
             more(store, Model(stop_after=8)).run()
-        extend(store, config(**FIRST), MORE)
+        extend(store, settings_of(config(**FIRST)), MORE)
         more(store, Model()).run()
         assert len(genomes(store)) == 20
         assert not read_extensions(store)[0].test_was_read
@@ -148,7 +149,7 @@ def test_all_finalists_that_validation_has_seen_are_compared(tmp_path: Path) -> 
         seen = {each.trial for each in store.summaries("validation") if each.search == MAIN}
         first = store.winner(MAIN)
         assert first is not None
-        extend(store, config(**FIRST), MORE)
+        extend(store, settings_of(config(**FIRST)), MORE)
         assert store.winner(MAIN) is None
         more(store, Model(some_fail)).run()
         rows = [each for each in store.summaries("validation") if each.search == MAIN and each.n == 20]
@@ -170,7 +171,7 @@ def test_a_second_reading_of_test_is_marked(tmp_path: Path) -> None:
         first = store.winner(MAIN)
         assert first is not None
         assert note_on_test(store) is None
-        extend(store, config(**budget), {"candidates": 38})
+        extend(store, settings_of(config(**budget)), {"candidates": 38})
         said = note_on_test(store)
         assert said is not None and f"for trial {first.asked.number} before" in said
         more(store, Model(solves=heavier), "random", budget=budget).run()
@@ -187,7 +188,7 @@ def test_a_winner_that_stays_is_not_read_again(tmp_path: Path) -> None:
     with RunStore.open(tmp_path / "run") as store:
         first = store.winner(MAIN)
         tested = [each for each in store.summaries("test") if each.search == MAIN]
-        extend(store, config(candidates=20), {"candidates": 1})
+        extend(store, settings_of(config(candidates=20)), {"candidates": 1})
         more(store, Model(some_fail), "random", budget={"candidates": 20}).run()
         assert store.winner(MAIN) == first
         assert [each for each in store.summaries("test") if each.search == MAIN] == tested
@@ -210,7 +211,7 @@ def test_what_buys_no_candidate_is_refused_and_changes_nothing(
         more(store, Model(), "random", budget=budget).run()
         before = facts(store)
         with pytest.raises(KingyoError) as error:
-            extend(store, config(**budget), added)
+            extend(store, settings_of(config(**budget)), added)
         assert error.value.argument == flag
         assert received in error.value.received
         assert facts(store) == before
@@ -226,7 +227,7 @@ def test_a_search_with_nothing_left_is_as_before(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         ended(store).run()
         before = facts(store)
-        extend(store, config(candidates=16), MORE)
+        extend(store, settings_of(config(candidates=16)), MORE)
         ended(store).run()
         with pytest.raises(KingyoError, match=r"\+10 candidates.*ended by itself after 16"):
             settle(store)
@@ -239,14 +240,14 @@ def test_an_extension_that_brought_nothing_is_taken_back(tmp_path: Path) -> None
     finished(tmp_path / "run")
     with RunStore.open(tmp_path / "run") as store:
         before = facts(store)
-        extend(store, config(**FIRST), MORE)
+        extend(store, settings_of(config(**FIRST)), MORE)
         with pytest.raises(KingyoError, match="other genomes"):
             more(store, Model(some_fail), "cma-es").run()
         taken = take_back(store)
         assert taken is not None and taken.more == MORE
         assert facts(store) == before
         assert take_back(store) is None
-        extend(store, config(**FIRST), MORE)
+        extend(store, settings_of(config(**FIRST)), MORE)
         more(store, Model(some_fail)).run()
         assert take_back(store) is None
         assert len(genomes(store)) == 20
@@ -255,8 +256,8 @@ def test_an_extension_that_brought_nothing_is_taken_back(tmp_path: Path) -> None
 def test_limits_grow_together(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         run = config(candidates=10, minutes=1)
-        extend(store, run, {"candidates": 5})
-        extend(store, run, {"candidates": 7, "minutes": 0.5})
+        extend(store, settings_of(run), {"candidates": 5})
+        extend(store, settings_of(run), {"candidates": 7, "minutes": 0.5})
         main, control = extended(
             [replace(each, limits=limits_of(run.budget)) for each in journey(store, Model()).searches], store
         )

@@ -22,10 +22,11 @@ from kingyo.evolve import BASELINES, MAIN
 from kingyo.recipe import Recipe
 from kingyo.results.summary import summarize
 from kingyo.run import provenance
-from kingyo.run.assembly import WorkOfRun
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.extensions import extend, extended, read_extensions, settle, take_back
 from kingyo.run.seeds import require_alike, scored_elsewhere
+from kingyo.run.settings import settings_of
+from kingyo.run.worker import WorkOfRun
 from kingyo.store import RunStore
 from kingyo.types import Evaluation
 from kingyo.versions import PACKAGE, SCORING, hash_of_code
@@ -317,7 +318,7 @@ def fact_keys(run: Path) -> set[str]:
 
 def test_a_rescored_extension_belongs_to_the_budget_and_is_not_taken_back(finished: RunStore) -> None:
     folder = finished.folder.parent
-    extend(finished, config(), {"item_evaluations": 48})
+    extend(finished, settings_of(config()), {"item_evaluations": 48})
     before = [each.more for each in read_extensions(finished)]
     provenance.score_again(finished, config(), folder)
     assert take_back(finished) is None

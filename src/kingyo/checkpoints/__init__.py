@@ -1,7 +1,13 @@
 """Checkpoints: read lazily and checked, written atomically, and the layout that their names tell."""
 
-from kingyo.checkpoints.checkpoint import Checkpoint, check_finite
-from kingyo.checkpoints.fingerprint import deciding_files, fingerprint
+from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.fingerprint import (
+    deciding_files,
+    fingerprint,
+    fingerprints_of,
+    is_as_stamped,
+    stamps_of,
+)
 from kingyo.checkpoints.fit import Fit, check_fit, fit
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout, Stack
@@ -18,14 +24,16 @@ __all__ = [
     "Layout",
     "Stack",
     "TensorInfo",
-    "check_finite",
     "check_fit",
     "check_passing",
     "check_places",
     "deciding_files",
     "fingerprint",
+    "fingerprints_of",
     "fit",
+    "is_as_stamped",
     "open_checkpoint",
     "select",
+    "stamps_of",
     "with_layers",
 ]

@@ -20,11 +20,10 @@ from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 from kingyo.kernels.raw import letter_of, raw_tensor
-from kingyo.late import Tensor, torch
+from kingyo.late import Tensor
 
-__all__ = ["Checkpoint", "check_finite", "read_checkpoint", "read_json"]
+__all__ = ["Checkpoint", "read_checkpoint", "read_json"]
 
-_CHECKED_AT_ONCE = 1 << 22
 KEPT_BELOW = 1 << 20  # bytes; mapping a small tensor again costs more than keeping it
 
 
@@ -136,25 +135,6 @@ class Checkpoint:
 def _levels(config: Mapping[str, object]) -> list[Mapping[str, object]]:
     inner = [cast("Mapping[str, object]", value) for value in config.values() if isinstance(value, dict)]
     return [config, *inner]
-
-
-def check_finite(checkpoint: Checkpoint) -> None:
-    """Read every weight once.
-
-    Raises:
-        KingyoError: one is NaN or infinite; its tensor is named.
-    """
-    for name, info in checkpoint.tensors.items():
-        if info.is_floating:
-            flat = checkpoint.read(name).flatten()
-            for start in range(0, info.n_elements, _CHECKED_AT_ONCE):
-                if not bool(torch.isfinite(flat[start : start + _CHECKED_AT_ONCE]).all()):
-                    raise KingyoError(
-                        f"{checkpoint.reference}: {name}",
-                        expected="finite weights",
-                        received="NaN or infinity",
-                        remedy="This model is broken: leave it out, or fetch it again.",
-                    )
 
 
 def read_checkpoint(reference: str, path: Path) -> Checkpoint:

@@ -126,8 +126,9 @@ def _answers(
 
 def _write_checked(out: Path, text: str) -> list[str]:
     """Write the file when all that it names fits together, else nothing; return what was found."""
-    from kingyo.outlook import check
+    from kingyo.outlook import describe
     from kingyo.run.config import load_config
+    from kingyo.run.run import Run
 
     draft = out.with_name(f".{out.name}.draft")
     try:
@@ -140,7 +141,7 @@ def _write_checked(out: Path, text: str) -> list[str]:
             remedy="Name a file in another folder.",
         ) from error
     try:
-        findings = check(load_config(draft), out.parent)
+        findings = describe(Run.open(load_config(draft), out.parent))
         draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)

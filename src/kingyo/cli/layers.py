@@ -86,8 +86,8 @@ def _of_models(models: list[str], task: Path | None, items: int | None) -> Found
             remedy="Add --task FILE: the models are compared on the prompts of its fit items.",
         )
     from kingyo.checkpoints import open_checkpoint
-    from kingyo.run.assembly import open_task
     from kingyo.run.layer_similarity import Looked, models_alike
+    from kingyo.run.open_task import open_task
 
     opened = {each.reference: each for each in map(open_checkpoint, models)}
     how = Looked(frame=next(iter(opened)), folder=Path.cwd(), most=items)

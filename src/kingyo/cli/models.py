@@ -83,7 +83,7 @@ def _scored(
     """The task, its items of a split, and their scores."""
     from kingyo.cli.advice import tell_versions
     from kingyo.evaluate import scores_of
-    from kingyo.run.assembly import open_task
+    from kingyo.run.open_task import open_task
     from kingyo.store import RunStore
 
     built = open_task(task)

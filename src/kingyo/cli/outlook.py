@@ -14,8 +14,7 @@ from kingyo.cli.whole import Console, print_whole, say
 from kingyo.errors import told
 from kingyo.evolve import MAIN
 from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, total
-from kingyo.run.config import RunConfig
-from kingyo.run.settings import dataflow_of, is_in_turn, of_paths, preset_of, search_plan
+from kingyo.run.settings import RunSettings
 from kingyo.screens import ScreenSettings
 from kingyo.sizes import count_text, counted, size_text, time_text
 from kingyo.strategies.seeded import Seeded, population
@@ -28,21 +27,21 @@ SPEED = 10  # answers a second, as an example: a dry run measures nothing
 def print_outlook(found: Outlook) -> None:
     """Print what a run would do, what it takes, and its first recipe, to standard output."""
     console = Console(highlight=False)
-    prepared = found.prepared
-    say(console, f"[bold]{escape(found.config.name)}[/bold]")
+    run = found.run
+    say(console, f"[bold]{escape(found.run.config.name)}[/bold]")
     print_whole(console, _models(found), leading=2)
     for line in _search_lines(found):
         say(console, escape(line))
-    print_whole(console, _genes(prepared.axes), leading=2)
-    if len(prepared.axes) > _MOST_GENES:
-        say(console, f"  and {len(prepared.axes) - _MOST_GENES} more; --json names all")
+    print_whole(console, _genes(run.axes), leading=2)
+    if len(run.axes) > _MOST_GENES:
+        say(console, f"  and {len(run.axes) - _MOST_GENES} more; --json names all")
     print_whole(console, _parts(found.cost), leading=2)
-    for line in (*_cost_lines(found.cost), *_memory_lines(found.memory, found.config.device)):
+    for line in (*_cost_lines(found.cost), *_memory_lines(found.memory, found.run.config.device)):
         say(console, escape(line))
-    for note in prepared.notes:
+    for note in found.notes:
         say(console, f"[dim]note[/dim]: {escape(note)}")
     say(console, "the recipe at the start of every gene:")
-    for line in prepared.first.to_yaml().splitlines():
+    for line in run.first.to_yaml().splitlines():
         say(console, escape(f"  {line}"))
     say(console, f"All fits together. Nothing was written or run. {_next(found)}")
 
@@ -54,7 +53,7 @@ def _next(found: Outlook) -> str:
 
 
 def _models(found: Outlook) -> Table:
-    models, table = found.prepared.models, _table("", "model", "numbers", "dtype", "size", "on the Hub still")
+    models, table = found.run.models, _table("", "model", "numbers", "dtype", "size", "on the Hub still")
     named = dict(models.sources)
     if models.base is not None:
         named = {**named, "base": models.base}
@@ -71,16 +70,16 @@ def _model_cells(name: str, model: Checkpoint) -> tuple[str, ...]:
 
 
 def _search_lines(found: Outlook) -> Iterator[str]:
-    config, wanted, prepared = found.config, found.wanted, found.prepared
-    items = ", ".join(f"{len(prepared.splits[split])} {split}" for split in SPLITS)
-    near = f"; {prepared.near}" if prepared.near.groups else ""
-    yield f"items: {items}; {counted(prepared.duplicates, 'duplicate')} dropped{near}"
-    example = prepared.splits["fit"][0]
+    run, config, wanted = found.run, found.run.config, found.run.settings.first
+    items = ", ".join(f"{len(run.items[split])} {split}" for split in SPLITS)
+    near = f"; {run.data.near}" if run.data.near.groups else ""
+    yield f"items: {items}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
+    example = run.items["fit"][0]
     yield f"an item: {example.prompt!r} → {example.answer!r}"
     settings = ", ".join(
         f"{key} {_shown(value)}" for key, value in wanted.settings.items() if value is not None
     )
-    strategy = prepared.searches[0].strategy
+    strategy = run.searches[0].strategy
     named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
         f"search: {wanted.strategy}{named}, generations of {counted(population(strategy), 'candidate')}"
@@ -88,10 +87,10 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     )
     if config.space != "dataflow":
         yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
-    yield from _path_lines(config, found.paths)
-    yield f"screen: {_screen(wanted.screen, len(prepared.splits['fit']))}"
-    yield from _next_search(found) if is_in_turn(config) else ()
-    yield f"genes: {len(prepared.axes)}"
+    yield from _path_lines(run.settings, found.paths)
+    yield f"screen: {_screen(wanted.screen, len(run.items['fit']))}"
+    yield from _next_search(found) if run.settings.then is not None else ()
+    yield f"genes: {len(run.axes)}"
 
 
 def _screen(screen: ScreenSettings, n_fit: int) -> str:
@@ -103,8 +102,8 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
 
 def _next_search(found: Outlook) -> Iterator[str]:
     """Of what follows the winner of the weights, which the table of genes says nothing of."""
-    main = next(each for each in found.prepared.searches if each.name == MAIN)
-    screen = _screen(main.screen, len(found.prepared.splits["fit"]))
+    main = next(each for each in found.run.foreseen if each.name == MAIN)
+    screen = _screen(main.screen, len(found.run.items["fit"]))
     yield f"of paths: {counted(len(main.space.axes), 'gene')}{_given(main.strategy)}; screen: {screen}"
 
 
@@ -112,15 +111,11 @@ def _given(strategy: Strategy) -> str:
     return f", after {counted(strategy.n_points, 'given path')}" if isinstance(strategy, Seeded) else ""
 
 
-def _path_lines(config: RunConfig, paths: Paths | None) -> Iterator[str]:
-    if paths is None:
+def _path_lines(settings: RunSettings, paths: Paths | None) -> Iterator[str]:
+    wanted, then = settings.paths, settings.then
+    if paths is None or wanted is None:
         return
-    is_next = is_in_turn(config)
-    own = of_paths(config) if is_next else config
-    wanted = dataflow_of(own)
-    strategy = (
-        f", then searched by {search_plan(own).strategy} (preset {preset_of(own).name})" if is_next else ""
-    )
+    strategy = "" if then is None else f", then searched by {then.strategy} (preset {then.preset.name})"
     yield (
         f"paths through layers{strategy}: order {wanted.order}, repetitions {wanted.repetitions}, "
         f"scales {wanted.scales}"
@@ -133,11 +128,11 @@ def _path_lines(config: RunConfig, paths: Paths | None) -> Iterator[str]:
 
 def _dtype(found: Outlook) -> str:
     """What candidates are merged and run in, and what is faster where that costs time."""
-    models, own = found.prepared.models, found.config.merge.dtype
+    models, own = found.run.models, found.run.config.merge.dtype
     model = models.base or next(iter(dict(models.sources).values()))
     dtypes = {own} if own else {info.stored_dtype for info in model.tensors.values()}
-    is_free = found.config.merge.genome is None  # mergekit-evolve's are bfloat16
-    slow = is_free and found.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
+    is_free = found.run.config.merge.genome is None  # mergekit-evolve's are bfloat16
+    slow = is_free and found.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
     hint = "; most CPUs are faster with merge.dtype: float32" if slow else ""
     return (own or "the models' own dtype") + hint
 

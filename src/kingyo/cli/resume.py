@@ -68,16 +68,16 @@ def renew(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
         KingyoError: something has changed and no flag is given, or a flag cannot be followed. The run stays
             as it was.
     """
-    from kingyo.run import assembly
+    from kingyo.run import journeys
 
     with redirect_stdout(sys.stderr):
         if rescore:
-            echo(f"Note: {assembly.rescore(store)}")
+            echo(f"Note: {journeys.rescore(store)}")
         elif accept_changes:
-            accepted = assembly.accept(store)
+            accepted = journeys.accept(store)
             echo(f"Note: {accepted or 'Nothing has changed since the scores of this run were made.'}")
         else:
-            assembly.require_unchanged(store)
+            journeys.require_unchanged(store)
 
 
 def require_one_run(run: Path, command: str, *more: str) -> None:
@@ -112,8 +112,8 @@ def require_own_database(store: RunStore) -> None:
     Raises:
         KingyoError: the run.yaml beside it is of another run.
     """
-    from kingyo.run.assembly import as_fact, config_as_written
     from kingyo.run.config import load_config
+    from kingyo.run.stored import as_fact, config_as_written
     from kingyo.store import DATABASE
 
     name, way = store.fact("run_yaml"), store.fact("folder_from_run")
@@ -144,9 +144,9 @@ def differences(store: RunStore) -> str | None:
     None too where the file is not known, or is gone.
     """
     from kingyo.documents import read_yaml
-    from kingyo.run.assembly import as_fact, config_as_written
     from kingyo.run.config import load_config
     from kingyo.run.genome_file import is_genome_file
+    from kingyo.run.stored import as_fact, config_as_written
 
     name = store.fact("run_yaml")
     config, folder = config_as_written(store)

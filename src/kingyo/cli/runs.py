@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ from kingyo.errors import Interrupted, KingyoError
 
 if TYPE_CHECKING:
     from kingyo.run.config import RunConfig
+    from kingyo.run.run import Run
     from kingyo.store import RunStore, StoredTrial
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
@@ -99,9 +101,10 @@ def evolve(
 def _look(config: RunConfig, folder: Path, as_json: bool) -> None:
     """Say what a run would do; nothing is run, written or downloaded but what says what models are."""
     from kingyo.outlook import foresee, outlook_record
+    from kingyo.run.run import Run
 
     with redirect_stdout(sys.stderr):
-        found = foresee(config, folder)
+        found = foresee(Run.open(config, folder, fetch=False))
     if as_json:
         print_json(outlook_record(found))
     else:
@@ -112,23 +115,24 @@ def _look(config: RunConfig, folder: Path, as_json: bool) -> None:
 
 def _begin(config: RunConfig, folder: Path, run: Path, given: Mapping[str, object]) -> None:
     """Begin a run, or several; ``given`` are the options of the command."""
-    from kingyo.run.assembly import begin
+    from kingyo.run.begin import begin
+    from kingyo.run.run import Run
 
     as_json, seeds = bool(given["as_json"]), given["seeds"]
     if not as_json:
         echo(f"Checking models and data of {config.name}…", err=True)  # large libraries take seconds
 
-    def begun(one: RunConfig, where: Path, seeds: Path | None = None) -> RunStore:
+    def begun(one: RunConfig, where: Path, seeds: Path | None = None) -> Run:
         with redirect_stdout(sys.stderr):
-            return begin(one, folder, where, seeds=seeds, file=Path(str(given["config"])))
+            return begin(Run.open(one, folder), where, seeds=seeds, file=Path(str(given["config"])))
 
     if isinstance(seeds, int):
         again = same_command("evolve", given)
-        breed_seeds(config, run, seeds, begun, lambda store: _breed(store, quiet=as_json, again=again))
+        breed_seeds(config, run, seeds, begun, partial(_breed, quiet=as_json, again=again))
         print_spread(run, as_json)
         return
-    with begun(config, run) as store:
-        _go(store, as_json)
+    with begun(config, run) as new:
+        _go(new.begun, as_json, new)
 
 
 def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> RunConfig:
@@ -158,7 +162,7 @@ def _load(path: Path, max_fevals: int | None, task_search_path: list[Path]) -> R
             received=str(path),
             remedy="Say it in the run.yaml: budget.candidates, and task.",
         )
-    return load_config(path)
+    return load_config(path, data)
 
 
 def resume(
@@ -222,7 +226,7 @@ def resume(
             echo(f"Note: {changed}", err=True)
         renew(store, rescore=rescore, accept_changes=accept_changes)
         if more:
-            from kingyo.run.assembly import add_budget
+            from kingyo.run.journeys import add_budget
 
             add_budget(store, more)
         _go(store, as_json)
@@ -246,7 +250,7 @@ def control(
     require_one_run(run, "control", name)
     with RunStore.open(run) as store:
         require_own_database(store)
-        from kingyo.run.assembly import add_control
+        from kingyo.run.journeys import add_control
 
         if add_control(store, name):
             _go(store, as_json)
@@ -393,28 +397,33 @@ def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: b
         echo(f"{better} `--search main` writes the bred model.")
 
 
-def _go(store: RunStore, as_json: bool) -> None:
-    _breed(store, quiet=as_json)
+def _go(store: RunStore, as_json: bool, run: Run | None = None) -> None:
+    _breed(store, run, quiet=as_json)
     _print_summary(store, as_json)
     if not as_json:
         folder = shlex.quote(str(store.folder))
         echo(f"\nNext: `kingyo report {folder}` or `kingyo export {folder} OUT`")
 
 
-def _breed(store: RunStore, *, quiet: bool, again: str | None = None) -> None:
-    """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`."""
+def _breed(store: RunStore, run: Run | None, *, quiet: bool, again: str | None = None) -> None:
+    """Run to the end; whoever stops it is told to go on by ``again``, or by `kingyo resume`.
+
+    ``run`` is the run of the store, if it is open already.
+    """
     from kingyo.cli.advice import Watcher, tell_lost
     from kingyo.cli.live import LiveDisplay
     from kingyo.outlook import cost_of
-    from kingyo.run.assembly import assemble
     from kingyo.run.extensions import settle, take_back, take_back_control
+    from kingyo.run.journeys import journey_of
+    from kingyo.run.run import Run
 
     tell_if_slow()
     tell_lost(store)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
     with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=quiet) as display:
         try:
-            journey = assemble(store, Watcher(store, display.tell, display.notify).notify)
+            notify = Watcher(store, display.tell, display.notify).notify
+            journey = journey_of(Run.stored(store) if run is None else run, notify)
             display.expect(cost_of(journey))
             journey.run()
         except KeyboardInterrupt:

@@ -15,6 +15,7 @@ from kingyo.sizes import counted
 if TYPE_CHECKING:
     from kingyo.results.seeds import Spread
     from kingyo.run.config import RunConfig
+    from kingyo.run.run import Run
     from kingyo.stats import Interval
     from kingyo.store import RunStore
 
@@ -23,8 +24,8 @@ def breed_seeds(
     config: RunConfig,
     folder: Path,
     n: int,
-    begin: Callable[[RunConfig, Path, Path], RunStore],
-    go: Callable[[RunStore], None],
+    begin: Callable[[RunConfig, Path, Path], Run],
+    go: Callable[[RunStore, Run | None], None],
 ) -> None:
     """Run every seed that is not finished, from the file's on; runs that were stopped go on.
 
@@ -33,13 +34,13 @@ def breed_seeds(
         folder: where the runs go, each in a folder of its own.
         n: how many seeds.
         begin: makes a new run from a config, its folder and the folder of all.
-        go: goes on with a run to its end.
+        go: goes on to its end with the run of a store, which may be open already.
 
     Raises:
         KingyoError: the folder holds something else, or runs that differ in more than the seed.
     """
-    from kingyo.run.assembly import as_fact
     from kingyo.run.seeds import PREFIX, require_alike
+    from kingyo.run.stored import as_fact
     from kingyo.store import DATABASE, RunStore
 
     if (folder / DATABASE).exists():
@@ -58,10 +59,10 @@ def breed_seeds(
                     echo(f"Seed {seed} is finished: {run}", err=True)
                     continue
             with RunStore.open(run) as store:
-                go(store)
+                go(store, None)
         else:
-            with begin(config.model_copy(update={"seed": seed}), run, folder) as store:
-                go(store)
+            with begin(config.model_copy(update={"seed": seed}), run, folder) as new:
+                go(new.begun, new)
 
 
 def same_command(name: str, given: Mapping[str, object]) -> str:

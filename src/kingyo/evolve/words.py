@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from kingyo.evolve.objectives import Aims
 from kingyo.recipe import Recipe
 from kingyo.screens import ScreenSettings
+from kingyo.space import Space
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Axis, Evaluation, Genome, Split, Strategy
+from kingyo.types import Evaluation, Genome, Split, Strategy
 
 BASELINES = "baselines"
 MAIN = "main"
 RACED = "baselines were raced"  # fact: their scores on validation are final
 BASELINE_ITEMS = 4  # a baseline is scored on this many times the items of a candidate
-
-
-class Space(Protocol):
-    """What the loop needs of a space."""
-
-    @property
-    def axes(self) -> Sequence[Axis]:
-        """Its coordinates."""
-        ...
-
-    def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ whoever has it can score it again. It appears whole or not at all.
 from __future__ import annotations
 
 import shlex
-from functools import partial
 from pathlib import Path
 
 from kingyo.errors import KingyoError
@@ -16,13 +15,14 @@ from kingyo.export.card import Card, render_card
 from kingyo.export.choice import choose
 from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_tasks
-from kingyo.merge import Sources, plan, rooted, to_folder
+from kingyo.merge import plan, rooted, to_folder
 from kingyo.recipe import Recipe
 from kingyo.results.summary import compare, read_entry, summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
-from kingyo.run.assembly import stored_config, stored_models
 from kingyo.run.provenance import other_versions, require_same_code
-from kingyo.run.trained import open_trained, read_training
+from kingyo.run.run import Run
+from kingyo.run.stored import stored_config
+from kingyo.run.trained import read_training
 from kingyo.store import RunStore, StoredTrial
 
 __all__ = ["choose", "export", "recipe_of"]
@@ -49,12 +49,10 @@ def export(
     chosen = choose(store) if chosen is None else chosen
     _require_success(store, chosen)
     _require_room(out)
-    config, folder = stored_config(store)
-    require_same_code(store, config, folder)
-    models = stored_models(store, config, folder)
-    recipe = read_recipe(chosen)
-    sources = Sources(models.by_reference, folder, find=partial(open_trained, store.folder, folder))
-    planned = plan(recipe, sources, share_layers=share_layers)
+    require_same_code(store, *stored_config(store))
+    run = Run.stored(store)
+    config, folder, recipe = run.config, run.folder, read_recipe(chosen)
+    planned = plan(recipe, run.open_sources(), share_layers=share_layers)
     summary, entry = summarize(store), read_entry(store, "this model", chosen)
     card = Card(
         title=out.resolve().name,
@@ -63,7 +61,7 @@ def export(
         comparisons=compare(store, entry, [each for each in summary.models if each.trial != chosen]),
         searches=store.searches(),
         recipe=recipe,
-        origins=read_origins(recipe, models, folder, read_training(store)),
+        origins=read_origins(recipe, run.models, folder, read_training(store)),
         config=config,
         version=str(store.fact("version")),
         example=store.items()["fit"][0].prompt,

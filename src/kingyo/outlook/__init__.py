@@ -4,12 +4,11 @@ It reads run.yaml, configs, headers, tokenizers and data; it reads no weight and
 """
 
 from kingyo.outlook.cost import STAGES, Cost, Part, Stage, cost_of, total
-from kingyo.outlook.look import Outlook, check, foresee
+from kingyo.outlook.look import Outlook, describe, foresee
 from kingyo.outlook.memory import Memory
 from kingyo.outlook.pace import Leg, Pace
 from kingyo.outlook.paths import Paths, foresee_paths
 from kingyo.outlook.record import outlook_record
-from kingyo.run.prepared import Prepared, is_like, prepare
 
 __all__ = [
     "STAGES",
@@ -20,14 +19,11 @@ __all__ = [
     "Pace",
     "Part",
     "Paths",
-    "Prepared",
     "Stage",
-    "check",
     "cost_of",
+    "describe",
     "foresee",
     "foresee_paths",
-    "is_like",
     "outlook_record",
-    "prepare",
     "total",
 ]

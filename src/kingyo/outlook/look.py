@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.outlook.cost import Cost, count
 from kingyo.outlook.memory import Memory, foresee_memory
 from kingyo.outlook.paths import Paths, foresee_paths, with_paths
-from kingyo.run.assembly import check_all
-from kingyo.run.config import RunConfig
-from kingyo.run.prepared import Prepared, prepare
-from kingyo.run.settings import SearchPlan, is_in_turn, of_merges, search_plan
+from kingyo.run.begin import check_all
+from kingyo.run.checks import check
+from kingyo.run.notes import notes
+from kingyo.run.run import Run
 from kingyo.sizes import counted, size_text
 from kingyo.types import SPLITS
 
@@ -22,65 +21,61 @@ class Outlook:
     """What is known of a run.
 
     Attributes:
-        config: the run.yaml.
-        wanted: what it and its preset say of the search.
-        prepared: models, items, searches, the first recipe.
+        run: opened, and checked but for its weights.
+        notes: settings that look like mistakes.
         cost: what is scored.
         memory: what it takes.
         paths: how long and large its paths may be; None where weights are merged.
         missing_device: why it cannot run on this machine; None where its device is here.
     """
 
-    config: RunConfig
-    wanted: SearchPlan
-    prepared: Prepared
+    run: Run
+    notes: tuple[str, ...]
     cost: Cost
     memory: Memory
     missing_device: str | None
     paths: Paths | None = None
 
 
-def foresee(config: RunConfig, folder: Path) -> Outlook:
-    """Look at a run without running any of it; of models on the Hub only what says what they are is fetched.
+def foresee(run: Run) -> Outlook:
+    """Look at a run without running any of it; no weight is read.
 
     Args:
-        config: the run.yaml.
-        folder: where its relative paths start.
+        run: opened; of models on the Hub what says what they are will do.
 
     Raises:
         KingyoError: whatever is wrong with models, data or settings.
     """
-    prepared = prepare(config, folder, fetch=False)
-    prompts = [item.prompt for split in SPLITS for item in prepared.splits[split]]
+    check(run)
+    config = run.config
     memory = foresee_memory(
-        prepared.models,
-        prepared.plan,
-        prompts,
+        run.models,
+        run.plan,
+        [item.prompt for split in SPLITS for item in run.items[split]],
         batch_size=config.batch_size,
         max_new_tokens=max(spec.max_new_tokens for spec in config.specs.values()),
     )
-    paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
+    paths = None if run.settings.paths is None else foresee_paths(run)
     if paths is not None:
-        memory = with_paths(memory, config, prepared.models, paths.longest, prepared.baselines)
+        memory = with_paths(memory, run, paths.longest)
     return Outlook(
-        config=config,
-        wanted=search_plan(of_merges(config) if is_in_turn(config) else config),
-        prepared=prepared,
-        cost=count(prepared.searches, len(prepared.baselines), prepared.splits, config.finalists),
+        run=run,
+        notes=notes(run),
+        cost=count(run.foreseen, len(run.baselines), run.items, config.finalists),
         memory=memory,
         paths=paths,
         missing_device=_missing(config.device),
     )
 
 
-def check(config: RunConfig, folder: Path) -> list[str]:
+def describe(run: Run) -> list[str]:
     """Check models, data and settings as ``begin`` does, and say in sentences what was found."""
-    prepared = check_all(config, folder)
-    shape, n = prepared.models.skeleton, len(prepared.models.sources)
-    splits = ", ".join(f"{len(items)} {split}" for split, items in prepared.splits.items())
-    example = prepared.splits["fit"][0]
-    near = f" {prepared.near}." if prepared.near.groups else ""
-    paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
+    check_all(run)
+    shape, n = run.models.skeleton, len(run.models.sources)
+    splits = ", ".join(f"{len(items)} {split}" for split, items in run.items.items())
+    example = run.items["fit"][0]
+    near = f" {run.data.near}." if run.data.near.groups else ""
+    paths = None if run.settings.paths is None else foresee_paths(run)
     longest = (
         f"The longest path has {counted(paths.longest, 'layer')} and {size_text(paths.longest_bytes)} "
         "of weights."
@@ -90,11 +85,11 @@ def check(config: RunConfig, folder: Path) -> list[str]:
     return [
         f"{counted(n, 'model')} of {shape.n_parameters:,} parameters {'fits' if n == 1 else 'fit together'}.",
         *([longest] if longest is not None else []),
-        f"Items: {splits}; {counted(prepared.duplicates, 'duplicate')} dropped.{near}",
+        f"Items: {splits}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
         f"An item: {example.prompt!r} -> {example.answer!r}",
-        f"{counted(len(prepared.axes), 'gene')}: {', '.join(axis.name for axis in prepared.axes[:8])}"
-        f"{', …' if len(prepared.axes) > 8 else ''}",
-        *(f"Note: {note}" for note in prepared.notes),
+        f"{counted(len(run.axes), 'gene')}: {', '.join(axis.name for axis in run.axes[:8])}"
+        f"{', …' if len(run.axes) > 8 else ''}",
+        *(f"Note: {note}" for note in notes(run)),
     ]
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import WIDTHS
 from kingyo.outlook.memory import Memory
-from kingyo.run.config import RunConfig
 from kingyo.run.layer_paths import dataflow_space, frame_of, path_sizes_of
-from kingyo.run.models import Models
+from kingyo.run.run import Run
 from kingyo.space import path_sizes
 
 
@@ -29,39 +27,34 @@ class Paths:
     longest_bytes: int
 
 
-def foresee_paths(config: RunConfig, models: Models) -> Paths:
+def foresee_paths(run: Run) -> Paths:
     """Measure the paths of a run.
 
     Raises:
         KingyoError: a limit that leaves no room for a layer.
     """
-    space, frame = dataflow_space(config, models), frame_of(config, models)
-    sizes = path_sizes_of(config, models)
+    space, frame, sizes = dataflow_space(run), frame_of(run), path_sizes_of(run)
     own = min(frame.layout.n_blocks, space.most_hops)
     return Paths(
         own=own,
-        own_bytes=path_sizes({space.frame: frame}, space.frame, config.merge.dtype).of(own),
+        own_bytes=path_sizes({space.frame: frame}, space.frame, run.config.merge.dtype).of(own),
         longest=space.most_hops,
         longest_bytes=sizes.of(space.most_hops),
     )
 
 
-def with_paths(
-    memory: Memory, config: RunConfig, models: Models, longest: int, baselines: Collection[str]
-) -> Memory:
-    """The memory of a run whose candidates are paths: all sources live at once, none is copied.
+def with_paths(memory: Memory, run: Run, longest: int) -> Memory:
+    """Return the memory of a run whose candidates are paths: all sources live at once, none is copied.
 
     Args:
         memory: of the same run, if each candidate were the frame.
-        config: the run.yaml.
-        models: opened.
+        run: opened. Some of its baselines are no paths, and need a live model of their own.
         longest: layers of the longest path.
-        baselines: the models to compare with, of which some are no paths and need a live model of their own.
     """
-    frame = frame_of(config, models)
-    dtype = config.merge.dtype or _dtype(frame)
+    models, frame = run.models, frame_of(run)
+    dtype = run.config.merge.dtype or _dtype(frame)
     live = list({each.reference: each for each in models.sources.values()}.values())
-    if config.space == "hybrid" or {"base", "uniform"} & set(baselines):
+    if run.config.space == "hybrid" or {"base", "uniform"} & set(run.baselines):
         live.append(models.skeleton)
     n_numbers = sum(info.n_elements for each in live for info in each.tensors.values())
     cache = memory.cache

@@ -9,7 +9,6 @@ from typing import TypeAlias
 from kingyo.outlook.cost import STAGES, Cost
 from kingyo.outlook.look import Outlook
 from kingyo.outlook.memory import Memory
-from kingyo.run.settings import preset_of
 from kingyo.strategies.seeded import population
 from kingyo.types import SPLITS, Axis
 
@@ -18,37 +17,37 @@ Json: TypeAlias = Mapping[str, object]
 
 def outlook_record(found: Outlook) -> Json:
     """What is known of a run: models, genes, search, answers, memory, the first recipe."""
-    prepared, wanted = found.prepared, found.wanted
-    main = prepared.searches[0]
+    run, wanted = found.run, found.run.settings.first
+    main = run.searches[0]
     return {
-        "name": found.config.name,
-        "device": found.config.device,
+        "name": run.config.name,
+        "device": run.config.device,
         "missing_device": found.missing_device,
-        "base": found.config.base,
-        "sources": dict(found.config.sources),
-        "parameters": prepared.models.skeleton.n_parameters,
+        "base": run.config.base,
+        "sources": dict(run.config.sources),
+        "parameters": run.models.skeleton.n_parameters,
         "items": {
-            **{split: len(items) for split, items in prepared.splits.items()},
-            "duplicates": prepared.duplicates,
+            **{split: len(items) for split, items in run.items.items()},
+            "duplicates": run.data.duplicates,
         },
-        "near_duplicates": asdict(prepared.near),
+        "near_duplicates": asdict(run.data.near),
         "search": {
-            "preset": preset_of(found.config).name,
+            "preset": wanted.preset.name,
             "strategy": wanted.strategy,
             "settings": dict(wanted.settings),
             "population": population(main.strategy),
             "screen": asdict(wanted.screen),
             "methods": list(wanted.methods),
             "groups": wanted.groups,
-            "genes": [_gene(axis) for axis in prepared.axes],
+            "genes": [_gene(axis) for axis in run.axes],
         },
-        "controls": [search.name for search in prepared.searches[1:]],
-        "baselines": list(prepared.baselines),
+        "controls": [search.name for search in run.foreseen[1:]],
+        "baselines": list(run.baselines),
         "answers": _cost(found.cost),
         "memory": _memory(found.memory),
         "paths": None if found.paths is None else asdict(found.paths),
-        "first_recipe": prepared.first.to_dict(),
-        "notes": list(prepared.notes),
+        "first_recipe": run.first.to_dict(),
+        "notes": list(found.notes),
     }
 
 

@@ -327,13 +327,17 @@ def _named_by_key(tasks: Tasks) -> Tasks:
     return {name: spec.model_copy(update={"name": name}) for name, spec in tasks.items()}
 
 
-def load_config(path: Path) -> RunConfig:
+def load_config(path: Path, data: Mapping[str, object] | None = None) -> RunConfig:
     """Read and check a run.yaml.
+
+    Args:
+        path: the file.
+        data: its content, where it has been read.
 
     Raises:
         KingyoError: no such file, not YAML, an unknown key, a wrong value.
     """
-    data = read_yaml(path)
+    data = read_yaml(path) if data is None else data
     if "task" in data:
         data = {**data, "task": _task_from_file(data["task"], path.parent)}
     if "tasks" in data:

@@ -16,8 +16,8 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN, Limits, Search
 from kingyo.evolve.spent import Spent
-from kingyo.run.config import PARAMETERS, Budget, RunConfig
-from kingyo.run.settings import is_in_turn, of_paths
+from kingyo.run.config import PARAMETERS, Budget
+from kingyo.run.settings import RunSettings
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.sizes import amount_text, counted
 from kingyo.store import RunStore, StoredTrial
@@ -168,21 +168,21 @@ def _as_begun(search: Search, stored: Mapping[str, Mapping[str, object]]) -> Sea
     )
 
 
-def extend(store: RunStore, config: RunConfig, more: Amounts) -> None:
+def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
     """Add to the budget of a run, and forget its winners but not how they scored; nothing is run yet.
 
     Of weights and paths in turn, the search of paths gets it all.
 
     Args:
         store: the run, open for writing.
-        config: that it began with.
+        settings: that it began with.
         more: what to add, above 0.
 
     Raises:
         KingyoError: the run has no such budget, not one more candidate would fit, or it is more than a
             hundred times the budget; nothing is changed then.
     """
-    budget = of_paths(config).budget if is_in_turn(config) else config.budget
+    budget = (settings.then or settings.first).budget
     before = read_extensions(store)
     for key, value in more.items():
         _require_key(store, budget, key)

@@ -16,7 +16,7 @@ from kingyo.errors import KingyoError
 from kingyo.recipe import MERGED, Hop, Recipe, load_recipe, path_of_slices
 from kingyo.run.config import FRANKENMERGE, DataflowConfig, RunConfig
 from kingyo.run.models import Models
-from kingyo.run.settings import dataflow_of
+from kingyo.run.setup import KnownPaths, Setup
 from kingyo.space import (
     DataflowSpace,
     HybridSpace,
@@ -29,25 +29,21 @@ from kingyo.space import (
 )
 from kingyo.types import Genome
 
-KnownPaths = Mapping[str, Sequence[str]]
-"""File of a recipe -> the layers of its path, such as ``ja.0``. It is stored as JSON."""
 
-
-def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = None) -> DataflowSpace:
-    """The paths that a run.yaml wants to be searched.
+def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
+    """Return the paths that a run.yaml wants to be searched.
 
     Args:
-        config: the run.yaml.
-        models: its models.
+        setup: of the run.
         merge: of a run of both spaces, or of the second of its searches: what is merged. It is one more
             source, and the frame unless the run.yaml says otherwise.
     """
-    wanted, passed = dataflow_of(config), _passed(config, models, merge)
-    merged = MERGED if _has_merge(config, merge) else None  # else a source may be called so
+    wanted, passed, dtype = _wanted(setup), _passed(setup, merge), setup.config.merge.dtype
+    merged = MERGED if _has_merge(setup, merge) else None  # else a source may be called so
     frame = _frame(wanted, passed)
     limits = [] if wanted.max_hops is None else [wanted.max_hops]
     if wanted.max_size is not None:
-        limits.append(path_sizes(passed, frame, config.merge.dtype).hops_within(wanted.max_size))
+        limits.append(path_sizes(passed, frame, dtype).hops_within(wanted.max_size))
     return DataflowSpace(
         sources={name: MERGED if name == merged else each.reference for name, each in passed.items()},
         n_layers={name: each.layout.n_blocks for name, each in passed.items()},
@@ -58,44 +54,50 @@ def dataflow_space(config: RunConfig, models: Models, merge: Recipe | None = Non
         max_scale=wanted.max_scale,
         inclusion=wanted.inclusion,
         max_hops=min(limits, default=None),
-        dtype=config.merge.dtype,
+        dtype=dtype,
         merges={} if merge is None else {MERGED: merge},
     )
 
 
-def _passed(config: RunConfig, models: Models, merge: Recipe | None) -> dict[str, Checkpoint]:
+def _wanted(setup: Setup) -> DataflowConfig:
+    assert setup.settings.paths is not None, "the run searches paths"
+    return setup.settings.paths
+
+
+def _passed(setup: Setup, merge: Recipe | None) -> dict[str, Checkpoint]:
     """The models whose layers are passed; a merge is like the model that it is filled into."""
-    return {**({MERGED: models.skeleton} if _has_merge(config, merge) else {}), **models.sources}
+    models = setup.models
+    return {**({MERGED: models.skeleton} if _has_merge(setup, merge) else {}), **models.sources}
 
 
-def _has_merge(config: RunConfig, merge: Recipe | None) -> bool:
-    return merge is not None or config.space == "hybrid"
+def _has_merge(setup: Setup, merge: Recipe | None) -> bool:
+    return merge is not None or setup.config.space == "hybrid"
 
 
 def _frame(wanted: DataflowConfig, passed: Mapping[str, Checkpoint]) -> str:
     return wanted.frame or next(iter(passed))
 
 
-def models_of_paths(config: RunConfig, models: Models) -> dict[str, Checkpoint]:
-    """The models whose layers are passed, by name, the frame first; of a merge the one that it is like."""
-    passed = _passed(config, models, None)
-    frame = _frame(dataflow_of(config), passed)
+def models_of_paths(setup: Setup) -> dict[str, Checkpoint]:
+    """Return the models whose layers are passed, by name, the frame first; for a merge, one like it."""
+    passed = _passed(setup, None)
+    frame = _frame(_wanted(setup), passed)
     return {frame: passed[frame], **passed}
 
 
-def frame_of(config: RunConfig, models: Models) -> Checkpoint:
-    """The model that gives all but the layers of paths, or the one that it is like."""
-    return next(iter(models_of_paths(config, models).values()))
+def frame_of(setup: Setup) -> Checkpoint:
+    """Return the model that gives all but the layers of paths, or the one that it is like."""
+    return next(iter(models_of_paths(setup).values()))
 
 
-def path_sizes_of(config: RunConfig, models: Models) -> PathSizes:
-    """What paths take when they are exported."""
-    passed = models_of_paths(config, models)
-    return path_sizes(passed, next(iter(passed)), config.merge.dtype)
+def path_sizes_of(setup: Setup) -> PathSizes:
+    """Return what paths take when they are exported."""
+    passed = models_of_paths(setup)
+    return path_sizes(passed, next(iter(passed)), setup.config.merge.dtype)
 
 
-def known_paths(config: RunConfig, folder: Path, models: Models) -> KnownPaths:
-    """The paths of ``dataflow.known``, read from their recipes.
+def read_known_paths(config: RunConfig, folder: Path, models: Models) -> KnownPaths:
+    """Read the paths of ``dataflow.known`` from their recipes.
 
     Raises:
         KingyoError: a recipe cannot be read, or has no path without scales.
@@ -123,14 +125,14 @@ def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
     return name
 
 
-def first_points(config: RunConfig, space: DataflowSpace | HybridSpace, known: KnownPaths) -> list[Genome]:
-    """The points that a search of paths begins with: the space's own, and those of known paths.
+def first_points(setup: Setup, space: DataflowSpace | HybridSpace) -> list[Genome]:
+    """Return the points that a search of paths begins with: the space's own, and those of known paths.
 
     Raises:
         KingyoError: a known path is none of the space.
     """
-    own = space.seeds() if dataflow_of(config).seeds else []
-    return list(dict.fromkeys([*own, *(_point(space, *each) for each in known.items())]))
+    own = space.seeds() if _wanted(setup).seeds else []
+    return list(dict.fromkeys([*own, *(_point(space, *each) for each in setup.known_paths.items())]))
 
 
 def paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:

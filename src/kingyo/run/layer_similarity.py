@@ -18,7 +18,7 @@ from kingyo.late import torch
 from kingyo.merge import Sources, plan
 from kingyo.run.config import RunConfig
 from kingyo.run.models import open_models
-from kingyo.run.settings import dataflow_of
+from kingyo.run.settings import settings_of
 from kingyo.space import path_recipe
 from kingyo.tasks import build_tasks, load_splits, single_tasks
 from kingyo.types import Task
@@ -77,7 +77,8 @@ def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> F
     """
     sources = open_models(config, folder).sources
     task = build_tasks(config.specs, load_splits(config.specs, folder).splits, folder)
-    wanted = None if config.space == "parameters" else dataflow_of(config).frame
+    paths = settings_of(config).paths
+    wanted = None if paths is None else paths.frame
     first = next(iter(sources))
     if config.threads is not None:
         torch.set_num_threads(config.threads)

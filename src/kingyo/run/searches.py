@@ -1,49 +1,37 @@
-"""What a run.yaml asks for, as objects: the space, the main search and its controls.
+"""The searches that a run.yaml asks for, as objects: the main search and its controls; and the baselines.
 
 It reads no weight and no data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 
 from kingyo.errors import KingyoError, unknown
-from kingyo.evolve import MAIN, Search, Space
-from kingyo.methods import METHODS, MergeMethod, takes_base
+from kingyo.evolve import MAIN, Search
+from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import PASSTHROUGH, Recipe
-from kingyo.run.config import PARAMETERS, TRAINED, Choose, GenomeConfig, RunConfig
+from kingyo.run.config import PARAMETERS, TRAINED, GenomeConfig
 from kingyo.run.extensions import limits_of
-from kingyo.run.layer_paths import KnownPaths, dataflow_space, first_points, known_paths, paths_to_compare
-from kingyo.run.models import Models
-from kingyo.run.settings import (
-    SearchPlan,
-    aims_of,
-    is_in_turn,
-    methods_of,
-    of_merges,
-    of_paths,
-    search_plan,
-    simplicity_of,
-)
+from kingyo.run.layer_paths import dataflow_space, first_points, paths_to_compare
+from kingyo.run.settings import SearchSettings, aims_of, simplicity_of
+from kingyo.run.setup import Setup
+from kingyo.run.spaces import choice_of, genome_layout, parameter_space, space_of, vocabularies_of
 from kingyo.run.trained import TrainedSpace
 from kingyo.space import (
     Bounds,
     DataflowSpace,
-    GenomeLayout,
     HybridSpace,
     JoinedSpace,
-    MergekitGenome,
     ParameterSpace,
     RecipeSpace,
     RoundedSpace,
-    SourceChoice,
-    Vocabularies,
-    check_base,
+    Space,
     known_points,
     parent_recipe,
+    paths_of,
     uniform_recipe,
     values_of,
 )
@@ -56,12 +44,12 @@ GRID_POINTS = (5, 4, 3, 2)
 GRID_LIMIT = 100_000
 
 
-def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
-    """The models to compare with: base, every parent as it is, the uniform merge."""
-    dtype = config.merge.dtype
-    if config.space != "parameters":
-        return paths_to_compare(dataflow_space(config, models), models, dtype)
-    named, said, like = models.references, _vocabularies(config), models.skeleton.reference
+def baseline_recipes(setup: Setup) -> dict[str, Recipe]:
+    """Return the models to compare with: base, every parent as it is, the uniform merge."""
+    models, dtype = setup.models, setup.config.merge.dtype
+    if setup.settings.paths is not None:
+        return paths_to_compare(dataflow_space(setup), models, dtype)
+    named, said, like = models.references, vocabularies_of(setup.config), models.skeleton.reference
     has_base = models.base is not None and models.base.reference not in named.values()
     alone = {**({"base": like} if has_base else {}), **named}
     if said.is_silent:
@@ -72,86 +60,47 @@ def baseline_recipes(config: RunConfig, models: Models) -> dict[str, Recipe]:
     return {**recipes, "uniform": said.said_in(uniform_recipe(named, like, dtype))}
 
 
-def _vocabularies(config: RunConfig) -> Vocabularies:
-    merge, genome = config.merge, config.merge.genome
-    return Vocabularies(
-        resize=merge.resize,
-        tokenizer_source=merge.tokenizer_source or (None if genome is None else genome.tokenizer_source),
-        tokenizer=merge.tokenizer,
-    )
-
-
-def searches(
-    config: RunConfig,
-    folder: Path,
-    models: Models,
-    *,
-    is_exact: bool = False,
-    known: KnownPaths | None = None,
-) -> list[Search]:
-    """The main search, then its controls: random on the same space, and a grid of one weight per source.
+def searches(setup: Setup) -> list[Search]:
+    """Return the main search, then its controls: random on the same space, a grid of one weight per source.
 
     Of weights and paths in turn, the search of weights alone: what follows it depends on its winner, see
-    ``searches_after``. Genes are rounded before they are decoded, unless ``is_exact``, or the file is one of
-    mergekit-evolve's, which does not round. ``known`` are the paths that a run began with; without them
-    they are read.
+    ``searches_after``. Genes are rounded before they are decoded, unless the setup says ``is_exact``, or the
+    file is one of mergekit-evolve's, which does not round.
     """
-    if is_in_turn(config):
-        return [_made(of_merges(config), folder, models, _Way(name=PARAMETERS, is_exact=is_exact))]
-    known = known_paths(config, folder, models) if known is None else known
-    main = _made(config, folder, models, _Way(is_exact=is_exact, known=known))
-    return [main, *_controls(config, folder, models, _Way(is_exact=is_exact, like=(MAIN,)))]
+    if setup.settings.then is not None:
+        return [_main(setup, setup.settings.first, name=PARAMETERS)]
+    return [_main(setup, setup.settings.first), *_controls(setup, like=(MAIN,))]
 
 
-def first_merge(config: RunConfig, folder: Path, models: Models) -> Recipe:
-    """The merge at the start of every axis of the weights, of a run of both spaces."""
-    merges = _merges(config, folder, models, search_plan(config))
-    return merges.decode(tuple(axis.first for axis in merges.axes))
-
-
-def searches_after(
-    merge: Recipe, config: RunConfig, folder: Path, models: Models, known: KnownPaths | None = None
-) -> list[Search]:
-    """What follows the search of weights: paths through its winner too, and the controls.
+def searches_after(merge: Recipe, setup: Setup) -> list[Search]:
+    """Return what follows the search of weights: paths through its winner too, and the controls.
 
     The controls merge weights, and may cost as much as both searches.
 
     Args:
         merge: the winner of the first search.
-        config, folder, models, known: as for ``searches``.
+        setup: of the run.
     """
-    known = known_paths(config, folder, models) if known is None else known
-    main = _made(of_paths(config), folder, models, _Way(merge=merge, known=known))
-    return [main, *_controls(config, folder, models, _Way(like=(PARAMETERS, MAIN)))]
+    assert setup.settings.then is not None, "only such a search is followed by another"
+    main = _main(setup, setup.settings.then, merge=merge)
+    return [main, *_controls(setup, like=(PARAMETERS, MAIN))]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Way:
-    """How one search of several differs from the others."""
-
-    name: str = MAIN
-    is_exact: bool = False
-    like: tuple[str, ...] = ()
-    merge: Recipe | None = None
-    known: KnownPaths = field(default_factory=dict[str, Sequence[str]])
-
-
-def _made(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
-    """A search as the run.yaml says it, with the points that it begins with."""
-    wanted = search_plan(config)
-    space = _space(config, folder, models, wanted, way.merge)
-    strategy = build(wanted.strategy, space.axes, config.seed, wanted.settings, folder)
+def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Recipe | None = None) -> Search:
+    """Return a search as the run.yaml says it, with the points that it begins with."""
+    space = space_of(setup, wanted, merge)
+    strategy = build(wanted.strategy, space.axes, setup.config.seed, wanted.settings, setup.folder)
     if isinstance(space, DataflowSpace | HybridSpace):
-        points = first_points(config, space, way.known)
+        points = first_points(setup, space)
         strategy = Seeded(strategy, points) if points else strategy
-    known = known_points(space, list(config.sources)) if config.search.warm_start else {}
-    found = _search(way.name, space, strategy, config, wanted)
-    limit = config.search.timeout if _is_own(wanted) else None
-    found = replace(found, known=known, keep=_merge_itself(space), timeout=limit)
-    return _finished(found, config, folder, way)
+    known = known_points(space, list(setup.config.sources)) if wanted.warm_start else {}
+    search = _search(name, space, strategy, setup, wanted)
+    limit = wanted.timeout if _is_own(wanted) else None
+    search = replace(search, known=known, keep=_merge_itself(space), timeout=limit)
+    return _finished(search, setup, wanted)
 
 
-def _is_own(wanted: SearchPlan) -> bool:
+def _is_own(wanted: SearchSettings) -> bool:
     """Whether the strategy, or the one within it, is not of this package, and might not return."""
     named = (wanted.strategy, wanted.settings.get("strategy"))
     return any(isinstance(name, str) and not STRATEGIES.is_registered(name) for name in named)
@@ -174,34 +123,35 @@ class Control:
     """A search of the same cost that the winner is compared with.
 
     Attributes:
-        make: builds it for a run; raises ``ImpossibleControlError`` where the run cannot have it.
+        make: builds it for a run; its second argument are the searches that together cost as much. Raises
+            ``ImpossibleControlError`` where the run cannot have it.
     """
 
-    make: Callable[[RunConfig, Path, Models, _Way], Search]
+    make: Callable[[Setup, tuple[str, ...]], Search]
 
 
-def _random(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
-    wanted = search_plan(config)
-    space = _space(config, folder, models, wanted)
+def _random(setup: Setup, _: tuple[str, ...]) -> Search:
+    wanted = setup.settings.controls
+    space = space_of(setup, wanted)
     # With the seed of the main search, it would draw the same points as many a first population.
-    seed = config.seed if way.is_exact else derived(config.seed, 1)
+    seed = setup.config.seed if setup.is_exact else derived(setup.config.seed, 1)
     strategy = build("random", space.axes, seed, {})
-    return _search("random", space, strategy, config, replace(wanted, strategy="random", settings={}))
+    return _search("random", space, strategy, setup, replace(wanted, strategy="random", settings={}))
 
 
-def possible_controls(config: RunConfig, folder: Path, models: Models) -> tuple[str, ...]:
+def possible_controls(setup: Setup) -> tuple[str, ...]:
     """Return the searches of equal cost that a run may have, switched on or not."""
     found: list[str] = []
     for name in CONTROLS:
         if name == TRAINED:  # no search, and it needs peft
             continue
         with suppress(KingyoError):
-            require_control(name, config, folder, models)
+            require_control(name, setup)
             found.append(name)
     return tuple(found)
 
 
-def require_control(name: str, config: RunConfig, folder: Path, models: Models) -> None:
+def require_control(name: str, setup: Setup) -> None:
     """Check that a run can have a control.
 
     Raises:
@@ -209,123 +159,52 @@ def require_control(name: str, config: RunConfig, folder: Path, models: Models) 
     """
     if name not in CONTROLS:
         raise unknown("control", name, CONTROLS)
-    CONTROLS[name].make(config, folder, models, _Way())
+    CONTROLS[name].make(setup, ())
 
 
-def _controls(config: RunConfig, folder: Path, models: Models, way: _Way) -> list[Search]:
+def _controls(setup: Setup, *, like: tuple[str, ...]) -> list[Search]:
     """The controls that are switched on, but for those that this run cannot have."""
     found: list[Search] = []
     for name, control in CONTROLS.items():
-        if getattr(config.controls, name):
+        if getattr(setup.config.controls, name):
             with suppress(ImpossibleControlError):
-                found.append(_finished(control.make(config, folder, models, way), config, folder, way))
+                search = replace(control.make(setup, like), like=like)
+                found.append(_finished(search, setup, setup.settings.controls))
     return found
 
 
-def _finished(search: Search, config: RunConfig, folder: Path, way: _Way) -> Search:
+def _finished(search: Search, setup: Setup, wanted: SearchSettings) -> Search:
     """A search with what all of a run share, on rounded genes."""
-    is_exact = way.is_exact or config.merge.genome is not None
+    config, folder = setup.config, setup.folder
+    is_exact = setup.is_exact or config.merge.genome is not None
     longest = search.space.most_hops if isinstance(search.space, DataflowSpace) else None
     return replace(
         search,
-        aims=aims_of(config, folder, longest=longest),
-        simplicity=simplicity_of(config, folder, search_plan(config)),
-        like=way.like,
+        aims=aims_of(config, folder, wanted, longest=longest),
+        simplicity=simplicity_of(config, folder, wanted),
         space=search.space if is_exact else RoundedSpace(space=search.space),
     )
 
 
-def _space(
-    config: RunConfig, folder: Path, models: Models, wanted: SearchPlan, merge: Recipe | None = None
-) -> Space:
-    if config.space == "dataflow":
-        return dataflow_space(config, models, merge)
-    merges = _merges(config, folder, models, wanted)
-    if config.hybrid.joint:
-        paths = dataflow_space(config, models, first_merge(config, folder, models))
-        return HybridSpace(merges=merges, paths=paths)
-    return merges
-
-
-def _merges(config: RunConfig, folder: Path, models: Models, wanted: SearchPlan) -> Space:
-    if config.merge.genome is not None:
-        return _genome(config, config.merge.genome, models, wanted)
-    choice = _choice(config.merge.choose_sources)
-    if len(wanted.methods) == 1 and choice is None:
-        return _part(config, folder, models, wanted)
-    parts = [
-        _part(config, folder, models, replace(wanted, methods=(name,), values=values), is_part=True)
-        for name, (_, values) in zip(wanted.methods, methods_of(wanted, folder), strict=True)
-    ]
-    return RecipeSpace(parts=tuple(parts), choice=choice)
-
-
-def _genome(config: RunConfig, genome: GenomeConfig, models: Models, wanted: SearchPlan) -> MergekitGenome:
-    return MergekitGenome(
-        method=wanted.methods[0],
-        sources=models.references,
-        base=models.base.reference if models.base is not None else None,
-        n_layers=models.skeleton.layout.n_blocks,
-        layout=_genome_layout(genome),
-        dtype=config.merge.dtype,
-        seed=config.seed,
-    )
-
-
-def _genome_layout(genome: GenomeConfig) -> GenomeLayout:
-    return GenomeLayout(**genome.model_dump())
-
-
-def _part(
-    config: RunConfig, folder: Path, models: Models, wanted: SearchPlan, *, is_part: bool = False
-) -> ParameterSpace:
-    (name,) = wanted.methods
-    method, sources = METHODS.get(name, folder), models.references
-    base = models.base.reference if models.base is not None else None
-    if config.merge.genome is not None and takes_base(method):  # genome files may list it, to no effect
-        sources = {each: reference for each, reference in sources.items() if reference != base}
-    part = ParameterSpace(
-        method=method,
-        method_name=name,
-        sources=sources,
-        base=base,
-        layout=models.skeleton.layout,
-        groups=wanted.groups,
-        values=wanted.values,
-        dtype=config.merge.dtype,
-        seed=config.seed,
-        is_part=is_part,
-    )
-    if config.merge.genome is None:  # a genome of slerp has a base of its own in each slice
-        check_base(part)
-    return part
-
-
-def _choice(wanted: Choose | bool) -> SourceChoice | None:
-    if isinstance(wanted, bool):
-        return SourceChoice() if wanted else None
-    return SourceChoice(at_least=wanted.at_least, at_most=wanted.at_most)
-
-
-def _grid(config: RunConfig, folder: Path, models: Models, _: _Way) -> Search:
+def _grid(setup: Setup, _: tuple[str, ...]) -> Search:
     """One weight per source on a grid, everything else at its start: what people do by hand.
 
     Of several methods the first that merges all sources and has something to vary; of sources that may be
     left out, those that the budget lets in.
     """
-    if config.space == "dataflow":
+    wanted, genome = setup.settings.controls, setup.config.merge.genome
+    if wanted.space == "dataflow":
         raise _no_grid("a space of merges", "a space of paths through layers, which have no weights")
-    wanted = search_plan(config)
-    methods = [METHODS.get(name, folder) for name in wanted.methods]
-    if config.merge.genome is not None:
-        wanted = _grid_of_genome(config.merge.genome, wanted, methods[0])
+    methods = [METHODS.get(name, setup.folder) for name in wanted.methods]
+    if genome is not None:
+        wanted = _grid_of_genome(genome, wanted, methods[0])
     for name, values in zip(wanted.methods, values_of(methods, wanted.values), strict=True):
         one = replace(wanted, methods=(name,), values=values)
-        main = _part(config, folder, models, one, is_part=True)
+        main = parameter_space(setup, one, is_part=True)
         most = main.method.max_sources
-        is_only = len(methods) == 1 and config.merge.genome is None  # then too many sources are an error
-        if main.axes and (is_only or most is None or most >= len(models.sources)):
-            return _grid_of(config, folder, models, main, one)
+        is_only = len(methods) == 1 and genome is None  # then too many sources are an error
+        if main.axes and (is_only or most is None or most >= len(setup.models.sources)):
+            return _grid_of(setup, main, one)
     raise _no_grid("a method that merges all sources, with a parameter to vary", "none")
 
 
@@ -338,9 +217,9 @@ def _no_grid(expected: str, received: str) -> ImpossibleControlError:
     )
 
 
-def _grid_of_genome(genome: GenomeConfig, wanted: SearchPlan, method: MergeMethod) -> SearchPlan:
+def _grid_of_genome(genome: GenomeConfig, wanted: SearchSettings, method: MergeMethod) -> SearchSettings:
     """One weight per source within the bounds of the genes, all else as the genome file says."""
-    low, high = _genome_layout(genome).bounds(method.name)
+    low, high = genome_layout(genome).bounds(method.name)
     values: dict[str, float | bool | Bounds] = {"weight": Bounds(low=low, high=high), "density": 1.0}
     if genome.normalize is not None:
         values["normalize"] = genome.normalize
@@ -349,46 +228,44 @@ def _grid_of_genome(genome: GenomeConfig, wanted: SearchPlan, method: MergeMetho
     return replace(wanted, groups="one", values=values)
 
 
-def _grid_of(
-    config: RunConfig, folder: Path, models: Models, main: ParameterSpace, wanted: SearchPlan
-) -> Search:
+def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Search:
     searched = main.searched
     varied = "weight" if "weight" in searched else next(iter(searched))
     others = {name: bounds.first for name, bounds in searched.items() if name != varied}
     plain = replace(wanted, groups="one", values={**wanted.values, **others})
-    part = _part(config, folder, models, plain)
-    choice = _choice(config.merge.choose_sources)
+    part = parameter_space(setup, plain)
+    choice = choice_of(setup.config.merge.choose_sources)
     space = part if choice is None else RecipeSpace(parts=(part,), choice=replace(choice, is_open=False))
     for points in GRID_POINTS:
         if points ** len(space.axes) <= GRID_LIMIT:
             settings = {"points": points, "limit": GRID_LIMIT}
-            strategy = build("grid", space.axes, config.seed, settings)
-            said = replace(plain, strategy=f"grid of {points} per axis", settings={})
-            return _search("grid", space, strategy, config, said)
+            strategy = build("grid", space.axes, setup.config.seed, settings)
+            described = replace(plain, strategy=f"grid of {points} per axis", settings={})
+            return _search("grid", space, strategy, setup, described)
     least = f"{GRID_POINTS[-1]} ** {len(space.axes)}"
     raise _no_grid(f"a grid of at most {GRID_LIMIT:,} points", f"{least} of them, one axis per source")
 
 
-def _trained(config: RunConfig, folder: Path, models: Models, way: _Way) -> Search:
+def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
     """A LoRA on the best parent, trained on the fit items; see ``kingyo.run.trained``."""
     from kingyo.models.training import require_peft
 
-    if config.space == "dataflow" or not _vocabularies(config).is_silent:
+    wanted = setup.settings.controls
+    if wanted.space == "dataflow" or not vocabularies_of(setup.config).is_silent:
         raise KingyoError(
             "control trained",
             expected="a run that merges weights of models with one vocabulary",
             received="space: dataflow"
-            if config.space == "dataflow"
+            if wanted.space == "dataflow"
             else "one that brings vocabularies together",
             remedy="Switch it off: controls: {trained: false}.",
         )
     require_peft()
-    wanted = search_plan(config)
-    space = TrainedSpace(config=config, folder=folder, models=models, like=way.like)
-    strategy = build("grid", space.axes, config.seed, {})
-    told = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
-    found = _search(TRAINED, space, strategy, config, told)
-    return replace(found, prepare=space.prepare, is_asynchronous=False, learns_fit=True)
+    space = TrainedSpace(config=setup.config, folder=setup.folder, models=setup.models, like=like)
+    strategy = build("grid", space.axes, setup.config.seed, {})
+    described = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
+    search = _search(TRAINED, space, strategy, setup, described)
+    return replace(search, prepare=space.prepare, is_asynchronous=False, learns_fit=True)
 
 
 CONTROLS: Mapping[str, Control] = {
@@ -399,26 +276,26 @@ CONTROLS: Mapping[str, Control] = {
 """Name, as in ``controls:`` of a run.yaml -> the control. Runs have them in this order."""
 
 
-def _search(name: str, space: Space, strategy: Strategy, config: RunConfig, wanted: SearchPlan) -> Search:
-    said, is_paths = _vocabularies(config), isinstance(space, DataflowSpace)
-    paths = space.paths if isinstance(space, HybridSpace) else space
+def _search(name: str, space: Space, strategy: Strategy, setup: Setup, wanted: SearchSettings) -> Search:
+    vocabularies, paths = vocabularies_of(setup.config), paths_of(space)
+    is_paths = paths is space
     return Search(
         name=name,
-        space=space if said.is_silent else JoinedSpace(space=space, vocabularies=said),
+        space=space if vocabularies.is_silent else JoinedSpace(space=space, vocabularies=vocabularies),
         strategy=strategy,
-        limits=limits_of(config.budget),
+        limits=limits_of(wanted.budget),
         screen=wanted.screen,
-        seed=config.seed,
-        is_asynchronous=config.search.mode == "asynchronous",
+        seed=setup.config.seed,
+        is_asynchronous=wanted.is_asynchronous,
         description={
             "strategy": wanted.strategy,
             "method": PASSTHROUGH if is_paths else ", ".join(wanted.methods),
             "groups": wanted.groups,
-            "space": "dataflow" if is_paths else config.space,
+            "space": "dataflow" if is_paths else setup.config.space,
             "settings": dict(wanted.settings),
             "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
             **({"given": strategy.n_points} if isinstance(strategy, Seeded) else {}),
-            **({"layers": dict(paths.n_layers)} if isinstance(paths, DataflowSpace) else {}),
+            **({"layers": dict(paths.n_layers)} if paths is not None else {}),
         },
     )

@@ -1,6 +1,6 @@
-"""What a run.yaml asks of a search, as data: strategy, methods, values, screen, and what is maximised.
+"""What a run.yaml asks of its searches, as data: strategy, methods, values, screen, budget, objectives.
 
-Config and preset are laid over one another here. It opens no model, no data, and builds no space.
+Run.yaml and presets are laid over one another here, once. It opens no model, no data, and builds no space.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from kingyo.run.config import (
     BESIDE_TASKS,
     Budget,
     DataflowConfig,
-    FirstSearchConfig,
     GenomeConfig,
     MergeConfig,
     Range,
     RunConfig,
+    SearchConfig,
+    Space,
 )
 from kingyo.screens import ScreenSettings, check_settings
 from kingyo.space import Bounds, values_of
@@ -44,92 +45,133 @@ MOST_TASKS = 3  # that share the few items of such a candidate
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchPlan:
-    """What config and preset together say of the search."""
+class SearchSettings:
+    """What a run.yaml and a preset together ask of one search.
 
+    Attributes:
+        preset: that fills in what the run.yaml leaves open.
+        space: what is searched: ``dataflow`` is a space of paths, the others merge weights.
+        strategy, settings: the algorithm and its options.
+        methods, groups, values: of the merges.
+        screen: how many items a candidate is scored on.
+        budget: what the search may spend.
+        warm_start: whether it begins with what parents and uniform merge scored.
+        is_asynchronous: whether it asks again as soon as one candidate is done.
+        timeout: seconds that a strategy of the user's own may take to answer.
+    """
+
+    preset: Preset
+    space: Space
     strategy: str
     settings: Mapping[str, object]
     methods: tuple[str, ...]
     groups: str
     values: Mapping[str, float | bool | Bounds]
     screen: ScreenSettings
+    budget: Budget
+    warm_start: bool
+    is_asynchronous: bool
+    timeout: float
 
 
-def search_plan(config: RunConfig) -> SearchPlan:
-    """Lay the user's own values over the preset's."""
-    chosen = preset_of(config)
-    merge = chosen.merge
-    if config.search.preset is not None:
-        _require_its_space(config, chosen)
-        given = ", ".join(config.merge.methods) or None
-        _require_its_own("merge.method", given, merge and merge.method, chosen.name)
-        _require_its_own("search.strategy", config.search.strategy, chosen.strategy, chosen.name)
-        _require_objectives(config, chosen)
-    methods = config.merge.methods or (merge.method if merge else "task_arithmetic",)
-    values: dict[str, float | bool | Bounds] = {}
-    if merge is not None and methods == (merge.method,):
-        values |= {name: Bounds(low=low, high=high) for name, (low, high) in merge.bounds.items()}
-    values |= {name: _value(value) for name, value in config.merge.parameters.items()}
-    strategy = config.search.strategy or chosen.strategy
-    settings: dict[str, object] = dict(chosen.settings) if strategy == chosen.strategy else {}
-    return SearchPlan(
-        strategy=strategy,
-        settings={**settings, **config.search.settings},
-        methods=methods,
-        groups=_groups_of(config.merge.genome) or config.merge.groups or (merge.groups if merge else "one"),
-        values=values,
-        screen=_screen(config, _screen_of(chosen, config) if strategy == chosen.strategy else {}),
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What a run.yaml and its presets ask for.
+
+    Attributes:
+        first: the first search, or the only one.
+        then: the search of paths that follows its winner, where weights and paths are searched in turn.
+        controls: what searches of equal cost are like: the first search, with the budget of all.
+        paths: which paths are searched; None where there are none.
+    """
+
+    first: SearchSettings
+    then: SearchSettings | None = None
+    controls: SearchSettings
+    paths: DataflowConfig | None = None
+
+
+def settings_of(config: RunConfig) -> RunSettings:
+    """Lay a run.yaml over its presets.
+
+    Raises:
+        KingyoError: an unknown preset, or one that does not fit what the run.yaml says.
+    """
+    controls = _search_settings(config, config.search, config.search.preset, config.budget)
+    if config.space == "parameters":
+        return RunSettings(first=controls, controls=controls)
+    if config.space == "dataflow" or config.hybrid.joint:
+        return RunSettings(first=controls, controls=controls, paths=_paths(config, controls.preset))
+    own, rest = (_shared(config, is_rest=is_rest) for is_rest in (False, True))
+    named = config.hybrid.search.preset or controls.preset.then
+    then = _search_settings(config, config.hybrid.search, named, rest, is_next=True)
+    return RunSettings(
+        first=_search_settings(config, config.search, config.search.preset, own),
+        then=then,
+        controls=controls,
+        paths=_paths(config, then.preset),
     )
 
 
-def preset_of(config: RunConfig) -> Preset:
-    """The preset that a run.yaml names, or that of its space."""
-    return preset(config.search.preset or DEFAULTS[config.space])
-
-
-def dataflow_of(config: RunConfig) -> DataflowConfig:
-    """Which paths are searched: the user's own values laid over the preset's."""
+def _paths(config: RunConfig, chosen: Preset) -> DataflowConfig:
     own = config.dataflow.model_dump(exclude_unset=True)
-    chosen = preset_of(of_paths(config) if is_in_turn(config) else config)
     return DataflowConfig.model_validate({**chosen.paths, **own})
 
 
-def is_in_turn(config: RunConfig) -> bool:
-    """Whether paths are searched when the search of weights has its winner."""
-    return config.space == "hybrid" and not config.hybrid.joint
+def _search_settings(
+    config: RunConfig, search: SearchConfig, named: str | None, budget: Budget, *, is_next: bool = False
+) -> SearchSettings:
+    """Lay the user's own values over those of a preset.
 
-
-def of_paths(config: RunConfig) -> RunConfig:
-    """What a run.yaml of both spaces, one after the other, asks of the second search."""
-    search = config.hybrid.search
-    named = search.preset or preset_of(config).then
-    return config.model_copy(
-        update={
-            "space": "dataflow",
-            "search": FirstSearchConfig.model_validate(
-                {**search.model_dump(exclude_unset=True), "preset": named}
-            ),
-            "merge": MergeConfig(dtype=config.merge.dtype),
-            "budget": _shared(config.budget, config.hybrid.share, is_rest=True),
-        }
+    ``is_next``: it is the search of paths that follows one of weights, whose merges are made by then.
+    """
+    space: Space = "dataflow" if is_next else config.space
+    chosen = preset(named or DEFAULTS[space])
+    merge = MergeConfig(dtype=config.merge.dtype) if is_next else config.merge
+    if named is not None:
+        _require_its_space(space, chosen)
+        given = ", ".join(merge.methods) or None
+        _require_its_own("merge.method", given, chosen.merge and chosen.merge.method, chosen.name)
+        _require_its_own("search.strategy", search.strategy, chosen.strategy, chosen.name)
+        _require_objectives(config, space, chosen)
+    suggested = chosen.merge
+    methods = merge.methods or (suggested.method if suggested else "task_arithmetic",)
+    values: dict[str, float | bool | Bounds] = {}
+    if suggested is not None and methods == (suggested.method,):
+        values |= {name: Bounds(low=low, high=high) for name, (low, high) in suggested.bounds.items()}
+    values |= {name: _value(value) for name, value in merge.parameters.items()}
+    strategy = search.strategy or chosen.strategy
+    is_preset = strategy == chosen.strategy
+    groups = _groups_of(merge.genome) or merge.groups or (suggested.groups if suggested else "one")
+    screen: Mapping[str, object] = {}
+    if is_preset:
+        screen = _preset_screen(chosen, search, budget, len(config.specs))
+    return SearchSettings(
+        preset=chosen,
+        space=space,
+        strategy=strategy,
+        settings={**(chosen.settings if is_preset else {}), **search.settings},
+        methods=methods,
+        groups=groups,
+        values=values,
+        screen=_screen(search, screen),
+        budget=budget,
+        warm_start=search.warm_start,
+        is_asynchronous=search.mode == "asynchronous",
+        timeout=search.timeout,
     )
 
 
-def of_merges(config: RunConfig) -> RunConfig:
-    """What such a run.yaml asks of the first search."""
-    return config.model_copy(update={"budget": _shared(config.budget, config.hybrid.share)})
-
-
-def _shared(budget: Budget, share: float, *, is_rest: bool = False) -> Budget:
+def _shared(config: RunConfig, *, is_rest: bool) -> Budget:
     """The first search's share of a budget, or what it leaves: together never more than there is."""
-    found = dict[str, float]()
-    for name, whole in budget.model_dump(exclude_none=True).items():
-        first = share * whole
+    parts = dict[str, float]()
+    for name, whole in config.budget.model_dump(exclude_none=True).items():
+        first = config.hybrid.share * whole
         if name != "minutes":
             _require_two(name, whole)
             first = min(max(1, round(first)), whole - 1)
-        found[name] = whole - first if is_rest else first
-    return Budget.model_validate(found)
+        parts[name] = whole - first if is_rest else first
+    return Budget.model_validate(parts)
 
 
 def _require_two(name: str, whole: int) -> None:
@@ -142,12 +184,12 @@ def _require_two(name: str, whole: int) -> None:
         )
 
 
-def _require_its_space(config: RunConfig, chosen: Preset) -> None:
-    if chosen.space is not None and config.space != chosen.space:
+def _require_its_space(space: Space, chosen: Preset) -> None:
+    if chosen.space is not None and space != chosen.space:
         raise KingyoError(
             "space",
             expected=f"{chosen.space}, which the preset {chosen.name} searches",
-            received=config.space,
+            received=space,
             remedy=f"Say space: {chosen.space}, or delete search.preset.",
         )
 
@@ -157,19 +199,21 @@ def items_bought(budget: int, fewest: int, most: int) -> int:
     return min(most, max(fewest, budget // TARGET_CANDIDATES))
 
 
-def _screen_of(chosen: Preset, config: RunConfig) -> Mapping[str, object]:
+def _preset_screen(
+    chosen: Preset, search: SearchConfig, budget: Budget, n_tasks: int
+) -> Mapping[str, object]:
     """Return the preset's screen: fewer items a candidate if a small budget sets only ``item_evaluations``.
 
     Not where a rule drops candidates, which takes several looks, nor where there are many tasks.
     """
-    budget, fewest, most = config.budget, chosen.fewest_items, chosen.screen.get("items")
-    has_rule = config.search.screen.get("rule", "none") != "none"
+    fewest, most = chosen.fewest_items, chosen.screen.get("items")
+    has_rule = search.screen.get("rule", "none") != "none"
     if (
         budget.item_evaluations is None
         or budget.candidates is not None
         or budget.minutes is not None
         or has_rule
-        or len(config.specs) > MOST_TASKS
+        or n_tasks > MOST_TASKS
         or fewest is None
         or not isinstance(most, int)
     ):
@@ -177,10 +221,10 @@ def _screen_of(chosen: Preset, config: RunConfig) -> Mapping[str, object]:
     return {**chosen.screen, "items": items_bought(budget.item_evaluations, fewest, most)}
 
 
-def _screen(config: RunConfig, preset_screen: Mapping[str, object]) -> ScreenSettings:
-    found = parse_settings(ScreenSettings, {**preset_screen, **config.search.screen}, "search.screen")
+def _screen(search: SearchConfig, of_preset: Mapping[str, object]) -> ScreenSettings:
+    found = parse_settings(ScreenSettings, {**of_preset, **search.screen}, "search.screen")
     check_settings(found)
-    if config.search.mode == "asynchronous" and found.rule != "none":
+    if search.mode == "asynchronous" and found.rule != "none":
         raise KingyoError(
             "search.screen.rule",
             expected="none beside search.mode: asynchronous, which has no generation to compare within",
@@ -208,31 +252,31 @@ def _require_its_own(key: str, given: str | None, own: str | None, preset_name: 
         )
 
 
-def _require_objectives(config: RunConfig, chosen: Preset) -> None:
+def _require_objectives(config: RunConfig, space: Space, chosen: Preset) -> None:
     """Without objectives such a search would run as something that is not meant by its name."""
     if chosen.needs_objectives and not config.objectives:
         raise KingyoError(
             "objectives",
             expected=f"two or more beside the preset {chosen.name}: "
-            + ", ".join(("names of tasks", *BESIDE_TASKS[config.space])),
+            + ", ".join(("names of tasks", *BESIDE_TASKS[space])),
             received="none",
             remedy="Name the objectives, or choose another preset.",
         )
 
 
-def aims_of(config: RunConfig, folder: Path, *, longest: int | None = None) -> Aims:
+def aims_of(config: RunConfig, folder: Path, wanted: SearchSettings, *, longest: int | None = None) -> Aims:
     """What a run.yaml wants to be maximised.
 
     Args:
         config: the run.yaml.
         folder: where its relative paths start.
+        wanted: of the search.
         longest: how many layers a path may have, in a space of paths.
 
     Raises:
         KingyoError: an objective that its merges do not have, or fewer items per candidate than tasks.
     """
-    specs, wanted = config.specs, search_plan(config)
-    most = wanted.screen.items
+    specs, most = config.specs, wanted.screen.items
     if most is not None and most < len(specs):
         raise KingyoError(
             "search.screen.items",
@@ -253,14 +297,16 @@ def aims_of(config: RunConfig, folder: Path, *, longest: int | None = None) -> A
     return Aims(tasks=tasks, names=config.objectives, measures=measures)
 
 
-def simplicity_of(config: RunConfig, folder: Path, wanted: SearchPlan) -> Callable[[Recipe], float] | None:
-    """By what the simpler of two equal merges is told; None where nothing of the recipe tells it."""
-    if config.merge.genome is not None or config.space == "dataflow" or config.hybrid.joint:
+def simplicity_of(
+    config: RunConfig, folder: Path, wanted: SearchSettings
+) -> Callable[[Recipe], float] | None:
+    """Return the key by which the simpler of two equal merges is told, or None where there is none."""
+    if config.merge.genome is not None or wanted.space == "dataflow" or config.hybrid.joint:
         return None
     return closeness if all(has_closeness(*pair) for pair in methods_of(wanted, folder)) else None
 
 
-def _require_closeness(config: RunConfig, folder: Path, wanted: SearchPlan) -> None:
+def _require_closeness(config: RunConfig, folder: Path, wanted: SearchSettings) -> None:
     if config.merge.genome is not None:
         raise KingyoError(
             f"objectives: {CLOSENESS}",
@@ -273,7 +319,7 @@ def _require_closeness(config: RunConfig, folder: Path, wanted: SearchPlan) -> N
 
 
 def methods_of(
-    wanted: SearchPlan, folder: Path
+    wanted: SearchSettings, folder: Path
 ) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
     """The methods that are searched, each with those of the values that it has parameters for."""
     found = [METHODS.get(name, folder) for name in wanted.methods]

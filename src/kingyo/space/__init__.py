@@ -3,12 +3,13 @@
 from kingyo.space.choice import SourceChoice
 from kingyo.space.dataflow import DataflowSpace, frankenmerge, path_recipe
 from kingyo.space.hybrid import HybridSpace
-from kingyo.space.known import bounds_without_known, known_points
+from kingyo.space.known import bounds_without_known, known_points, paths_of
 from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
 from kingyo.space.path_sizes import PathSizes, path_sizes
 from kingyo.space.place import places
 from kingyo.space.probes import probes
+from kingyo.space.protocol import Space
 from kingyo.space.rounded import STEPS, RoundedSpace
 from kingyo.space.vocabularies import JoinedSpace, Vocabularies
 from kingyo.space.whole import RecipeSpace, check_base, values_of
@@ -26,6 +27,7 @@ __all__ = [
     "RecipeSpace",
     "RoundedSpace",
     "SourceChoice",
+    "Space",
     "Vocabularies",
     "bounds_without_known",
     "check_base",
@@ -34,6 +36,7 @@ __all__ = [
     "parent_recipe",
     "path_recipe",
     "path_sizes",
+    "paths_of",
     "places",
     "probes",
     "uniform_recipe",

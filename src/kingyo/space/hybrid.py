@@ -9,24 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from kingyo.recipe import MERGED, Recipe
 from kingyo.space.dataflow import DataflowSpace
+from kingyo.space.protocol import Space
 from kingyo.types import Axis, Genome
-
-
-class MergeSpace(Protocol):
-    """What is needed of the space of the merges."""
-
-    @property
-    def axes(self) -> Sequence[Axis]:
-        """Its coordinates."""
-        ...
-
-    def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +27,7 @@ class HybridSpace:
         paths: through the layers of sources, of which one is called ``merged``.
     """
 
-    merges: MergeSpace
+    merges: Space
     paths: DataflowSpace
 
     @property

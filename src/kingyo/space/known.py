@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kingyo.space.dataflow import DataflowSpace
 from kingyo.space.hybrid import HybridSpace
 from kingyo.space.parameter import Bounds, ParameterSpace
 from kingyo.space.rounded import RoundedSpace
@@ -58,6 +59,15 @@ def _genome(axes: Sequence[Axis], weights: Mapping[str, float]) -> Genome | None
             return None
         genome.append(value)
     return tuple(genome)
+
+
+def paths_of(space: object) -> DataflowSpace | None:
+    """Return the paths through layers that a space has, if it has any."""
+    if isinstance(space, RoundedSpace | JoinedSpace):
+        return paths_of(space.space)
+    if isinstance(space, HybridSpace):
+        return space.paths
+    return space if isinstance(space, DataflowSpace) else None
 
 
 def bounds_without_known(space: object) -> Bounds | None:

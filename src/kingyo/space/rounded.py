@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kingyo.recipe import Recipe
-from kingyo.space.vocabularies import AnySpace
+from kingyo.space.protocol import Space
 from kingyo.types import Axis, Genome
 
 STEPS = 1000
@@ -26,7 +26,7 @@ class RoundedSpace:
         space: what the rounded genes are decoded by.
     """
 
-    space: AnySpace
+    space: Space
 
     @property
     def axes(self) -> Sequence[Axis]:

@@ -7,23 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from kingyo.recipe import Recipe, Source
+from kingyo.space.protocol import Space
 from kingyo.types import Axis, Genome
-
-
-class AnySpace(Protocol):
-    """What is needed of a space."""
-
-    @property
-    def axes(self) -> Sequence[Axis]:
-        """Its coordinates."""
-        ...
-
-    def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +68,7 @@ class Vocabularies:
 class JoinedSpace:
     """A space whose recipes also say how vocabularies are brought together."""
 
-    space: AnySpace
+    space: Space
     vocabularies: Vocabularies
 
     @property

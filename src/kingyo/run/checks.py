@@ -1,0 +1,139 @@
+"""Whether all that a run names fits together, before anything is run: what takes no time comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.errors import KingyoError
+from kingyo.evolve import MAIN, Search
+from kingyo.merge import Plan, Sources, plan
+from kingyo.merge.shared import can_share
+from kingyo.run.config import RunConfig
+from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
+from kingyo.run.run import Run
+from kingyo.run.spaces import first_merge
+from kingyo.screens import Screen
+from kingyo.space import probes
+from kingyo.tasks import require_teaching, single_tasks
+from kingyo.types import SPLITS
+from kingyo.vocabulary import check_tokens
+
+_WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
+
+
+def check(run: Run) -> None:
+    """Check models, data and settings, without a weight.
+
+    Raises:
+        KingyoError: whatever is wrong with them.
+    """
+    config, sources = run.config, run.open_sources()
+    if run.settings.paths is not None:
+        _check_paths(run, sources)
+    task = run.task
+    if config.controls.trained:
+        require_teaching(task)
+    for search in run.foreseen:
+        _check_budget(search, len(run.items["fit"]), config)
+    for space in (search.space for search in run.foreseen):
+        for genome in probes(space.axes):
+            plan(space.decode(genome), sources)
+    _check_baselines([plan(recipe, sources) for recipe in run.baselines.values()], run)
+    if config.merge.dtype is None:
+        _check_dtypes(run)
+
+
+def is_like(planned: Plan, model: Checkpoint) -> bool:
+    """Whether a merge has the tensors and the tokenizer of a model, which then can be filled with it."""
+    shapes = {job.name: job.shape for job in planned.jobs}
+    return planned.tokenizer_files is None and all(
+        shapes.get(name) == info.shape for name, info in model.tensors.items()
+    )
+
+
+def check_prompts(run: Run) -> None:
+    """Read every prompt of every split now: a test item that is too long must not end a search of hours."""
+    from kingyo.models.reader import PromptReader
+
+    reads = run.models.skeleton if run.settings.paths is None else frame_of(run)
+    reader = PromptReader.load(reads.path)
+    for each in single_tasks(run.task):
+        for split in SPLITS:
+            try:
+                each.score(reader, each.items(split))
+            except KingyoError:
+                raise
+            except (Exception, SystemExit):  # noqa: BLE001 (AllRead; or an own task that needs answers)
+                continue
+
+
+def _check_baselines(baselines: Sequence[Plan], run: Run) -> None:
+    """Where weights are merged, baselines run in the model that candidates are filled into."""
+    for each in baselines if run.settings.paths is None else ():
+        _require_alike(run.plan, each)
+
+
+def _check_budget(search: Search, n_items: int, config: RunConfig) -> None:
+    """A search that cannot try a single candidate has no winner; a control spends what others did."""
+    if search.like:
+        return
+    is_in_turn = config.space == "hybrid" and not config.hybrid.joint
+    most, given = Screen(search.screen, search.seed).most_items(n_items), search.limits.item_evaluations
+    if given is not None and given < most:
+        raise KingyoError(
+            "budget.item_evaluations",
+            expected=f"at least {most}, the items that one candidate is scored on; better {100 * most}",
+            received=f"{given}, {_whose(search, config)}" if is_in_turn else str(given),
+            remedy="Give a larger budget, or score candidates on fewer items: search.screen.items.",
+        )
+
+
+def _whose(search: Search, config: RunConfig) -> str:
+    """How much of the budget of a run of both spaces, in turn, one of its searches has."""
+    share, what = config.hybrid.share, "weights"
+    if search.name == MAIN:
+        share, what = 1 - share, "paths"
+    return f"the {share:.3g} of {config.budget.item_evaluations} that the search of {what} gets"
+
+
+def _require_alike(first: Plan, other: Plan) -> None:
+    """All that is scored is filled into one live model."""
+    shapes = {job.name: job.shape for job in first.jobs}
+    for job in other.jobs:
+        if shapes.get(job.name) != job.shape:
+            raise KingyoError(
+                f"{other.recipe.references[0]}: {job.name}",
+                expected=f"the shape that candidates have: {list(shapes.get(job.name, ()))}",
+                received=str(list(job.shape)),
+                remedy="Name the models' common ancestor as base:, or say merge.resize: base.",
+            )
+
+
+def _check_paths(run: Run, sources: Sources) -> None:
+    """Whether layers of all sources can follow one another, and speak of the same tokens."""
+    merge = None if run.config.space == "dataflow" else first_merge(run)
+    space = dataflow_space(run, merge)
+    is_live = space.scales != "none" and can_share(run.models.skeleton)  # what cannot be folded
+    plan(space.probe(), sources, share_layers=is_live)
+    check_tokens({each.reference: each.path for each in models_of_paths(run).values()})
+
+
+def _check_dtypes(run: Run) -> None:
+    """The live model is as wide as the frame or the skeleton: it cannot hold a parent that is wider."""
+    like = run.models.skeleton if run.settings.paths is None else frame_of(run)
+    for name, checkpoint in run.models.sources.items():
+        for info in checkpoint.tensors.values():
+            live = like.tensors.get(info.name)
+            if live is not None and info.is_floating and not _holds(live.dtype, info.dtype):
+                raise KingyoError(
+                    f"sources.{name}: {info.name}",
+                    expected=f"weights that fit into {live.dtype}, as {like.reference} has them",
+                    received=info.dtype,
+                    remedy="Say the dtype of all candidates: merge.dtype, such as float32.",
+                )
+
+
+def _holds(live: str, stored: str) -> bool:
+    """Whether a dtype has every number of another; those of eight bits have none but their own."""
+    return live == stored or _WIDTHS.get(live, 0) > _WIDTHS.get(stored, 0)

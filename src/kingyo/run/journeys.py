@@ -1,0 +1,133 @@
+"""What commands do with a run that has begun: go on with it, add to it, score it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+
+from kingyo.errors import KingyoError
+from kingyo.evolve import Event, Journey, Search
+from kingyo.recipe import Recipe
+from kingyo.run.config import TRAINED, RunConfig
+from kingyo.run.extensions import Amounts, asked_controls, extend, extended
+from kingyo.run.provenance import (
+    Renewal,
+    accept_changes,
+    require_same,
+    require_same_or_store,
+    score_again,
+)
+from kingyo.run.run import Run
+from kingyo.run.searches import CONTROLS, require_control
+from kingyo.run.seeds import scored_elsewhere
+from kingyo.run.stored import stored_config
+from kingyo.run.worker import runner_of
+from kingyo.store import RunStore
+from kingyo.tasks import build_tasks, require_teaching
+
+
+def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
+    """Build the journey of a run that has begun.
+
+    Args:
+        run: new, or half-way.
+        notify: is told what happens.
+
+    Raises:
+        KingyoError: code or versions are no longer those that its scores were made with.
+    """
+    store = run.begun
+    require_same_or_store(store, run.config, run.folder)
+
+    def then(merge: Recipe) -> list[Search]:
+        return extended(run.searches_after(merge), store)
+
+    return Journey(
+        store=store,
+        runner=runner_of(run),
+        baselines=run.baselines,
+        searches=extended(run.searches, store),
+        then=None if run.settings.then is None else then,
+        finalists=run.config.finalists,
+        reuse=run.config.search.reuse,
+        known=scored_elsewhere(store),
+        notify=notify,
+    )
+
+
+def rescore(store: RunStore) -> Renewal:
+    """Reset a run to its beginning and keep its earlier scores in a file beside it; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+
+    Raises:
+        KingyoError: a model is another one now, or the task cannot be opened; nothing is changed then.
+    """
+    run = Run.stored(store)
+    _ = run.task
+    return score_again(store, run.config, run.folder)
+
+
+def require_unchanged(store: RunStore) -> None:
+    """Check that a run's scores were made with today's code and versions; see ``require_same``."""
+    require_same(store, *stored_config(store))
+
+
+def accept(store: RunStore) -> Renewal | None:
+    """Let a run go on with other code or versions than it has scores of; see ``accept_changes``."""
+    config, folder = stored_config(store)
+    build_tasks(config.specs, store.items(), folder)
+    return accept_changes(store, _with_controls(config, store), folder)
+
+
+def _with_controls(config: RunConfig, store: RunStore) -> RunConfig:
+    asked = dict.fromkeys(asked_controls(store), True)
+    return config.model_copy(update={"controls": config.controls.model_copy(update=asked)})
+
+
+def add_budget(store: RunStore, more: Amounts) -> None:
+    """Add to the budget of a run whose models and code are as it began; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+        more: key of the budget -> what to add.
+
+    Raises:
+        KingyoError: models or code have changed, the run has no such budget, or it would buy no candidate;
+            nothing is changed then.
+    """
+    require_unchanged(store)
+    extend(store, Run.stored(store).settings, more)
+
+
+def add_control(store: RunStore, name: str) -> bool:
+    """Let a finished run have a control that it was begun without; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+        name: of the control.
+
+    Returns:
+        Whether there is something to run: False where the control is done.
+
+    Raises:
+        KingyoError: there is no such control, this run cannot have it, or is not finished.
+    """
+    is_finished = store.status() == "finished"
+    if name in asked_controls(store) or (name in store.searches() and name in CONTROLS):
+        return not is_finished
+    require_unchanged(store)
+    run = Run.stored(store)
+    require_control(name, run)
+    if name == TRAINED:
+        require_teaching(run.task)
+    if not is_finished:
+        raise KingyoError(
+            str(store.folder),
+            expected="a finished run: a control costs what its search did",
+            received="one that is not at its end",
+            remedy=f"Go on with it first: kingyo resume {shlex.quote(str(store.folder))}",
+        )
+    store.reopen({"controls": [*asked_controls(store), name], "status": "running"}, {})
+    return True

@@ -1,0 +1,102 @@
+"""Settings of a run that look like mistakes, as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from kingyo.checkpoints.fingerprint import deciding_files
+from kingyo.run.models import same_sources
+from kingyo.run.run import Run
+from kingyo.sizes import counted
+from kingyo.space import bounds_without_known, paths_of
+from kingyo.stats import mean_name
+from kingyo.strategies import MEAN_ALONE
+from kingyo.strategies.seeded import Seeded
+
+
+def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, ...]:
+    """Return the notes on a run.
+
+    Args:
+        run: not begun.
+        identity: reference -> a value that is equal for equal models, such as their fingerprint; by default
+            their files: copies of a model are not found then.
+    """
+    if identity is None:
+        models = run.models.by_reference
+        identity = {reference: deciding_files(each) for reference, each in models.items()}
+    found = (*_unbred(run), *_short(run), *_blind(run), *_beyond(run), *_trains(run))
+    return (*run.plan.warnings, *run.data.notes, *_same(run, identity), *found)
+
+
+def _same(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
+    """Of sources that are the same model, and of those that are the base, which merges begin from."""
+    models, bases = run.models, set[str]()
+    if models.base is not None and run.plan.method.needs_base:
+        base = identity[models.base.reference]
+        bases = {name for name, reference in models.references.items() if identity[reference] == base}
+    for name in sorted(bases):
+        yield f"source {name} is the base itself, which adds nothing to a merge. Delete it"
+    why = "the search has more weights and no more choice"
+    if run.plan.recipe.path:
+        why = "paths may pass each of its layers under any of these names"
+    for names in same_sources(models, identity):
+        if not bases.intersection(names):
+            rest = "one of them" if len(names) == 2 else "all but one of them"
+            yield f"sources {' and '.join(names)} are the same model: {why}. Delete {rest}"
+
+
+def _trains(run: Run) -> Iterator[str]:
+    """Of a control that does more than score."""
+    if any(search.prepare is not None for search in run.foreseen):
+        yield "the control trained also trains as long as the main search takes, which no part counts"
+
+
+def _unbred(run: Run) -> Iterator[str]:
+    """Of searches whose budget ends before they propose anything of their own."""
+    for search in run.foreseen:
+        if not isinstance(search.strategy, Seeded) or search.like:
+            continue
+        given, candidates = search.strategy.n_points, search.limits.candidates
+        if candidates is not None and candidates <= given:  # by items, copies of baselines cost nothing
+            yield (
+                f"the search of paths has {candidates} of the budget's candidates, and begins with "
+                f"{counted(given, 'given path')}: none is bred. "
+                "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
+            )
+
+
+def _short(run: Run) -> Iterator[str]:
+    """Of paths that are too short for the models that they begin with."""
+    for search in run.foreseen:
+        paths = paths_of(search.space)
+        if paths is not None and not search.like:
+            longest, own = paths.most_hops, paths.n_layers[paths.frame]
+            if longest < own:
+                yield (
+                    f"paths have at most {counted(longest, 'layer')}, and {paths.frame} alone has "
+                    f"{own}: the search does not begin with its path. See dataflow.max_hops and max_size"
+                )
+
+
+def _blind(run: Run) -> Iterator[str]:
+    """Of a search that knows nothing of the objectives."""
+    aims, strategy = run.foreseen[0].aims, str(run.foreseen[0].description.get("strategy"))
+    if aims.names and strategy in MEAN_ALONE:
+        mean = mean_name(aims.tasks.values())
+        yield (
+            f"{strategy} searches for the {mean} of the tasks, and the front is what it finds by the "
+            "way. Say search.preset: pareto to search for the objectives"
+        )
+
+
+def _beyond(run: Run) -> Iterator[str]:
+    """Of bounds within which no model lies that is known before the search."""
+    bounds = bounds_without_known(run.foreseen[0].space)
+    if bounds is not None:
+        yield (
+            f"the bounds of weight, {bounds.low:g} to {bounds.high:g}, leave out every model that is "
+            "known before the search: the uniform merge (1 / n for each of n sources) and the parents "
+            "(1, and 0 for the others). "
+            "Widen merge.parameters.weight unless you mean that"
+        )

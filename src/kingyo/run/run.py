@@ -1,0 +1,158 @@
+"""The opened run: what a run.yaml names and asks for, as objects. Commands that work on a run start here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Self, cast
+
+from kingyo.evolve import Search
+from kingyo.kernels.facts import Facts
+from kingyo.merge import Plan, Sources, plan
+from kingyo.methods import METHODS
+from kingyo.recipe import Recipe
+from kingyo.run.config import RunConfig
+from kingyo.run.extensions import asked_controls
+from kingyo.run.layer_paths import read_known_paths
+from kingyo.run.models import open_models
+from kingyo.run.searches import baseline_recipes, searches, searches_after
+from kingyo.run.settings import settings_of
+from kingyo.run.setup import KnownPaths, Setup
+from kingyo.run.spaces import first_merge
+from kingyo.run.stored import require_same_models, stored_config
+from kingyo.run.trained import open_trained
+from kingyo.space import probes
+from kingyo.store import RunStore
+from kingyo.tasks import LoadedSplits, build_tasks, load_splits
+from kingyo.types import Axis, Item, Split, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Setup):
+    """A run, opened. What it consists of is made when it is first asked for, and once.
+
+    Attributes:
+        store: of a run that has begun; None before.
+    """
+
+    store: RunStore | None = None
+
+    @classmethod
+    def open(cls, config: RunConfig, folder: Path, *, fetch: bool = True) -> Self:
+        """Open what a run.yaml names.
+
+        Args:
+            config: the run.yaml.
+            folder: where its relative paths start.
+            fetch: whether weights are fetched from the Hub; else only what says what they are.
+
+        Raises:
+            KingyoError: settings that do not fit together, or a model that cannot be opened.
+        """
+        settings = settings_of(config)
+        for name in settings.controls.methods:  # a typing error is answered before models are opened
+            METHODS.get(name, folder)
+        models = open_models(config, folder, fetch=fetch)
+        known = read_known_paths(config, folder, models)
+        return cls(config=config, folder=folder, settings=settings, models=models, known_paths=known)
+
+    @classmethod
+    def stored(cls, store: RunStore) -> Self:
+        """Open the run of a folder from what it stores of itself, with controls that were asked for later.
+
+        Raises:
+            KingyoError: a model cannot be opened, or is no longer what it was when the run began.
+        """
+        written, folder = stored_config(store)
+        models = open_models(written, folder)
+        require_same_models(store, models)
+        asked = dict.fromkeys(asked_controls(store), True)
+        config = written.model_copy(update={"controls": written.controls.model_copy(update=asked)})
+        known = store.fact("known_paths")
+        if known is None:  # an older kingyo did not store them
+            known = read_known_paths(config, folder, models)
+        return cls(
+            config=config,
+            folder=folder,
+            settings=settings_of(config),
+            models=models,
+            known_paths=cast(KnownPaths, known),
+            is_exact=store.fact("gene_steps") is None,
+            store=store,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.store is not None:
+            self.store.close()
+
+    @property
+    def begun(self) -> RunStore:
+        """The store of a run that has begun."""
+        assert self.store is not None, "the run has not begun"
+        return self.store
+
+    @cached_property
+    def data(self) -> LoadedSplits:
+        """The items as their files have them, split, and what was noticed of them."""
+        return load_splits(self.config.specs, self.folder)
+
+    @cached_property
+    def items(self) -> Mapping[Split, tuple[Item, ...]]:
+        """The items of each split: those that the run began with."""
+        return self.data.splits if self.store is None else self.store.items()
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, or several as one."""
+        return build_tasks(self.config.specs, self.items, self.folder)
+
+    @cached_property
+    def baselines(self) -> Mapping[str, Recipe]:
+        """Recipes of the models to compare with."""
+        return baseline_recipes(self)
+
+    @cached_property
+    def searches(self) -> tuple[Search, ...]:
+        """Those that the run begins with."""
+        return tuple(searches(self))
+
+    def searches_after(self, merge: Recipe) -> list[Search]:
+        """Return the searches that follow one of weights with this winner."""
+        return searches_after(merge, self)
+
+    @cached_property
+    def foreseen(self) -> tuple[Search, ...]:
+        """All searches, in their order: after one of weights, as if the merge at its start had won."""
+        if self.settings.then is None:
+            return self.searches
+        return (*self.searches, *self.searches_after(first_merge(self)))
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The genes of the first search."""
+        return tuple(self.searches[0].space.axes)
+
+    @cached_property
+    def first(self) -> Recipe:
+        """The recipe at the start of every axis."""
+        space = self.searches[0].space
+        return space.decode(next(probes(space.axes)))
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan of ``first``."""
+        return plan(self.first, self.open_sources())
+
+    def open_sources(self, facts: Facts | None = None) -> Sources:
+        """Return the models that recipes of the run may name, those that it trains among them.
+
+        Args:
+            facts: where measures of tensors are kept.
+        """
+        find = None if self.store is None else partial(open_trained, self.store.folder, self.folder)
+        return Sources(self.models.by_reference, self.folder, facts, find)

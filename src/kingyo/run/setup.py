@@ -1,0 +1,35 @@
+"""A run.yaml, resolved, with the models that it names opened: what spaces and searches are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kingyo.run.config import RunConfig
+from kingyo.run.models import Models
+from kingyo.run.settings import RunSettings
+
+KnownPaths = Mapping[str, Sequence[str]]
+"""File of a recipe -> the layers of its path, such as ``ja.0``. It is stored as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What spaces and searches are made from.
+
+    Attributes:
+        config: the run.yaml.
+        folder: where its relative paths start.
+        settings: what it and its presets ask for.
+        models: opened: their headers were read, and no weight.
+        known_paths: the paths of ``dataflow.known``.
+        is_exact: whether genes are not rounded, as in runs of old versions.
+    """
+
+    config: RunConfig
+    folder: Path
+    settings: RunSettings
+    models: Models
+    known_paths: KnownPaths = field(default_factory=dict[str, Sequence[str]])
+    is_exact: bool = False

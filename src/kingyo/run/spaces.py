@@ -1,0 +1,119 @@
+"""The spaces of merges that a run.yaml asks for, as objects. It reads no weight and no data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kingyo.methods import METHODS, takes_base
+from kingyo.recipe import Recipe
+from kingyo.run.config import Choose, GenomeConfig, RunConfig
+from kingyo.run.layer_paths import dataflow_space
+from kingyo.run.settings import SearchSettings, methods_of
+from kingyo.run.setup import Setup
+from kingyo.space import (
+    GenomeLayout,
+    HybridSpace,
+    MergekitGenome,
+    ParameterSpace,
+    RecipeSpace,
+    SourceChoice,
+    Space,
+    Vocabularies,
+    check_base,
+)
+
+
+def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> Space:
+    """Return the space of a search.
+
+    Args:
+        setup: of the run.
+        wanted: of the search.
+        merge: the winner of the search of weights that a search of paths follows.
+    """
+    if wanted.space == "dataflow":
+        return dataflow_space(setup, merge)
+    if setup.config.hybrid.joint:
+        return HybridSpace(merges=merges_of(setup, wanted), paths=dataflow_space(setup, first_merge(setup)))
+    return merges_of(setup, wanted)
+
+
+def first_merge(setup: Setup) -> Recipe:
+    """Return the merge at the start of every axis of the weights, of a run that also searches paths."""
+    merges = merges_of(setup, setup.settings.controls)
+    return merges.decode(tuple(axis.first for axis in merges.axes))
+
+
+def merges_of(setup: Setup, wanted: SearchSettings) -> Space:
+    """Return the space of weights of a search: of one method, or of several and with sources left out."""
+    genome = setup.config.merge.genome
+    if genome is not None:
+        return _genome_space(setup, genome, wanted)
+    choice = choice_of(setup.config.merge.choose_sources)
+    if len(wanted.methods) == 1 and choice is None:
+        return parameter_space(setup, wanted)
+    parts = [
+        parameter_space(setup, replace(wanted, methods=(name,), values=values), is_part=True)
+        for name, (_, values) in zip(wanted.methods, methods_of(wanted, setup.folder), strict=True)
+    ]
+    return RecipeSpace(parts=tuple(parts), choice=choice)
+
+
+def _genome_space(setup: Setup, genome: GenomeConfig, wanted: SearchSettings) -> MergekitGenome:
+    models = setup.models
+    return MergekitGenome(
+        method=wanted.methods[0],
+        sources=models.references,
+        base=models.base.reference if models.base is not None else None,
+        n_layers=models.skeleton.layout.n_blocks,
+        layout=genome_layout(genome),
+        dtype=setup.config.merge.dtype,
+        seed=setup.config.seed,
+    )
+
+
+def genome_layout(genome: GenomeConfig) -> GenomeLayout:
+    """Return how a genome file of mergekit-evolve lays out its genes."""
+    return GenomeLayout(**genome.model_dump())
+
+
+def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = False) -> ParameterSpace:
+    """Return the parameters of one method; ``is_part``: of a space that chooses among methods or sources."""
+    (name,) = wanted.methods
+    config, models = setup.config, setup.models
+    method, sources = METHODS.get(name, setup.folder), models.references
+    base = models.base.reference if models.base is not None else None
+    if config.merge.genome is not None and takes_base(method):  # genome files may list it, to no effect
+        sources = {each: reference for each, reference in sources.items() if reference != base}
+    part = ParameterSpace(
+        method=method,
+        method_name=name,
+        sources=sources,
+        base=base,
+        layout=models.skeleton.layout,
+        groups=wanted.groups,
+        values=wanted.values,
+        dtype=config.merge.dtype,
+        seed=config.seed,
+        is_part=is_part,
+    )
+    if config.merge.genome is None:  # a genome of slerp has a base of its own in each slice
+        check_base(part)
+    return part
+
+
+def choice_of(wanted: Choose | bool) -> SourceChoice | None:
+    """Return how many sources may be left out; None: none."""
+    if isinstance(wanted, bool):
+        return SourceChoice() if wanted else None
+    return SourceChoice(at_least=wanted.at_least, at_most=wanted.at_most)
+
+
+def vocabularies_of(config: RunConfig) -> Vocabularies:
+    """Return what a run.yaml says of models whose vocabularies differ."""
+    merge, genome = config.merge, config.merge.genome
+    return Vocabularies(
+        resize=merge.resize,
+        tokenizer_source=merge.tokenizer_source or (None if genome is None else genome.tokenizer_source),
+        tokenizer=merge.tokenizer,
+    )

@@ -1,0 +1,142 @@
+"""Where candidates of a run are evaluated: its live model, filled anew for each of them, and its task."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.evaluate import Builder, Evaluator, Filled, Passed
+from kingyo.kernels.facts import Facts, memory_size
+from kingyo.late import torch
+from kingyo.merge import Sources, to_folder
+from kingyo.recipe import MERGED
+from kingyo.run.checks import is_like
+from kingyo.run.config import RunConfig
+from kingyo.run.layer_paths import models_of_paths
+from kingyo.run.provenance import changed_error, differences, measures_of
+from kingyo.run.run import Run
+from kingyo.run.stored import stored_config
+from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
+from kingyo.runners.clusters import Place
+from kingyo.store import RunStore
+from kingyo.tasks import TASKS
+
+if TYPE_CHECKING:
+    from kingyo.models.language import LiveModel
+
+OWN_SECONDS = 3600.0
+"""The limit for a candidate on a task of the user's own, where the run.yaml gives none."""
+
+
+def runner_of(run: Run) -> Runner:
+    """Return where candidates of a run are evaluated. The result of one does not depend on it."""
+    config, work = run.config, WorkOfRun(run=run.begun.folder.resolve())
+    if config.runner == "local":
+        return LocalRunner(evaluator_of(run))
+    if config.runner == "processes":
+        return ProcessRunner(work, n_workers=config.workers, timeout=candidate_timeout(config))
+    threads = run.begun.fact("threads")
+    place = Place(cpus=threads if isinstance(threads, int) else 1, gpus=int(config.device.startswith("cuda")))
+    return RayRunner(work, n_workers=config.workers, timeout=candidate_timeout(config), place=place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOfRun:
+    """What a worker needs to know to evaluate the candidates of a run: its folder."""
+
+    run: Path
+
+    def __call__(self) -> Evaluator:
+        """Build the live model and all else, from what the run stores of itself.
+
+        Raises:
+            KingyoError: a model, the data, code or versions here are not those of the run.
+        """
+        with RunStore.read(self.run) as store:
+            changed = differences(store, *stored_config(store))
+            if changed:
+                alike = "Install the run's versions, and the same files, wherever a worker of it is."
+                raise changed_error(store, changed, alike).placed(f"worker on {platform.node()}")
+            return evaluator_of(Run.stored(store))
+
+
+def evaluator_of(run: Run) -> Evaluator:
+    """Load the live model of a run, and its task; torch then computes with the run's threads.
+
+    Raises:
+        KingyoError: a model or the data are not what they were when the run began.
+    """
+    config, store = run.config, run.begun
+    use_threads(store)
+    sources = run.open_sources(Facts(memory_size() // 4 // config.workers, measures_of(store.folder)))
+    timeout = candidate_timeout(config) if config.runner == "local" else None  # other runners end the worker
+    build = _filled(run, sources) if run.settings.paths is None else _passed(run, sources)
+    return Evaluator(build, run.task, timeout)
+
+
+def candidate_timeout(config: RunConfig) -> float | None:
+    """Return the seconds that a candidate may take; a task of the user's own may block, so it has an hour."""
+    has_own = any(
+        not TASKS.is_registered(spec.kind) for spec in config.specs.values() if spec.kind is not None
+    )
+    return config.timeout or (OWN_SECONDS if has_own else None)
+
+
+def use_threads(store: RunStore) -> None:
+    """Compute with as many threads as the run began with: sums, and so answers, may depend on it."""
+    threads = store.fact("threads")
+    if isinstance(threads, int):
+        torch.set_num_threads(threads)
+
+
+def _filled(run: Run, sources: Sources) -> Filled:
+    """A model like base or first source, if candidates are.
+
+    Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
+    """
+    skeleton = run.models.skeleton
+    if is_like(run.plan, skeleton):
+        return Filled(_load(run.config, skeleton.path), sources)
+    with TemporaryDirectory(prefix="live-", dir=run.begun.folder) as made:
+        return Filled(_load(run.config, to_folder(run.plan, Path(made) / "model")), sources)
+
+
+def _load(config: RunConfig, path: Path, dtype: str | None = None) -> LiveModel:
+    from kingyo.models.language import LiveModel
+
+    dtype = dtype or config.merge.dtype
+    return LiveModel.load(path, dtype=dtype, device=config.device, batch_size=config.batch_size)
+
+
+def _passed(run: Run, sources: Sources) -> Passed:
+    """All models of the paths, the merge among them if one is searched too, live at once.
+
+    They have the dtype of the frame, which comes first.
+    """
+    from kingyo.models.language import PathModels
+
+    config = run.config
+    live: dict[str, LiveModel] = {}
+    inner: dict[str, Builder] = {}
+    dtype: str | None = None
+    for name, each in models_of_paths(run).items():
+        if name == MERGED and config.space == "hybrid":
+            live[MERGED] = _load(config, each.path, dtype)
+            inner[MERGED] = Filled(live[MERGED], sources)
+        elif each.reference not in live:
+            live[each.reference] = _load_source(config, each, dtype)
+        dtype = dtype or str(next(iter(live.values())).module.dtype).removeprefix("torch.")
+    return Passed(PathModels(live), lambda: Filled(_load(config, run.models.skeleton.path), sources), inner)
+
+
+def _load_source(config: RunConfig, source: Checkpoint, dtype: str | None = None) -> LiveModel:
+    """A source as it is, with the LoRA that it may be named with."""
+    model = _load(config, source.path, dtype)
+    if isinstance(source, AdaptedCheckpoint):
+        source.into(model.weights)
+    return model

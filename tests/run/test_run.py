@@ -1,0 +1,111 @@
+"""The opened run: what it reads, how often, and what it is made of."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.export import export
+from kingyo.run.begin import begin
+from kingyo.run.config import load_config, parse_config
+from kingyo.run.journeys import journey_of
+from kingyo.run.run import Run
+from kingyo.run.worker import WorkOfRun
+from kingyo.store import RunStore
+from tests.test_export import config_of, make_world
+
+FINGERPRINT = importlib.import_module("kingyo.checkpoints.fingerprint")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_world(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file of weights was read from its first byte to its last."""
+    counts: Counter[str] = Counter()
+    read = FINGERPRINT.read_blocks
+
+    def counted(file: Path, *rest: Any) -> Iterator[Any]:
+        if file.suffix == ".safetensors":
+            counts[file.parent.name] += 1
+        return read(file, *rest)
+
+    monkeypatch.setattr(FINGERPRINT, "read_blocks", counted)
+    return counts
+
+
+def test_every_weight_file_is_read_once_for_hashing_and_finiteness_together(
+    folder: Path, reads: Counter[str]
+) -> None:
+    """From the first check to the exported model, with a resume and a worker between."""
+    config = parse_config(config_of(folder), "run.yaml")
+    with begin(Run.open(config, folder), folder / "run") as run:
+        assert reads == {"base": 1, "ja": 1, "math": 1}
+        journey_of(run, lambda _: None).run()
+    WorkOfRun(run=folder / "run")()
+    with RunStore.open(folder / "run") as store:
+        assert Run.stored(store).begun is store
+        export(store, folder / "out")
+    assert reads == {"base": 1, "ja": 1, "math": 1}
+
+
+def test_models_whose_stamps_changed_are_read_again_and_refused_if_they_are_others(
+    folder: Path, reads: Counter[str]
+) -> None:
+    begin(Run.open(parse_config(config_of(folder), "run.yaml"), folder), folder / "run").begun.close()
+    reads.clear()
+    (folder / "ja" / "model.safetensors").touch()
+    with RunStore.open(folder / "run") as store:
+        Run.stored(store)
+        assert reads == {"ja": 1}
+        shutil.copy(folder / "math" / "model.safetensors", folder / "ja" / "model.safetensors")
+        with pytest.raises(KingyoError, match="model ja: expected the weights, config and tokenizer that"):
+            Run.stored(store)
+
+
+def test_models_of_an_older_run_without_stamps_are_read_and_compared(
+    folder: Path, reads: Counter[str]
+) -> None:
+    with begin(Run.open(parse_config(config_of(folder), "run.yaml"), folder), folder / "run") as run:
+        run.begun.set_fact("model_stamps", None)
+    reads.clear()
+    with RunStore.open(folder / "run") as store:
+        Run.stored(store)
+    assert reads == {"base": 1, "ja": 1, "math": 1}
+
+
+def test_evolve_parses_the_run_yaml_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yaml
+
+    from kingyo import documents
+    from kingyo.cli import main
+
+    (folder / "run.yaml").write_text(yaml.safe_dump(config_of(folder)))
+    parsed: Counter[str] = Counter()
+    read = documents.read_yaml
+
+    def counted(path: Path) -> Any:
+        parsed[path.name] += 1
+        return read(path)
+
+    for module in [each for name, each in sys.modules.items() if name.startswith("kingyo.")]:
+        if getattr(module, "read_yaml", None) is read:
+            monkeypatch.setattr(module, "read_yaml", counted)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["kingyo", "evolve", "run.yaml", "--json"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert parsed == {"run.yaml": 1}
+    assert load_config(folder / "run.yaml").name == "tiny"
