@@ -356,6 +356,37 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class SetMeasure(Protocol):
+    """A property of a set of answers that is no mean of scores, such as F1 or FID; larger is better."""
+
+    @property
+    def name(self) -> str:
+        """Unique within a task."""
+        ...
+
+    def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[object]:
+        """Return what is needed of each answer, in their order; it is computed once."""
+        ...
+
+    def value(self, features: Sequence[object]) -> float:
+        """Return the measure of a set, given as ``features``; a bootstrap repeats some of them.
+
+        NaN where a set has no such value.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuredTask(Task, Protocol):
+    """A task that also measures sets of answers: shown beside scores, and never mixed with them."""
+
+    @property
+    def set_measures(self) -> Sequence[SetMeasure]:
+        """What is measured on validation and test."""
+        ...
+
+
+@runtime_checkable
 class TeachingTask(Task, Protocol):
     """A task that can say what a model should learn in order to solve it."""
 

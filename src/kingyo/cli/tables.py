@@ -8,8 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import Console, say
+from kingyo.evolve.set_measures import READ
 from kingyo.results.paths import LEGEND, NamedPath, sketch
-from kingyo.results.summary import Comparison, Entry, RunSummary, minus_test
+from kingyo.results.summary import Comparison, Entry, RunSummary, minus_test, set_value_text
 from kingyo.results.trials import row_title
 from kingyo.run.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.sizes import counted
@@ -39,6 +40,8 @@ def print_summary(summary: RunSummary) -> None:
         f"{_copied(summary.copied)}{summary.seconds:,.0f} s"
     )
     console.print(_scores(summary, is_narrow=console.width < NARROW))
+    if summary.set_rows():
+        console.print(_sets(summary))
     for line in _remarks(summary):
         say(console, escape(line))
     if summary.front.points:
@@ -131,6 +134,19 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
         _row(table, name, entry)
     for name, entry in summary.controls.items():
         _row(table, row_title(name), entry)
+    return table
+
+
+def _sets(summary: RunSummary) -> Table:
+    """What was measured of sets of answers, beside the scores."""
+    table = Table(title="Measures of all answers, which no search saw [95 % interval]", title_justify="left")
+    for name in ("measure", "model"):
+        table.add_column(name, overflow="fold")
+    for split in READ:
+        table.add_column(split, justify="right", overflow="fold")
+    for row in summary.set_rows():
+        cells = [set_value_text(row.values.get(split)) for split in READ]
+        table.add_row(*map(escape, (row.measure, row.model, *cells)))
     return table
 
 

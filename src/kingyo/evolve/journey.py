@@ -12,13 +12,14 @@ from kingyo.evolve.objectives import Judge
 from kingyo.evolve.picking import Picker
 from kingyo.evolve.recipes import read_recipe
 from kingyo.evolve.search import SearchRun, new_trial
+from kingyo.evolve.set_measures import measure_sets
 from kingyo.evolve.validation import ValidationRace
 from kingyo.evolve.words import BASELINES, RACED, Event, Search, silent
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
 from kingyo.screens import Screen
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Evaluation, ItemScore, Split, Trial
+from kingyo.types import Evaluation, ItemScore, SetMeasure, Split, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Journey:
         finalists: how many of a search's best on fit, no two of them neighbours, are scored on validation.
         reuse: whether trials of a recipe that was scored before copy its scores.
         known: scores of another run that baselines copy, too.
+        set_measures: name of a task -> the measures of sets of answers that it has.
         notify: told of every step.
     """
 
@@ -45,6 +47,7 @@ class Journey:
     then: Callable[[Recipe], Sequence[Search]] | None = None
     reuse: bool = True
     known: Known = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
+    set_measures: Mapping[str, Sequence[SetMeasure]] = field(default_factory=dict[str, Sequence[SetMeasure]])
     notify: Callable[[Event], None] = silent
 
     def run(self) -> None:
@@ -70,6 +73,8 @@ class Journey:
         for name, winner in winners.items():
             self._part(measurer, name, "test", [winner] if winner is not None else [])
         self._part(measurer, BASELINES, "test", baselines)
+        measured = [self.store.trial(each.trial) for each in self.store.summaries("validation")]
+        measure_sets(self.store, self.set_measures, measured)
         self.store.set_fact("status", "finished")
 
     def _race(self, measurer: Measurer, baselines: Sequence[StoredTrial]) -> None:

@@ -23,6 +23,7 @@ from kingyo.report.sections import (
     render_progress,
     render_scores,
     render_selection,
+    render_sets,
 )
 
 PARTS = (
@@ -34,6 +35,7 @@ PARTS = (
     (render_composition, "genes", "Genes"),
     (render_descent, "family", "Family"),
     (render_selection, "selection", "Selection"),
+    (render_sets, "sets", "Sets"),
     (render_answers, "answers", "Answers"),
     (render_basis, "basis", "Basis"),
     (render_failures, "failures", "Failures"),

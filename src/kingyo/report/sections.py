@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from kingyo.evolve.set_measures import READ
 from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.chart import Figure
@@ -14,7 +15,7 @@ from kingyo.report.figures import bars, heat_map
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History, Point
 from kingyo.report.markup import Html, element, join, json_text, table
-from kingyo.results.summary import Entry, minus_test
+from kingyo.results.summary import Entry, minus_test, set_value_text
 from kingyo.run.config import FRANKENMERGE
 from kingyo.sizes import counted
 from kingyo.types import SPLITS, Split
@@ -305,6 +306,23 @@ def render_selection(found: Findings) -> Html | None:
         None if dropped is None else note(dropped),
         note(_predicted_note(found)),
         note(_selection_note(found)),
+    )
+
+
+def render_sets(found: Findings) -> Html | None:
+    """Render measures of sets of answers, which are no mean of item scores."""
+    rows = [
+        (row.measure, row.model, *(set_value_text(row.values.get(split)) for split in READ))
+        for row in found.summary.set_rows()
+    ]
+    if not rows:
+        return None
+    return section(
+        "sets",
+        "Measures of all answers together",
+        claim("These are properties of a set and no means of item scores, so no search saw them."),
+        table(("measure", "model", *READ), rows, label="Measures of sets, with 95% intervals"),
+        note("Intervals are percentiles of 1,000 sets drawn anew from the same answers (bootstrap)."),
     )
 
 

@@ -23,9 +23,10 @@ from kingyo.evolve import (
 )
 from kingyo.evolve.objectives import Judge
 from kingyo.evolve.recipes import read_recipe
+from kingyo.evolve.set_measures import SetValue, read_set_values
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.paths import NamedPath, read_atlas
-from kingyo.results.trials import describe_trial
+from kingyo.results.trials import describe_trial, row_title
 from kingyo.run.config import FRANKENMERGE, PARAMETERS, TRAINED
 from kingyo.run.extensions import (
     Extension,
@@ -63,7 +64,8 @@ class Entry:
 
     Scores are None where the model was not evaluated on that split (yet). With several tasks they are the
     weighted means of what stands under ``tasks``: name -> split -> score. ``cut`` counts the answers of each
-    split that had no end within ``max_new_tokens``.
+    split that had no end within ``max_new_tokens``. ``sets`` are measures of sets of answers, which no search
+    saw.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Entry:
     test: Interval | None
     tasks: Mapping[str, Mapping[Split, Interval]] = field(default_factory=dict[str, Mapping[Split, Interval]])
     cut: Mapping[Split, int] = field(default_factory=dict[Split, int])
+    sets: tuple[SetValue, ...] = ()
 
     @property
     def genome(self) -> Genome:
@@ -83,6 +86,24 @@ class Entry:
     def on(self, split: Split) -> Interval | None:
         """Return its score on a split."""
         return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetRow:
+    """One measure of sets of answers of one model, by split."""
+
+    measure: str
+    model: str
+    values: Mapping[Split, SetValue]
+
+
+def set_value_text(value: SetValue | None) -> str:
+    """Return "0.8124 [0.771, 0.8493]", why there is no value, or nothing where none was measured."""
+    if value is None:
+        return ""
+    if value.value is None:
+        return f"none: {value.failure}"
+    return f"{value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +203,21 @@ class RunSummary:
         """The bred winner where there is one, the baselines, the winners of the controls."""
         winner = () if self.winner is None else (self.winner,)
         return (*winner, *self.baselines.values(), *self.controls.values())
+
+    def set_rows(self) -> list[SetRow]:
+        """Return what was measured of sets of answers: the rows of a table, measure by measure."""
+        models = {"bred": self.winner, **self.baselines}
+        models |= {row_title(name): entry for name, entry in self.controls.items()}
+        known = {name: entry for name, entry in models.items() if entry is not None}
+        measures = dict.fromkeys((each.task, each.measure) for entry in known.values() for each in entry.sets)
+        rows: list[SetRow] = []
+        for task, measure in measures:
+            for name, entry in known.items():
+                own = [each for each in entry.sets if (each.task, each.measure) == (task, measure)]
+                values: dict[Split, SetValue] = {each.split: each for each in own}
+                title = f"{task}: {measure}" if task else measure
+                rows += [SetRow(measure=title, model=name, values=values)] if values else []
+        return rows
 
     def dropped(self) -> str | None:
         """Say which baselines were dropped on validation; None if none was, and until validation is over."""
@@ -499,6 +535,7 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
             for name in (weights if len(weights) > 1 else ())
         },
         cut={split: sum(one.is_cut for one in each.scores) for split, each in read.items() if each},
+        sets=read_set_values(store, trial),
     )
 
 
@@ -599,6 +636,7 @@ def _scores(entry: Entry) -> dict[str, object]:
         "validation": interval_json(entry.validation),
         "test": interval_json(entry.test),
         **({"tasks": _tasks_json(entry)} if entry.tasks else {}),
+        **({"set_measures": [asdict(each) for each in entry.sets]} if entry.sets else {}),
     }
 
 

@@ -23,7 +23,7 @@ from kingyo.run.seeds import scored_elsewhere
 from kingyo.run.stored import stored_config
 from kingyo.run.worker import runner_of
 from kingyo.store import RunStore
-from kingyo.tasks import build_tasks, require_teaching
+from kingyo.tasks import build_tasks, require_teaching, set_measures_of
 
 
 def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
@@ -51,6 +51,7 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
         known=scored_elsewhere(store),
+        set_measures=set_measures_of(run.task),
         notify=notify,
     )
 

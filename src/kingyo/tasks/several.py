@@ -17,7 +17,18 @@ from kingyo.tasks.near import NearDuplicates, Placed, count_near, near_groups, n
 from kingyo.tasks.spec import TaskSpec
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import Splits, build_task
-from kingyo.types import SPLITS, Example, Item, ItemScore, LanguageModel, Split, Task, TeachingTask
+from kingyo.types import (
+    SPLITS,
+    Example,
+    Item,
+    ItemScore,
+    LanguageModel,
+    MeasuredTask,
+    SetMeasure,
+    Split,
+    Task,
+    TeachingTask,
+)
 
 _FIX = "kingyo.testing.tasks holds the contract of a task."
 
@@ -132,6 +143,27 @@ def require_teaching(task: Task) -> None:
 def single_tasks(task: Task) -> tuple[Task, ...]:
     """The tasks that a task is made of: itself, if it is one."""
     return task.tasks if isinstance(task, SeveralTasks) else (task,)
+
+
+def set_measures_of(task: Task) -> dict[str, Sequence[SetMeasure]]:
+    """Return the measures of sets of each task, by what its items call it.
+
+    Raises:
+        KingyoError: two measures of a task have one name.
+    """
+    found: dict[str, Sequence[SetMeasure]] = {}
+    for each in single_tasks(task):
+        measures = each.set_measures if isinstance(each, MeasuredTask) else ()
+        names = [measure.name for measure in measures]
+        if len(set(names)) < len(names):
+            raise KingyoError(
+                f"task {each.name}: set_measures",
+                expected="measures with different names",
+                received=", ".join(names),
+                remedy="Rename one of them.",
+            )
+        found["" if each is task else each.name] = measures
+    return found
 
 
 def weights_of(task: Task) -> dict[str, float]:

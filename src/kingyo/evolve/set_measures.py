@@ -1,0 +1,94 @@
+"""Measures of sets of answers, for models that were scored on all of a split: baselines, finalists, winners.
+
+Searches see item scores alone. What stands here is computed once, stored, and shown beside them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from kingyo.errors import crash
+from kingyo.stats import bootstrap_bounds
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Item, ItemScore, SetMeasure, Split
+
+FACT = "set measures"
+READ: tuple[Split, ...] = ("validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetValue:
+    """The value of one measure of one model on one split.
+
+    Attributes:
+        task: its name; empty where there is one.
+        measure: its name.
+        split: of the answers.
+        n: how many answers there are.
+        value: None where it could not be computed.
+        low, high: 95 % bounds, from a bootstrap over the items; None where there are none.
+        failure: why there is no value.
+    """
+
+    task: str
+    measure: str
+    split: Split
+    n: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    failure: str | None = None
+
+
+def read_set_values(store: RunStore, trial: StoredTrial) -> tuple[SetValue, ...]:
+    """Return what was measured of a trial."""
+    stored = cast("Mapping[str, list[dict[str, Any]]]", store.fact(FACT) or {})
+    return tuple(SetValue(**each) for each in stored.get(str(trial.id), ()))
+
+
+def measure_sets(
+    store: RunStore, measures: Mapping[str, Sequence[SetMeasure]], trials: Iterable[StoredTrial]
+) -> None:
+    """Measure and store what is not stored yet, of trials with scores on all items of a task in a split.
+
+    Args:
+        store: the run, open for writing.
+        measures: name of a task -> its measures.
+        trials: baselines, finalists and winners.
+    """
+    stored = dict(cast("Mapping[str, list[dict[str, Any]]]", store.fact(FACT) or {}))
+    items = store.items()
+    for trial in trials if any(measures.values()) else ():
+        values = list(read_set_values(store, trial))
+        known = {(each.task, each.measure, each.split) for each in values}
+        for split in READ:
+            evaluation = store.evaluation(trial.id, split)
+            scores = {each.item: each for each in evaluation.scores} if evaluation is not None else {}
+            for task, own in measures.items():
+                asked = [item for item in items[split] if task in ("", item.task)]
+                if asked and all(item.id in scores for item in asked):
+                    found = [scores[item.id] for item in asked]
+                    new = [each for each in own if (task, each.name, split) not in known]
+                    values += [_measured(each, task, split, asked, found) for each in new]
+        if len(values) > len(known):
+            stored[str(trial.id)] = [asdict(each) for each in values]
+            store.set_fact(FACT, stored)
+
+
+def _measured(
+    measure: SetMeasure, task: str, split: Split, items: Sequence[Item], scores: Sequence[ItemScore]
+) -> SetValue:
+    """The one place where a measure that crashes becomes a value with a reason."""
+    n = len(items)
+    try:
+        features = measure.features(items, scores)
+        value = float(measure.value(features))
+        if not math.isfinite(value):
+            raise ValueError(f"no finite value of {n} answers")
+        low, high = bootstrap_bounds(features, measure.value)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a measure of the user's own may raise anything)
+        return SetValue(task=task, measure=measure.name, split=split, n=n, failure=crash(error))
+    return SetValue(task=task, measure=measure.name, split=split, n=n, value=value, low=low, high=high)
