@@ -27,7 +27,7 @@ TINY = 10_000_000
 
 
 def check_all(run: Run) -> dict[str, str]:
-    """Check everything that can be known before a search, weights included, which are read once.
+    """Check everything that can be known before a search but prompts; each weight is read once.
 
     Returns:
         Reference of each model -> its fingerprint.
@@ -39,7 +39,6 @@ def check_all(run: Run) -> dict[str, str]:
     from kingyo.models.loading import require_device  # after slips of the pen are answered: it takes seconds
 
     require_device(run.config.device)
-    check_prompts(run)
     return fingerprints_of(run.models.by_reference.values(), check_finite=True)
 
 
@@ -62,6 +61,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
     config, folder, models = run.config, run.folder, run.models
     stamps = {name: stamps_of(each) for name, each in models.by_reference.items()}
     fingerprints = check_all(run)
+    check_prompts(run)
     made_of = {
         "config": as_fact(config),
         MODELS: fingerprints,
