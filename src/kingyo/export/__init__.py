@@ -21,6 +21,7 @@ from kingyo.recipe import Recipe
 from kingyo.results.summary import compare, read_entry, summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
 from kingyo.run.assembly import stored_config, stored_models
+from kingyo.run.kinds import kind_of_models
 from kingyo.run.provenance import other_versions, require_same_code
 from kingyo.run.trained import open_trained, read_training
 from kingyo.store import RunStore, StoredTrial
@@ -66,7 +67,8 @@ def export(
         origins=read_origins(recipe, models, folder, read_training(store)),
         config=config,
         version=str(store.fact("version")),
-        example=store.items()["fit"][0].prompt,
+        kind=kind_of_models(models.named),
+        example=store.items()["fit"][0],
         shared=planned.shared,
         versions=other_versions(store, "exported"),
     )

@@ -11,6 +11,7 @@ from kingyo.outlook.memory import Memory, foresee_memory
 from kingyo.outlook.paths import Paths, foresee_paths, with_paths
 from kingyo.run.assembly import check_all
 from kingyo.run.config import RunConfig
+from kingyo.run.kinds import kind_of_models
 from kingyo.run.prepared import Prepared, prepare
 from kingyo.run.settings import SearchPlan, is_in_turn, of_merges, search_plan
 from kingyo.sizes import counted, size_text
@@ -51,14 +52,9 @@ def foresee(config: RunConfig, folder: Path) -> Outlook:
         KingyoError: whatever is wrong with models, data or settings.
     """
     prepared = prepare(config, folder, fetch=False)
-    prompts = [item.prompt for split in SPLITS for item in prepared.splits[split]]
-    memory = foresee_memory(
-        prepared.models,
-        prepared.plan,
-        prompts,
-        batch_size=config.batch_size,
-        max_new_tokens=max(spec.max_new_tokens for spec in config.specs.values()),
-    )
+    items = [item for split in SPLITS for item in prepared.splits[split]]
+    kind = kind_of_models(prepared.models.named)
+    memory = foresee_memory(kind, prepared.models, prepared.plan, config, items)
     paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
     if paths is not None:
         memory = with_paths(memory, config, prepared.models, paths.longest, prepared.baselines)
