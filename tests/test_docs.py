@@ -21,6 +21,7 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.foreign import MERGE
 from kingyo.merge import Sources, compute, open_sources, plan, rooted, to_folder
 from kingyo.methods import METHODS
+from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe, Source, load_recipes
 from kingyo.run.checks import check
 from kingyo.run.config import (
@@ -165,13 +166,28 @@ def test_the_method_on_the_page_of_recipes_merges(tmp_path: Path) -> None:
         torch.testing.assert_close(compute(job, models.read), want)
 
 
-def test_the_strategy_in_contributing_keeps_its_contract_and_breeds(tmp_path: Path) -> None:
-    for name, text in PYTHON_FILE.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
-        (tmp_path / name).write_text(text, encoding="utf-8")
+def prove(page: Path, folder: Path, test: str) -> None:
+    """Write the files of a page, and pass the contract that it shows."""
+    for name, text in PYTHON_FILE.findall(page.read_text(encoding="utf-8")):
+        (folder / name).write_text(text, encoding="utf-8")
+    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    asked = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_climber.py"]
-    proved = subprocess.run(asked, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    proved = subprocess.run(asked, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert proved.returncode == 0, proved.stdout
+
+
+def test_the_kind_of_model_on_its_page_keeps_its_contract(tmp_path: Path) -> None:
+    prove(ROOT / "docs" / "kinds.md", tmp_path, "test_perceptron.py")
+
+
+def test_the_page_of_kinds_has_every_kind() -> None:
+    page = (ROOT / "docs" / "kinds.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in MODEL_KINDS.names())
+
+
+def test_the_strategy_in_contributing_keeps_its_contract_and_breeds(tmp_path: Path) -> None:
+    prove(ROOT / "CONTRIBUTING.md", tmp_path, "test_climber.py")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = {
         "base": str(ROOT / "zoo" / "base"),
         "sources": {name: str(ROOT / "zoo" / name) for name in ("ja", "math-en")},

@@ -8,27 +8,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.late import Tensor
 from kingyo.merge import How, Sources, into, plan
-from kingyo.recipe import Hop, Recipe, cumulative
+from kingyo.models.kinds import PassableModels
+from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order
 from kingyo.timeout import TooSlowError, within_or_end
-from kingyo.types import Evaluation, Item, ItemScore, LanguageModel, Split, Task
+from kingyo.types import Evaluation, Item, ItemScore, Split, Task
 
 
 class Builder(Protocol):
-    """Makes a recipe into a model that answers."""
+    """Makes a recipe into a model that answers what the tasks of the run ask."""
 
-    def __call__(self, recipe: Recipe) -> LanguageModel:
+    def __call__(self, recipe: Recipe) -> Any:
         """Build a candidate; it lives until the next one is built."""
         ...
 
 
-class FillableModel(LanguageModel, Protocol):
-    """A language model whose weights can be written in place."""
+class FillableModel(Protocol):
+    """A model whose weights can be written in place."""
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -52,22 +53,10 @@ class Filled:
         self._model = model
         self._sources = sources
 
-    def __call__(self, recipe: Recipe) -> LanguageModel:
+    def __call__(self, recipe: Recipe) -> Any:
         """Merge into the model; see ``kingyo.merge.into``."""
         into(plan(recipe, self._sources), self._model.weights, _HOW)
         return self._model
-
-
-class PassableModels(Protocol):
-    """Live models whose layers can be passed through in any order."""
-
-    def follow(self, path: Sequence[Hop], frame: str) -> LanguageModel:
-        """Return the frame, a model by name, with these layers in place of its own."""
-        ...
-
-    def whole(self, name: str) -> LanguageModel:
-        """Return a model by name, with its own layers."""
-        ...
 
 
 class Passed:
@@ -92,7 +81,7 @@ class Passed:
         self._inner = dict(inner or {})
         self._made: dict[str, str] = {}
 
-    def __call__(self, recipe: Recipe) -> LanguageModel:
+    def __call__(self, recipe: Recipe) -> Any:
         """Follow the path of the recipe in the frame of its base, or merge it."""
         if recipe.path:
             cumulative(recipe.path)  # a path that could not be exported fails here already
@@ -159,7 +148,7 @@ class Evaluator:
             scores=scores, build_seconds=built - started, score_seconds=time.perf_counter() - built
         )
 
-    def _scored(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+    def _scored(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
         limit = f"{self._timeout or 0:g} s"
         late = KingyoError(
             f"task {self._task.name}",
@@ -180,7 +169,7 @@ class Evaluator:
         return [by_name[name] for name in wanted]
 
 
-def scores_of(task: Task, model: LanguageModel, items: Sequence[Item]) -> tuple[ItemScore, ...]:
+def scores_of(task: Task, model: Any, items: Sequence[Item]) -> tuple[ItemScore, ...]:
     """Score a model on items of a task, which may be of a kind of the user's own.
 
     Raises:

@@ -46,7 +46,7 @@ LIBRARIES = (
     "sentencepiece",
 )
 """Those of them that are installed count."""
-PLUGINS = ("kingyo.graders", "kingyo.methods", "kingyo.tasks")
+PLUGINS = ("kingyo.graders", "kingyo.methods", "kingyo.model_kinds", "kingyo.tasks")
 """Entry points whose code changes scores."""
 
 
@@ -81,7 +81,7 @@ def scoring_versions(extras: Sequence[str] = (), named: Sequence[str] = ()) -> d
 
     Args:
         extras: distributions that are needed beside ``LIBRARIES``.
-        named: graders, kinds of task and methods that are used; those of plug-ins count.
+        named: graders, kinds of task and of model, and methods that are used; those of plug-ins count.
     """
     points = [point for group in PLUGINS for point in entry_points(group=group) if point.name in named]
     plugins = sorted({point.dist.name for point in points if point.dist is not None})

@@ -1,4 +1,4 @@
-"""The command that says what there is: list methods, strategies, graders, presets, and each of them."""
+"""The command that says what there is: methods, strategies, graders, presets, kinds, and each of them."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ class What(StrEnum):
     strategies = "strategies"
     graders = "graders"
     presets = "presets"
+    kinds = "kinds"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -86,7 +87,7 @@ def show_list(
         bool, typer.Option("--markdown", help="Print the page docs/methods.md (methods only).")
     ] = False,
 ) -> None:
-    """List merge methods, strategies, graders or presets; or one of them, with its options.
+    """List merge methods, strategies, graders, presets or kinds of models; or one of them, with its options.
 
     Example: `kingyo list methods`, then `kingyo list methods ties`
     """
@@ -113,7 +114,8 @@ def show_list(
     if rows[0].is_for_most:
         console.print("For most runs, the default first; below them the others.\n")
     console.print(table)
-    echo(f"\n`kingyo list {what.value} NAME` says what one of them can be given.")
+    can = "do" if what is What.kinds else "be given"
+    echo(f"\n`kingyo list {what.value} NAME` says what one of them can {can}.")
 
 
 def _known(name: str, what: What, rows: list[Row]) -> str:
@@ -140,6 +142,7 @@ def _rows(what: What) -> list[Row]:
         What.strategies: _strategies,
         What.graders: _graders,
         What.presets: _presets,
+        What.kinds: _kinds,
     }[what]()
 
 
@@ -218,6 +221,19 @@ def _graders() -> list[Row]:
 
     built_in = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
     return [*built_in, Row(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[])]
+
+
+def _kinds() -> list[Row]:
+    """Kinds of models; their options are what they can do."""
+    from kingyo.models.kinds import ABILITIES, MODEL_KINDS, described
+
+    found: list[Row] = []
+    for name in MODEL_KINDS.names():
+        kind = MODEL_KINDS.get(name)
+        abilities = [*kind.provides, *(each for each in ABILITIES if isinstance(kind, each))]
+        doc = _first_sentence(inspect.getdoc(kind) or "")
+        found.append(Row(name=name, doc=doc, options=[described(each) for each in abilities]))
+    return found
 
 
 def _presets() -> list[Row]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -19,9 +19,9 @@ from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, suggest
 
 if TYPE_CHECKING:
-    from kingyo.models.language import LiveModel
+    from kingyo.models.kinds import Live, ModelKind
     from kingyo.stats import Interval
-    from kingyo.types import Item, ItemScore, Split, Task
+    from kingyo.types import GeneratesText, Item, ItemScore, Split, Task
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A folder, or a name on the Hub; model+lora adds a LoRA.")
@@ -78,11 +78,12 @@ def evaluate(
 
 
 def _scored(
-    task: Path, split: str, load: Callable[[], LiveModel]
+    task: Path, split: str, load: Callable[[Callable[[ModelKind], None]], Live]
 ) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
     """The task, its items of a split, and their scores."""
     from kingyo.cli.advice import tell_versions
     from kingyo.evaluate import scores_of
+    from kingyo.run.kinds import require_answers
     from kingyo.run.open_task import open_task
     from kingyo.store import RunStore
 
@@ -91,21 +92,23 @@ def _scored(
         with RunStore.read(task) as store:
             tell_versions(store, "evaluated")
     items = _items(built, split)
-    return built, items, scores_of(built, load(), items)
+    return built, items, scores_of(built, load(partial(require_answers, built)), items)
 
 
-def _load(model: str, device: str, *, trust: bool, batch_size: int = 64) -> LiveModel:
-    """A model, and its LoRA if it has one."""
+def _load(
+    model: str, device: str, check: Callable[[ModelKind], None], *, trust: bool, batch_size: int = 64
+) -> Live:
+    """A model, and its LoRA if it has one, once its kind was checked."""
     from kingyo.checkpoints import open_checkpoint
-    from kingyo.checkpoints.lora import AdaptedCheckpoint
+    from kingyo.models.kinds import LoadOptions, kind_of
+    from kingyo.run.kinds import load_checkpoint
 
     checkpoint = open_checkpoint(model)
-    from kingyo.models.language import LiveModel  # after slips of the pen are answered: it takes seconds
-
-    live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size, remote_code=trust)
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        checkpoint.into(live.weights)
-    return live
+    kind = kind_of(checkpoint.config)
+    check(kind)
+    return load_checkpoint(
+        checkpoint, kind, LoadOptions(device=device, batch_size=batch_size, remote_code=trust)
+    )
 
 
 def _by_task(built: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> dict[str, Interval]:
@@ -166,10 +169,14 @@ def chat(
             received=repr(prompt),
             remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
         )
+    from kingyo.models.kinds import require_needs
+    from kingyo.types import GeneratesText
+
     _require_no_run(Path(model))
     if prompt is None:
         _tell_prompt_of_task(Path(model))
-    live = _load(model, device, trust=trust_remote_code)
+    check = partial(require_needs, "kingyo chat", GeneratesText)
+    live = cast(GeneratesText, _load(model, device, check, trust=trust_remote_code))
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:
         _require_chat_template(live)
@@ -216,7 +223,7 @@ def _tell_prompt_of_task(model: Path) -> None:
         echo(f"Note: {file} asks {said}{through}; to ask the same way, {how}.", err=True)
 
 
-def _require_chat_template(live: LiveModel) -> None:
+def _require_chat_template(live: GeneratesText) -> None:
     """Without one, or a template in its place, no question can be asked: say so before the first."""
     from kingyo.models.chat import NoTemplateError
 

@@ -13,6 +13,7 @@ from kingyo.cli.parts import row_name
 from kingyo.cli.whole import Console, print_whole, say
 from kingyo.errors import told
 from kingyo.evolve import MAIN
+from kingyo.models.kinds import BatchMemory
 from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, total
 from kingyo.run.settings import RunSettings
 from kingyo.screens import ScreenSettings
@@ -195,11 +196,9 @@ def _times(times: Mapping[str, float | None]) -> str:
 
 
 def _memory_lines(memory: Memory, device: str) -> Iterator[str]:
-    size = "unknown" if memory.cache is None else size_text(memory.cache)
-    tokens = "unknown" if memory.longest is None else counted(memory.longest, "token")
     yield (
-        f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {size} for keys and "
-        f"values of a full batch (the longest prompt: {tokens}); and what computing takes beside"
+        f"memory of {device}: {size_text(memory.live)} for {_live(memory.n_live)}; {_batch(memory.batch)}and "
+        "what computing takes beside"
     )
     sources = size_text(sum(memory.sources.values()))
     yield f"sources: {sources} of files, mapped: the system may take that memory back"
@@ -208,6 +207,12 @@ def _memory_lines(memory: Memory, device: str) -> Iterator[str]:
             f"downloads first: {size_text(sum(memory.missing.values()))} of "
             f"{counted(len(memory.missing), 'model')}"
         )
+
+
+def _batch(batch: BatchMemory | None) -> str:
+    if batch is None:
+        return ""
+    return f"{'unknown' if batch.bytes is None else size_text(batch.bytes)} for {batch.what}; "
 
 
 def _live(n: int) -> str:

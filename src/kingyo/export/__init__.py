@@ -64,7 +64,8 @@ def export(
         origins=read_origins(recipe, run.models, folder, read_training(store)),
         config=config,
         version=str(store.fact("version")),
-        example=store.items()["fit"][0].prompt,
+        kind=run.kind,
+        example=store.items()["fit"][0],
         shared=planned.shared,
         versions=other_versions(store, "exported"),
     )

@@ -25,14 +25,16 @@ from kingyo.lineage import (
     table,
 )
 from kingyo.merge.shared import Shared
+from kingyo.models.kinds import ModelKind, called
 from kingyo.recipe import Recipe
 from kingyo.results.summary import MIXTURES, Comparison, Entry, RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
 from kingyo.run.config import PARAMETERS, TRAINED, RunConfig
+from kingyo.run.kinds import task_options
 from kingyo.sizes import amount_text, counted
 from kingyo.stats import Interval
 from kingyo.tasks import TaskSpec
-from kingyo.types import SPLITS
+from kingyo.types import SPLITS, Item
 
 _AGAIN = """```sh
 kingyo evaluate . {task} --split test{trust}
@@ -43,7 +45,7 @@ folder, if the test items are to stay unseen."""
 
 _LIMITS = """\
 - It was selected for {tasks}. Nothing is known of it elsewhere; abilities of its sources may be lost.
-- Scores hold for greedy decoding with the prompts of `{task}`, within the intervals above.
+- Scores hold for {scored} of `{task}`, within the intervals above.
 - It inherits the biases of the models that went in, and nobody has checked it for safety."""
 
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
@@ -60,7 +62,8 @@ class Card:
         summary, searches, config, version: of the run.
         recipe: as the run stored it.
         origins: what went in.
-        example: a prompt of the fit split.
+        kind: of the models.
+        example: an item of the fit split.
         shared: of a path whose layers are written once.
         versions: in which versions the export differs from what the run was scored with, in a sentence.
     """
@@ -74,7 +77,8 @@ class Card:
     origins: Sequence[Origin]
     config: RunConfig
     version: str
-    example: str
+    kind: ModelKind
+    example: Item
     shared: Shared | None = None
     versions: str | None = None
 
@@ -105,7 +109,7 @@ def render_card(card: Card) -> str:
         f"## How it was bred\n\n{_history(card)}",
         f"## Use\n\n{_use(card)}",
         f"## Score it again\n\n{_AGAIN.format(**_files(card))}",
-        f"## Limits\n\n{_LIMITS.format(**_files(card))}",
+        f"## Limits\n\n{_LIMITS.format(**_files(card), scored=card.kind.card.scored)}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -121,8 +125,8 @@ def front_matter(card: Card) -> dict[str, object]:
     return {
         **front_licence(card.origins),
         **({"language": languages} if languages else {}),
-        "library_name": "transformers",
-        "pipeline_tag": "text-generation",
+        "library_name": card.kind.card.library,
+        "pipeline_tag": card.kind.card.pipeline_tag,
         **bases,
         "tags": ["kingyo"] if card.is_copy or is_trained else ["merge", "kingyo"],
     }
@@ -304,23 +308,7 @@ def _files(card: Card) -> dict[str, str]:
 
 
 def _use(card: Card) -> str:
-    prompt = repr(card.example)
-    asked = f"tokenizer({prompt}, return_tensors='pt').input_ids"
-    task = next(iter(card.config.specs.values()))
-    if task.chat:
-        asked = (
-            f"tokenizer.apply_chat_template([{{'role': 'user', 'content': {prompt}}}], "
-            "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
-        )
-    stop = f", stop_strings={list(task.stop)}, tokenizer=tokenizer" if task.stop else ""
-    trusted = "" if card.shared is None else ", trust_remote_code=True"
-    code = (
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        f"tokenizer = AutoTokenizer.from_pretrained('.'{trusted})  # this folder\n"
-        f"model = AutoModelForCausalLM.from_pretrained('.'{trusted})\n"
-        f"ids = {asked}\n"
-        f"answer = model.generate(ids, do_sample=False, max_new_tokens={task.max_new_tokens}{stop})\n"
-        "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"
-    )
+    kind, options, trusted = card.kind, task_options(card.config)[0], card.shared is not None
+    code = called(kind, "usage", lambda: kind.usage(card.example, options, trusted=trusted))
     told = "" if card.shared is None else f"{shared_layers(card.shared)}\n\n"
     return told + fence(code, "python")

@@ -25,6 +25,7 @@ from kingyo.lineage import (
 from kingyo.merge.shared import OPTION
 from kingyo.merging.survey import Target
 from kingyo.methods import Reproduces
+from kingyo.models.kinds import CardPart, known_kind
 from kingyo.recipe import RecipeBook
 
 _LIMITS = (
@@ -57,12 +58,12 @@ def render_card(target: Target) -> str:
 def front_matter(target: Target) -> dict[str, object]:
     """Return what the Hub reads."""
     languages = dict.fromkeys(language for origin in target.origins for language in origin.languages)
-    is_diffusers = target.plan.like.stem != "model"
+    is_diffusers, part = target.plan.like.stem != "model", _part(target)
     return {
         **front_licence(target.origins),
         **({"language": list(languages)} if languages else {}),
-        "library_name": "diffusers" if is_diffusers else "transformers",
-        **({"pipeline_tag": "text-generation"} if _is_causal(target) else {}),
+        "library_name": "diffusers" if is_diffusers else part.library if part else "transformers",
+        **({"pipeline_tag": part.pipeline_tag} if part else {}),
         **base_models(target.origins),
         "tags": ["merge", "kingyo"],
     }
@@ -96,12 +97,12 @@ def _public(target: Target) -> RecipeBook:
 
 
 def _use(target: Target) -> str | None:
-    """Code that loads it."""
-    like = target.plan.like
-    if like.stem != "model":
+    """Code that loads it with transformers."""
+    like, part = target.plan.like, _part(target)
+    if like.stem != "model" or (part is not None and part.library != "transformers"):
         return None
     named = next((each for each in _architectures(target) if each.isidentifier()), "AutoModel")
-    kind = "AutoModelForCausalLM" if _is_causal(target) else named
+    kind = part.auto_class if part else named
     has_tokenizer = (like.path / "tokenizer_config.json").is_file()
     imports = ", ".join(sorted((kind, "AutoTokenizer") if has_tokenizer else (kind,)))
     lines = [f"from transformers import {imports}", ""]
@@ -113,8 +114,10 @@ def _use(target: Target) -> str | None:
     return told + fence("\n".join(lines), "python")
 
 
-def _is_causal(target: Target) -> bool:
-    return any(each.endswith(("ForCausalLM", "LMHeadModel")) for each in _architectures(target))
+def _part(target: Target) -> CardPart | None:
+    """What its kind of model says in a card; None where it is of no known kind."""
+    kind = known_kind(target.plan.like.config)
+    return None if kind is None else kind.card
 
 
 def _architectures(target: Target) -> list[str]:

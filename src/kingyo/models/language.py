@@ -134,6 +134,11 @@ class LiveModel:
         return totals
 
     @property
+    def dtype(self) -> str:
+        """What it computes in, such as ``float32``."""
+        return str(self._model.dtype).removeprefix("torch.")
+
+    @property
     def batch_size(self) -> int:
         """How many prompts run at once."""
         return self._batch_size

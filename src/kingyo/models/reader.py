@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Never, Self
 
+from kingyo.models.kinds import AllRead
 from kingyo.models.loading import load_context, load_tokenizer
 from kingyo.models.text import Text, require_room
-
-
-class AllRead(Exception):  # noqa: N818 (nothing is wrong)
-    """Every prompt was read and fits the model; there are no answers."""
 
 
 class PromptReader:
@@ -44,6 +41,10 @@ class PromptReader:
         rows = [self._text.encode(prompt) for prompt in prompts]
         require_room(rows, max_new_tokens, self._context, prompts)
         raise AllRead
+
+    def write(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:
+        """Read the prompts, as ``generate`` does."""
+        self.generate(prompts, max_new_tokens=max_new_tokens, stop=stop)
 
     def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> Never:
         """Read prompts with their continuations; raises as ``generate`` does."""

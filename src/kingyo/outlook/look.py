@@ -47,14 +47,8 @@ def foresee(run: Run) -> Outlook:
         KingyoError: whatever is wrong with models, data or settings.
     """
     check(run)
-    config = run.config
-    memory = foresee_memory(
-        run.models,
-        run.plan,
-        [item.prompt for split in SPLITS for item in run.items[split]],
-        batch_size=config.batch_size,
-        max_new_tokens=max(spec.max_new_tokens for spec in config.specs.values()),
-    )
+    config, items = run.config, [item for split in SPLITS for item in run.items[split]]
+    memory = foresee_memory(run.kind, run.models, run.plan, config, items)
     paths = None if run.settings.paths is None else foresee_paths(run)
     if paths is not None:
         memory = with_paths(memory, run, paths.longest)

@@ -57,12 +57,14 @@ def with_paths(memory: Memory, run: Run, longest: int) -> Memory:
     if run.config.space == "hybrid" or {"base", "uniform"} & set(run.baselines):
         live.append(models.skeleton)
     n_numbers = sum(info.n_elements for each in live for info in each.tensors.values())
-    cache = memory.cache
+    batch = memory.batch
+    if batch is not None and batch.bytes is not None:  # it grows with the layers
+        batch = replace(batch, bytes=batch.bytes // frame.layout.n_blocks * longest)
     return replace(
         memory,
         live=n_numbers * WIDTHS[dtype],
         n_live=len(live),
-        cache=None if cache is None else cache // frame.layout.n_blocks * longest,
+        batch=batch,
     )
 
 

@@ -82,8 +82,8 @@ def _memory(memory: Memory) -> Json:
     return {
         "live_bytes": memory.live,
         "live_models": memory.n_live,
-        "cache_bytes": memory.cache,
+        "cache_bytes": None if memory.batch is None else memory.batch.bytes,
         "source_bytes": dict(memory.sources),
         "to_download_bytes": dict(memory.missing),
-        "longest_prompt_tokens": memory.longest,
+        **({} if memory.batch is None else memory.batch.record),
     }

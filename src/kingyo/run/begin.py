@@ -11,8 +11,10 @@ from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolve import aims_as_facts
 from kingyo.late import torch
-from kingyo.run.checks import check, check_prompts
+from kingyo.run.checks import check
 from kingyo.run.config import CHOICE_NORMALISE
+from kingyo.run.kinds import check_items
+from kingyo.run.layer_paths import frame_of
 from kingyo.run.notes import notes
 from kingyo.run.provenance import made_with
 from kingyo.run.run import Run
@@ -61,7 +63,9 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
     config, folder, models = run.config, run.folder, run.models
     stamps = {name: stamps_of(each) for name, each in models.by_reference.items()}
     fingerprints = check_all(run)
-    check_prompts(run)
+    check_items(
+        run.task, run.kind, (run.models.skeleton if run.settings.paths is None else frame_of(run)).path
+    )
     made_of = {
         "config": as_fact(config),
         MODELS: fingerprints,

@@ -9,14 +9,15 @@ from kingyo.errors import KingyoError
 from kingyo.evolve import MAIN, Search
 from kingyo.merge import Plan, Sources, plan
 from kingyo.merge.shared import can_share
+from kingyo.models.kinds import PassesLayers, require_ability
 from kingyo.run.config import RunConfig
+from kingyo.run.kinds import require_answers
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
 from kingyo.run.run import Run
 from kingyo.run.spaces import first_merge
 from kingyo.screens import Screen
 from kingyo.space import probes
-from kingyo.tasks import require_teaching, single_tasks
-from kingyo.types import SPLITS
+from kingyo.tasks import require_teaching
 from kingyo.vocabulary import check_tokens
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
@@ -28,10 +29,13 @@ def check(run: Run) -> None:
     Raises:
         KingyoError: whatever is wrong with them.
     """
-    config, sources = run.config, run.open_sources()
+    config, sources, kind = run.config, run.open_sources(), run.kind
     if run.settings.paths is not None:
+        remedy = "Say space: parameters, or name models of another kind."
+        require_ability(f"space: {config.space}", PassesLayers, kind, remedy)
         _check_paths(run, sources)
     task = run.task
+    require_answers(task, kind)
     if config.controls.trained:
         require_teaching(task)
     for search in run.foreseen:
@@ -50,22 +54,6 @@ def is_like(planned: Plan, model: Checkpoint) -> bool:
     return planned.tokenizer_files is None and all(
         shapes.get(name) == info.shape for name, info in model.tensors.items()
     )
-
-
-def check_prompts(run: Run) -> None:
-    """Read every prompt of every split now: a test item that is too long must not end a search of hours."""
-    from kingyo.models.reader import PromptReader
-
-    reads = run.models.skeleton if run.settings.paths is None else frame_of(run)
-    reader = PromptReader.load(reads.path)
-    for each in single_tasks(run.task):
-        for split in SPLITS:
-            try:
-                each.score(reader, each.items(split))
-            except KingyoError:
-                raise
-            except (Exception, SystemExit):  # noqa: BLE001 (AllRead; or an own task that needs answers)
-                continue
 
 
 def _check_baselines(baselines: Sequence[Plan], run: Run) -> None:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.errors import KingyoError
 from kingyo.late import torch
 from kingyo.merge import Sources, plan
+from kingyo.models.kinds import AllRead, Live, LoadOptions, ModelKind, ShowsStreams, require_ability
 from kingyo.run.config import RunConfig
+from kingyo.run.kinds import kind_of_models, load_checkpoint, require_answers
 from kingyo.run.models import open_models
 from kingyo.run.settings import settings_of
 from kingyo.space import path_recipe
@@ -26,7 +27,6 @@ from kingyo.vocabulary import check_tokens
 
 if TYPE_CHECKING:
     from kingyo.compare.likeness import Likeness
-    from kingyo.models.language import LiveModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +101,13 @@ def models_alike(models: Mapping[str, Checkpoint], task: Task, how: Looked) -> F
         task: whose prompts they read.
         how: how they are loaded and asked.
     """
+    kind = require_ability("kingyo layers", ShowsStreams, kind_of_models(models), "Name language models.")
+    require_answers(task, kind)
     _check(models, how)
-    prompts = _prompts(task, models[how.frame], how.most)
+    prompts = _prompts(task, kind, models[how.frame], how.most)
     from kingyo.compare.likeness import measure_likeness  # after slips of the pen are answered
-    from kingyo.models.streams import Streams
 
-    streams = Streams(_live(models, how), how.frame)
+    streams = kind.streams(_live(models, kind, how), how.frame)
     return Found(
         models={name: each.reference for name, each in models.items()},
         n_prompts=len(prompts),
@@ -127,11 +128,9 @@ def _check(models: Mapping[str, Checkpoint], how: Looked) -> None:
     check_tokens({reference: each.path for reference, each in by_reference.items()})
 
 
-def _prompts(task: Task, frame: Checkpoint, most: int | None) -> Sequence[str]:
+def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -> Sequence[object]:
     """The different prompts of fit items as a model gets them, through its chat template where it would."""
-    from kingyo.models.reader import AllRead, PromptReader
-
-    reader = PromptReader.load(frame.path)
+    reader = kind.reader(frame.path)
     left = most
     for each in single_tasks(task):
         items = each.items("fit")[:left]
@@ -142,17 +141,12 @@ def _prompts(task: Task, frame: Checkpoint, most: int | None) -> Sequence[str]:
     return list(dict.fromkeys(reader.prompts))
 
 
-def _live(models: Mapping[str, Checkpoint], how: Looked) -> dict[str, LiveModel]:
+def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: Looked) -> dict[str, Live]:
     """All models, in the dtype of the frame; one that is named twice lives once."""
-    from kingyo.models.language import LiveModel
-
-    made: dict[str, LiveModel] = {}
-    dtype = how.dtype
+    made: dict[str, Live] = {}
+    options = LoadOptions(dtype=how.dtype, device=how.device, batch_size=how.batch_size)
     for each in (models[how.frame], *models.values()):
         if each.reference not in made:
-            live = LiveModel.load(each.path, dtype=dtype, device=how.device, batch_size=how.batch_size)
-            if isinstance(each, AdaptedCheckpoint):
-                each.into(live.weights)
-            made[each.reference] = live
-            dtype = str(live.module.dtype).removeprefix("torch.")
+            made[each.reference] = load_checkpoint(each, kind, options)
+            options = replace(options, dtype=made[each.reference].dtype)
     return {name: made[each.reference] for name, each in models.items()}

@@ -28,6 +28,11 @@ class Models:
         return {name: checkpoint.reference for name, checkpoint in self.sources.items()}
 
     @property
+    def named(self) -> dict[str, Checkpoint]:
+        """Base and sources by name."""
+        return {**({} if self.base is None else {"base": self.base}), **self.sources}
+
+    @property
     def by_reference(self) -> dict[str, Checkpoint]:
         """All of them, as recipes name them."""
         every = [*self.sources.values(), *([self.base] if self.base else [])]

@@ -12,9 +12,11 @@ from kingyo.evolve import Search
 from kingyo.kernels.facts import Facts
 from kingyo.merge import Plan, Sources, plan
 from kingyo.methods import METHODS
+from kingyo.models.kinds import ModelKind
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
 from kingyo.run.extensions import asked_controls
+from kingyo.run.kinds import kind_of_models
 from kingyo.run.layer_paths import read_known_paths
 from kingyo.run.models import open_models
 from kingyo.run.searches import baseline_recipes, searches, searches_after
@@ -95,6 +97,11 @@ class Run(Setup):
         """The store of a run that has begun."""
         assert self.store is not None, "the run has not begun"
         return self.store
+
+    @cached_property
+    def kind(self) -> ModelKind:
+        """The kind of all its models."""
+        return kind_of_models(self.models.named)
 
     @cached_property
     def data(self) -> LoadedSplits:

@@ -24,8 +24,10 @@ from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, stored_aims
 from kingyo.evolve.objectives import Judge
 from kingyo.late import torch
+from kingyo.models.kinds import TrainsLora, require_ability
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, RunConfig
+from kingyo.run.kinds import kind_of_models
 from kingyo.run.models import Models
 from kingyo.sizes import counted
 from kingyo.space import parent_recipe
@@ -121,6 +123,16 @@ class Training:
         return {**asdict(self), "seconds": self.seconds, "batch_size": BATCH}
 
 
+def require_trainable(models: Models) -> TrainsLora:
+    """Return the kind of models that the control can train.
+
+    Raises:
+        KingyoError: this one cannot be trained.
+    """
+    kind = kind_of_models(models.named)
+    return require_ability("control trained", TrainsLora, kind, "Switch it off: controls: {trained: false}.")
+
+
 def read_training(store: RunStore) -> Training | None:
     """Return what the control of a run does; None where it has not begun."""
     stored = store.fact(TRAINED)
@@ -166,9 +178,9 @@ class TrainedSpace:
 
     def prepare(self, store: RunStore) -> None:
         """Train all that is not trained yet, or go on where a session ended."""
-        from kingyo.models.training import Course, train_lora
+        from kingyo.models.training import Course
 
-        threads = store.fact("threads")
+        train_lora, threads = self._kind.train_lora, store.fact("threads")
         if isinstance(threads, int):
             torch.set_num_threads(threads)
         training = read_training(store)
@@ -204,9 +216,10 @@ class TrainedSpace:
 
     def _planned(self, store: RunStore) -> Training:
         """Choose parent, examples, settings, and by the clock the steps."""
-        from kingyo.models.training import Course, train_lora
+        from kingyo.models.training import Course
 
-        parent = best_parent(store, list(self._named))
+        train_lora = self._kind.train_lora
+        parent = best_parent(store, list(self.models.named))
         last = max(trial.id for trial in store.trials())
         found, own = (self._examples(store, parent, kind, last) for kind in ("found", "own"))
         n = len(self.axes[0].choices)
@@ -236,12 +249,11 @@ class TrainedSpace:
         return replace(training, settings=settings[:n], steps=max(1, min(MOST_PASSES * one_pass, steps // n)))
 
     @property
-    def _named(self) -> Mapping[str, Checkpoint]:
-        base = {} if self.models.base is None else {"base": self.models.base}
-        return {**base, **self.models.sources}
+    def _kind(self) -> TrainsLora:
+        return require_trainable(self.models)
 
     def _checkpoint(self, name: str) -> Checkpoint:
-        return self._named[name]
+        return self.models.named[name]
 
     def _start(self, parent: str) -> Start:
         from kingyo.models.training import Start
@@ -251,11 +263,9 @@ class TrainedSpace:
         return Start(path=model.path, adapter=adapter, device=self.config.device)
 
     def _examples(self, store: RunStore, parent: str, answers: Lesson, last: int) -> tuple[Example, ...]:
-        from kingyo.models.reader import PromptReader
-
         items = store.items()
         task = build_tasks(self.config.specs, items, self.folder)
-        reader = PromptReader.load(self._checkpoint(parent).path)
+        reader = self._kind.reader(self._checkpoint(parent).path)
         right = store.right_answers((BASELINES, *self.like), "fit", last)
         few = {item: texts[:MOST_ANSWERS] for item, texts in right.items()}
         return examples_of(task, reader, items["fit"], few, prefers_given=answers == "found")

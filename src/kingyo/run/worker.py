@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
 from kingyo.merge import Sources, to_folder
+from kingyo.models.kinds import Live, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
 from kingyo.run.checks import is_like
 from kingyo.run.config import RunConfig
+from kingyo.run.kinds import load_checkpoint, load_options
 from kingyo.run.layer_paths import models_of_paths
 from kingyo.run.provenance import changed_error, differences, measures_of
 from kingyo.run.run import Run
@@ -25,9 +24,6 @@ from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
 from kingyo.store import RunStore
 from kingyo.tasks import TASKS
-
-if TYPE_CHECKING:
-    from kingyo.models.language import LiveModel
 
 OWN_SECONDS = 3600.0
 """The limit for a candidate on a task of the user's own, where the run.yaml gives none."""
@@ -99,18 +95,11 @@ def _filled(run: Run, sources: Sources) -> Filled:
 
     Where vocabularies were brought together they are not: then one candidate is written, loaded, and deleted.
     """
-    skeleton = run.models.skeleton
+    skeleton, options = run.models.skeleton, load_options(run.config)
     if is_like(run.plan, skeleton):
-        return Filled(_load(run.config, skeleton.path), sources)
+        return Filled(load_live(run.kind, skeleton.path, options), sources)
     with TemporaryDirectory(prefix="live-", dir=run.begun.folder) as made:
-        return Filled(_load(run.config, to_folder(run.plan, Path(made) / "model")), sources)
-
-
-def _load(config: RunConfig, path: Path, dtype: str | None = None) -> LiveModel:
-    from kingyo.models.language import LiveModel
-
-    dtype = dtype or config.merge.dtype
-    return LiveModel.load(path, dtype=dtype, device=config.device, batch_size=config.batch_size)
+        return Filled(load_live(run.kind, to_folder(run.plan, Path(made) / "model"), options), sources)
 
 
 def _passed(run: Run, sources: Sources) -> Passed:
@@ -118,25 +107,20 @@ def _passed(run: Run, sources: Sources) -> Passed:
 
     They have the dtype of the frame, which comes first.
     """
-    from kingyo.models.language import PathModels
-
     config = run.config
-    live: dict[str, LiveModel] = {}
+    kind = require_ability(f"space: {config.space}", PassesLayers, run.kind, "Say space: parameters.")
+    live: dict[str, Live] = {}
     inner: dict[str, Builder] = {}
-    dtype: str | None = None
+    options = load_options(config)
     for name, each in models_of_paths(run).items():
         if name == MERGED and config.space == "hybrid":
-            live[MERGED] = _load(config, each.path, dtype)
+            live[MERGED] = load_live(kind, each.path, options)
             inner[MERGED] = Filled(live[MERGED], sources)
         elif each.reference not in live:
-            live[each.reference] = _load_source(config, each, dtype)
-        dtype = dtype or str(next(iter(live.values())).module.dtype).removeprefix("torch.")
-    return Passed(PathModels(live), lambda: Filled(_load(config, run.models.skeleton.path), sources), inner)
+            live[each.reference] = load_checkpoint(each, kind, options)
+        options = replace(options, dtype=options.dtype or next(iter(live.values())).dtype)
 
+    def merged() -> Filled:
+        return Filled(load_live(kind, run.models.skeleton.path, load_options(config)), sources)
 
-def _load_source(config: RunConfig, source: Checkpoint, dtype: str | None = None) -> LiveModel:
-    """A source as it is, with the LoRA that it may be named with."""
-    model = _load(config, source.path, dtype)
-    if isinstance(source, AdaptedCheckpoint):
-        source.into(model.weights)
-    return model
+    return Passed(kind.path_models(live), merged, inner)

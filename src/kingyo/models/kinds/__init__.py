@@ -1,0 +1,223 @@
+"""Kinds of models: what a live model can do, how it is loaded, what a run must know of it beforehand.
+
+One file per kind. The package registers its own; plug-ins use the entry-point group ``kingyo.model_kinds``; a
+user's file is named as ``path/to/file.py:NAME``, an instance. A kind imports inside its methods what takes
+seconds to import, such as torch. It knows nothing of tasks, recipes or merging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar, cast
+
+from kingyo.errors import KingyoError, crash
+from kingyo.models.kinds.kind import (
+    ABILITIES,
+    AllRead,
+    BatchMemory,
+    CardPart,
+    Config,
+    Live,
+    LoadOptions,
+    ModelKind,
+    Options,
+    PassableModels,
+    PassesLayers,
+    ShowsStreams,
+    Streams,
+    TrainsLora,
+    Workload,
+)
+from kingyo.registry import Registry
+
+__all__ = [
+    "ABILITIES",
+    "DEFAULT",
+    "MODEL_KINDS",
+    "AllRead",
+    "BatchMemory",
+    "CardPart",
+    "Config",
+    "Live",
+    "LoadOptions",
+    "ModelKind",
+    "Options",
+    "PassableModels",
+    "PassesLayers",
+    "ShowsStreams",
+    "Streams",
+    "TrainsLora",
+    "Workload",
+    "called",
+    "common_kind",
+    "described",
+    "kind_of",
+    "known_kind",
+    "load_live",
+    "members",
+    "require_ability",
+    "require_needs",
+]
+
+T = TypeVar("T")
+
+DEFAULT = "causal-lm"
+"""The kind of a model that no kind takes: its loader says what is wrong with it."""
+_FIX = "Fix the kind; kingyo.testing.kinds holds its contract."
+
+
+def _check(name: str, found: object) -> None:
+    """Refuse what is no kind of model, from a plug-in or a file of the user's own."""
+    if not isinstance(found, ModelKind) or isinstance(found, type):
+        received = f"the class {found.__name__}" if isinstance(found, type) else repr(found)[:120]
+        raise _broken(name, "an instance with the parts of kingyo.models.kinds.ModelKind", received)
+
+
+MODEL_KINDS: Registry[ModelKind] = Registry(
+    "kind of model", "kingyo.models.kinds", "kingyo.model_kinds", _check
+)
+"""Every kind of model by name."""
+
+
+def kind_of(config: Config, name: str | None = None, folder: Path | None = None) -> ModelKind:
+    """Return the kind of a model; of one that no kind takes, the default kind.
+
+    Args:
+        config: its config.json.
+        name: a registered name, or ``path/to/file.py:NAME``; it wins.
+        folder: where a relative file is looked up; the working directory when None.
+
+    Raises:
+        KingyoError: an unknown name, or a kind of somebody's own that fails.
+    """
+    if name is not None:
+        return MODEL_KINDS.get(name, folder)
+    return known_kind(config) or MODEL_KINDS.get(DEFAULT)
+
+
+def known_kind(config: Config) -> ModelKind | None:
+    """Return the first kind that takes a model, those of the package before plug-ins; None without one."""
+    names = sorted(MODEL_KINDS.names(), key=lambda name: not MODEL_KINDS.is_registered(name))
+    return next((kind for kind in map(MODEL_KINDS.get, names) if _takes(kind, config)), None)
+
+
+def _takes(kind: ModelKind, config: Config) -> bool:
+    return called(kind, "takes", lambda: bool(kind.takes(config)))
+
+
+def called(kind: ModelKind, name: str, call: Callable[[], T]) -> T:
+    """Return what a call of a kind returns; a crash of one outside of the package becomes a clear error.
+
+    Args:
+        kind: whose method it is.
+        name: of the method.
+        call: calls it.
+
+    Raises:
+        KingyoError: of the kind, as it is; or with the crash, its file and its line.
+    """
+    try:
+        return call()
+    except KingyoError:
+        raise
+    except (Exception, SystemExit) as error:
+        if MODEL_KINDS.is_registered(kind.name):
+            raise
+        raise _broken(kind.name, f"a call of {name} that succeeds", crash(error)) from error
+
+
+def load_live(kind: ModelKind, path: Path, options: LoadOptions) -> Live:
+    """Load a live model, and check that it is one.
+
+    Raises:
+        KingyoError: see ``ModelKind.load``; or it lacks a part of what its kind provides.
+    """
+    live = called(kind, "load", lambda: kind.load(path, options))
+    promised = {"dtype", "weights"}.union(*map(members, kind.provides))
+    missing = sorted(name for name in promised if not hasattr(live, name))
+    if missing:
+        raise _broken(kind.name, f"a live model with {', '.join(missing)}", repr(live)[:120])
+    return live
+
+
+def _broken(name: str, expected: str, received: str) -> KingyoError:
+    return KingyoError(f"kind of model {name}", expected=expected, received=received, remedy=_FIX)
+
+
+def common_kind(
+    configs: Mapping[str, Config], name: str | None = None, folder: Path | None = None
+) -> ModelKind:
+    """Return the kind of several models.
+
+    Args:
+        configs: the config.json of each, by what the user calls it.
+        name, folder: as of ``kind_of``.
+
+    Raises:
+        KingyoError: they are of different kinds; or as ``kind_of`` raises.
+    """
+    kinds = {model: kind_of(config, name, folder) for model, config in configs.items()}
+    found = {kind.name: kind for kind in kinds.values()}
+    if len(found) > 1:
+        told = [
+            f"{each} ({', '.join(m for m, kind in kinds.items() if kind.name == each)})" for each in found
+        ]
+        raise KingyoError(
+            "models",
+            expected="models of one kind",
+            received=" and ".join(told),
+            remedy="Name models of one kind: weights of others do not fit together.",
+        )
+    return next(iter(found.values()))
+
+
+def require_needs(what: str, needs: type, kind: ModelKind) -> None:
+    """Refuse a kind of model that cannot do what it will be asked.
+
+    Args:
+        what: who asks, such as ``task digits``.
+        needs: a protocol whose docstring begins as "A model that writes text." does.
+        kind: of the models.
+
+    Raises:
+        KingyoError: its live models lack a method.
+    """
+    has = {name for each in kind.provides for name in members(each)}
+    if not members(needs) <= has:
+        raise _unable(what, needs, kind, "Name models of another kind, or ask for something else.")
+
+
+def require_ability(what: str, ability: type[T], kind: ModelKind, remedy: str) -> T:
+    """Return a kind of model as one with an ability, such as ``PassesLayers``.
+
+    Args:
+        what: who asks, such as ``space: dataflow``.
+        ability: the protocol; its docstring begins with what it is.
+        kind: of the models.
+        remedy: what to do without.
+
+    Raises:
+        KingyoError: the kind lacks it.
+    """
+    if not isinstance(kind, ability):
+        raise _unable(what, ability, kind, remedy)
+    return kind
+
+
+def members(protocol: type) -> set[str]:
+    """Return the names of the methods and attributes that a protocol asks for."""
+    own = [each for each in protocol.__mro__ if each not in (object, Protocol, cast(object, Generic))]
+    names = (name for each in own for name in (*vars(each), *vars(each).get("__annotations__", ())))
+    return {name for name in names if not name.startswith("_")}
+
+
+def described(protocol: type) -> str:
+    """Return what a protocol stands for: the first line of its docstring, or else its members."""
+    first = (protocol.__doc__ or "").strip().split("\n", 1)[0].rstrip(".")
+    return first[:1].lower() + first[1:] or f"a model with {', '.join(sorted(members(protocol)))}"
+
+
+def _unable(what: str, wanted: type, kind: ModelKind, remedy: str) -> KingyoError:
+    received = f"models of kind {kind.name}"
+    return KingyoError(what, expected=described(wanted), received=received, remedy=remedy)

@@ -1,0 +1,175 @@
+"""Causal language models of transformers: they write text, and say how likely a text is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from kingyo.errors import KingyoError
+from kingyo.models.kinds import (
+    DEFAULT,
+    MODEL_KINDS,
+    BatchMemory,
+    CardPart,
+    Config,
+    LoadOptions,
+    Options,
+    Workload,
+)
+from kingyo.sizes import counted
+from kingyo.types import CutAware, Example, GeneratesText, Item, RatesText
+
+if TYPE_CHECKING:
+    from kingyo.models.language import LiveModel, PathModels
+    from kingyo.models.reader import PromptReader
+    from kingyo.models.streams import Streams
+    from kingyo.models.training import Course, Start
+
+_ENDINGS = ("ForCausalLM", "LMHeadModel")
+"""Of the names of architectures."""
+
+
+class CausalLM:
+    """Language models that continue a text (any AutoModelForCausalLM)."""
+
+    name = DEFAULT
+    provides = (GeneratesText, CutAware, RatesText)
+    card = CardPart(
+        pipeline_tag="text-generation",
+        auto_class="AutoModelForCausalLM",
+        scored="greedy decoding with the prompts",
+    )
+
+    def takes(self, config: Config) -> bool:
+        """Return whether an architecture of the config is one."""
+        named = config.get("architectures")
+        names = cast("list[object]", named) if isinstance(named, list) else []
+        return any(str(each).endswith(_ENDINGS) for each in names)
+
+    def load(self, path: Path, options: LoadOptions) -> LiveModel:
+        """Build a live model; see ``LiveModel.load``."""
+        from kingyo.models.language import LiveModel
+
+        return LiveModel.load(
+            path,
+            dtype=options.dtype,
+            device=options.device,
+            batch_size=options.batch_size,
+            remote_code=options.remote_code,
+        )
+
+    def reader(self, path: Path) -> PromptReader:
+        """Return what tokenizes prompts, and refuses those that leave no room in the context."""
+        from kingyo.models.reader import PromptReader
+
+        return PromptReader.load(path)
+
+    def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:
+        """Estimate the keys and values of a full batch of the longest prompts and answers.
+
+        Without a config that tells their size, or a ``tokenizer.json``, it is not known.
+
+        Raises:
+            KingyoError: a prompt, as it is sent but for a chat template, leaves no room for its answer.
+        """
+        new = max((_most_new(each) for each in load.options), default=0)
+        longest = _longest(path, [item.prompt for item in load.items])
+        _require_room(config, longest, new)
+        each, rows = _cache_of_a_token(config, load.n_bytes), min(load.batch_size, len(load.items))
+        tokens = "unknown" if longest is None else counted(longest, "token")
+        return BatchMemory(
+            bytes=None if each is None or longest is None else each * rows * (longest + new),
+            what=f"keys and values of a full batch (the longest prompt: {tokens})",
+            record={"longest_prompt_tokens": longest},
+        )
+
+    def usage(self, example: Item, options: Options, *, trusted: bool) -> str:
+        """Return code that answers a prompt as the task asks it."""
+        prompt, stops = repr(example.prompt), list(cast("Sequence[str]", options.get("stop") or ()))
+        asked = f"tokenizer({prompt}, return_tensors='pt').input_ids"
+        if options.get("chat"):
+            asked = (
+                f"tokenizer.apply_chat_template([{{'role': 'user', 'content': {prompt}}}], "
+                "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
+            )
+        trust = ", trust_remote_code=True" if trusted else ""
+        stop = f", stop_strings={stops}, tokenizer=tokenizer" if stops else ""
+        new = _most_new(options)
+        return (
+            "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+            f"tokenizer = AutoTokenizer.from_pretrained('.'{trust})  # this folder\n"
+            f"model = AutoModelForCausalLM.from_pretrained('.'{trust})\n"
+            f"ids = {asked}\n"
+            f"answer = model.generate(ids, do_sample=False, max_new_tokens={new}{stop})\n"
+            "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"
+        )
+
+    def path_models(self, live: Mapping[str, LiveModel]) -> PathModels:
+        """Return the models as parts of paths; see ``kingyo.models.path``."""
+        from kingyo.models.language import PathModels
+
+        return PathModels(live)
+
+    def streams(self, live: Mapping[str, LiveModel], frame: str) -> Streams:
+        """Return the hidden states of the models; see ``kingyo.models.streams``."""
+        from kingyo.models.streams import Streams
+
+        return Streams(live, frame)
+
+    def train_lora(
+        self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
+    ) -> list[float]:
+        """Train on answers; see ``kingyo.models.training``."""
+        from kingyo.models.training import train_lora
+
+        return train_lora(start, examples, course, out)
+
+
+def _most_new(options: Options) -> int:
+    """How many tokens an answer of a task may have; a task without such an option asks for none."""
+    return cast(int, options.get("max_new_tokens", 0))
+
+
+def _cache_of_a_token(config: Config, width: int) -> int | None:
+    """Bytes of keys and values of one token in all layers."""
+    layers, heads = _number(config, "num_hidden_layers"), _number(config, "num_attention_heads")
+    hidden = _number(config, "hidden_size")
+    if layers is None or heads is None or hidden is None:
+        return None
+    shared = _number(config, "num_key_value_heads") or heads
+    return 2 * layers * shared * (_number(config, "head_dim") or hidden // heads) * width
+
+
+def _longest(folder: Path, prompts: Sequence[str]) -> int | None:
+    """Tokens of the longest prompt, with the tokens that the tokenizer puts around it."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception:  # noqa: BLE001 (a bare Exception is what the library raises; the run will say more)
+        return None
+    return max((len(each.ids) for each in tokenizer.encode_batch(list(prompts))), default=None)
+
+
+def _require_room(config: Config, longest: int | None, max_new_tokens: int) -> None:
+    context = _number(config, "max_position_embeddings")
+    if context is not None and longest is not None and longest + max_new_tokens > context:
+        raise KingyoError(
+            "task.prompt",
+            expected=f"prompts of at most {context - max_new_tokens} tokens: the model sees {context}, of "
+            f"which {max_new_tokens} are the answer's",
+            received=f"one of {longest}",
+            remedy="Shorten or delete that row, or lower task.max_new_tokens.",
+        )
+
+
+def _number(config: Config, key: str) -> int | None:
+    value = config.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+MODEL_KINDS.register(DEFAULT)(CausalLM())

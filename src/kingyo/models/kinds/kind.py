@@ -1,0 +1,243 @@
+"""What a kind of model is: its protocol, what a kind may do beside, and the data that go in and out.
+
+Only words live here: no torch, no registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from kingyo.late import Tensor
+from kingyo.recipe import Hop
+from kingyo.types import Example, Item
+
+if TYPE_CHECKING:
+    from kingyo.models.training import Course, Start
+
+Config = Mapping[str, object]
+"""A checkpoint's config.json."""
+Options = Mapping[str, object]
+"""What the user said of a task, by the keys of task files, with defaults."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is loaded.
+
+    Attributes:
+        dtype: float32, float16 or bfloat16; as saved when None.
+        device: where it lives, such as ``cpu`` or ``cuda:0``.
+        batch_size: how many items it answers at once.
+        remote_code: whether Python files of the checkpoint may run. Only ever on the user's word.
+    """
+
+    dtype: str | None = None
+    device: str = "cpu"
+    batch_size: int = 64
+    remote_code: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What a run asks of a live model.
+
+    Attributes:
+        items: of all splits.
+        options: of each task.
+        batch_size: how many items are answered at once.
+        n_bytes: of one number of its widest weights.
+    """
+
+    items: Sequence[Item]
+    options: Sequence[Options]
+    batch_size: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchMemory:
+    """What a full batch takes on the device beside the weights.
+
+    Attributes:
+        bytes: how much; None where it is not known.
+        what: what for, such as ``keys and values of a full batch``.
+        record: more of it, for programs.
+    """
+
+    bytes: int | None
+    what: str
+    record: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardPart:
+    """What the card of any model of a kind says.
+
+    Attributes:
+        pipeline_tag: the Hub's word for what it does.
+        auto_class: the class of ``library`` that loads it.
+        scored: how it is scored, before "of TASK", such as ``greedy decoding with the prompts``.
+        library: the Hub's name of the library that loads it.
+    """
+
+    pipeline_tag: str
+    auto_class: str
+    scored: str
+    library: str = "transformers"
+
+
+class Live(Protocol):
+    """A live model: it does what its kind provides, and its weights may be overwritten while it lives."""
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """The live tensors by their names in the checkpoint, each once; none requires a gradient."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in, such as ``float32``."""
+        ...
+
+
+class AllRead(Exception):  # noqa: N818 (nothing is wrong)
+    """What a model was asked was read and can be answered; there are no answers."""
+
+
+@runtime_checkable
+class ModelKind(Protocol):
+    """A kind of model."""
+
+    @property
+    def name(self) -> str:
+        """Unique among kinds."""
+        ...
+
+    @property
+    def provides(self) -> Sequence[type]:
+        """What its live models do: protocols such as ``kingyo.types.GeneratesText``."""
+        ...
+
+    @property
+    def card(self) -> CardPart:
+        """Its part of a model card."""
+        ...
+
+    def takes(self, config: Config) -> bool:
+        """Return whether a checkpoint with this config.json is of this kind."""
+        ...
+
+    def load(self, path: Path, options: LoadOptions) -> Live:
+        """Build a live model from a checkpoint's folder.
+
+        Raises:
+            KingyoError: the folder is no complete checkpoint, or the device is not here.
+        """
+        ...
+
+    def reader(self, path: Path) -> Any:
+        """Return what stands where a live model would before a run, made without weights; None for nothing.
+
+        It has the methods of a live model. Those that answer read what they are asked and raise AllRead, or a
+        KingyoError where the model could not answer, so that a test item ends no search of hours.
+        """
+        ...
+
+    def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory | None:
+        """Estimate what a batch takes, without weights; None where nothing is known.
+
+        Args:
+            path: folder of a model like the candidates.
+            config: its config.json.
+            load: what it is asked.
+
+        Raises:
+            KingyoError: an item that it cannot answer.
+        """
+        ...
+
+    def usage(self, example: Item, options: Options, *, trusted: bool) -> str:
+        """Return Python code that loads a model from its own folder and answers an item.
+
+        Args:
+            example: an item of a task that it was scored on.
+            options: of that task.
+            trusted: whether the folder holds code that must be trusted.
+        """
+        ...
+
+
+class PassableModels(Protocol):
+    """Live models whose layers can be passed through in any order."""
+
+    def follow(self, path: Sequence[Hop], frame: str) -> Any:
+        """Return the frame, a model by name, with these layers in place of its own."""
+        ...
+
+    def whole(self, name: str) -> Any:
+        """Return a model by name, with its own layers."""
+        ...
+
+
+@runtime_checkable
+class PassesLayers(ModelKind, Protocol):
+    """A kind of model whose layers can be passed through in any order."""
+
+    def path_models(self, live: Mapping[str, Any]) -> PassableModels:
+        """Return models of this kind, by name, as parts of paths.
+
+        Raises:
+            KingyoError: their layers cannot follow one another.
+        """
+        ...
+
+
+class Streams(Protocol):
+    """What enters the layers of models, and what leaves the last, on the same prompts."""
+
+    @property
+    def n_layers(self) -> Mapping[str, int]:
+        """Name -> how many layers a model has."""
+        ...
+
+    def __call__(self, prompts: Sequence[Any]) -> Iterator[Tensor]:
+        """Yield batches [places, tokens, width] in float64; a model has a place more than layers."""
+        ...
+
+
+@runtime_checkable
+class ShowsStreams(ModelKind, Protocol):
+    """A kind of model that shows what passes through its layers.
+
+    Its ``reader`` keeps what it was asked, in order, as ``prompts``.
+    """
+
+    def streams(self, live: Mapping[str, Any], frame: str) -> Streams:
+        """Return the streams of models of this kind, by name; the frame reads the prompts.
+
+        Raises:
+            KingyoError: a model has no list of layers.
+        """
+        ...
+
+
+@runtime_checkable
+class TrainsLora(ModelKind, Protocol):
+    """A kind of model that can be trained on items."""
+
+    def train_lora(
+        self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
+    ) -> list[float]:
+        """Train a LoRA, write it to ``out``, and return the seconds of each step.
+
+        Raises:
+            KingyoError: a library is missing, an example does not fit, or the loss is no number.
+        """
+        ...
+
+
+ABILITIES: tuple[type, ...] = (PassesLayers, ShowsStreams, TrainsLora)
+"""What a kind may do beside."""

@@ -1,0 +1,90 @@
+"""The kind of a run's models: whether they are of one, can answer its tasks, and how they are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.errors import KingyoError
+from kingyo.models.kinds import (
+    Live,
+    LoadOptions,
+    ModelKind,
+    Options,
+    called,
+    common_kind,
+    load_live,
+    require_needs,
+)
+from kingyo.run.config import RunConfig
+from kingyo.tasks import single_tasks
+from kingyo.types import SPLITS, Task
+
+
+def kind_of_models(models: Mapping[str, Checkpoint]) -> ModelKind:
+    """Return the kind of models, given by what the user calls them.
+
+    Raises:
+        KingyoError: they are of different kinds.
+    """
+    return common_kind({name: each.config for name, each in models.items()})
+
+
+def require_answers(task: Task, kind: ModelKind) -> None:
+    """Refuse a task whose ``needs`` a kind of model does not meet; one that names none is not checked.
+
+    Raises:
+        KingyoError: the live models of the kind cannot answer it.
+    """
+    for each in single_tasks(task):
+        needs = getattr(each, "needs", None)
+        if needs is not None:
+            require_needs(f"task {each.name}", needs, kind)
+
+
+def check_items(task: Task, kind: ModelKind, path: Path) -> None:
+    """Ask all items of all splits of what reads them for a model: a long test item must not end a search.
+
+    Args:
+        task: of the run.
+        kind: of its models.
+        path: folder of a model like the candidates; its weights are not read.
+
+    Raises:
+        KingyoError: an item that the model could not answer.
+    """
+    reader = called(kind, "reader", lambda: kind.reader(path))
+    if reader is None:
+        return
+    for each in single_tasks(task):
+        for split in SPLITS:
+            try:
+                each.score(reader, each.items(split))
+            except KingyoError:
+                raise
+            except (Exception, SystemExit):  # noqa: BLE001 (AllRead; or an own task that needs answers)
+                continue
+
+
+def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOptions) -> Live:
+    """Load a model, with the LoRA that it may be named with.
+
+    Raises:
+        KingyoError: see ``kingyo.models.kinds.load_live``.
+    """
+    live = load_live(kind, checkpoint.path, options)
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        checkpoint.into(live.weights)
+    return live
+
+
+def load_options(config: RunConfig) -> LoadOptions:
+    """Return how a run.yaml wants live models to be loaded."""
+    return LoadOptions(dtype=config.merge.dtype, device=config.device, batch_size=config.batch_size)
+
+
+def task_options(config: RunConfig) -> list[Options]:
+    """Return what the user said of each task, for its kind of model: such as ``max_new_tokens``."""
+    return [spec.model_dump() for spec in config.specs.values()]

@@ -1,0 +1,189 @@
+"""The contract of a kind of model, as tests: subclass it under pytest and say how yours is made.
+
+    class TestMine(ModelKindContract):
+        def make(self):
+            return MY_KIND
+
+        def make_checkpoint(self, folder):
+            save_file(my_tensors, folder / "model.safetensors")
+            (folder / "config.json").write_text(my_config)
+
+        def ask(self, model):
+            return model.classify([my_image])
+
+Each test states one promise of ``kingyo.models.kinds.ModelKind``. They see the kind from outside only, and
+need nothing but ``assert``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+
+from kingyo.errors import KingyoError
+from kingyo.models.kinds import AllRead, BatchMemory, LoadOptions, ModelKind, Options, Workload, members
+from kingyo.types import Item
+
+LOADED = LoadOptions(dtype="float32", batch_size=2)
+
+
+class ModelKindContract:
+    """What every kind of model promises. Subclass it and implement the first three methods."""
+
+    def make(self) -> ModelKind:
+        """Return the kind under test."""
+        raise NotImplementedError("a contract test says which kind it is of")
+
+    def make_checkpoint(self, folder: Path) -> None:
+        """Write a small model into an empty folder: config.json, safetensors, and what else belongs to it."""
+        raise NotImplementedError("a contract test says how a checkpoint of its kind looks")
+
+    def ask(self, model: Any) -> object:
+        """Return what a live model answers to a few questions; answers are compared by ``==``."""
+        raise NotImplementedError("a contract test says what its models are asked")
+
+    def make_items(self) -> Sequence[Item]:
+        """Return items of a task that models of this kind can answer."""
+        return [Item(id="item", prompt="1 + 2 = ?", answer="3")]
+
+    def make_options(self) -> Options:
+        """Return what a user may say of that task."""
+        return {"max_new_tokens": 4}
+
+    def test_it_has_a_name_that_stays(self) -> None:
+        """Runs, messages and ``kingyo list`` call it by its name."""
+        assert self.make().name
+        assert self.make().name == self.make().name
+
+    def test_it_takes_its_own_checkpoints_and_no_others(self) -> None:
+        """Configs of strangers are no error."""
+        with self._checkpoint() as folder:
+            assert self.make().takes(_config(folder)) is True
+        others: Sequence[object] = (None, [], "SomethingElse", ["SomethingElse"])
+        for config in ({}, *({"architectures": other} for other in others)):
+            assert self.make().takes(config) is False, config
+
+    def test_a_live_model_does_what_the_kind_provides(self) -> None:
+        """It has every method, and so has what stands in its place before a run."""
+        kind = self.make()
+        assert kind.provides
+        with self._checkpoint() as folder:
+            live, reader = kind.load(folder, LOADED), kind.reader(folder)
+        for each in kind.provides:
+            needed = members(each)
+            assert needed, each
+            for model in (live, reader or live):
+                assert all(hasattr(model, name) for name in needed), (model, each, needed)
+
+    def test_its_weights_are_those_of_the_file(self) -> None:
+        """They have the names of the checkpoint, its shapes and its values, and learn nothing."""
+        with self._checkpoint() as folder:
+            live, stored = self.make().load(folder, LOADED), _stored(folder)
+        assert live.weights
+        assert live.dtype == "float32"
+        for name, tensor in live.weights.items():
+            assert not tensor.requires_grad, name
+            assert torch.equal(tensor.cpu().float(), stored[name].float()), name
+
+    def test_weights_that_are_overwritten_are_those_that_answer(self) -> None:
+        """Other weights answer otherwise, and the first ones again as before."""
+        with self._checkpoint() as folder:
+            live = self.make().load(folder, LOADED)
+            first = self.ask(live)
+            before = {name: tensor.clone() for name, tensor in live.weights.items()}
+            for tensor in live.weights.values():
+                tensor.copy_(_noise(tensor))
+            assert self.ask(live) != first, "the answers do not depend on the weights"
+            for name, tensor in live.weights.items():
+                tensor.copy_(before[name])
+            assert self.ask(live) == first
+
+    def test_answers_do_not_change(self) -> None:
+        """The same weights answer the same, however often, and in every model that is loaded from them."""
+        with self._checkpoint() as folder:
+            one, other = (self.make().load(folder, LOADED) for _ in range(2))
+            assert self.ask(one) == self.ask(one) == self.ask(other)
+
+    def test_a_checkpoint_stays_as_it_was(self) -> None:
+        """Nothing is written to a source, also where the live model is."""
+        with self._checkpoint() as folder:
+            before = _files(folder)
+            live = self.make().load(folder, LoadOptions())
+            for tensor in live.weights.values():
+                tensor.copy_(_noise(tensor))
+            self.make().reader(folder)
+            assert _files(folder) == before
+
+    def test_a_folder_without_weights_is_an_error(self) -> None:
+        """It is told as one, not as a crash."""
+        with self._checkpoint() as folder:
+            for file in folder.glob("*.safetensors*"):
+                file.unlink()
+            try:
+                self.make().load(folder, LOADED)
+            except KingyoError:
+                return
+        raise AssertionError("load raised no KingyoError")
+
+    def test_what_reads_before_a_run_reads_and_answers_nothing(self) -> None:
+        """Where there is such a reader, it raises AllRead when it is asked what a live model can answer."""
+        with self._checkpoint() as folder:
+            reader = self.make().reader(folder)
+            if reader is None:
+                return
+            try:
+                self.ask(reader)
+            except AllRead:
+                return
+        raise AssertionError("the reader raised no AllRead")
+
+    def test_memory_is_known_without_weights(self) -> None:
+        """A dry run reads none; what is not known is None."""
+        with self._checkpoint() as folder:
+            for file in folder.glob("*.safetensors*"):
+                file.unlink()
+            load = Workload(items=self.make_items(), options=[self.make_options()], batch_size=2, n_bytes=4)
+            found = self.make().memory(folder, _config(folder), load)
+        assert found is None or isinstance(found, BatchMemory)
+        if found is not None:
+            assert found.bytes is None or found.bytes >= 0
+            assert found.what
+            json.dumps(dict(found.record))
+
+    def test_the_card_has_code_that_compiles(self) -> None:
+        """Whoever has an exported folder can load it and ask it an item."""
+        kind = self.make()
+        assert kind.card.pipeline_tag and kind.card.auto_class and kind.card.scored and kind.card.library
+        for trusted in (False, True):
+            code = kind.usage(self.make_items()[0], self.make_options(), trusted=trusted)
+            compile(code, "README.md", "exec")
+
+    @contextmanager
+    def _checkpoint(self) -> Generator[Path]:
+        with TemporaryDirectory() as folder:
+            self.make_checkpoint(Path(folder))
+            yield Path(folder)
+
+
+def _config(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def _stored(folder: Path) -> dict[str, torch.Tensor]:
+    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _noise(tensor: torch.Tensor) -> torch.Tensor:
+    drawn = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0))
+    return drawn.to(tensor.dtype).to(tensor.device)

@@ -1,0 +1,200 @@
+"""Kinds of models: which takes what, what is refused before anything is loaded, and plug-ins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Protocol
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.models.kinds import (
+    MODEL_KINDS,
+    LoadOptions,
+    PassesLayers,
+    ShowsStreams,
+    TrainsLora,
+    common_kind,
+    kind_of,
+    known_kind,
+    load_live,
+    members,
+    require_ability,
+    require_needs,
+)
+from kingyo.testing.kinds import ModelKindContract
+from kingyo.types import CutAware, GeneratesText, LanguageModel, RatesText
+from tests.models_on_disk import llama
+
+LLAMA = {"architectures": ["LlamaForCausalLM"]}
+
+
+class TestCausalLM(ModelKindContract):
+    def make(self):
+        return MODEL_KINDS.get("causal-lm")
+
+    def make_checkpoint(self, folder: Path) -> None:
+        llama(folder)
+
+    def ask(self, model: LanguageModel) -> object:
+        prompts = ["Q: 1 + 2 = ?", "the cat is", "3"]
+        return model.generate(prompts, max_new_tokens=4), model.log_likelihood([("the", " cat")])
+
+
+class Draws(Protocol):
+    """A model that draws pictures.
+
+    The rest of this text is for authors.
+    """
+
+    def draw(self, prompts: list[str]) -> list[bytes]: ...
+
+
+class NotDescribed(Protocol):
+    def draw(self, prompts: list[str]) -> list[bytes]: ...
+
+
+class Painter:
+    """A kind that does nothing but draw."""
+
+    name = "text-to-image"
+    provides = (Draws,)
+    card = None
+
+    def takes(self, config):
+        return config["_class_name"] == "Painter"
+
+    def load(self, path, options): ...
+
+    def reader(self, path): ...
+
+    def memory(self, path, config, load): ...
+
+    def usage(self, example, options, *, trusted): ...
+
+
+PAINTER = Painter()
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    """Install a package that offers a kind."""
+    installed = folder / "own_kind-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: own-kind\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(f"[kingyo.model_kinds]\nown = {point}\n")
+    monkeypatch.syspath_prepend(folder)
+
+
+def test_the_config_says_the_kind() -> None:
+    assert known_kind(LLAMA) is kind_of(LLAMA) is MODEL_KINDS.get("causal-lm")
+    assert known_kind({"architectures": ["GPT2LMHeadModel"]}) is not None
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"architectures": "LlamaForCausalLM"}, {"architectures": ["T5ForConditionalGeneration"]}]
+)
+def test_a_model_of_no_known_kind_is_left_to_the_loader_of_language_models(config: dict[str, object]) -> None:
+    assert known_kind(config) is None
+    assert kind_of(config).name == "causal-lm"
+
+
+def test_a_name_wins_over_the_config_and_may_be_that_of_an_object_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from tests.models.test_kinds import PAINTER\nKIND = PAINTER\n")
+    assert kind_of(LLAMA, "mine.py:KIND", tmp_path).name == "text-to-image"
+
+
+def test_a_kind_that_nobody_knows_is_answered_with_the_nearest() -> None:
+    with pytest.raises(KingyoError, match="Did you mean 'causal-lm'") as caught:
+        kind_of(LLAMA, "causal-ml")
+    assert caught.value.argument == "kind of model"
+
+
+@pytest.mark.parametrize("code", ["KIND = 3", "from tests.models.test_kinds import Painter as KIND"])
+def test_a_file_without_a_kind_or_with_its_class_is_one_clear_error(tmp_path: Path, code: str) -> None:
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(KingyoError, match="expected an instance") as caught:
+        kind_of(LLAMA, "mine.py:KIND", tmp_path)
+    assert caught.value.argument == "kind of model mine.py:KIND"
+
+
+def test_an_installed_kind_takes_what_no_built_in_kind_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, "tests.models.test_kinds:PAINTER")
+    assert "own" in MODEL_KINDS.names()
+    assert kind_of({"_class_name": "Painter"}).name == "text-to-image"
+    assert kind_of(LLAMA).name == "causal-lm"
+
+
+def test_an_installed_kind_that_stumbles_over_a_config_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, "tests.models.test_kinds:PAINTER")
+    with pytest.raises(KingyoError, match="KeyError: '_class_name'") as caught:
+        kind_of({"architectures": ["T5ForConditionalGeneration"]})
+    assert caught.value.argument == "kind of model text-to-image"
+
+
+def test_a_kind_that_crashes_or_loads_half_a_model_is_named(tmp_path: Path) -> None:
+    crashing, half = Painter(), Painter()
+    crashing.load = lambda path, options: path.open(1)
+    half.load = lambda path, options: SimpleNamespace(weights={}, draw=print)
+    for kind, expected, received in (
+        (crashing, "a call of load that succeeds", "TypeError"),
+        (half, "a live model with dtype", "namespace"),
+    ):
+        with pytest.raises(KingyoError) as caught:
+            load_live(kind, tmp_path, LoadOptions())
+        assert caught.value.argument == "kind of model text-to-image"
+        assert caught.value.expected == expected
+        assert caught.value.received.startswith(received)
+
+
+def test_sources_of_different_kinds_are_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, "tests.models.test_kinds:PAINTER")
+    assert common_kind({"ja": LLAMA, "en": LLAMA}).name == "causal-lm"
+    with pytest.raises(KingyoError) as caught:
+        common_kind({"ja": LLAMA, "en": LLAMA, "art": {"_class_name": "Painter"}})
+    assert caught.value.received == "causal-lm (ja, en) and text-to-image (art)"
+
+
+def test_a_task_whose_needs_no_source_meets_is_one_clear_error() -> None:
+    kind = kind_of(LLAMA)
+    for needs in (GeneratesText, RatesText, LanguageModel, CutAware):
+        require_needs("task ja-math", needs, kind)
+        with pytest.raises(KingyoError) as caught:
+            require_needs("task ja-math", needs, PAINTER)
+        assert caught.value.received == "models of kind text-to-image"
+    with pytest.raises(KingyoError) as caught:
+        require_needs("task sketches", Draws, kind)
+    assert str(caught.value).startswith(
+        "task sketches: expected a model that draws pictures; received models of kind causal-lm."
+    )
+    with pytest.raises(KingyoError, match="expected a model with draw;"):
+        require_needs("task sketches", NotDescribed, kind)
+
+
+def test_needs_are_compared_by_methods_and_not_by_the_name_of_the_protocol() -> None:
+    require_needs("task sketches", NotDescribed, PAINTER)
+    assert members(LanguageModel) == {"generate", "log_likelihood", "chat_prompt"}
+
+
+@pytest.mark.parametrize("ability", [PassesLayers, ShowsStreams, TrainsLora])
+def test_a_kind_without_an_ability_is_named(ability: type) -> None:
+    causal = kind_of(LLAMA)
+    assert require_ability("what", ability, causal, "") is causal
+    with pytest.raises(KingyoError, match=r"expected a kind of model .*; received models of kind text-to"):
+        require_ability("space: dataflow", ability, PAINTER, "Merge weights: space: parameters.")
+
+
+def test_names_do_not_load_torch() -> None:
+    code = (
+        "import sys; from kingyo.models.kinds import MODEL_KINDS, kind_of; kind_of({}); MODEL_KINDS.names(); "
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,168 @@
+"""A kind of model outside of the package: what a run, a merge and the commands make of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kingyo.checkpoints import open_checkpoint
+from kingyo.cli.outlook import _memory_lines
+from kingyo.errors import KingyoError
+from kingyo.evaluate import Evaluator, Filled
+from kingyo.merge import Sources, plan
+from kingyo.models.kinds import LoadOptions, ModelKind
+from kingyo.outlook.memory import foresee_memory
+from kingyo.recipe import Recipe, Source
+from kingyo.run.config import parse_config
+from kingyo.run.kinds import check_items, kind_of_models, load_checkpoint, require_answers
+from kingyo.run.layer_similarity import Looked, models_alike
+from kingyo.run.models import Models
+from kingyo.run.trained import require_trainable
+from kingyo.types import SPLITS, GeneratesText, Item, ItemScore, Split
+from tests.cli.forked import run_forked
+from tests.models_on_disk import llama
+
+ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
+PAGE = Path(__file__).parents[2] / "docs" / "kinds.md"
+ITEMS = {
+    split: [Item(id=f"{split}-{i}", prompt=f"[{i}, 1, {-i}, 2]", answer="a") for i in range(8)]
+    for split in SPLITS
+}
+
+
+class RowTask:
+    """Rows of numbers, and the class of each."""
+
+    name = "rows"
+
+    def __init__(self, needs: type, items: dict[Split, list[Item]]) -> None:
+        self.needs = needs
+        self._items = items
+
+    def items(self, split: Split) -> Sequence[Item]:
+        return self._items[split]
+
+    def score(self, model, items: Sequence[Item]) -> Sequence[ItemScore]:
+        answers = model.classify([json.loads(item.prompt) for item in items])
+        return [
+            ItemScore(item.id, float(answer == item.answer), answer)
+            for item, answer in zip(items, answers, strict=True)
+        ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the kind of the page, installed, and two of its models."""
+    _, code = re.findall(r"^```python\n# (\S+)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)[0]
+    (tmp_path / "perceptron.py").write_text(code)
+    installed = tmp_path / "perceptron-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: perceptron\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[kingyo.model_kinds]\nperceptron = perceptron:PERCEPTRON\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "perceptron", raising=False)
+    for i, name in enumerate(("one", "other")):
+        torch.manual_seed(i)
+        (tmp_path / name).mkdir()
+        tensors = {"in.weight": torch.randn(8, 4), "out.weight": torch.randn(3, 8)}
+        save_file(tensors, tmp_path / name / "model.safetensors", metadata={"format": "pt"})
+        config = {"model_type": "perceptron", "width": 4, "labels": ["a", "b", "c"]}
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+@pytest.fixture
+def models(folder: Path) -> Models:
+    return Models(base=None, sources={name: open_checkpoint(name, folder) for name in ("one", "other")})
+
+
+@pytest.fixture
+def kind(models: Models) -> ModelKind:
+    return kind_of_models(models.named)
+
+
+def task(kind: ModelKind, **items: list[Item]) -> RowTask:
+    return RowTask(kind.provides[0], {**ITEMS, **items})
+
+
+def test_a_merge_of_its_models_is_scored(models: Models, kind: ModelKind, folder: Path) -> None:
+    assert kind.name == "perceptron"
+    live = load_checkpoint(models.skeleton, kind, LoadOptions(dtype="float32"))
+    evaluate = Evaluator(Filled(live, Sources(models.by_reference, folder)), task(kind))
+    sources = tuple(Source(model=each, parameters={"weight": 0.5}) for each in models.references.values())
+    merged = evaluate(Recipe(merge_method="linear", sources=sources), "fit")
+    assert merged.failure is None and len(merged.scores) == 8
+    mean = sum(each.read("in.weight") for each in models.sources.values()) / 2
+    torch.testing.assert_close(live.weights["in.weight"], mean)
+
+
+def test_sources_of_two_kinds_are_one_error(models: Models, tmp_path: Path) -> None:
+    mixed = {**models.named, "llama": open_checkpoint(str(llama(tmp_path / "llama")))}
+    with pytest.raises(KingyoError) as caught:
+        kind_of_models(mixed)
+    assert caught.value.received == "perceptron (one, other) and causal-lm (llama)"
+
+
+def test_a_task_of_text_is_refused(kind: ModelKind) -> None:
+    require_answers(task(kind), kind)
+    with pytest.raises(KingyoError, match=r"task rows: expected a model that writes text; .* perceptron"):
+        require_answers(RowTask(GeneratesText, ITEMS), kind)
+
+
+def test_a_test_item_that_no_model_can_answer_is_found_before_the_run(kind: ModelKind, folder: Path) -> None:
+    check_items(task(kind), kind, folder / "one")
+    with pytest.raises(KingyoError, match="expected a row of 4 numbers; received one of 2"):
+        check_items(task(kind, test=[Item(id="short", prompt="[1, 2]", answer="a")]), kind, folder / "one")
+
+
+def test_a_dry_run_tells_of_no_batch_where_the_kind_tells_nothing(models: Models, kind: ModelKind) -> None:
+    config = parse_config(
+        {
+            "sources": models.references,
+            "task": {"data": "rows.jsonl", "grader": "exact"},
+            "budget": {"candidates": 2},
+        },
+        "run.yaml",
+    )
+    sources = tuple(Source(model=each, parameters={"weight": 0.5}) for each in models.references.values())
+    recipe = Recipe(merge_method="linear", sources=sources)
+    planned = plan(recipe, Sources(models.by_reference, Path()))
+    memory = foresee_memory(kind, models, planned, config, ITEMS["fit"])
+    assert memory.batch is None
+    line = next(iter(_memory_lines(memory, "cpu")))
+    assert line == "memory of cpu: 224 bytes for the live model; and what computing takes beside"
+
+
+def test_layers_and_training_are_refused_by_name(models: Models, kind: ModelKind, folder: Path) -> None:
+    how = Looked(frame="one", folder=folder)
+    with pytest.raises(KingyoError, match=r"kingyo layers: .* received models of kind perceptron"):
+        models_alike(models.sources, task(kind), how)
+    with pytest.raises(KingyoError, match=r"control trained: .* received models of kind perceptron"):
+        require_trainable(models)
+
+
+def test_a_merge_has_a_card_of_its_kind_and_cannot_chat(folder: Path) -> None:
+    recipe = {
+        "merge_method": "linear",
+        "models": [{"model": each, "parameters": {"weight": 0.5}} for each in ("one", "other")],
+    }
+    (folder / "recipe.yaml").write_text(json.dumps(recipe))
+    done = run_forked(["merge", "recipe.yaml", "merged"], folder, ENV)
+    assert done.returncode == 0, done.stderr
+    card = (folder / "merged" / "README.md").read_text()
+    assert "library_name: perceptron\npipeline_tag: tabular-classification\n" in card
+    assert "transformers" not in card
+    done = run_forked(["chat", "merged"], folder, ENV)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "Error: kingyo chat: expected a model that writes text; received models of kind perceptron. "
+        "Name models of another kind, or ask for something else.\n"
+    )
