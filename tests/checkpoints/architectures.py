@@ -279,13 +279,18 @@ HAS_DIFFUSERS = importlib.util.find_spec("diffusers") is not None
 
 def build(name: str, folder: Path, *, seed: int = 0) -> Path:
     """Write a model; every parameter is random, norms and biases too, so that no two are equal by chance."""
+    return write(ARCHITECTURES[name], folder, seed=seed)
+
+
+def write(make: Callable[[], Built], folder: Path, *, seed: int = 0, **saving: Any) -> Path:
+    """Write a model that is in no list, as ``build`` does."""
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     with torch.random.fork_rng(), contextlib.redirect_stderr(io.StringIO()):
         torch.manual_seed(seed)
-        model = ARCHITECTURES[name]()
+        model = make()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape))
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, **saving)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,11 @@ class TestBrokenFolders:
     def test_a_broken_config(self, folder: Path) -> None:
         (folder / "config.json").write_text("{")
         self.refused(folder, "that transformers can read")
+
+    def test_a_config_that_contradicts_itself(self, folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 5}))
+        self.refused(folder, r"that transformers can read.*hidden size \(16\).*attention heads \(5\)")
 
     def test_pickles_only(self, folder: Path) -> None:
         weights_file(folder).rename(folder / "pytorch_model.bin")

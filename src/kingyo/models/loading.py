@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.models.conversion import counterparts
 from kingyo.models.text import Tokenizer
 from kingyo.recipe import DTYPES
 
@@ -26,11 +28,21 @@ _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
 _TOGETHER = "Fetch or save the model again, so that its weights fit its config.json."
 
 
-def load_model(path: Path, *, dtype: str | None, device: str, remote_code: bool) -> PreTrainedModel:
-    """Build a causal language model from a folder of safetensors, ready for inference.
+def load_model(
+    path: Path, *, dtype: str | None, device: str, remote_code: bool, auto: type[Any] = AutoModelForCausalLM
+) -> PreTrainedModel:
+    """Build a model from a folder of safetensors, ready for inference.
+
+    Args:
+        path: the folder.
+        dtype: float32, float16 or bfloat16; as saved when None.
+        device: where it lives, such as ``cpu`` or ``cuda:0``.
+        remote_code: whether Python files of the checkpoint may run.
+        auto: what transformers loads this kind of model with, such as ``AutoModelForImageClassification``.
 
     Raises:
-        KingyoError: no such folder, no safetensors, a tensor is missing or of another shape.
+        KingyoError: no such folder, no safetensors, a tensor is missing or of another shape, or it is no
+            model of this kind.
     """
     require_checkpoint(path)
     if dtype is not None and dtype not in DTYPES:
@@ -40,7 +52,7 @@ def load_model(path: Path, *, dtype: str | None, device: str, remote_code: bool)
     with _quiet(), _readable(path):
         loaded = cast(
             "object",
-            AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
+            auto.from_pretrained(
                 path,
                 dtype="auto" if dtype is None else getattr(torch, dtype),
                 use_safetensors=True,
@@ -136,35 +148,30 @@ def require_checkpoint(path: Path) -> None:
 
 
 def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
-    """Map the tensor names of a checkpoint to the model's own tensors, each tensor once.
+    """Map the tensor names of a checkpoint to the model's own tensors or views into them, each once.
 
     A tied output layer goes by the name of the embedding. Buffers that the checkpoint lacks are left out.
 
     Raises:
         KingyoError: the checkpoint holds a tensor that has no live counterpart of its own.
     """
-    state = cast("dict[str, Tensor]", model.state_dict(keep_vars=True))
-    prefix = f"{model.base_model_prefix}."
-    tied = cast("Mapping[str, object]", getattr(model, "_tied_weights_keys", None) or {})
-    found: dict[str, Tensor] = {}
-    taken: set[int] = set()
-    names = sorted(checkpoint_names(path), key=lambda name: (name in tied, name))
-    for name in names:
-        spellings = (name, prefix + name, name.removeprefix(prefix))
-        tensor = next((state[each] for each in spellings if each in state), None)
-        if tensor is None:
-            if name.endswith(_DERIVED):
-                continue
+    with _readable(path):
+        shapes = _stored_shapes(path)
+        found = counterparts(model, shapes)
+    tied = cast("Mapping[str, str]", getattr(model, "all_tied_weights_keys", None) or {})
+    weights: dict[int, tuple[str, Tensor]] = {}
+    for name in sorted(shapes, key=lambda name: (name in found and found[name][0] in tied, name)):
+        tensor = found[name][1] if name in found else None
+        if tensor is not None and tensor.shape == shapes[name]:
+            weights.setdefault(id(tensor), (name, tensor))
+        elif not name.endswith(_DERIVED):
             raise KingyoError(
                 f"{path}: {name}",
                 expected=f"a tensor of {type(model).__name__}",
-                received="none of that name",
+                received="none of that name" if tensor is None else f"one of the shape {list(tensor.shape)}",
                 remedy="Take models of another architecture: transformers reshapes this one when loading.",
             )
-        if id(tensor) not in taken:
-            taken.add(id(tensor))
-            found[name] = tensor
-    return dict(sorted(found.items()))
+    return dict(sorted(weights.values()))
 
 
 def checkpoint_names(path: Path) -> list[str]:
@@ -172,11 +179,19 @@ def checkpoint_names(path: Path) -> list[str]:
 
     Other safetensors in the folder (an adapter, ``consolidated.safetensors``) are not the model's.
     """
+    return sorted(_stored_shapes(path))
+
+
+def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     single, index = path / "model.safetensors", path / "model.safetensors.index.json"
+    files = [single.name]
     if index.is_file() and not single.is_file():
-        return sorted(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
-    with cast("AbstractContextManager[Mapping[str, object]]", safe_open(single, framework="pt")) as opened:
-        return sorted(opened.keys())
+        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        with cast("Any", safe_open(path / file, framework="pt")) as opened:
+            shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in sorted(opened.keys())}
+    return shapes
 
 
 def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> None:
@@ -215,8 +230,10 @@ def _readable(path: Path) -> Generator[None]:
     """Turn what transformers says about a broken folder into one clear message."""
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        first = str(error).strip().split("\n", 1)[0]
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        first, *more = str(error).strip().split("\n")
+        if more and first.endswith(":"):  # what is wrong follows
+            first = f"{first} {more[0].strip()}"
         whole = "Name a whole model, with its tokenizer, that transformers knows without further code."
         trust = (
             " Or read its code, and if you trust it say --trust-remote-code to `kingyo evaluate` and `chat`."

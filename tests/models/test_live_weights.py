@@ -1,0 +1,256 @@
+"""Every tensor of a checkpoint and its live counterpart, in families that transformers renames and reshapes.
+
+The proof is a second model: written into the live first one, by the names of the files, it gives the logits
+that it gives when transformers loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForImageTextToText,
+    PreTrainedModel,
+)
+
+from kingyo.errors import KingyoError
+from kingyo.merge import into, open_sources, plan, to_folder
+from kingyo.models.loading import checkpoint_names, live_weights, load_model
+from kingyo.recipe import Recipe, Source
+from tests.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write
+
+Make = Callable[[], PreTrainedModel]
+
+
+def maker(family: str, head: str, **config: Any) -> Make:
+    def make() -> PreTrainedModel:
+        return getattr(transformers, f"{family}{head}")(getattr(transformers, f"{family}Config")(**config))
+
+    return make
+
+
+sees = partial(maker, head="ForConditionalGeneration")
+classifies = partial(maker, head="ForImageClassification", num_labels=3)
+LLAMA: Mapping[str, Any] = {**DECODER, "model_type": "llama", "pad_token_id": 0}
+TILES: Mapping[str, Any] = {"image_grid_pinpoints": [[8, 8], [16, 8]]}
+CLIP, SIGLIP = ({**VISION, "model_type": f"{name}_vision_model"} for name in ("clip", "siglip"))
+MAKERS: Mapping[str, Make] = {
+    **ARCHITECTURES,
+    "llava_next": sees("LlavaNext", text_config=LLAMA, vision_config=CLIP, **TILES),
+    "llava_onevision": sees(
+        "LlavaOnevision",
+        text_config={**DECODER, "model_type": "qwen2"},
+        vision_config=SIGLIP,
+        vision_feature_select_strategy="full",
+        **TILES,
+    ),
+    "smolvlm": sees("SmolVLM", text_config=LLAMA, vision_config=VISION, pad_token_id=0),
+    "deit": classifies("DeiT", **VISION),
+    "beit": classifies("Beit", **VISION),
+    "dinov2": classifies("Dinov2", **VISION),
+    "dinov2, split": classifies("Dinov2", **VISION, use_swiglu_ffn=True),
+    "swin": classifies(
+        "Swin", image_size=8, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[2, 4], window_size=2
+    ),
+    "convnext": classifies("ConvNext", hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], patch_size=1),
+    "qwen3_vl_moe": sees(
+        "Qwen3VLMoe",
+        text_config={**DECODER, **MOE, "head_dim": 4, "rope_parameters": {"mrope_section": [1, 1, 0]}},
+        vision_config={"depth": 1, "hidden_size": 16, "num_heads": 4, "out_hidden_size": 16},
+    ),
+}
+
+WRITES = ("gpt2", "llama", "qwen2", "gemma2", "gemma3_text", "mixtral", "qwen2_moe", "qwen3_next", "jamba")
+CLASSIFIES = ("vit", "deit", "swin", "beit", "convnext", "dinov2", "dinov2, split")
+IMAGE = 63  # the token of an image's part
+SIZES = {"image_sizes": torch.tensor([[8, 8]])}
+PATCHES = {"image_grid_thw": torch.tensor([[1, 2, 2]]), "mm_token_type_ids": torch.tensor([[0, 1, 0, 0, 0]])}
+# The shape of the pixels, how many tokens they become, and what else a model asks of an image.
+SEES: Mapping[str, tuple[tuple[int, ...], int, Mapping[str, Tensor]]] = {
+    "llava": ((1, 3, 8, 8), 4, {}),
+    "llava_next": ((1, 2, 3, 8, 8), 10, SIZES),
+    "llava_onevision": ((1, 2, 3, 8, 8), 10, SIZES),
+    "idefics3": ((1, 1, 3, 8, 8), 1, {}),
+    "smolvlm": ((1, 1, 3, 8, 8), 1, {}),
+    "qwen2_vl": ((4, 96), 1, PATCHES),
+    "qwen2_5_vl": ((4, 96), 1, PATCHES),
+    "qwen3_vl": ((4, 96), 1, PATCHES),
+    "paligemma": ((1, 3, 8, 8), 4, {}),
+    "gemma3": ((1, 3, 8, 8), 4, {}),
+    "internvl": ((1, 3, 8, 8), 1, {}),
+}
+
+
+def make(name: str) -> PreTrainedModel:
+    model = MAKERS[name]()
+    if name in SEES:
+        model.config.image_token_id = IMAGE
+    return model
+
+
+def auto(name: str) -> type[Any]:
+    if name in WRITES:
+        return AutoModelForCausalLM
+    return AutoModelForImageClassification if name in CLASSIFIES else AutoModelForImageTextToText
+
+
+def load(name: str, folder: Path) -> PreTrainedModel:
+    return load_model(folder, dtype=None, device="cpu", remote_code=False, auto=auto(name))
+
+
+def logits(name: str, model: PreTrainedModel) -> Tensor:
+    shape, n_tokens, given = SEES.get(name, ((1, 3, 8, 8), 0, {}))
+    given = dict(given)
+    if name not in WRITES:
+        given["pixel_values"] = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    if name not in CLASSIFIES:
+        given["input_ids"] = torch.tensor([[5, *[IMAGE] * n_tokens, 7, 8, 9]])
+    with torch.inference_mode():
+        return model(**given).logits
+
+
+def stored(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def rename(folder: Path, change: Callable[[str], str]) -> Path:
+    tensors = {change(name): tensor for name, tensor in stored(folder).items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def check(name: str, folder: Path, other: Path) -> None:
+    """Write the other model into the live one, tensor by tensor."""
+    live = load(name, folder)
+    weights = live_weights(live, folder)
+    tensors = stored(other)
+    assert list(weights) == sorted(tensors) == checkpoint_names(folder)
+    for each, tensor in tensors.items():
+        assert torch.equal(weights[each], stored(folder)[each]), each
+        assert weights[each].is_contiguous(), f"{each}: it cannot be merged into"
+        weights[each].copy_(tensor)
+    expected = load(name, other)
+    for each, tensor in expected.state_dict().items():
+        assert torch.equal(live.state_dict()[each], tensor), each
+    assert not torch.equal(logits(name, load(name, folder)), logits(name, expected))
+    assert torch.equal(logits(name, live), logits(name, expected))
+
+
+def pair(folder: Path, name: str, **saving: Any) -> tuple[Path, Path]:
+    """Write two models of a family."""
+    first, second = (write(partial(make, name), folder / str(n), seed=n, **saving) for n in (1, 2))
+    return first, second
+
+
+@pytest.mark.parametrize("original", [True, False], ids=["first names", "names in memory"])
+@pytest.mark.parametrize("name", [*WRITES, *SEES, *CLASSIFIES])
+def test_writing_a_model_by_its_names_makes_it_that_model(tmp_path: Path, name: str, original: bool) -> None:
+    check(name, *pair(tmp_path, name, save_original_format=original))
+
+
+@pytest.mark.parametrize("name", ["llava", "llava_next", "llava_onevision", "paligemma", "gemma3"])
+def test_towers_of_the_hub_have_a_module_more(tmp_path: Path, name: str) -> None:
+    def change(tensor: str) -> str:
+        return tensor.replace("vision_tower.", "vision_tower.vision_model.", 1)
+
+    check(name, *(rename(each, change) for each in pair(tmp_path, name)))
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("original", [True, False])
+def test_experts_whose_names_lack_the_prefix(tmp_path: Path, prefix: str, original: bool) -> None:
+    def tied() -> PreTrainedModel:
+        config = transformers.Qwen2MoeConfig(**DECODER, **MOE, tie_word_embeddings=True)
+        return transformers.Qwen2MoeForCausalLM(config)
+
+    first, second = (write(tied, tmp_path / str(n), seed=n, save_original_format=original) for n in (1, 2))
+    for folder in (first, second):
+        rename(folder, lambda tensor: prefix + tensor.removeprefix("model."))
+    check("qwen2_moe", first, second)
+
+
+def test_the_experts_of_a_layer_in_several_files(tmp_path: Path) -> None:
+    folder = write(partial(make, "mixtral"), tmp_path / "model", max_shard_size="10KB")
+    assert len(list(folder.glob("*.safetensors"))) > 3
+    weights = live_weights(load("mixtral", folder), folder)
+    assert list(weights) == checkpoint_names(folder)
+    for file in folder.glob("*.safetensors"):
+        for name, tensor in load_file(file).items():
+            assert torch.equal(weights[name], tensor), name
+
+
+def test_a_stored_head_that_is_tied_under_another_name_appears_once(tmp_path: Path) -> None:
+    folder = write(partial(make, "gemma3"), tmp_path / "model")
+    tensors = stored(folder)
+    tensors["language_model.lm_head.weight"] = tensors["language_model.model.embed_tokens.weight"].clone()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    weights = live_weights(load("gemma3", folder), folder)
+    assert tensors.keys() - weights.keys() == {"language_model.lm_head.weight"}
+
+
+@pytest.mark.parametrize("name", ["mixtral", "gemma3", "dinov2, split"])
+def test_a_live_merge_is_the_merge_that_is_written(tmp_path: Path, name: str) -> None:
+    first, second = pair(tmp_path, name)
+    recipe = Recipe(
+        merge_method="slerp",
+        sources=(Source(model=str(first)), Source(model=str(second))),
+        base_model=str(first),
+        parameters={"t": 0.4},
+    )
+    live = load(name, second)
+    into(plan(recipe, open_sources(recipe, tmp_path)), live_weights(live, second))
+    out = to_folder(plan(recipe, open_sources(recipe, tmp_path)), tmp_path / "out", {})
+    assert torch.equal(logits(name, live), logits(name, load(name, out)))
+
+
+def test_parts_of_a_tensor_that_lie_apart_as_on_a_gpu_are_brought_together(tmp_path: Path) -> None:
+    first, second = pair(tmp_path, "dinov2, split")
+    live = load("dinov2, split", first)
+    for parameter in live.parameters():
+        parameter.data = parameter.data.clone()
+    before = logits("dinov2, split", live)
+    weights = live_weights(live, first)
+    assert torch.equal(logits("dinov2, split", live), before)
+    for name, tensor in stored(second).items():
+        weights[name].copy_(tensor)
+    assert torch.equal(logits("dinov2, split", live), logits("dinov2, split", load("dinov2, split", second)))
+
+
+@pytest.mark.parametrize("name", ["dinov2, split", "mixtral"])
+def test_weights_that_are_listed_twice_stay_live(tmp_path: Path, name: str) -> None:
+    folder = write(partial(make, name), tmp_path / "model")
+    live = load(name, folder)
+    once, twice = live_weights(live, folder), live_weights(live, folder)
+    assert {key: each.data_ptr() for key, each in once.items()} == {
+        key: each.data_ptr() for key, each in twice.items()
+    }
+
+
+def test_weights_that_are_turned_when_loaded_are_refused(tmp_path: Path) -> None:
+    folder = write(partial(make, "qwen3_vl_moe"), tmp_path / "model")
+    tensors = {
+        name: tensor.transpose(1, 2).contiguous() if ".experts." in name else tensor
+        for name, tensor in stored(folder).items()
+    }
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    live = load("qwen3_vl_moe", folder)
+    with pytest.raises(KingyoError) as caught:
+        live_weights(live, folder)
+    assert "experts" in caught.value.argument and "shape" in caught.value.received
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
+    folder = write(partial(make, "llama"), tmp_path / "model")
+    with pytest.raises(KingyoError) as caught:
+        load("vit", folder)
+    assert caught.value.argument == str(folder)
