@@ -160,6 +160,7 @@ def test_a_merge_has_a_card_of_its_kind_and_cannot_chat(folder: Path) -> None:
     card = (folder / "merged" / "README.md").read_text()
     assert "library_name: perceptron\npipeline_tag: tabular-classification\n" in card
     assert "transformers" not in card
+    (folder / "merged" / "task.yaml").write_text("prompt: '{row}'")
     done = run_forked(["chat", "merged"], folder, ENV)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

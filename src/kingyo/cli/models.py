@@ -173,9 +173,12 @@ def chat(
     from kingyo.types import GeneratesText
 
     _require_no_run(Path(model))
-    if prompt is None:
-        _tell_prompt_of_task(Path(model))
-    check = partial(require_needs, "kingyo chat", GeneratesText)
+
+    def check(kind: ModelKind) -> None:
+        require_needs("kingyo chat", GeneratesText, kind)
+        if prompt is None:
+            _tell_prompt_of_task(Path(model))
+
     live = cast(GeneratesText, _load(model, device, check, trust=trust_remote_code))
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:
