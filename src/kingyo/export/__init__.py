@@ -24,6 +24,7 @@ from kingyo.run.assembly import stored_config, stored_models
 from kingyo.run.provenance import other_versions, require_same_code
 from kingyo.run.trained import open_trained, read_training
 from kingyo.store import RunStore, StoredTrial
+from kingyo.tasks import text_settings
 
 __all__ = ["choose", "export", "recipe_of"]
 
@@ -55,6 +56,7 @@ def export(
     recipe = read_recipe(chosen)
     sources = Sources(models.by_reference, folder, find=partial(open_trained, store.folder, folder))
     planned = plan(recipe, sources, share_layers=share_layers)
+    items = store.items()
     summary, entry = summarize(store), read_entry(store, "this model", chosen)
     card = Card(
         title=out.resolve().name,
@@ -66,12 +68,13 @@ def export(
         origins=read_origins(recipe, models, folder, read_training(store)),
         config=config,
         version=str(store.fact("version")),
-        example=store.items()["fit"][0].prompt,
+        example=items["fit"][0].prompt,
+        asked=text_settings(next(iter(config.specs.values())), folder),
         shared=planned.shared,
         versions=other_versions(store, "exported"),
     )
     files = {
-        **write_tasks(config.specs, folder, store.items()),
+        **write_tasks(config.specs, folder, items),
         "recipe.yaml": rooted(recipe, folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }

@@ -31,7 +31,7 @@ from kingyo.results.trials import describe_search, describe_trial, row_title
 from kingyo.run.config import PARAMETERS, TRAINED, RunConfig
 from kingyo.sizes import amount_text, counted
 from kingyo.stats import Interval
-from kingyo.tasks import TaskSpec
+from kingyo.tasks import TaskSpec, TextSettings
 from kingyo.types import SPLITS
 
 _AGAIN = """```sh
@@ -61,6 +61,7 @@ class Card:
         recipe: as the run stored it.
         origins: what went in.
         example: a prompt of the fit split.
+        asked: how models are asked for a text by the first task; None where its answers are no text.
         shared: of a path whose layers are written once.
         versions: in which versions the export differs from what the run was scored with, in a sentence.
     """
@@ -75,6 +76,7 @@ class Card:
     config: RunConfig
     version: str
     example: str
+    asked: TextSettings | None = None
     shared: Shared | None = None
     versions: str | None = None
 
@@ -291,7 +293,8 @@ def _searches(card: Card) -> Iterator[str]:
 def _task(spec: TaskSpec) -> str:
     weight = "" if spec.weight == 1 else f", weight {spec.weight:g}"
     graders = ", ".join(public_name(name) for name, _ in spec.graders)
-    return f"{cell(spec.name)}, graded by {cell(graders)}{weight}"
+    graded = f", graded by {cell(graders)}" if graders else f", of kind {cell(public_name(spec.kind_name))}"
+    return f"{cell(spec.name)}{graded}{weight}"
 
 
 def _files(card: Card) -> dict[str, str]:
@@ -306,20 +309,22 @@ def _files(card: Card) -> dict[str, str]:
 def _use(card: Card) -> str:
     prompt = repr(card.example)
     asked = f"tokenizer({prompt}, return_tensors='pt').input_ids"
-    task = next(iter(card.config.specs.values()))
-    if task.chat:
+    task = card.asked
+    if task is not None and task.chat:
         asked = (
             f"tokenizer.apply_chat_template([{{'role': 'user', 'content': {prompt}}}], "
             "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
         )
-    stop = f", stop_strings={list(task.stop)}, tokenizer=tokenizer" if task.stop else ""
+    limit = "" if task is None else f", max_new_tokens={task.max_new_tokens}"
+    if task is not None and task.stop:
+        limit += f", stop_strings={list(task.stop)}, tokenizer=tokenizer"
     trusted = "" if card.shared is None else ", trust_remote_code=True"
     code = (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         f"tokenizer = AutoTokenizer.from_pretrained('.'{trusted})  # this folder\n"
         f"model = AutoModelForCausalLM.from_pretrained('.'{trusted})\n"
         f"ids = {asked}\n"
-        f"answer = model.generate(ids, do_sample=False, max_new_tokens={task.max_new_tokens}{stop})\n"
+        f"answer = model.generate(ids, do_sample=False{limit})\n"
         "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"
     )
     told = "" if card.shared is None else f"{shared_layers(card.shared)}\n\n"

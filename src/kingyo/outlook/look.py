@@ -14,6 +14,7 @@ from kingyo.run.config import RunConfig
 from kingyo.run.prepared import Prepared, prepare
 from kingyo.run.settings import SearchPlan, is_in_turn, of_merges, search_plan
 from kingyo.sizes import counted, size_text
+from kingyo.tasks import text_settings
 from kingyo.types import SPLITS
 
 
@@ -52,12 +53,13 @@ def foresee(config: RunConfig, folder: Path) -> Outlook:
     """
     prepared = prepare(config, folder, fetch=False)
     prompts = [item.prompt for split in SPLITS for item in prepared.splits[split]]
+    asked = [text_settings(spec, folder) for spec in config.specs.values()]
     memory = foresee_memory(
         prepared.models,
         prepared.plan,
         prompts,
         batch_size=config.batch_size,
-        max_new_tokens=max(spec.max_new_tokens for spec in config.specs.values()),
+        max_new_tokens=max((each.max_new_tokens for each in asked if each is not None), default=0),
     )
     paths = None if config.space == "parameters" else foresee_paths(config, prepared.models)
     if paths is not None:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import sqlite3
 from collections.abc import Generator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TypeVar, cast
 
 from kingyo.errors import KingyoError
 from kingyo.store.lock import LOCK
+from kingyo.store.media import MEDIA
 from kingyo.store.sums import SUMS, changed, seal, writes
 
 T = TypeVar("T")
@@ -205,6 +207,7 @@ def removed_after_error(folder: Path) -> Generator[None]:
         with contextlib.suppress(OSError):
             for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK):
                 (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / MEDIA, ignore_errors=True)
             folder.rmdir()
         raise
 
