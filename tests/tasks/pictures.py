@@ -6,7 +6,7 @@ import io
 import json
 from pathlib import Path
 
-from PIL import Image
+import pytest
 
 KIND = '''
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Colours:
 def picture(colour: int, kind: str = "PNG", size: tuple[int, int] = (8, 8)) -> bytes:
     """An image of one colour, as bytes of a file."""
     stream = io.BytesIO()
-    Image.new("RGB", size, (colour % 256, colour // 256, 0)).save(stream, kind)
+    pytest.importorskip("PIL.Image").new("RGB", size, (colour % 256, colour // 256, 0)).save(stream, kind)
     return stream.getvalue()
 
 

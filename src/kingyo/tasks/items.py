@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from kingyo.errors import KingyoError, crash
 from kingyo.tasks.kinds import ReadItem, reader_of
 from kingyo.tasks.rows import Row, read_rows
 from kingyo.tasks.spec import TaskSpec, settings_of
-from kingyo.types import Item, Media
+from kingyo.types import Item
 
 
 @dataclass(frozen=True, kw_only=True)

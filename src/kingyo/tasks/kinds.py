@@ -46,11 +46,10 @@ def settings_class(kind: str, folder: Path) -> type[object]:
     Raises:
         KingyoError: nobody knows the kind, or its ``Settings`` is no dataclass.
     """
-    found: object = getattr(TASKS.get(kind, folder), "Settings", TextSettings)
+    found = cast(object, getattr(TASKS.get(kind, folder), "Settings", TextSettings))
     if not isinstance(found, type) or not is_dataclass(found):
-        raise KingyoError(
-            f"kind {kind}", expected="a dataclass as Settings", received=repr(found)[:80], remedy=FIX
-        )
+        received = repr(cast(object, found))[:80]
+        raise KingyoError(f"kind {kind}", expected="a dataclass as Settings", received=received, remedy=FIX)
     return cast("type[object]", found)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
@@ -59,7 +59,7 @@ def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
 
 
 def _parsed(cell: object) -> object:
-    """Return a cell; text that is a list of paths in JSON, as CSV and exported tasks have it, as that list."""
+    """Return a cell; a list of paths written as JSON, as CSV and exported tasks have it, becomes a list."""
     if isinstance(cell, str) and cell.startswith("["):
         try:
             found: object = json.loads(cell)

@@ -258,9 +258,11 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
 
 def _with_files(rows: Rows, library: ModuleType) -> Rows:
     """Return the rows of a dataset with the files of its images in place of decoded images."""
-    for name, feature in (getattr(rows, "features", None) or {}).items():
+    features = cast("Mapping[str, Any]", getattr(rows, "features", None) or {})
+    found, files = cast(Any, rows), library.Image(decode=False)
+    for name, feature in features.items():
         if isinstance(feature, library.Image):
-            rows = cast(Any, rows).cast_column(name, library.Image(decode=False))
-        elif isinstance(inner := getattr(feature, "feature", None), library.Image):
-            rows = cast(Any, rows).cast_column(name, type(feature)(library.Image(decode=False)))
-    return rows
+            found = found.cast_column(name, files)
+        elif isinstance(getattr(feature, "feature", None), library.Image):  # several in a cell
+            found = found.cast_column(name, type(feature)(files))
+    return found

@@ -1,4 +1,4 @@
-"""What a user writes about a task: where its rows are, how they are split, the keys of its kind. It opens no data."""
+"""What a user writes about a task: its data, its splits, the keys of its kind. Inert; opens no data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from kingyo.documents import read_yaml
+from kingyo.errors import KingyoError
 from kingyo.registry import whole_reference
 from kingyo.strict import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.tasks.kinds import TASKS, settings_class
@@ -126,9 +127,18 @@ def settings_of(spec: TaskSpec, folder: Path) -> object:
         folder: where relative paths start.
 
     Raises:
-        KingyoError: an unknown kind, an unknown option (the nearest is suggested), or a wrong value.
+        KingyoError: an unknown kind, an unknown option (the nearest is suggested), a wrong value, or a kind
+            of the user's own whose options cannot be told from the keys of all tasks.
     """
     kind = settings_class(spec.kind_name, folder)
+    taken = sorted(TaskSpec.model_fields.keys() & getattr(kind, "__dataclass_fields__", {}).keys())
+    if taken:
+        raise KingyoError(
+            f"kind {spec.kind_name}",
+            expected="options with names of their own",
+            received=f"{', '.join(taken)}, which every task has",
+            remedy="Rename them in its Settings.",
+        )
     return parse_settings(kind, spec.options, f"task {spec.name}", beside=TaskSpec.model_fields)
 
 

@@ -27,7 +27,7 @@ _template = lru_cache(maxsize=16)(Template)
 
 
 def graders_in(grader: object) -> tuple[tuple[str, object], ...]:
-    """Return every grader with the option that the user gave it, None for none; what names none is ignored."""
+    """Return the graders that a user names, each with its option, or None; anything else is ignored."""
     specs = cast("list[object]", grader if isinstance(grader, list) else [grader])
     pairs: list[tuple[str, object]] = []
     for each in specs:
