@@ -107,8 +107,9 @@ def test_a_grader_that_fails_on_one_item_costs_that_candidate_alone(
         (None, "task: expected an ItemScore for each item; received None"),
         ((RIGHT[0], ItemScore(item="y", score=float("nan"), answer="")), "score of item y.*received nan"),
         ((RIGHT[0], ItemScore(item="y", score=2.0, answer="")), "from 0 to 1; received 2.0"),
+        ((RIGHT[0], ItemScore("y", 1.0, "", media=b"PNG")), "media of item y.*received b'PNG'"),  # type: ignore[arg-type]
     ],
-    ids=["none", "too few", "shuffled", "numbers", "nothing", "NaN", "above 1"],
+    ids=["none", "too few", "shuffled", "numbers", "nothing", "NaN", "above 1", "bytes as media"],
 )
 def test_a_task_that_breaks_its_promise_is_a_failure(
     tmp_path: Path, scores: Sequence[ItemScore], says: str

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kingyo.errors import KingyoError
+from kingyo.evolve import BASELINES
 from kingyo.export import export
 from kingyo.results.summary import summarize
 from kingyo.run.assembly import assemble, begin, open_task
@@ -49,6 +51,7 @@ def test_a_run_keeps_its_images_and_goes_on_and_exports_without_the_data(world: 
     shutil.rmtree(world / "images")  # from now on the run has them
     (world / "album.jsonl").unlink()
     assert len(list((run / "media").iterdir())) == 12
+    assert not list(run.glob("**/.*"))
     with RunStore.open(run) as store:
         splits = store.items()
         assemble(store, lambda event: None).run()
@@ -56,6 +59,7 @@ def test_a_run_keeps_its_images_and_goes_on_and_exports_without_the_data(world: 
     with RunStore.open(run) as store:  # a resume replays what is stored
         assemble(store, lambda event: None).run()
         assert store.item_evaluations() > 0
+        assert_that_drawn_images_are_kept(store)
         winner = summarize(store).best
         assert winner is not None and winner.test is not None and winner.test.n == 3
         out = export(store, world / "out")
@@ -64,6 +68,22 @@ def test_a_run_keeps_its_images_and_goes_on_and_exports_without_the_data(world: 
     assert {split: tuple(again.items(split)) for split in SPLITS} == splits
     assert all(item.media[0].read() for split in SPLITS for item in again.items(split))
     assert (out / "media").is_dir() and not (out / "images").exists()
+
+
+def assert_that_drawn_images_are_kept(store: RunStore) -> None:
+    """Of baselines on all splits, of others on validation and test: not of every candidate of a search."""
+    seen: dict[tuple[str, str], int] = Counter()
+    for trial in store.trials():
+        for split in SPLITS:
+            evaluation = store.evaluation(trial.id, split)
+            for each in () if evaluation is None else evaluation.scores:
+                is_kept = split != "fit" or trial.search == BASELINES
+                assert (each.media is not None) is is_kept
+                if each.media is not None:
+                    assert each.media.path == store.folder / "media" / each.media.name
+                    assert each.media.read() == f"a picture of {each.answer}".encode()
+                seen[trial.search, split] += 1
+    assert {("baselines", "fit"), ("baselines", "test"), ("main", "fit"), ("main", "validation")} <= set(seen)
 
 
 def lose(file: Path) -> None:

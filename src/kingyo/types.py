@@ -142,16 +142,18 @@ class Example:
 
 
 class ItemScore(NamedTuple):
-    """The score of one model on one item, in [0, 1], with the text that it answered.
+    """The score of one model on one item, in [0, 1], with the text or the image that it answered.
 
-    ``is_cut``: the answer had no end within ``max_new_tokens``. A named tuple and no dataclass, since a run
-    of ten thousand candidates makes millions of them.
+    ``is_cut``: the answer had no end within ``max_new_tokens``. ``media``: the image; a run keeps it on
+    validation and test, and on fit of baselines. A named tuple and no dataclass, since a run of ten thousand
+    candidates makes millions of them.
     """
 
     item: str
     score: float
     answer: str
     is_cut: bool = False
+    media: Media | None = None
 
 
 class Written(NamedTuple):

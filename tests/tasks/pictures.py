@@ -10,9 +10,10 @@ import pytest
 
 KIND = '''
 from dataclasses import dataclass
+from hashlib import sha256
 
 from kingyo.tasks import with_images
-from kingyo.types import Item, ItemScore
+from kingyo.types import Item, ItemScore, Media
 
 
 class Colours:
@@ -40,9 +41,16 @@ class Colours:
         prompts = [f"{item.prompt} {item.media[0].read()[-20:].hex()[:4]}" for item in items]
         answers = model.generate(prompts, max_new_tokens=2)
         return [
-            ItemScore(item=item.id, score=(sum(map(ord, answer)) % 5) / 4, answer=answer)
+            ItemScore(
+                item=item.id, score=(sum(map(ord, answer)) % 5) / 4, answer=answer, media=drawn(answer)
+            )
             for item, answer in zip(items, answers, strict=True)
         ]
+
+
+def drawn(answer):
+    content = f"a picture of {answer}".encode()
+    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
 '''
 
 

@@ -70,8 +70,7 @@ class RunStore(EvaluationLog):
     def __init__(
         self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None, lost: str | None = None
     ) -> None:
-        super().__init__(connection, lock)
-        self.folder = folder
+        super().__init__(connection, lock, folder)
         self.lost = lost
         if lock is not None:
             now = time.time()

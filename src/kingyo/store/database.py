@@ -99,6 +99,8 @@ MIGRATIONS: tuple[str, ...] = (
     INSERT INTO facts SELECT 'choice_normalise', 'false' FROM facts
         WHERE key = 'config' AND INSTR(value, '"choice"');
     """,
+    # 7: the image that was answered, as JSON.
+    "ALTER TABLE scores ADD COLUMN media TEXT;",
 )
 SUMMED = 5
 """From this version on a database has sums."""
