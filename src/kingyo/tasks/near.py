@@ -179,10 +179,15 @@ def _components(keys: Sequence[tuple[str, tuple[str, ...]]], similar: float) -> 
             i = parents[i]
         return i
 
-    texts = _texts([text for text, _ in keys])
+    places: dict[str, dict[tuple[str, ...], int]] = {}
+    for place, (text, hashes) in enumerate(keys):
+        places.setdefault(text, {})[hashes] = place
+    own, texts = [*places.values()], _texts([*places])
     for i, j in _candidates(texts, similar):
-        if keys[i][1] == keys[j][1] and root(i) != root(j) and texts[i].is_similar(texts[j], similar):
-            parents[root(i)] = root(j)
+        pairs = [(own[i][hashes], own[j][hashes]) for hashes in own[i].keys() & own[j].keys()]
+        if any(root(a) != root(b) for a, b in pairs) and texts[i].is_similar(texts[j], similar):
+            for a, b in pairs:
+                parents[root(a)] = root(b)
     return [root(i) for i in range(len(keys))]
 
 
