@@ -119,7 +119,7 @@ def test_a_flipped_bit_of_the_time_of_a_session_is_refused(closed: Path) -> None
         "DELETE FROM scores WHERE trial = 2",
         "DELETE FROM sums WHERE name = 'scores'",
         "UPDATE scores SET score = 1 - score, answer = 'another'",
-        "INSERT INTO scores VALUES (2, 'fit', 0, 'i1', 1, '', 0)",
+        "INSERT INTO scores VALUES (2, 'fit', 0, 'i1', 1, '', 0, NULL)",
         "UPDATE sums SET sum = sum + 1 WHERE name = 'scores'",
     ],
 )
@@ -273,7 +273,8 @@ def test_a_run_of_an_older_schema_is_looked_at_without_a_change(tmp_path: Path) 
     path = tmp_path / "run" / DATABASE
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP TABLE sums; ALTER TABLE scores DROP COLUMN is_cut; PRAGMA user_version = 4"
+            "DROP TABLE sums; ALTER TABLE scores DROP COLUMN is_cut;"
+            "ALTER TABLE scores DROP COLUMN media; PRAGMA user_version = 4"
         )
     (tmp_path / "run" / "run.lock").unlink()
     before = path.read_bytes()

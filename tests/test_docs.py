@@ -42,12 +42,14 @@ from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.presets import DEFAULTS, PRESETS
-from kingyo.tasks import GRADERS, Sizes, TaskSpec
+from kingyo.tasks import GRADERS, Sizes, TaskSpec, TextSettings, build_task, load_splits, parse_task_spec
 from kingyo.tasks.grader import build_grader
-from kingyo.tasks.spec import DatasetSource
+from kingyo.tasks.rows import DatasetSource
+from kingyo.testing.tasks import ScriptedModel
 from kingyo.types import Item
 from tests.cli.conftest import command
 from tests.models_on_disk import llama
+from tests.tasks.pictures import picture
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
@@ -61,9 +63,10 @@ YAML_FILE = re.compile(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```", re.MULTILINE | re.
 PYTHON_FILE = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)")
 REFERENCE = ROOT / "docs" / "run-yaml.md"
-SECTIONS: dict[str, type[BaseModel]] = {
+SECTIONS: dict[str, type[object]] = {
     "Top level": RunConfig,
     "task": TaskSpec,
+    "Keys of generate and choice": TextSettings,
     "task.data": DatasetSource,
     "task.splits": Sizes,
     "merge": MergeConfig,
@@ -255,6 +258,22 @@ def test_the_page_of_merging_has_every_option() -> None:
     assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
 
 
+def test_the_kind_of_task_in_the_reference_reads_its_items_and_scores_them(tmp_path: Path) -> None:
+    page = REFERENCE.read_text(encoding="utf-8")
+    for name, text in PYTHON_FILE.findall(page):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (task,) = [each["task"] for each in map(yaml.safe_load, YAML.findall(page)) if "size.py" in str(each)]
+    contents = [picture(i, size=(8 + i, 8)) for i in range(8)]
+    for i, content in enumerate(contents):
+        (tmp_path / f"{i}.png").write_bytes(content)
+    rows = [{"image": f"{i}.png", "answer": str(len(content))} for i, content in enumerate(contents)]
+    (tmp_path / "photos.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = parse_task_spec(task)
+    built = build_task(spec, load_splits({"task": spec}, tmp_path).splits, tmp_path)
+    model = ScriptedModel(lambda prompt: prompt.split()[-1])
+    assert [each.score for each in built.score(model, built.items("fit"))] == [1.0] * 4
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_other_commands_parse(document: Path) -> None:
     for words in commands(document):
@@ -290,7 +309,11 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_the_reference_has_every_key_of_run_yaml(heading: str) -> None:
     _, _, below = REFERENCE.read_text(encoding="utf-8").partition(f"# {heading}\n")
     table = below.partition("| key | meaning | default |\n")[2].partition("\n\n")[0]
-    keys = [field.alias or name for name, field in SECTIONS[heading].model_fields.items()]
+    kind = SECTIONS[heading]
+    if issubclass(kind, BaseModel):
+        keys = [field.alias or name for name, field in kind.model_fields.items()]
+    else:
+        keys = list(kind.__dataclass_fields__)
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == keys
 
 

@@ -17,8 +17,8 @@ from kingyo.merge import open_sources
 from kingyo.recipe import Recipe, Source
 from kingyo.run.config import parse_config
 from kingyo.run.worker import candidate_timeout
-from kingyo.tasks.generate import Asking, GenerateTask
-from kingyo.tasks.grader import build_verdict
+from kingyo.tasks import TextSettings
+from kingyo.tasks.generate import GenerateTask
 from kingyo.testing.tasks import ScriptedModel
 from kingyo.types import Item, ItemScore, LanguageModel, Split, Task
 from tests.models_on_disk import llama
@@ -89,8 +89,8 @@ def test_a_grader_that_fails_on_one_item_costs_that_candidate_alone(
     tmp_path: Path, name: str, says: str
 ) -> None:
     (tmp_path / "mine.py").write_text(GRADERS)
-    verdict = build_verdict([(f"mine.py:{name}", None)], tmp_path, timeout=0.2)
-    task = GenerateTask("mine", {"fit": ITEMS}, verdict=verdict, asking=Asking(max_new_tokens=4))
+    settings = TextSettings(grader=f"mine.py:{name}", grader_timeout=0.2, max_new_tokens=4)
+    task = GenerateTask("mine", settings, {"fit": ITEMS}, tmp_path)
     found = [evaluator(tmp_path, task, {"x": "1", "y": said})(RECIPE, "fit") for said in ("1", "odd", "1")]
     assert [each.mean for each in found] == [1.0, None, 1.0]
     assert re.search(rf"grader mine\.py:{name} on item y: .*{says}", str(found[1].failure))
@@ -107,8 +107,9 @@ def test_a_grader_that_fails_on_one_item_costs_that_candidate_alone(
         (None, "task: expected an ItemScore for each item; received None"),
         ((RIGHT[0], ItemScore(item="y", score=float("nan"), answer="")), "score of item y.*received nan"),
         ((RIGHT[0], ItemScore(item="y", score=2.0, answer="")), "from 0 to 1; received 2.0"),
+        ((RIGHT[0], ItemScore("y", 1.0, "", media=b"PNG")), "media of item y.*received b'PNG'"),  # type: ignore[arg-type]
     ],
-    ids=["none", "too few", "shuffled", "numbers", "nothing", "NaN", "above 1"],
+    ids=["none", "too few", "shuffled", "numbers", "nothing", "NaN", "above 1", "bytes as media"],
 )
 def test_a_task_that_breaks_its_promise_is_a_failure(
     tmp_path: Path, scores: Sequence[ItemScore], says: str

@@ -177,7 +177,8 @@ def test_a_run_of_the_schema_before_notes_is_replayed(tmp_path: Path, half: Path
     notes = next(number for number, step in enumerate(MIGRATIONS) if "states" in step)
     with closing(sqlite3.connect(half / DATABASE)) as database:
         database.executescript("DROP TABLE sums; DROP TABLE states; DROP INDEX trials_by_batch")
-        database.execute("ALTER TABLE scores DROP COLUMN is_cut")
+        for column in ("is_cut", "media"):
+            database.execute(f"ALTER TABLE scores DROP COLUMN {column}")
         database.execute(f"PRAGMA user_version = {notes}")
     strategy = made("item-gp")
     with RunStore.open(half) as store:

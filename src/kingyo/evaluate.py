@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.late import Tensor
@@ -17,7 +17,7 @@ from kingyo.models.kinds import PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order
 from kingyo.timeout import TooSlowError, within_or_end
-from kingyo.types import Evaluation, Item, ItemScore, Split, Task
+from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Task
 
 
 class Builder(Protocol):
@@ -199,6 +199,13 @@ def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemSc
                 expected="a number from 0 to 1",
                 received=str(each.score),
                 remedy="Let the task give 1 for right, 0 for wrong, and a share for what is partly right.",
+            )
+        if each.media is not None and not isinstance(cast(object, each.media), Media):
+            raise KingyoError(
+                f"task: media of item {each.item}",
+                expected="kingyo.types.Media, or None",
+                received=repr(each.media)[:80],
+                remedy="Let the task give an image as Media, with the hash of its bytes.",
             )
     return tuple(scores)
 

@@ -5,14 +5,14 @@ It knows no key of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import Annotated, TypeVar, cast, get_args, get_origin
+from typing import Annotated, LiteralString, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from kingyo.errors import KingyoError, attempt, nearest, suggest, together
+from kingyo.errors import KingyoError, nearest, suggest, together
 
 S = TypeVar("S")
 M = TypeVar("M", bound=BaseModel)
@@ -77,50 +77,94 @@ def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
         raise _clear(error.errors(), model, where) from error
 
 
-def parse_settings(kind: type[S], values: Mapping[str, object], where: str) -> S:
+def parse_settings(kind: type[S], values: Mapping[str, object], where: str, beside: Iterable[str] = ()) -> S:
     """Build a frozen settings dataclass from a mapping; unknown keys and wrong types are errors.
 
     Args:
         kind: a dataclass whose fields all have defaults or are required by name.
         values: what the user wrote.
         where: the key of the YAML, for messages.
+        beside: keys that stand beside them and may have been meant.
+    """
+    try:
+        return validate_settings(kind, values, beside)
+    except ValidationError as error:
+        raise _clear(error.errors(), None, where) from error
+    except KingyoError as error:
+        raise error.placed(where) from error
+
+
+def validate_settings(kind: type[S], values: Mapping[str, object], beside: Iterable[str] = ()) -> S:
+    """Build a settings dataclass within a model of pydantic's; see ``parse_settings``.
+
+    Raises:
+        ValidationError: all that is wrong.
+        KingyoError: the types of the dataclass are none that a YAML can hold.
     """
     fields = getattr(kind, "__dataclass_fields__", {})
-    mistakes = [_unknown_key(where, str(key), fields) for key in values if key not in fields]
+    unknown = {key: value for key, value in values.items() if key not in fields}
+    context = {"known": [*fields, *beside]}
+    mistakes = [_mistake("extra_forbidden", "", (key,), value, context) for key, value in unknown.items()]
     known = {key: value for key, value in values.items() if key in fields}
-    found = attempt(lambda: _parse_known(kind, known, where), mistakes.append, None)
-    if found is None or mistakes:
-        raise together(where, mistakes, "sound settings")
-    return found
-
-
-def _parse_known(kind: type[S], values: Mapping[str, object], where: str) -> S:
-    fields = getattr(kind, "__dataclass_fields__", {})
     try:
-        found = TypeAdapter(kind).validate_python(dict(values))
+        found = TypeAdapter(kind).validate_python(known)
     except (PydanticUserError, NameError) as error:  # a class of the user's own
         raise KingyoError(
-            f"{where}: {kind.__name__}",
+            kind.__name__,
             expected="options whose types a YAML can hold",
             received=", ".join(f"{name}: {_type_name(field.type)}" for name, field in fields.items()),
             remedy="Declare each as bool, int, float, str, or a list or mapping of these.",
         ) from error
     except ValidationError as error:
-        raise _clear(error.errors(), None, where) from error
-    for key, value in values.items():
-        _require_no_truth(f"{where}: {key}", value, getattr(found, key))
+        raise ValidationError.from_exception_data(kind.__name__, [*mistakes, *_again(error)]) from error
+    for key, value in known.items():
+        read = cast(object, getattr(found, key))
+        if isinstance(value, bool) and not isinstance(read, bool):  # pydantic reads it as 1
+            mistakes.append(
+                _mistake("int_type" if isinstance(read, int) else "float_type", "", (key,), value)
+            )
+    if mistakes:
+        raise ValidationError.from_exception_data(kind.__name__, mistakes)
     return found
+
+
+def validate_together(parse: Callable[[], S], check: Callable[[], object]) -> S:
+    """Return what the first call returns; what both raise as ValidationError is raised as one."""
+    mistakes: list[InitErrorDetails] = []
+    found: list[S] = []
+    for call in (lambda: found.append(parse()), check):
+        try:
+            call()
+        except ValidationError as error:
+            mistakes += _again(error)
+    if mistakes:
+        raise ValidationError.from_exception_data("values", mistakes)
+    return found[0]
+
+
+def _again(error: ValidationError) -> list[InitErrorDetails]:
+    """What an error says, so that another one can say it too."""
+    return [
+        _mistake(each["type"], each["msg"], each["loc"], each["input"], each.get("ctx"))
+        for each in error.errors()
+    ]
+
+
+def _mistake(
+    kind: str,
+    message: str,
+    place: tuple[int | str, ...],
+    value: object,
+    context: Mapping[str, object] | None = None,
+) -> InitErrorDetails:
+    told = PydanticCustomError(
+        cast(LiteralString, kind), cast(LiteralString, message), dict(context) if context else None
+    )
+    return InitErrorDetails(type=told, loc=place, input=value)
 
 
 def _type_name(kind: object) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind)
-
-
-def _require_no_truth(argument: str, given: object, read: object) -> None:
-    """Refuse ``true`` where a number is wanted: pydantic reads it as 1."""
-    if isinstance(given, bool) and not isinstance(read, bool):
-        kind = "int_" if isinstance(read, int) else "float_"
-        raise KingyoError(argument, expected=_WORDS[kind], received=str(given), remedy=_MEND[kind])
 
 
 def _clear(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
@@ -144,9 +188,10 @@ def _is_misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> boo
 def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
     problem = _first(problems)
     place = _place(problem)
-    if problem["type"] == "extra_forbidden" and model is not None:
+    if problem["type"] == "extra_forbidden":
         parent = ".".join(str(part) for part in place[:-1])
-        known = _keys(model, problem["loc"][:-1])
+        told = cast("list[str] | None", problem.get("ctx", {}).get("known"))
+        known = set(told or (_keys(model, problem["loc"][:-1]) if model is not None else ()))
         return _unknown_key(f"{where}: {parent}" if parent else where, str(place[-1]), known)
     argument = f"{where}: {'.'.join(str(part) for part in place)}" if place else where
     if problem["type"] == "missing":
@@ -197,7 +242,7 @@ def _by_kind(problem: ErrorDetails, table: Mapping[str, str]) -> str | None:
     return next((table[start] for start in table if problem["type"].startswith(start)), None)
 
 
-def _unknown_key(where: str, key: str, known: Mapping[str, object] | set[str]) -> KingyoError:
+def _unknown_key(where: str, key: str, known: set[str]) -> KingyoError:
     return KingyoError(where, expected="known keys", received=f"'{key}'", remedy=suggest(key, known))
 
 

@@ -1,6 +1,6 @@
 """The words of kingyo as data and protocols: what travels between the crafts.
 
-Only plain data live here: no torch, no numpy, no files. Larger scores are better, everywhere.
+Only plain data live here: no torch, no numpy. Larger scores are better, everywhere.
 """
 
 from __future__ import annotations
@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from kingyo.errors import ChangedSourceError
 
 Split = Literal["fit", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("fit", "validation", "test")
@@ -52,13 +56,61 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Media:
+    """An image, of an item or made by a model; it is the same as another one with the same hash.
+
+    Attributes:
+        sha256: of the bytes of its file.
+        type: its MIME type, such as ``image/png``.
+        path: the file that holds it.
+        content: its bytes, where no file holds it.
+    """
+
+    sha256: str
+    type: str
+    path: Path | None = field(default=None, compare=False)
+    content: bytes | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The name of its file in a run folder."""
+        return f"{self.sha256}.{self.type.rpartition('/')[2]}"
+
+    def read(self) -> bytes:
+        """Return the bytes of its file.
+
+        Raises:
+            ChangedSourceError: the file cannot be read, or holds something else.
+        """
+        if self.path is None:
+            assert self.content is not None, "media have a file or bytes"
+            return self.content
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise self._changed(str(error.strerror)) from error
+        if sha256(content).hexdigest() != self.sha256:
+            raise self._changed("another file of this name")
+        return content
+
+    def _changed(self, received: str) -> ChangedSourceError:
+        return ChangedSourceError(
+            str(self.path),
+            expected=f"the {self.type.partition('/')[0]} with SHA-256 {self.sha256[:16]}…",
+            received=received,
+            remedy="Bring the file back as it was.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """One question of a task: prompt as the model sees it after templating, and the reference answer.
 
     Attributes:
-        id: unique within a run.
+        id: unique within a run; a kind of task that reads items leaves it empty.
         prompt, answer, choices, fields: what is asked, what is right, and the row that it was made of.
         task: the name of its task where a run has several, else empty.
+        media: images that belong to the question, in order.
     """
 
     id: str
@@ -67,6 +119,7 @@ class Item:
     choices: tuple[str, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
     task: str = ""
+    media: tuple[Media, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +142,18 @@ class Example:
 
 
 class ItemScore(NamedTuple):
-    """The score of one model on one item, in [0, 1], with the text that it answered.
+    """The score of one model on one item, in [0, 1], with the text or the image that it answered.
 
-    ``is_cut``: the answer had no end within ``max_new_tokens``. A named tuple and no dataclass, since a run
-    of ten thousand candidates makes millions of them.
+    ``is_cut``: the answer had no end within ``max_new_tokens``. ``media``: the image; a run keeps it on
+    validation and test, and on fit of baselines. A named tuple and no dataclass, since a run of ten thousand
+    candidates makes millions of them.
     """
 
     item: str
     score: float
     answer: str
     is_cut: bool = False
+    media: Media | None = None
 
 
 class Written(NamedTuple):
@@ -339,7 +394,10 @@ class CutAware(GeneratesText, Protocol):
 
 @runtime_checkable
 class Task(Protocol):
-    """Items with splits, and a way to score a live model on them."""
+    """Items with splits, and a way to score a live model on them.
+
+    A task may say in a class attribute ``needs`` which protocol a model must have, such as ``GeneratesText``.
+    """
 
     @property
     def name(self) -> str:
@@ -350,8 +408,8 @@ class Task(Protocol):
         """The items of a split, in a fixed order."""
         ...
 
-    def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Score each item, in the order given."""
+    def score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
+        """Score each item, in the order given; the model is one that the task needs."""
         ...
 
 
@@ -392,7 +450,7 @@ class TeachingTask(Task, Protocol):
 
     def examples(
         self,
-        model: LanguageModel,
+        model: Any,
         items: Sequence[Item],
         answers: Mapping[str, Sequence[str]],
         *,

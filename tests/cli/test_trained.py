@@ -180,7 +180,7 @@ def test_what_it_cannot_train_on_is_one_error_before_the_run(
         "    def __init__(self, splits):\n        self.splits = splits\n"
         "    def items(self, split):\n        return self.splits[split]\n"
         "    def score(self, model, items):\n        return []\n"
-        "def make(spec, splits, folder):\n    return Kind(splits)\n"
+        "def make(name, settings, splits, folder):\n    return Kind(splits)\n"
     )
     done = world.run("evolve", easy(world, **changes))
     assert done.returncode == 1 and "Traceback" not in done.stderr

@@ -9,14 +9,17 @@ import yaml
 
 from kingyo.errors import KingyoError
 from kingyo.run.config import load_config
-from kingyo.tasks import Sizes, TaskSpec, load_task_spec, parse_task_spec
+from kingyo.tasks import Sizes, TaskSpec, TextSettings, load_task_spec, parse_task_spec, settings_of
 
 LEAST = {"data": "items.jsonl", "grader": "number"}
 
 
 def test_the_least_and_its_defaults() -> None:
     spec = parse_task_spec(LEAST)
-    assert (spec.prompt, spec.answer, spec.chat, spec.stop) == ("{prompt}", "answer", False, ())
+    asked = settings_of(spec, Path())
+    assert isinstance(asked, TextSettings)
+    assert (asked.prompt, asked.answer, asked.chat, asked.stop) == ("{prompt}", "answer", False, ())
+    assert (asked.grader_timeout, asked.max_new_tokens, asked.choices) == (300, 64, None)
     assert spec.splits == Sizes(fit=0.5, validation=0.25, test=0.25, seed=0)
     assert spec.graders == (("number", None),)
 
@@ -141,7 +144,7 @@ def test_a_task_is_named_by_its_file_alone_or_beside_others(tmp_path: Path, is_o
         ({"file": "sums.yaml", "weight": 2}, 2),
     ):
         spec = in_a_run(tmp_path, task, is_only=is_only)
-        assert (spec.name, spec.max_new_tokens, spec.weight) == ("sums", 8, weight)
+        assert (spec.name, spec.options["max_new_tokens"], spec.weight) == ("sums", 8, weight)
         assert spec.data == str(tmp_path / "items.jsonl")
 
 

@@ -123,8 +123,8 @@ def test_a_model_that_skips_answers_is_caught() -> None:
 
 KIND = """
 class kind:
-    def __init__(self, spec, splits, folder):
-        self.name, self.splits = spec.name, splits
+    def __init__(self, name, settings, splits, folder):
+        self.name, self.splits = name, splits
 
     def items(self, split):
         return self.splits[split]
@@ -171,7 +171,7 @@ class Other:
     ],
 )
 def test_a_kind_of_the_users_own_that_fails_is_named(tmp_path: Path, returned: str, says: str) -> None:
-    (tmp_path / "mine.py").write_text(OTHER + f"def kind(spec, splits, folder): return {returned}")
+    (tmp_path / "mine.py").write_text(OTHER + f"def kind(name, settings, splits, folder): return {returned}")
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
     with pytest.raises(KingyoError, match=rf"kind mine\.py:kind of task mine: .*{says}"):
         build_task(spec, SPLITS, tmp_path)

@@ -185,6 +185,7 @@ class CheckpointWriter:
             write_json(folder / "config.json", config_of(like, self._main_dtype))
             for name, content in (files or {}).items():
                 data = content.encode() if isinstance(content, str) else content
+                (folder / name).parent.mkdir(exist_ok=True)
                 (folder / name).write_bytes(data)
             self._partial.publish()
             self._is_noted = is_one_of_several

@@ -63,6 +63,8 @@ def print_answers(console: Console, answers: Sequence[Answered]) -> None:
         _print_text(console, "expected", each.item.answer)
         cut = f" … (cut at {counted(each.limit, 'token')})" if each.answer.is_cut else ""
         _print_text(console, "answered", each.answer.answer + cut)
+        if each.answer.media is not None:
+            _print_text(console, "image", str(each.answer.media.path))
 
 
 def answers_record(answers: Sequence[Answered]) -> list[dict[str, object]]:
@@ -77,6 +79,7 @@ def answers_record(answers: Sequence[Answered]) -> list[dict[str, object]]:
             "answer": each.answer.answer,
             "score": each.answer.score,
             "cut": each.answer.is_cut,
+            **({"media": str(each.answer.media.path)} if each.answer.media is not None else {}),
         }
         for each in answers
     ]

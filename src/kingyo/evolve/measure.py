@@ -166,6 +166,8 @@ class Measurer:
         trial, split = done.request.trial, done.request.split
         if trial.name is not None and new.failure is not None:
             raise _baseline_failed(trial.name, new.failure)
+        if split == "fit" and trial.search != BASELINES:
+            new = _without_media(new)
         self._store.record(trial.id, split, replace(new, copied_from=None), n_items=len(done.missing))
         return Measured(evaluation=self._stored(done.request))
 
@@ -179,6 +181,13 @@ def _without(items: Sequence[str], known: Evaluation | None) -> list[str]:
     scores: Sequence[ItemScore] = () if known is None else known.scores
     have = {each.item for each in scores}
     return [item for item in items if item not in have]
+
+
+def _without_media(evaluation: Evaluation) -> Evaluation:
+    """Return an evaluation without images: of thousands of candidates they would fill the disk."""
+    if all(each.media is None for each in evaluation.scores):
+        return evaluation
+    return replace(evaluation, scores=tuple(each._replace(media=None) for each in evaluation.scores))
 
 
 def _baseline_failed(name: str, reason: str) -> KingyoError:

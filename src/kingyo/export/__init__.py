@@ -19,6 +19,7 @@ from kingyo.merge import plan, rooted, to_folder
 from kingyo.recipe import Recipe
 from kingyo.results.summary import compare, read_entry, summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
+from kingyo.run.kinds import task_options
 from kingyo.run.provenance import other_versions, require_same_code
 from kingyo.run.run import Run
 from kingyo.run.stored import stored_config
@@ -53,6 +54,7 @@ def export(
     run = Run.stored(store)
     config, folder, recipe = run.config, run.folder, read_recipe(chosen)
     planned = plan(recipe, run.open_sources(), share_layers=share_layers)
+    items = store.items()
     summary, entry = summarize(store), read_entry(store, "this model", chosen)
     card = Card(
         title=out.resolve().name,
@@ -65,12 +67,13 @@ def export(
         config=config,
         version=str(store.fact("version")),
         kind=run.kind,
-        example=store.items()["fit"][0],
+        example=items["fit"][0],
+        options=task_options(config, folder)[0],
         shared=planned.shared,
         versions=other_versions(store, "exported"),
     )
     files = {
-        **write_tasks(config.specs, folder, store.items()),
+        **write_tasks(config.specs, folder, items),
         "recipe.yaml": rooted(recipe, folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }

@@ -25,12 +25,11 @@ from kingyo.lineage import (
     table,
 )
 from kingyo.merge.shared import Shared
-from kingyo.models.kinds import ModelKind, called
+from kingyo.models.kinds import ModelKind, Options, called
 from kingyo.recipe import Recipe
 from kingyo.results.summary import MIXTURES, Comparison, Entry, RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
 from kingyo.run.config import PARAMETERS, TRAINED, RunConfig
-from kingyo.run.kinds import task_options
 from kingyo.sizes import amount_text, counted
 from kingyo.stats import Interval
 from kingyo.tasks import TaskSpec
@@ -64,6 +63,7 @@ class Card:
         origins: what went in.
         kind: of the models.
         example: an item of the fit split.
+        options: of the first task.
         shared: of a path whose layers are written once.
         versions: in which versions the export differs from what the run was scored with, in a sentence.
     """
@@ -79,6 +79,7 @@ class Card:
     version: str
     kind: ModelKind
     example: Item
+    options: Options
     shared: Shared | None = None
     versions: str | None = None
 
@@ -295,7 +296,8 @@ def _searches(card: Card) -> Iterator[str]:
 def _task(spec: TaskSpec) -> str:
     weight = "" if spec.weight == 1 else f", weight {spec.weight:g}"
     graders = ", ".join(public_name(name) for name, _ in spec.graders)
-    return f"{cell(spec.name)}, graded by {cell(graders)}{weight}"
+    graded = f", graded by {cell(graders)}" if graders else f", of kind {cell(public_name(spec.kind_name))}"
+    return f"{cell(spec.name)}{graded}{weight}"
 
 
 def _files(card: Card) -> dict[str, str]:
@@ -308,7 +310,7 @@ def _files(card: Card) -> dict[str, str]:
 
 
 def _use(card: Card) -> str:
-    kind, options, trusted = card.kind, task_options(card.config)[0], card.shared is not None
-    code = called(kind, "usage", lambda: kind.usage(card.example, options, trusted=trusted))
+    kind, trusted = card.kind, card.shared is not None
+    code = called(kind, "usage", lambda: kind.usage(card.example, card.options, trusted=trusted))
     told = "" if card.shared is None else f"{shared_layers(card.shared)}\n\n"
     return told + fence(code, "python")

@@ -11,22 +11,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
+from pydantic import TypeAdapter
 
 from kingyo.errors import KingyoError
 from kingyo.registry import is_in_file
-from kingyo.tasks import TaskSpec, near_groups, splits_of
-from kingyo.tasks.spec import GraderSpec
+from kingyo.tasks import TaskSpec, TextSettings, near_groups, settings_of, splits_of
+from kingyo.tasks.media import MEDIA
+from kingyo.tasks.text import GraderSpec
 from kingyo.types import Item, Split
 
 ITEMS = "items.jsonl"
 TASK = "task.yaml"
 TASKS = "tasks.yaml"
 SPLIT = "kingyo_split"
+Files = dict[str, str | bytes]
+"""Name -> content."""
 
 
-def write_tasks(
-    specs: Mapping[str, TaskSpec], folder: Path, splits: Mapping[Split, Sequence[Item]]
-) -> dict[str, str]:
+def write_tasks(specs: Mapping[str, TaskSpec], folder: Path, splits: Mapping[Split, Sequence[Item]]) -> Files:
     """Return the files of a run's tasks, name -> content: as ``write_task`` of one.
 
     Several have a ``task-NAME.yaml`` and an ``items-NAME.jsonl`` each, and ``tasks.yaml`` names them all.
@@ -36,7 +38,7 @@ def write_tasks(
     """
     if len(specs) == 1:
         return write_task(next(iter(specs.values())), folder, splits)
-    found: dict[str, str] = {}
+    found: Files = _media(splits)
     code: dict[str, str] = {}
     for name, spec in specs.items():
         task, items = f"task-{name}.yaml", f"items-{name}.jsonl"
@@ -45,8 +47,8 @@ def write_tasks(
     return {TASKS: _yaml({"tasks": {name: f"task-{name}.yaml" for name in specs}}), **found, **code}
 
 
-def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Item]]) -> dict[str, str]:
-    """Return the task's files, name -> content: spec, items, and the user's own graders if there are any.
+def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Item]]) -> Files:
+    """Return the task's files, name -> content: spec, items with their media, the user's own code.
 
     Args:
         spec: the task of the run.
@@ -58,23 +60,29 @@ def write_task(spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Ite
     """
     code: dict[str, str] = {}
     values, lines = _contents(spec, folder, splits, code)
-    return {TASK: _yaml(values), ITEMS: lines, **code}
+    return {TASK: _yaml(values), ITEMS: lines, **code, **_media(splits)}
+
+
+def _media(splits: Mapping[Split, Sequence[Item]]) -> Files:
+    """Return the files of images as the fields of items name them."""
+    media = (each for items in splits.values() for item in items for each in item.media)
+    return {f"{MEDIA}/{each.name}": each.read() for each in dict.fromkeys(media)}
 
 
 def _contents(
     spec: TaskSpec, folder: Path, splits: Mapping[Split, Sequence[Item]], code: dict[str, str]
 ) -> tuple[dict[str, object], str]:
     """The spec as YAML has it, and the lines of its items; the user's own files go into ``code``."""
-    graders = spec.grader if isinstance(spec.grader, list) else [spec.grader]
-    moved = [_move_grader(each, folder, code) for each in graders]
+    settings = settings_of(spec, folder)
     values: dict[str, object] = spec.model_dump(mode="json", exclude_none=True)
+    values |= TypeAdapter(type(settings)).dump_python(settings, mode="json", exclude_none=True)
     if "weight" not in spec.model_fields_set:
         del values["weight"]
+    if isinstance(settings, TextSettings):
+        values |= {"answer": settings.answer, "grader": _move_graders(settings.grader, folder, code)}
     column = _column(spec, splits)
     values |= {
         "data": ITEMS,
-        "answer": spec.answer,
-        "grader": moved if isinstance(spec.grader, list) else moved[0],
         "splits": {**{split: len(items) for split, items in splits.items()}, "seed": spec.splits.seed}
         if column is None
         else {"column": column},
@@ -82,7 +90,7 @@ def _contents(
     if spec.kind is not None:
         values["kind"] = _move(spec.kind, folder, code)
     rows = [
-        _row(spec, item) | ({} if column is None else {column: split})
+        _row(settings, item) | ({} if column is None else {column: split})
         for split, items in splits.items()
         for item in items
     ]
@@ -101,14 +109,22 @@ def _yaml(values: Mapping[str, object]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
-def _row(spec: TaskSpec, item: Item) -> dict[str, object]:
-    """The row of an item; lists were stored as text, and come back as lists."""
+def _row(settings: object, item: Item) -> dict[str, object]:
+    """The row of an item; choices were stored as text, and come back as lists."""
     row: dict[str, object] = dict(item.fields)
-    if spec.choices is not None:
-        row[spec.choices] = list(item.choices)
-    if spec.answer is not None:
-        row[spec.answer] = item.answer
+    if isinstance(settings, TextSettings) and settings.choices is not None:
+        row[settings.choices] = list(item.choices)
+    if isinstance(settings, TextSettings) and settings.answer is not None:
+        row[settings.answer] = item.answer
     return row
+
+
+def _move_graders(
+    grader: GraderSpec | list[GraderSpec], folder: Path, code: dict[str, str]
+) -> GraderSpec | list[GraderSpec]:
+    if isinstance(grader, list):
+        return [_move_grader(each, folder, code) for each in grader]
+    return _move_grader(grader, folder, code)
 
 
 def _move_grader(grader: GraderSpec, folder: Path, code: dict[str, str]) -> GraderSpec:

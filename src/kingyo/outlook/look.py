@@ -13,7 +13,6 @@ from kingyo.run.checks import check
 from kingyo.run.notes import notes
 from kingyo.run.run import Run
 from kingyo.sizes import counted, size_text
-from kingyo.types import SPLITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +46,7 @@ def foresee(run: Run) -> Outlook:
         KingyoError: whatever is wrong with models, data or settings.
     """
     check(run)
-    config, items = run.config, [item for split in SPLITS for item in run.items[split]]
-    memory = foresee_memory(run.kind, run.models, run.plan, config, items)
+    config, memory = run.config, foresee_memory(run)
     paths = None if run.settings.paths is None else foresee_paths(run)
     if paths is not None:
         memory = with_paths(memory, run, paths.longest)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from kingyo.checkpoints.header import WIDTHS
 from kingyo.merge import Plan
-from kingyo.models.kinds import BatchMemory, ModelKind, Workload, called
-from kingyo.run.config import RunConfig
+from kingyo.models.kinds import BatchMemory, Workload, called
 from kingyo.run.kinds import task_options
-from kingyo.run.models import Models
-from kingyo.types import Item
+from kingyo.run.run import Run
+from kingyo.types import SPLITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,28 +33,24 @@ class Memory:
     n_live: int = 1
 
 
-def foresee_memory(
-    kind: ModelKind, models: Models, plan: Plan, config: RunConfig, items: Sequence[Item]
-) -> Memory:
+def foresee_memory(run: Run) -> Memory:
     """Estimate the memory of a run.
-
-    Args:
-        kind: of its models.
-        models: opened.
-        plan: of a candidate.
-        config: the run.yaml.
-        items: of all splits.
 
     Raises:
         KingyoError: an item that the models cannot answer, such as a prompt that is too long.
     """
+    config, models, planned = run.config, run.models, run.plan
     opened = models.by_reference.values()
     load = Workload(
-        items=items, options=task_options(config), batch_size=config.batch_size, n_bytes=_dtype_size(plan)
+        items=[item for split in SPLITS for item in run.items[split]],
+        options=task_options(config, run.folder),
+        batch_size=config.batch_size,
+        n_bytes=_dtype_size(planned),
     )
+    path, like = models.skeleton.path, planned.like.config
     return Memory(
-        live=sum(_size(job.shape) * WIDTHS[job.dtype] for job in plan.jobs),
-        batch=called(kind, "memory", lambda: kind.memory(models.skeleton.path, plan.like.config, load)),
+        live=sum(_size(job.shape) * WIDTHS[job.dtype] for job in planned.jobs),
+        batch=called(run.kind, "memory", lambda: run.kind.memory(path, like, load)),
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},
         missing={m.reference: m.n_missing for m in opened if m.n_missing},
     )

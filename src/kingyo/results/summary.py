@@ -50,7 +50,7 @@ from kingyo.stats import (
 )
 from kingyo.stats.prediction import predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.tasks import NearDuplicates, TaskSpec
+from kingyo.tasks import NearDuplicates, TextSettings
 from kingyo.types import SPLITS, Evaluation, Genome, Split
 
 STATISTICS_SEED = 0
@@ -543,8 +543,7 @@ def token_limits(store: RunStore) -> dict[str, int]:
     """Return ``max_new_tokens`` of each task, by what items call it: those of a single task name none."""
     config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
     tasks = cast("Mapping[str, Mapping[str, int]]", config.get("tasks") or {"": config.get("task") or {}})
-    default = cast(int, TaskSpec.model_fields["max_new_tokens"].default)
-    limits = {name: each.get("max_new_tokens", default) for name, each in tasks.items()}
+    limits = {name: each.get("max_new_tokens", TextSettings.max_new_tokens) for name, each in tasks.items()}
     return limits if len(limits) > 1 else {"": next(iter(limits.values()))}
 
 

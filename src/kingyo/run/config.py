@@ -18,7 +18,8 @@ from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
 from kingyo.strict import Number, Real, parse_model
-from kingyo.tasks.spec import LONGEST, TaskSpec, load_task_spec
+from kingyo.tasks.spec import TaskSpec, load_task_spec
+from kingyo.tasks.text import LONGEST
 
 Scalar = Annotated[bool, Field(strict=True)] | Real
 Space = Literal["parameters", "dataflow", "hybrid"]

@@ -19,7 +19,7 @@ from kingyo.models.kinds import (
     require_needs,
 )
 from kingyo.run.config import RunConfig
-from kingyo.tasks import single_tasks
+from kingyo.tasks import settings_of, single_tasks
 from kingyo.types import SPLITS, Task
 
 
@@ -85,6 +85,10 @@ def load_options(config: RunConfig) -> LoadOptions:
     return LoadOptions(dtype=config.merge.dtype, device=config.device, batch_size=config.batch_size)
 
 
-def task_options(config: RunConfig) -> list[Options]:
-    """Return what the user said of each task, for its kind of model: such as ``max_new_tokens``."""
-    return [spec.model_dump() for spec in config.specs.values()]
+def task_options(config: RunConfig, folder: Path) -> list[Options]:
+    """Return the settings of each task by their keys, for the kind of model: such as ``max_new_tokens``.
+
+    Raises:
+        KingyoError: an unknown kind of task, or an option that it does not take.
+    """
+    return [vars(settings_of(spec, folder)) for spec in config.specs.values()]

@@ -133,7 +133,7 @@ def _own_files(config: RunConfig) -> list[tuple[str, object]]:
     searches = (config.search, config.hybrid.search)
     named: list[tuple[object, object]] = [
         *(pair for spec in specs for pair in spec.graders),
-        *((spec.kind, [spec.prompt, *spec.graders]) for spec in specs),
+        *((spec.kind, spec.options) for spec in specs),
         *((method, None) for method in config.merge.methods),
         *((each.strategy, each.settings) for each in searches),
         *((each.settings.get("strategy"), each.settings.get("settings")) for each in searches),

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, cast
 
@@ -42,6 +43,7 @@ from kingyo.store.database import (
 )
 from kingyo.store.evaluations import EvaluationLog
 from kingyo.store.lock import acquire, is_locked, noted_writes
+from kingyo.store.media import keep_media, kept
 from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial, StrategyState
 from kingyo.store.sums import watch
 from kingyo.types import SPLITS, Genome, Item, Split, Trial
@@ -68,8 +70,7 @@ class RunStore(EvaluationLog):
     def __init__(
         self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None, lost: str | None = None
     ) -> None:
-        super().__init__(connection, lock)
-        self.folder = folder
+        super().__init__(connection, lock, folder)
         self.lost = lost
         if lock is not None:
             now = time.time()
@@ -126,13 +127,20 @@ class RunStore(EvaluationLog):
 
     @staticmethod
     def _checked(folder: Path) -> str | None:
-        """Check that a run can go on, and write nothing. Return a sentence on lost writes, if any."""
+        """Check that a run can go on, with its media, and write nothing.
+
+        Return a sentence on lost writes, if any.
+        """
         noted = noted_writes(folder)
         with closing(connect_to_look(folder)) as connection:
             check(connection, folder)
             lost = lost_writes(connection, folder, noted)
             if lost is not None:
                 require_tables(connection, folder, lost)
+            if schema_version(connection, folder) > 0:
+                rows = connection.execute("""SELECT content FROM items WHERE INSTR(content, '"media":[')""")
+                for media in {each for (content,) in rows for each in _item(content, folder).media}:
+                    media.read()
         return lost
 
     @classmethod
@@ -176,19 +184,26 @@ class RunStore(EvaluationLog):
     def begin(self, facts: Mapping[str, object], splits: Mapping[Split, Sequence[Item]]) -> None:
         """Store what the run is made of, once and for all: facts and items, in one transaction.
 
+        Media are copied into the run folder before.
+
         Raises:
-            KingyoError: the database cannot be written; the run folder is gone again then.
+            KingyoError: media cannot be read, or files cannot be written; the run folder is gone again then.
         """
         rows = [
-            (item.id, split, position, _ITEM.dump_json(item).decode())
+            (item.id, split, position, _item_json(item))
             for split, items in splits.items()
             for position, item in enumerate(items)
         ]
-        with clear_errors(self.folder), removed_after_error(self.folder), self._saved():
-            self._db.executemany(
-                "INSERT INTO facts VALUES (?, ?)", [(key, json.dumps(value)) for key, value in facts.items()]
+        with clear_errors(self.folder), removed_after_error(self.folder):
+            keep_media(
+                (each for items in splits.values() for item in items for each in item.media), self.folder
             )
-            self._db.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", rows)
+            with self._saved():
+                self._db.executemany(
+                    "INSERT INTO facts VALUES (?, ?)",
+                    [(key, json.dumps(value)) for key, value in facts.items()],
+                )
+                self._db.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", rows)
 
     def set_fact(self, key: str, value: object) -> None:
         """Store a JSON value under a key."""
@@ -254,7 +269,7 @@ class RunStore(EvaluationLog):
         """Return the splits in their stored order."""
         found: dict[Split, list[Item]] = {split: [] for split in SPLITS}
         for split, content in self._db.execute("SELECT split, content FROM items ORDER BY split, position"):
-            found[split].append(_item(content))
+            found[split].append(_item(content, self.folder))
         return {split: tuple(items) for split, items in found.items()}
 
     # Searches and trials
@@ -363,9 +378,18 @@ _TRIAL = "SELECT id, search, batch, name, number, genome, parents, recipe, recip
 _ITEM = TypeAdapter(Item)
 
 
-def _item(content: str) -> Item:
+def _item_json(item: Item) -> str:
+    """Return an item as it is stored: of its media hashes and types, and nothing where it has none."""
+    left_out = {"media": {"__all__": {"path", "content"}}} if item.media else {"media"}
+    return _ITEM.dump_json(item, exclude=cast("set[str]", left_out)).decode()
+
+
+def _item(content: str, folder: Path) -> Item:
     try:
-        return _ITEM.validate_json(content)
+        item = _ITEM.validate_json(content)
+        if not item.media:
+            return item
+        return replace(item, media=tuple(kept(each, folder) for each in item.media))
     except ValidationError as error:
         raise sqlite3.DataError(f"an item is not as it was written: {content[:40]!r}") from error
 

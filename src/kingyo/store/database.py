@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import sqlite3
 from collections.abc import Generator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TypeVar, cast
 
 from kingyo.errors import KingyoError
 from kingyo.store.lock import LOCK
+from kingyo.store.media import MEDIA
 from kingyo.store.sums import SUMS, changed, seal, writes
 
 T = TypeVar("T")
@@ -97,6 +99,8 @@ MIGRATIONS: tuple[str, ...] = (
     INSERT INTO facts SELECT 'choice_normalise', 'false' FROM facts
         WHERE key = 'config' AND INSTR(value, '"choice"');
     """,
+    # 7: the image that was answered, as JSON.
+    "ALTER TABLE scores ADD COLUMN media TEXT;",
 )
 SUMMED = 5
 """From this version on a database has sums."""
@@ -205,6 +209,7 @@ def removed_after_error(folder: Path) -> Generator[None]:
         with contextlib.suppress(OSError):
             for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK):
                 (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / MEDIA, ignore_errors=True)
             folder.rmdir()
         raise
 

@@ -13,10 +13,12 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import IO
 
 from kingyo.store.database import numbers
 from kingyo.store.lock import note_writes
+from kingyo.store.media import keep_media, media_json, read_media
 from kingyo.store.records import EvaluationRow, StoredOutcome
 from kingyo.store.sums import count_write
 from kingyo.types import Evaluation, ItemScore, Split
@@ -30,9 +32,11 @@ class EvaluationLog:
     Args:
         connection: to a database of the newest schema; one that writes is watched, see ``sums.watch``.
         lock: of the run's folder; None only reads.
+        folder: of the run, which holds its media.
     """
 
-    def __init__(self, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: IO[str] | None, folder: Path) -> None:
+        self.folder = folder
         self._db = connection
         self._lock = lock
         self._session: int | None = None
@@ -61,9 +65,10 @@ class EvaluationLog:
         Args:
             trial: its id.
             split: of the items.
-            evaluation: scores of items that the trial had none of yet, or a failure.
+            evaluation: scores of items that the trial had none of yet, or a failure; media are kept.
             n_items: how many items were tried; as many as have scores when None.
         """
+        keep_media((each.media for each in evaluation.scores if each.media is not None), self.folder)
         now = time.time()
         tried = len(evaluation.scores) if n_items is None else n_items
         with self._saved():
@@ -76,9 +81,9 @@ class EvaluationLog:
                 (trial, split, part, tried, evaluation.failure, *cost),
             )
             self._db.executemany(
-                "INSERT INTO scores (trial, split, part, item, score, answer, is_cut)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(trial, split, part, *each) for each in evaluation.scores],
+                "INSERT INTO scores (trial, split, part, item, score, answer, is_cut, media)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(trial, split, part, *each[:-1], media_json(each.media)) for each in evaluation.scores],
             )
             self._db.execute("UPDATE sessions SET seen_at = ? WHERE id = ?", (now, self._session))
 
@@ -98,13 +103,16 @@ class EvaluationLog:
         failure = next((part[0] for part in parts if part[0] is not None), None)
         origins = {part[3] for part in parts}
         scores = self._db.execute(
-            "SELECT s.item, s.score, s.answer, s.is_cut FROM scores s JOIN items i ON i.id = s.item"
+            "SELECT s.item, s.score, s.answer, s.is_cut, s.media FROM scores s JOIN items i ON i.id = s.item"
             " WHERE s.trial = ? AND s.split = ? ORDER BY i.position",
             (trial, split),
         )
-        kept = [ItemScore(item, score, answer, bool(is_cut)) for item, score, answer, is_cut in scores]
+        found = [
+            ItemScore(item, score, answer, bool(is_cut), read_media(media, self.folder))
+            for item, score, answer, is_cut, media in scores
+        ]
         return Evaluation(
-            scores=tuple(kept) if failure is None else (),
+            scores=tuple(found) if failure is None else (),
             failure=failure,
             build_seconds=sum(part[1] for part in parts),
             score_seconds=sum(part[2] for part in parts),

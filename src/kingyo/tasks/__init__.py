@@ -6,6 +6,8 @@ of several at once ``load_splits`` -> ``build_tasks``.
 
 from kingyo.tasks.grader import GRADERS, Grader
 from kingyo.tasks.items import LoadedItems, load_items
+from kingyo.tasks.kinds import TASKS
+from kingyo.tasks.media import with_images
 from kingyo.tasks.near import NearDuplicates, near_groups
 from kingyo.tasks.several import (
     LoadedSplits,
@@ -20,9 +22,10 @@ from kingyo.tasks.several import (
     splits_of,
     weights_of,
 )
-from kingyo.tasks.spec import Sizes, TaskSpec, load_task_spec, parse_task_spec
+from kingyo.tasks.spec import Sizes, TaskSpec, load_task_spec, parse_task_spec, settings_of, text_settings
 from kingyo.tasks.splits import make_splits
-from kingyo.tasks.task import TASKS, build_task
+from kingyo.tasks.task import build_task
+from kingyo.tasks.text import TextSettings, read_text_item
 
 __all__ = [
     "GRADERS",
@@ -34,6 +37,7 @@ __all__ = [
     "SeveralTasks",
     "Sizes",
     "TaskSpec",
+    "TextSettings",
     "build_task",
     "build_tasks",
     "check_order",
@@ -44,9 +48,13 @@ __all__ = [
     "make_splits",
     "near_groups",
     "parse_task_spec",
+    "read_text_item",
     "require_teaching",
     "set_measures_of",
+    "settings_of",
     "single_tasks",
     "splits_of",
+    "text_settings",
     "weights_of",
+    "with_images",
 ]

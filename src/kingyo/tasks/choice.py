@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.grader import Verdict, register_grader
+from kingyo.tasks.grader import Verdict, build_grader, register_grader
+from kingyo.tasks.kinds import TASKS, Splits
 from kingyo.tasks.split_items import SplitItems
-from kingyo.types import Example, Item, ItemScore, LanguageModel, Split
+from kingyo.tasks.text import TextSettings
+from kingyo.types import Example, Item, ItemScore, RatesText, Split
 
 
 @register_grader("choice")
@@ -49,23 +52,28 @@ class Choice:
         return item.choices[scores.index(max(scores))]
 
 
+@TASKS.register("choice")
 class ChoiceTask:
     """A task whose answers are chosen, not written.
 
     Args:
         name: unique within a run.
+        settings: how the model is asked; ``choice`` is the only grader.
         splits: the items of each split.
-        choice: how likelihoods become a choice.
-        chat: whether prompts go through the model's chat template.
+        folder: where relative paths start.
+
+    Raises:
+        KingyoError: other graders, a wrong option, or an item whose answer is none of its choices.
     """
 
-    def __init__(
-        self, name: str, splits: Mapping[Split, Sequence[Item]], *, choice: Choice, chat: bool = False
-    ) -> None:
+    Settings = TextSettings
+    needs = RatesText
+
+    def __init__(self, name: str, settings: TextSettings, splits: Splits, folder: Path) -> None:
         self._name = name
         self._items = SplitItems(splits)
-        self._choice = choice
-        self._chat = chat
+        self._choice = choice = _choice_of(settings, folder)
+        self._chat = settings.chat
         self._verdict = Verdict(graders=(("choice", choice),))
         self._verdict.check(self._items.all())
 
@@ -82,7 +90,7 @@ class ChoiceTask:
         """
         return self._items.of(split)
 
-    def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+    def score(self, model: RatesText, items: Sequence[Item]) -> Sequence[ItemScore]:
         """Score each item, in the order given."""
         pairs = [(prompt, choice) for item in items for prompt, choice in self._pairs(model, item)]
         likelihoods = iter(model.log_likelihood(pairs))
@@ -94,7 +102,7 @@ class ChoiceTask:
 
     def examples(
         self,
-        model: LanguageModel,
+        model: RatesText,
         items: Sequence[Item],
         answers: Mapping[str, Sequence[str]],  # noqa: ARG002 (of the protocol)
         *,
@@ -103,7 +111,7 @@ class ChoiceTask:
         """Return the right choice of each item, beside the wrong ones; no other answers are needed."""
         return tuple(self._example(model, item) for item in items)
 
-    def _example(self, model: LanguageModel, item: Item) -> Example:
+    def _example(self, model: RatesText, item: Item) -> Example:
         choices = dict(zip(item.choices, self._pairs(model, item), strict=True))
         prompt, answer = choices.pop(item.answer)
         others = tuple(text for _, text in choices.values())
@@ -111,6 +119,20 @@ class ChoiceTask:
             item=item.id, prompt=prompt, answer=answer, others=others, per_byte=self._choice.normalise
         )
 
-    def _pairs(self, model: LanguageModel, item: Item) -> list[tuple[str, str]]:
+    def _pairs(self, model: RatesText, item: Item) -> list[tuple[str, str]]:
         prompt = model.chat_prompt(item.prompt) if self._chat else item.prompt
         return [(prompt, self._choice.separator + choice) for choice in item.choices]
+
+
+def _choice_of(settings: TextSettings, folder: Path) -> Choice:
+    if [name for name, _ in settings.graders] != ["choice"]:
+        raise KingyoError(
+            "grader",
+            expected="`choice` alone in a multiple-choice task",
+            received=", ".join(name for name, _ in settings.graders),
+            remedy="Write `grader: choice` alone, or set kind: generate.",
+        )
+    choice = build_grader("choice", settings.graders[0][1], folder)
+    if not isinstance(choice, Choice):
+        raise TypeError("the registry's grader 'choice' is not Choice")
+    return choice

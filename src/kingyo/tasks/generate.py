@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.grader import Verdict
+from kingyo.tasks.grader import build_verdict
+from kingyo.tasks.kinds import TASKS, Splits
 from kingyo.tasks.split_items import SplitItems
-from kingyo.types import CutAware, Example, Item, ItemScore, LanguageModel, Split, Written
+from kingyo.tasks.text import TextSettings
+from kingyo.types import CutAware, Example, GeneratesText, Item, ItemScore, Split, Written
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asking:
-    """How a model is asked.
-
-    Attributes:
-        max_new_tokens: the most tokens of an answer.
-        stop: strings that end an answer.
-        chat: whether prompts go through the model's chat template.
-    """
-
-    max_new_tokens: int
-    stop: tuple[str, ...] = ()
-    chat: bool = False
-
-
+@TASKS.register("generate")
 class GenerateTask:
     """A task whose answers are written by the model.
 
     Args:
         name: unique within a run.
+        settings: how the model is asked, and which graders judge its answers.
         splits: the items of each split.
-        verdict: the graders.
-        asking: how the model is asked.
+        folder: where the graders' files are looked up.
 
     Raises:
-        KingyoError: an item that its graders could never grade.
+        KingyoError: an unknown grader or option, or an item that the graders could never grade.
     """
 
-    def __init__(
-        self, name: str, splits: Mapping[Split, Sequence[Item]], *, verdict: Verdict, asking: Asking
-    ) -> None:
+    Settings = TextSettings
+    needs = GeneratesText
+
+    def __init__(self, name: str, settings: TextSettings, splits: Splits, folder: Path) -> None:
         self._name = name
+        self._settings = settings
         self._items = SplitItems(splits)
-        self._verdict = verdict
-        self._asking = asking
-        verdict.check(self._items.all())
+        self._verdict = build_verdict(settings.graders, folder, settings.grader_timeout)
+        self._verdict.check(self._items.all())
 
     @property
     def name(self) -> str:
@@ -61,15 +50,14 @@ class GenerateTask:
         """
         return self._items.of(split)
 
-    def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+    def score(self, model: GeneratesText, items: Sequence[Item]) -> Sequence[ItemScore]:
         """Score each item, in the order given.
 
         Raises:
             KingyoError: a grader failed, or the model returned another number of answers.
         """
-        asking = self._asking
         prompts = [self._prompt(model, item) for item in items]
-        answers = _written(model, prompts, asking)
+        answers = _written(model, prompts, self._settings)
         if len(answers) != len(items):
             raise KingyoError(
                 "model",
@@ -85,7 +73,7 @@ class GenerateTask:
 
     def examples(
         self,
-        model: LanguageModel,
+        model: GeneratesText,
         items: Sequence[Item],
         answers: Mapping[str, Sequence[str]],
         *,
@@ -95,7 +83,7 @@ class GenerateTask:
 
         The first stop string follows an answer.
         """
-        end = self._asking.stop[0] if self._asking.stop else ""
+        end = self._settings.stop[0] if self._settings.stop else ""
         return tuple(
             Example(item=item.id, prompt=self._prompt(model, item), answer=answer + end)
             for item in items
@@ -107,13 +95,13 @@ class GenerateTask:
         own = [item.answer] if is_right else []
         return (given or own) if prefers_given else (own or given)
 
-    def _prompt(self, model: LanguageModel, item: Item) -> str:
-        return model.chat_prompt(item.prompt) if self._asking.chat else item.prompt
+    def _prompt(self, model: GeneratesText, item: Item) -> str:
+        return model.chat_prompt(item.prompt) if self._settings.chat else item.prompt
 
 
-def _written(model: LanguageModel, prompts: Sequence[str], asking: Asking) -> Sequence[Written]:
+def _written(model: GeneratesText, prompts: Sequence[str], settings: TextSettings) -> Sequence[Written]:
     """Return the answers. Where the model cannot say which were cut, none counts as cut."""
     if isinstance(model, CutAware):
-        return model.write(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)
-    answers = model.generate(prompts, max_new_tokens=asking.max_new_tokens, stop=asking.stop)
+        return model.write(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
+    answers = model.generate(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
     return [Written(text, is_cut=False) for text in answers]

@@ -89,9 +89,9 @@ def near_groups(items: Sequence[Item], similar: float | None = None) -> list[lis
         items: each once.
         similar: the Jaccard similarity of n-grams from which two items are near-duplicates, too.
     """
-    groups: dict[str, list[Item]] = {}
+    groups: dict[tuple[str, tuple[str, ...]], list[Item]] = {}
     for item in items:
-        groups.setdefault(near_key(item), []).append(item)
+        groups.setdefault((_text_key(item), _hashes(item)), []).append(item)
     if similar is None:
         return list(groups.values())
     joined: dict[int, list[Item]] = defaultdict(list)
@@ -101,8 +101,19 @@ def near_groups(items: Sequence[Item], similar: float | None = None) -> list[lis
 
 
 def near_key(item: Item) -> str:
-    """Return the text that near-duplicates share: prompt and choices without case, spaces and punctuation."""
+    """Return what near-duplicates share.
+
+    That is prompt and choices without case, spaces and punctuation, and the hashes of the media.
+    """
+    return "\0".join([_text_key(item), *_hashes(item)])
+
+
+def _text_key(item: Item) -> str:
     return "\0".join([bare(item.prompt), *sorted(map(bare, item.choices))])
+
+
+def _hashes(item: Item) -> tuple[str, ...]:
+    return tuple(sorted(each.sha256 for each in item.media))
 
 
 _ROUNDS = 4
@@ -155,8 +166,11 @@ def _is_word(pair: str) -> bool:
     return len(pair) == 2 and pair.isalpha() and (pair[0] < "\u0250") == (pair[1] < "\u0250")
 
 
-def _components(keys: Sequence[str], similar: float) -> list[int]:
-    """Return a group number for each key; a chain of similar keys is one group."""
+def _components(keys: Sequence[tuple[str, tuple[str, ...]]], similar: float) -> list[int]:
+    """Return a group number for each text with its media; a chain of similar texts is one group.
+
+    Texts that have other media are never joined.
+    """
     parents = list(range(len(keys)))
 
     def root(i: int) -> int:
@@ -165,10 +179,15 @@ def _components(keys: Sequence[str], similar: float) -> list[int]:
             i = parents[i]
         return i
 
-    texts = _texts(keys)
+    places: dict[str, dict[tuple[str, ...], int]] = {}
+    for place, (text, hashes) in enumerate(keys):
+        places.setdefault(text, {})[hashes] = place
+    own, texts = [*places.values()], _texts([*places])
     for i, j in _candidates(texts, similar):
-        if root(i) != root(j) and texts[i].is_similar(texts[j], similar):
-            parents[root(i)] = root(j)
+        pairs = [(own[i][hashes], own[j][hashes]) for hashes in own[i].keys() & own[j].keys()]
+        if any(root(a) != root(b) for a, b in pairs) and texts[i].is_similar(texts[j], similar):
+            for a, b in pairs:
+                parents[root(a)] = root(b)
     return [root(i) for i in range(len(keys))]
 
 

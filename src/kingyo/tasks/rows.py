@@ -6,21 +6,100 @@ import csv
 import importlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
-from typing import cast
+from types import ModuleType
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.tasks.spec import DatasetSource
+
+Rows = Iterable[Mapping[str, object]]
+
+
+class DatasetSource(BaseModel):
+    """Rows from the Hub or a folder, read by the library ``datasets``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Annotated[str, Field(min_length=1)]
+    subset: str | None = None
+    split: Annotated[str, Field(min_length=1)] = "train"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row: its columns as they were written, and where it stands (``items.jsonl line 7``)."""
+    """One row of a task's data.
+
+    Attributes:
+        where: its place, such as ``items.jsonl line 7``.
+        columns: as they were written.
+        folder: that holds the files which it may name.
+    """
 
     where: str
     columns: Mapping[str, object]
+    folder: Path = Path()
+
+    def texts(self) -> dict[str, str]:
+        """Return the columns as text, without those that hold the bytes of images."""
+        return {name: stringify(each) for name, each in self.columns.items() if not _holds_bytes(each)}
+
+    def cell(self, column: str, key: str) -> object:
+        """Return what a column holds.
+
+        Args:
+            column: its name.
+            key: the option that names it, for messages.
+
+        Raises:
+            KingyoError: the row has no such column, or null in it.
+        """
+        if self.columns.get(column) is None:
+            is_null = column in self.columns
+            raise KingyoError(
+                f"{self.where}: {key}",
+                expected=f"a field '{column}' in the row",
+                received="null" if is_null else "none",
+                remedy="Fill it in, or delete this row." if is_null else suggest(column, self.columns),
+            )
+        return self.columns[column]
+
+
+def stringify(value: object) -> str:
+    """Text of a cell: 3.0 is "3", true is "true", lists and mappings are JSON, null is empty."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        number = Decimal(repr(value)) + 0  # no negative zero
+        whole = number == number.to_integral_value()
+        return format(number.to_integral_value() if whole else number, "f")
+    if isinstance(value, int):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _holds_bytes(value: object) -> bool:
+    """Whether a cell holds an image as bytes, as the library ``datasets`` has it, or decoded."""
+    if isinstance(value, Mapping):
+        return set(cast("Mapping[str, object]", value)) == {"bytes", "path"}
+    if isinstance(value, list | tuple):
+        return any(map(_holds_bytes, cast("Sequence[object]", value)))
+    return isinstance(value, bytes | bytearray) or is_decoded(value)
+
+
+def is_decoded(value: object) -> bool:
+    """Whether a value is an image of the library Pillow, which is not imported for this."""
+    pillow = sys.modules.get("PIL.Image")
+    return pillow is not None and isinstance(value, pillow.Image)
 
 
 def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
@@ -46,7 +125,7 @@ def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
             received=f"'{source}'",
             remedy=suggest(path.suffix, readers),
         )
-    yield from reader(_read(path), path.name)
+    yield from (replace(row, folder=path.parent) for row in reader(_read(path), path.name))
 
 
 def _read(path: Path) -> str:
@@ -161,7 +240,7 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
     local = folder / source.dataset
     name = str(local) if local.exists() else source.dataset
     try:
-        load = cast("Callable[..., Iterable[Mapping[str, object]]]", library.load_dataset)
+        load = cast("Callable[..., Rows]", library.load_dataset)
         rows = load(name, source.subset, split=source.split)
     except Exception as error:  # the library raises a zoo of its own
         first = str(error).strip().split("\n", 1)[0]
@@ -171,5 +250,19 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
             received=f"{type(error).__name__}: {first}",
             remedy="Correct dataset, subset or split under data:, or fetch the dataset first.",
         ) from error
-    for number, columns in enumerate(rows, start=1):
-        yield Row(where=f"{source.dataset} row {number}", columns=columns)
+    cache = Path(str(library.config.HF_CACHE_HOME))
+    for number, columns in enumerate(_with_files(rows, library), start=1):
+        where = f"{source.dataset} row {number}"
+        yield Row(where=where, columns=columns, folder=local if local.exists() else cache)
+
+
+def _with_files(rows: Rows, library: ModuleType) -> Rows:
+    """Return the rows of a dataset with the files of its images in place of decoded images."""
+    features = cast("Mapping[str, Any]", getattr(rows, "features", None) or {})
+    found, files = cast(Any, rows), library.Image(decode=False)
+    for name, feature in features.items():
+        if isinstance(feature, library.Image):
+            found = found.cast_column(name, files)
+        elif isinstance(getattr(feature, "feature", None), library.Image):  # several in a cell
+            found = found.cast_column(name, type(feature)(files))
+    return found

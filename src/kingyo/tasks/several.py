@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.items import load_items
+from kingyo.tasks.kinds import Splits
 from kingyo.tasks.near import NearDuplicates, Placed, count_near, near_groups, near_key, note_apart
 from kingyo.tasks.spec import TaskSpec
 from kingyo.tasks.splits import make_splits
-from kingyo.tasks.task import Splits, build_task
+from kingyo.tasks.task import build_task
 from kingyo.types import (
     SPLITS,
     Example,
     Item,
     ItemScore,
-    LanguageModel,
     MeasuredTask,
     SetMeasure,
     Split,
@@ -76,7 +76,7 @@ class SeveralTasks:
         """The items of a split, task by task."""
         return tuple(item for task in self.tasks for item in task.items(split))
 
-    def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+    def score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
         """Score each item, in the order given; a task is asked once for all of its items.
 
         Raises:
@@ -100,7 +100,7 @@ class SeveralTasks:
 
 def examples_of(
     task: Task,
-    model: LanguageModel,
+    model: Any,
     items: Sequence[Item],
     answers: Mapping[str, Sequence[str]],
     *,

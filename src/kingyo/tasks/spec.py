@@ -1,37 +1,33 @@
-"""What a user writes about a task: where its rows are, how to ask, how to grade. Inert; opens no data."""
+"""What a user writes about a task: its data, its splits, the keys of its kind. Inert; opens no data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from kingyo.documents import read_yaml
+from kingyo.errors import KingyoError
 from kingyo.registry import whole_reference
-from kingyo.strict import Number, Real, parse_model
+from kingyo.strict import Real, parse_model, parse_settings, validate_settings, validate_together
+from kingyo.tasks.kinds import TASKS, settings_class
+from kingyo.tasks.rows import DatasetSource
+from kingyo.tasks.text import Text, TextSettings, graders_in
 
-Text = Annotated[str, Field(min_length=1)]
-LONGEST = 86_400
-"""Seconds that a grader may be given at most: a day."""
-MOST_TOKENS = 1_000_000
 TASK_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
 """Of a task: files may be called by it."""
-GraderSpec = str | dict[str, object]
-"""A grader's name, or a mapping of names to options: all of them, or the first one's value alone."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Sizes(_Strict):
+class Sizes(BaseModel):
     """How the items are split: counts (``200``) or shares of all (``0.25``), or by what a column says.
 
     ``similar`` is the similarity of n-grams from which items are near-duplicates, beside those that differ in
     form alone.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fit: int | float = 0.5
     validation: int | float = 0.25
@@ -56,14 +52,6 @@ class Sizes(_Strict):
         return value
 
 
-class DatasetSource(_Strict):
-    """Rows from the Hub or a folder, read by the library ``datasets``."""
-
-    dataset: Text
-    subset: str | None = None
-    split: Text = "train"
-
-
 def _tag(value: object) -> str:
     return "DatasetSource" if isinstance(value, Mapping | DatasetSource) else "str"
 
@@ -73,67 +61,91 @@ Data = Annotated[
 ]
 
 
-class TaskSpec(_Strict):
-    """A task in the user's words.
+class TaskSpec(BaseModel):
+    """A task in the user's words: keys that all kinds have, and beside them those of its kind.
 
     Attributes:
         name: unique within a run; the name of the file when it is read from one.
         kind: how it is scored: ``generate`` or ``choice``, a plug-in's name or ``file.py:Name``. By default
             ``choice`` when that is the grader, else ``generate``.
         data: a .jsonl or .csv file, or a mapping {dataset, subset, split}.
-        prompt: template with ``{field}`` for a column of the row; ``{{`` and ``}}`` are literal braces,
-            and so is any brace that holds no name.
-        chat: whether the prompt is sent as a user's message through the model's chat template.
-        answer: the column of the right answer; null when the graders need none.
-        choices: the column of the choices, for ``choice``.
-        grader: a name, a mapping {name: option}, or a list of these, which must all hold.
-        grader_timeout: seconds that a grader may take on one answer; then the candidate has failed.
-        stop: strings that end an answer.
-        max_new_tokens: the most tokens of an answer.
         splits: sizes of fit, validation and test.
         weight: how much its mean score counts beside those of a run's other tasks.
     """
 
+    model_config = ConfigDict(frozen=True, extra="allow")
+
     name: Annotated[str, Field(pattern=TASK_NAME)] = "task"
     kind: Text | None = None
     data: Data
-    prompt: Text = "{prompt}"
-    chat: bool = False
-    answer: Text | None = "answer"
-    choices: Text | None = None
-    grader: GraderSpec | list[GraderSpec]
-    grader_timeout: Annotated[Number, Field(gt=0, le=LONGEST)] = 300.0
-    stop: tuple[Text, ...] = ()
-    max_new_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS, strict=True)] = 64
     splits: Sizes = Sizes()
     weight: Annotated[Real, Field(gt=0)] = 1.0
 
-    @field_validator("grader", mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _is_named(cls, value: object) -> object:
-        specs = cast("list[object]", value if isinstance(value, list) else [value])
-        for each in specs:
-            if not each or not isinstance(each, str | dict):
-                raise ValueError("a grader's name, a mapping {name: option}, or a list of these")
-        return cast(object, value)
+    def _with_options(cls, values: object, parse: Callable[[object], TaskSpec]) -> TaskSpec:
+        """Check the options of a kind of the package, too; others are known once their file is loaded."""
+        return validate_together(lambda: parse(values), lambda: cls._check_options(values))
 
-    @model_validator(mode="after")
-    def _choices_belong_to_choice(self) -> TaskSpec:
-        chosen = any(name == "choice" for name, _ in self.graders)
-        if chosen and self.choices is None:
-            raise ValueError("`choices:`, the column that holds the choices, for the grader `choice`")
-        if not self.graders:
-            raise ValueError("at least one grader")
-        return self
+    @classmethod
+    def _check_options(cls, values: object) -> None:
+        if not isinstance(values, Mapping):
+            return
+        given = cast("Mapping[str, object]", values)
+        kind = _kind_name(given.get("kind"), given.get("grader"))
+        if TASKS.is_registered(kind):
+            options = {key: value for key, value in given.items() if key not in cls.model_fields}
+            validate_settings(settings_class(kind, Path()), options, beside=cls.model_fields)
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The keys of its kind, as the user wrote them; see ``settings_of``."""
+        return dict(self.model_extra or {})
+
+    @property
+    def kind_name(self) -> str:
+        """Its kind, also where the user names none."""
+        return _kind_name(self.kind, self.options.get("grader"))
 
     @property
     def graders(self) -> tuple[tuple[str, object], ...]:
-        """Every grader with the option that the user gave it, None for none."""
-        specs = self.grader if isinstance(self.grader, list) else [self.grader]
-        pairs: list[tuple[str, object]] = []
-        for each in specs:
-            pairs.extend([(each, None)] if isinstance(each, str) else each.items())
-        return tuple(pairs)
+        """Every grader with the option that the user gave it, None for none; of a kind without, none."""
+        return graders_in(self.options.get("grader"))
+
+
+def _kind_name(kind: object, grader: object) -> str:
+    if isinstance(kind, str) and kind:
+        return kind
+    return "choice" if any(name == "choice" for name, _ in graders_in(grader)) else "generate"
+
+
+def settings_of(spec: TaskSpec, folder: Path) -> object:
+    """Return the options of a task as its kind declares them: an instance of the kind's ``Settings``.
+
+    Args:
+        spec: the task.
+        folder: where relative paths start.
+
+    Raises:
+        KingyoError: an unknown kind, an unknown option (the nearest is suggested), a wrong value, or a kind
+            of the user's own whose options cannot be told from the keys of all tasks.
+    """
+    kind = settings_class(spec.kind_name, folder)
+    taken = sorted(TaskSpec.model_fields.keys() & getattr(kind, "__dataclass_fields__", {}).keys())
+    if taken:
+        raise KingyoError(
+            f"kind {spec.kind_name}",
+            expected="options with names of their own",
+            received=f"{', '.join(taken)}, which every task has",
+            remedy="Rename them in its Settings.",
+        )
+    return parse_settings(kind, spec.options, f"task {spec.name}", beside=TaskSpec.model_fields)
+
+
+def text_settings(spec: TaskSpec, folder: Path) -> TextSettings | None:
+    """Return the options of a task whose answers are text; None for another."""
+    found = settings_of(spec, folder)
+    return found if isinstance(found, TextSettings) else None
 
 
 def parse_task_spec(values: Mapping[str, object], where: str = "task") -> TaskSpec:
@@ -157,7 +169,9 @@ def load_task_spec(path: Path) -> TaskSpec:
     """
     spec = parse_task_spec(read_yaml(path), str(path))
     folder = path.resolve().parent
-    changes: dict[str, object] = {"grader": _absolute_graders(spec.grader, folder)}
+    changes: dict[str, object] = {}
+    if "grader" in spec.options:
+        changes["grader"] = _absolute_graders(spec.options["grader"], folder)
     if "name" not in spec.model_fields_set:
         changes["name"] = path.stem
     if isinstance(spec.data, str):
@@ -169,13 +183,10 @@ def load_task_spec(path: Path) -> TaskSpec:
     return spec.model_copy(update=changes)
 
 
-def _absolute_graders(grader: GraderSpec | list[GraderSpec], folder: Path) -> GraderSpec | list[GraderSpec]:
+def _absolute_graders(grader: object, folder: Path) -> object:
     if isinstance(grader, list):
-        return [_absolute_grader(each, folder) for each in grader]
-    return _absolute_grader(grader, folder)
-
-
-def _absolute_grader(grader: GraderSpec, folder: Path) -> GraderSpec:
-    if isinstance(grader, str):
-        return whole_reference(grader, folder)
-    return {whole_reference(name, folder): option for name, option in grader.items()}
+        return [_absolute_graders(each, folder) for each in cast("list[object]", grader)]
+    if isinstance(grader, dict):
+        named = cast("dict[str, object]", grader)
+        return {whole_reference(name, folder): option for name, option in named.items()}
+    return whole_reference(grader, folder) if isinstance(grader, str) else grader

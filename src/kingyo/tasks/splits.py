@@ -49,7 +49,7 @@ def make_splits(
 
 def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping[Split, list[Item]]:
     # A group takes the rank of one member, whichever that is: the best rank of all would favour fit.
-    members = [sorted(group, key=_question) for group in groups]
+    members = [sorted(group, key=question) for group in groups]
     by_rank = sorted(members, key=lambda group: _rank(group[0], salt))
     counts = _counts(sizes, sum(map(len, groups)))
     for order in (by_rank, sorted(by_rank, key=len, reverse=True)):
@@ -138,16 +138,12 @@ def _as_told(items: Sequence[Item], column: str) -> Mapping[Split, tuple[Item, .
 def _distinct(items: Sequence[Item]) -> list[Item]:
     first: dict[str, Item] = {}
     for item in items:
-        first.setdefault(_question(item), item)
+        first.setdefault(question(item), item)
     return list(first.values())
 
 
-def _question(item: Item) -> str:
-    return question(item.prompt, item.choices)
-
-
 def _rank(item: Item, seed: int) -> str:
-    key = f"{seed}\0{_question(item)}"
+    key = f"{seed}\0{question(item)}"
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import Grader
-from kingyo.types import SPLITS, Item, ItemScore, LanguageModel, Split, Task
+from kingyo.types import SPLITS, Item, ItemScore, Split, Task
 
 
 class ScriptedModel:
@@ -95,7 +95,7 @@ class TaskContract:
             for number in range(3)
         )
 
-    def make_model(self) -> LanguageModel:
+    def make_model(self) -> object:
         """Return a model that is right on some items and wrong on others."""
         right = {item.prompt: item.answer for split in SPLITS for item in self.make_items(split)[:2]}
         return ScriptedModel(right, default="no idea")
@@ -105,6 +105,12 @@ class TaskContract:
         task = self._task()
         assert task.name
         assert task.name == task.name == self._task().name
+
+    def test_its_needs_are_a_protocol_that_the_model_meets(self) -> None:
+        """A task that says what it needs of a model says it as a protocol, which is found on any model."""
+        needs = getattr(self._task(), "needs", object)
+        assert isinstance(needs, type)
+        assert isinstance(self.make_model(), needs)
 
     def test_items_keep_their_order(self) -> None:
         """Each split holds its own items, in the order given, every time."""

@@ -1,0 +1,151 @@
+"""A kind of task owns its options and reads its own items; what it may get wrong is one clear error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kingyo.errors import KingyoError, MistakesError
+from kingyo.run.config import load_config, parse_config
+from kingyo.tasks import build_task, load_items, load_splits, parse_task_spec, settings_of
+from kingyo.types import SPLITS, GeneratesText, RatesText
+from tests.tasks.pictures import KIND, TASK, album
+
+LEAST = {"data": "items.jsonl", "grader": "exact"}
+
+
+def rows(folder: Path, n: int = 8) -> None:
+    lines = [json.dumps({"prompt": f"{i} + 1 =", "answer": str(i + 1)}) for i in range(n)]
+    (folder / "items.jsonl").write_text("\n".join(lines))
+
+
+def test_a_kind_has_keys_of_its_own_and_none_of_text(tmp_path: Path) -> None:
+    album(tmp_path, 4)
+    spec = parse_task_spec(TASK)
+    settings = settings_of(spec, tmp_path)
+    assert vars(settings) == {"question": TASK["question"], "images": "image", "answer": "answer"}
+    assert spec.graders == ()
+    for key, nearest in (("imags", "images"), ("spilts", "splits"), ("qustion", "question")):
+        with pytest.raises(KingyoError, match=f"task task: .*'{key}'. Did you mean '{nearest}'"):
+            load_items(parse_task_spec({**TASK, key: "x"}), tmp_path)
+    with pytest.raises(KingyoError, match=r"task task: expected known keys; received 'grader'"):
+        load_items(parse_task_spec({**TASK, "grader": "exact"}), tmp_path)
+
+
+def test_a_kind_without_settings_has_those_of_generate(tmp_path: Path) -> None:
+    rows(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "class Kind:\n"
+        "    def __init__(self, name, settings, splits, folder):\n"
+        "        self.name, self.splits, self.limit = name, splits, settings.max_new_tokens\n"
+        "    def items(self, split):\n        return self.splits[split]\n"
+        "    def score(self, model, items):\n        return []\n"
+    )
+    spec = parse_task_spec({**LEAST, "kind": "mine.py:Kind", "max_new_tokens": 5})
+    task = build_task(spec, load_splits({"task": spec}, tmp_path).splits, tmp_path)
+    assert task.limit == 5  # type: ignore[attr-defined]
+    assert sum(len(task.items(split)) for split in SPLITS) == 8
+
+
+def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
+    rows(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from kingyo.tasks import TextSettings\n"
+        "from kingyo.tasks.generate import GenerateTask\n"
+        "class Kind(GenerateTask):\n"
+        "    @dataclass(frozen=True, kw_only=True)\n"
+        "    class Settings(TextSettings):\n"
+        "        hardness: float = 0.5\n"
+    )
+    spec = parse_task_spec({**LEAST, "kind": "mine.py:Kind", "hardness": 0.25, "stop": ["\n"]})
+    settings = settings_of(spec, tmp_path)
+    assert (settings.hardness, settings.stop) == (0.25, ("\n",))  # type: ignore[attr-defined]
+    assert len(load_items(spec, tmp_path).items) == 8
+    with pytest.raises(KingyoError, match=r"task task: hardness: expected a number; received True"):
+        settings_of(parse_task_spec({**LEAST, "kind": "mine.py:Kind", "hardness": True}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("class Kind:\n    Settings = 3\n", "a dataclass as Settings; received 3"),
+        (KIND.replace("def read_item", "def read_items"), r"read_item\(row, settings\)"),
+        (
+            KIND.replace("return with_images(item, row, settings.images)", "return 3"),
+            "TypeError: 3, which is",
+        ),
+        (
+            KIND.replace("return with_images(item, row, settings.images)", "return row.gone"),
+            "line 1: kind .*gone",
+        ),
+        (
+            KIND.replace('answer: str = "answer"', 'answer: str = "answer"\n        data: str = "x"'),
+            "data, which",
+        ),
+        (KIND.replace("question: str", "question: slice"), "options whose types a YAML can hold"),
+    ],
+)
+def test_a_kind_of_the_users_own_that_is_not_sound_is_named(tmp_path: Path, kind: str, said: str) -> None:
+    album(tmp_path, 4)
+    (tmp_path / "mine.py").write_text(kind)
+    with pytest.raises(KingyoError, match=said) as told:
+        load_items(
+            parse_task_spec({**TASK, "kind": "mine.py:" + ("Kind" if "Kind" in kind else "Colours")}),
+            tmp_path,
+        )
+    assert "Traceback" not in str(told.value)
+
+
+def test_all_that_is_wrong_in_a_task_is_told_at_once_with_its_place() -> None:
+    task = {"dta": "items.jsonl", "grader": 3, "stopp": ["x"], "max_new_tokens": "many", "weight": -1}
+    with pytest.raises(MistakesError) as told:
+        parse_config(
+            {"sources": {"a": "a"}, "budget": {"candidates": 1}, "tasks": {"sums": task}}, "run.yaml"
+        )
+    mistakes = [str(each) for each in told.value.mistakes]
+    assert len(mistakes) == 5, mistakes
+    for start, part in (
+        ("run.yaml: tasks.sums: ", "'dta'. Did you mean 'data'"),
+        ("run.yaml: tasks.sums: ", "'stopp'. Did you mean 'stop'"),
+        ("run.yaml: tasks.sums.grader: ", "a grader's name"),
+        ("run.yaml: tasks.sums.max_new_tokens: ", "a whole number"),
+        ("run.yaml: tasks.sums.weight: ", "greater than 0"),
+    ):
+        assert any(each.startswith(start) and part in each for each in mistakes), (start, part, mistakes)
+
+
+def test_a_misspelt_grader_is_not_also_missing() -> None:
+    with pytest.raises(KingyoError, match=r"task: .*'gradr'. Did you mean 'grader'") as told:
+        parse_task_spec({"data": "items.jsonl", "gradr": "exact"})
+    assert not isinstance(told.value, MistakesError)
+
+
+def test_the_grader_choice_alone_says_the_kind(tmp_path: Path) -> None:
+    chosen = parse_task_spec({**LEAST, "grader": "choice", "choices": "options"})
+    assert (chosen.kind, chosen.kind_name) == (None, "choice")
+    assert parse_task_spec(LEAST).kind_name == "generate"
+
+
+def test_a_run_yaml_stays_flat_when_it_is_stored(tmp_path: Path) -> None:
+    album(tmp_path, 4)
+    run = {"sources": {"a": "a"}, "budget": {"candidates": 1}, "task": {"name": "album", **TASK}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    config = load_config(tmp_path / "run.yaml")
+    stored = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    assert stored["task"] == run["task"]
+    assert parse_config(stored, "the store") == config
+
+
+def test_the_kinds_of_the_package_say_what_they_need(tmp_path: Path) -> None:
+    rows(tmp_path)
+    spec = parse_task_spec(LEAST)
+    task = build_task(spec, load_splits({"task": spec}, tmp_path).splits, tmp_path)
+    assert task.needs is GeneratesText  # type: ignore[attr-defined]
+    from kingyo.tasks.choice import ChoiceTask
+
+    assert ChoiceTask.needs is RatesText

@@ -1,0 +1,228 @@
+"""Images of items: read from rows of every shape, part of what an item is, refused when they are broken."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import sys
+import zlib
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.tasks import load_items, make_splits, near_groups, parse_task_spec, with_images
+from kingyo.tasks.rows import Row
+from kingyo.types import SPLITS, Item, Media
+from tests.tasks.pictures import KIND, TASK, album, picture
+
+Image = pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
+ITEM = Item(id="", prompt="?", answer="red")
+RED, BLUE = picture(1), picture(2)
+
+
+def read(row: Row, columns: str | Sequence[str] = "image") -> Item:
+    return with_images(Item(id="", prompt="?", answer="red", fields=row.texts()), row, columns)
+
+
+def row_of(cell: object, folder: Path = Path()) -> Row:
+    return Row(where="album.jsonl line 7", columns={"image": cell, "note": "n"}, folder=folder)
+
+
+def media(content: bytes, kind: str = "image/png") -> Media:
+    return Media(sha256=sha256(content).hexdigest(), type=kind, content=content)
+
+
+def test_two_images_with_one_question_and_two_answers_are_two_items(tmp_path: Path) -> None:
+    album(tmp_path, 12)
+    loaded = load_items(parse_task_spec(TASK), tmp_path)
+    assert len({item.id for item in loaded.items}) == 12 and loaded.duplicates == 0
+    assert {item.prompt for item in loaded.items} == {"Which colour is this?"}
+    splits = make_splits(loaded.items)
+    assert sorted(item.answer for own in splits.values() for item in own) == sorted(
+        item.answer for item in loaded.items
+    )
+    assert [len(splits[split]) for split in SPLITS] == [6, 3, 3]
+
+
+def test_one_image_under_two_names_is_a_duplicate(tmp_path: Path) -> None:
+    album(tmp_path, 2)
+    (tmp_path / "again.png").write_bytes(picture(0))
+    with (tmp_path / "album.jsonl").open("a") as file:
+        file.write(json.dumps({"image": "again.png", "answer": "colour 0"}) + "\n")
+    loaded = load_items(parse_task_spec(TASK), tmp_path)
+    assert (len(loaded.items), loaded.duplicates) == (2, 1)
+
+
+def test_items_without_media_keep_their_ids_and_their_splits(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n} + 1 =", "answer": str(n + 1)} for n in range(8)]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    items = load_items(parse_task_spec({"data": "items.jsonl", "grader": "exact"}), tmp_path).items
+    assert [item.id for item in items] == IDS
+    splits = make_splits(items)
+    assert {split: [item.answer for item in own] for split, own in splits.items()} == BY_SPLIT
+
+
+IDS = [
+    "f2930761ee726309",
+    "1576caf2566635c8",
+    "8fc16e0f67a2e738",
+    "ff9a3cfd39c68ccd",
+    "437df4029e55a614",
+    "075645c3bb3c31de",
+    "59f79762b19d9b70",
+    "c067fefc2bf756ec",
+]
+BY_SPLIT = {"fit": ["3", "5", "2", "4"], "validation": ["7", "8"], "test": ["6", "1"]}
+
+
+def test_items_of_other_images_are_no_near_duplicates() -> None:
+    long = "What is to be seen in this picture of a street, and where may it have been taken? " * 3
+    items = [
+        Item(id=str(i), prompt=f"{long}{i % 2}", answer="a", media=(media(picture(i // 2)),))
+        for i in range(6)
+    ]
+    other = Item(id="6", prompt="Name all.", answer="a", media=(media(picture(0)),))
+    assert [len(group) for group in near_groups([*items, other])] == [1] * 7
+    similar = [sorted(each.id for each in group) for group in near_groups([*items, other], 0.8)]
+    assert sorted(similar) == [["0", "1"], ["2", "3"], ["4", "5"], ["6"]]
+
+
+def test_every_shape_of_a_cell_gives_the_same_image(tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(RED)
+    cells = [
+        "red.png",
+        RED,
+        {"bytes": RED, "path": None},
+        {"bytes": RED, "path": "elsewhere/red.png"},
+        {"bytes": None, "path": str(tmp_path / "red.png")},
+        ["red.png"],
+        '["red.png"]',
+        (RED,),
+    ]
+    for cell in cells:
+        item = read(row_of(cell, tmp_path))
+        assert item.media == (media(RED),), cell
+        assert item.media[0].read() == RED
+        names = f"media/{media(RED).name}"
+        assert item.fields["image"] in (names, json.dumps([names]))
+        assert item.fields["note"] == "n"
+
+
+def test_an_image_that_a_library_has_decoded_is_kept_as_png() -> None:
+    (found,) = read(row_of(Image.new("RGB", (3, 2), (9, 8, 7)))).media
+    assert found.type == "image/png"
+    with Image.open(io.BytesIO(found.read())) as image:
+        assert image.size == (3, 2) and image.getpixel((0, 0)) == (9, 8, 7)
+
+
+def test_several_images_of_a_cell_and_of_several_columns_keep_their_order() -> None:
+    row = Row(where="x", columns={"left": [RED, BLUE], "right": RED})
+    item = read(row, ["right", "left"])
+    assert [each.read() for each in item.media] == [RED, RED, BLUE]
+    assert item.fields == {
+        "left": json.dumps([f"media/{media(RED).name}", f"media/{media(BLUE).name}"]),
+        "right": f"media/{media(RED).name}",
+    }
+
+
+def test_bytes_of_a_column_that_nobody_reads_become_no_text() -> None:
+    row = Row(where="x", columns={"a": RED, "b": {"bytes": RED, "path": None}, "c": [BLUE], "d": "text"})
+    assert row.texts() == {"d": "text"}
+
+
+def test_a_jpeg_keeps_its_bytes_and_says_its_type() -> None:
+    content = picture(3, "JPEG")
+    (found,) = read(row_of(content)).media
+    assert (found.type, found.read()) == ("image/jpeg", content)
+    assert found.name == f"{sha256(content).hexdigest()}.jpeg"
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few hundred bytes that says that it is enormous."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected", "received"),
+    [
+        ("gone.png", "an image file", "no file gone.png"),
+        ("../secret.png", "inside the folder of the data", "../secret.png"),
+        ("link.png", "inside the folder of the data", "link.png"),
+        ("/etc/passwd", "inside the folder of the data", "/etc/passwd"),
+        ({"bytes": None, "path": "/etc/passwd"}, "inside the folder of the data", "/etc/passwd"),
+        (".", "an image file", "a folder"),
+        ("a\0b.png", "an image file", "no file"),
+        ("text.png", "an image", "another file"),
+        (b"", "an image", "0 bytes"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PNG, JPEG", "another file"),
+        (picture(5, "PNG", (200, 200))[:200], "a whole image", ""),
+        (picture(5, "JPEG", (200, 200))[:-300], "a whole image", ""),
+        (bomb(9000, 9000), "at most 64 megapixels", "9,000 x 9,000"),
+        (bomb(60_000, 60_000), "at most 64 megapixels", ""),
+        (None, "a field 'image'", "null"),
+        ("", "an image", "nothing"),
+        ([], "an image", "nothing"),
+        ([RED, None], "an image", "null"),
+        (3, "an image", "3"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_an_image_that_is_not_sound_is_one_error_with_its_row(
+    tmp_path: Path, cell: object, expected: str, received: str
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(RED)
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "text.png").write_text("no image")
+    with pytest.raises(KingyoError) as told:
+        read(row_of(cell, folder))
+    assert told.value.argument.startswith("album.jsonl line 7: image")
+    assert expected in told.value.expected and received in told.value.received
+
+
+def test_without_pillow_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(KingyoError, match=r"line 7: image: expected the library `pillow`.*\[vision\]"):
+        read(row_of(RED))
+
+
+def test_a_column_of_images_that_no_row_has_is_named() -> None:
+    with pytest.raises(KingyoError, match=r"album.jsonl line 7: images: .*'imgae'.*Did you mean 'image'"):
+        read(row_of(RED), "imgae")
+
+
+def test_media_that_changed_after_they_were_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(RED)
+    (found,) = read(row_of("red.png", tmp_path)).media
+    (tmp_path / "red.png").write_bytes(BLUE)
+    with pytest.raises(ChangedSourceError, match=r"red\.png"):
+        found.read()
+    (tmp_path / "red.png").unlink()
+    with pytest.raises(ChangedSourceError, match=r"red\.png"):
+        found.read()
+
+
+def test_images_of_datasets_keep_the_bytes_of_their_files(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    contents = [picture(60 * i, "JPEG") for i in range(4)]
+    table = datasets.Dataset.from_dict(
+        {"image": [{"bytes": each, "path": None} for each in contents], "answer": list("abcd")},
+        features=datasets.Features({"image": datasets.Image(), "answer": datasets.Value("string")}),
+    )
+    (tmp_path / "set").mkdir()
+    table.to_parquet(str(tmp_path / "set" / "train.parquet"))
+    (tmp_path / "colours.py").write_text(KIND)
+    items = load_items(parse_task_spec({**TASK, "data": {"dataset": "set"}}), tmp_path).items
+    assert [item.media[0].read() for item in items] == contents
+    assert all(item.fields["image"] == f"media/{item.media[0].name}" for item in items)
