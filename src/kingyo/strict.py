@@ -190,8 +190,8 @@ def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, 
     place = _place(problem)
     if problem["type"] == "extra_forbidden":
         parent = ".".join(str(part) for part in place[:-1])
-        told = cast("list[str] | None", problem.get("ctx", {}).get("known"))
-        known = set(told or (_keys(model, problem["loc"][:-1]) if model is not None else ()))
+        names = cast("list[str] | None", problem.get("ctx", {}).get("known"))
+        known = set(names or (_keys(model, problem["loc"][:-1]) if model is not None else ()))
         return _unknown_key(f"{where}: {parent}" if parent else where, str(place[-1]), known)
     argument = f"{where}: {'.'.join(str(part) for part in place)}" if place else where
     if problem["type"] == "missing":

@@ -80,25 +80,22 @@ class Media:
         """Return the bytes of its file.
 
         Raises:
-            ChangedSourceError: the file cannot be read, or holds something else.
+            ChangedSourceError: the file cannot be read, or the bytes have another hash.
         """
-        if self.path is None:
-            assert self.content is not None, "media have a file or bytes"
-            return self.content
         try:
-            content = self.path.read_bytes()
+            content = (self.content or b"") if self.path is None else self.path.read_bytes()
         except OSError as error:
             raise self._changed(str(error.strerror)) from error
         if sha256(content).hexdigest() != self.sha256:
-            raise self._changed("another file of this name")
+            raise self._changed("bytes with another hash")
         return content
 
     def _changed(self, received: str) -> ChangedSourceError:
         return ChangedSourceError(
-            str(self.path),
+            "media" if self.path is None else str(self.path),
             expected=f"the {self.type.partition('/')[0]} with SHA-256 {self.sha256[:16]}…",
             received=received,
-            remedy="Bring the file back as it was.",
+            remedy="Bring the file back as it was; let a task of your own give the hash of the bytes.",
         )
 
 

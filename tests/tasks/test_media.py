@@ -213,6 +213,12 @@ def test_media_that_changed_after_they_were_read_are_refused(tmp_path: Path) -> 
         found.read()
 
 
+def test_a_hash_that_is_not_that_of_the_bytes_is_refused() -> None:
+    """It would be the name of a file."""
+    with pytest.raises(ChangedSourceError, match="another hash"):
+        Media(sha256="../../elsewhere", type="image/png", content=RED).read()
+
+
 def test_images_of_datasets_keep_the_bytes_of_their_files(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     contents = [picture(60 * i, "JPEG") for i in range(4)]

@@ -8,7 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
@@ -89,6 +89,8 @@ def stringify(value: object) -> str:
 
 def _holds_bytes(value: object) -> bool:
     """Whether a cell holds an image as bytes, as the library ``datasets`` has it, or decoded."""
+    if isinstance(value, str | int | float | None):
+        return False
     if isinstance(value, Mapping):
         return set(cast("Mapping[str, object]", value)) == {"bytes", "path"}
     if isinstance(value, list | tuple):
@@ -125,7 +127,7 @@ def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
             received=f"'{source}'",
             remedy=suggest(path.suffix, readers),
         )
-    yield from (replace(row, folder=path.parent) for row in reader(_read(path), path.name))
+    yield from reader(_read(path), path)
 
 
 def _read(path: Path) -> str:
@@ -150,11 +152,11 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _jsonl(text: str, name: str) -> Iterator[Row]:
+def _jsonl(text: str, path: Path) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028
         if not line.strip():
             continue
-        where = f"{name} line {number}"
+        where = f"{path.name} line {number}"
         try:
             columns: object = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
         except (ValueError, RecursionError) as error:
@@ -171,7 +173,7 @@ def _jsonl(text: str, name: str) -> Iterator[Row]:
                 received=type(columns).__name__,
                 remedy=f'Write line {number} as {{"key": value, ...}}, or delete it.',
             )
-        yield Row(where=where, columns=cast("dict[str, object]", columns))
+        yield Row(where=where, columns=cast("dict[str, object]", columns), folder=path.parent)
 
 
 def _refuse_constant(name: str) -> object:
@@ -185,13 +187,13 @@ def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _csv(text: str, name: str) -> Iterator[Row]:
+def _csv(text: str, path: Path) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     line = 1
     try:
         for cells in reader:
-            where, line = f"{name} line {line}", reader.line_num + 1
+            where, line = f"{path.name} line {line}", reader.line_num + 1
             if not any(cell.strip() for cell in cells):
                 continue
             if header is None:
@@ -204,10 +206,11 @@ def _csv(text: str, name: str) -> Iterator[Row]:
                     received=f"{len(cells)}",
                     remedy="Put cells that hold a comma in double quotes, or add the cells that lack.",
                 )
-            yield Row(where=where, columns=dict(zip(header, cells, strict=True)))
+            columns = dict(zip(header, cells, strict=True))
+            yield Row(where=where, columns=columns, folder=path.parent)
     except csv.Error as error:
         raise KingyoError(
-            f"{name} line {line}",
+            f"{path.name} line {line}",
             expected="a row of CSV",
             received=str(error),
             remedy="Close every quoted cell, and write a quote inside one twice.",
