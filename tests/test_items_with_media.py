@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kingyo.run.assembly import assemble, begin, open_task
 
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES
 from kingyo.export import export
 from kingyo.results.summary import summarize
+from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
+from kingyo.run.journeys import journey_of
+from kingyo.run.open_task import open_task
+from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.tasks import load_splits, parse_task_spec
 from kingyo.types import SPLITS
@@ -42,7 +45,7 @@ def begun(world: Path) -> Path:
         "budget": {"candidates": 2},
         "finalists": 1,
     }
-    begin(parse_config(config, "run.yaml"), world, world / "run").close()
+    begin(Run.open(parse_config(config, "run.yaml"), world), world / "run").begun.close()
     return world / "run"
 
 
@@ -54,10 +57,10 @@ def test_a_run_keeps_its_images_and_goes_on_and_exports_without_the_data(world: 
     assert not list(run.glob("**/.*"))
     with RunStore.open(run) as store:
         splits = store.items()
-        assemble(store, lambda event: None).run()
+        journey_of(Run.stored(store), lambda event: None).run()
         assert store.items() == splits
     with RunStore.open(run) as store:  # a resume replays what is stored
-        assemble(store, lambda event: None).run()
+        journey_of(Run.stored(store), lambda event: None).run()
         assert store.item_evaluations() > 0
         assert_that_drawn_images_are_kept(store)
         winner = summarize(store).best
