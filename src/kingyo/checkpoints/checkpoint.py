@@ -1,6 +1,7 @@
 """A checkpoint on disk: what it holds is known at once, weights are mapped into memory when they are read.
 
-It reads safetensors only, executes nothing that a checkpoint brings along, and never writes to one.
+It reads safetensors, and pickles of weights where the user allows it; it executes nothing that a checkpoint
+brings along, and never writes to one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.mapping import MappedFiles, map_bytes, map_tensor
 from kingyo.checkpoints.quantised import refuse_quantised
+from kingyo.checkpoints.reference import PIPELINE
 from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
@@ -57,6 +59,15 @@ class Checkpoint:
     def n_parameters(self) -> int:
         """How many numbers its tensors hold."""
         return sum(info.n_elements for info in self.tensors.values())
+
+    @cached_property
+    def pipeline(self) -> Path | None:
+        """The folder of the pipeline of diffusers that it is a component of; None when it is of none.
+
+        Of one on the Hub that folder holds the component and ``model_index.json``, and no other component.
+        """
+        around = self.path.absolute().parent
+        return around if (around / PIPELINE).is_file() else None
 
     @cached_property
     def layout(self) -> Layout:
@@ -157,15 +168,21 @@ def check_finite(checkpoint: Checkpoint) -> None:
                     )
 
 
-def read_checkpoint(reference: str, path: Path) -> Checkpoint:
+def read_checkpoint(reference: str, path: Path, *, allow_pickle: bool = False) -> Checkpoint:
     """Open the checkpoint in a folder: check its config, its index and every header.
 
+    Args:
+        reference: what the user wrote to name it.
+        path: the folder.
+        allow_pickle: see ``open_checkpoint``.
+
     Raises:
-        KingyoError: no safetensors, no config, files that contradict one another, or a quantised model.
+        KingyoError: no weights, no config, files that contradict one another, or a quantised model.
     """
-    config = read_config(path)
-    before = file_stamps(path.rglob("*.safetensors"))  # what is replaced while it is read has changed since
-    stem, tensors = read_weights(path)
+    config = read_config(reference, path)
+    weights = (file for pattern in ("*.safetensors", "*.bin") for file in path.rglob(pattern))
+    before = file_stamps(weights)  # what is replaced while it is read has changed since
+    stem, tensors = read_weights(path, allow_pickle=allow_pickle)
     refuse_quantised(reference, config, tensors)
     files = {info.file for info in tensors.values()}
     seen = file_stamps(files) | {file: stamp for file, stamp in before.items() if file in files}

@@ -68,8 +68,7 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
         path=model.path,
         config=model.config,
         tensors={
-            name: _computed(info, adapter) if name in changes else info
-            for name, info in model.tensors.items()
+            name: _computed(info, model) if name in changes else info for name, info in model.tensors.items()
         },
         copies=model.copies,
         stem=model.stem,
@@ -81,16 +80,18 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
     )
 
 
-def _computed(info: TensorInfo, adapter: Adapter) -> TensorInfo:
+def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
     """A tensor that is in no file: to map it by hand is an error, and does not give the model's own bytes."""
     dtype = str(wide(getattr(torch, info.dtype))).removeprefix("torch.")
-    return replace(info, dtype=dtype, stored_as=info.dtype, file=adapter.path, start=0)
+    return replace(info, dtype=dtype, stored_as=info.dtype, file=model.path, start=0)
 
 
 def _notes(model: Checkpoint, adapter: Adapter, changes: Mapping[str, Change]) -> Iterator[str]:
     named = adapter.config.base_model_name_or_path
     if named and _last(named) != _last(model.reference.partition("@")[0]):
         yield f"{adapter.reference} was trained on {named}, and is merged into {model.reference}."
+    if adapter.others:
+        yield f"{adapter.reference} holds LoRAs of {', '.join(adapter.others)} too, which are left out."
     kinds = {model.layout.kind(name) for name in changes}
     if "embedding" in kinds and _is_tied(model):
         yield f"{adapter.reference} changes the embedding; the head, tied to it, follows."
