@@ -143,3 +143,44 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
         recipe(tmp_path, name)
         done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "other", "--dry-run")
         assert done.returncode == 1 and message in " ".join(done.stdout.split()), done.stdout + done.stderr
+
+
+OPEN = """
+import sys
+from kingyo.checkpoints import open_checkpoint
+from kingyo.errors import KingyoError
+for reference in sys.argv[1:]:
+    try:
+        opened = open_checkpoint(reference, allow_pickle=reference.startswith("org/old"))
+        print(float(opened.read("conv_in.bias")[0]))
+    except KingyoError as error:
+        print(error)
+"""
+
+
+def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
+    """A LoRA by its usual name or by its file; pickles only where there is nothing else."""
+    base = load_file(tmp_path / "hub/org/a" / WEIGHTS)
+    down, up = torch.ones(1, 4, 3, 3), torch.ones(8, 1, 1, 1)
+    for name in ("pytorch_lora_weights", "style"):
+        (tmp_path / "hub/org" / name).mkdir()
+        lora = {"unet.conv_in.lora.down.weight": down, "unet.conv_in.lora.up.weight": up}
+        save_file(lora, tmp_path / "hub/org" / name / f"{name}.safetensors")
+    old = pipeline(tmp_path / "hub/org/old")
+    (old / WEIGHTS).unlink()
+    torch.save(base, old / "unet/diffusion_pytorch_model.bin")
+    bias = repr(float(base["conv_in.bias"][0]))
+    expected = {
+        "org/a/unet+org/style": "another LoRA is named by its file",
+        "org/a/unet+org/pytorch_lora_weights": bias,
+        "org/a/unet+org/style/style.safetensors": bias,
+        "org/old/unet": bias,
+        "org/a/unet+org/style/other.safetensors": "expected",
+    }
+    environment = os.environ | hub.environment(tmp_path / "home")
+    command = [sys.executable, "-c", OPEN, *expected]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    for (reference, says), line in zip(expected.items(), done.stdout.splitlines(), strict=True):
+        assert says in line, f"{reference}: {line}"
+    assert "org/a/unet/diffusion_pytorch_model.bin" not in hub.sent
+    assert "org/old/unet/diffusion_pytorch_model.bin" in hub.sent

@@ -71,7 +71,8 @@ def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle:
     weights = pickle if is_pickle else path / WEIGHTS
     files = path / CONFIG, weights
     seen = file_stamps(files)
-    written = read_json(path / CONFIG, "an adapter in peft's format")
+    what = "an adapter in peft's format (another LoRA is named by its file: lora/name.safetensors)"
+    written = read_json(path / CONFIG, what)
     from kingyo.checkpoints.lora_config import read_config
 
     config = read_config(written, reference)

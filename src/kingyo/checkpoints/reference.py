@@ -1,7 +1,7 @@
 """How a model is named: ``model``, ``model@revision``, ``model+lora``, ``model@revision+lora@revision``.
 
-Model and LoRA are folders or names on the Hub, which may name a component (``org/name/unet``); a LoRA may be a
-file. It looks whether these exist and reads nothing else.
+Model and LoRA are folders or names on the Hub, which may name a component (``org/name/unet``); a LoRA may be
+a file. It looks whether these exist and reads nothing else.
 """
 
 from __future__ import annotations
