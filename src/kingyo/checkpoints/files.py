@@ -275,8 +275,8 @@ def no_component(reference: str, path: Path) -> KingyoError:
     if not names:
         return KingyoError(
             reference,
-            expected="a model in this folder of the repository",
-            received=f"none in '{path.name}', and no pipeline of diffusers",
+            expected=f"a model or a LoRA called '{path.name}' in the repository",
+            received="none, and no pipeline of diffusers",
             remedy=f"Leave '/{path.name}' out, or correct it.",
         )
     return KingyoError(

@@ -163,7 +163,7 @@ def _fetch(asked: _Asked) -> tuple[Path, int]:
             received=f"no folder {asked.path}; {why}",
             remedy=local or "Correct the path or the name; log in with `hf auth login` if it is not public.",
         ) from error
-    if not found.exists():
+    if component is not None and not found.exists():
         raise no_component(asked.reference, found)
     return found, 0 if peeked is None else peeked.n_missing
 
