@@ -196,7 +196,7 @@ def test_a_target_that_is_an_adapter_of_a_source(command: Command) -> None:
     train(command.folder / "a", command.folder / "lora", target_modules=["q_proj"])
     (command.folder / "lora" / "config.json").write_text("{}")  # so that --force would replace it
     models = [{"model": "a+lora", "parameters": {"weight": 1.0}}]
-    says = "received one that shares files with a+lora"
+    says = "received one that shares files with lora"
     foreseen(command, command.recipe(models=models), "lora", "--force", says=says)
     done = command("merge", command.recipe(models=models), "merged")
     assert done.code == 0, done.err

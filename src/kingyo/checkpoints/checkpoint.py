@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from kingyo.checkpoints.files import read_config, read_json, read_weights
+from kingyo.checkpoints.files import SPEAKING, read_config, read_json, read_weights
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.mapping import MappedFiles, map_bytes, map_tensor
@@ -23,6 +23,9 @@ from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 from kingyo.kernels.raw import letter_of, raw_tensor
 from kingyo.late import Tensor, torch
+
+if TYPE_CHECKING:
+    from kingyo.checkpoints.adapter import Adapter
 
 __all__ = ["Checkpoint", "check_finite", "read_checkpoint", "read_json"]
 
@@ -43,6 +46,8 @@ class Checkpoint:
         stem: how the names of its files with weights begin: ``model``, or ``diffusion_pytorch_model``.
         seen: its files with weights as they were when it was opened.
         n_missing: bytes of its weights that are still on the Hub; they read as zeros.
+        adapter: a LoRA that is merged into it as it is read.
+        notes: what a user may want to know of it and need not mend.
     """
 
     reference: str
@@ -53,6 +58,8 @@ class Checkpoint:
     stem: str = "model"
     seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
     n_missing: int = 0
+    adapter: Adapter | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
     _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
 
     @property
@@ -92,6 +99,23 @@ class Checkpoint:
         if name in self.tensors:
             return name
         return self.copies.get(name) or stand_in(self, name)
+
+    def parts(self) -> tuple[Checkpoint, ...]:
+        """The models that it is computed from as it is read; none for one on disk."""
+        return ()
+
+    def load_into(self, weights: Mapping[str, Tensor]) -> None:
+        """Write into a live model, which was loaded from ``path``, what it has otherwise, in place.
+
+        Args:
+            weights: of the live model, by the names of ``tensors``.
+        """
+
+    def deciding_files(self) -> dict[str, Path]:
+        """The files that decide what it says (weights, config, tokenizer, adapter), by their names in it."""
+        beside = (file for pattern in ("config.json", *SPEAKING) for file in self.path.glob(pattern))
+        files = self.files.union(file for file in beside if file.is_file())
+        return {str(file.relative_to(self.path)): file for file in files}
 
     @cached_property
     def files(self) -> frozenset[Path]:

@@ -21,6 +21,24 @@ STEMS = ("model", "diffusion_pytorch_model")
 PICKLES = {"model": "pytorch_model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
 """The stems -> how their files begin where they are pickles (.bin)."""
 
+SPEAKING = (
+    "generation_config.json",
+    "tokenizer*.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.tiktoken",
+    "chat_template.*",
+    "additional_chat_templates/*.jinja",
+)
+"""The files that decide, beside weights and config, what a model says."""
+
 _LONGEST = 100_000_000  # bytes of a config or an index
 _MEND_INDEX = "Fetch or save the model again: its index and its shards do not belong together."
 _WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")

@@ -9,12 +9,7 @@ import hashlib
 from pathlib import Path
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.companions import SPEAKING
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.errors import KingyoError
-
-DECIDING = ("config.json", *SPEAKING)
-"""The files beside the weights that decide what a model says."""
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
@@ -23,7 +18,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     Raises:
         KingyoError: a file cannot be read.
     """
-    files = _files(checkpoint)
+    files = checkpoint.deciding_files()
     whole = hashlib.sha256()
     try:
         for name in sorted(files):
@@ -45,13 +40,4 @@ def deciding_files(checkpoint: Checkpoint) -> frozenset[tuple[str, Path]]:
 
     Two checkpoints of the same files are one model, under whatever names and links.
     """
-    return frozenset((name, file.resolve()) for name, file in _files(checkpoint).items())
-
-
-def _files(checkpoint: Checkpoint) -> dict[str, Path]:
-    """The files that decide what it is, by their names within it."""
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        return _files(checkpoint.model) | {f"+{file.name}": file for file in checkpoint.adapter.files}
-    files = {info.file for info in checkpoint.tensors.values()}
-    files |= {file for pattern in DECIDING for file in checkpoint.path.glob(pattern) if file.is_file()}
-    return {str(file.relative_to(checkpoint.path)): file for file in files}
+    return frozenset((name, file.resolve()) for name, file in checkpoint.deciding_files().items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import cast
 
 from kingyo.checkpoints.adapter import Adapter
@@ -26,13 +26,11 @@ class AdaptedCheckpoint(Checkpoint):
         model: the checkpoint without the adapter.
         adapter: what is merged into it.
         changes: what that does, by tensor.
-        notes: what a user may want to know and need not mend.
     """
 
     model: Checkpoint = field(repr=False)
     adapter: Adapter = field(repr=False)
     changes: Mapping[str, Change] = field(repr=False)
-    notes: tuple[str, ...] = ()
 
     def read(self, name: str) -> Tensor:
         """Return a tensor with the adapter merged into it; never write to it.
@@ -44,11 +42,21 @@ class AdaptedCheckpoint(Checkpoint):
         change = self.changes.get(self.home(name) or name)
         return stored if change is None else change.apply(stored)
 
-    def into(self, weights: Mapping[str, Tensor]) -> None:
-        """Write what the adapter changes into a live model that was loaded from ``path``, in place."""
+    def parts(self) -> tuple[Checkpoint, ...]:
+        """The model."""
+        return (self.model,)
+
+    def deciding_files(self) -> dict[str, Path]:
+        """The files of the model, and those of the adapter behind a plus sign."""
+        return self.model.deciding_files() | {f"+{file.name}": file for file in self.adapter.files}
+
+    def load_into(self, weights: Mapping[str, Tensor]) -> None:
+        """Write what the adapter changes."""
         with torch.no_grad():
             for name in self.changes:
                 weights[name].copy_(self.read(name))
+
+    into = load_into
 
 
 def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpoint:

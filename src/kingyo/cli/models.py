@@ -97,14 +97,12 @@ def _scored(
 def _load(model: str, device: str, *, trust: bool, batch_size: int = 64) -> LiveModel:
     """A model, and its LoRA if it has one."""
     from kingyo.checkpoints import open_checkpoint
-    from kingyo.checkpoints.lora import AdaptedCheckpoint
 
     checkpoint = open_checkpoint(model)
     from kingyo.models.language import LiveModel  # after slips of the pen are answered: it takes seconds
 
     live = LiveModel.load(checkpoint.path, device=device, batch_size=batch_size, remote_code=trust)
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        checkpoint.into(live.weights)
+    checkpoint.load_into(live.weights)
     return live
 
 

@@ -11,7 +11,6 @@ from typing import cast
 import yaml
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.reference import HUB_NAME, PIPELINE, parse_reference, whole_model
 from kingyo.merge.sources import replaced
 from kingyo.recipe import Recipe
@@ -106,7 +105,7 @@ def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
     place = checkpoint.pipeline or checkpoint.path
     told = read_front_matter(place / "README.md")
     lora = None
-    if isinstance(checkpoint, AdaptedCheckpoint):
+    if checkpoint.adapter is not None:
         lora_licence, lora_name = _licence(read_front_matter(checkpoint.adapter.path / "README.md"))
         lora = lora_name or lora_licence
     licence, licence_name = _licence(told)

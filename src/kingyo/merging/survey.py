@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import get_args
 
 from kingyo.checkpoints import Checkpoint, fit
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.reference import with_component
 from kingyo.checkpoints.shards import Shard, lay_out
 from kingyo.errors import KingyoError, Refuse, attempt, nearest, together
@@ -268,7 +267,7 @@ def _reproduces(book: RecipeBook, steps: PlannedSteps) -> Reproduces:
     plans = (steps.plans[step.name] for step in book.steps if step.name in steps.plans)
     promises: set[Reproduces] = {reproduces(plan.method) for plan in plans}
     named = {reference for step in book.steps for reference in step.recipe.references}
-    if any(isinstance(steps.models.get(reference), AdaptedCheckpoint) for reference in named):
+    if any(steps.models[each].adapter is not None for each in named & steps.models.keys()):
         promises.add("on one machine")
     return max(promises, key=get_args(Reproduces).index)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.errors import KingyoError
 from kingyo.late import torch
 from kingyo.merge import Sources, plan
@@ -150,8 +149,7 @@ def _live(models: Mapping[str, Checkpoint], how: Looked) -> dict[str, LiveModel]
     for each in (models[how.frame], *models.values()):
         if each.reference not in made:
             live = LiveModel.load(each.path, dtype=dtype, device=how.device, batch_size=how.batch_size)
-            if isinstance(each, AdaptedCheckpoint):
-                each.into(live.weights)
+            each.load_into(live.weights)
             made[each.reference] = live
             dtype = str(live.module.dtype).removeprefix("torch.")
     return {name: made[each.reference] for name, each in models.items()}
