@@ -58,7 +58,8 @@ def test_a_pipeline_names_its_models(tmp_path: Path) -> None:
         save_file({"a": torch.ones(1)}, tmp_path / stage / f"{stem}.safetensors")
     (tmp_path / "scheduler").mkdir()
     with pytest.raises(
-        KingyoError, match=r"a pipeline of diffusers: text_encoder, unet\..*such as \S+text_encoder"
+        KingyoError,
+        match=r"a pipeline of diffusers: text_encoder, unet\..*such as \S+/unet;.*--component unet",
     ):
         open_checkpoint(str(tmp_path))
     for stage in ("unet", "text_encoder"):

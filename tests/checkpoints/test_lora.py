@@ -256,6 +256,24 @@ def test_a_head_that_is_tied_reads_as_the_changed_embedding(tmp_path: Path) -> N
     assert torch.equal(opened(tmp_path).read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight"))
 
 
+def test_every_checkpoint_completes_a_live_model_of_its_folder(tmp_path: Path) -> None:
+    """Whoever loads one need not know whether it has an adapter, or what it is made of."""
+    llama(tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
+    plain, adapted = open_checkpoint("m", tmp_path), opened(tmp_path)
+    live = load_file(tmp_path / "m/model.safetensors")
+    plain.load_into(live)
+    assert all(torch.equal(live[name], plain.read(name)) for name in plain.tensors)
+    adapted.load_into(live)
+    assert all(torch.equal(live[name], adapted.read(name)) for name in adapted.tensors)
+    assert (plain.parts(), adapted.parts()) == ((), (adapted.model,))
+    assert (plain.adapter, adapted.adapter.reference) == (None, "lora")
+    assert adapted.deciding_files().keys() - plain.deciding_files().keys() == {
+        "+adapter_config.json",
+        "+adapter_model.safetensors",
+    }
+
+
 PROBE = """
 import resource, sys
 from kingyo.checkpoints import open_checkpoint

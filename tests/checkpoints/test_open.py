@@ -179,7 +179,7 @@ def test_headers_that_are_no_header(tmp_path: Path, raw: bytes) -> None:
         ("", "an empty text"),
         ("absent", "neither"),
         ("./absent", "neither"),
-        ("a/b/c", "neither"),
+        ("a/b/c/d", "neither"),
         ("m/config.json", "a file"),
         ("m+lora", "an adapter, or a name on the Hub"),
     ],

@@ -82,7 +82,7 @@ def test_shards_outside_of_the_folder(command: Command, shard: object) -> None:
     foreseen(command, command.recipe(), "merged", says="expected shards inside the folder")
 
 
-def test_pickles_are_never_opened(command: Command) -> None:
+def test_pickles_are_not_opened_and_their_code_is_never_run(command: Command) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, ...]:
             return os.system, ("touch evil",)
@@ -90,6 +90,21 @@ def test_pickles_are_never_opened(command: Command) -> None:
     (command.folder / "b" / "model.safetensors").unlink()
     torch.save({"x": Evil()}, command.folder / "b" / "pytorch_model.bin")
     foreseen(command, command.recipe(), "merged", says="received only pickles (pytorch_model.bin)")
+    foreseen(command, command.recipe(), "merged", "--allow-pickle", says="code that it would run")
+    assert not (command.folder / "evil").exists()
+
+
+def test_a_pickle_of_weights_merges_as_they_do_once_it_is_allowed(command: Command) -> None:
+    assert command("merge", command.recipe(), "expected").code == 0
+    weights = load_file(command.folder / "b" / "model.safetensors")
+    torch.save(weights, command.folder / "b" / "pytorch_model.bin")
+    (command.folder / "b" / "model.safetensors").unlink()
+    done = command("merge", command.recipe(), "merged", "--allow-pickle")
+    assert done.code == 0, done.err
+    files = [command.folder / name / "model.safetensors" for name in ("merged", "expected")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert command("diff", "base", "b").code == 1
+    assert command("diff", "base", "b", "--allow-pickle").code == 0
 
 
 def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -181,7 +196,7 @@ def test_a_target_that_is_an_adapter_of_a_source(command: Command) -> None:
     train(command.folder / "a", command.folder / "lora", target_modules=["q_proj"])
     (command.folder / "lora" / "config.json").write_text("{}")  # so that --force would replace it
     models = [{"model": "a+lora", "parameters": {"weight": 1.0}}]
-    says = "received one that shares files with a+lora"
+    says = "received one that shares files with lora"
     foreseen(command, command.recipe(models=models), "lora", "--force", says=says)
     done = command("merge", command.recipe(models=models), "merged")
     assert done.code == 0, done.err

@@ -11,20 +11,22 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.outlook import _memory_lines
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator, Filled
-from kingyo.merge import Sources, plan
+from kingyo.merge import Sources
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.outlook.memory import foresee_memory
 from kingyo.recipe import Recipe, Source
-from kingyo.run.config import parse_config
+from kingyo.run.config import load_config
 from kingyo.run.kinds import check_items, kind_of_models, load_checkpoint, require_answers
 from kingyo.run.layer_similarity import Looked, models_alike
 from kingyo.run.models import Models
+from kingyo.run.run import Run
 from kingyo.run.trained import require_trainable
 from kingyo.types import SPLITS, GeneratesText, Item, ItemScore, Split
 from tests.cli.forked import run_forked
@@ -123,22 +125,80 @@ def test_a_test_item_that_no_model_can_answer_is_found_before_the_run(kind: Mode
         check_items(task(kind, test=[Item(id="short", prompt="[1, 2]", answer="a")]), kind, folder / "one")
 
 
-def test_a_dry_run_tells_of_no_batch_where_the_kind_tells_nothing(models: Models, kind: ModelKind) -> None:
-    config = parse_config(
-        {
-            "sources": models.references,
-            "task": {"data": "rows.jsonl", "grader": "exact"},
-            "budget": {"candidates": 2},
-        },
-        "run.yaml",
-    )
-    sources = tuple(Source(model=each, parameters={"weight": 0.5}) for each in models.references.values())
-    recipe = Recipe(merge_method="linear", sources=sources)
-    planned = plan(recipe, Sources(models.by_reference, Path()))
-    memory = foresee_memory(kind, models, planned, config, ITEMS["fit"])
+ROWS = """
+import json
+from dataclasses import dataclass
+
+from perceptron import NamesClasses
+
+from kingyo.types import Item, ItemScore
+
+
+class Rows:
+    needs = NamesClasses
+
+    @dataclass(frozen=True)
+    class Settings:
+        row: str = "row"
+        label: str = "label"
+
+    @staticmethod
+    def read_item(row, settings):
+        texts = row.texts()  # of a list its JSON; an exported item has no other columns
+        return Item(id="", prompt=texts[settings.row], answer=texts[settings.label])
+
+    def __init__(self, name, settings, splits, folder):
+        self.name = name
+        self._splits = splits
+
+    def items(self, split):
+        return self._splits[split]
+
+    def score(self, model, items):
+        answers = model.classify([json.loads(item.prompt) for item in items])
+        return [ItemScore(i.id, float(a == i.answer), a) for i, a in zip(items, answers)]
+"""
+"""A kind of task for its models, with keys of its own."""
+
+
+@pytest.fixture
+def run_yaml(folder: Path) -> Path:
+    """A run that breeds its models."""
+    (folder / "rows.py").write_text(ROWS)
+    rows = [{"numbers": [i, 1, -i, 2], "label": "abc"[i % 3]} for i in range(12)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = {
+        "sources": {"one": "one", "other": "other"},
+        "task": {"kind": "rows.py:Rows", "data": "rows.jsonl", "row": "numbers"},
+        "merge": {"method": "linear", "parameters": {"weight": {"from": 0, "to": 1}}},
+        "search": {"strategy": "random"},
+        "budget": {"candidates": 3},
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+    return folder / "run.yaml"
+
+
+def test_a_dry_run_tells_of_no_batch_where_the_kind_tells_nothing(run_yaml: Path) -> None:
+    memory = foresee_memory(Run.open(load_config(run_yaml), run_yaml.parent))
     assert memory.batch is None
     line = next(iter(_memory_lines(memory, "cpu")))
     assert line == "memory of cpu: 224 bytes for the live model; and what computing takes beside"
+
+
+def test_its_models_are_bred_from_evolve_to_export(run_yaml: Path) -> None:
+    folder, env = run_yaml.parent, {**ENV, "PYTHONPATH": os.pathsep.join((str(run_yaml.parent), *sys.path))}
+    for words in (
+        ["evolve", "run.yaml", "--run", "run"],
+        ["resume", "run"],
+        ["show", "run"],
+        ["export", "run", "out"],
+        ["evaluate", "out", "out/task.yaml"],
+    ):
+        done = run_forked(words, folder, env)
+        assert done.returncode == 0, (words, done.stderr)
+    assert (folder / "out" / "model.safetensors").is_file()
+    card = (folder / "out" / "README.md").read_text()
+    assert "pipeline_tag: tabular-classification" in card and "from perceptron import PERCEPTRON" in card
 
 
 def test_layers_and_training_are_refused_by_name(models: Models, kind: ModelKind, folder: Path) -> None:

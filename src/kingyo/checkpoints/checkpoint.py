@@ -1,6 +1,7 @@
 """A checkpoint on disk: what it holds is known at once, weights are mapped into memory when they are read.
 
-It reads safetensors only, executes nothing that a checkpoint brings along, and never writes to one.
+It reads safetensors, and pickles of weights where the user allows it; it executes nothing that a checkpoint
+brings along, and never writes to one.
 """
 
 from __future__ import annotations
@@ -9,18 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from kingyo.checkpoints.files import read_config, read_json, read_weights
+from kingyo.checkpoints.files import SPEAKING, read_config, read_json, read_weights
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.mapping import MappedFiles, map_bytes, map_tensor
 from kingyo.checkpoints.quantised import refuse_quantised
+from kingyo.checkpoints.reference import PIPELINE
 from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.checkpoints.tied import find_copies, stand_in
 from kingyo.errors import KingyoError, suggest
 from kingyo.kernels.raw import letter_of, raw_tensor
 from kingyo.late import Tensor
+
+if TYPE_CHECKING:
+    from kingyo.checkpoints.adapter import Adapter
 
 __all__ = ["Checkpoint", "read_checkpoint", "read_json"]
 
@@ -40,6 +45,8 @@ class Checkpoint:
         stem: how the names of its files with weights begin: ``model``, or ``diffusion_pytorch_model``.
         seen: its files with weights as they were when it was opened.
         n_missing: bytes of its weights that are still on the Hub; they read as zeros.
+        adapter: a LoRA that is merged into it as it is read.
+        notes: what a user may want to know of it and need not mend.
     """
 
     reference: str
@@ -50,12 +57,23 @@ class Checkpoint:
     stem: str = "model"
     seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
     n_missing: int = 0
+    adapter: Adapter | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
     _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
 
     @property
     def n_parameters(self) -> int:
         """How many numbers its tensors hold."""
         return sum(info.n_elements for info in self.tensors.values())
+
+    @cached_property
+    def pipeline(self) -> Path | None:
+        """The folder of the pipeline of diffusers that it is a component of; None when it is of none.
+
+        Of one on the Hub that folder holds the component and ``model_index.json``, and no other component.
+        """
+        around = self.path.absolute().parent
+        return around if (around / PIPELINE).is_file() else None
 
     @cached_property
     def layout(self) -> Layout:
@@ -80,6 +98,27 @@ class Checkpoint:
         if name in self.tensors:
             return name
         return self.copies.get(name) or stand_in(self, name)
+
+    def parts(self) -> tuple[Checkpoint, ...]:
+        """The models that it is computed from as it is read; none for one on disk."""
+        return ()
+
+    def load_into(self, weights: Mapping[str, Tensor]) -> None:
+        """Write into a live model, which was loaded from ``path``, what it has otherwise, in place.
+
+        Args:
+            weights: of the live model, by the names of ``tensors``.
+        """
+
+    def stored_tensors(self) -> tuple[TensorInfo, ...]:
+        """What stands in files of that which it is computed from, or of itself."""
+        return tuple(self.tensors.values())
+
+    def deciding_files(self) -> dict[str, Path]:
+        """The files that decide what it says (weights, config, tokenizer, adapter), by their names in it."""
+        beside = (file for pattern in ("config.json", *SPEAKING) for file in self.path.glob(pattern))
+        files = self.files.union(file for file in beside if file.is_file())
+        return {str(file.relative_to(self.path)): file for file in files}
 
     @cached_property
     def files(self) -> frozenset[Path]:
@@ -137,15 +176,21 @@ def _levels(config: Mapping[str, object]) -> list[Mapping[str, object]]:
     return [config, *inner]
 
 
-def read_checkpoint(reference: str, path: Path) -> Checkpoint:
+def read_checkpoint(reference: str, path: Path, *, allow_pickle: bool = False) -> Checkpoint:
     """Open the checkpoint in a folder: check its config, its index and every header.
 
+    Args:
+        reference: what the user wrote to name it.
+        path: the folder.
+        allow_pickle: see ``open_checkpoint``.
+
     Raises:
-        KingyoError: no safetensors, no config, files that contradict one another, or a quantised model.
+        KingyoError: no weights, no config, files that contradict one another, or a quantised model.
     """
-    config = read_config(path)
-    before = file_stamps(path.rglob("*.safetensors"))  # what is replaced while it is read has changed since
-    stem, tensors = read_weights(path)
+    config = read_config(reference, path)
+    weights = (file for pattern in ("*.safetensors", "*.bin") for file in path.rglob(pattern))
+    before = file_stamps(weights)  # what is replaced while it is read has changed since
+    stem, tensors = read_weights(path, allow_pickle=allow_pickle)
     refuse_quantised(reference, config, tensors)
     files = {info.file for info in tensors.values()}
     seen = file_stamps(files) | {file: stamp for file, stamp in before.items() if file in files}

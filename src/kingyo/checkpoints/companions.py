@@ -12,24 +12,7 @@ from pathlib import Path, PurePath
 from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-
-SPEAKING = (
-    "generation_config.json",
-    "tokenizer*.json",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "tekken.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "*.tiktoken",
-    "chat_template.*",
-    "additional_chat_templates/*.jinja",
-)
-"""The files that decide, beside weights and config, what a model says."""
+from kingyo.checkpoints.files import SPEAKING
 
 COPIED = (
     *SPEAKING,

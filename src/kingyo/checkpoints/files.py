@@ -6,17 +6,42 @@ It knows what transformers and diffusers name their files; what is in them is ch
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import NamedTuple, cast
 
 from kingyo.checkpoints.header import TensorInfo, read_header
-from kingyo.errors import KingyoError
+from kingyo.checkpoints.pickled import read_pickle
+from kingyo.checkpoints.reference import PIPELINE, with_component
+from kingyo.errors import KingyoError, suggest
 
 STEMS = ("model", "diffusion_pytorch_model")
 """How files with weights begin: those of transformers, those of diffusers."""
 
+PICKLES = {"model": "pytorch_model", "diffusion_pytorch_model": "diffusion_pytorch_model"}
+"""The stems -> how their files begin where they are pickles (.bin)."""
+
+SPEAKING = (
+    "generation_config.json",
+    "tokenizer*.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.tiktoken",
+    "chat_template.*",
+    "additional_chat_templates/*.jinja",
+)
+"""The files that decide, beside weights and config, what a model says."""
+
 _LONGEST = 100_000_000  # bytes of a config or an index
 _MEND_INDEX = "Fetch or save the model again: its index and its shards do not belong together."
+_WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -60,15 +85,19 @@ def read_json(file: Path, what: str) -> dict[str, object]:
     return cast("dict[str, object]", parsed)
 
 
-def read_config(path: Path) -> dict[str, object]:
+def read_config(reference: str, path: Path) -> dict[str, object]:
     """Read the config.json of a checkpoint's folder.
+
+    Args:
+        reference: what the user wrote to name it.
+        path: the folder.
 
     Raises:
         KingyoError: there is none, or it is broken. A pipeline of diffusers, an adapter and a GGUF are named.
     """
     if not (path / "config.json").is_file():
-        if (path / "model_index.json").is_file():
-            raise _pipeline(path)
+        if (path / PIPELINE).is_file():
+            raise _pipeline(reference, path)
         if (path / "adapter_config.json").is_file():
             raise KingyoError(
                 str(path),
@@ -78,11 +107,29 @@ def read_config(path: Path) -> dict[str, object]:
             )
         if (file := next(path.glob("*.gguf"), None)) is not None:
             raise gguf(str(path), file)
+        if (path.parent / PIPELINE).is_file():
+            raise no_component(reference, path)
     return read_json(path / "config.json", "a model's config.json")
 
 
-def read_weights(path: Path) -> tuple[str, dict[str, TensorInfo]]:
+class _Names(NamedTuple):
+    """How a folder may name its weights: the stem, the file if it is one, and what reads such a file."""
+
+    stem: str
+    single: str
+    read: Callable[[Path], dict[str, TensorInfo]]
+
+
+_SAFE = [_Names(stem, f"{stem}.safetensors", read_header) for stem in STEMS]
+_PICKLED = [_Names(stem, f"{name}.bin", read_pickle) for stem, name in PICKLES.items()]
+
+
+def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[str, TensorInfo]]:
     """Read the headers of a folder's weights.
+
+    Args:
+        path: the folder.
+        allow_pickle: read pickles of torch where there is no safetensors; see ``read_pickle``.
 
     Returns:
         The stem of its files' names, and its tensors in the order of their data.
@@ -90,13 +137,22 @@ def read_weights(path: Path) -> tuple[str, dict[str, TensorInfo]]:
     Raises:
         KingyoError: there are none, or files that contradict one another.
     """
-    for stem in STEMS:
-        single, index = path / f"{stem}.safetensors", path / f"{stem}.safetensors.index.json"
+    for stem, name, read in (*_SAFE, *(_PICKLED if allow_pickle else ())):
+        single, index = path / name, path / f"{name}.index.json"
         if single.is_file():  # first, as in transformers, should both be there
-            return stem, _require_tensors(read_header(single), single)
+            return stem, _require_tensors(read(single), single)
         if index.is_file():
-            return stem, _require_tensors(_read_shards(path, index), index)
+            return stem, _require_tensors(_read_shards(path, index, read), index)
     raise _no_weights(path)
+
+
+def has_weights(path: Path) -> bool:
+    """Whether a folder has weights in safetensors, under a name by which they are found."""
+    return _is_there(path, _SAFE)
+
+
+def _is_there(path: Path, names: Iterable[_Names]) -> bool:
+    return any((path / f"{each.single}{end}").is_file() for each in names for end in ("", ".index.json"))
 
 
 def _require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
@@ -110,7 +166,9 @@ def _require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, Te
     return tensors
 
 
-def _read_shards(path: Path, index: Path) -> dict[str, TensorInfo]:
+def _read_shards(
+    path: Path, index: Path, read: Callable[[Path], dict[str, TensorInfo]]
+) -> dict[str, TensorInfo]:
     named = read_json(index, "an index of shards").get("weight_map")
     if not isinstance(named, dict) or not named:
         raise KingyoError(
@@ -120,7 +178,7 @@ def _read_shards(path: Path, index: Path) -> dict[str, TensorInfo]:
     files = {name: _shard_file(path, index, shard) for name, shard in weight_map.items()}
     found: dict[str, TensorInfo] = {}
     for file in dict.fromkeys(files.values()):
-        for name, info in read_header(file).items():
+        for name, info in read(file).items():
             if files.get(name) != file:
                 raise KingyoError(
                     str(index),
@@ -144,12 +202,13 @@ def _shard_file(path: Path, index: Path, shard: object) -> Path:
     The file itself may be a link to elsewhere: the Hub's cache is made of such links.
     """
     pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
-    if pure.is_absolute() or ".." in pure.parts or "\\" in str(pure) or pure.suffix != ".safetensors":
+    suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
+    if pure.is_absolute() or ".." in pure.parts or "\\" in str(pure) or pure.suffix != suffix:
         raise KingyoError(
             str(index),
             expected="shards inside the folder",
             received=f"{shard!r:.200}",
-            remedy="Correct the index: it may name .safetensors files below its own folder only.",
+            remedy=f"Correct the index: it may name {suffix} files below its own folder only.",
         )
     file = path / pure
     try:
@@ -178,11 +237,15 @@ def _no_weights(path: Path) -> KingyoError:
             remedy=f"Rename {others[0]} to model.safetensors if these are the weights you mean.",
         )
     if pickles:
+        is_readable = _is_there(path, _PICKLED)
+        flag = (
+            "Let `kingyo merge` read it with --allow-pickle, which runs no code, or " if is_readable else ""
+        )
         return KingyoError(
             str(path),
             expected="weights in safetensors",
             received=f"only pickles ({pickles[0]})",
-            remedy="Pickles can run code: convert it with save_pretrained of a model you trust.",
+            remedy=f"{flag or 'Pickles can run code: '}convert it with save_pretrained of a model you trust.",
         )
     if file is not None:
         return gguf(str(path), file)
@@ -207,12 +270,51 @@ def gguf(reference: str, file: Path) -> KingyoError:
     )
 
 
-def _pipeline(path: Path) -> KingyoError:
-    ends = tuple(f"{stem}.safetensors{end}" for stem in STEMS for end in ("", ".index.json"))
-    stages = sorted({file.parent.name for end in ends for file in path.glob(f"*/{end}")})
+def _pipeline(reference: str, path: Path) -> KingyoError:
+    names = _components(path)
+    best = next((name for name in ("unet", "transformer", *names) if name in names), "unet")
     return KingyoError(
-        str(path),
+        reference,
         expected="one model",
-        received=f"a pipeline of diffusers: {', '.join(stages) or 'without weights in safetensors'}",
-        remedy=f"Name the folder of one of its models, such as {path / (stages or ['unet'])[0]}.",
+        received=f"a pipeline of diffusers: {', '.join(names) or 'without weights in safetensors'}",
+        remedy=f"Name one of its models, such as {with_component(reference, best, path.parent)}; or say "
+        f"`kingyo merge --component {best}`.",
     )
+
+
+def no_component(reference: str, path: Path) -> KingyoError:
+    """Return the error for a component that a pipeline lacks, or that is no model.
+
+    Args:
+        reference: what the user wrote.
+        path: where the component's folder would be.
+    """
+    names = _components(path.parent)
+    if not names:
+        return KingyoError(
+            reference,
+            expected=f"a model or a LoRA called '{path.name}' in the repository",
+            received="none, and no pipeline of diffusers",
+            remedy=f"Leave '/{path.name}' out, or correct it.",
+        )
+    return KingyoError(
+        reference,
+        expected=f"a model of the pipeline: {', '.join(names)}",
+        received=f"'{path.name}'",
+        remedy=suggest(path.name, names),
+    )
+
+
+def _components(pipeline: Path) -> list[str]:
+    """The models of a pipeline of diffusers: those that its index names, and folders with weights."""
+    index = pipeline / PIPELINE
+    stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
+    named = {name for name, value in stated.items() if _is_model(value)}
+    ends = [f"{each.single}{end}" for each in _SAFE for end in ("", ".index.json")]
+    return sorted(named | {file.parent.name for end in ends for file in pipeline.glob(f"*/{end}")})
+
+
+def _is_model(value: object) -> bool:
+    """Whether an entry of a pipeline's index, a library and a class, speaks of a model."""
+    pair = cast("list[object]", value) if isinstance(value, list) else []
+    return len(pair) == 2 and isinstance(pair[1], str) and not pair[1].endswith(_WITHOUT_WEIGHTS)

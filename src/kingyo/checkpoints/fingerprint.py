@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.companions import SPEAKING
 from kingyo.checkpoints.header import WIDTHS, TensorInfo
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.stamps import FileStamp, file_stamps
 from kingyo.errors import KingyoError
 from kingyo.late import torch
 
-DECIDING = ("config.json", *SPEAKING)
-"""The files beside the weights that decide what a model says."""
 _AT_ONCE = 1 << 24
 
 
@@ -46,9 +42,9 @@ def fingerprints_of(checkpoints: Iterable[Checkpoint], *, check_finite: bool = F
     digests: dict[Path, str] = {}
     found: dict[str, str] = {}
     for checkpoint in checkpoints:
-        files = _files(checkpoint)
+        files = checkpoint.deciding_files()
         weights: dict[Path, list[TensorInfo]] = defaultdict(list)
-        for info in _stored(checkpoint) if check_finite else ():
+        for info in checkpoint.stored_tensors() if check_finite else ():
             weights[info.file].append(info)
         whole = hashlib.sha256()
         for name in sorted(files):
@@ -89,8 +85,8 @@ def read_blocks(file: Path, tensors: Sequence[TensorInfo]) -> Iterator[tuple[byt
     with file.open("rb") as stream:
         for info in sorted(tensors, key=lambda info: info.start):
             yield from ((block, None) for block in _blocks(stream, info.start - end))
-            yield from ((block, info) for block in _blocks(stream, info.n_bytes))
-            end = info.start + info.n_bytes
+            start, end = max(end, info.start), max(end, info.start + info.n_bytes)  # of a pickle some overlap
+            yield from ((block, info) for block in _blocks(stream, end - start))
         yield from ((block, None) for block in _blocks(stream, file.stat().st_size - end))
 
 
@@ -109,16 +105,9 @@ def _is_finite(block: bytearray, dtype: str) -> bool:
     return n == 0 or bool(torch.isfinite(torch.frombuffer(block, dtype=getattr(torch, dtype), count=n)).all())
 
 
-def _stored(checkpoint: Checkpoint) -> Iterable[TensorInfo]:
-    """The tensors in files that decide what it is."""
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        return [*_stored(checkpoint.model), *checkpoint.adapter.tensors.values()]
-    return checkpoint.tensors.values()
-
-
 def stamps_of(checkpoint: Checkpoint) -> dict[str, FileStamp]:
     """Return the stamps of the files that ``fingerprint`` hashes, by their names within the checkpoint."""
-    files = _files(checkpoint)
+    files = checkpoint.deciding_files()
     stamps = file_stamps(files.values())
     return {name: stamps[file] for name, file in sorted(files.items()) if file in stamps}
 
@@ -136,13 +125,4 @@ def deciding_files(checkpoint: Checkpoint) -> frozenset[tuple[str, Path]]:
 
     Two checkpoints of the same files are one model, under whatever names and links.
     """
-    return frozenset((name, file.resolve()) for name, file in _files(checkpoint).items())
-
-
-def _files(checkpoint: Checkpoint) -> dict[str, Path]:
-    """The files that decide what it is, by their names within it."""
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        return _files(checkpoint.model) | {f"+{file.name}": file for file in checkpoint.adapter.files}
-    files = {info.file for info in checkpoint.tensors.values()}
-    files |= {file for pattern in DECIDING for file in checkpoint.path.glob(pattern) if file.is_file()}
-    return {str(file.relative_to(checkpoint.path)): file for file in files}
+    return frozenset((name, file.resolve()) for name, file in checkpoint.deciding_files().items())

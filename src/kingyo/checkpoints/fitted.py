@@ -66,6 +66,11 @@ class FittedCheckpoint(Checkpoint):
     model: Checkpoint = field(repr=False)
     views: Mapping[str, View] = field(repr=False)
 
+    def parts(self) -> tuple[Checkpoint, ...]:
+        """The model, and those that give it tensors or rows."""
+        pieces = (piece.model for view in self.views.values() for piece in view.pieces)
+        return tuple({id(model): model for model in (self.model, *pieces)}.values())
+
     def home(self, name: str) -> str | None:
         """The name itself; None when it is not among ``tensors``: ties are resolved already."""
         return name if name in self.views else None

@@ -99,12 +99,17 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     Raises:
         KingyoError: the file is truncated or its header is not true of it.
     """
+    return read_header_and_metadata(file)[0]
+
+
+def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+    """Read what ``read_header`` reads, and the texts that the header holds beside it."""
     try:
         with file.open("rb") as stream:
             size = file.stat().st_size
             begin = stream.read(8)
-            if begin == _POINTER[:8] and begin + stream.read(len(_POINTER) - 8) == _POINTER:
-                raise _pointer(file)
+            if begin == _POINTER[:8]:
+                check_no_pointer(file)
             length = int.from_bytes(begin, "little")
             if not 0 < length <= min(size - 8, _LONGEST):
                 raise _broken(file, "a header within the file", f"{length:,} bytes of it in {size:,}")
@@ -115,7 +120,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     except OSError as error:
         raise _broken(file, "a readable file", error.strerror or str(error)) from error
     entries = _parse(file, raw)
-    _check_metadata(file, entries.pop("__metadata__", {}))
+    metadata = _metadata(file, entries.pop("__metadata__", {}))
     spans = {name: _span(file, name, entry) for name, entry in entries.items()}
     in_order = sorted(spans, key=lambda name: spans[name])
     end = 0
@@ -127,7 +132,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     if end != size - 8 - length:
         raise _broken(file, f"{end:,} bytes of tensors", f"{size - 8 - length:,}")
     data = 8 + length
-    return {name: _info(file, name, entries[name], data + spans[name][0]) for name in in_order}
+    return {name: _info(file, name, entries[name], data + spans[name][0]) for name in in_order}, metadata
 
 
 def _parse(file: Path, raw: bytes) -> dict[str, object]:
@@ -154,10 +159,11 @@ def _no_number(constant: str) -> object:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _check_metadata(file: Path, metadata: object) -> None:
+def _metadata(file: Path, metadata: object) -> dict[str, str]:
     texts = cast("dict[str, object]", metadata).values() if isinstance(metadata, dict) else (None,)
     if not all(isinstance(text, str) for text in texts):
         raise _broken(file, "__metadata__ that maps texts to texts", f"{metadata!r:.200}")
+    return cast("dict[str, str]", metadata)
 
 
 def _span(file: Path, name: str, entry: object) -> tuple[int, int]:
@@ -199,13 +205,21 @@ def _info(file: Path, name: str, entry: object, start: int) -> TensorInfo:
     return TensorInfo(name=name, shape=shape, dtype=dtype, file=file, start=start)
 
 
-def _pointer(file: Path) -> KingyoError:
-    return KingyoError(
-        str(file),
-        expected="weights",
-        received="a pointer of Git LFS to them",
-        remedy="Fetch them: `git lfs install`, then `git lfs pull` in this folder.",
-    )
+def check_no_pointer(file: Path) -> None:
+    """Refuse what Git LFS leaves in place of a large file.
+
+    Raises:
+        KingyoError: the file is that.
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as stream:
+        if stream.read(len(_POINTER)) == _POINTER:
+            raise KingyoError(
+                str(file),
+                expected="weights",
+                received="a pointer of Git LFS to them",
+                remedy="Fetch them: `git lfs install`, then `git lfs pull` in this folder.",
+            )
 
 
 def _broken(file: Path, expected: str, received: str) -> KingyoError:

@@ -1,60 +1,88 @@
 """From what a user writes to an opened checkpoint: local folders, else names on the Hub.
 
-From the Hub it takes weights in safetensors, configuration and tokenizer; no code and no pickles.
+From the Hub it takes weights in safetensors, configuration and tokenizer; pickles of weights where the user
+allows them and there is nothing else; no code.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kingyo.checkpoints.adapter import CONFIG, WEIGHTS, read_adapter
+from kingyo.checkpoints.adapter import CONFIG, LOOSE, PICKLE, WEIGHTS, read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint, read_json
-from kingyo.checkpoints.files import gguf
+from kingyo.checkpoints.files import PICKLES, STEMS, gguf, has_weights, no_component
 from kingyo.checkpoints.lora import adapt
-from kingyo.checkpoints.reference import HUB_NAME, is_folder, local_path, parse_reference
+from kingyo.checkpoints.reference import HUB_NAME, PIPELINE, is_folder, local_path, parse_reference
 from kingyo.checkpoints.remote import peek
 from kingyo.errors import KingyoError, suggest
 
-_MODEL = (
-    "*.safetensors",
-    "*.json",
-    "*.jinja",
-    "*.txt",
-    "*.model",
-    "*.tiktoken",
-    "README.md",
-    "LICENSE*",
-    "NOTICE*",
-)
-_ADAPTER = (CONFIG, WEIGHTS, "README.md", "LICENSE*", "NOTICE*")
-_CONFIGS = ("config.json", "model_index.json", "adapter_config.json")
+_BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
+_ABOUT = ("README.md", "LICENSE*", "NOTICE*")
+_MODEL = ("*.safetensors", *_BESIDE, *_ABOUT)
+_COMPONENT = (*(f"{stem}{end}" for stem in STEMS for end in (".safetensors", "-*.safetensors")), *_BESIDE)
+_PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", "-*.bin"))
+_ADAPTER = (CONFIG, WEIGHTS, LOOSE, *_ABOUT)
+_CONFIGS = ("config.json", PIPELINE, "adapter_config.json")
 """One of these is in every folder that can be named as a model."""
 _DOUBLED = "consolidated*"  # the same weights again, in Mistral's own layout
 
 
-def open_checkpoint(reference: str, folder: Path | None = None, *, fetch: bool = True) -> Checkpoint:
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A model or an adapter that is asked for; see ``open_checkpoint``."""
+
+    name: str
+    revision: str | None
+    folder: Path | None
+    is_adapter: bool = False
+    fetch: bool = True
+    allow_pickle: bool = False
+
+    @property
+    def reference(self) -> str:
+        """As the user wrote it."""
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
+    @property
+    def path(self) -> Path:
+        """Where a folder of this name would be."""
+        return local_path(self.name, self.folder)
+
+
+def open_checkpoint(
+    reference: str, folder: Path | None = None, *, fetch: bool = True, allow_pickle: bool = False
+) -> Checkpoint:
     """Open a checkpoint, with a LoRA merged into it as it is read if the reference names one.
 
     Args:
         reference: ``model``, ``model@revision``, ``model+lora`` or ``model@revision+lora@revision``; both are
-            folders, relative to ``folder``, else names on the Hub (``org/name``).
+            folders, relative to ``folder``, else names on the Hub: ``org/name``, or ``org/name/unet`` for a
+            component of a pipeline of diffusers. A LoRA may be a ``.safetensors`` file.
         folder: where relative paths begin; the current one when None.
         fetch: whether weights are fetched from the Hub; else only what says what they are (``n_missing``).
+        allow_pickle: whether weights that are there only as pickles (``pytorch_model.bin``) are read, by
+            ``torch.load(weights_only=True)``. Those on the Hub are fetched whole, whatever ``fetch`` says.
 
     Raises:
         KingyoError: it is neither, cannot be fetched, or is not a sound checkpoint or adapter.
     """
     parsed = parse_reference(reference, folder)
     named = str(parsed.base)
-    found, n_missing = _find(parsed.model, parsed.revision, folder, is_adapter=False, fetch=fetch)
+    asked = _Asked(
+        name=parsed.model, revision=parsed.revision, folder=folder, fetch=fetch, allow_pickle=allow_pickle
+    )
+    found, n_missing = _find(asked)
     _check_whole(reference, found)
-    model = read_checkpoint(reference if parsed.lora is None else named, found)
+    own = reference if parsed.lora is None else named
+    model = read_checkpoint(own, found, allow_pickle=allow_pickle)
     model = replace(model, n_missing=n_missing) if n_missing else model
     if parsed.lora is None:
         return model
-    lora, _ = _find(parsed.lora, parsed.lora_revision, folder, is_adapter=True)
-    adapter = read_adapter(reference.removeprefix(f"{named}+"), lora)
+    asked = replace(asked, name=parsed.lora, revision=parsed.lora_revision, is_adapter=True, fetch=True)
+    lora, _ = _find(asked)
+    adapter = read_adapter(reference.removeprefix(f"{named}+"), lora, model, allow_pickle=allow_pickle)
     return adapt(model, adapter, reference)
 
 
@@ -69,39 +97,41 @@ def _check_whole(reference: str, path: Path) -> None:
         )
 
 
-def _find(
-    name: str, revision: str | None, folder: Path | None, *, is_adapter: bool, fetch: bool = True
-) -> tuple[Path, int]:
+def _find(asked: _Asked) -> tuple[Path, int]:
     """The folder of a model or an adapter, and what is missing of its weights; one on the Hub is fetched."""
-    path = local_path(name, folder)
-    reference = name if revision is None else f"{name}@{revision}"
-    if is_folder(name, folder):
-        if revision is not None:
+    name, path, reference = asked.name, asked.path, asked.reference
+    if is_folder(name, asked.folder):
+        if asked.revision is not None:
             raise KingyoError(
                 reference,
                 expected="a revision of a model on the Hub",
                 received=f"one of the folder {path}",
-                remedy=f"Leave '@{revision}' out: a folder is taken as it is.",
+                remedy=f"Leave '@{asked.revision}' out: a folder is taken as it is.",
             )
         return path, 0
     if _is_file(path) and path.suffix == ".gguf":
         raise gguf(reference, path)
+    if _is_file(path) and asked.is_adapter and path.suffix == ".safetensors":
+        return path, 0
     if _is_file(path):
         raise KingyoError(
             reference,
             expected="a folder",
             received="a file",
-            remedy=f"Name the folder that holds {CONFIG if is_adapter else 'config.json'}.",
+            remedy=f"Name the folder that holds {CONFIG if asked.is_adapter else 'config.json'}.",
         )
-    if not HUB_NAME.fullmatch(name):
-        what = "an adapter" if is_adapter else "a checkpoint"
+    if _is_file(path.parent / PIPELINE) and not asked.is_adapter:
+        raise no_component(reference, path)
+    on_hub = HUB_NAME.fullmatch(name)
+    if on_hub is None or (on_hub["component"] and is_folder(on_hub["name"], asked.folder)):
+        what = "an adapter" if asked.is_adapter else "a checkpoint"
         raise KingyoError(
             reference,
             expected=f"a folder with {what}, or a name on the Hub (org/name)",
             received="neither",
             remedy=_correct(name, path) or f"Correct the path: there is no folder {path}.",
         )
-    return _fetch(name, revision, path, is_adapter=is_adapter, whole=fetch or is_adapter)
+    return _fetch(asked)
 
 
 def _is_file(path: Path) -> bool:
@@ -111,28 +141,58 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _fetch(name: str, revision: str | None, path: Path, *, is_adapter: bool, whole: bool) -> tuple[Path, int]:
-    from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
-
-    wanted, what = (_ADAPTER, "an adapter") if is_adapter else (_MODEL, "a model")
+def _fetch(asked: _Asked) -> tuple[Path, int]:
+    parts = HUB_NAME.fullmatch(asked.name)
+    assert parts is not None
+    name, component = parts["name"], parts["component"]
+    wanted, pickled = _patterns(asked, component)
     try:
-        peeked = None if whole else peek(name, revision, wanted, _DOUBLED)
-        if peeked is not None:
-            return peeked
-        found = snapshot_download(
-            name, revision=revision, allow_patterns=list(wanted), ignore_patterns=_DOUBLED
-        )
-        return Path(found), 0
+        peeked = None if asked.fetch else peek(name, asked.revision, wanted, _DOUBLED)
+        root = _download(name, asked.revision, wanted) if peeked is None else peeked.path
+        found = root if component is None else root / component
+        if asked.allow_pickle and not _has_weights(asked, found):
+            _download(name, asked.revision, (*wanted, *pickled))
     except (OSError, ValueError) as error:  # the Hub's errors, and those of the network below, are OSErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        local = _correct(name, path)
+        local = _correct(asked.name, asked.path)
         why = "it cannot be fetched" if local else f"{type(error).__name__}: {reason[:200]}"
+        what = "an adapter" if asked.is_adapter else "a model"
         raise KingyoError(
-            name if revision is None else f"{name}@{revision}",
+            asked.reference,
             expected=f"a folder, or {what} on the Hub that can be fetched",
-            received=f"no folder {path}; {why}",
+            received=f"no folder {asked.path}; {why}",
             remedy=local or "Correct the path or the name; log in with `hf auth login` if it is not public.",
         ) from error
+    if component is not None and not found.exists():
+        raise no_component(asked.reference, found)
+    return found, 0 if peeked is None else peeked.n_missing
+
+
+def _patterns(asked: _Asked, component: str | None) -> tuple[Sequence[str], Sequence[str]]:
+    """The files on the Hub that are wanted, and those that are when there is no safetensors."""
+    wanted, pickled = (_ADAPTER, (PICKLE,)) if asked.is_adapter else (_MODEL, _PICKLED)
+    if component is None:
+        return wanted, pickled
+    if asked.is_adapter and component.endswith(".safetensors"):
+        return (component, *_ABOUT), ()
+    own = wanted if asked.is_adapter else _COMPONENT
+    within = [f"{component}/{pattern}" for pattern in own]
+    return (PIPELINE, *_ABOUT, *within), [f"{component}/{pattern}" for pattern in pickled]
+
+
+def _has_weights(asked: _Asked, found: Path) -> bool:
+    """Whether they came as safetensors."""
+    if asked.is_adapter:
+        return found.is_file() or any((found / name).is_file() for name in (WEIGHTS, LOOSE))
+    return has_weights(found)
+
+
+def _download(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
+
+    return Path(
+        snapshot_download(name, revision=revision, allow_patterns=list(wanted), ignore_patterns=_DOUBLED)
+    )
 
 
 def _correct(name: str, path: Path) -> str:

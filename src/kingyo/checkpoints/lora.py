@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import cast
 
 from kingyo.checkpoints.adapter import Adapter
@@ -26,13 +26,11 @@ class AdaptedCheckpoint(Checkpoint):
         model: the checkpoint without the adapter.
         adapter: what is merged into it.
         changes: what that does, by tensor.
-        notes: what a user may want to know and need not mend.
     """
 
     model: Checkpoint = field(repr=False)
     adapter: Adapter = field(repr=False)
     changes: Mapping[str, Change] = field(repr=False)
-    notes: tuple[str, ...] = ()
 
     def read(self, name: str) -> Tensor:
         """Return a tensor with the adapter merged into it; never write to it.
@@ -44,8 +42,20 @@ class AdaptedCheckpoint(Checkpoint):
         change = self.changes.get(self.home(name) or name)
         return stored if change is None else change.apply(stored)
 
-    def into(self, weights: Mapping[str, Tensor]) -> None:
-        """Write what the adapter changes into a live model that was loaded from ``path``, in place."""
+    def parts(self) -> tuple[Checkpoint, ...]:
+        """The model."""
+        return (self.model,)
+
+    def stored_tensors(self) -> tuple[TensorInfo, ...]:
+        """The tensors of the model, and those of the adapter."""
+        return *self.model.stored_tensors(), *self.adapter.tensors.values()
+
+    def deciding_files(self) -> dict[str, Path]:
+        """The files of the model, and those of the adapter behind a plus sign."""
+        return self.model.deciding_files() | {f"+{file.name}": file for file in self.adapter.files}
+
+    def load_into(self, weights: Mapping[str, Tensor]) -> None:
+        """Write what the adapter changes."""
         with torch.no_grad():
             for name in self.changes:
                 weights[name].copy_(self.read(name))
@@ -68,8 +78,7 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
         path=model.path,
         config=model.config,
         tensors={
-            name: _computed(info, adapter) if name in changes else info
-            for name, info in model.tensors.items()
+            name: _computed(info, model) if name in changes else info for name, info in model.tensors.items()
         },
         copies=model.copies,
         stem=model.stem,
@@ -81,16 +90,18 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
     )
 
 
-def _computed(info: TensorInfo, adapter: Adapter) -> TensorInfo:
+def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
     """A tensor that is in no file: to map it by hand is an error, and does not give the model's own bytes."""
     dtype = str(wide(getattr(torch, info.dtype))).removeprefix("torch.")
-    return replace(info, dtype=dtype, stored_as=info.dtype, file=adapter.path, start=0)
+    return replace(info, dtype=dtype, stored_as=info.dtype, file=model.path, start=0)
 
 
 def _notes(model: Checkpoint, adapter: Adapter, changes: Mapping[str, Change]) -> Iterator[str]:
     named = adapter.config.base_model_name_or_path
     if named and _last(named) != _last(model.reference.partition("@")[0]):
         yield f"{adapter.reference} was trained on {named}, and is merged into {model.reference}."
+    if adapter.others:
+        yield f"{adapter.reference} holds LoRAs of {', '.join(adapter.others)} too, which are left out."
     kinds = {model.layout.kind(name) for name in changes}
     if "embedding" in kinds and _is_tied(model):
         yield f"{adapter.reference} changes the embedding; the head, tied to it, follows."

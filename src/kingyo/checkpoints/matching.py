@@ -40,6 +40,18 @@ def match(model: Checkpoint, adapter: Adapter) -> dict[str, Change]:
     return _Matching(model, adapter).run()
 
 
+def find_tensor(model: Checkpoint, name: str) -> str | None:
+    """The model's tensor of this name; one side may have a prefix (``model.``, ``transformer.``) more."""
+    tensors = model.tensors
+    if name in tensors:
+        return name
+    without = name.partition(".")[2]
+    if without in tensors:
+        return without
+    longer = [each for each in tensors if each.partition(".")[2] == name]
+    return longer[0] if len(longer) == 1 else None
+
+
 class _Matching:
     def __init__(self, model: Checkpoint, adapter: Adapter) -> None:
         self._model = model
@@ -169,15 +181,7 @@ class _Matching:
         return votes
 
     def _find(self, name: str) -> str | None:
-        """The model's tensor of this name; one side may have a prefix (``model.``, ``transformer.``) more."""
-        tensors = self._model.tensors
-        if name in tensors:
-            return name
-        without = name.partition(".")[2]
-        if without in tensors:
-            return without
-        longer = [each for each in tensors if each.partition(".")[2] == name]
-        return longer[0] if len(longer) == 1 else None
+        return find_tensor(self._model, name)
 
     def _is_tied_head(self, name: str) -> bool:
         """Whether it is a head that the model has not, since it is its embedding."""

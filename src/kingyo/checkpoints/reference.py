@@ -1,6 +1,7 @@
 """How a model is named: ``model``, ``model@revision``, ``model+lora``, ``model@revision+lora@revision``.
 
-Model and LoRA are folders or names on the Hub. It looks whether folders exist and reads nothing else.
+Model and LoRA are folders or names on the Hub, which may name a component (``org/name/unet``); a LoRA may be
+a file. It looks whether these exist and reads nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+PIPELINE = "model_index.json"
+"""What diffusers writes beside the components of a pipeline."""
+
+HUB_NAME = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(/(?P<component>[A-Za-z0-9][\w.-]*))?")
 _REVISION = re.compile(r"[\w./-]+")
 
 
@@ -21,9 +25,9 @@ class ModelReference:
     """A reference in its parts; ``str`` joins them again.
 
     Attributes:
-        model: a folder, or a name on the Hub.
+        model: a folder, or a name on the Hub, which may name a component of a pipeline (``org/name/unet``).
         revision: branch, tag or commit of a model on the Hub.
-        lora: an adapter to be merged into the model: a folder, or a name on the Hub.
+        lora: an adapter to be merged into the model: a folder, a file, or a name on the Hub.
         lora_revision: branch, tag or commit of an adapter on the Hub.
     """
 
@@ -43,7 +47,7 @@ class ModelReference:
 
 
 def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
-    """Read a reference. A folder that exists wins as it is, whichever signs its name has.
+    """Read a reference. A folder or file that exists wins as it is, whichever signs its name has.
 
     Args:
         text: what the user wrote.
@@ -59,7 +63,7 @@ def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
             received="an empty text",
             remedy="Fill in the path or the name of a model.",
         )
-    if is_folder(text, folder) or "+" not in text:
+    if is_local(text, folder) or "+" not in text:
         model, revision = _split_revision(text, folder)
         return ModelReference(model=model, revision=revision)
     left, right = _split_lora(text, folder)
@@ -68,7 +72,7 @@ def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
 
 
 def whole_model(reference: str, folder: Path, out: Path | None = None) -> str:
-    """The reference with whole paths of local folders, so that it means the same from everywhere.
+    """The reference with whole paths of local folders and files, so that it means the same from everywhere.
 
     Args:
         reference: what the user wrote.
@@ -77,13 +81,33 @@ def whole_model(reference: str, folder: Path, out: Path | None = None) -> str:
     """
 
     def place(name: str) -> str:
-        if not is_folder(name, folder):
+        if not is_local(name, folder):
             return name
         return str(local_path(name, folder).resolve()) if out is None else path_from(out, name, folder)
 
     parsed = parse_reference(reference, folder)
     lora = None if parsed.lora is None else place(parsed.lora)
     return str(replace(parsed, model=place(parsed.model), lora=lora))
+
+
+def with_component(reference: str, component: str, folder: Path | None = None) -> str:
+    """Name a component of a pipeline that a reference names whole, as ``org/name/unet@revision``.
+
+    Args:
+        reference: what the user wrote; it stays as it is if it names a component or a folder of one model.
+        component: of the pipeline, such as ``unet``.
+        folder: where relative paths begin; the current one when None.
+
+    Raises:
+        KingyoError: see ``parse_reference``.
+    """
+    parsed = parse_reference(reference, folder)
+    if is_folder(parsed.model, folder):
+        is_whole = (local_path(parsed.model, folder) / PIPELINE).is_file()
+    else:
+        on_hub = HUB_NAME.fullmatch(parsed.model)
+        is_whole = on_hub is not None and on_hub["component"] is None
+    return str(replace(parsed, model=f"{parsed.model.rstrip('/')}/{component}")) if is_whole else reference
 
 
 def path_from(out: Path, name: str, folder: Path) -> str:
@@ -125,6 +149,14 @@ def is_folder(name: str, folder: Path | None = None) -> bool:
         return False
 
 
+def is_local(name: str, folder: Path | None = None) -> bool:
+    """Whether there is a folder or a file of this name."""
+    try:
+        return local_path(name, folder).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def _join(name: str, revision: str | None) -> str:
     return name if revision is None else f"{name}@{revision}"
 
@@ -154,16 +186,16 @@ def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
 
 
 def _is_known(part: str, folder: Path | None) -> bool:
-    """Whether a part names something for sure: a folder that exists, or a well-formed Hub name."""
+    """Whether a part names something for sure: what exists, or a well-formed Hub name."""
     name, _ = _split_revision(part, folder) if part.strip() else ("", None)
-    return bool(name) and (is_folder(name, folder) or HUB_NAME.fullmatch(name) is not None)
+    return bool(name) and (is_local(name, folder) or HUB_NAME.fullmatch(name) is not None)
 
 
 def _split_revision(text: str, folder: Path | None) -> tuple[str, str | None]:
     """At the first ``@``, where a name on the Hub ends; folders and odd paths stay whole."""
     name, sign, revision = text.partition("@")
-    is_hub = HUB_NAME.fullmatch(name) is not None or is_folder(name, folder)
-    if not sign or is_folder(text, folder) or not is_hub:
+    is_hub = HUB_NAME.fullmatch(name) is not None or is_local(name, folder)
+    if not sign or is_local(text, folder) or not is_hub:
         return text, None
     if not _REVISION.fullmatch(revision):
         raise KingyoError(

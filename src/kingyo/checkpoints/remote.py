@@ -62,6 +62,7 @@ def _peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) 
         each.rfilename: each.size
         for each in info.siblings or ()
         if fnmatch(each.rfilename, _WEIGHTS)
+        and any(fnmatch(each.rfilename, pattern) for pattern in wanted)
         and not fnmatch(each.rfilename, ignored)
         and each.size is not None
         and not isinstance(try_to_load_from_cache(name, each.rfilename, revision=info.sha), str)

@@ -64,6 +64,20 @@ def merge(
     ignore_licences: Annotated[
         bool, typer.Option("--ignore-licences", help="Merge models whose licences forbid it.")
     ] = False,
+    component: Annotated[
+        str | None,
+        typer.Option(
+            "--component",
+            metavar="NAME",
+            help="Merge this component, such as unet, of pipelines of diffusers that the recipe names whole.",
+        ),
+    ] = None,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--allow-pickle", help="Read weights that are there only as pickles; their code is never run."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and all that is wrong; write nothing.")
     ] = False,
@@ -96,6 +110,8 @@ def merge(
             copy_code=copy_code,
             share_layers=share_layers,
             ignore_licences=ignore_licences,
+            component=component,
+            allow_pickle=allow_pickle,
         )
         if dry_run:
             _look(request, verbose=verbose, as_json=as_json)

@@ -35,23 +35,31 @@ def diff(
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Also draw it into this .png or .html file.")
     ] = None,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--allow-pickle", help="Read weights that are there only as pickles; their code is never run."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Compare models before merging them: how far apart they are, and whether what they learnt agrees.
 
     Example: `kingyo diff model-a model-b --base ancestor --picture differences.png`
     """
-    _diff(models, base, picture, as_json=as_json)
+    _diff(models, base, picture, allow_pickle=allow_pickle, as_json=as_json)
 
 
-def _diff(models: list[str], base: str | None, picture: Path | None, *, as_json: bool) -> None:
+def _diff(
+    models: list[str], base: str | None, picture: Path | None, *, allow_pickle: bool, as_json: bool
+) -> None:
     from kingyo.checkpoints import open_checkpoint
     from kingyo.compare import compare, to_record
     from kingyo.compare.picture import drawer
 
     draw = None if picture is None else drawer(picture)
-    opened = [open_checkpoint(model) for model in models]
-    ancestor = None if base is None else open_checkpoint(base)
+    opened = [open_checkpoint(model, allow_pickle=allow_pickle) for model in models]
+    ancestor = None if base is None else open_checkpoint(base, allow_pickle=allow_pickle)
     try:
         with _progress(opened[0].n_parameters) as done:
             found = compare(opened, ancestor, done)

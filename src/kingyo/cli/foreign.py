@@ -19,7 +19,7 @@ from kingyo.cli.terminal import echo
 _ALWAYS = "kingyo does so always"
 _NO_NEED = "kingyo has no need of it"
 _ON_CPU = "the processor merges as fast as a disk writes"
-_MAPPED = "weights are mapped from safetensors, and pickles are not read"
+_MAPPED = "tensors are mapped as they are needed; --allow-pickle reads pickles"
 _SAFETENSORS = "safetensors are all that is written"
 _CODE = "no code of a model is run; --copy-code copies it"
 _WRITING = "the threads that compute write too"

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from kingyo.checkpoints import Checkpoint, check_fit
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.compare.measures import TOP, Comparison, Counts, Floats, Group, Measures
 from kingyo.errors import KingyoError
 
@@ -38,7 +37,7 @@ def compare(
     everyone = _fitting(models, base)
     layout, infos = everyone[0].layout, everyone[0].tensors
     groups: dict[tuple[str, str], Measures] = {}
-    notes = [note for each in everyone if isinstance(each, AdaptedCheckpoint) for note in each.notes]
+    notes = [note for each in everyone for note in each.notes]
     for layer, names in layout.groups("block").items():
         for name in names:
             tensors = [each.read(name) for each in everyone]

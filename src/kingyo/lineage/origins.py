@@ -11,8 +11,7 @@ from typing import cast
 import yaml
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
-from kingyo.checkpoints.reference import parse_reference, whole_model
+from kingyo.checkpoints.reference import HUB_NAME, PIPELINE, parse_reference, whole_model
 from kingyo.merge.sources import replaced
 from kingyo.recipe import Recipe
 
@@ -53,7 +52,8 @@ class Origin:
     @property
     def hub_names(self) -> tuple[str, ...]:
         """Those of them that are on the Hub."""
-        return tuple(part for part in self._places if not Path(part).is_absolute())
+        named = (part for part in self._places if not Path(part).is_absolute())
+        return tuple(found["name"] if (found := HUB_NAME.fullmatch(part)) else part for part in named)
 
     @property
     def _places(self) -> tuple[str, ...]:
@@ -73,8 +73,14 @@ class Origin:
 
 
 def public_name(name: str) -> str:
-    """Name a file without the folders of this machine: the last part of a whole path, or what was written."""
-    return Path(name).name if Path(name).is_absolute() or name.startswith("~") else name
+    """Name a file without the folders of this machine: the last part of a whole path, or what was written.
+
+    A component of a pipeline is named with it, as ``sdxl/unet``.
+    """
+    path = Path(name)
+    if not path.is_absolute() and not name.startswith("~"):
+        return name
+    return f"{path.parent.name}/{path.name}" if (path.parent / PIPELINE).is_file() else path.name
 
 
 def public_recipe(recipe: Recipe, origins: Sequence[Origin]) -> Recipe:
@@ -96,12 +102,12 @@ def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
         checkpoint: the model.
         folder: where relative paths of references start.
     """
-    told = read_front_matter(checkpoint.path / "README.md")
+    place = checkpoint.pipeline or checkpoint.path
+    told = read_front_matter(place / "README.md")
     lora = None
-    if isinstance(checkpoint, AdaptedCheckpoint):
+    if checkpoint.adapter is not None:
         lora_licence, lora_name = _licence(read_front_matter(checkpoint.adapter.path / "README.md"))
         lora = lora_name or lora_licence
-    place = checkpoint.path
     licence, licence_name = _licence(told)
     return Origin(
         name=name,

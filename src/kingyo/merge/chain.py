@@ -53,7 +53,13 @@ def plan_book(book: RecipeBook, folder: Path | None = None) -> dict[str | None, 
 
 
 def plan_steps(
-    book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: bool = True, share_layers: bool = False
+    book: RecipeBook,
+    folder: Path | None,
+    refuse: Refuse,
+    *,
+    fetch: bool = True,
+    allow_pickle: bool = False,
+    share_layers: bool = False,
 ) -> PlannedSteps:
     """Plan every recipe of a book; see ``plan_book``.
 
@@ -62,10 +68,10 @@ def plan_steps(
         folder: where relative paths begin; the current one when None.
         refuse: is told of models that cannot be opened and of recipes that cannot be planned; if it returns,
             what does not depend on that is planned all the same.
-        fetch: whether weights are fetched from the Hub; see ``open_checkpoint``.
+        fetch, allow_pickle: see ``open_checkpoint``.
         share_layers: of the models that the book is for; see ``plan``.
     """
-    opened = open_models(book, folder, refuse, fetch=fetch)
+    opened = open_models(book, folder, refuse, fetch=fetch, allow_pickle=allow_pickle)
     plans: dict[str | None, Plan] = {}
     merges: dict[str | None, int] = {}
     for step in book.steps:
@@ -89,7 +95,7 @@ def plan_steps(
 
 
 def open_models(
-    book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: bool = True
+    book: RecipeBook, folder: Path | None, refuse: Refuse, *, fetch: bool = True, allow_pickle: bool = False
 ) -> dict[str, Checkpoint]:
     """Open the models of a book; see ``plan_steps``."""
     names = [step.name for step in book.steps if step.name is not None]
@@ -97,7 +103,7 @@ def open_models(
     tokenizers = {step.recipe.tokenizer_source for step in book.steps}
     for reference in _needed(book, names, refuse):
         try:
-            opened[reference] = _open(reference, folder, names, fetch=fetch)
+            opened[reference] = _open(reference, folder, names, fetch=fetch, allow_pickle=allow_pickle)
         except KingyoError as error:
             refuse(_meant(error, reference) if reference in tokenizers else error)
     return opened
@@ -130,10 +136,12 @@ def _references(recipe: Recipe, refuse: Refuse) -> tuple[str, ...]:
         return recipe.references
 
 
-def _open(reference: str, folder: Path | None, names: list[str], *, fetch: bool) -> Checkpoint:
+def _open(
+    reference: str, folder: Path | None, names: list[str], *, fetch: bool, allow_pickle: bool
+) -> Checkpoint:
     """Open a model; a reference that is near another name that is known here may be meant for it."""
     try:
-        return open_checkpoint(reference, folder, fetch=fetch)
+        return open_checkpoint(reference, folder, fetch=fetch, allow_pickle=allow_pickle)
     except KingyoError as error:
         near = suggest(reference, names)
         if not near.startswith("Did you mean"):

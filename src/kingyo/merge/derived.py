@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.adapter import Adapter
-from kingyo.checkpoints.fitted import FittedCheckpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.errors import KingyoError, suggest
 from kingyo.late import Tensor
 
@@ -31,6 +29,10 @@ class DerivedCheckpoint(Checkpoint):
 
     made_of: tuple[Checkpoint, ...] = field(repr=False)
     made_by: str = ""
+
+    def parts(self) -> tuple[Checkpoint, ...]:
+        """The others."""
+        return self.made_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +62,6 @@ class PlannedCheckpoint(DerivedCheckpoint):
         return self.make(name)
 
 
-def on_disk(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint]:
-    """The checkpoints on disk that some are made of: themselves, unless they are derived from others."""
-    for checkpoint in _walk(checkpoints, _made_of):
-        if not isinstance(checkpoint, DerivedCheckpoint):
-            yield checkpoint
-
-
 def stamp(checkpoint: Checkpoint) -> object:
     """What its weights depend on, as plain data: sizes and times of files, and how they are put together."""
     return _stamp(checkpoint, {})
@@ -75,13 +70,13 @@ def stamp(checkpoint: Checkpoint) -> object:
 def _stamp(checkpoint: Checkpoint, known: dict[int, object]) -> object:
     """What one is derived from may be many times below it: a digest stands for it each time."""
     if id(checkpoint) not in known:
-        below = [_stamp(each, known) for each in _below(checkpoint)]
-        if below:
+        below = [_stamp(each, known) for each in checkpoint.parts()]
+        if checkpoint.adapter is not None:
+            known[id(checkpoint)] = [*below, _stamps(checkpoint.adapter.files)]
+        elif below:
             made_by = checkpoint.made_by if isinstance(checkpoint, DerivedCheckpoint) else ""
             text = json.dumps([made_by, below])
             known[id(checkpoint)] = hashlib.sha256(text.encode()).hexdigest()
-        elif isinstance(checkpoint, AdaptedCheckpoint):
-            known[id(checkpoint)] = [_stamp(checkpoint.model, known), _stamps(checkpoint.adapter.files)]
         else:
             known[id(checkpoint)] = _stamps({*checkpoint.files, checkpoint.path / "tokenizer.json"})
     return known[id(checkpoint)]
@@ -89,43 +84,20 @@ def _stamp(checkpoint: Checkpoint, known: dict[int, object]) -> object:
 
 def leaves(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint | Adapter]:
     """The models and adapters on disk that some are made of, each once."""
-    for each in _walk(checkpoints, _parts):
-        if isinstance(each, AdaptedCheckpoint):
-            yield each.adapter
-        if not _parts(each):
-            yield each
-
-
-def _parts(checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
-    return (checkpoint.model,) if isinstance(checkpoint, AdaptedCheckpoint) else _below(checkpoint)
-
-
-def _made_of(checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
-    return checkpoint.made_of if isinstance(checkpoint, DerivedCheckpoint) else ()
-
-
-def _walk(
-    checkpoints: Iterable[Checkpoint], below: Callable[[Checkpoint], Iterable[Checkpoint]]
-) -> Iterator[Checkpoint]:
-    """Some checkpoints and all below them, each once."""
     seen: set[int] = set()
     left = list(checkpoints)[::-1]
     while left:
         each = left.pop()
         if id(each) not in seen:
             seen.add(id(each))
-            yield each
-            left += list(below(each))[::-1]
+            parts = each.parts()
+            left += parts[::-1]
+            if each.adapter is not None:
+                yield each.adapter
+            if not parts:
+                yield each
 
 
 def _stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:
     found = [(file, file.stat()) for file in sorted(files) if file.exists()]
     return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
-
-
-def _below(checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
-    """The models that one is computed from as it is read; none for one on disk."""
-    if isinstance(checkpoint, FittedCheckpoint):
-        pieces = (piece.model for view in checkpoint.views.values() for piece in view.pieces)
-        return tuple({id(model): model for model in (checkpoint.model, *pieces)}.values())
-    return checkpoint.made_of if isinstance(checkpoint, DerivedCheckpoint) else ()

@@ -11,10 +11,7 @@ from threading import local
 from typing import Protocol
 
 from kingyo import __version__
-from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.companions import CODE
-from kingyo.checkpoints.fitted import FittedCheckpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.partial import hidden
 from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
@@ -22,7 +19,7 @@ from kingyo.errors import KingyoError
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.raw import empty_vector
 from kingyo.late import Tensor
-from kingyo.merge.derived import on_disk, stamp
+from kingyo.merge.derived import leaves, stamp
 from kingyo.merge.execute import How, execute
 from kingyo.merge.plan import Plan, TensorJob
 from kingyo.merge.shared import CODE_FILE
@@ -225,20 +222,12 @@ def check_no_source(plan: Plan, out: Path) -> None:
         KingyoError: ``out`` does.
     """
     target = out.resolve()
-    for model in on_disk(plan.sources.values()):
-        if any(target.is_relative_to(each) or each.is_relative_to(target) for each in _folders(model)):
+    for model in leaves(plan.sources.values()):
+        place = model.path.resolve()
+        if target.is_relative_to(place) or place.is_relative_to(target):
             raise KingyoError(
                 str(out),
                 expected="a folder that is no source, and neither in one nor around one",
                 received=f"one that shares files with {model.reference}",
                 remedy="Choose another folder: a merge never writes to its sources.",
             )
-
-
-def _folders(model: Checkpoint) -> Iterator[Path]:
-    """Where the files of a model are, those of its adapter too."""
-    yield model.path.resolve()
-    if isinstance(model, AdaptedCheckpoint):
-        yield model.adapter.path.resolve()
-    if isinstance(model, FittedCheckpoint):
-        yield from _folders(model.model)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.partial import check_free, hidden, is_published, unwritable
 from kingyo.checkpoints.writer import no_room
 from kingyo.errors import KingyoError
@@ -33,7 +32,7 @@ def check_models(recipe: Recipe, models: Mapping[str, Checkpoint], plan: Plan | 
     yield from _tokenizers(recipe, models)
     for reference in recipe.references:
         model = models.get(reference)
-        for note in model.notes if isinstance(model, AdaptedCheckpoint) else ():
+        for note in () if model is None else model.notes:
             yield _bends(reference, "an adapter that does here what it did when it was trained", note)
     if plan is not None:
         yield from _planned(recipe, plan)

@@ -24,6 +24,8 @@ class Request:
         copy_code: copy the Python files that a config names; they are never run.
         share_layers: write the layers of a path once, with code that follows it.
         ignore_licences: the user answers for licences that forbid to merge.
+        component: what is merged of pipelines of diffusers that the recipe names whole.
+        allow_pickle: read weights that are there only as pickles; see ``open_checkpoint``.
     """
 
     recipe: Path
@@ -36,6 +38,8 @@ class Request:
     copy_code: bool = False
     share_layers: bool = False
     ignore_licences: bool = False
+    component: str | None = None
+    allow_pickle: bool = False
 
     @property
     def folder(self) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from kingyo.checkpoints import Checkpoint, fit
-from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.checkpoints.reference import with_component
 from kingyo.checkpoints.shards import Shard, lay_out
 from kingyo.errors import KingyoError, Refuse, attempt, nearest, together
 from kingyo.lineage import Origin, check_licences, describe
@@ -21,7 +21,7 @@ from kingyo.merge import Plan
 from kingyo.merge.chain import PlannedSteps, open_models, plan_steps
 from kingyo.merge.folder import count_kept, out_tensors
 from kingyo.merge.pieces import base_of, regions
-from kingyo.merge.sources import all_references
+from kingyo.merge.sources import all_references, replaced
 from kingyo.merging.checks import check_models, check_output
 from kingyo.merging.parameters import missing_values, parameter_errors
 from kingyo.merging.request import Request
@@ -120,7 +120,7 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
     read = read_recipes(request.recipe, refused.append)
     if read is None:
         raise together(str(request.recipe), refused, "sound recipes")
-    book, is_whole = _seeded(read, request.seed), not refused
+    book, is_whole = _of_component(_seeded(read, request.seed), request), not refused
     steps = _steps(book, request, refused.append, is_whole=is_whole, fetch=fetch)
     unplanned = [step for step in book.steps if step.name not in steps.plans]
     more = [
@@ -145,8 +145,16 @@ def _steps(
 ) -> PlannedSteps:
     """Plan the recipes; of those that could not be read whole, the models are opened all the same."""
     if is_whole:
-        return plan_steps(book, request.folder, refuse, fetch=fetch, share_layers=request.share_layers)
-    return PlannedSteps(models=open_models(book, request.folder, refuse, fetch=False), plans={})
+        return plan_steps(
+            book,
+            request.folder,
+            refuse,
+            fetch=fetch,
+            allow_pickle=request.allow_pickle,
+            share_layers=request.share_layers,
+        )
+    models = open_models(book, request.folder, refuse, fetch=False, allow_pickle=request.allow_pickle)
+    return PlannedSteps(models=models, plans={})
 
 
 def _not_fetched(models: Mapping[str, Checkpoint]) -> Iterator[Finding]:
@@ -167,6 +175,30 @@ def _seeded(book: RecipeBook, seed: int | None) -> RecipeBook:
     return RecipeBook(
         steps=tuple(replace(step, recipe=replace(step.recipe, seed=seed)) for step in book.steps)
     )
+
+
+def _of_component(book: RecipeBook, request: Request) -> RecipeBook:
+    """The recipes, of which pipelines that they name whole are the component that was asked for.
+
+    Raises:
+        KingyoError: that is no name of a component.
+    """
+    component = request.component
+    if component is None:
+        return book
+    if not _FOLDER.fullmatch(component):
+        raise KingyoError(
+            "--component",
+            expected="the name of a pipeline's component",
+            received=f"'{component}'",
+            remedy="Name one folder of the pipelines, such as unet.",
+        )
+    names = [step.name for step in book.steps]
+
+    def place(reference: str) -> str:
+        return reference if reference in names else with_component(reference, component, request.folder)
+
+    return RecipeBook(steps=tuple(replace(step, recipe=replaced(step.recipe, place)) for step in book.steps))
 
 
 def _wrong_with(
@@ -235,7 +267,7 @@ def _reproduces(book: RecipeBook, steps: PlannedSteps) -> Reproduces:
     plans = (steps.plans[step.name] for step in book.steps if step.name in steps.plans)
     promises: set[Reproduces] = {reproduces(plan.method) for plan in plans}
     named = {reference for step in book.steps for reference in step.recipe.references}
-    if any(isinstance(steps.models.get(reference), AdaptedCheckpoint) for reference in named):
+    if any(steps.models[each].adapter is not None for each in named & steps.models.keys()):
         promises.add("on one machine")
     return max(promises, key=get_args(Reproduces).index)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import (
     Live,
@@ -75,8 +74,7 @@ def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOption
         KingyoError: see ``kingyo.models.kinds.load_live``.
     """
     live = load_live(kind, checkpoint.path, options)
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        checkpoint.into(live.weights)
+    checkpoint.load_into(live.weights)
     return live
 
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
-from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.reference import parse_reference
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, stored_aims
@@ -259,7 +258,7 @@ class TrainedSpace:
         from kingyo.models.training import Start
 
         model = self._checkpoint(parent)
-        adapter = model.adapter.path if isinstance(model, AdaptedCheckpoint) else None
+        adapter = None if model.adapter is None else model.adapter.path
         return Start(path=model.path, adapter=adapter, device=self.config.device)
 
     def _examples(self, store: RunStore, parent: str, answers: Lesson, last: int) -> tuple[Example, ...]:

@@ -1,0 +1,186 @@
+"""Components of pipelines of diffusers: ``folder/unet`` and ``org/name/unet`` are models."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.reference import with_component
+from kingyo.errors import KingyoError
+from kingyo.lineage import describe
+from kingyo.merging import Request, survey
+from tests.checkpoints.pipelines import UNET, pipeline
+from tests.hub import Hub, serve
+from tests.models_on_disk import llama
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+
+
+def test_a_component_knows_its_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline(tmp_path / "sd")
+    opened = open_checkpoint("sd/unet", tmp_path)
+    assert opened.tensors.keys() == UNET.keys()
+    assert (opened.path, opened.pipeline) == (tmp_path / "sd/unet", tmp_path / "sd")
+    monkeypatch.chdir(tmp_path / "sd/unet")
+    assert open_checkpoint(".").pipeline == tmp_path / "sd"
+    llama(tmp_path / "m")
+    assert open_checkpoint("m", tmp_path).pipeline is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sd/unett", "a model of the pipeline: text_encoder, unet; received 'unett'. Did you mean 'unet'"),
+        ("sd/vae", "a model of the pipeline: text_encoder, unet; received 'vae'"),
+        ("sd/scheduler", "a model of the pipeline: text_encoder, unet; received 'scheduler'"),
+        ("sd", "a pipeline of diffusers: text_encoder, unet. Name one of its models, such as sd/unet"),
+    ],
+)
+def test_a_component_that_the_pipeline_lacks_is_one_clear_error(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    pipeline(tmp_path / "sd")
+    with pytest.raises(KingyoError, match=message):
+        open_checkpoint(name, tmp_path)
+
+
+def test_an_index_that_is_broken_is_one_clear_error(tmp_path: Path) -> None:
+    (pipeline(tmp_path / "sd") / "model_index.json").write_text("[1]")
+    with pytest.raises(KingyoError, match=r"model_index\.json: expected the index of a pipeline"):
+        open_checkpoint("sd/vae", tmp_path)
+
+
+def test_a_component_is_named_for_whole_pipelines_alone(tmp_path: Path) -> None:
+    pipeline(tmp_path / "sd")
+    llama(tmp_path / "m")
+    for reference, expected in {
+        "sd": "sd/unet",
+        "sd/": "sd/unet",
+        "./sd+style.safetensors": "./sd/unet+style.safetensors",
+        "sd/unet": "sd/unet",
+        "m": "m",
+        "org/sd": "org/sd/unet",
+        "org/sd@v1+org/lora@v2": "org/sd/unet@v1+org/lora@v2",
+        "org/sd/vae@v1": "org/sd/vae@v1",
+    }.items():
+        assert with_component(reference, "unet", tmp_path) == expected
+
+
+def recipe(folder: Path, *models: str) -> Path:
+    file = folder / "recipe.yaml"
+    entries = [{"model": each, "parameters": {"weight": 0.5}} for each in models]
+    file.write_text(yaml.safe_dump({"merge_method": "linear", "models": entries}))
+    return file
+
+
+def test_a_merge_takes_a_component_of_whole_pipelines(tmp_path: Path) -> None:
+    for i, name in enumerate("ab"):
+        pipeline(tmp_path / name, seed=i)
+    file = recipe(tmp_path, "a", "b/unet")
+    refused = survey(Request(recipe=file, out=tmp_path / "out")).error
+    assert refused is not None and "--component unet" in str(refused)
+    found = survey(Request(recipe=file, out=tmp_path / "out", component="unet"))
+    assert found.error is None
+    assert found.targets[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
+    assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "recipe.yaml"}
+    wrong = survey(Request(recipe=file, out=tmp_path / "out", component="unett")).error
+    assert wrong is not None and "Did you mean 'unet'" in str(wrong)
+    with pytest.raises(KingyoError, match="--component: expected the name of a pipeline's component"):
+        survey(Request(recipe=file, out=tmp_path / "out", component="../unet"))
+
+
+def test_the_card_and_its_licence_are_those_of_the_pipeline(tmp_path: Path) -> None:
+    pipeline(tmp_path / "sd")
+    origin = describe("merged", open_checkpoint("sd/unet", tmp_path), tmp_path)
+    assert (origin.licence, origin.public_name) == ("openrail++", "sd/unet")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Generator[Hub]:
+    """Two pipelines with further variants of their weights, and a language model."""
+    root = tmp_path / "hub"
+    for i, name in enumerate("ab"):
+        folder = pipeline(root / "org" / name, seed=i)
+        save_file({"x": torch.zeros(9)}, folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+        torch.save({"x": torch.zeros(9)}, folder / "unet" / "diffusion_pytorch_model.bin")
+    llama(root / "org" / "m")
+    with serve(root) as served:
+        yield served
+
+
+def kingyo(hub: Hub, tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | hub.environment(tmp_path / "home")
+    whole = [sys.executable, "-m", "kingyo", *command]
+    return subprocess.run(whole, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) -> None:
+    recipe(tmp_path, "org/a", "org/b/unet@main")
+    done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "out", "--component", "unet")
+    assert done.returncode == 0, done.stderr
+    a, b = (load_file(tmp_path / "hub/org" / name / WEIGHTS) for name in "ab")
+    merged = load_file(tmp_path / "out/diffusion_pytorch_model.safetensors")
+    assert all(torch.allclose(merged[name], (a[name] + b[name]) / 2) for name in a)
+    fetched = {file.removeprefix("org/a/") for file in hub.sent if file.startswith("org/a/")}
+    assert fetched == {"README.md", "model_index.json", "unet/config.json", WEIGHTS}
+    head = yaml.safe_load((tmp_path / "out/README.md").read_text().split("---")[1])
+    assert head["base_model"] == ["org/a", "org/b"] and head["license"] == "openrail++"
+    assert "org/a/unet" in (tmp_path / "out/recipe.yaml").read_text()
+
+    for name, message in {
+        "org/a/unett": "a model of the pipeline: text_encoder, unet; received 'unett'. Did you mean 'unet'",
+        "org/m/unet": "Leave '/unet' out",
+    }.items():
+        recipe(tmp_path, name)
+        done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "other", "--dry-run")
+        assert done.returncode == 1 and message in " ".join(done.stdout.split()), done.stdout + done.stderr
+
+
+OPEN = """
+import sys
+from kingyo.checkpoints import open_checkpoint
+from kingyo.errors import KingyoError
+for reference in sys.argv[1:]:
+    try:
+        opened = open_checkpoint(reference, allow_pickle=reference.startswith("org/old"))
+        print(float(opened.read("conv_in.bias")[0]))
+    except KingyoError as error:
+        print(error)
+"""
+
+
+def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
+    """A LoRA by its usual name or by its file; pickles only where there is nothing else."""
+    base = load_file(tmp_path / "hub/org/a" / WEIGHTS)
+    down, up = torch.ones(1, 4, 3, 3), torch.ones(8, 1, 1, 1)
+    for name in ("pytorch_lora_weights", "style"):
+        (tmp_path / "hub/org" / name).mkdir()
+        lora = {"unet.conv_in.lora.down.weight": down, "unet.conv_in.lora.up.weight": up}
+        save_file(lora, tmp_path / "hub/org" / name / f"{name}.safetensors")
+    old = pipeline(tmp_path / "hub/org/old")
+    (old / WEIGHTS).unlink()
+    torch.save(base, old / "unet/diffusion_pytorch_model.bin")
+    bias = repr(float(base["conv_in.bias"][0]))
+    expected = {
+        "org/a/unet+org/style": "another LoRA is named by its file",
+        "org/a/unet+org/pytorch_lora_weights": bias,
+        "org/a/unet+org/style/style.safetensors": bias,
+        "org/old/unet": bias,
+        "org/a/unet+org/style/other.safetensors": "expected",
+    }
+    environment = os.environ | hub.environment(tmp_path / "home")
+    command = [sys.executable, "-c", OPEN, *expected]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    for (reference, says), line in zip(expected.items(), done.stdout.splitlines(), strict=True):
+        assert says in line, f"{reference}: {line}"
+    assert "org/a/unet/diffusion_pytorch_model.bin" not in hub.sent
+    assert "org/old/unet/diffusion_pytorch_model.bin" in hub.sent

@@ -1,0 +1,364 @@
+"""LoRAs of diffusers and of kohya's scripts: one file, whose deltas are computed here by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kingyo.checkpoints import fingerprint, open_checkpoint
+from kingyo.checkpoints.ldm_names import ldm_names
+from kingyo.errors import KingyoError
+from kingyo.merging import Request, survey
+from tests.checkpoints.adapters import opened
+from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
+from tests.models_on_disk import llama
+
+TO_Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+TO_OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
+CONV = "down_blocks.0.resnets.0.conv1"
+POINT = "down_blocks.0.attentions.0.proj_in"
+DOWN = "down_blocks.0.downsamplers.0.conv"
+UP = "up_blocks.0.upsamplers.0.conv"
+LINEAR = "mid_block.attentions.0.proj_out"
+Q_PROJ = "text_model.encoder.layers.1.self_attn.q_proj"
+RANK = 2
+
+
+def pair(shape: tuple[int, ...], seed: int, rank: int = RANK) -> tuple[Tensor, Tensor]:
+    """Down and up of a weight; of a convolution k × k down and 1 × 1 up."""
+    generator = torch.Generator().manual_seed(seed)
+    outputs, *inputs = shape
+    ones = [1] * (len(shape) - 2)
+    return torch.randn(rank, *inputs, generator=generator), torch.randn(
+        outputs, rank, *ones, generator=generator
+    )
+
+
+def delta(down: Tensor, up: Tensor) -> Tensor:
+    """What a pair is as one weight: the down convolution, then the up one, fed with each single input."""
+    if down.dim() == 2:
+        return up @ down
+    return torch.einsum("or,rihw->oihw", up[:, :, 0, 0], down)
+
+
+def kohya(module: str) -> str:
+    return module.replace(".", "_")
+
+
+def written(
+    folder: Path, tensors: Mapping[str, Tensor], name: str = "style.safetensors", **metadata: str
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {each: tensor.contiguous() for each, tensor in tensors.items()},
+        folder / name,
+        metadata=metadata or None,
+    )
+    return folder / name
+
+
+def assert_changed(folder: Path, reference: str, deltas: Mapping[str, Tensor]) -> None:
+    """These weights are what they were and a delta, all others what they were."""
+    changed = opened(folder, reference)
+    base = open_checkpoint(reference.partition("+")[0], folder)
+    assert changed.changes.keys() == {f"{each}.weight" for each in deltas}
+    for name in base.tensors:
+        expected = base.read(name) + deltas.get(name.removesuffix(".weight"), 0)
+        torch.testing.assert_close(changed.read(name), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def sd(tmp_path: Path) -> Path:
+    pipeline(tmp_path / "sd")
+    return tmp_path
+
+
+KOHYA = {
+    "as diffusers": {each: kohya(each) for each in (TO_Q, TO_OUT, CONV, POINT, DOWN, UP, LINEAR)},
+    "as in SDXL": {  # two layers a block: input 0 is conv_in, 3 the first downsampler
+        TO_Q: "input_blocks_1_1_transformer_blocks_0_attn1_to_q",
+        TO_OUT: "input_blocks_1_1_transformer_blocks_0_attn1_to_out_0",
+        CONV: "input_blocks_1_0_in_layers_2",
+        POINT: "input_blocks_1_1_proj_in",
+        DOWN: "input_blocks_3_0_op",
+        UP: "output_blocks_2_2_conv",
+        LINEAR: "middle_block_1_proj_out",
+        "conv_in": "input_blocks_0_0",
+        "time_embedding.linear_1": "time_embed_0",
+    },
+}
+
+
+@pytest.mark.parametrize("names", KOHYA)
+def test_kohya_with_convolutions_and_an_alpha_for_each_module(sd: Path, names: str) -> None:
+    tensors: dict[str, Tensor] = {}
+    deltas: dict[str, Tensor] = {}
+    for i, (module, name) in enumerate(KOHYA[names].items()):
+        rank, alpha = i + 1, float(i)
+        down, up = pair(UNET[f"{module}.weight"], i, rank)
+        tensors[f"lora_unet_{name}.lora_down.weight"] = down
+        tensors[f"lora_unet_{name}.lora_up.weight"] = up
+        tensors[f"lora_unet_{name}.alpha"] = torch.tensor(alpha)
+        deltas[module] = alpha / rank * delta(down, up)
+    written(sd, tensors)
+    assert_changed(sd, "sd/unet+style.safetensors", deltas)
+
+
+def test_kohya_without_alpha_has_the_scale_1(sd: Path) -> None:
+    down, up = pair(UNET[f"{CONV}.weight"], 0, 3)
+    name = f"lora_unet_{kohya(CONV)}"
+    written(sd / "lora", {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up})
+    assert_changed(sd, "sd/unet+lora", {CONV: delta(down, up)})
+
+
+def diffusers_file(
+    style: str, *, alpha: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """A file of LoRAs of UNet and text encoder, and the deltas of both at the scale 1."""
+    ends = {
+        "peft": (".lora_A.weight", ".lora_B.weight"),
+        "of 2023": (".lora.down.weight", ".lora.up.weight"),
+        "processors": ("_lora.down.weight", "_lora.up.weight"),
+    }[style]
+    tensors: dict[str, Tensor] = {}
+    unet: dict[str, Tensor] = {}
+    for i, module in enumerate((TO_Q, TO_OUT, *(() if style == "processors" else (CONV, POINT)))):
+        down, up = pair(UNET[f"{module}.weight"], i)
+        name = module
+        if style == "processors":
+            name = module.replace("attn1.", "attn1.processor.").removesuffix(".0")
+        tensors |= {f"unet.{name}{ends[0]}": down, f"unet.{name}{ends[1]}": up}
+        if alpha:
+            tensors[f"unet.{name}.alpha"] = torch.tensor(8.0)
+        unet[module] = delta(down, up)
+    down, up = pair(ENCODER[f"{Q_PROJ}.weight"], 9)
+    ends = (".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight") if style != "peft" else ends
+    tensors |= {f"text_encoder.{Q_PROJ}{ends[0]}": down, f"text_encoder.{Q_PROJ}{ends[1]}": up}
+    return tensors, unet, {Q_PROJ: delta(down, up)}
+
+
+@pytest.mark.parametrize("style", ["peft", "of 2023", "processors"])
+def test_diffusers_each_component_gets_its_own(sd: Path, style: str) -> None:
+    tensors, unet, encoder = diffusers_file(style)
+    written(sd / "lora", tensors, "pytorch_lora_weights.safetensors")
+    assert_changed(sd, "sd/unet+lora", unet)
+    assert_changed(sd, "sd/text_encoder+lora", encoder)
+    assert opened(sd, "sd/unet+lora").notes == ("lora holds LoRAs of text_encoder too, which are left out.",)
+
+
+def test_diffusers_alphas_as_tensors(sd: Path) -> None:
+    tensors, unet, encoder = diffusers_file("peft", alpha=True)
+    written(sd / "lora", tensors, "pytorch_lora_weights.safetensors")
+    assert_changed(sd, "sd/unet+lora", {name: 8 / RANK * each for name, each in unet.items()})
+    assert_changed(sd, "sd/text_encoder+lora", encoder)
+
+
+def test_diffusers_alphas_in_the_header(sd: Path) -> None:
+    tensors, unet, encoder = diffusers_file("peft")
+    stated = {
+        "unet.r": RANK,
+        "unet.lora_alpha": 6,
+        "unet.alpha_pattern": {"proj_in": 1},
+        "unet.target_modules": ["to_q"],
+        "text_encoder.r": RANK,
+        "text_encoder.lora_alpha": 4,
+        "text_encoder.use_rslora": True,
+    }
+    written(
+        sd / "lora", tensors, "pytorch_lora_weights.safetensors", lora_adapter_metadata=json.dumps(stated)
+    )
+    assert_changed(
+        sd, "sd/unet+lora", {name: (0.5 if name == POINT else 3) * each for name, each in unet.items()}
+    )
+    assert_changed(sd, "sd/text_encoder+lora", {name: 4 / RANK**0.5 * each for name, each in encoder.items()})
+
+
+def test_a_model_outside_of_its_pipeline_is_told_by_its_modules(sd: Path) -> None:
+    tensors, unet, encoder = diffusers_file("peft")
+    written(sd, tensors)
+    for name in ("unet", "text_encoder"):
+        shutil.move(sd / "sd" / name, sd / f"my-{name}")
+    assert_changed(sd, "my-unet+style.safetensors", unet)
+    assert_changed(sd, "my-text_encoder+style.safetensors", encoder)
+    plain = {name.removeprefix("unet."): each for name, each in tensors.items() if name.startswith("unet.")}
+    written(sd, plain, "plain.safetensors")
+    assert_changed(sd, "my-unet+plain.safetensors", unet)
+
+
+def test_kohya_encoders_of_sdxl_are_told_apart_by_their_folders(sd: Path) -> None:
+    shutil.copytree(sd / "sd/text_encoder", sd / "sd/text_encoder_2")
+    tensors: dict[str, Tensor] = {}
+    deltas: list[Tensor] = []
+    for i in (1, 2):
+        down, up = pair(ENCODER[f"{Q_PROJ}.weight"], i)
+        name = f"lora_te{i}_{kohya(Q_PROJ)}"
+        tensors |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
+        deltas.append(delta(down, up))
+    written(sd, tensors)
+    assert_changed(sd, "sd/text_encoder+style.safetensors", {Q_PROJ: deltas[0]})
+    assert_changed(sd, "sd/text_encoder_2+style.safetensors", {Q_PROJ: deltas[1]})
+    shutil.move(sd / "sd/text_encoder_2", sd / "alone")
+    with pytest.raises(KingyoError, match="a LoRA of text_encoder, text_encoder_2, with names such as"):
+        open_checkpoint("alone+style.safetensors", sd)
+
+
+def test_the_fingerprint_knows_the_file(sd: Path) -> None:
+    tensors, _, _ = diffusers_file("peft")
+    written(sd, tensors)
+    first = fingerprint(opened(sd, "sd/unet+style.safetensors"))
+    written(sd, {name: tensor + 1 for name, tensor in tensors.items()})
+    assert fingerprint(opened(sd, "sd/unet+style.safetensors")) != first
+
+
+def test_a_merge_may_lie_beside_the_file(sd: Path) -> None:
+    """Whose folder is not the LoRA's own."""
+    written(sd, diffusers_file("peft")[0])
+    (sd / "recipe.yaml").write_text(
+        "merge_method: linear\nmodels: [{model: sd+style.safetensors, parameters: {weight: 1}}]\n"
+    )
+    found = survey(Request(recipe=sd / "recipe.yaml", out=sd / "out", component="unet"))
+    assert found.error is None
+    assert found.targets[0].book.steps[-1].recipe.references == ("sd/unet+style.safetensors",)
+
+
+A, B = f"lora_unet_{kohya(TO_Q)}.lora_down.weight", f"lora_unet_{kohya(TO_Q)}.lora_up.weight"
+Tensors = dict[str, Tensor]
+BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
+    "names of nothing": (
+        lambda _: {
+            "lora_unet_x.lora_down.weight": torch.ones(2, 8),
+            "lora_unet_x.lora_up.weight": torch.ones(8, 2),
+        },
+        "expected a LoRA of sd/unet; received a LoRA of unet, with names such as 'lora_unet_x",
+    ),
+    "no component": (
+        lambda _: {"x.lora_A.weight": torch.ones(2, 8), "x.lora_B.weight": torch.ones(8, 2)},
+        "expected a LoRA of sd/unet; received names such as 'x.lora_A.weight'",
+    ),
+    "another component": (
+        lambda all_: {name.replace("unet", "te"): each for name, each in all_.items()},
+        r"received a LoRA of text_encoder, .*name the component, as sdxl/text_encoder\+lora",
+    ),
+    "one module that is not there": (
+        lambda all_: {
+            **all_,
+            "lora_unet_x.lora_down.weight": torch.ones(2, 8),
+            "lora_unet_x.lora_up.weight": torch.ones(8, 2),
+        },
+        "lora_unet_x.lora_down.weight: expected a tensor of sd/unet; received 'x.weight', which it has not",
+    ),
+    "no up": (lambda all_: {A: all_[A]}, r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
+    "no down": (lambda all_: {B: all_[B]}, r"lora_A\.weight and lora_B\.weight; received lora_B\.weight"),
+    "LoHa": (lambda all_: {**all_, f"{A[:-17]}.hada_w1_a": torch.ones(2, 2)}, "expected a part of a LoRA"),
+    "Tucker": (
+        lambda all_: {**all_, f"{A[:-17]}.lora_mid.weight": torch.ones(2, 2, 3, 3)},
+        "a part of a LoRA",
+    ),
+    "too wide": (
+        lambda all_: {**all_, A: torch.ones(2, 9)},
+        r"fits \S+to_q\.weight \[8, 8\]; received A \[2, 9\]",
+    ),
+    "alpha NaN": (
+        lambda all_: {**all_, f"{A[:-17]}.alpha": torch.tensor(float("nan"))},
+        "expected one finite number",
+    ),
+    "alphas": (lambda all_: {**all_, f"{A[:-17]}.alpha": torch.ones(2)}, "expected one finite number"),
+    "twice": (
+        lambda all_: {**all_, f"unet.{TO_Q}.lora_A.weight": torch.ones(2, 8)},
+        "one tensor for each part of a LoRA",
+    ),
+    "nothing": (lambda _: {}, "an adapter's tensors; received none"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_loose_lora_that_cannot_be_merged_is_one_clear_error(sd: Path, how: str) -> None:
+    change, message = BROKEN[how]
+    written(sd, change({A: torch.ones(2, 8), B: torch.ones(8, 2)}))
+    with pytest.raises(KingyoError, match=f"(?s){message}"):
+        open_checkpoint("sd/unet+style.safetensors", sd)
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", '{"unet.r": 0}', '{"unet.r": 2, "unet.use_newlora": true}'])
+def test_a_header_that_says_nothing_sound_is_one_clear_error(sd: Path, text: str) -> None:
+    written(sd, diffusers_file("peft")[0], lora_adapter_metadata=text)
+    with pytest.raises(KingyoError, match=r"style\.safetensors"):
+        open_checkpoint("sd/unet+style.safetensors", sd)
+
+
+def test_alphas_are_said_once(sd: Path) -> None:
+    stated = json.dumps({"unet.r": RANK, "unet.lora_alpha": 6})
+    written(sd, diffusers_file("peft", alpha=True)[0], lora_adapter_metadata=stated)
+    with pytest.raises(KingyoError, match="received both"):
+        open_checkpoint("sd/unet+style.safetensors", sd)
+
+
+def test_what_peft_wrote_needs_its_config(tmp_path: Path) -> None:
+    """Of a language model nothing but the config says alpha."""
+    llama(tmp_path / "m")
+    name = "model.layers.0.self_attn.q_proj"
+    written(
+        tmp_path, {f"{name}.lora_A.weight": torch.ones(2, 16), f"{name}.lora_B.weight": torch.ones(16, 2)}
+    )
+    with pytest.raises(KingyoError, match=r"an adapter_config\.json beside it"):
+        open_checkpoint("m+style.safetensors", tmp_path)
+
+
+@pytest.mark.parametrize("names", ["diffusers", "SDXL"])
+def test_a_unet_of_diffusers_merges_as_diffusers_does(tmp_path: Path, names: str) -> None:
+    """The same file, loaded by diffusers and fused into its UNet."""
+    diffusers = pytest.importorskip("diffusers")
+    pytest.importorskip("peft")
+    from tests.checkpoints.architectures import build
+
+    build("unet", tmp_path / "sd/unet")
+    base = load_file(tmp_path / "sd/unet/diffusion_pytorch_model.safetensors")
+    unet = diffusers.UNet2DConditionModel.from_pretrained(tmp_path / "sd/unet")
+    ends = (
+        ".to_q.weight",
+        ".to_k.weight",
+        ".to_out.0.weight",
+        ".conv1.weight",
+        ".proj_in.weight",
+        ".conv.weight",
+    )
+    tensors: Tensors = {}
+    for i, name in enumerate(name for name in base if name.endswith(ends)):
+        down, up = pair(tuple(base[name].shape), i)
+        module = name.removesuffix(".weight")
+        if names == "SDXL" and "upsamplers" in module:
+            continue  # diffusers 0.42 takes one without attention before it for an attention
+        if names == "SDXL":
+            module = next(ldm_names(module, list(base), unet.config))
+        module = f"lora_unet_{kohya(module)}"
+        tensors |= {f"{module}.lora_down.weight": 0.1 * down, f"{module}.lora_up.weight": up}
+        tensors[f"{module}.alpha"] = torch.tensor(
+            3.0
+        )  # one for all: diffusers 0.42 drops others of attention
+    written(tmp_path, tensors)
+    state, alphas = diffusers.StableDiffusionXLPipeline.lora_state_dict(
+        tmp_path / "style.safetensors", unet_config=unet.config
+    )
+    diffusers.StableDiffusionPipeline.load_lora_into_unet(state, alphas, unet)
+    unet.fuse_lora()
+    unet.unload_lora()
+    changed = opened(tmp_path, "sd/unet+style.safetensors")
+    expected = unet.state_dict()
+    assert len(changed.changes) == len(tensors) // 3
+    for name in base:
+        torch.testing.assert_close(changed.read(name), expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_every_module_has_one_name_of_stability() -> None:
+    modules = [name.removesuffix(".weight") for name in UNET if name.endswith(".weight")]
+    names = [each for module in modules for each in ldm_names(module, modules, {"layers_per_block": 2})]
+    assert len(names) == len(set(names)) == len(modules)
+    assert list(ldm_names("conv_in", [], {})) == ["input_blocks.0.0"]
+    assert list(ldm_names(CONV, modules, {})) == []
