@@ -88,7 +88,9 @@ def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
             received=crash(error),
             remedy="Fix read_item of the kind, or delete this row.",
         ) from error
-    return item
+    if item.fields.keys() >= row.columns.keys():
+        return item
+    return replace(item, fields={**row.texts(), **item.fields})
 
 
 def _identified(item: Item, where: str) -> Item:
