@@ -1,0 +1,163 @@
+"""Image classifiers as a kind of model: real tiny ones of transformers, and whole runs of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+from kingyo.errors import KingyoError
+from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions, ModelKind, Options, kind_of
+from kingyo.testing.kinds import ModelKindContract
+from kingyo.types import Item, Media
+from tests.cli.forked import run_forked
+
+KIND = MODEL_KINDS.get("image-classification")
+LABELS = ("red", "green", "blue")
+PROCESSOR = {
+    "image_processor_type": "ViTImageProcessor",
+    "size": {"height": 8, "width": 8},
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+    "rescale_factor": 1 / 255,
+    "resample": 2,
+}
+
+
+def vit(folder: Path, seed: int = 0) -> Path:
+    torch.manual_seed(seed)
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=8,
+        patch_size=4,
+        id2label=dict(enumerate(LABELS)),
+        label2id={label: place for place, label in enumerate(LABELS)},
+    )
+    ViTForImageClassification(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    return folder
+
+
+def picture(colour: tuple[int, int, int], size: int = 8) -> Media:
+    stream = BytesIO()
+    Image.new("RGB", (size, size), colour).save(stream, "PNG")
+    content = stream.getvalue()
+    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+
+
+def item(n: int) -> Item:
+    return Item(id=f"i{n}", prompt="", answer="red", media=(picture((n, 2 * n, 3 * n)),))
+
+
+class TestImageClassification(ModelKindContract):
+    def make(self) -> ModelKind:
+        return KIND
+
+    def make_checkpoint(self, folder: Path) -> None:
+        vit(folder)
+
+    def ask(self, model: Any) -> object:
+        return model.rate_classes([picture((n, 200, 9)) for n in range(3)])
+
+    def make_items(self) -> Sequence[Item]:
+        return [item(n) for n in range(3)]
+
+    def make_options(self) -> Options:
+        return {"image": "image", "label": "label"}
+
+
+def test_it_rates_classes_as_transformers_does(tmp_path: Path) -> None:
+    path = vit(tmp_path / "m")
+    live = KIND.load(path, LoadOptions(batch_size=2))
+    images = [picture((n, 255 - n, n), size=8 + n) for n in range(0, 250, 50)]
+    processor = AutoImageProcessor.from_pretrained(path, backend="pil")
+    model = AutoModelForImageClassification.from_pretrained(path).eval()
+    opened = [Image.open(BytesIO(each.read())).convert("RGB") for each in images]
+    with torch.inference_mode():
+        logits = model(**processor(images=opened, return_tensors="pt")).logits
+    torch.testing.assert_close(torch.tensor(live.rate_classes(images)), logits.log_softmax(-1))  # type: ignore[attr-defined]
+    assert live.classes == LABELS  # type: ignore[attr-defined]
+
+
+def test_its_weights_decide_what_it_answers_and_pixels_are_kept(tmp_path: Path) -> None:
+    live = KIND.load(vit(tmp_path / "m"), LoadOptions())
+    other = KIND.load(vit(tmp_path / "n", seed=1), LoadOptions())
+    images = [picture((9, 9, 200))]
+    assert live.rate_classes(images) != other.rate_classes(images)  # type: ignore[attr-defined]
+    for name, tensor in live.weights.items():
+        tensor.copy_(other.weights[name])
+    assert live.rate_classes(images) == other.rate_classes(images)  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_loaded_or_read_is_one_clear_error(tmp_path: Path) -> None:
+    path = vit(tmp_path / "m")
+    broken = Media(sha256=sha256(b"no image").hexdigest(), type="image/png", content=b"no image")
+    with pytest.raises(KingyoError, match="expected an image that the model's image processor can use"):
+        KIND.reader(path).rate_classes([broken])
+    with pytest.raises(AllRead):
+        KIND.reader(path).rate_classes([picture((1, 2, 3))])
+    (path / "preprocessor_config.json").unlink()
+    with pytest.raises(KingyoError, match="expected an image processor"):
+        KIND.load(path, LoadOptions())
+
+
+def test_any_image_classifier_is_taken_and_no_language_model(tmp_path: Path) -> None:
+    assert kind_of({"architectures": ["SwinForImageClassification"]}) is KIND
+    assert kind_of({"architectures": ["LlamaForCausalLM"]}) is not KIND
+
+
+def test_classifiers_are_bred_from_evolve_to_export(tmp_path: Path) -> None:
+    for seed, name in enumerate(("base", "one", "other")):
+        vit(tmp_path / name, seed)
+    (tmp_path / "images").mkdir()
+    rows: list[dict[str, str]] = []
+    for n in range(24):
+        colour = [20 + n, 20 + n, 20 + n]
+        colour[n % 3] = 250 - n
+        (tmp_path / "images" / f"{n}.png").write_bytes(picture((colour[0], colour[1], colour[2])).read())
+        rows.append({"image": f"images/{n}.png", "label": LABELS[n % 3]})
+    (tmp_path / "colours.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = {
+        "base": "base",
+        "sources": {"one": "one", "other": "other"},
+        "task": {"kind": "classify", "data": "colours.jsonl"},
+        "budget": {"candidates": 3},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    env = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
+    for words in (
+        ["evolve", "run.yaml", "--dry-run"],
+        ["evolve", "run.yaml", "--run", "run"],
+        ["resume", "run"],
+        ["report", "run"],
+        ["export", "run", "out"],
+        ["evaluate", "out", "out/task.yaml"],
+    ):
+        done = run_forked(words, tmp_path, env)
+        assert done.returncode == 0, (words, done.stderr)
+    assert "macro_f1" in run_forked(["show", "run"], tmp_path, env).stdout
+    AutoModelForImageClassification.from_pretrained(tmp_path / "out")
+    assert "pipeline_tag: image-classification" in (tmp_path / "out" / "README.md").read_text()
+    refused = run_forked(["chat", "out"], tmp_path, env)
+    assert refused.returncode == 1 and "a model that writes text" in " ".join(refused.stderr.split())

@@ -1,0 +1,118 @@
+"""Classification of images: labels, classes, scores and macro F1, with a fake model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from kingyo.errors import KingyoError
+from kingyo.tasks import build_tasks, load_splits, parse_task_spec
+from kingyo.tasks.classify import ClassifySettings, ClassifyTask, MacroF1
+from kingyo.testing.tasks import TaskContract
+from kingyo.types import SPLITS, Item, ItemScore, Media, Split, Task
+from tests.tasks.pictures import picture
+
+CLASSES = ("cat", "dog", "fish")
+
+
+class Model:
+    """It finds one class likeliest, whatever it sees, then the next ones."""
+
+    classes = CLASSES
+
+    def __init__(self, best: int = 0) -> None:
+        self._best = best
+
+    def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
+        return [[-float((place - self._best) % 3) for place in range(3)] for _ in images]
+
+
+def album(folder: Path, labels: Sequence[object] = CLASSES, **options: object) -> Task:
+    rows: list[dict[str, object]] = []
+    for n in range(12):
+        (folder / f"{n}.png").write_bytes(picture(n))
+        rows.append({"image": f"{n}.png", "label": labels[n % len(labels)]})
+    (folder / "album.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = parse_task_spec({"name": "album", "kind": "classify", "data": "album.jsonl", **options})
+    return build_tasks({"album": spec}, load_splits({"album": spec}, folder).splits, folder)
+
+
+def every(task: Task) -> list[Item]:
+    return [item for split in SPLITS for item in task.items(split)]
+
+
+class TestClassify(TaskContract):
+    def make(self, splits: Mapping[Split, Sequence[Item]]) -> Task:
+        return ClassifyTask("album", ClassifySettings(), splits, Path())
+
+    def make_items(self, split: Split) -> Sequence[Item]:
+        return tuple(
+            Item(
+                id=f"{split}-{n}", prompt="", answer=CLASSES[n], media=(image(10 * SPLITS.index(split) + n),)
+            )
+            for n in range(3)
+        )
+
+    def make_model(self) -> object:
+        return Model()
+
+
+def image(n: int) -> Media:
+    content = picture(n)
+    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+
+
+@pytest.mark.parametrize("labels", [CLASSES, (0, 1, 2), ("0", "1", "2")])
+def test_the_likeliest_class_is_right_where_it_is_the_label(tmp_path: Path, labels: Sequence[object]) -> None:
+    task = album(tmp_path, labels)
+    scores = task.score(Model(best=1), every(task))
+    assert sum(each.score for each in scores) == 4
+    assert {each.answer for each in scores} == {str(labels[1])}
+
+
+def test_the_model_chooses_among_the_classes_of_the_task(tmp_path: Path) -> None:
+    task = album(tmp_path, ("cat", "fish"), classes=["fish", "cat"])
+    assert {each.answer for each in task.score(Model(best=1), every(task))} == {"fish"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "said"),
+    [
+        (("cta", "dog"), {}, "expected one of 3 classes of the model.*Did you mean 'cat'"),
+        ((7,), {}, "expected one of 3 classes of the model, or its number from 0; received '7'"),
+        (CLASSES, {"classes": ["cat", "bird"]}, "task album: classes: .* received 'bird'"),
+        (CLASSES, {"classes": ["cat", "dog"]}, "label of item .*: expected one of 2 classes"),
+    ],
+)
+def test_what_is_no_class_is_one_error(
+    tmp_path: Path, labels: Sequence[object], options: dict[str, object], said: str
+) -> None:
+    task = album(tmp_path, labels, **options)
+    with pytest.raises(KingyoError, match=said):
+        task.score(Model(), every(task))
+
+
+def test_an_empty_label_and_an_unknown_key_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(KingyoError, match="expected a class; received an empty cell"):
+        album(tmp_path, (" ",))
+    with pytest.raises(KingyoError, match="Did you mean 'label'"):
+        album(tmp_path, lable="label")
+
+
+def test_macro_f1_is_the_mean_over_labels() -> None:
+    items = [Item(id=str(n), prompt="", answer=label) for n, label in enumerate("aabbbc")]
+    scores = [
+        ItemScore(item=item.id, score=float(item.answer == answer), answer=answer)
+        for item, answer in zip(items, "abbbba", strict=True)
+    ]
+    measure = MacroF1()
+    f1 = {"a": 2 * 1 / (2 + 2), "b": 2 * 3 / (3 + 4), "c": 0.0}
+    assert measure.value(measure.features(items, scores)) == pytest.approx(sum(f1.values()) / 3)
+
+
+def test_each_task_of_images_measures_it(tmp_path: Path) -> None:
+    assert [each.name for each in album(tmp_path).set_measures] == ["macro_f1"]  # type: ignore[attr-defined]
