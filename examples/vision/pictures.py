@@ -197,9 +197,10 @@ def _print(mask: Image.Image, rng: random.Random) -> Image.Image:
     left, top, right, bottom = mask.getbbox() or (0, 0, 96, 96)
     side = max(right - left, bottom - top) * rng.uniform(1.15, 1.5)
     middle = (left + right) / 2 + rng.uniform(-4, 4), (top + bottom) / 2 + rng.uniform(-4, 4)
-    x, y = (round(each - side / 2) for each in middle)
+    x, y = middle
+    half = side / 2
     turned = mask.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, center=middle)
-    small = turned.crop((x, y, x + round(side), y + round(side)))
+    small = turned.crop((round(x - half), round(y - half), round(x + half), round(y + half)))
     small = small.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
     return Image.composite(
         Image.new("RGB", (SIZE, SIZE), tuple(ink)), Image.new("RGB", (SIZE, SIZE), tuple(paper)), small

@@ -26,7 +26,7 @@ class Training:
     batch: int = 48
     rate: float = 1e-3
     own: float = 1.0
-    seed: int = 22
+    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
