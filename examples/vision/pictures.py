@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits
 
 SIZE = 32
-N_TASK = 450  # pictures of each task: 50 to fit, 100 to validate, 300 to test
+N_TASK = 450  # pictures of each task: 100 to fit, 50 to validate, 300 to test
 SEED = 22
 
 DIGITS = tuple(f"digit {number}" for number in range(10))
