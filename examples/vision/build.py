@@ -1,0 +1,164 @@
+"""Builds this example's data and models: pictures of four domains, a base, a specialist of each.
+
+    python examples/vision/build.py --out vision
+
+What exists already is kept; delete a folder to build it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from pictures import DOMAINS, LABELS, SIZE, Packages, Picture
+from PIL import Image
+from train import Lesson, Training, new_model, train
+from transformers import ViTForImageClassification
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+HERE = Path(__file__).parent
+NODE = HERE / "node_modules"
+N_FEW = 20  # pictures of each label that the base is trained on, and that the specialists go on seeing
+BASE = Training(steps=1800, rate=1.5e-3, seed=22)
+SPECIALISTS = {  # each has a seed of its own: what they have in common adds up in a merge
+    "digits": Training(steps=300, rate=4e-4, own=0.7, seed=1),
+    "fashion": Training(steps=400, rate=4e-4, own=0.7, seed=2),
+    "emoji": Training(steps=400, rate=4e-4, own=0.7, seed=3),
+    "letters": Training(steps=600, rate=4e-4, own=0.7, seed=4),
+}
+
+CARD = """---
+license: apache-2.0
+---
+
+Made by kingyo's example `examples/vision`, whose README names the licences of the pictures.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A model to build: ``base``, or a specialist by its domain's name."""
+
+    out: Path
+    name: str
+    steps: int | None
+
+
+def main() -> None:
+    """Build everything that is missing."""
+    arguments = _arguments()
+    out: Path = arguments.out
+    if not (out / "data").exists():
+        _check_packages(arguments.fashion)
+    out.mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "run.yaml", out)
+    once(out / "data", partial(write_data, fashion=arguments.fashion))
+    build_model(Job(out=out, name="base", steps=arguments.steps))
+    context = multiprocessing.get_context("spawn")  # a forked torch may hang
+    with ProcessPoolExecutor(arguments.jobs, mp_context=context) as pool:
+        jobs = [Job(out=out, name=name, steps=arguments.steps) for name in SPECIALISTS]
+        for _ in pool.map(build_model, jobs):
+            pass
+
+
+def _check_packages(fashion: Path) -> None:
+    missing = {
+        f"npm install --prefix {HERE}": not NODE.is_dir(),
+        "apt-get install dataset-fashion-mnist, or --fashion FOLDER": not fashion.is_dir(),
+        "pip install resvg-py": importlib.util.find_spec("resvg_py") is None,
+    }
+    if any(missing.values()):
+        raise SystemExit("\n".join(["Packages are missing:", *(each for each in missing if missing[each])]))
+
+
+def write_data(folder: Path, fashion: Path) -> None:
+    """Write every domain's pictures: ``NAME.jsonl`` for its task, ``training/NAME.jsonl`` for the models."""
+    packages = Packages(node=NODE, fashion=fashion)
+    for name, draw in DOMAINS.items():
+        pictures = draw(packages)
+        write_pictures(pictures.task, folder, name)
+        write_pictures(pictures.training, folder / "training", name)
+        print(f"{name}: {len(pictures.task)} pictures to ask, {len(pictures.training)} to learn", flush=True)
+
+
+def write_pictures(pictures: Sequence[Picture], folder: Path, name: str) -> None:
+    """Write pictures as PNG into ``folder/name`` and a row for each into ``folder/name.jsonl``."""
+    (folder / name).mkdir(parents=True)
+    rows: list[str] = []
+    for number, picture in enumerate(pictures):
+        path = f"{name}/{number:04}.png"
+        picture.image.save(folder / path)
+        rows.append(json.dumps({"image": path, "label": picture.label}) + "\n")
+    (folder / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8")
+
+
+def build_model(job: Job) -> None:
+    """Train a model and write its folder, unless it is there."""
+    torch.set_num_threads(1)  # small matrices gain nothing from a second, and one is reproducible
+    once(job.out / job.name, partial(_train, job))
+
+
+def _train(job: Job, folder: Path) -> None:
+    lessons = {name: read_lesson(job.out / "data" / "training", name) for name in DOMAINS}
+    few = [lesson.few(N_FEW) for lesson in lessons.values()]
+    if job.name == "base":
+        model, own, usual = new_model(LABELS, SIZE, BASE.seed), few, BASE
+    else:
+        model = ViTForImageClassification.from_pretrained(job.out / "base")
+        own, usual = [lessons[job.name]], SPECIALISTS[job.name]
+    train(model, own, few, replace(usual, steps=job.steps or usual.steps), job.name)
+    model.save_pretrained(folder)
+    PROCESSOR.save_pretrained(folder)
+
+
+PROCESSOR = ViTImageProcessorPil(size={"height": SIZE, "width": SIZE})
+
+
+def read_lesson(folder: Path, name: str) -> Lesson:
+    """Read the pictures of a domain as the models take them."""
+    lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    images = [Image.open(folder / row["image"]).convert("RGB") for row in rows]
+    return Lesson(
+        pixels=PROCESSOR(images, return_tensors="pt")["pixel_values"],
+        labels=torch.tensor([LABELS.index(row["label"]) for row in rows]),
+    )
+
+
+def once(folder: Path, build: Callable[[Path], None]) -> None:
+    """Build a folder under another name and move it into place: a folder that exists is whole."""
+    if folder.exists():
+        print(f"{folder}: kept")
+        return
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    build(part)
+    (part / "README.md").write_text(CARD, encoding="utf-8")
+    part.rename(folder)
+    print(f"{folder}: written", flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for data and models, about 60 MB")
+    fashion = Path("/usr/share/datasets/fashion-mnist")
+    parser.add_argument("--fashion", type=Path, default=fashion, help="folder of Fashion-MNIST's four files")
+    parser.add_argument("--jobs", type=int, default=2, help="specialists trained at the same time")
+    parser.add_argument("--steps", type=int, help="of every model, instead of the usual ones")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
