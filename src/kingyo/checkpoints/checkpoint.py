@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from kingyo.checkpoints.files import SPEAKING, read_config, read_json, read_weights
+from kingyo.checkpoints.files import SEEING, SPEAKING, read_config, read_json, read_weights
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.mapping import MappedFiles, map_bytes, map_tensor
@@ -116,7 +116,7 @@ class Checkpoint:
 
     def deciding_files(self) -> dict[str, Path]:
         """The files that decide what it says (weights, config, tokenizer, adapter), by their names in it."""
-        beside = (file for pattern in ("config.json", *SPEAKING) for file in self.path.glob(pattern))
+        beside = (file for pattern in ("config.json", *SPEAKING, *SEEING) for file in self.path.glob(pattern))
         files = self.files.union(file for file in beside if file.is_file())
         return {str(file.relative_to(self.path)): file for file in files}
 

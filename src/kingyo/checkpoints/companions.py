@@ -12,14 +12,11 @@ from pathlib import Path, PurePath
 from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.files import SPEAKING
+from kingyo.checkpoints.files import SEEING, SPEAKING
 
 COPIED = (
     *SPEAKING,
-    "preprocessor_config.json",
-    "processor_config.json",
-    "image_processor_config.json",
-    "video_preprocessor_config.json",
+    *SEEING,
     "LICENSE*",
     "NOTICE*",
 )

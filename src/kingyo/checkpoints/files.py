@@ -38,6 +38,13 @@ SPEAKING = (
     "additional_chat_templates/*.jinja",
 )
 """The files that decide, beside weights and config, what a model says."""
+SEEING = (
+    "preprocessor_config.json",
+    "processor_config.json",
+    "image_processor_config.json",
+    "video_preprocessor_config.json",
+)
+"""The files that say how a model sees images."""
 
 _LONGEST = 100_000_000  # bytes of a config or an index
 _MEND_INDEX = "Fetch or save the model again: its index and its shards do not belong together."

@@ -19,7 +19,7 @@ from kingyo.run.layer_paths import dataflow_space, first_points, paths_to_compar
 from kingyo.run.settings import SearchSettings, aims_of, simplicity_of
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import choice_of, genome_layout, parameter_space, space_of, vocabularies_of
-from kingyo.run.trained import TrainedSpace
+from kingyo.run.trained import TrainedSpace, require_trainable
 from kingyo.space import (
     Bounds,
     DataflowSpace,
@@ -260,6 +260,7 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
             else "one that brings vocabularies together",
             remedy="Switch it off: controls: {trained: false}.",
         )
+    require_trainable(setup.models)
     require_peft()
     space = TrainedSpace(config=setup.config, folder=setup.folder, models=setup.models, like=like)
     strategy = build("grid", space.axes, setup.config.seed, {})
