@@ -94,5 +94,5 @@ def test_a_live_model_takes_the_adapter(tmp_path: Path) -> None:
     family_with_lora(tmp_path, "float32")
     checkpoint = open_checkpoint("m+lora", tmp_path)
     live = LiveModel.load(checkpoint.path)
-    checkpoint.into(live.weights)  # type: ignore[attr-defined]
+    checkpoint.load_into(live.weights)  # type: ignore[attr-defined]
     assert all(torch.equal(live.weights[name], checkpoint.read(name)) for name in checkpoint.tensors)

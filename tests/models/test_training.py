@@ -27,7 +27,7 @@ def trained(model: Path, adapter: Path) -> LiveModel:
     live = LiveModel.load(model)
     checkpoint = open_checkpoint(f"{model}+{adapter}")
     assert isinstance(checkpoint, AdaptedCheckpoint)
-    checkpoint.into(live.weights)
+    checkpoint.load_into(live.weights)
     return live
 
 
