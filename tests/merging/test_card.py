@@ -23,7 +23,7 @@ LINEAR = "merge_method: linear\nmodels: [{model: one}, {model: two}]\nparameters
     ("kind", "library", "pipeline"),
     [
         ("gpt2", "transformers", "text-generation"),
-        ("vit", "transformers", None),
+        ("vit", "transformers", "image-classification"),
         ("t5", "transformers", None),
         ("unet", "diffusers", None),
     ],

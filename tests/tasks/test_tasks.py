@@ -135,7 +135,7 @@ class kind:
 
 
 def test_kinds_by_name_and_from_a_file(tmp_path: Path) -> None:
-    assert TASKS.names() == ["choice", "generate"]
+    assert TASKS.names() == ["choice", "classify", "generate"]
     (tmp_path / "mine.py").write_text(KIND)
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
     made = build_task(spec, SPLITS, tmp_path)
