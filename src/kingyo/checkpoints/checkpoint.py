@@ -46,7 +46,7 @@ class Checkpoint:
         seen: its files with weights as they were when it was opened.
         n_missing: bytes of its weights that are still on the Hub; they read as zeros.
         adapter: a LoRA that is merged into it as it is read.
-        notes: what a user may want to know of it and need not mend.
+        notes: what a user may want to know; none of it is an error.
     """
 
     reference: str
@@ -111,7 +111,7 @@ class Checkpoint:
         """
 
     def stored_tensors(self) -> tuple[TensorInfo, ...]:
-        """What stands in files of that which it is computed from, or of itself."""
+        """The tensors in its files; of a computed checkpoint, those in the files of its parts."""
         return tuple(self.tensors.values())
 
     def deciding_files(self) -> dict[str, Path]:

@@ -37,7 +37,7 @@ SPEAKING = (
     "chat_template.*",
     "additional_chat_templates/*.jinja",
 )
-"""The files that decide, beside weights and config, what a model says."""
+"""The files, beside weights and config, that change what a model says."""
 SEEING = (
     "preprocessor_config.json",
     "processor_config.json",
@@ -120,7 +120,7 @@ def read_config(reference: str, path: Path) -> dict[str, object]:
 
 
 class _Names(NamedTuple):
-    """How a folder may name its weights: the stem, the file if it is one, and what reads such a file."""
+    """Names that weights in a folder may have: the stem, the single file, and what reads it."""
 
     stem: str
     single: str
@@ -154,7 +154,7 @@ def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[s
 
 
 def has_weights(path: Path) -> bool:
-    """Whether a folder has weights in safetensors, under a name by which they are found."""
+    """Return whether a folder has weights in safetensors under a known name."""
     return _is_there(path, _SAFE)
 
 
@@ -322,6 +322,6 @@ def _components(pipeline: Path) -> list[str]:
 
 
 def _is_model(value: object) -> bool:
-    """Whether an entry of a pipeline's index, a library and a class, speaks of a model."""
+    """Return whether an entry of a pipeline's index (a library and a class) is a model."""
     pair = cast("list[object]", value) if isinstance(value, list) else []
     return len(pair) == 2 and isinstance(pair[1], str) and not pair[1].endswith(_WITHOUT_WEIGHTS)

@@ -91,7 +91,7 @@ def read_blocks(file: Path, tensors: Sequence[TensorInfo]) -> Iterator[tuple[byt
 
 
 def _blocks(stream: BinaryIO, n_bytes: int) -> Iterator[bytearray]:
-    """Read so many bytes; a block has whole elements of any dtype, unless the file ends within one."""
+    """Yield the next ``n_bytes`` in blocks. Elements are not split between blocks."""
     while n_bytes > 0:
         block = bytearray(stream.read(min(n_bytes, _AT_ONCE)))
         if not block:
@@ -113,7 +113,7 @@ def stamps_of(checkpoint: Checkpoint) -> dict[str, FileStamp]:
 
 
 def is_as_stamped(checkpoint: Checkpoint, stamps: object) -> bool:
-    """Whether the files are those of ``stamps_of``, which may have gone through JSON."""
+    """Return whether the files still have the stamps that ``stamps_of`` gave, stored as JSON or not."""
     if not isinstance(stamps, dict):
         return False
     before = cast("dict[str, Sequence[int]]", stamps)

@@ -16,7 +16,7 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolve import BASELINES, MAIN, Limits, Search
 from kingyo.evolve.spent import Spent
-from kingyo.run.config import PARAMETERS, Budget
+from kingyo.run.config import PARAMETERS, Budget, RunConfig
 from kingyo.run.settings import RunSettings
 from kingyo.screens import Screen, ScreenSettings
 from kingyo.sizes import amount_text, counted
@@ -130,6 +130,12 @@ def part_of_the_budget(store: RunStore) -> list[dict[str, object]]:
 def asked_controls(store: RunStore) -> tuple[str, ...]:
     """Return the controls that were asked for after the run began."""
     return tuple(cast("list[str]", store.fact("controls") or []))
+
+
+def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
+    """Return the config of a run with the controls switched on that were asked for later."""
+    asked = dict.fromkeys(asked_controls(store), True)
+    return config.model_copy(update={"controls": config.controls.model_copy(update=asked)})
 
 
 def controls_to_run(store: RunStore) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from kingyo.errors import KingyoError
 from kingyo.evolve import Event, Journey, Search
 from kingyo.recipe import Recipe
-from kingyo.run.config import TRAINED, RunConfig
-from kingyo.run.extensions import Amounts, asked_controls, extend, extended
+from kingyo.run.config import TRAINED
+from kingyo.run.extensions import Amounts, asked_controls, extend, extended, with_asked_controls
 from kingyo.run.provenance import (
     Renewal,
     accept_changes,
@@ -79,12 +79,7 @@ def accept(store: RunStore) -> Renewal | None:
     """Let a run go on with other code or versions than it has scores of; see ``accept_changes``."""
     config, folder = stored_config(store)
     build_tasks(config.specs, store.items(), folder)
-    return accept_changes(store, _with_controls(config, store), folder)
-
-
-def _with_controls(config: RunConfig, store: RunStore) -> RunConfig:
-    asked = dict.fromkeys(asked_controls(store), True)
-    return config.model_copy(update={"controls": config.controls.model_copy(update=asked)})
+    return accept_changes(store, with_asked_controls(config, store), folder)
 
 
 def add_budget(store: RunStore, more: Amounts) -> None:

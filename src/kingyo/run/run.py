@@ -15,7 +15,7 @@ from kingyo.methods import METHODS
 from kingyo.models.kinds import ModelKind
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
-from kingyo.run.extensions import asked_controls
+from kingyo.run.extensions import with_asked_controls
 from kingyo.run.kinds import kind_of_models
 from kingyo.run.layer_paths import read_known_paths
 from kingyo.run.models import open_models
@@ -67,11 +67,10 @@ class Run(Setup):
         Raises:
             KingyoError: a model cannot be opened, or is no longer what it was when the run began.
         """
-        written, folder = stored_config(store)
-        models = open_models(written, folder)
+        config, folder = stored_config(store)
+        config = with_asked_controls(config, store)
+        models = open_models(config, folder)
         require_same_models(store, models)
-        asked = dict.fromkeys(asked_controls(store), True)
-        config = written.model_copy(update={"controls": written.controls.model_copy(update=asked)})
         known = store.fact("known_paths")
         if known is None:  # an older kingyo did not store them
             known = read_known_paths(config, folder, models)

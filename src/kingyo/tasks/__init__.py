@@ -22,7 +22,7 @@ from kingyo.tasks.several import (
     splits_of,
     weights_of,
 )
-from kingyo.tasks.spec import Sizes, TaskSpec, load_task_spec, parse_task_spec, settings_of, text_settings
+from kingyo.tasks.spec import Sizes, TaskSpec, load_task_spec, parse_task_spec, settings_of
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import build_task
 from kingyo.tasks.text import TextSettings, read_text_item
@@ -54,7 +54,6 @@ __all__ = [
     "settings_of",
     "single_tasks",
     "splits_of",
-    "text_settings",
     "weights_of",
     "with_images",
 ]

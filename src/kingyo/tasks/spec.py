@@ -14,7 +14,7 @@ from kingyo.registry import whole_reference
 from kingyo.strict import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.tasks.kinds import TASKS, settings_class
 from kingyo.tasks.rows import DatasetSource
-from kingyo.tasks.text import Text, TextSettings, graders_in
+from kingyo.tasks.text import Text, graders_in
 
 TASK_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
 """Of a task: files may be called by it."""
@@ -140,12 +140,6 @@ def settings_of(spec: TaskSpec, folder: Path) -> object:
             remedy="Rename them in its Settings.",
         )
     return parse_settings(kind, spec.options, f"task {spec.name}", beside=TaskSpec.model_fields)
-
-
-def text_settings(spec: TaskSpec, folder: Path) -> TextSettings | None:
-    """Return the options of a task whose answers are text; None for another."""
-    found = settings_of(spec, folder)
-    return found if isinstance(found, TextSettings) else None
 
 
 def parse_task_spec(values: Mapping[str, object], where: str = "task") -> TaskSpec:
