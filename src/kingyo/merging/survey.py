@@ -63,7 +63,7 @@ class Target:
         """The bytes of these files."""
         return sum(shard.n_bytes for shard in self.shards)
 
-    @cached_property
+    @property
     def n_kept(self) -> int:
         """How many of them an interrupted merge has left, which will be kept.
 
