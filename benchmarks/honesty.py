@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from searching.zoo import DEMO, SETTINGS, run_data
 
-from kingyo.evolve.words import silent
+from kingyo.evolution.words import silent
 from kingyo.results.summary import summarize
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kingyo.evolve import MAIN, Event, Journey, Limits, Search
-from kingyo.evolve.search import SearchRun
+from kingyo.evolution import MAIN, Event, Journey, Limits, Search
+from kingyo.evolution.search import SearchRun
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings

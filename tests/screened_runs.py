@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.evolve import BASELINES, MAIN, Event, Journey, Limits, Search, silent
+from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, silent
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings

@@ -12,8 +12,8 @@ from kingyo.cli.answers import Answered, print_answers, worst_answers
 from kingyo.cli.trials import print_trial, trial_record
 from kingyo.cli.whole import Console
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES, MAIN
-from kingyo.evolve.search import new_trial
+from kingyo.evolution import BASELINES, MAIN
+from kingyo.evolution.search import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
 from kingyo.store import RunStore, StoredOutcome

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.evolve import MAIN
+from kingyo.evolution import MAIN
 from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore

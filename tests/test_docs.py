@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from kingyo.advice import scores_without_differences
 from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.foreign import MERGE
-from kingyo.merge import Sources, compute, open_sources, plan, rooted, to_folder
+from kingyo.engine import Sources, compute, open_sources, plan, rooted, to_folder
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe, Source, load_recipes

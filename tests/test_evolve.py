@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES, MAIN, Event, Journey, Limits, Search
+from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner, Runner
 from kingyo.screens import ScreenSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES, MAIN, Event, Limits
+from kingyo.evolution import BASELINES, MAIN, Event, Limits
 from kingyo.recipe import Recipe
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore

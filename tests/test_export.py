@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES, MAIN
+from kingyo.evolution import BASELINES, MAIN
 from kingyo.export import choose, export, recipe_of
 from kingyo.export.task_files import write_task
 from kingyo.lineage import cell, fence, read_front_matter
-from kingyo.merge import into, open_sources, plan
+from kingyo.engine import into, open_sources, plan
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.results.summary import summarize

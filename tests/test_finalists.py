@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.evolve import MAIN, Limits
-from kingyo.evolve.finalists import spread_out
+from kingyo.evolution import MAIN, Limits
+from kingyo.evolution.finalists import spread_out
 from kingyo.types import Axis, Genome
 from tests.test_evolve import Model, begun, journey
 

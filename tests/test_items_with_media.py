@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES
+from kingyo.evolution import BASELINES
 from kingyo.export import export
 from kingyo.results.summary import summarize
 from kingyo.run.begin import begin

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.errors import KingyoError
-from kingyo.merge import How, Sources, compute, into, open_sources, plan, to_folder
+from kingyo.engine import How, Sources, compute, into, open_sources, plan, to_folder
 from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Conditional, Recipe, Source, Value
 from tests.models_on_disk import FAMILIES, family, fine_tuned, gpt2, llama, qwen2
@@ -75,7 +75,7 @@ def test_files_and_live_weights_are_the_same_bits(
 MERGE_ALL = """
 import sys
 from pathlib import Path
-from kingyo.merge import open_sources, plan, to_folder
+from kingyo.engine import open_sources, plan, to_folder
 from kingyo.recipe import load_recipe
 for file in sorted(Path(sys.argv[1]).glob("*.yaml")):
     recipe = load_recipe(file)
@@ -390,7 +390,7 @@ def test_past_the_caches_are_the_same_bits(
     planned = plan(recipe(method), open_sources(recipe(method), folder / "llama" / "bfloat16"))
     found: list[dict[str, torch.Tensor]] = []
     for threshold in (1 << 24, 0):
-        monkeypatch.setattr("kingyo.merge.execute._PAST", threshold)
+        monkeypatch.setattr("kingyo.engine.execute._PAST", threshold)
         found.append({job.name: torch.zeros(job.shape, dtype=torch.bfloat16) for job in planned.jobs})
         into(planned, found[-1], How(threads=2))
     assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())

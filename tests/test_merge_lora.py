@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.merge import into, open_sources, plan, rooted, to_folder
-from kingyo.merge.derived import stamp
+from kingyo.engine import into, open_sources, plan, rooted, to_folder
+from kingyo.engine.derived import stamp
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe, Source
 from tests.models_on_disk import fine_tuned, llama

@@ -12,8 +12,8 @@ import pytest
 from kingyo.abilities import Responses
 from kingyo.cli.tables import print_summary
 from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN, Aims, Journey, Limits, Search, aims_as_facts, read_front
-from kingyo.evolve.objectives import Judge
+from kingyo.evolution import MAIN, Aims, Journey, Limits, Search, aims_as_facts, read_front
+from kingyo.evolution.objectives import Judge
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.evolve import MAIN, Event
+from kingyo.evolution import MAIN, Event
 from kingyo.runners import Job, LocalRunner
 from kingyo.runners.runner import Evaluate
 from kingyo.screens import ScreenSettings

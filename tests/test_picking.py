@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.evolve import BASELINES, MAIN, Aims, Limits, aims_as_facts
+from kingyo.evolution import BASELINES, MAIN, Aims, Limits, aims_as_facts
 from kingyo.recipe import Recipe
 from kingyo.results.summary import RunSummary, summarize
 from kingyo.store import RunStore, StoredTrial

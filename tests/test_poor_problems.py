@@ -11,7 +11,7 @@ from zlib import crc32
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN, Journey, Limits, Search
+from kingyo.evolution import MAIN, Journey, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner

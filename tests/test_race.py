@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kingyo.evolve.objectives import Aims, Judge
-from kingyo.evolve.race import SETTINGS, Race
+from kingyo.evolution.objectives import Aims, Judge
+from kingyo.evolution.race import SETTINGS, Race
 from kingyo.stats.prediction import predict_winner
 from kingyo.types import Item
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kingyo.evolve import BASELINES, MAIN, Journey, Limits, Search
+from kingyo.evolution import BASELINES, MAIN, Journey, Limits, Search
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from kingyo.errors import KingyoError
-from kingyo.merge import open_sources, plan, plan_book, rooted, to_folder
+from kingyo.engine import open_sources, plan, plan_book, rooted, to_folder
 from kingyo.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, renamed, rewritten
 from tests.models_on_disk import family
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN, Journey, Limits
+from kingyo.evolution import MAIN, Journey, Limits
 from kingyo.runners import LocalRunner, Runner
 from kingyo.store import DATABASE, RunStore
 from kingyo.store.database import MIGRATIONS

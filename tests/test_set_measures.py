@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kingyo.cli.tables import print_summary
-from kingyo.evolve import BASELINES, MAIN
-from kingyo.evolve.set_measures import read_set_values
+from kingyo.evolution import BASELINES, MAIN
+from kingyo.evolution.set_measures import read_set_values
 from kingyo.report import write_report
 from kingyo.results.summary import summarize
 from kingyo.stats import bootstrap_bounds

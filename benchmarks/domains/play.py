@@ -20,10 +20,10 @@ from searching.ours import Watch
 
 from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
-from kingyo.evolve import Aims, Journey, Space, aims_as_facts
-from kingyo.evolve.objectives import Judge
-from kingyo.evolve.search import SearchRun
-from kingyo.evolve.words import BASELINES, MAIN
+from kingyo.evolution import Aims, Journey, Space, aims_as_facts
+from kingyo.evolution.objectives import Judge
+from kingyo.evolution.search import SearchRun
+from kingyo.evolution.words import BASELINES, MAIN
 from kingyo.recipe import Recipe
 from kingyo.results.summary import RunSummary, summarize
 from kingyo.run.config import RunConfig, parse_config

@@ -17,7 +17,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
 from flowing.models import DEMO, KINDS, ZOO, demo, load, logits, random_model, zoo_models, zoo_path
-from kingyo.merge import open_sources, plan, to_folder
+from kingyo.engine import open_sources, plan, to_folder
 from kingyo.models.path import Layers
 from kingyo.recipe import Hop, Recipe, path_as_slices
 from kingyo.tasks import load_splits

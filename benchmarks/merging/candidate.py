@@ -1,4 +1,4 @@
-"""What a candidate in memory costs: ``kingyo.merge.into`` against copying the weights, in this process.
+"""What a candidate in memory costs: ``kingyo.engine.into`` against copying the weights, in this process.
 
 Run as a program it prints JSON: ``python -m merging.candidate MODELS REPEAT SOURCES METHOD …``, with SOURCES
 as in ``2,3``.
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kingyo.merge import How, Sources, into, open_sources, plan
+from kingyo.engine import How, Sources, into, open_sources, plan
 from kingyo.recipe import Recipe
 from merging.recipes import recipe
 

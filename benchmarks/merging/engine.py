@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from kingyo.merge import open_sources, plan, to_folder
+from kingyo.engine import open_sources, plan, to_folder
 from kingyo.recipe import Recipe
 from merging.recipes import recipe
 

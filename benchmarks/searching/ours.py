@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from kingyo.evolve import Event, Journey
-from kingyo.evolve.search import SearchRun
+from kingyo.evolution import Event, Journey
+from kingyo.evolution.search import SearchRun
 from kingyo.run.config import parse_config
 from kingyo.run.run import Run
 from kingyo.runners import LocalRunner

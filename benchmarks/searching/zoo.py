@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.documents import read_yaml
 from kingyo.evaluate import Evaluator, Filled
-from kingyo.evolve import Space
+from kingyo.evolution import Space
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config

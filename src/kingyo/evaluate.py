@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.late import Tensor
-from kingyo.merge import How, Sources, into, plan
+from kingyo.engine import How, Sources, into, plan
 from kingyo.models.kinds import PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order
@@ -54,7 +54,7 @@ class Filled:
         self._sources = sources
 
     def __call__(self, recipe: Recipe) -> Any:
-        """Merge into the model; see ``kingyo.merge.into``."""
+        """Merge into the model; see ``kingyo.engine.into``."""
         into(plan(recipe, self._sources), self._model.weights, _HOW)
         return self._model
 

@@ -18,8 +18,8 @@ PACKAGE = Path(__file__).parent
 KINGYO, CODE, PYTHON = "kingyo", "kingyo's code", "python"
 SCORING = (
     "checkpoints",
+    "engine",
     "kernels",
-    "merge",
     "methods",
     "models",
     "recipe",

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from kingyo.merge import open_sources, plan, to_folder
+from kingyo.engine import open_sources, plan, to_folder
 from kingyo.recipe import Recipe
 from tests.checkpoints.architectures import ARCHITECTURES, DIFFUSERS, HAS_DIFFUSERS, build
 from tests.models_on_disk import fine_tuned

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from safetensors.torch import load_file, save_file
 
-from kingyo.evolve import MAIN, silent
+from kingyo.evolution import MAIN, silent
 from kingyo.outlook import Pace, cost_of, foresee
 from kingyo.run.begin import begin
 from kingyo.run.config import load_config

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from transformers import LlamaForCausalLM
 
-from kingyo.evolve import Aims
-from kingyo.evolve.objectives import Judge
-from kingyo.evolve.recipes import read_recipe
-from kingyo.merge import rooted
+from kingyo.evolution import Aims
+from kingyo.evolution.objectives import Judge
+from kingyo.evolution.recipes import read_recipe
+from kingyo.engine import rooted
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.run.begin import begin
 from kingyo.run.config import load_config

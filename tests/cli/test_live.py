@@ -14,7 +14,7 @@ from rich.console import Console
 
 from kingyo.cli.live import LiveDisplay
 from kingyo.cli.parts import PartsTable, row_name, time_left
-from kingyo.evolve import BASELINES, MAIN, Event
+from kingyo.evolution import BASELINES, MAIN, Event
 from kingyo.outlook import Cost, Pace, Part, Stage
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, ItemScore, Split, Trial

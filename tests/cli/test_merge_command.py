@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from kingyo.merge import open_sources, plan, to_folder
+from kingyo.engine import open_sources, plan, to_folder
 from kingyo.recipe import load_recipe
 from tests.cli.conftest import World
 from tests.cli.merging import Command, contents

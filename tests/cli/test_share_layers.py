@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from kingyo.merge import rooted
+from kingyo.engine import rooted
 from kingyo.recipe import load_recipe
 from tests.cli.conftest import World
 from tests.cli.merging import Command, contents, foreseen

@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from kingyo.errors import KingyoError
-from kingyo.merge import into, open_sources, plan, to_folder
+from kingyo.engine import into, open_sources, plan, to_folder
 from kingyo.models.loading import checkpoint_names, live_weights, load_model
 from kingyo.recipe import Recipe, Source
 from tests.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write

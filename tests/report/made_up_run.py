@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from kingyo.evolve import BASELINES, MAIN
-from kingyo.evolve.search import new_trial
+from kingyo.evolution import BASELINES, MAIN
+from kingyo.evolution.search import new_trial
 from kingyo.recipe import Hop, Recipe, Source
 from kingyo.space import path_recipe
 from kingyo.store import RunStore, StoredOutcome, StoredTrial

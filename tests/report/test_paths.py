@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from kingyo.cli.tables import print_summary
-from kingyo.evolve import BASELINES, MAIN
+from kingyo.evolution import BASELINES, MAIN
 from kingyo.recipe import Hop, Recipe, Source
 from kingyo.report.bands import stack
 from kingyo.report.chart import Figure

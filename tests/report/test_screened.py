@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.cli.tables import print_summary
-from kingyo.evolve import MAIN
+from kingyo.evolution import MAIN
 from kingyo.report.findings import gather
 from kingyo.report.sections import render_progress, render_selection
 from kingyo.results.summary import summarize

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from kingyo.cli.trials import print_trial
-from kingyo.evolve import BASELINES, MAIN, Aims, Event, aims_as_facts
-from kingyo.evolve.recipes import read_recipe
-from kingyo.evolve.search import new_trial
+from kingyo.evolution import BASELINES, MAIN, Aims, Event, aims_as_facts
+from kingyo.evolution.recipes import read_recipe
+from kingyo.evolution.search import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.estimates import estimate, raw_means
 from kingyo.results.summary import read_entry, summarize

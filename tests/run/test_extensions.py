@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES, MAIN, Journey, Limits
+from kingyo.evolution import BASELINES, MAIN, Journey, Limits
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.extensions import (

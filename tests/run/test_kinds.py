@@ -18,7 +18,7 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.outlook import _memory_lines
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator, Filled
-from kingyo.merge import Sources
+from kingyo.engine import Sources
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.outlook.memory import foresee_memory
 from kingyo.recipe import Recipe, Source

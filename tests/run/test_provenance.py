@@ -18,7 +18,7 @@ from typing import cast
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES, MAIN
+from kingyo.evolution import BASELINES, MAIN
 from kingyo.recipe import Recipe
 from kingyo.results.summary import summarize
 from kingyo.run import provenance

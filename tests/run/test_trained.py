@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.advice import advise
-from kingyo.evolve import BASELINES, MAIN, Aims, aims_as_facts
-from kingyo.evolve.search import new_trial
+from kingyo.evolution import BASELINES, MAIN, Aims, aims_as_facts
+from kingyo.evolution.search import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
 from kingyo.run.trained import best_parent

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.merge import Sources, compute, plan
+from kingyo.engine import Sources, compute, plan
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe
 from kingyo.space import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from kingyo.advice.words import ENOUGH, Advice
-from kingyo.evolve import MAIN
+from kingyo.evolution import MAIN
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Parameter
 from kingyo.results.summary import RunSummary

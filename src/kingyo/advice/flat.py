@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kingyo.advice.words import Advice, bred_search, folder_of, is_of_paths
-from kingyo.evolve import BASELINES, MAIN
+from kingyo.evolution import BASELINES, MAIN
 from kingyo.results.estimates import raw_means
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore

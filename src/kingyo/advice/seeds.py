@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from kingyo.advice.words import Advice, seeds_command
-from kingyo.evolve import MAIN, stored_aims
+from kingyo.evolution import MAIN, stored_aims
 from kingyo.results.seeds import read_spread
 from kingyo.results.summary import RunSummary
 from kingyo.run.seeds import PREFIX

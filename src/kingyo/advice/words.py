@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from kingyo.evolve import MAIN
+from kingyo.evolution import MAIN
 from kingyo.run.config import PARAMETERS
 from kingyo.store import RunStore
 

@@ -11,7 +11,7 @@ from kingyo.advice import Advice, lost_writes, scores_without_differences
 from kingyo.advice.words import FEW
 from kingyo.cli.terminal import echo
 from kingyo.cli.whole import Console, say
-from kingyo.evolve import MAIN, Event
+from kingyo.evolution import MAIN, Event
 from kingyo.run.config import PARAMETERS
 from kingyo.run.provenance import other_versions
 from kingyo.store import RunStore

@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from kingyo.cli.parts import PartsTable, row_name, time_left
 from kingyo.cli.whole import Console, say
-from kingyo.evolve import BASELINES, Event
+from kingyo.evolution import BASELINES, Event
 from kingyo.outlook import Cost, Leg, Pace
 from kingyo.sizes import counted
 from kingyo.stats import percent

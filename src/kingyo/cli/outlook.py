@@ -12,7 +12,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.cli.parts import row_name
 from kingyo.cli.whole import Console, print_whole, say
 from kingyo.errors import told
-from kingyo.evolve import MAIN
+from kingyo.evolution import MAIN
 from kingyo.models.kinds import BatchMemory
 from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, total
 from kingyo.run.settings import RunSettings

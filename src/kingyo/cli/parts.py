@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kingyo.evolve import BASELINES, MAIN, Event
+from kingyo.evolution import BASELINES, MAIN, Event
 from kingyo.outlook import STAGES, Leg, Pace, total
 from kingyo.results.estimates import estimated
 from kingyo.run.config import PARAMETERS, WEIGHTS_ALONE

@@ -11,7 +11,7 @@ from rich.table import Table
 from kingyo.cli.whole import Console, print_whole, say
 from kingyo.errors import told
 from kingyo.lineage.licences import UNKNOWN
-from kingyo.merge import Plan
+from kingyo.engine import Plan
 from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
 from kingyo.merging.groups import shared
 from kingyo.sizes import count_text, counted, size_text, time_text

@@ -367,7 +367,7 @@ def export(
     from kingyo.cli.resume import require_one_run
     from kingyo.export import choose
     from kingyo.export import export as export_run
-    from kingyo.merge.shared import CODE_FILE
+    from kingyo.engine.shared import CODE_FILE
     from kingyo.store import RunStore
 
     require_one_run(run, "export", str(out))
@@ -386,7 +386,7 @@ def export(
 
 def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
     """Say which model was written, and why where it is the best of the run and not the bred one."""
-    from kingyo.evolve import BASELINES, MAIN
+    from kingyo.evolution import BASELINES, MAIN
     from kingyo.results.summary import MIXTURES, summarize
     from kingyo.results.trials import describe_trial
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import Console, say
-from kingyo.evolve.set_measures import READ
+from kingyo.evolution.set_measures import READ
 from kingyo.results.paths import LEGEND, NamedPath, sketch
 from kingyo.results.summary import Comparison, Entry, RunSummary, minus_test, set_value_text
 from kingyo.results.trials import row_title

@@ -8,7 +8,7 @@ from rich.markup import escape
 from kingyo.cli.answers import answers_record, print_answers, worst_answers
 from kingyo.cli.tables import print_path
 from kingyo.cli.whole import Console, say
-from kingyo.evolve.recipes import read_recipe
+from kingyo.evolution.recipes import read_recipe
 from kingyo.results.estimates import estimate
 from kingyo.results.paths import NamedPath, read_atlas
 from kingyo.results.summary import Entry, interval_json, read_entry

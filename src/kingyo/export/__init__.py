@@ -10,12 +10,12 @@ import shlex
 from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.evolve.recipes import read_recipe
+from kingyo.evolution.recipes import read_recipe
 from kingyo.export.card import Card, render_card
 from kingyo.export.choice import choose
 from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_tasks
-from kingyo.merge import plan, rooted, to_folder
+from kingyo.engine import plan, rooted, to_folder
 from kingyo.recipe import Recipe
 from kingyo.results.summary import compare, read_entry, summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
@@ -38,7 +38,7 @@ def export(
         store: the run; only read.
         out: the folder to make; it must not exist, or be empty.
         chosen: a trial of any search, or a baseline; the best of the run when None, see ``choose``.
-        share_layers: write layers that a path passes several times once; see ``kingyo.merge.shared``.
+        share_layers: write layers that a path passes several times once; see ``kingyo.engine.shared``.
 
     Returns:
         ``out``.

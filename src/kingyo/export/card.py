@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from kingyo.evolve import BASELINES, MAIN
+from kingyo.evolution import BASELINES, MAIN
 from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.lineage import (
     Origin,
@@ -24,7 +24,7 @@ from kingyo.lineage import (
     shared_layers,
     table,
 )
-from kingyo.merge.shared import Shared
+from kingyo.engine.shared import Shared
 from kingyo.models.kinds import ModelKind, Options, called
 from kingyo.recipe import Recipe
 from kingyo.results.summary import MIXTURES, Comparison, Entry, RunSummary

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.evolve import BASELINES, MAIN, read_front
+from kingyo.evolution import BASELINES, MAIN, read_front
 from kingyo.results.summary import RunSummary, summarize
 from kingyo.results.trials import describe_search, find_trial, reference_to
 from kingyo.run.extensions import controls_to_run, how_to_run, read_extensions

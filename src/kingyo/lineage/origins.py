@@ -12,7 +12,7 @@ import yaml
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.reference import HUB_NAME, PIPELINE, parse_reference, whole_model
-from kingyo.merge.sources import replaced
+from kingyo.engine.sources import replaced
 from kingyo.recipe import Recipe
 
 FENCE = "---"

@@ -22,7 +22,7 @@ from kingyo.lineage import (
     public_recipe,
     shared_layers,
 )
-from kingyo.merge.shared import OPTION
+from kingyo.engine.shared import OPTION
 from kingyo.merging.survey import Target
 from kingyo.methods import Reproduces
 from kingyo.models.kinds import CardPart, known_kind

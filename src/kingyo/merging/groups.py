@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.merge import Plan, TensorJob
-from kingyo.merge.values import written
+from kingyo.engine import Plan, TensorJob
+from kingyo.engine.values import written
 from kingyo.recipe import Conditional
 
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)")

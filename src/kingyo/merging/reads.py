@@ -9,9 +9,9 @@ from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.fitted import FittedCheckpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.checkpoints.update import Change
-from kingyo.merge import Plan, TensorJob
-from kingyo.merge.alignment import AlignedCheckpoint
-from kingyo.merge.derived import PlannedCheckpoint
+from kingyo.engine import Plan, TensorJob
+from kingyo.engine.alignment import AlignedCheckpoint
+from kingyo.engine.derived import PlannedCheckpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES
-from kingyo.merge import How
+from kingyo.engine import How
 
 
 @dataclass(frozen=True, kw_only=True)

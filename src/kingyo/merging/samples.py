@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.raw import as_torch, empty_vector, letter_of, raw_tensor
 from kingyo.late import Tensor, torch
-from kingyo.merge import How, TensorJob
-from kingyo.merge.execute import execute
+from kingyo.engine import How, TensorJob
+from kingyo.engine.execute import execute
 
 _TINY = 1 << 6  # elements of a tensor that costs what any tensor costs
 _FIRST = 1 << 18  # elements of the first sample

@@ -17,11 +17,11 @@ from kingyo.checkpoints.reference import with_component
 from kingyo.checkpoints.shards import Shard, lay_out
 from kingyo.errors import KingyoError, Refuse, attempt, nearest, together
 from kingyo.lineage import Origin, check_licences, describe
-from kingyo.merge import Plan
-from kingyo.merge.chain import PlannedSteps, open_models, plan_steps
-from kingyo.merge.folder import count_kept, out_tensors
-from kingyo.merge.pieces import base_of, regions
-from kingyo.merge.sources import all_references, replaced
+from kingyo.engine import Plan
+from kingyo.engine.chain import PlannedSteps, open_models, plan_steps
+from kingyo.engine.folder import count_kept, out_tensors
+from kingyo.engine.pieces import base_of, regions
+from kingyo.engine.sources import all_references, replaced
 from kingyo.merging.checks import check_models, check_output
 from kingyo.merging.parameters import missing_values, parameter_errors
 from kingyo.merging.request import Request

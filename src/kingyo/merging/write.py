@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.checkpoints.partial import forget
-from kingyo.merge import Output, rooted_book, to_folder
-from kingyo.merge.folder import Watch
+from kingyo.engine import Output, rooted_book, to_folder
+from kingyo.engine.folder import Watch
 from kingyo.merging.card import render_card
 from kingyo.merging.survey import Survey, Target
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload
 
-from kingyo.evolve import BASELINES, Journey, Search, spent
+from kingyo.evolution import BASELINES, Journey, Search, spent
 from kingyo.run.extensions import read_extensions
 from kingyo.screens import Screen
 from kingyo.store import RunStore

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.checkpoints.header import WIDTHS
-from kingyo.merge import Plan
+from kingyo.engine import Plan
 from kingyo.models.kinds import BatchMemory, Workload, called
 from kingyo.run.kinds import task_options
 from kingyo.run.run import Run

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from kingyo.evolve import BASELINES, MAIN, Event
+from kingyo.evolution import BASELINES, MAIN, Event
 from kingyo.outlook.cost import STAGES, Cost, Part, Stage, total
 from kingyo.run.config import PARAMETERS
 from kingyo.types import Split

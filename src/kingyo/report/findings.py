@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from kingyo.advice import Advice, advise
-from kingyo.evolve import MAIN, FrontPoint, stored_aims
+from kingyo.evolution import MAIN, FrontPoint, stored_aims
 from kingyo.report import wording
 from kingyo.report.ancestry import Family, trace
 from kingyo.report.answers import Contrast, contrast

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from kingyo.evolve import FrontPoint
+from kingyo.evolution import FrontPoint
 from kingyo.report import wording
 from kingyo.report.chart import Figure, Json, axis, plain
 from kingyo.report.findings import BRED, Findings

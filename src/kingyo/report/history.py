@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kingyo.evolve import BASELINES
+from kingyo.evolution import BASELINES
 from kingyo.report import wording
 from kingyo.results.estimates import raw_means
 from kingyo.results.summary import read_entry

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kingyo.evolve.recipes import read_recipe
+from kingyo.evolution.recipes import read_recipe
 from kingyo.report.history import History, Point
 from kingyo.results.paths import NamedPath, Step, read_atlas, widened
 from kingyo.store import RunStore

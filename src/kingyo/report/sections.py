@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from kingyo.evolve.set_measures import READ
+from kingyo.evolution.set_measures import READ
 from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.chart import Figure

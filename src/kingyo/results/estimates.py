@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from kingyo.abilities import Estimate, Responses
 from kingyo.abilities.groups import divided
-from kingyo.evolve import BASELINES, Aims, stored_aims
+from kingyo.evolution import BASELINES, Aims, stored_aims
 from kingyo.screens import appraise
 from kingyo.sizes import counted
 from kingyo.stats import NORMAL, ROUNDING, Interval, interval, percent, weighted_mean

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import cast
 
-from kingyo.evolve import BASELINES, MAIN
-from kingyo.evolve.recipes import read_recipe
+from kingyo.evolution import BASELINES, MAIN
+from kingyo.evolution.recipes import read_recipe
 from kingyo.recipe import Hop, Recipe, cumulative
 from kingyo.store import RunStore
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN
+from kingyo.evolution import MAIN
 from kingyo.results.summary import Entry, RunSummary, interval_json, summarize
 from kingyo.run.seeds import PREFIX, seed_folders
 from kingyo.sizes import counted

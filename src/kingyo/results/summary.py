@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, cast
 
-from kingyo.evolve import (
+from kingyo.evolution import (
     BASELINES,
     MAIN,
     RACED,
@@ -21,9 +21,9 @@ from kingyo.evolve import (
     read_front,
     stored_aims,
 )
-from kingyo.evolve.objectives import Judge
-from kingyo.evolve.recipes import read_recipe
-from kingyo.evolve.set_measures import SetValue, read_set_values
+from kingyo.evolution.objectives import Judge
+from kingyo.evolution.recipes import read_recipe
+from kingyo.evolution.set_measures import SetValue, read_set_values
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.paths import NamedPath, read_atlas
 from kingyo.results.trials import describe_trial, row_title

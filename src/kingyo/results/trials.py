@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.evolve import BASELINES, MAIN
+from kingyo.evolution import BASELINES, MAIN
 from kingyo.run.config import FRANKENMERGE, PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS

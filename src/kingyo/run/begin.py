@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
-from kingyo.evolve import aims_as_facts
+from kingyo.evolution import aims_as_facts
 from kingyo.late import torch
 from kingyo.run.checks import check
 from kingyo.run.config import CHOICE_NORMALISE

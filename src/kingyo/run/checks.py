@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.errors import KingyoError
-from kingyo.evolve import MAIN, Search
-from kingyo.merge import Plan, Sources, plan
-from kingyo.merge.shared import can_share
+from kingyo.evolution import MAIN, Search
+from kingyo.engine import Plan, Sources, plan
+from kingyo.engine.shared import can_share
 from kingyo.models.kinds import PassesLayers, require_ability
 from kingyo.run.config import RunConfig
 from kingyo.run.kinds import require_answers

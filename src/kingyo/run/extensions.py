@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES, MAIN, Limits, Search
-from kingyo.evolve.spent import Spent
+from kingyo.evolution import BASELINES, MAIN, Limits, Search
+from kingyo.evolution.spent import Spent
 from kingyo.run.config import PARAMETERS, Budget, RunConfig
 from kingyo.run.settings import RunSettings
 from kingyo.screens import Screen, ScreenSettings

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import Event, Journey, Search
+from kingyo.evolution import Event, Journey, Search
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED
 from kingyo.run.extensions import Amounts, asked_controls, extend, extended, with_asked_controls

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import RACED, finalists_fact
-from kingyo.evolve.set_measures import FACT as SET_VALUES
+from kingyo.evolution import RACED, finalists_fact
+from kingyo.evolution.set_measures import FACT as SET_VALUES
 from kingyo.registry import is_in_file
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.extensions import FACT as EXTENSIONS

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from kingyo.errors import KingyoError, unknown
-from kingyo.evolve import MAIN, Search
+from kingyo.evolution import MAIN, Search
 from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import PASSTHROUGH, Recipe
 from kingyo.run.config import PARAMETERS, TRAINED, GenomeConfig

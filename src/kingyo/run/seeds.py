@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES
-from kingyo.evolve.measure import Known
+from kingyo.evolution import BASELINES
+from kingyo.evolution.measure import Known
 from kingyo.run.config import CHOICE_NORMALISE
 from kingyo.run.provenance import (
     ACCEPTED,

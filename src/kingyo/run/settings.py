@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.evolve import Aims
+from kingyo.evolution import Aims
 from kingyo.methods import METHODS, MergeMethod
 from kingyo.recipe import Recipe
 from kingyo.run.config import (

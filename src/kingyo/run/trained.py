@@ -20,8 +20,8 @@ from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.checkpoints.reference import parse_reference
 from kingyo.errors import KingyoError
-from kingyo.evolve import BASELINES, stored_aims
-from kingyo.evolve.objectives import Judge
+from kingyo.evolution import BASELINES, stored_aims
+from kingyo.evolution.objectives import Judge
 from kingyo.late import torch
 from kingyo.models.kinds import TrainsLora, require_ability
 from kingyo.recipe import Recipe

@@ -1,0 +1,35 @@
+"""From a recipe to weights: an inert plan, and the two places where its result can go.
+
+``plan`` checks all that can be known before a weight is touched. ``into`` fills a live model, ``to_folder``
+writes a checkpoint; both run the same jobs, so both give the same bits.
+"""
+
+from kingyo.engine.chain import plan_book
+from kingyo.engine.compute import Read, compute
+from kingyo.engine.derived import PlannedCheckpoint
+from kingyo.engine.execute import How
+from kingyo.engine.folder import Output, to_folder
+from kingyo.engine.inner import planned_checkpoint
+from kingyo.engine.live import into
+from kingyo.engine.plan import Plan, TensorInput, TensorJob, plan
+from kingyo.engine.sources import Sources, open_sources, rooted, rooted_book
+
+__all__ = [
+    "How",
+    "Output",
+    "Plan",
+    "PlannedCheckpoint",
+    "Read",
+    "Sources",
+    "TensorInput",
+    "TensorJob",
+    "compute",
+    "into",
+    "open_sources",
+    "plan",
+    "plan_book",
+    "planned_checkpoint",
+    "rooted",
+    "rooted_book",
+    "to_folder",
+]

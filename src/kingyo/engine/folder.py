@@ -1,0 +1,233 @@
+"""Where a plan goes in the end: a checkpoint on disk, shard by shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import local
+from typing import Protocol
+
+from kingyo import __version__
+from kingyo.checkpoints.companions import CODE
+from kingyo.checkpoints.partial import hidden
+from kingyo.checkpoints.shards import OutTensor
+from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
+from kingyo.errors import KingyoError
+from kingyo.kernels.blocks import Span
+from kingyo.kernels.raw import empty_vector
+from kingyo.late import Tensor
+from kingyo.engine.derived import leaves, stamp
+from kingyo.engine.execute import How, execute
+from kingyo.engine.plan import Plan, TensorJob
+from kingyo.engine.shared import CODE_FILE
+from kingyo.registry import is_in_file, whole_reference
+from kingyo.vocabulary import TOKENIZER_FILES
+
+
+class Watch(Protocol):
+    """Whoever shows how a checkpoint is written."""
+
+    def start(self, shards: Sequence[int], finished: int) -> None:
+        """It begins: bytes of weights in each shard; how many bytes an earlier try has finished."""
+        ...
+
+    def drop(self, files: int) -> None:
+        """So many complete files of an earlier try are gone: they were of something else."""
+        ...
+
+    def wrote(self, n_bytes: int) -> None:
+        """So many bytes of weights more are written; several threads call it."""
+        ...
+
+    def finish(self, shard: int) -> None:
+        """A shard is complete, now or from an earlier try."""
+        ...
+
+    def broken(self, tensor: str) -> None:
+        """A tensor that was written holds NaN or infinity; several threads call it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """How a checkpoint is written.
+
+    Attributes:
+        max_shard_bytes: where a new file of weights begins.
+        force: replace the model that the folder holds.
+        is_one_of_several: see ``CheckpointWriter.complete``.
+        copy_code: copy the Python files of the model that the output is like; they are never run.
+        watch: is told of progress.
+    """
+
+    max_shard_bytes: int = MAX_SHARD_BYTES
+    force: bool = False
+    is_one_of_several: bool = False
+    copy_code: bool = False
+    watch: Watch | None = None
+
+
+def to_folder(
+    plan: Plan,
+    out: Path,
+    files: Mapping[str, str | bytes] | None = None,
+    how: How | None = None,
+    output: Output | None = None,
+) -> Path:
+    """Write a merge as a checkpoint; all or nothing. After an interrupt the same call goes on where it was.
+
+    Memory is needed for a part of a tensor and thread, whatever the size of the models; docs/architecture.md
+    lists what some methods need beside (matrices for singular values, ranks of all entries of a tensor).
+
+    Args:
+        plan: what to compute.
+        out: a new or empty folder.
+        files: further files for it, name -> content.
+        how: threads and the like.
+        output: sizes of files, and who is told of progress.
+
+    Raises:
+        KingyoError: ``out`` is one of the sources; or see ``compute`` and ``CheckpointWriter``.
+    """
+    check_no_source(plan, out)
+    asked, own, like = output or Output(), plan.tokenizer_files, plan.like
+    code: dict[str, str] = {}
+    if plan.shared is not None:
+        like, code = replace(like, config=plan.shared.config), {CODE_FILE: plan.shared.code}
+    writer = _writer(plan, out, asked)
+    if writer.is_published:
+        return out
+    before = _count_complete(out)
+    plan.sources.check_unchanged()
+    with writer:
+        dropped = before - writer.n_finished
+        if dropped > 0 and asked.watch is not None:
+            asked.watch.drop(dropped)
+        _write_shards(plan, writer, how, asked.watch)
+        return writer.complete(
+            like=like,
+            files={**(own or {}), **(files or {}), **code},
+            without=() if own is None else TOKENIZER_FILES,
+            more=CODE if asked.copy_code else (),
+            is_one_of_several=asked.is_one_of_several,
+        )
+
+
+def _count_complete(out: Path) -> int:
+    """How many files of weights an earlier try has left."""
+    return sum(1 for _ in (hidden(out) / "content").glob("*.safetensors"))
+
+
+def _writer(plan: Plan, out: Path, asked: Output) -> CheckpointWriter:
+    return CheckpointWriter(
+        out,
+        out_tensors(plan),
+        identity=identity(plan),
+        max_shard_bytes=asked.max_shard_bytes,
+        force=asked.force,
+        stem=plan.like.stem,
+    )
+
+
+def count_kept(plan: Plan, out: Path, max_shard_bytes: int) -> int:
+    """How many files of weights an earlier try of the same merge has finished, which another will keep.
+
+    Raises:
+        KingyoError: see ``CheckpointWriter``.
+    """
+    if not hidden(out).is_dir():
+        return 0
+    return _writer(plan, out, Output(max_shard_bytes=max_shard_bytes, force=True)).n_kept
+
+
+def out_tensors(plan: Plan) -> list[OutTensor]:
+    """What will be written."""
+    return [OutTensor(name=job.name, shape=job.shape, dtype=job.dtype) for job in plan.jobs]
+
+
+def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: Watch | None) -> None:
+    if watch is not None:
+        sizes = [shard.n_bytes - len(shard.header) for shard in writer.shards]
+        watch.start(sizes, sum(size for i, size in enumerate(sizes) if writer.is_finished(i)))
+    for shard, jobs in _by_shard(plan, writer):
+        if not writer.is_finished(shard):
+            writer.begin(shard)
+            execute(jobs, plan.sources.read, _File(writer, watch), how, plan.sources.read_raw)
+            plan.sources.check_unchanged()  # it may have been read from files of both
+            writer.finish(shard)
+        if watch is not None:
+            watch.finish(shard)
+
+
+def identity(plan: Plan) -> str:
+    """What a merge's weights depend on: recipe, sizes and times of the sources' files, and this version."""
+    stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.weights_of)]
+    shared = [] if plan.shared is None else [plan.shared.code]
+    text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps, *shared])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _own_code(plan: Plan) -> str | None:
+    """The user's file that holds the method, if one does."""
+    method = plan.recipe.merge_method
+    if not is_in_file(method):
+        return None
+    file = Path(whole_reference(method, plan.sources.folder or Path.cwd()).rpartition(":")[0])
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+class _File:
+    """A writer as a sink: a thread fills the same memory again and again."""
+
+    def __init__(self, writer: CheckpointWriter, watch: Watch | None) -> None:
+        self._writer = writer
+        self._watch = watch
+        self._memory = local()
+
+    def place(self, job: TensorJob, span: Span) -> Tensor:
+        """See ``Sink``."""
+        n = span[1] - span[0]
+        dtype, vector = getattr(self._memory, "last", (None, None))
+        if vector is None or dtype != job.dtype or vector.numel() < n:
+            vector = empty_vector(n, job.dtype)
+            self._memory.last = job.dtype, vector
+        return vector[:n]
+
+    def take(self, job: TensorJob, span: Span, numbers: Tensor) -> None:
+        """See ``Sink``."""
+        self._writer.write(job.name, span[0], numbers)
+        if self._watch is not None:
+            self._watch.wrote(numbers.numel() * numbers.element_size())
+
+    def broken(self, job: TensorJob) -> None:
+        """See ``Sink``."""
+        if self._watch is not None:
+            self._watch.broken(job.name)
+
+
+def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[TensorJob]]]:
+    jobs: dict[int, list[TensorJob]] = {}
+    for job in plan.jobs:
+        jobs.setdefault(writer.shard_of(job.name), []).append(job)
+    yield from sorted(jobs.items())
+
+
+def check_no_source(plan: Plan, out: Path) -> None:
+    """Refuse to write over a source, around one, or into one.
+
+    Raises:
+        KingyoError: ``out`` does.
+    """
+    target = out.resolve()
+    for model in leaves(plan.sources.values()):
+        place = model.path.resolve()
+        if target.is_relative_to(place) or place.is_relative_to(target):
+            raise KingyoError(
+                str(out),
+                expected="a folder that is no source, and neither in one nor around one",
+                received=f"one that shares files with {model.reference}",
+                remedy="Choose another folder: a merge never writes to its sources.",
+            )

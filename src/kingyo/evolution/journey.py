@@ -1,0 +1,158 @@
+"""All of a run in its order: baselines, the searches, the winner of each, the test split once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kingyo.abilities import Responses
+from kingyo.evolution.asynchronous import AsynchronousRun
+from kingyo.evolution.measure import Known, Measurer, Request
+from kingyo.evolution.objectives import Judge
+from kingyo.evolution.picking import Picker
+from kingyo.evolution.recipes import read_recipe
+from kingyo.evolution.search import SearchRun, new_trial
+from kingyo.evolution.set_measures import measure_sets
+from kingyo.evolution.validation import ValidationRace
+from kingyo.evolution.words import BASELINES, RACED, Event, Search, silent
+from kingyo.recipe import Recipe
+from kingyo.runners import Runner
+from kingyo.screens import Screen
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Evaluation, ItemScore, SetMeasure, Split, Trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journey:
+    """All that a run needs, as objects.
+
+    Attributes:
+        store: the run's database, open for writing, with the items of all splits.
+        runner: evaluates recipes on items; it is closed at the end.
+        baselines: name -> recipe; scored first, and compared with the winner at the end.
+        searches: the main search, then its controls; or what comes before them.
+        then: makes the searches that follow, of the recipe of the first one's winner; None: there are none.
+        finalists: how many of a search's best on fit, no two of them neighbours, are scored on validation.
+        reuse: whether trials of a recipe that was scored before copy its scores.
+        known: scores of another run that baselines copy, too.
+        set_measures: name of a task -> the measures of sets of answers that it has.
+        notify: told of every step.
+    """
+
+    store: RunStore
+    runner: Runner
+    baselines: Mapping[str, Recipe]
+    searches: Sequence[Search]
+    finalists: int
+    then: Callable[[Recipe], Sequence[Search]] | None = None
+    reuse: bool = True
+    known: Known = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
+    set_measures: Mapping[str, Sequence[SetMeasure]] = field(default_factory=dict[str, Sequence[SetMeasure]])
+    notify: Callable[[Event], None] = silent
+
+    def run(self) -> None:
+        """Do all that is not done yet. Safe to interrupt anywhere, and to call again.
+
+        Raises:
+            KingyoError: a baseline fails (then no comparison is possible), no trial succeeds, or the
+                strategy does not ask for what the store says it asked for.
+        """
+        try:
+            self._run(self.measurer())
+        finally:
+            self.runner.close()
+
+    def _run(self, measurer: Measurer) -> None:
+        baselines = self.score_baselines(measurer)
+        winners = self._winners(self.searches, measurer)
+        if self.then is not None:
+            (first,) = winners.values()
+            assert first is not None, "a first search without a winner is refused"
+            winners |= self._winners(self.then(read_recipe(first)), measurer)
+        self._race(measurer, baselines)
+        for name, winner in winners.items():
+            self._part(measurer, name, "test", [winner] if winner is not None else [])
+        self._part(measurer, BASELINES, "test", baselines)
+        measured = [self.store.trial(each.trial) for each in self.store.summaries("validation")]
+        measure_sets(self.store, self.set_measures, measured)
+        self.store.set_fact("status", "finished")
+
+    def _race(self, measurer: Measurer, baselines: Sequence[StoredTrial]) -> None:
+        """Race the baselines on validation: the winner is compared with the best of them only."""
+        first = self.searches[0]
+        judge = Judge(first.aims, self.store.items()["validation"])
+        ValidationRace(store=self.store, measurer=measurer, judge=judge, notify=self.notify).run(
+            BASELINES, baselines, first.seed
+        )
+        self.store.set_fact(RACED, True)
+
+    def _winners(self, searches: Sequence[Search], measurer: Measurer) -> dict[str, StoredTrial | None]:
+        """Run searches one after the other, then pick the winner of each."""
+        runs = [
+            (AsynchronousRun if search.is_asynchronous else SearchRun)(
+                search, self.store, measurer, self.notify
+            )
+            for search in searches
+        ]
+        for each in runs:
+            each.run()
+        picker = Picker(store=self.store, measurer=measurer, finalists=self.finalists, notify=self.notify)
+        return {each.search.name: picker.pick(each) for each in runs}
+
+    def measurer(self) -> Measurer:
+        """Make what scores trials of this run."""
+        items: dict[Split, list[str]] = {
+            split: [item.id for item in items] for split, items in self.store.items().items()
+        }
+        return Measurer(self.store, self.runner, items, reuse=self.reuse, known=self.known)
+
+    def score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
+        """Score the models to compare with on fit, see ``Search.screen_of_baselines``."""
+        if BASELINES not in self.store.searches():
+            self.store.add_search(BASELINES, {"what": "models to compare with"})
+        stored = self.store.trials(BASELINES)
+        if not stored:
+            trials = [
+                new_trial(Trial(number=number, genome=()), recipe, name)
+                for number, (name, recipe) in enumerate(self.baselines.items())
+            ]
+            stored = self.store.add_trials(BASELINES, 0, trials)
+        self._part(measurer, BASELINES, "fit", stored, self._items_of_baselines(measurer))
+        return stored
+
+    def _items_of_baselines(self, measurer: Measurer) -> Sequence[str]:
+        """The fit items that baselines meet, chosen by chance."""
+        items, main = measurer.items["fit"], self.searches[0]
+        strata = Judge(main.aims, self.store.items()["fit"]).strata
+        rounds = Screen(main.screen_of_baselines, main.seed, strata).rounds(Responses(items), [0], 0)
+        return [items[column] for column in sorted(rounds.order)]
+
+    def _part(
+        self,
+        measurer: Measurer,
+        name: str,
+        split: Split,
+        trials: Sequence[StoredTrial],
+        items: Sequence[str] | None = None,
+    ) -> list[Evaluation]:
+        """Evaluate given trials on a split, or on some items of it."""
+        self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
+        found: dict[int, Evaluation] = {}
+        judge = Judge(self.searches[0].aims, self.store.items()[split])
+        requests = [Request(trial=trial, split=split, items=items) for trial in trials]
+        for trial, measured in measurer.measure_all(requests):
+            found[trial.id] = measured.evaluation
+            self.notify(
+                Event(
+                    kind="ended",
+                    search=trial.search,
+                    split=split,
+                    done=len(found),
+                    total=len(trials),
+                    trial=trial,
+                    evaluation=measured.evaluation,
+                    value=judge.value(measured.evaluation),
+                    replayed=measured.replayed,
+                )
+            )
+        return [found[trial.id] for trial in trials]

@@ -1,0 +1,159 @@
+"""Sources that are written or replaced while they are merged: an error, and never a mixture."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from kingyo.checkpoints import open_checkpoint
+from kingyo.errors import KingyoError
+from kingyo.kernels.facts import Facts
+from kingyo.engine import Output, Sources, into, plan, to_folder
+from kingyo.recipe import Recipe
+from tests.checkpoints.adapters import train
+from tests.models_on_disk import fine_tuned, llama
+
+CHANGED = "expected the files that it had when it was opened"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    base = llama(tmp_path / "base", hidden=8)
+    for seed, name in enumerate(("one", "two", "again")):
+        fine_tuned(base, tmp_path / name, seed=seed)
+    return tmp_path
+
+
+def opened(root: Path, *names: str) -> Sources:
+    return Sources({name: open_checkpoint(name, root) for name in names}, root)
+
+
+def ties(*names: str, **changes: object) -> Recipe:
+    models = [{"model": name, "parameters": {"weight": 1.0, "density": 0.4}} for name in names]
+    return Recipe.from_dict({"merge_method": "ties", "base_model": "base", "models": models, **changes})
+
+
+def fill(sources: Sources, made: Recipe) -> None:
+    planned = plan(made, sources)
+    into(planned, {job.name: torch.zeros(job.shape) for job in planned.jobs})
+
+
+def replace_weights(root: Path, name: str) -> None:
+    """As a second download does: a new file takes the name of the old one."""
+    file = root / name / "model.safetensors"
+    shutil.copy(root / "again" / "model.safetensors", file.with_suffix(".new"))
+    file.with_suffix(".new").replace(file)
+
+
+def overwrite(root: Path, name: str) -> None:
+    """In place, with size and time of the old file, as rsync can."""
+    file = root / name / "model.safetensors"
+    before = file.stat()
+    with file.open("r+b") as stream:
+        stream.write((root / "again" / "model.safetensors").read_bytes())
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [replace_weights, overwrite])
+@pytest.mark.parametrize("candidates", [0, 1, 3])
+def test_between_candidates(root: Path, change: Callable[[Path, str], None], candidates: int) -> None:
+    sources = opened(root, "base", "one", "two")
+    for _ in range(candidates):
+        fill(sources, ties("one", "two"))
+    change(root, "two")
+    with pytest.raises(KingyoError, match=f"two: {CHANGED}; received model.safetensors, which changed"):
+        fill(sources, ties("one", "two"))
+    with pytest.raises(KingyoError, match=CHANGED):
+        to_folder(plan(ties("one", "two"), sources), root / "out")
+    assert not (root / "out").exists()
+    fill(opened(root, "base", "one", "two"), ties("one", "two"))
+
+
+@pytest.mark.parametrize("what", ["adapter", "model"])
+def test_of_a_model_with_a_lora(root: Path, what: str) -> None:
+    train(root / "one", root / "lora", r=2, target_modules=["q_proj"])
+    sources = opened(root, "base", "one+lora")
+    for _ in range(3):
+        fill(sources, ties("one+lora"))
+    if what == "adapter":
+        shutil.rmtree(root / "lora")
+        train(root / "one", root / "lora", r=3, target_modules=["q_proj"])
+    else:
+        replace_weights(root, "one")
+    with pytest.raises(KingyoError, match=CHANGED):
+        fill(sources, ties("one+lora"))
+
+
+@pytest.mark.parametrize("name", ["base", "two"])
+def test_of_models_that_were_resized(root: Path, name: str) -> None:
+    cut(root / "one")
+    sources = opened(root, "base", "one", "two")
+    made = ties("one", "two", resize="truncate")
+    for _ in range(3):
+        fill(sources, made)
+    replace_weights(root, name)
+    with pytest.raises(KingyoError, match=CHANGED):
+        fill(sources, made)
+
+
+def test_while_files_are_written(root: Path) -> None:
+    class Watch:
+        def start(self, shards: Sequence[int], finished: int) -> None:
+            assert len(shards) > 2 and not finished
+
+        def drop(self, files: int) -> None:
+            raise AssertionError(files)
+
+        def wrote(self, n_bytes: int) -> None:
+            pass
+
+        def finish(self, shard: int) -> None:
+            if shard == 0:
+                replace_weights(root, "two")
+
+        def broken(self, tensor: str) -> None:
+            raise AssertionError(tensor)
+
+    planned = plan(ties("one", "two"), opened(root, "base", "one", "two"))
+    with pytest.raises(KingyoError, match=CHANGED):
+        to_folder(planned, root / "out", output=Output(max_shard_bytes=4000, watch=Watch()))
+    assert not (root / "out").exists() and not (root / ".out.partial").exists()
+
+
+def test_resized_models_share_the_room_of_all_facts(root: Path) -> None:
+    cut(root / "one")
+    facts = Facts(max_bytes=1 << 20)
+    sources = Sources({name: open_checkpoint(name, root) for name in ("base", "one", "two")}, root, facts)
+    made = ties("one", "two", resize="truncate")
+    assert facts.n_bytes == 0
+    fill(sources, made)
+    first = facts.n_bytes
+    assert first > 0
+    fill(sources, ties("two"))
+    assert facts.n_bytes > first, "what is fitted has facts of its own"
+    planned = plan(made, sources)
+    live = {job.name: torch.zeros(job.shape) for job in planned.jobs}
+    into(planned, live)
+    fresh = plan(made, opened(root, "base", "one", "two"))
+    again = {job.name: torch.zeros(job.shape) for job in fresh.jobs}
+    into(fresh, again)
+    assert all(torch.equal(live[name], again[name]) for name in live)
+
+
+def cut(folder: Path) -> None:
+    """Take the last rows of a model's vocabulary away."""
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        tensors[name] = tensors[name][:-3].contiguous()
+    save_file(tensors, file, metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["vocab_size"] -= 3
+    (folder / "config.json").write_text(json.dumps(config))

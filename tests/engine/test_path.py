@@ -1,0 +1,140 @@
+"""Paths written as checkpoints: what transformers loads says what the live path says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from kingyo.errors import KingyoError
+from kingyo.engine import plan, to_folder
+from kingyo.engine.sources import open_sources
+from kingyo.engine.unrolled import FOLDABLE
+from kingyo.models.path import Layers
+from kingyo.recipe import Hop, Recipe, path_as_slices
+from tests.decoders import ARCHITECTURES, far, logits, loud
+from tests.models_on_disk import tokenizer
+
+SCALED = (("a", 0, 1.0), ("b", 1, 0.9), ("b", 1, 1.3), ("a", 3, 1.0), ("b", 2, 0.7), ("a", 1, 1.2))
+FOLDED = [name for name in ARCHITECTURES if name.partition(",")[0] in FOLDABLE]
+OTHERS = [name for name in ARCHITECTURES if name.partition(",")[0] not in FOLDABLE]
+
+
+def path(folders: Mapping[str, Path], steps: tuple[tuple[str, int, float], ...]) -> tuple[Hop, ...]:
+    return tuple(Hop(model=str(folders[model]), layer=layer, scale=scale) for model, layer, scale in steps)
+
+
+def saved(kind: str, folder: Path) -> dict[str, Path]:
+    """Two models of one architecture on disk."""
+    for seed, name in enumerate("ab"):
+        loud(ARCHITECTURES[kind], seed).save_pretrained(folder / name)
+        tokenizer().save_pretrained(folder / name)
+    return {name: folder / name for name in "ab"}
+
+
+def written(recipe: Recipe, folder: Path) -> Path:
+    return to_folder(plan(recipe, open_sources(recipe)), folder / "out")
+
+
+@pytest.mark.parametrize("frame", ["a", "b"])
+@pytest.mark.parametrize("kind", sorted(FOLDED))
+def test_folded_scales_say_what_the_live_path_says(kind: str, frame: str, tmp_path: Path) -> None:
+    folders = saved(kind, tmp_path)
+    models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
+    hops = path(folders, SCALED)
+    live = logits(Layers(models).follow(hops, str(folders[frame])))
+    out = written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders[frame])), tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(out).eval()
+    assert loaded.config.num_hidden_layers == len(hops)
+    assert far(live, logits(loaded)) < 1e-5
+    unfolded = tuple((model, layer, 1.0) for model, layer, _ in SCALED)
+    assert far(live, logits(Layers(models).follow(path(folders, unfolded), str(folders[frame])))) > 1e-3
+
+
+@pytest.mark.parametrize("scale", [0.001, 0.5, 1.7])
+@pytest.mark.parametrize("kind", sorted(FOLDED))
+def test_small_streams_are_read_alike(kind: str, scale: float, tmp_path: Path) -> None:
+    """Beside embeddings of the size that models begin with, what norms add to their divisor is not small."""
+    folders: dict[str, Path] = {}
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        folders[name] = tmp_path / name
+        ARCHITECTURES[kind]().save_pretrained(folders[name])
+        tokenizer().save_pretrained(folders[name])
+    models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
+    steps = (("a", 0, scale), ("b", 1, 1.1), ("b", 1, 1.0), ("a", 0, 0.9))
+    layers = Layers(models)
+    before = logits(layers.follow(path(folders, tuple(("a", k, 1.0) for k in range(4))), str(folders["a"])))
+    hops = path(folders, steps)
+    live = logits(layers.follow(hops, str(folders["a"])))
+    out = written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
+    assert far(live, logits(AutoModelForCausalLM.from_pretrained(out).eval())) < 1e-5
+    own = path(folders, tuple(("a", k, 1.0) for k in range(4)))
+    assert torch.equal(before, logits(layers.follow(own, str(folders["a"])))), "norms are as they were"
+
+
+@pytest.mark.parametrize("kind", sorted(OTHERS))
+def test_where_scales_cannot_be_folded_they_are_refused_and_paths_without_them_are_not(
+    kind: str, tmp_path: Path
+) -> None:
+    folders = saved(kind, tmp_path)
+    with pytest.raises(KingyoError, match="scales in a model of type") as caught:
+        written(Recipe(merge_method="passthrough", path=path(folders, SCALED)), tmp_path)
+    assert "scales: none" in caught.value.remedy
+    assert not (tmp_path / "out").exists()
+    hops = path(folders, tuple((model, layer, 1.0) for model, layer, _ in SCALED))
+    models = {str(each): AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()}
+    live = logits(Layers(models).follow(hops, str(folders["a"])))
+    out = written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
+    assert torch.equal(live, logits(AutoModelForCausalLM.from_pretrained(out).eval()))
+
+
+def test_a_path_without_scales_is_the_merge_of_its_slices(tmp_path: Path) -> None:
+    folders = saved("qwen2", tmp_path)
+    hops = path(folders, (("a", 0, 1.0), ("a", 1, 1.0), ("b", 1, 1.0), ("b", 2, 1.0)))
+    written(Recipe(merge_method="passthrough", path=hops), tmp_path)
+    sliced = Recipe(merge_method="passthrough", slices=path_as_slices(hops))
+    to_folder(plan(sliced, open_sources(sliced)), tmp_path / "sliced")
+    one, other = (load_file(tmp_path / each / "model.safetensors") for each in ("out", "sliced"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_base_gives_all_but_the_layers(tmp_path: Path) -> None:
+    folders = saved("llama", tmp_path)
+    hops = path(folders, (("b", 0, 1.0), ("b", 1, 1.0)))
+    written(Recipe(merge_method="passthrough", path=hops, base_model=str(folders["a"])), tmp_path)
+    out, a, b = (
+        load_file(each / "model.safetensors") for each in (tmp_path / "out", folders["a"], folders["b"])
+    )
+    for name, tensor in out.items():
+        own = b if ".layers." in name else a
+        assert torch.equal(tensor, own[name]), name
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"merge_method": "linear"}, "merge_method: expected passthrough"),
+        ({"parameters": {"scale": 0.5}}, "parameters: expected none beside path; received 'scale'"),
+    ],
+)
+def test_what_a_path_cannot_stand_beside(given: dict[str, object], says: str, tmp_path: Path) -> None:
+    folders = saved("llama", tmp_path)
+    made = {"merge_method": "passthrough", "path": [{"model": str(folders["a"]), "layer": 0}], **given}
+    recipe = Recipe.from_dict(made)
+    with pytest.raises(KingyoError, match=says):
+        plan(recipe, open_sources(recipe))
+
+
+def test_layers_that_are_not_there_and_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folders = saved("llama", tmp_path) | {"q": saved("qwen3", tmp_path / "other")["a"]}
+    refused = {("a", 4, 1.0): r"layers of \[0, 4\]", ("q", 0, 1.0): "model_type|none of this name"}
+    for step, says in refused.items():
+        recipe = Recipe(merge_method="passthrough", path=path(folders, (("a", 0, 1.0), step)))
+        with pytest.raises(KingyoError, match=says):
+            plan(recipe, open_sources(recipe))

@@ -1,0 +1,222 @@
+"""Models of a path that differ: what is refused, with both values, and what is right all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from kingyo.errors import KingyoError
+from kingyo.engine import plan, to_folder
+from kingyo.engine.sources import open_sources
+from kingyo.models.path import Layers
+from kingyo.recipe import Hop, Recipe
+from tests.checkpoints.architectures import build
+from tests.decoders import GPT2, MOE, MULTI_HEAD, SHAPE, cached_logits, far, logits, loud, maker
+from tests.models_on_disk import tokenizer
+
+Make = Callable[[], PreTrainedModel]
+STEPS = (("a", 0), ("b", 1), ("b", 1), ("a", 3), ("b", 2), ("a", 1))
+
+
+def of(family: str, **changed: Any) -> Make:
+    return maker(family, **{**SHAPE, **changed})
+
+
+def gemma2(**changed: Any) -> Make:
+    return of("Gemma2", head_dim=8, sliding_window=5, **changed)
+
+
+def gemma3(**changed: Any) -> Make:
+    return maker("Gemma3", config="Gemma3TextConfig", **SHAPE, head_dim=8, sliding_window=5, **changed)
+
+
+def gpt2(**changed: Any) -> Make:
+    return maker("GPT2", "LMHeadModel", **{**GPT2, **changed})
+
+
+def mixtral(**changed: Any) -> Make:
+    return of("Mixtral", **{"num_local_experts": 4, **changed})
+
+
+def sliding(first: int) -> Make:
+    return of("Qwen2", use_sliding_window=True, sliding_window=5, max_window_layers=first)
+
+
+def saved(a: Make, b: Make, folder: Path) -> dict[str, str]:
+    for seed, (name, make) in enumerate((("a", a), ("b", b))):
+        loud(make, seed).save_pretrained(folder / name)
+        tokenizer().save_pretrained(folder / name)
+    return {name: str(folder / name) for name in "ab"}
+
+
+def recipe(
+    folders: dict[str, str], *, steps: Any = STEPS, frame: str | None = "a", scale: float = 1
+) -> Recipe:
+    hops = tuple(
+        Hop(model=folders[model], layer=layer, scale=scale if i % 2 else 1)
+        for i, (model, layer) in enumerate(steps)
+    )
+    base = None if frame is None else folders[frame]
+    return Recipe(merge_method="passthrough", path=hops, base_model=base)
+
+
+LLAMA = of("Llama")
+HOT = {"rope_theta": 500.0, "rope_type": "default"}
+LONG = {"rope_theta": 10000.0, "rope_type": "linear", "factor": 4.0}
+REFUSED: dict[str, tuple[Make, Make, str]] = {
+    "architecture": (LLAMA, of("Mistral", sliding_window=None), 'model_type .* "llama" .* "mistral"'),
+    "width": (LLAMA, of("Llama", hidden_size=64), "hidden_size .* 32 as in .* 64 in"),
+    "heads": (LLAMA, of("Llama", num_attention_heads=8), "head_dim .* 8 as in .* 4 in"),
+    "heads of one size": (
+        of("Llama", head_dim=8),
+        of("Llama", head_dim=8, num_attention_heads=8),
+        "num_attention_heads .* 4 as in .* 8 in",
+    ),
+    "heads of keys": (LLAMA, of("Llama", num_key_value_heads=4), "num_key_value_heads .* 2 as in .* 4 in"),
+    "intermediate size": (LLAMA, of("Llama", intermediate_size=96), "intermediate_size .* 64 as .* 96 in"),
+    "biases": (LLAMA, of("Llama", attention_bias=True), "attention_bias .* false as in .* true in"),
+    "norms of queries": (of("Qwen2"), of("Qwen3", head_dim=8), "model_type"),
+    "eps": (LLAMA, of("Llama", rms_norm_eps=1e-2), "rms_norm_eps .* 1e-06 as in .* 0.01 in"),
+    "activation": (LLAMA, of("Llama", hidden_act="gelu"), 'hidden_act .* "silu" as in .* "gelu" in'),
+    "rope theta": (LLAMA, of("Llama", rope_parameters=HOT), r"rope_theta .* 10000\.0 as in .* 500\.0 in"),
+    "rope scaling": (LLAMA, of("Llama", rope_parameters=LONG), r"rope_parameters.* null as in .* 4\.0 in"),
+    "windows": (of("Mistral", sliding_window=5), of("Mistral", sliding_window=3), "sliding_window .* 5 .* 3"),
+    "a window": (
+        of("Mistral", sliding_window=None),
+        of("Mistral", sliding_window=3),
+        "sliding_window .* null",
+    ),
+    "a window that the frame lacks": (of("Qwen2"), sliding(2), "sliding_window .* no window as .* 5 in"),
+    "windows of kinds": (
+        gemma3(),
+        maker("Gemma3", config="Gemma3TextConfig", **SHAPE, head_dim=8, sliding_window=7),
+        "sliding_window .* 5 as in .* 7 in",
+    ),
+    "softcap": (gemma2(), gemma2(attn_logit_softcapping=3.0), r"attn_logit_softcapping .* 50\.0 .* 3\.0"),
+    "scale of attention": (gemma2(), gemma2(query_pre_attn_scalar=8), "query_pre_attn_scalar .* 256 .* 8"),
+    "multiplier of attention": (
+        of("Granite"),
+        of("Granite", attention_multiplier=0.5),
+        "attention_multiplier",
+    ),
+    "multiplier of what is added": (
+        of("Granite"),
+        of("Granite", residual_multiplier=0.5),
+        "residual_multiplier",
+    ),
+    "parallel parts": (
+        maker("GPTNeoX", **MULTI_HEAD),
+        maker("GPTNeoX", **MULTI_HEAD, use_parallel_residual=False),
+        "use_parallel_residual .* true as in .* false in",
+    ),
+    "experts": (mixtral(), mixtral(num_local_experts=3), "num_local_experts .* 4 as in .* 3 in"),
+    "experts per token": (
+        mixtral(),
+        mixtral(num_experts_per_tok=1),
+        "num_experts_per_tok .* 2 as in .* 1 in",
+    ),
+    "every second layer is sparse": (
+        of("Qwen3Moe", **MOE, decoder_sparse_step=2),
+        of("Qwen3Moe", **MOE, decoder_sparse_step=2),
+        "decoder_sparse_step .* a pattern of every 2",
+    ),
+    "layers that know their number": (
+        gpt2(scale_attn_by_inverse_layer_idx=True),
+        gpt2(scale_attn_by_inverse_layer_idx=True),
+        "each layer in its own place",
+    ),
+    "layers that were built for their number": (of("DiffLlama"), of("DiffLlama"), "of type diffllama"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_one_config_cannot_say_is_refused_with_both_values(what: str, tmp_path: Path) -> None:
+    a, b, says = REFUSED[what]
+    made = recipe(saved(a, b, tmp_path))
+    with pytest.raises(KingyoError, match=says) as caught:
+        plan(made, open_sources(made))
+    assert caught.value.remedy
+
+
+RIGHT: dict[str, tuple[Make, Make]] = {
+    "tied beside untied": (of("Llama", tie_word_embeddings=True), LLAMA),
+    "untied beside tied": (LLAMA, of("Llama", tie_word_embeddings=True)),
+    "more rows than tokens": (LLAMA, of("Llama", vocab_size=80)),
+    "fewer positions": (LLAMA, of("Llama", max_position_embeddings=32)),
+    "fewer learnt positions": (gpt2(), gpt2(n_positions=32)),
+    "kinds of attention at other places": (
+        gemma3(layer_types=["full_attention"] * 2 + ["sliding_attention"] * 2),
+        gemma3(),
+    ),
+    "kinds by turns": (gemma2(), gemma2(layer_types=["full_attention"] * 4)),
+    "a window in the frame alone": (sliding(2), of("Qwen2")),
+    "windows from another layer on": (sliding(2), sliding(1)),
+    "no positions at other places": (of("SmolLM3", no_rope_layers=[1, 0, 1, 0]), of("SmolLM3")),
+    "a cap of what the frame says": (gemma2(), gemma2(final_logit_softcapping=3.0)),
+    "experts of the frame's size": (mixtral(), mixtral()),
+    "dense layers among sparse ones": (
+        of("Qwen3Moe", **MOE, mlp_only_layers=[1]),
+        of("Qwen3Moe", **MOE, mlp_only_layers=[2, 3]),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", RIGHT)
+def test_what_each_layer_keeps_is_said_by_the_live_path_and_by_the_checkpoint(
+    what: str, tmp_path: Path
+) -> None:
+    folders = saved(*RIGHT[what], tmp_path)
+    made = recipe(folders)
+    layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
+    live = layers.follow(made.path, folders["a"])
+    expected = logits(live)
+    assert far(expected, cached_logits(live)) < 1e-5
+    planned = plan(made, open_sources(made))
+    assert not [each for each in planned.warnings if "layer" in each.partition(" ")[0]], "each keeps its own"
+    written = to_folder(planned, tmp_path / "out")
+    assert far(expected, logits(AutoModelForCausalLM.from_pretrained(written).eval())) < 1e-5
+
+
+@pytest.mark.parametrize("frame", ["a", "b"])
+def test_models_of_another_depth(frame: str, tmp_path: Path) -> None:
+    folders = saved(LLAMA, of("Llama", num_hidden_layers=6), tmp_path)
+    made = recipe(folders, steps=(("a", 0), ("b", 5), ("b", 4), ("a", 3), ("b", 5)), frame=frame, scale=0.8)
+    layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
+    expected = logits(layers.follow(made.path, folders[frame]))
+    planned = plan(made, open_sources(made))
+    assert planned.warnings == ()
+    loaded = AutoModelForCausalLM.from_pretrained(to_folder(planned, tmp_path / "out")).eval()
+    assert far(expected, logits(loaded)) < 1e-5
+
+
+def test_without_a_base_ends_of_two_models_must_agree_too(tmp_path: Path) -> None:
+    folders = saved(gemma2(), gemma2(final_logit_softcapping=3.0), tmp_path)
+    made = recipe(folders, steps=(("a", 0), ("b", 1)), frame=None)
+    with pytest.raises(KingyoError, match="final_logit_softcapping"):
+        plan(made, open_sources(made))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 1)])
+def test_layers_that_know_their_number_may_stay_where_they_are(
+    order: tuple[int, ...], tmp_path: Path
+) -> None:
+    make = gpt2(scale_attn_by_inverse_layer_idx=True)
+    folders = saved(make, make, tmp_path)
+    made = recipe(folders, steps=tuple(("ab"[k % 2], k) for k in order))
+    layers = Layers({each: AutoModelForCausalLM.from_pretrained(each).eval() for each in folders.values()})
+    expected = logits(layers.follow(made.path, folders["a"]))
+    written = to_folder(plan(made, open_sources(made)), tmp_path / "out")
+    assert torch.equal(expected, logits(AutoModelForCausalLM.from_pretrained(written).eval()))
+
+
+@pytest.mark.parametrize("name", ["t5", "bart", "llava", "clip"])
+def test_models_of_several_stacks_are_refused(name: str, tmp_path: Path) -> None:
+    build(name, tmp_path / name)
+    made = Recipe(merge_method="passthrough", path=(Hop(model=str(tmp_path / name), layer=0),))
+    with pytest.raises(KingyoError, match="expected a model with one list of layers, as decoders have"):
+        plan(made, open_sources(made))

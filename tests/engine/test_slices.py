@@ -1,0 +1,265 @@
+"""Slices of layers: numbered on, taken from the right models, and refused where they do not fit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from kingyo.checkpoints import open_checkpoint
+from kingyo.errors import KingyoError
+from kingyo.engine import Sources, TensorInput, compute, into, open_sources, plan, to_folder
+from kingyo.recipe import Recipe, Slice, SliceSource
+from tests.checkpoints.architectures import build
+from tests.engine.conftest import DEEP, LAYERS
+from tests.models_on_disk import FAMILIES, llama
+
+
+def piece(*ranges: tuple[str, int, int], **more: Any) -> dict[str, Any]:
+    """A slice of the layers first..end of each model."""
+    return {
+        "sources": [{"model": model, "layer_range": [first, end]} for model, first, end in ranges],
+        **more,
+    }
+
+
+def recipe(method: str, *slices: dict[str, Any], **more: Any) -> Recipe:
+    """A recipe of slices, with a weight unless it is told otherwise."""
+    if method != "passthrough":
+        more.setdefault("parameters", {"weight": 1.0})
+    return Recipe.from_dict({"merge_method": method, "slices": list(slices), **more})
+
+
+STACKED = recipe("linear", piece(("ja", 0, 3)), piece(("en", 1, 4)))
+
+
+def test_layers_are_numbered_on(opened: Sources) -> None:
+    jobs = {job.name: job for job in plan(STACKED, opened).jobs}
+    layers = [("ja", 0), ("ja", 1), ("ja", 2), ("en", 1), ("en", 2), ("en", 3)]
+    for number, (model, layer) in enumerate(layers):
+        name = "model.layers.{}.self_attn.q_proj.weight"
+        job = jobs[name.format(number)]
+        assert job.inputs == (TensorInput(reference=model, tensor=name.format(layer)),)
+        assert torch.equal(compute(job, opened.read), opened[model].read(name.format(layer)))
+    assert len(jobs) == len(layers) * 9 + 3
+    assert jobs["model.embed_tokens.weight"].sources == ("ja",)
+    assert jobs["model.norm.weight"].sources == jobs["lm_head.weight"].sources == ("en",)
+
+
+def test_the_output_loads_and_has_all_layers(models: Path, tmp_path: Path) -> None:
+    planned = plan(STACKED, open_sources(STACKED, models))
+    out = to_folder(planned, tmp_path / "out")
+    assert json.loads((out / "config.json").read_text())["num_hidden_layers"] == 6
+    model, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not any(report.values())
+    live = {name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()}
+    into(planned, live)
+    assert all(torch.equal(live[name], tensor) for name, tensor in model.state_dict().items())
+    assert planned.like.tensors.keys() == open_checkpoint(str(out)).tensors.keys()
+    assert planned.like.layout.n_blocks == 6
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_one_slice_of_all_layers_is_the_whole_model(tmp_path: Path, kind: str) -> None:
+    for i, name in enumerate(("one", "two")):
+        FAMILIES[kind](tmp_path / name, seed=i, layers=3)
+    parameters = {"weight": [0.2, 0.9], "normalize": False}
+    models = [{"model": "one"}, {"model": "two"}]
+    whole = Recipe.from_dict({"merge_method": "linear", "models": models, "parameters": parameters})
+    sliced = recipe("linear", piece(("one", 0, 3), ("two", 0, 3)), parameters=parameters)
+    opened = open_sources(whole, tmp_path)
+    one, other = plan(whole, opened), plan(sliced, opened)
+    assert {job.name for job in one.jobs} == {job.name for job in other.jobs}
+    theirs = {job.name: compute(job, opened.read) for job in other.jobs}
+    for job in one.jobs:
+        assert torch.equal(compute(job, opened.read), theirs[job.name]), job.name
+    assert one.like.config == other.like.config
+
+
+@pytest.mark.parametrize(
+    "name", ["llama", "qwen2", "gpt2", "gpt_neox", "gemma2", "mamba", "opt", "bloom", "mpt", "mixtral"]
+)
+def test_any_architecture_can_be_stacked(tmp_path: Path, name: str) -> None:
+    folder = build(name, tmp_path / "model")
+    made = recipe("passthrough", piece((str(folder), 0, 2)), piece((str(folder), 1, 3)))
+    out = to_folder(plan(made, open_sources(made)), tmp_path / "out")
+    model, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not any(report.values()), report
+    assert model.config.num_hidden_layers == 4
+    source, stacked = open_checkpoint(str(folder)), open_checkpoint(str(out))
+    for tensor in source.layout.main.blocks[1]:  # pyright: ignore[reportOptionalMemberAccess]
+        again = source.layout.rename(tensor, 2)
+        assert torch.equal(source.read(tensor), stacked.read(again)), again
+
+
+def test_lists_of_the_config_follow_the_layers(tmp_path: Path) -> None:
+    folder = build("gemma2", tmp_path / "model")  # layers of two types, in turn
+    kinds = json.loads((folder / "config.json").read_text())["layer_types"]
+    made = recipe("passthrough", piece((str(folder), 1, 3)), piece((str(folder), 1, 2)))
+    config = plan(made, open_sources(made)).like.config
+    assert config["layer_types"] == [kinds[1], kinds[2], kinds[1]]
+
+
+def test_layers_of_a_deeper_model(opened: Sources) -> None:
+    made = recipe("linear", piece(("base", 1, 3), ("deep", 4, 6)))
+    planned = plan(made, opened)
+    job = next(job for job in planned.jobs if job.name == "model.layers.1.mlp.up_proj.weight")
+    mean = (
+        opened["base"].read("model.layers.2.mlp.up_proj.weight")
+        + opened["deep"].read("model.layers.5.mlp.up_proj.weight")
+    ) / 2
+    assert torch.allclose(compute(job, opened.read), mean, atol=1e-7)
+    assert planned.like.config["num_hidden_layers"] == 2
+
+
+def test_the_base_has_layers_of_its_own(opened: Sources) -> None:
+    made = recipe(
+        "task_arithmetic", piece(("ja", 0, 2), ("base", 2, 4)), base_model="base", parameters={"weight": 0.5}
+    )
+    job = next(job for job in plan(made, opened).jobs if job.name == "model.layers.1.mlp.up_proj.weight")
+    assert job.sources == ("ja",) and job.base is not None and job.base.tensor.startswith("model.layers.3.")
+    base, source = opened.read("base", job.base.tensor), opened.read("ja", job.inputs[0].tensor)
+    assert torch.allclose(compute(job, opened.read), base + 0.5 * (source - base), atol=1e-7)
+
+
+def test_a_slice_may_have_a_base_of_its_own(opened: Sources) -> None:
+    made = recipe(
+        "task_arithmetic",
+        piece(("ja", 0, 2), ("en", 0, 2), base_model="en"),
+        piece(("ja", 2, 4), ("base", 2, 4)),
+        base_model="base",
+        parameters={"weight": 0.5},
+    )
+    bases = {job.name: job.base.reference for job in plan(made, opened).jobs if job.base is not None}
+    assert bases["model.layers.0.mlp.up_proj.weight"] == bases["model.embed_tokens.weight"] == "en"
+    assert bases["model.layers.2.mlp.up_proj.weight"] == bases["lm_head.weight"] == "base"
+
+
+def test_slices_may_have_different_numbers_of_sources(opened: Sources) -> None:
+    made = recipe("linear", piece(("ja", 0, 2), ("en", 0, 2)), piece(("ja", 2, 4)))
+    sources = {job.name: job.sources for job in plan(made, opened).jobs}
+    assert sources["model.layers.0.mlp.up_proj.weight"] == ("ja", "en")
+    assert sources["model.layers.2.mlp.up_proj.weight"] == ("ja",)
+
+
+def test_one_model_may_be_merged_with_itself(opened: Sources) -> None:
+    made = recipe("linear", piece(("ja", 0, 2), ("ja", 2, 4)))
+    job = next(job for job in plan(made, opened).jobs if job.name == "model.layers.0.mlp.up_proj.weight")
+    assert [each.tensor for each in job.inputs] == [f"model.layers.{i}.mlp.up_proj.weight" for i in (0, 2)]
+
+
+def test_measures_of_layers_are_told_apart(models: Path) -> None:
+    """Candidates that share sources, but not layers, do not take one another's measures."""
+    opened = open_sources(STACKED, models)
+    for first in (0, 1, 2):
+        made = recipe(
+            "ties",
+            piece(("ja", first, first + 2), ("en", 0, 2)),
+            base_model="en",
+            parameters={"weight": 1.0, "density": 0.3},
+        )
+        planned = plan(made, opened)
+        for job in planned.jobs:
+            assert torch.equal(compute(job, opened.read, opened.facts), compute(job, opened.read)), (
+                f"{first}: {job.name}"
+            )
+
+
+def test_the_plan_says_where_layers_come_from(opened: Sources) -> None:
+    text = plan(STACKED, opened).describe()
+    assert "linear of 1, layers 0–2 of the output: ja 0–2\n" in text
+    assert "linear of 1, layers 3–5 of the output: en 1–3\n" in text
+    assert "from en model.layers.1.mlp.up_proj.weight" in text
+
+
+MISTAKES: dict[str, tuple[Recipe, str]] = {
+    "too far": (
+        recipe("linear", piece(("ja", 2, LAYERS + 1))),
+        rf"slices\[0\]: layer_range of ja: expected layers of \[0, {LAYERS}\].*received \[2, {LAYERS + 1}\]",
+    ),
+    "no layers of the base": (
+        recipe("ties", piece(("ja", 0, 2)), base_model="base"),
+        "the base base once among the sources, with its layer_range; received no layers of it",
+    ),
+    "base twice": (
+        recipe("ties", piece(("ja", 0, 2), ("base", 0, 2), ("base", 2, 4)), base_model="base"),
+        "received 2 ranges of it",
+    ),
+    "no base": (recipe("ties", piece(("ja", 0, 2))), "base_model: expected a base for ties"),
+    "two for one": (
+        recipe("passthrough", piece(("ja", 0, 2), ("en", 0, 2))),
+        r"slices\[0\]: expected 1 for passthrough",
+    ),
+    "unknown in a slice": (
+        recipe("linear", piece(("ja", 0, 2), parameters={"wight": 1})),
+        r"slices\[0\]: expected parameters of linear; received 'wight'. Did you mean 'weight'",
+    ),
+    "unknown in a later slice": (
+        recipe("linear", piece(("ja", 0, 2)), piece(("ja", 0, 2), parameters={"t": 1})),
+        r"slices\[1\]: expected parameters of linear",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_mistakes_are_found_before_any_weight_is_read(opened: Sources, what: str) -> None:
+    made, message = MISTAKES[what]
+    with pytest.raises(KingyoError, match=f"(?s){message}"):
+        plan(made, opened)
+
+
+def test_layers_of_another_width(opened: Sources, tmp_path: Path) -> None:
+    wide = open_checkpoint(str(llama(tmp_path / "wide", layers=LAYERS, hidden=16)))
+    with_wide = Sources({**opened, "wide": replace(wide, config=opened["ja"].config)})
+    message = r"model\.layers\.0\.input_layernorm\.weight: expected \[8\].*layer 1 of ja; received \[16\]"
+    ends = piece(("ja", 0, 1))
+    with pytest.raises(KingyoError, match=message):
+        plan(recipe("linear", ends, piece(("ja", 1, 2), ("wide", 0, 1)), ends), with_wide)
+    with pytest.raises(KingyoError, match="one shape in all models"):
+        plan(recipe("linear", piece(("ja", 0, 1)), piece(("wide", 0, 1))), with_wide)
+    middle = recipe(
+        "linear", piece(("ja", 0, 1)), piece(("wide", 0, 1)), piece(("ja", 1, 2)), parameters={"weight": 1}
+    )
+    with pytest.raises(KingyoError, match=r"layers that fit ja.*\[16\]"):
+        plan(middle, with_wide)
+
+
+def test_what_is_outside_of_the_layers_matters_only_at_the_ends(tmp_path: Path) -> None:
+    build("llama", tmp_path / "one")
+    build("llama", tmp_path / "two")
+    more = open_checkpoint(str(tmp_path / "two"))
+    layers = {name: info for name, info in more.tensors.items() if "layers" in name}
+    bare = replace(more, reference="two", tensors=layers)
+    found = Sources({"one": open_checkpoint(str(tmp_path / "one")), "two": bare})
+    made = recipe("linear", piece(("one", 0, 1)), piece(("two", 0, 1)), piece(("one", 1, 2)))
+    assert plan(made, found).like.config["num_hidden_layers"] == 3
+    with pytest.raises(KingyoError, match="but not in two"):
+        plan(recipe("linear", piece(("one", 0, 1)), piece(("two", 0, 1))), found)
+
+
+def test_layers_of_another_kind(opened: Sources, tmp_path: Path) -> None:
+    jamba = open_checkpoint(str(build("jamba", tmp_path / "jamba")))  # mamba, then attention
+    found = Sources({"jamba": jamba})
+    made = recipe("linear", piece(("jamba", 0, 1), ("jamba", 1, 2)))
+    with pytest.raises(KingyoError, match=r"slices\[0\]: expected layers with the same tensors"):
+        plan(made, found)
+    bert = Sources({"bert": open_checkpoint(str(build("bert", tmp_path / "bert"))), **opened})
+    made = recipe("linear", piece(("ja", 0, 1)), piece(("bert", 0, 1)), piece(("ja", 0, 1)))
+    with pytest.raises(KingyoError, match=r"in config\.json: expected .* as in ja"):
+        plan(made, bert)
+
+
+def test_ranges_are_checked_when_written() -> None:
+    for layers in ((2, 2), (3, 1), (-1, 2)):
+        with pytest.raises(KingyoError, match="layer_range of ja"):
+            SliceSource(model="ja", layers=layers)
+    with pytest.raises(
+        KingyoError, match="expected 2 layers of every source of a slice, as of ja; received 3 of en"
+    ):
+        Slice(sources=(SliceSource(model="ja", layers=(0, 2)), SliceSource(model="en", layers=(0, 3))))
+    assert DEEP > LAYERS

@@ -1,0 +1,293 @@
+"""Merges of files that do not wait until torch is imported: in a process of their own, with the same bits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kingyo.checkpoints import open_checkpoint
+from kingyo.errors import KingyoError
+from kingyo.kernels import Blend, Term
+from kingyo.kernels.measures import gram, is_finite
+from kingyo.kernels.passes import running
+from kingyo.kernels.raw import RawTensor, as_torch, bytes_of, empty_vector, letter_of, raw_tensor
+from kingyo.kernels.work import write
+from kingyo.engine import How, open_sources, plan, to_folder
+from kingyo.methods import METHODS, MethodValues, TensorContext, hands_on, takes_base
+from kingyo.methods.linear import Linear
+from kingyo.recipe import Recipe
+from tests.models_on_disk import family, fine_tuned
+
+pytest.importorskip("numba")
+HANDED_ON: dict[str, dict[str, object]] = {
+    "linear": {"weight": 0.4},
+    "task_arithmetic": {"weight": 0.4},
+    "slerp": {"t": 0.3},
+    "model_stock": {},
+    "passthrough": {},
+    "ties": {"weight": 0.4, "density": 0.3},
+    "breadcrumbs": {"weight": 0.4, "density": 0.3},
+    "breadcrumbs_ties": {"weight": 0.4, "density": 0.3},
+    "dare_linear": {"weight": 0.4, "density": 0.3},
+    "dare_ties": {"weight": 0.4, "density": 0.3},
+    "sce": {"select_topk": 1.0},
+}
+COMMANDS = """
+import sys
+from kingyo.cli import app
+for line in sys.stdin.read().split():
+    recipe, out = line.split("|")
+    for more in (["--dry-run"], []):
+        app(["merge", recipe, out, *more], standalone_mode=False)
+        if "torch" in sys.modules:
+            sys.exit(f"{recipe} {more} imported torch")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base and three sources with tied heads."""
+    root = tmp_path_factory.mktemp("models")
+    family(root, "qwen2", sources=3, dtype="bfloat16")
+    return root
+
+
+def written(method: str, **changes: object) -> dict[str, object]:
+    made = METHODS.get(method)
+    models = [f"source-{i}" for i in range(3)][: made.max_sources or 3]
+    base = {"base_model": "base"} if takes_base(made) else {}
+    parameters = HANDED_ON.get(method, {})
+    return {
+        "merge_method": method,
+        "models": [{"model": each} for each in models],
+        **base,
+        "parameters": parameters,
+        **changes,
+    }
+
+
+def test_whoever_hands_tensors_on_imports_no_torch(folder: Path, tmp_path: Path) -> None:
+    """Surveys, estimates and merges by all methods that say so; the reference has the same bits."""
+    for method in HANDED_ON:
+        (folder / f"{method}.yaml").write_text(yaml.safe_dump(written(method)))
+    lines = [f"{folder / method}.yaml|{tmp_path / method}" for method in HANDED_ON]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS], input="\n".join(lines), text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for method in HANDED_ON:
+        recipe = Recipe.from_dict(written(method))
+        out = tmp_path / f"{method} by reference"
+        to_folder(plan(recipe, open_sources(recipe, folder)), out, how=How(compiled=False))
+        assert same(out, tmp_path / method), method
+
+
+def same(one: Path, other: Path) -> bool:
+    first, second = (load_file(each / "model.safetensors") for each in (one, other))
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name].view(torch.int16), second[name].view(torch.int16)) for name in first
+    )
+
+
+def test_all_methods_that_say_so_are_tried_here() -> None:
+    said: set[str] = set()
+    for name in METHODS.names():
+        method = METHODS.get(name)
+        defaults = {each.name: each.default or 0.0 for each in method.params} | {"rescale": False}
+        if hands_on(method, MethodValues(shared=defaults)):
+            said.add(name)
+    assert said == HANDED_ON.keys()
+
+
+@pytest.mark.parametrize("method", ["linear", "sce", "breadcrumbs"])
+@pytest.mark.parametrize("dtype", ["float64", "float16", "float32"])
+def test_dtypes_that_passes_know_and_others(folder: Path, tmp_path: Path, method: str, dtype: str) -> None:
+    """One source has another dtype: its tensors are torch's where passes do not know it."""
+    own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
+    weights = {
+        name: each.to(getattr(torch, dtype)) for name, each in load_file(own / "model.safetensors").items()
+    }
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    chosen = written(method, models=[{"model": str(own)}, {"model": "source-1"}], dtype="bfloat16")
+    recipe = Recipe.from_dict(chosen)
+    for compiled in (True, False):
+        to_folder(
+            plan(recipe, open_sources(recipe, folder)), tmp_path / str(compiled), how=How(compiled=compiled)
+        )
+    assert same(tmp_path / "True", tmp_path / "False")
+
+
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
+def test_nan_that_is_allowed_is_written_by_the_reference(folder: Path, tmp_path: Path, method: str) -> None:
+    own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
+    weights = load_file(own / "model.safetensors")
+    weights["model.norm.weight"][3] = torch.nan
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    recipe = Recipe.from_dict(written(method, models=[{"model": str(own)}, {"model": "source-1"}]))
+    for compiled in (True, False):
+        how = How(compiled=compiled, nonfinite=True)
+        to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / str(compiled), how=how)
+    assert same(tmp_path / "True", tmp_path / "False")
+    assert load_file(tmp_path / "True" / "model.safetensors")["model.norm.weight"].isnan().sum() == 1
+
+
+@pytest.mark.parametrize("method", HANDED_ON)
+def test_where_nothing_compiles_the_reference_runs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    recipe = Recipe.from_dict(written(method))
+    to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "compiled", how=How(compiled=True))
+    monkeypatch.setattr("kingyo.kernels.passes.compiler_trouble", lambda: "is not installed")
+    to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "reference", how=How(compiled=True))
+    assert same(tmp_path / "compiled", tmp_path / "reference")
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"), [("1", 1), ("3,2", 3), ("0", None), ("many", None), ("", None), (None, None)]
+)
+def test_threads_without_torch(told: str | None, expected: int | None) -> None:
+    code = (
+        "from kingyo.kernels.passes import n_threads; import sys; print(n_threads(), 'torch' in sys.modules)"
+    )
+    given = {} if told is None else {"OMP_NUM_THREADS": told}
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | given
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(expected or len(os.sched_getaffinity(0))), "False"]
+
+
+class Inherited(Linear):
+    """Says nothing of its own of what it does with tensors."""
+
+    name = "inherited"
+
+    def __call__(
+        self,
+        sources: Sequence[Tensor],
+        _base: Tensor | None,
+        _values: MethodValues,
+        _context: TensorContext,
+        /,
+    ) -> Tensor:
+        return sources[0] * 0.5 + sources[1] * 0.5  # it computes with them
+
+
+def test_what_a_class_says_does_not_hold_for_one_that_computes_otherwise() -> None:
+    assert hands_on(Linear(), MethodValues()) and not hands_on(Inherited(), MethodValues())
+
+
+def test_a_method_that_returns_something_else_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from kingyo.methods.linear import Linear\n"
+        "class Odd(Linear):\n"
+        "    def __call__(self, sources, base, values, context, /):\n"
+        "        return sources[0].float().numpy()\n"
+        "ODD = Odd()\n"
+    )
+    recipe = Recipe.from_dict(
+        written("linear", merge_method=f"{tmp_path}/own.py:ODD", parameters={"weight": 1})
+    )
+    with pytest.raises(KingyoError, match=r"linear: expected a tensor or a Blend; received .* ndarray"):
+        to_folder(plan(recipe, open_sources(recipe, folder)), tmp_path / "out")
+
+
+@pytest.mark.parametrize("how", [How(compiled=True), How(compiled=False)])
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
+def test_floats_of_eight_bits_are_merged(folder: Path, tmp_path: Path, method: str, how: How) -> None:
+    own = fine_tuned(folder / "base", tmp_path / "own", seed=9)
+    weights = {
+        name: each.to(torch.float8_e4m3fn) for name, each in load_file(own / "model.safetensors").items()
+    }
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    chosen = written(method, models=[{"model": str(own)}, {"model": "source-1"}], dtype="float32")
+    recipe = Recipe.from_dict(chosen)
+    opened = open_sources(recipe, folder)
+    to_folder(plan(recipe, opened), tmp_path / "out", how=how)
+    name = "model.layers.0.mlp.up_proj.weight"
+    merged = load_file(tmp_path / "out" / "model.safetensors")[name]
+    assert merged.isfinite().all() and not torch.equal(merged, opened.read("source-1", name).float())
+    if method == "linear":
+        both = weights[name].float(), opened.read("source-1", name).float()
+        assert torch.allclose(merged, (both[0] + both[1]) / 2, atol=1e-6)
+
+
+class TestRawTensor:
+    def test_leaves_to_torch_what_it_does_not_know(self) -> None:
+        matrix = raw_tensor(np.arange(6, dtype=np.float32).view(np.uint8), "float32", (2, 3))
+        assert matrix.sum().item() == 15.0 and matrix.t().shape == (3, 2)
+        assert torch.cat([matrix, torch.ones(1, 3), matrix]).shape == (5, 3)
+        assert matrix[1:].tolist() == [[3.0, 4.0, 5.0]]
+        assert torch.ones(6).sub_(matrix.reshape(-1)).tolist() == [1.0, 0.0, -1.0, -2.0, -3.0, -4.0]
+        assert (matrix * 2 - matrix).sum() == 15.0 and (1 + -matrix).sum() == -9.0
+        assert (matrix > 2).sum() == 3 and (torch.ones(2, 3) - matrix).sum() == -9.0
+        assert (matrix @ torch.ones(3)).tolist() == [3.0, 12.0] and abs(matrix).max() == 5.0
+        assert empty_vector(4, "float64").dtype == torch.float64
+        with pytest.raises(AttributeError):
+            _ = matrix.unheard_of  # pyright: ignore[reportAttributeAccessIssue]
+
+    @pytest.mark.parametrize("shape", [(5,), (2, 4), ()])
+    def test_has_as_much_memory_as_numbers(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match="24 bytes for float32"):
+            RawTensor(np.zeros(24, dtype=np.uint8), "float32", shape)
+
+    def test_that_is_stored_at_an_odd_place_is_read_by_torch(self, folder: Path, tmp_path: Path) -> None:
+        own = fine_tuned(folder / "base", tmp_path / "own", seed=3)
+        file = own / "model.safetensors"
+        raw = file.read_bytes()
+        length = int.from_bytes(raw[:8], "little")
+        file.write_bytes((length + 1).to_bytes(8, "little") + raw[8 : 8 + length] + b" " + raw[8 + length :])
+        model = open_checkpoint(str(own))
+        assert isinstance(model.read_raw("model.norm.weight"), torch.Tensor)
+        with pytest.raises(KingyoError, match="nothing"):
+            model.read_raw("nothing")
+
+    def test_is_read_where_passes_know_its_dtype(self, folder: Path) -> None:
+        model = open_checkpoint("source-0", folder)
+        for name in model.tensors:
+            raw = model.read_raw(name)
+            assert isinstance(raw, RawTensor)
+            assert torch.equal(as_torch(raw), model.read(name))
+            assert bytes_of(raw).tobytes() == bytes_of(model.read(name)).tobytes()
+
+    def test_is_the_same_memory_for_torch(self) -> None:
+        raw = empty_vector(6, "float32")
+        assert isinstance(raw, RawTensor)
+        as_torch(raw).copy_(torch.arange(6.0))
+        assert as_torch(raw[2:5]).tolist() == [2.0, 3.0, 4.0]
+        assert raw[2:5].data_ptr() == raw.data_ptr() + 8
+        as_torch(raw[2:5]).zero_()
+        assert as_torch(raw).tolist() == [0.0, 1.0, 0.0, 0.0, 0.0, 5.0]
+
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+    def test_is_measured_and_blended_as_a_tensor_is(self, dtype: str) -> None:
+        kind = getattr(torch, dtype)
+        generator = torch.Generator().manual_seed(0)
+        tensors = [torch.randn(70_000, generator=generator).to(kind) for _ in range(3)]
+        raw = [raw_tensor(bytes_of(each), dtype, (70_000,)) for each in tensors]
+        with running(compiled=True):
+            assert np.array_equal(gram(raw[:2], raw[2]), gram(tensors[:2], tensors[2]))
+            assert is_finite(raw[0])
+            out = empty_vector(70_000, dtype)
+            terms = tuple(Term(source=each, factor=0.3) for each in raw[:2])
+            blend = Blend(shape=(70_000,), terms=terms, base=raw[2])
+            assert write(blend, (0, 70_000), out)
+        expected = Blend(
+            shape=(70_000,),
+            terms=tuple(Term(source=each, factor=0.3) for each in tensors[:2]),
+            base=tensors[2],
+        ).block((0, 70_000))
+        assert torch.equal(as_torch(out), expected.to(kind))
+
+    def test_has_a_letter_by_name_and_by_torchs_dtype(self) -> None:
+        for name in ("bfloat16", "float16", "float32", "float64", "int8", "bool"):
+            assert letter_of(name) == letter_of(getattr(torch, name))
+        assert letter_of("float64") is None
