@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from kingyo.engine import open_sources
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator, Filled, scores_of
-from kingyo.engine import open_sources
 from kingyo.recipe import Recipe, Source
 from kingyo.run.config import parse_config
 from kingyo.run.worker import candidate_timeout

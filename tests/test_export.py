@@ -16,12 +16,12 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.engine import into, open_sources, plan
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.export import choose, export, recipe_of
 from kingyo.export.task_files import write_task
 from kingyo.lineage import cell, fence, read_front_matter
-from kingyo.engine import into, open_sources, plan
 from kingyo.models.language import LiveModel
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.results.summary import summarize

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.errors import KingyoError
 from kingyo.engine import How, Sources, compute, into, open_sources, plan, to_folder
+from kingyo.errors import KingyoError
 from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Conditional, Recipe, Source, Value
 from tests.models_on_disk import FAMILIES, family, fine_tuned, gpt2, llama, qwen2

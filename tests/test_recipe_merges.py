@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kingyo.errors import KingyoError
 from kingyo.engine import open_sources, plan, plan_book, rooted, to_folder
+from kingyo.errors import KingyoError
 from kingyo.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, renamed, rewritten
 from tests.models_on_disk import family
 

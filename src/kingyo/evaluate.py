@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from kingyo.engine import How, Sources, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.late import Tensor
-from kingyo.engine import How, Sources, into, plan
 from kingyo.models.kinds import PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order

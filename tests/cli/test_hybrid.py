@@ -9,10 +9,10 @@ import pytest
 import yaml
 from transformers import LlamaForCausalLM
 
+from kingyo.engine import rooted
 from kingyo.evolution import Aims
 from kingyo.evolution.objectives import Judge
 from kingyo.evolution.recipes import read_recipe
-from kingyo.engine import rooted
 from kingyo.recipe import Recipe, load_recipe
 from kingyo.run.begin import begin
 from kingyo.run.config import load_config

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from kingyo.errors import KingyoError
 from kingyo.engine import compute, into, open_sources, plan, plan_book, rooted, to_folder
+from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe, load_recipes, renamed
 from tests.checkpoints.architectures import build
 from tests.vocabulary.makers import EMBEDDING, HEAD, llama, weights, words

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.errors import KingyoError
 from kingyo.engine import How, compute, open_sources, plan, plan_book, rooted_book, to_folder
 from kingyo.engine.folder import Output, identity
+from kingyo.errors import KingyoError
 from kingyo.recipe import RecipeBook, load_recipe, load_recipes
 from tests.models_on_disk import fine_tuned, llama
 

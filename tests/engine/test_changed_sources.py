@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.engine import Output, Sources, into, plan, to_folder
 from kingyo.errors import KingyoError
 from kingyo.kernels.facts import Facts
-from kingyo.engine import Output, Sources, into, plan, to_folder
 from kingyo.recipe import Recipe
 from tests.checkpoints.adapters import train
 from tests.models_on_disk import fine_tuned, llama

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.errors import KingyoError
 from kingyo.engine import compute, open_sources, plan, rooted, to_folder
+from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
 from tests.checkpoints.architectures import build
 from tests.vocabulary.makers import EMBEDDING, HEAD, llama, words

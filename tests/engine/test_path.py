@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from kingyo.errors import KingyoError
 from kingyo.engine import plan, to_folder
 from kingyo.engine.sources import open_sources
 from kingyo.engine.unrolled import FOLDABLE
+from kingyo.errors import KingyoError
 from kingyo.models.path import Layers
 from kingyo.recipe import Hop, Recipe, path_as_slices
 from tests.decoders import ARCHITECTURES, far, logits, loud

@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kingyo.errors import KingyoError
 from kingyo.engine import plan, to_folder
 from kingyo.engine.sources import open_sources
+from kingyo.errors import KingyoError
 from kingyo.models.path import Layers
 from kingyo.recipe import Hop, Recipe
 from tests.checkpoints.architectures import build

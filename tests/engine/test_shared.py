@@ -15,11 +15,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from kingyo.errors import KingyoError
 from kingyo.engine import plan, to_folder
 from kingyo.engine.folder import identity
 from kingyo.engine.sources import open_sources
 from kingyo.engine.unrolled import SHAREABLE
+from kingyo.errors import KingyoError
 from kingyo.models.path import Layers
 from kingyo.recipe import Hop, Recipe
 from tests.decoders import ARCHITECTURES, MASK, TOKENS, cached_logits, far, logits, loud

@@ -12,8 +12,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.errors import KingyoError
 from kingyo.engine import Sources, TensorInput, compute, into, open_sources, plan, to_folder
+from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe, Slice, SliceSource
 from tests.checkpoints.architectures import build
 from tests.engine.conftest import DEEP, LAYERS

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kingyo.errors import KingyoError
 from kingyo.engine import Sources, plan
+from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
 
 

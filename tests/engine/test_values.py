@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kingyo.errors import KingyoError
 from kingyo.engine import Sources, plan
+from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
 from tests.engine.conftest import LAYERS
 from tests.engine.definition import value

@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.engine import How, open_sources, plan, to_folder
 from kingyo.errors import KingyoError
 from kingyo.kernels import Blend, Term
 from kingyo.kernels.measures import gram, is_finite
 from kingyo.kernels.passes import running
 from kingyo.kernels.raw import RawTensor, as_torch, bytes_of, empty_vector, letter_of, raw_tensor
 from kingyo.kernels.work import write
-from kingyo.engine import How, open_sources, plan, to_folder
 from kingyo.methods import METHODS, MethodValues, TensorContext, hands_on, takes_base
 from kingyo.methods.linear import Linear
 from kingyo.recipe import Recipe

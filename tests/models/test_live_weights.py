@@ -23,8 +23,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from kingyo.errors import KingyoError
 from kingyo.engine import into, open_sources, plan, to_folder
+from kingyo.errors import KingyoError
 from kingyo.models.loading import checkpoint_names, live_weights, load_model
 from kingyo.recipe import Recipe, Source
 from tests.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write

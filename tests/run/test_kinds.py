@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.outlook import _memory_lines
+from kingyo.engine import Sources
 from kingyo.errors import KingyoError
 from kingyo.evaluate import Evaluator, Filled
-from kingyo.engine import Sources
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.outlook.memory import foresee_memory
 from kingyo.recipe import Recipe, Source

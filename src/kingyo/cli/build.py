@@ -201,7 +201,9 @@ def _write(found: Survey, target: Target, *, quiet: bool) -> list[str]:
                 signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out
             progress.stop()
             n_shards = len(target.shards)
-            finished = n_shards if progress.finished == n_shards else target.n_kept  # one may be just complete
+            finished = (
+                n_shards if progress.finished == n_shards else target.n_kept
+            )  # one may be just complete
             raise Interrupted(_interrupted(finished, n_shards)) from None
         return sorted(progress.nonfinite)
 

@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import Console, print_whole, say
+from kingyo.engine import Plan
 from kingyo.errors import told
 from kingyo.lineage.licences import UNKNOWN
-from kingyo.engine import Plan
 from kingyo.merging import Estimate, Group, Survey, Target, group, ungrouped
 from kingyo.merging.groups import shared
 from kingyo.sizes import count_text, counted, size_text, time_text

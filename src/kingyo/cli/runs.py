@@ -365,9 +365,9 @@ def export(
     """
     from kingyo.cli.advice import tell_lost, tell_versions
     from kingyo.cli.resume import require_one_run
+    from kingyo.engine.shared import CODE_FILE
     from kingyo.export import choose
     from kingyo.export import export as export_run
-    from kingyo.engine.shared import CODE_FILE
     from kingyo.store import RunStore
 
     require_one_run(run, "export", str(out))

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.kinds import is_vocabulary
-from kingyo.errors import KingyoError
-from kingyo.late import Tensor, torch
 from kingyo.engine.derived import DerivedCheckpoint
 from kingyo.engine.sources import Sources, tokenizer_choice
+from kingyo.errors import KingyoError
+from kingyo.late import Tensor, torch
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import (
     AlignedReads,

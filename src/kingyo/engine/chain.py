@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.errors import KingyoError, Refuse, suggest
 from kingyo.engine.inner import planned_checkpoint
 from kingyo.engine.plan import Plan, plan
 from kingyo.engine.sources import Sources, all_references
+from kingyo.errors import KingyoError, Refuse, suggest
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.vocabulary.choice import BASE, UNION
 

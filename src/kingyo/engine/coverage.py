@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kingyo.checkpoints import Checkpoint, Layout, Stack, select
-from kingyo.errors import KingyoError, suggest
 from kingyo.engine.pieces import MAIN, Region
+from kingyo.errors import KingyoError, suggest
 from kingyo.recipe import BASE, MERGE, Recipe
 
 _WHOLE = "default"

@@ -15,14 +15,14 @@ from kingyo.checkpoints.companions import CODE
 from kingyo.checkpoints.partial import hidden
 from kingyo.checkpoints.shards import OutTensor
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
-from kingyo.errors import KingyoError
-from kingyo.kernels.blocks import Span
-from kingyo.kernels.raw import empty_vector
-from kingyo.late import Tensor
 from kingyo.engine.derived import leaves, stamp
 from kingyo.engine.execute import How, execute
 from kingyo.engine.plan import Plan, TensorJob
 from kingyo.engine.shared import CODE_FILE
+from kingyo.errors import KingyoError
+from kingyo.kernels.blocks import Span
+from kingyo.kernels.raw import empty_vector
+from kingyo.late import Tensor
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TOKENIZER_FILES
 

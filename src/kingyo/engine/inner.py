@@ -14,11 +14,11 @@ from weakref import finalize
 
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.companions import copy_companions
-from kingyo.errors import KingyoError
-from kingyo.late import Tensor
 from kingyo.engine.compute import compute
 from kingyo.engine.derived import PlannedCheckpoint
 from kingyo.engine.sources import Sources
+from kingyo.errors import KingyoError
+from kingyo.late import Tensor
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import TOKENIZER_FILES
 

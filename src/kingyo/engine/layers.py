@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kingyo.checkpoints import Checkpoint, Stack, TensorInfo
-from kingyo.errors import KingyoError
 from kingyo.engine.pieces import Entry, Piece
+from kingyo.errors import KingyoError
 
 
 @dataclass(frozen=True, kw_only=True)

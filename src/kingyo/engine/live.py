@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
+from kingyo.engine.compute import not_finite, result
+from kingyo.engine.execute import How, Prepared, fill
+from kingyo.engine.plan import Plan, TensorJob
 from kingyo.errors import KingyoError
 from kingyo.kernels import Blend, Draft, Drawn, Lazy, RankedChance
 from kingyo.kernels.device import moved
 from kingyo.kernels.work import Filling, prepare
 from kingyo.late import Tensor, torch
-from kingyo.engine.compute import not_finite, result
-from kingyo.engine.execute import How, Prepared, fill
-from kingyo.engine.plan import Plan, TensorJob
 
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
 

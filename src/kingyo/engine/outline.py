@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo, with_layers
-from kingyo.errors import KingyoError
 from kingyo.engine.agreement import Agreement
 from kingyo.engine.layers import Forms, LayerTensor, TensorInput, layer_tensors
 from kingyo.engine.pieces import Entry, Piece, Region
+from kingyo.errors import KingyoError
 
 Place = tuple[str, int]
 """The name of a region, and the position of a piece in it."""

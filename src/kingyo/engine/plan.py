@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.errors import KingyoError, suggest
 from kingyo.engine.agreement import agree
 from kingyo.engine.alignment import Alignment, align, template_files
 from kingyo.engine.inner import with_merges
@@ -18,6 +17,7 @@ from kingyo.engine.sources import Sources, all_references
 from kingyo.engine.unmatched import Unmatched, unmatched
 from kingyo.engine.unrolled import unrolled
 from kingyo.engine.values import resolve
+from kingyo.errors import KingyoError, suggest
 from kingyo.methods import METHODS, MergeMethod, MethodValues, check_together
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import Vocabulary
@@ -122,8 +122,8 @@ def plan(recipe: Recipe, sources: Sources, *, share_layers: bool = False) -> Pla
     Args:
         recipe: what to merge.
         sources: the opened models, by the references that the recipe uses.
-        share_layers: write the layers of a path once; see ``kingyo.engine.shared``. A path that passes each of
-            its layers once and unscaled gives the same plan as without.
+        share_layers: write the layers of a path once; see ``kingyo.engine.shared``. A path that passes each
+            of its layers once and unscaled gives the same plan as without.
 
     Raises:
         KingyoError: unknown method or parameter, a missing, misplaced or invalid value, too few or too many

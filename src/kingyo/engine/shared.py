@@ -17,10 +17,10 @@ from typing import cast
 
 from kingyo.checkpoints import Checkpoint, with_layers
 from kingyo.checkpoints.defaults import complete
-from kingyo.errors import KingyoError
 from kingyo.engine.agreement import Agreement
 from kingyo.engine.pieces import MAIN
 from kingyo.engine.unrolled import SHAREABLE, check_path
+from kingyo.errors import KingyoError
 from kingyo.recipe import Hop, Recipe, Slice, SliceSource
 
 OPTION = "--share-layers"

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.errors import suggest
 from kingyo.engine.layers import LayerTensor
 from kingyo.engine.pieces import Piece
+from kingyo.errors import suggest
 from kingyo.methods import MergeMethod
 from kingyo.recipe import Conditional, Plain, Value, Values
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kingyo.errors import KingyoError, told
 from kingyo.engine.layers import LayerTensor, TensorInput
 from kingyo.engine.pieces import Piece
 from kingyo.engine.unmatched import entries, filters_of
+from kingyo.errors import KingyoError, told
 from kingyo.methods import MergeMethod, MethodValues, Parameter
 from kingyo.recipe import Conditional, Values, Word, look_up
 

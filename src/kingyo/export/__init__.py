@@ -9,13 +9,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from kingyo.engine import plan, rooted, to_folder
 from kingyo.errors import KingyoError
 from kingyo.evolution.recipes import read_recipe
 from kingyo.export.card import Card, render_card
 from kingyo.export.choice import choose
 from kingyo.export.origins import read_origins
 from kingyo.export.task_files import write_tasks
-from kingyo.engine import plan, rooted, to_folder
 from kingyo.recipe import Recipe
 from kingyo.results.summary import compare, read_entry, summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from kingyo.engine.shared import Shared
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.lineage import (
@@ -24,7 +25,6 @@ from kingyo.lineage import (
     shared_layers,
     table,
 )
-from kingyo.engine.shared import Shared
 from kingyo.models.kinds import ModelKind, Options, called
 from kingyo.recipe import Recipe
 from kingyo.results.summary import MIXTURES, Comparison, Entry, RunSummary

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kingyo.engine.shared import Shared
 from kingyo.lineage.licences import UNKNOWN, kind_of, strictest
 from kingyo.lineage.markdown import cell, table
 from kingyo.lineage.origins import Origin
-from kingyo.engine.shared import Shared
 from kingyo.recipe import Recipe
 from kingyo.sizes import counted
 

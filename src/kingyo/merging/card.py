@@ -11,6 +11,7 @@ from typing import cast
 import yaml
 
 from kingyo import __version__
+from kingyo.engine.shared import OPTION
 from kingyo.lineage import (
     base_models,
     bullets,
@@ -22,7 +23,6 @@ from kingyo.lineage import (
     public_recipe,
     shared_layers,
 )
-from kingyo.engine.shared import OPTION
 from kingyo.merging.survey import Target
 from kingyo.methods import Reproduces
 from kingyo.models.kinds import CardPart, known_kind

@@ -10,12 +10,12 @@ from pathlib import Path
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.partial import check_free, hidden, is_published, unwritable
 from kingyo.checkpoints.writer import no_room
-from kingyo.errors import KingyoError
 from kingyo.engine import Plan
 from kingyo.engine.derived import PlannedCheckpoint
 from kingyo.engine.folder import check_no_source
 from kingyo.engine.shared import OPTION
 from kingyo.engine.sources import tokenizer_choice
+from kingyo.errors import KingyoError
 from kingyo.merging.request import Request
 from kingyo.recipe import Recipe
 from kingyo.vocabulary import TOKENIZER_FILES, Finding, compare

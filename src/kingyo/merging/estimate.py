@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.checkpoint import KEPT_BELOW
-from kingyo.errors import KingyoError
-from kingyo.kernels.passes import n_threads
 from kingyo.engine import How, Plan, TensorJob
 from kingyo.engine.execute import LARGE, compiles
+from kingyo.errors import KingyoError
+from kingyo.kernels.passes import n_threads
 from kingyo.merging.checks import existing_parent
 from kingyo.merging.machine import Disk, cached, try_disk
 from kingyo.merging.reads import Reader, Reading

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kingyo.errors import KingyoError, nearest, suggest
 from kingyo.engine.values import valid
+from kingyo.errors import KingyoError, nearest, suggest
 from kingyo.methods import MergeMethod
 from kingyo.recipe import Conditional, Recipe, Slice, Source, Value, Word
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.engine import How, TensorJob
+from kingyo.engine.execute import execute
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.raw import as_torch, empty_vector, letter_of, raw_tensor
 from kingyo.late import Tensor, torch
-from kingyo.engine import How, TensorJob
-from kingyo.engine.execute import execute
 
 _TINY = 1 << 6  # elements of a tensor that costs what any tensor costs
 _FIRST = 1 << 18  # elements of the first sample

@@ -15,13 +15,13 @@ from typing import get_args
 from kingyo.checkpoints import Checkpoint, fit
 from kingyo.checkpoints.reference import with_component
 from kingyo.checkpoints.shards import Shard, lay_out
-from kingyo.errors import KingyoError, Refuse, attempt, nearest, together
-from kingyo.lineage import Origin, check_licences, describe
 from kingyo.engine import Plan
 from kingyo.engine.chain import PlannedSteps, open_models, plan_steps
 from kingyo.engine.folder import count_kept, out_tensors
 from kingyo.engine.pieces import base_of, regions
 from kingyo.engine.sources import all_references, replaced
+from kingyo.errors import KingyoError, Refuse, attempt, nearest, together
+from kingyo.lineage import Origin, check_licences, describe
 from kingyo.merging.checks import check_models, check_output
 from kingyo.merging.parameters import missing_values, parameter_errors
 from kingyo.merging.request import Request

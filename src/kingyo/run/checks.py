@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Search
 from kingyo.engine import Plan, Sources, plan
 from kingyo.engine.shared import can_share
+from kingyo.errors import KingyoError
+from kingyo.evolution import MAIN, Search
 from kingyo.models.kinds import PassesLayers, require_ability
 from kingyo.run.config import RunConfig
 from kingyo.run.kinds import require_answers

@@ -8,9 +8,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Self, cast
 
+from kingyo.engine import Plan, Sources, plan
 from kingyo.evolution import Search
 from kingyo.kernels.facts import Facts
-from kingyo.engine import Plan, Sources, plan
 from kingyo.methods import METHODS
 from kingyo.models.kinds import ModelKind
 from kingyo.recipe import Recipe

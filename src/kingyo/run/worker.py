@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from kingyo.engine import Sources, to_folder
 from kingyo.evaluate import Builder, Evaluator, Filled, Passed
 from kingyo.kernels.facts import Facts, memory_size
 from kingyo.late import torch
-from kingyo.engine import Sources, to_folder
 from kingyo.models.kinds import Live, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
 from kingyo.run.checks import is_like
