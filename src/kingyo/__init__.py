@@ -1,6 +1,63 @@
 """kingyo breeds new foundation models out of existing ones.
 
-This module carries only the version and loads no torch; import what you need from the submodules.
+``kingyo.merge`` merges by a recipe, ``kingyo.evolve`` searches for the best merge; see docs/api.md.
+Importing this module loads nothing slow: each name is imported when it is first used.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kingyo.api import evolve, export_model, merge, resume, summarize, write_report
+    from kingyo.checkpoints import open_checkpoint
+    from kingyo.errors import KingyoError
+    from kingyo.methods import METHODS
+    from kingyo.models.kinds import MODEL_KINDS
+    from kingyo.recipe import Recipe, load_recipe
+    from kingyo.run.run import Run
+    from kingyo.strategies import STRATEGIES
+    from kingyo.tasks import GRADERS, TASKS
+
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "GRADERS",
+    "METHODS",
+    "MODEL_KINDS",
+    "STRATEGIES",
+    "TASKS",
+    "KingyoError",
+    "Recipe",
+    "Run",
+    "evolve",
+    "export_model",
+    "load_recipe",
+    "merge",
+    "open_checkpoint",
+    "resume",
+    "summarize",
+    "write_report",
+]
+
+_HOMES = {
+    "GRADERS": "tasks",
+    "METHODS": "methods",
+    "MODEL_KINDS": "models.kinds",
+    "STRATEGIES": "strategies",
+    "TASKS": "tasks",
+    "KingyoError": "errors",
+    "Recipe": "recipe",
+    "Run": "run.run",
+    "load_recipe": "recipe",
+    "open_checkpoint": "checkpoints",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'kingyo' has no attribute '{name}'")
+    return getattr(import_module(f"kingyo.{_HOMES.get(name, 'api')}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -15,10 +15,15 @@ from typing import cast
 from rich.live import Live
 from rich.markup import escape
 
+from kingyo.cli.advice import Watcher
 from kingyo.cli.parts import PartsTable, row_name, time_left
 from kingyo.cli.whole import Console, say
+from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Event
-from kingyo.outlook import Cost, Leg, Pace
+from kingyo.outlook import Cost, Leg, Pace, cost_of
+from kingyo.run.extensions import settle, take_back, take_back_control
+from kingyo.run.journeys import journey_of
+from kingyo.run.run import Run
 from kingyo.sizes import counted
 from kingyo.stats import percent
 from kingyo.store import RunStore
@@ -124,6 +129,29 @@ class LiveDisplay:
         best = f"{best} ({measured})" if measured else best
         left = time_left(self._pace)
         return f"  {done}{f', best {best}' if best else ''}{f'; {left}' if left else ''}"
+
+
+def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> None:
+    """Take a run to its end, shown and with warnings about its scores.
+
+    Args:
+        store: of the run, open for writing.
+        run: of the store, if it is open already.
+        display: entered.
+
+    Raises:
+        KingyoError: it cannot go on; what was added to it last is taken back then.
+    """
+    try:
+        notify = Watcher(store, display.tell, display.notify).notify
+        journey = journey_of(Run.stored(store) if run is None else run, notify)
+        display.expect(cost_of(journey))
+        journey.run()
+    except KingyoError:
+        take_back(store)  # what cannot even begin must not cost a run its winner or its end
+        take_back_control(store)
+        raise
+    settle(store)
 
 
 def _standard_error() -> Console:

@@ -410,22 +410,15 @@ def _breed(store: RunStore, run: Run | None, *, quiet: bool, again: str | None =
 
     ``run`` is the run of the store, if it is open already.
     """
-    from kingyo.cli.advice import Watcher, tell_lost
-    from kingyo.cli.live import LiveDisplay
-    from kingyo.outlook import cost_of
-    from kingyo.run.extensions import settle, take_back, take_back_control
-    from kingyo.run.journeys import journey_of
-    from kingyo.run.run import Run
+    from kingyo.cli.advice import tell_lost
+    from kingyo.cli.live import LiveDisplay, run_shown
 
     tell_if_slow()
     tell_lost(store)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what stops a job on a server is a Ctrl-C too
     with redirect_stdout(sys.stderr), LiveDisplay(store, quiet=quiet) as display:
         try:
-            notify = Watcher(store, display.tell, display.notify).notify
-            journey = journey_of(Run.stored(store) if run is None else run, notify)
-            display.expect(cost_of(journey))
-            journey.run()
+            run_shown(store, run, display)
         except KeyboardInterrupt:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, signal.SIG_IGN)  # a second one must not tear the way out
@@ -434,11 +427,6 @@ def _breed(store: RunStore, run: Run | None, *, quiet: bool, again: str | None =
                 "Interrupted; all that was evaluated is stored. Go on with: "
                 f"{again or shlex.join(('kingyo', 'resume', str(store.folder)))}"
             ) from None
-        except KingyoError:
-            take_back(store)  # what cannot even begin must not cost a run its winner or its end
-            take_back_control(store)
-            raise
-    settle(store)
 
 
 def _print_trial(store: RunStore, reference: str, answers: int | None, as_json: bool) -> None:

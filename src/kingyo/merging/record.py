@@ -23,7 +23,7 @@ def survey_record(survey: Survey, estimated: Estimate | None, *, whole: bool = F
         whole: every tensor by itself.
     """
     return {
-        "recipe": str(survey.request.recipe),
+        "recipe": survey.request.name,
         "targets": [_target(target, survey, whole=whole) for target in survey.targets],
         "estimate": None if estimated is None else _estimate(estimated),
         **findings_record(survey.findings),

@@ -1,4 +1,4 @@
-"""What a user asks for: a recipe file, where its result goes, and how."""
+"""What a user asks for: recipes, where their result goes, and how."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES
 from kingyo.engine import How
+from kingyo.recipe import RecipeBook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,8 +15,9 @@ class Request:
     """One call of ``kingyo merge``.
 
     Attributes:
-        recipe: the file.
+        recipe: the file, or what such a file holds.
         out: the folder to make.
+        folder: where relative paths of the recipe begin; the file's folder, or the current one, when None.
         seed: of random methods, in place of the recipe's.
         max_shard_bytes: where a new file of weights begins.
         threads: how many compute; as many as torch uses when None.
@@ -28,8 +30,9 @@ class Request:
         allow_pickle: read weights that are there only as pickles; see ``open_checkpoint``.
     """
 
-    recipe: Path
+    recipe: Path | RecipeBook
     out: Path
+    folder: Path | None = None
     seed: int | None = None
     max_shard_bytes: int = MAX_SHARD_BYTES
     threads: int | None = None
@@ -42,9 +45,16 @@ class Request:
     allow_pickle: bool = False
 
     @property
-    def folder(self) -> Path:
+    def name(self) -> str:
+        """What messages call the recipe."""
+        return str(self.recipe) if isinstance(self.recipe, Path) else "recipe"
+
+    @property
+    def root(self) -> Path:
         """Where relative paths of the recipe begin."""
-        return self.recipe.parent
+        if self.folder is not None:
+            return self.folder
+        return self.recipe.parent if isinstance(self.recipe, Path) else Path()
 
     @property
     def how(self) -> How:

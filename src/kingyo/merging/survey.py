@@ -103,7 +103,7 @@ class Survey:
     def error(self) -> KingyoError | None:
         """Everything wrong as one error; None when nothing is."""
         errors = [finding.error for finding in self.of("error")]
-        return together(str(self.request.recipe), errors, "a merge that can be done") if errors else None
+        return together(self.request.name, errors, "a merge that can be done") if errors else None
 
 
 def survey(request: Request, *, fetch: bool = True) -> Survey:
@@ -117,16 +117,16 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
         KingyoError: the file cannot be read as recipes. All that is wrong beyond that is among the findings.
     """
     refused: list[KingyoError] = []
-    read = read_recipes(request.recipe, refused.append)
+    read = _read(request.recipe, refused.append)
     if read is None:
-        raise together(str(request.recipe), refused, "sound recipes")
+        raise together(request.name, refused, "sound recipes")
     book, is_whole = _of_component(_seeded(read, request.seed), request), not refused
     steps = _steps(book, request, refused.append, is_whole=is_whole, fetch=fetch)
     unplanned = [step for step in book.steps if step.name not in steps.plans]
     more = [
         error
         for step in unplanned
-        for error in _wrong_with(step, steps.models, request.folder, is_whole=is_whole)
+        for error in _wrong_with(step, steps.models, request.root, is_whole=is_whole)
     ]
     known = {(error.expected, error.received) for error in more}
     first = [error for error in refused if (error.expected, error.received) not in known]
@@ -134,10 +134,14 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
     findings = [*map(Finding.of, (*first, *more)), *misnamed, *_not_fetched(steps.models)]
     for step in book.steps:
         findings += check_models(step.recipe, steps.models, steps.plans.get(step.name))
-    origins = _origins(book.steps, steps.models, request.folder)
+    origins = _origins(book.steps, steps.models, request.root)
     findings += check_licences(origins, is_allowed=request.ignore_licences)
     findings += check_output(request, [(target.out, target.plan, target.n_bytes) for target in targets])
     return Survey(request=request, steps=steps, targets=targets, findings=_in_order(findings))
+
+
+def _read(recipe: Path | RecipeBook, refuse: Refuse) -> RecipeBook | None:
+    return recipe if isinstance(recipe, RecipeBook) else read_recipes(recipe, refuse)
 
 
 def _steps(
@@ -147,13 +151,13 @@ def _steps(
     if is_whole:
         return plan_steps(
             book,
-            request.folder,
+            request.root,
             refuse,
             fetch=fetch,
             allow_pickle=request.allow_pickle,
             share_layers=request.share_layers,
         )
-    models = open_models(book, request.folder, refuse, fetch=False, allow_pickle=request.allow_pickle)
+    models = open_models(book, request.root, refuse, fetch=False, allow_pickle=request.allow_pickle)
     return PlannedSteps(models=models, plans={})
 
 
@@ -196,7 +200,7 @@ def _of_component(book: RecipeBook, request: Request) -> RecipeBook:
     names = [step.name for step in book.steps]
 
     def place(reference: str) -> str:
-        return reference if reference in names else with_component(reference, component, request.folder)
+        return reference if reference in names else with_component(reference, component, request.root)
 
     return RecipeBook(steps=tuple(replace(step, recipe=replaced(step.recipe, place)) for step in book.steps))
 
@@ -254,7 +258,7 @@ def _targets(
                     out=out,
                     book=own,
                     plan=steps.plans[step.name],
-                    origins=_origins(own.steps, steps.models, request.folder),
+                    origins=_origins(own.steps, steps.models, request.root),
                     max_shard_bytes=request.max_shard_bytes,
                     reproduces=_reproduces(own, steps),
                 )

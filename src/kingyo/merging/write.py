@@ -26,7 +26,7 @@ def write(survey: Survey, target: Target, watch: Watch | None = None) -> Path:
         raise survey.error
     request = survey.request
     files = {
-        "recipe.yaml": rooted_book(target.book, request.folder, out=target.out).to_yaml(),
+        "recipe.yaml": rooted_book(target.book, request.root, out=target.out).to_yaml(),
         "README.md": render_card(target),
     }
     output = Output(

@@ -68,13 +68,16 @@ class RecipeBook:
         return yaml.safe_dump_all([_dump(step) for step in self.steps], sort_keys=False, allow_unicode=True)
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe from a YAML file.
+
+    Args:
+        path: the file. Relative paths in the recipe begin at its folder.
 
     Raises:
         KingyoError: the file cannot be read, or see ``Recipe.from_dict``.
     """
-    return Recipe.from_dict(read_yaml(path), str(path))
+    return Recipe.from_dict(read_yaml(Path(path)), str(path))
 
 
 def load_recipes(path: Path) -> RecipeBook:

@@ -339,11 +339,25 @@ def load_config(path: Path, data: Mapping[str, object] | None = None) -> RunConf
         KingyoError: no such file, not YAML, an unknown key, a wrong value.
     """
     data = read_yaml(path) if data is None else data
+    return config_of({"name": named_after(path), **data}, path.parent, str(path))
+
+
+def config_of(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
+    """Check what a run.yaml says.
+
+    Args:
+        data: its content.
+        folder: where paths of task files begin.
+        where: its name in messages.
+
+    Raises:
+        KingyoError: an unknown key, a wrong value, or no such task file.
+    """
     if "task" in data:
-        data = {**data, "task": _task_from_file(data["task"], path.parent)}
+        data = {**data, "task": _task_from_file(data["task"], folder)}
     if "tasks" in data:
-        data = {**data, "tasks": _tasks_from_files(data["tasks"], path.parent)}
-    return parse_config({"name": named_after(path), **data}, str(path))
+        data = {**data, "tasks": _tasks_from_files(data["tasks"], folder)}
+    return parse_config(data, where)
 
 
 def named_after(path: Path, otherwise: str = "run") -> str:

@@ -1,0 +1,119 @@
+"""The Python API: the page of it runs, and what it says of errors and interrupts is true."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import kingyo
+from kingyo.recipe import Recipe
+from tests.models_on_disk import fine_tuned, llama
+
+ROOT = Path(__file__).parent.parent
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+RECIPE = {
+    "merge_method": "linear",
+    "dtype": "float32",
+    "models": [{"model": name, "parameters": {"weight": 0.5}} for name in ("a", "b")],
+}
+
+
+def write_demo(folder: Path) -> Path:
+    """Write a short form of the demo's run.yaml where its relative paths find the zoo."""
+    (folder / "zoo").symlink_to(ROOT / "zoo")
+    demo = yaml.safe_load((ROOT / "examples" / "demo" / "run.yaml").read_text(encoding="utf-8"))
+    demo["budget"], demo["task"]["splits"] = {"candidates": 4}, {"fit": 20, "validation": 20, "test": 20}
+    (folder / "examples" / "demo").mkdir(parents=True)
+    file = folder / "examples" / "demo" / "run.yaml"
+    file.write_text(yaml.safe_dump(demo), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    base = llama(tmp_path / "base")
+    fine_tuned(base, tmp_path / "a", seed=1)
+    fine_tuned(base, tmp_path / "b", seed=2)
+    return tmp_path
+
+
+def test_the_page_runs_in_order(tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    (tmp_path / "page.py").write_text("\n".join(PYTHON.findall(page)), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for file in ("merged/model.safetensors", "my-model/model.safetensors", "runs/mine/report.html"):
+        assert (tmp_path / file).is_file()
+
+
+def test_every_name_is_there_and_described() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for name in kingyo.__all__:
+        assert getattr(kingyo, name) is not None
+        assert f"kingyo.{name}" in page or name == "Run", name
+    assert set(kingyo.__all__) <= set(dir(kingyo))
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = kingyo.nothing  # type: ignore[attr-defined]
+
+
+def test_a_file_a_mapping_and_a_recipe_merge_to_the_same(models: Path) -> None:
+    (models / "recipe.yaml").write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
+    kingyo.merge(str(models / "recipe.yaml"), models / "one", progress=False)
+    kingyo.merge(RECIPE, models / "two", folder=models, progress=False)
+    kingyo.merge(Recipe.from_dict(RECIPE, "it"), models / "three", folder=models, progress=False)
+    weights = {(models / name / "model.safetensors").read_bytes() for name in ("one", "two", "three")}
+    assert len(weights) == 1
+    assert kingyo.load_recipe(str(models / "one" / "recipe.yaml")).merge_method == "linear"
+
+
+def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None:
+    with pytest.raises(kingyo.KingyoError, match="linear"):
+        kingyo.merge({**RECIPE, "merge_method": "liner"}, models / "out", folder=models)
+    with pytest.raises(kingyo.KingyoError, match="other"):
+        kingyo.merge({**RECIPE, "base_model": "other"}, models / "out", folder=models)
+    with pytest.raises(kingyo.KingyoError, match="budget"):
+        kingyo.evolve({"name": "x", "budgets": {"candidates": 3}}, models / "run", folder=models)
+    with pytest.raises(kingyo.KingyoError):
+        kingyo.resume(models / "run")
+    with pytest.raises(kingyo.KingyoError):
+        kingyo.summarize(models / "run")
+    assert not (models / "out").exists() and not (models / "run").exists()
+
+
+def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
+    file, stopped = write_demo(tmp_path), tmp_path / "stopped"
+    whole = kingyo.evolve(file, tmp_path / "whole", progress=False)
+    code = "import sys, kingyo; kingyo.evolve(*sys.argv[1:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(file), str(stopped)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("Search on fit"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode != 0 and "KeyboardInterrupt" in rest
+    resumed = kingyo.resume(stopped, progress=False)
+    first, second = (kingyo.summarize(run).winner for run in (whole, resumed))
+    assert first is not None and second is not None
+    assert (first.trial.asked, first.test) == (second.trial.asked, second.test)
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    again = kingyo.evolve(config, tmp_path / "again", folder=file.parent, progress=False)
+    assert kingyo.summarize(again).winner == kingyo.summarize(whole).winner
+
+
+def test_it_is_lazy() -> None:
+    code = (
+        "import sys, kingyo; kingyo.KingyoError; sys.exit(any(m in sys.modules for m in ('torch', 'rich')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
