@@ -19,8 +19,8 @@ from kingyo.run.models import Models
 from kingyo.run.setup import KnownPaths, Setup
 from kingyo.space import (
     DataflowSpace,
-    HybridSpace,
     PathSizes,
+    SourceSpace,
     frankenmerge,
     parent_recipe,
     path_recipe,
@@ -125,14 +125,18 @@ def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
     return name
 
 
-def first_points(setup: Setup, space: DataflowSpace | HybridSpace) -> list[Genome]:
-    """Return the points that a search of paths begins with: the space's own, and those of known paths.
+def first_points(setup: Setup, space: SourceSpace) -> list[Genome]:
+    """Return the paths that a search begins with: the space's own, and those of ``dataflow.known``.
 
     Raises:
         KingyoError: a known path is none of the space.
     """
-    own = space.seeds() if _wanted(setup).seeds else []
-    return list(dict.fromkeys([*own, *(_point(space, *each) for each in setup.known_paths.items())]))
+    paths = space.layer_paths()
+    if paths is None:
+        return []
+    own = space.seeds() if _wanted(setup).seeds else ()
+    known = (_point(space, paths, *each) for each in setup.known_paths.items())
+    return list(dict.fromkeys([*own, *known]))
 
 
 def paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
@@ -160,11 +164,10 @@ def _is_of_one_shape(models: Models) -> bool:
     return all(each == shapes[0] for each in shapes[1:])
 
 
-def _point(space: DataflowSpace | HybridSpace, file: str, layers: Sequence[str]) -> Genome:
+def _point(space: SourceSpace, paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
     path = [(name, int(number)) for name, _, number in (each.rpartition(".") for each in layers)]
     genome = space.genome(path)
     if genome is None:
-        paths = space.paths if isinstance(space, HybridSpace) else space
         odd = any(layer not in paths.layers for layer in path)
         raise KingyoError(
             f"dataflow.known: {file}",

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.recipe import MERGED, Recipe
+from kingyo.space.bounds import Bounds
 from kingyo.space.dataflow import DataflowSpace
-from kingyo.space.protocol import Space
+from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridSpace:
+class HybridSpace(SourceSpace):
     """All merges of some models, and all paths through the layers of both.
 
     Genes of a merge that no path goes through, and that gives no embeddings either, are inactive.
@@ -27,7 +28,7 @@ class HybridSpace:
         paths: through the layers of sources, of which one is called ``merged``.
     """
 
-    merges: Space
+    merges: SourceSpace
     paths: DataflowSpace
 
     @property
@@ -46,6 +47,14 @@ class HybridSpace:
         n = len(self.merges.axes)
         merged = self.merges.decode(genome[:n])
         return replace(self.paths, merges={MERGED: merged}).decode(genome[n:])
+
+    def bounds_without_known(self) -> Bounds | None:
+        """Return those of the merges."""
+        return self.merges.bounds_without_known()
+
+    def layer_paths(self) -> DataflowSpace:
+        """Return the paths."""
+        return self.paths
 
     def genome(self, path: Sequence[tuple[str, int]]) -> Genome | None:
         """Return the genome of a path, with the first point of the merges; None where there is no room."""

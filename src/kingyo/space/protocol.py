@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kingyo.recipe import Recipe
 from kingyo.types import Axis, Genome
+
+if TYPE_CHECKING:
+    from kingyo.space.bounds import Bounds
+    from kingyo.space.dataflow import DataflowSpace
 
 
 class Space(Protocol):
@@ -20,3 +24,37 @@ class Space(Protocol):
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome."""
         ...
+
+
+class SourceSpace(Space, Protocol):
+    """A space made of a run's sources, and what is known of it before a search.
+
+    A subclass defines ``axes`` and ``decode``, and overrides what else it knows.
+    """
+
+    def known_points(self, names: Sequence[str]) -> dict[str, Genome]:  # noqa: ARG002
+        """Return name of a baseline -> genome, for ``uniform`` and each source that is a point of the space.
+
+        Their scores are measured anyway. Only points whose recipe gives exactly these weights count, up to
+        rounding.
+
+        Args:
+            names: of the sources, in their order.
+        """
+        return {}
+
+    def bounds_without_known(self) -> Bounds | None:
+        """Return the bounds of ``weight`` if no known model lies within them; else None."""
+        return None
+
+    def layer_paths(self) -> DataflowSpace | None:
+        """Return its paths through layers; None where there are none."""
+        return None
+
+    def genome(self, path: Sequence[tuple[str, int]]) -> Genome | None:  # noqa: ARG002
+        """Return the genome of a path without scales; None where there is no room for it."""
+        return None
+
+    def seeds(self) -> Sequence[Genome]:
+        """Return paths that a search tries first."""
+        return ()
