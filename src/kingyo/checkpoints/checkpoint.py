@@ -145,13 +145,13 @@ class Checkpoint:
     def deciding_files(self) -> dict[str, Path]:
         """The files that decide what it says (weights, config, tokenizer, adapter), by their names in it."""
         beside = (file for pattern in ("config.json", *SPEAKING, *SEEING) for file in self.path.glob(pattern))
-        files = {info.file for info in self.tensors.values()}.union(each for each in beside if each.is_file())
+        files = self.files.union(file for file in beside if file.is_file())
         return {str(file.relative_to(self.path)): file for file in files}
 
     @cached_property
     def files(self) -> frozenset[Path]:
-        """The files that a merge depends on: those with weights, and ``tokenizer.json``."""
-        return frozenset({*(info.file for info in self.tensors.values()), self.path / "tokenizer.json"})
+        """The files that hold its weights."""
+        return frozenset(info.file for info in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
         """Return a tensor as stored; a large one is mapped from its file. It is shared: never write to it.

@@ -63,9 +63,11 @@ def _stamp(checkpoint: Checkpoint, known: dict[int, object]) -> object:
     """Return a digest for one that lies on no disk: it may be many times below another."""
     if id(checkpoint) not in known:
         below = [_stamp(each, known) for each in checkpoint.made_of]
-        own = _stamps(file for each in checkpoint.on_disk() for file in each.files)
-        if own or not below:
-            known[id(checkpoint)] = [*below, own] if below else own
+        files = {file for each in checkpoint.on_disk() for file in each.files}
+        if not below:
+            known[id(checkpoint)] = _stamps({*files, checkpoint.path / "tokenizer.json"})
+        elif files:
+            known[id(checkpoint)] = [*below, _stamps(files)]
         else:
             text = json.dumps([checkpoint.made_by, below])
             known[id(checkpoint)] = hashlib.sha256(text.encode()).hexdigest()
