@@ -79,7 +79,7 @@ def test_a_known_point_has_the_weights_of_its_model(
     known: tuple[str, ...],
 ) -> None:
     searched = space(models, method, groups, **{"weight": WEIGHT, **values})
-    points = searched.known_points(NAMES)
+    points = searched.known_points()
     assert set(points) == set(known)
     references = {name: models[name].reference for name in NAMES}
     for name, genome in points.items():
@@ -112,13 +112,13 @@ def test_where_no_point_is_a_model_none_is_known(
     models: dict[str, Checkpoint], method: str, values: dict[str, float | bool | Bounds]
 ) -> None:
     given = {"weight": WEIGHT, **values} if method not in ("della", "slerp") else values
-    assert space(models, method, **given).known_points(NAMES) == {}
+    assert space(models, method, **given).known_points() == {}
 
 
 def test_points_beyond_the_bounds_are_left_out(models: dict[str, Checkpoint]) -> None:
-    found = space(models, "task_arithmetic", weight=Bounds(low=0, high=0.9)).known_points(NAMES)
+    found = space(models, "task_arithmetic", weight=Bounds(low=0, high=0.9)).known_points()
     assert set(found) == {"uniform"}
-    assert space(models, "task_arithmetic", weight=Bounds(low=0.5, high=1)).known_points(NAMES) == {}
+    assert space(models, "task_arithmetic", weight=Bounds(low=0.5, high=1)).known_points() == {}
 
 
 @pytest.mark.parametrize(

@@ -134,9 +134,10 @@ def first_points(setup: Setup, space: SourceSpace) -> list[Genome]:
     paths = space.layer_paths()
     if paths is None:
         return []
-    own = space.seeds() if _wanted(setup).seeds else ()
-    known = (_point(space, paths, *each) for each in setup.known_paths.items())
-    return list(dict.fromkeys([*own, *known]))
+    before = tuple(axis.first for axis in space.axes[: -len(paths.axes)])
+    own = paths.seeds() if _wanted(setup).seeds else []
+    points = [*own, *(_point(paths, *each) for each in setup.known_paths.items())]
+    return [(*before, *point) for point in dict.fromkeys(points)]
 
 
 def paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
@@ -164,9 +165,9 @@ def _is_of_one_shape(models: Models) -> bool:
     return all(each == shapes[0] for each in shapes[1:])
 
 
-def _point(space: SourceSpace, paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
+def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
     path = [(name, int(number)) for name, _, number in (each.rpartition(".") for each in layers)]
-    genome = space.genome(path)
+    genome = paths.genome(path)
     if genome is None:
         odd = any(layer not in paths.layers for layer in path)
         raise KingyoError(

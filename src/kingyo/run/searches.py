@@ -92,7 +92,7 @@ def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Reci
         description = {**search.description, "given": len(points)}
         strategy = Seeded(strategy, points)
         search = replace(search, strategy=strategy, given=len(points), description=description)
-    known = space.known_points(list(setup.config.sources)) if wanted.warm_start else {}
+    known = space.known_points() if wanted.warm_start else {}
     limit = wanted.timeout if _is_own(wanted) else None
     search = replace(search, known=known, keep=_merge_itself(space), timeout=limit)
     return _finished(search, setup, wanted)

@@ -7,7 +7,6 @@ al. 2024, section 3.3, do the two in turn).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.recipe import MERGED, Recipe
@@ -55,13 +54,3 @@ class HybridSpace(SourceSpace):
     def layer_paths(self) -> DataflowSpace:
         """Return the paths."""
         return self.paths
-
-    def genome(self, path: Sequence[tuple[str, int]]) -> Genome | None:
-        """Return the genome of a path, with the first point of the merges; None where there is no room."""
-        found = self.paths.genome(path)
-        return None if found is None else (*(axis.first for axis in self.merges.axes), *found)
-
-    def seeds(self) -> list[Genome]:
-        """Points to try first: the seeds of the paths, with the first point of the merges."""
-        first = tuple(axis.first for axis in self.merges.axes)
-        return [(*first, *genome) for genome in self.paths.seeds()]

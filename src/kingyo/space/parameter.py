@@ -7,7 +7,7 @@ A genome decodes to a recipe that mergekit can read where it has the method: val
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -144,10 +144,11 @@ class ParameterSpace(SourceSpace):
             seed=self.seed if self.method.stochastic else 0,
         )
 
-    def known_points(self, names: Sequence[str]) -> dict[str, Genome]:
+    def known_points(self) -> dict[str, Genome]:
         """Return the sources and ``uniform``, where the method can give them back; see ``SourceSpace``."""
         if not self._gives_sources_back():
             return {}
+        names = self.sources
         wanted = {name: {other: float(other == name) for other in names} for name in names}
         if self.method_name in AVERAGES:
             wanted["uniform"] = dict.fromkeys(names, 1 / len(names))
@@ -172,25 +173,20 @@ class ParameterSpace(SourceSpace):
         return None if has_parent or low <= 1 / n <= high else bounds
 
     def _gives_sources_back(self) -> bool:
-        fixed = {name: value for name, value in self.values.items() if name not in self.searched}
-        plain = dict.fromkeys(("density", "lambda", *GAINS), 1.0)
-        searched = set(self.searched)
-        if any(name in fixed and fixed[name] != value for name, value in plain.items()):
+        searched, values = set(self.searched), self.values
+        fixed = {"density", "lambda", *GAINS} & values.keys() - searched
+        if "weight" not in searched or any(values[name] != 1 for name in fixed):
             return False
         if self.method_name in AVERAGES:
-            return "weight" in searched and searched <= {"weight", *GAINS}
-        return self.method_name in TRIMMING and "weight" in searched and searched <= {"weight", "density"}
+            return searched <= {"weight", *GAINS}
+        return self.method_name in TRIMMING and searched <= {"weight", "density"}
 
     def _genome_of(self, weights: Mapping[str, float]) -> Genome | None:
         """Return the point with these weights and 1 for all else; None if it is out of bounds."""
-        genome: list[float] = []
-        for axis in self.axes:
-            parameter, owner = axis.family.split("/", 1)
-            value = weights[owner] if parameter == "weight" else 1.0
-            if not axis.low <= value <= axis.high:
-                return None
-            genome.append(value)
-        return tuple(genome)
+        families = (axis.family.split("/", 1) for axis in self.axes)
+        genome = tuple(weights[owner] if name == "weight" else 1.0 for name, owner in families)
+        pairs = zip(self.axes, genome, strict=True)
+        return genome if all(axis.low <= value <= axis.high for axis, value in pairs) else None
 
     def _adds_up(self) -> bool:
         """Whether the method adds weighted models or task vectors, and divides by no sum of weights."""

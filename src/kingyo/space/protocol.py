@@ -32,14 +32,11 @@ class SourceSpace(Space, Protocol):
     A subclass defines ``axes`` and ``decode``, and overrides what else it knows.
     """
 
-    def known_points(self, names: Sequence[str]) -> dict[str, Genome]:  # noqa: ARG002
+    def known_points(self) -> dict[str, Genome]:
         """Return name of a baseline -> genome, for ``uniform`` and each source that is a point of the space.
 
         Their scores are measured anyway. Only points whose recipe gives exactly these weights count, up to
         rounding.
-
-        Args:
-            names: of the sources, in their order.
         """
         return {}
 
@@ -48,13 +45,5 @@ class SourceSpace(Space, Protocol):
         return None
 
     def layer_paths(self) -> DataflowSpace | None:
-        """Return its paths through layers; None where there are none."""
+        """Return its paths through layers, whose genes are its last ones; None where there are none."""
         return None
-
-    def genome(self, path: Sequence[tuple[str, int]]) -> Genome | None:  # noqa: ARG002
-        """Return the genome of a path without scales; None where there is no room for it."""
-        return None
-
-    def seeds(self) -> Sequence[Genome]:
-        """Return paths that a search tries first."""
-        return ()
