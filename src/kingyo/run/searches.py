@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import MAIN, Search
@@ -117,18 +117,6 @@ class ImpossibleControlError(KingyoError):
     """A run cannot have this control."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Control:
-    """A search of the same cost that the winner is compared with.
-
-    Attributes:
-        make: builds it for a run; its second argument are the searches that together cost as much. Raises
-            ``ImpossibleControlError`` where the run cannot have it.
-    """
-
-    make: Callable[[Setup, tuple[str, ...]], Search]
-
-
 def _random(setup: Setup, _: tuple[str, ...]) -> Search:
     wanted = setup.settings.controls
     space = space_of(setup, wanted)
@@ -158,16 +146,16 @@ def require_control(name: str, setup: Setup) -> None:
     """
     if name not in CONTROLS:
         raise unknown("control", name, CONTROLS)
-    CONTROLS[name].make(setup, ())
+    CONTROLS[name](setup, ())
 
 
 def _controls(setup: Setup, *, like: tuple[str, ...]) -> list[Search]:
     """The controls that are switched on, but for those that this run cannot have."""
     found: list[Search] = []
-    for name, control in CONTROLS.items():
+    for name, make in CONTROLS.items():
         if getattr(setup.config.controls, name):
             with suppress(ImpossibleControlError):
-                search = replace(control.make(setup, like), like=like)
+                search = replace(make(setup, like), like=like)
                 found.append(_finished(search, setup, setup.settings.controls))
     return found
 
@@ -268,12 +256,16 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
     return replace(search, prepare=space.prepare, is_asynchronous=False, learns_fit=True)
 
 
-CONTROLS: Mapping[str, Control] = {
-    "random": Control(make=_random),
-    "grid": Control(make=_grid),
-    TRAINED: Control(make=_trained),
+CONTROLS: Mapping[str, Callable[[Setup, tuple[str, ...]], Search]] = {
+    "random": _random,
+    "grid": _grid,
+    TRAINED: _trained,
 }
-"""Name, as in ``controls:`` of a run.yaml -> the control. Runs have them in this order."""
+"""Name, as in ``controls:`` of a run.yaml -> makes that control. Runs have them in this order.
+
+The second argument names the searches that together cost as much. Raises ``ImpossibleControlError`` where the
+run cannot have the control.
+"""
 
 
 def _search(
