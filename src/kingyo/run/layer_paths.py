@@ -40,7 +40,7 @@ def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
     """
     wanted, passed, dtype = _wanted(setup), _passed(setup, merge), setup.config.merge.dtype
     merged = MERGED if _has_merge(setup, merge) else None  # else a source may be called so
-    frame = _frame(wanted, passed)
+    frame = wanted.frame or next(iter(passed))
     limits = [] if wanted.max_hops is None else [wanted.max_hops]
     if wanted.max_size is not None:
         limits.append(path_sizes(passed, frame, dtype).hops_within(wanted.max_size))
@@ -74,14 +74,10 @@ def _has_merge(setup: Setup, merge: Recipe | None) -> bool:
     return merge is not None or setup.config.space == "hybrid"
 
 
-def _frame(wanted: DataflowConfig, passed: Mapping[str, Checkpoint]) -> str:
-    return wanted.frame or next(iter(passed))
-
-
 def models_of_paths(setup: Setup) -> dict[str, Checkpoint]:
     """Return the models whose layers are passed, by name, the frame first; for a merge, one like it."""
     passed = _passed(setup, None)
-    frame = _frame(_wanted(setup), passed)
+    frame = _wanted(setup).frame or next(iter(passed))
     return {frame: passed[frame], **passed}
 
 
