@@ -266,7 +266,7 @@ def test_every_checkpoint_completes_a_live_model_of_its_folder(tmp_path: Path) -
     assert all(torch.equal(live[name], plain.read(name)) for name in plain.tensors)
     adapted.load_into(live)
     assert all(torch.equal(live[name], adapted.read(name)) for name in adapted.tensors)
-    assert (plain.parts(), adapted.parts()) == ((), (adapted.model,))
+    assert (plain.made_of, adapted.made_of) == ((), (adapted.model,))
     assert (plain.adapter, adapted.adapter.reference) == (None, "lora")
     assert adapted.deciding_files().keys() - plain.deciding_files().keys() == {
         "+adapter_config.json",

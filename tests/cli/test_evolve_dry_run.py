@@ -245,6 +245,29 @@ def test_item_evaluations_and_a_screen(command: Command, world: World) -> None:
     ]
 
 
+def test_a_finite_strategy_of_ones_own_is_counted_to_its_end(command: Command, world: World) -> None:
+    (world.folder / "few.py").write_text(FEW)
+    config = world.config(search={"strategy": "few.py:Few"}, budget={"candidates": 10})
+    parts = told(command, config)["answers"]["parts"]
+    assert next(p["models"] for p in parts if p["name"] == "main") == 3  # type: ignore[index]
+
+
+FEW = """
+from dataclasses import dataclass
+
+class Few:
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        pass
+
+    batch = size = 3
+
+    def __init__(self, axes, seed, settings): ...
+    def ask(self, n): return []
+    def tell(self, outcomes): ...
+"""
+
+
 @pytest.mark.parametrize(
     ("budget", "search", "items"),
     [

@@ -19,7 +19,7 @@ from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.mapping import map_bytes, map_tensor
 from kingyo.merging import Request, estimate, survey, write
 from kingyo.merging.machine import cached, try_disk
-from kingyo.merging.reads import Reader
+from kingyo.merging.reads import reading_of
 from kingyo.merging.samples import Cost
 from kingyo.methods import METHODS
 from tests.cli.conftest import command
@@ -85,8 +85,8 @@ class TestBytes:
                 return read(info)
 
             monkeypatch.setattr(f"kingyo.checkpoints.{module}.{read.__name__}", spy)
-        plan, reader = found.targets[0].plan, Reader()
-        foretold = {info for job in plan.jobs for info in reader.job(plan, job).stored}
+        plan = found.targets[0].plan
+        foretold = {info for job in plan.jobs for info in reading_of(plan, job).stored}
         write(found, found.targets[0])
         assert {(info.file, info.start) for info in mapped} == {(info.file, info.start) for info in foretold}
         assert estimate(found).read == sum(info.n_bytes for info in foretold)

@@ -51,8 +51,10 @@ def test_every_weight_file_is_read_once_for_hashing_and_finiteness_together(
 ) -> None:
     """From the first check to the exported model, with a resume and a worker between."""
     config = parse_config(config_of(folder), "run.yaml")
-    with begin(Run.open(config, folder), folder / "run") as run:
+    opened = Run.open(config, folder)
+    with begin(opened, folder / "run") as run:
         assert reads == {"base": 1, "ja": 1, "math": 1}
+        assert all(getattr(run, name) is getattr(opened, name) for name in ("searches", "plan", "kind"))
         journey_of(run, lambda _: None).run()
     WorkOfRun(run=folder / "run")()
     with RunStore.open(folder / "run") as store:

@@ -15,10 +15,7 @@ from kingyo.space import (
     Bounds,
     ParameterSpace,
     RecipeSpace,
-    RoundedSpace,
     SourceChoice,
-    bounds_without_known,
-    known_points,
     parent_recipe,
     uniform_recipe,
 )
@@ -82,7 +79,7 @@ def test_a_known_point_has_the_weights_of_its_model(
     known: tuple[str, ...],
 ) -> None:
     searched = space(models, method, groups, **{"weight": WEIGHT, **values})
-    points = known_points(searched, NAMES)
+    points = searched.known_points()
     assert set(points) == set(known)
     references = {name: models[name].reference for name in NAMES}
     for name, genome in points.items():
@@ -115,16 +112,13 @@ def test_where_no_point_is_a_model_none_is_known(
     models: dict[str, Checkpoint], method: str, values: dict[str, float | bool | Bounds]
 ) -> None:
     given = {"weight": WEIGHT, **values} if method not in ("della", "slerp") else values
-    if method == "slerp":
-        assert known_points(object(), NAMES) == {}
-    else:
-        assert known_points(space(models, method, **given), NAMES) == {}
+    assert space(models, method, **given).known_points() == {}
 
 
 def test_points_beyond_the_bounds_are_left_out(models: dict[str, Checkpoint]) -> None:
-    found = known_points(space(models, "task_arithmetic", weight=Bounds(low=0, high=0.9)), NAMES)
+    found = space(models, "task_arithmetic", weight=Bounds(low=0, high=0.9)).known_points()
     assert set(found) == {"uniform"}
-    assert known_points(space(models, "task_arithmetic", weight=Bounds(low=0.5, high=1)), NAMES) == {}
+    assert space(models, "task_arithmetic", weight=Bounds(low=0.5, high=1)).known_points() == {}
 
 
 @pytest.mark.parametrize(
@@ -149,15 +143,14 @@ def test_bounds_that_leave_every_known_model_out(
     models: dict[str, Checkpoint], method: str, values: dict[str, float | bool | Bounds], is_told: bool
 ) -> None:
     one = space(models, method, **values)
-    assert bounds_without_known(RoundedSpace(space=one)) == (values["weight"] if is_told else None)
+    assert one.bounds_without_known() == (values["weight"] if is_told else None)
 
 
 def test_sources_that_may_be_left_out_need_no_weight_of_0(models: dict[str, Checkpoint]) -> None:
     high, far = Bounds(low=0.5, high=1.5), Bounds(low=2, high=3)
     parts = (space(models, "task_arithmetic", weight=high),)
-    assert bounds_without_known(RecipeSpace(parts=parts, choice=SourceChoice())) is None
+    assert RecipeSpace(parts=parts, choice=SourceChoice()).bounds_without_known() is None
     two = (space(models, "task_arithmetic", weight=far), space(models, "dare_ties", weight=far))
-    assert bounds_without_known(RecipeSpace(parts=two)) == far
+    assert RecipeSpace(parts=two).bounds_without_known() == far
     mixed = (two[0], space(models, "dare_ties", weight=WEIGHT))
-    assert bounds_without_known(RecipeSpace(parts=mixed)) is None
-    assert bounds_without_known(object()) is None
+    assert RecipeSpace(parts=mixed).bounds_without_known() is None

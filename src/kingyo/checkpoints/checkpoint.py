@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from kingyo.checkpoints.files import SEEING, SPEAKING, read_config, read_json, read_weights
 from kingyo.checkpoints.header import TensorInfo
@@ -33,8 +33,25 @@ KEPT_BELOW = 1 << 20  # bytes; mapping a small tensor again costs more than keep
 
 
 @dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What reading a tensor takes.
+
+    Attributes:
+        stored: tensors in files.
+        others: tensors of other checkpoints, by their names in these.
+        is_merge: whether all that is merged, and not only put together.
+    """
+
+    stored: tuple[TensorInfo, ...] = ()
+    others: tuple[tuple[Checkpoint, str], ...] = ()
+    is_merge: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """An opened checkpoint.
+    """An opened checkpoint, or one whose tensors are computed from those of others as they are read.
+
+    A subclass of the second kind defines ``read`` and ``needs``.
 
     Attributes:
         reference: what the user wrote to name it.
@@ -46,8 +63,13 @@ class Checkpoint:
         seen: its files with weights as they were when it was opened.
         n_missing: bytes of its weights that are still on the Hub; they read as zeros.
         adapter: a LoRA that is merged into it as it is read.
+        made_of: the checkpoints that it is computed from; none for one on disk.
+        made_by: what tells it from all else that could be made of them.
         notes: what a user may want to know; none of it is an error.
     """
+
+    has_same_bits: ClassVar[bool] = True
+    """Whether ``read`` gives the same bits on every machine."""
 
     reference: str
     path: Path
@@ -58,6 +80,8 @@ class Checkpoint:
     seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
     n_missing: int = 0
     adapter: Adapter | None = field(default=None, repr=False)
+    made_of: tuple[Checkpoint, ...] = field(default=(), repr=False)
+    made_by: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()
     _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
 
@@ -99,9 +123,13 @@ class Checkpoint:
             return name
         return self.copies.get(name) or stand_in(self, name)
 
-    def parts(self) -> tuple[Checkpoint, ...]:
-        """The models that it is computed from as it is read; none for one on disk."""
-        return ()
+    def needs(self, name: str) -> Needs:
+        """Return what ``read`` takes, for one of ``tensors`` or a tensor that is tied to one."""
+        return Needs(stored=(self.tensors[self.home(name) or name],))
+
+    def on_disk(self) -> tuple[Checkpoint | Adapter, ...]:
+        """Return what of it lies on disk, beside what ``made_of`` has there."""
+        return () if self.made_of else (self,)
 
     def load_into(self, weights: Mapping[str, Tensor]) -> None:
         """Write into a live model, which was loaded from ``path``, what it has otherwise, in place.
@@ -144,7 +172,7 @@ class Checkpoint:
             KingyoError: see ``read``.
         """
         home = self.home(name)
-        if type(self) is not Checkpoint or home is None:
+        if self.made_of or home is None:
             return self.read(name)
         info = self.tensors[home]
         if letter_of(info.dtype) is None or not info.n_elements or info.start % info.element_size:

@@ -7,7 +7,7 @@ no weight.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.fitted import Piece, View, fitted, joined, whole
@@ -29,12 +29,14 @@ class Fit:
         like: the model that the merge is like, as agreed: its ``tensors`` and ``config`` are the merge's.
         models: all models by reference, ``like`` first; each reads the tensors to be merged by the names and
             in the shapes of ``like``.
+        views: how ``like`` reads each of its tensors, where it is not the model itself.
         unmerged: tensors that are taken from ``like`` as they are, since their sizes differ.
         warnings: what bends the merge and does not break it, as sentences.
     """
 
     like: Checkpoint
     models: Mapping[str, Checkpoint]
+    views: Mapping[str, View] = field(default_factory=dict[str, View])
     unmerged: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
@@ -127,6 +129,7 @@ class _Fitting:
         return Fit(
             like=like,
             models={model.reference: model for model in models},
+            views=in_order,
             unmerged=frozenset(self._unmerged),
             warnings=tuple(dict.fromkeys([*told, *noted])),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.checkpoint import Checkpoint, Needs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.errors import KingyoError, suggest
 from kingyo.late import Tensor, torch
@@ -66,10 +66,9 @@ class FittedCheckpoint(Checkpoint):
     model: Checkpoint = field(repr=False)
     views: Mapping[str, View] = field(repr=False)
 
-    def parts(self) -> tuple[Checkpoint, ...]:
-        """The model, and those that give it tensors or rows."""
-        pieces = (piece.model for view in self.views.values() for piece in view.pieces)
-        return tuple({id(model): model for model in (self.model, *pieces)}.values())
+    def needs(self, name: str) -> Needs:
+        """Return the pieces of a tensor."""
+        return Needs(others=tuple((piece.model, piece.name) for piece in self.views[name].pieces))
 
     def home(self, name: str) -> str | None:
         """The name itself; None when it is not among ``tensors``: ties are resolved already."""
@@ -109,12 +108,14 @@ def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, ob
     )
     if is_same and config == model.config:
         return model
+    donors = (piece.model for view in views.values() for piece in view.pieces)
     return FittedCheckpoint(
         reference=model.reference,
         path=model.path,
         config=config,
         tensors={name: view.info for name, view in views.items()},
         stem=model.stem,
+        made_of=tuple({id(each): each for each in (model, *donors)}.values()),
         model=model,
         views=views,
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import ClassVar, cast
 
 from kingyo.checkpoints.adapter import Adapter
-from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.checkpoint import Checkpoint, Needs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.matching import match
 from kingyo.checkpoints.update import Change, wide
@@ -28,6 +28,8 @@ class AdaptedCheckpoint(Checkpoint):
         changes: what that does, by tensor.
     """
 
+    has_same_bits: ClassVar[bool] = False  # libraries round matrix products as they do
+
     model: Checkpoint = field(repr=False)
     adapter: Adapter = field(repr=False)
     changes: Mapping[str, Change] = field(repr=False)
@@ -42,9 +44,14 @@ class AdaptedCheckpoint(Checkpoint):
         change = self.changes.get(self.home(name) or name)
         return stored if change is None else change.apply(stored)
 
-    def parts(self) -> tuple[Checkpoint, ...]:
-        """The model."""
-        return (self.model,)
+    def needs(self, name: str) -> Needs:
+        """Return the model's tensor, and what of the adapter changes it."""
+        change = self.changes.get(self.home(name) or name)
+        return Needs(stored=() if change is None else change.tensors, others=((self.model, name),))
+
+    def on_disk(self) -> tuple[Adapter]:
+        """Return the adapter."""
+        return (self.adapter,)
 
     def stored_tensors(self) -> tuple[TensorInfo, ...]:
         """The tensors of the model, and those of the adapter."""
@@ -83,6 +90,7 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
         copies=model.copies,
         stem=model.stem,
         n_missing=model.n_missing,
+        made_of=(model,),
         model=model,
         adapter=adapter,
         changes=changes,

@@ -59,6 +59,13 @@ class Change:
     shift: TensorInfo | None = None
     shift_scale: float = 1.0
 
+    @property
+    def tensors(self) -> tuple[TensorInfo, ...]:
+        """The tensors of the adapter that it is made of."""
+        low = self.update
+        found = (self.replacement, self.shift, *(() if low is None else (low.a, low.b, low.magnitude)))
+        return tuple(info for info in found if info is not None)
+
     def apply(self, stored: Tensor) -> Tensor:
         """Return the changed tensor, in float32 (float64 if stored so); ``stored`` stays as it is."""
         start = stored if self.replacement is None else map_tensor(self.replacement)

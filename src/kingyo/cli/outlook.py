@@ -12,14 +12,14 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.cli.parts import row_name
 from kingyo.cli.whole import Console, print_whole, say
 from kingyo.errors import told
-from kingyo.evolution import MAIN
+from kingyo.evolution import MAIN, Search
 from kingyo.models.kinds import BatchMemory
 from kingyo.outlook import STAGES, Cost, Memory, Outlook, Part, Paths, total
 from kingyo.run.settings import RunSettings
 from kingyo.screens import ScreenSettings
 from kingyo.sizes import count_text, counted, size_text, time_text
-from kingyo.strategies.seeded import Seeded, population
-from kingyo.types import SPLITS, Axis, Strategy
+from kingyo.strategies.seeded import population
+from kingyo.types import SPLITS, Axis
 
 _MOST_GENES = 12
 SPEED = 10  # answers a second, as an example: a dry run measures nothing
@@ -80,11 +80,11 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     settings = ", ".join(
         f"{key} {_shown(value)}" for key, value in wanted.settings.items() if value is not None
     )
-    strategy = run.searches[0].strategy
+    main = run.searches[0]
     named = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     yield (
-        f"search: {wanted.strategy}{named}, generations of {counted(population(strategy), 'candidate')}"
-        f"{f', {settings}' if settings else ''}{_given(strategy)}"
+        f"search: {wanted.strategy}{named}, generations of {counted(population(main.strategy), 'candidate')}"
+        f"{f', {settings}' if settings else ''}{_given(main)}"
     )
     if config.space != "dataflow":
         yield f"merge: {', '.join(wanted.methods)}, groups {wanted.groups}, {_dtype(found)}"
@@ -105,11 +105,11 @@ def _next_search(found: Outlook) -> Iterator[str]:
     """Of what follows the winner of the weights, which the table of genes says nothing of."""
     main = next(each for each in found.run.foreseen if each.name == MAIN)
     screen = _screen(main.screen, len(found.run.items["fit"]))
-    yield f"of paths: {counted(len(main.space.axes), 'gene')}{_given(main.strategy)}; screen: {screen}"
+    yield f"of paths: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
 
 
-def _given(strategy: Strategy) -> str:
-    return f", after {counted(strategy.n_points, 'given path')}" if isinstance(strategy, Seeded) else ""
+def _given(search: Search) -> str:
+    return f", after {counted(search.given, 'given path')}" if search.given else ""
 
 
 def _path_lines(settings: RunSettings, paths: Paths | None) -> Iterator[str]:

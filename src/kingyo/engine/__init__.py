@@ -6,7 +6,6 @@ writes a checkpoint; both run the same jobs, so both give the same bits.
 
 from kingyo.engine.chain import plan_book
 from kingyo.engine.compute import Read, compute
-from kingyo.engine.derived import PlannedCheckpoint
 from kingyo.engine.execute import How
 from kingyo.engine.folder import Output, to_folder
 from kingyo.engine.inner import planned_checkpoint
@@ -18,7 +17,6 @@ __all__ = [
     "How",
     "Output",
     "Plan",
-    "PlannedCheckpoint",
     "Read",
     "Sources",
     "TensorInput",

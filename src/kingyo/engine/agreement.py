@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, Stack, fit
 from kingyo.checkpoints.fit import Fit
-from kingyo.checkpoints.fitted import FittedCheckpoint, View, fitted, whole
+from kingyo.checkpoints.fitted import View, fitted, whole
 from kingyo.checkpoints.meaning import compare
 from kingyo.checkpoints.relayered import kept_by_layers
 from kingyo.engine.coverage import Coverage
@@ -149,18 +149,16 @@ class _Agreeing:
         return made
 
     def _joined(self) -> Checkpoint:
-        """The model that the output is like, as all regions agreed on it."""
-        changed = [made.like for made in self._fits if made.like is not self._like]
+        """Return the model that the output is like, as all regions agreed on it."""
+        changed = [made for made in self._fits if made.like is not self._like]
         if len(self._fits) == 1 or not changed:
-            return changed[0] if changed else self._like
+            return changed[0].like if changed else self._like
         views: dict[str, View] = {name: whole(self._like, name, name) for name in self._like.tensors}
         config = dict(self._like.config)
-        for like in changed:
-            assert isinstance(like, FittedCheckpoint)
-            views |= {n: v for n, v in like.views.items() if n not in views or v.info != views[n].info}
-            config |= {
-                key: value for key, value in like.config.items() if self._like.config.get(key) != value
-            }
+        for made in changed:
+            views |= {n: v for n, v in made.views.items() if n not in views or v.info != views[n].info}
+            said = made.like.config.items()
+            config |= {key: value for key, value in said if self._like.config.get(key) != value}
         return fitted(self._like, views, config)
 
 
@@ -181,10 +179,7 @@ def _outside(model: Checkpoint, stack: Stack | None, like: Checkpoint) -> Checkp
 
 def _is_as_stored(seen: Checkpoint, model: Checkpoint) -> bool:
     """Whether a fitted model is read by the names and in the shapes that the model has them."""
-    return seen is model or (
-        isinstance(seen, FittedCheckpoint)
-        and all(
-            len(view.pieces) == 1 and view.pieces[0].model is model and view.info == model.tensors.get(name)
-            for name, view in seen.views.items()
-        )
+    return seen is model or all(
+        info == model.tensors.get(name) and [each is model for each, _ in seen.needs(name).others] == [True]
+        for name, info in seen.tensors.items()
     )

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
+from kingyo.checkpoints.checkpoint import Needs
 from kingyo.checkpoints.kinds import is_vocabulary
-from kingyo.engine.derived import DerivedCheckpoint
 from kingyo.engine.sources import Sources, tokenizer_choice
 from kingyo.errors import KingyoError
 from kingyo.late import Tensor, torch
@@ -34,7 +34,7 @@ _KEPT = 256 << 20  # bytes of aligned embeddings that are kept for the next cand
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignedCheckpoint(DerivedCheckpoint):
+class AlignedCheckpoint(Checkpoint):
     """A checkpoint whose embedding and head have the rows of the output's vocabulary.
 
     Attributes:
@@ -51,6 +51,13 @@ class AlignedCheckpoint(DerivedCheckpoint):
             return self.model.read(name)  # says what is wrong
         read = self.reads.read(self.reference, name)
         return read.to(getattr(torch, self.tensors[name].dtype))
+
+    def needs(self, name: str) -> Needs:
+        """Return the same tensor of all that may give it rows; the model's alone where it stays as it is."""
+        if self.tensors[name] is self.model.tensors[name]:
+            return Needs(others=((self.model, name),))
+        donors = {id(each): each for each in (self.model, *self.made_of) if name in each.tensors}
+        return Needs(others=tuple((each, name) for each in donors.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,8 @@ def planned_checkpoint(name: str, planned: Plan) -> PlannedCheckpoint:
         },
         made_of=tuple(planned.sources[reference] for reference in sorted(planned.weights_of)),
         made_by=planned.recipe.hash,
-        plan=planned,
+        jobs=jobs,
+        sources=planned.sources,
         make=make,
     )
 

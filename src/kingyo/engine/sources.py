@@ -104,7 +104,7 @@ class Sources(Mapping[str, Checkpoint]):
 
     def is_mapped(self, reference: str) -> bool:
         """Whether a model's large tensors are mapped from files; others are computed as they are read."""
-        return type(self._checkpoints[reference]) is Checkpoint
+        return not self._checkpoints[reference].made_of
 
     def read_again(self, reference: str, tensor: str) -> Tensor:
         """``read``, for candidate after candidate: a tensor that is mapped from its file stays so.

@@ -40,6 +40,7 @@ class Search:
         screen: which items candidates are scored on.
         seed: for the order of the items.
         aims: what is maximised: the tasks with their weights, and the objectives.
+        given: how many points its strategy begins with, which others chose.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
         keep: points that go to validation in any case, if they were tried. The best of them on fit wins
             unless the best of the other finalists, on fit and validation together, is better than it and
@@ -66,6 +67,7 @@ class Search:
     screen: ScreenSettings = field(default_factory=ScreenSettings)
     seed: int = 0
     aims: Aims = field(default_factory=Aims)
+    given: int = 0
     known: Mapping[str, Genome] = field(default_factory=dict[str, Genome])
     keep: tuple[Genome, ...] = ()
     learns_fit: bool = False

@@ -11,7 +11,6 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.partial import check_free, hidden, is_published, unwritable
 from kingyo.checkpoints.writer import no_room
 from kingyo.engine import Plan
-from kingyo.engine.derived import PlannedCheckpoint
 from kingyo.engine.folder import check_no_source
 from kingyo.engine.shared import OPTION
 from kingyo.engine.sources import tokenizer_choice
@@ -139,11 +138,7 @@ def _tokenizers(recipe: Recipe, models: Mapping[str, Checkpoint]) -> Iterator[Fi
     first = recipe.base_model or recipe.references[0]
     in_order = dict.fromkeys((first, *recipe.references))
     found = {reference: models[reference] for reference in in_order if reference in models}
-    folders = {
-        reference: model.path
-        for reference, model in found.items()
-        if not isinstance(model, PlannedCheckpoint)
-    }
+    folders = {reference: model.path for reference, model in found.items() if model.on_disk()}
     try:
         is_aligned = tokenizer_choice(recipe) is not None
     except KingyoError:  # it is among the errors already

@@ -18,7 +18,7 @@ from kingyo.errors import KingyoError
 from kingyo.kernels.passes import n_threads
 from kingyo.merging.checks import existing_parent
 from kingyo.merging.machine import Disk, cached, try_disk
-from kingyo.merging.reads import Reader, Reading
+from kingyo.merging.reads import Reading, reading_of
 from kingyo.merging.samples import Cost, measure, resident
 from kingyo.merging.survey import Survey
 
@@ -87,9 +87,8 @@ class _Work:
 
 def estimate(survey: Survey) -> Estimate:
     """Estimate what all targets of a survey take together; it takes a second or two."""
-    reader = Reader()
     works = [
-        _Work(plan=target.plan, job=job, reading=reader.job(target.plan, job))
+        _Work(plan=target.plan, job=job, reading=reading_of(target.plan, job))
         for target in survey.targets
         for job in target.plan.jobs
     ]
@@ -143,7 +142,7 @@ def _cost(work: _Work, costs: Mapping[tuple[object, ...], Cost]) -> Cost:
 
 def _seconds(work: _Work, costs: Mapping[tuple[object, ...], Cost]) -> float:
     cost = _cost(work, costs)
-    return sum(cost.time(math.prod(job.shape)) for job in (work.job, *work.reading.jobs))
+    return sum(cost.time(size) for size in (work.size, *work.reading.merged))
 
 
 def _memory(

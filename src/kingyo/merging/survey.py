@@ -267,11 +267,11 @@ def _targets(
 
 
 def _reproduces(book: RecipeBook, steps: PlannedSteps) -> Reproduces:
-    """The narrowest promise of all methods; a LoRA is a matrix product, which libraries round as they do."""
+    """Return the narrowest promise of all methods and of all models."""
     plans = (steps.plans[step.name] for step in book.steps if step.name in steps.plans)
     promises: set[Reproduces] = {reproduces(plan.method) for plan in plans}
     named = {reference for step in book.steps for reference in step.recipe.references}
-    if any(steps.models[each].adapter is not None for each in named & steps.models.keys()):
+    if not all(steps.models[each].has_same_bits for each in named & steps.models.keys()):
         promises.add("on one machine")
     return max(promises, key=get_args(Reproduces).index)
 

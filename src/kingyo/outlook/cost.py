@@ -10,8 +10,7 @@ from kingyo.evolution import BASELINES, Journey, Search, spent
 from kingyo.run.extensions import read_extensions
 from kingyo.screens import Screen
 from kingyo.store import RunStore
-from kingyo.strategies.grid import GridSearch
-from kingyo.types import Item, Split
+from kingyo.types import FiniteStrategy, Item, Split
 
 Stage: TypeAlias = Literal["baselines", "search", "controls", "validation", "test"]
 STAGES: tuple[Stage, ...] = ("baselines", "search", "controls", "validation", "test")
@@ -178,7 +177,7 @@ def _finalists(search: Search, wanted: int, n: int | None) -> int:
 
 
 def _tried(search: Search, before: Mapping[str, Part], n_fit: int, n_workers: int) -> Part:
-    """What a search scores on fit: a control as much as those it is like, a grid its last point at most."""
+    """Return what a search scores on fit: a control as much as those it is like, a finite one all it has."""
     items = Screen(search.screen, search.seed).most_items(n_fit)
     models, seconds = spent.total(search.limits, items), search.limits.seconds
     if seconds is not None:
@@ -188,7 +187,7 @@ def _tried(search: Search, before: Mapping[str, Part], n_fit: int, n_workers: in
         models, answers = total(each.models for each in like), total(each.answers for each in like)
         models = None if models is None or answers is None else min(models, answers // items)
         seconds = total(each.seconds for each in like)
-    if isinstance(search.strategy, GridSearch):
+    if isinstance(search.strategy, FiniteStrategy):
         models = search.strategy.size if models is None else min(models, search.strategy.size)
     return Part(
         stage="controls" if search.like else "search",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from kingyo import __version__
@@ -94,7 +94,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
     }
     store = RunStore.create(path)
     store.begin(facts, run.items)
-    return replace(run, store=store)
+    return run.begun_in(store)
 
 
 def _threads(run: Run) -> int:

@@ -39,7 +39,7 @@ def check(run: Run) -> None:
     if config.controls.trained:
         require_teaching(task)
     for search in run.foreseen:
-        _check_budget(search, len(run.items["fit"]), config)
+        _check_budget(search, run)
     for space in (search.space for search in run.foreseen):
         for genome in probes(space.axes):
             plan(space.decode(genome), sources)
@@ -62,17 +62,15 @@ def _check_baselines(baselines: Sequence[Plan], run: Run) -> None:
         _require_alike(run.plan, each)
 
 
-def _check_budget(search: Search, n_items: int, config: RunConfig) -> None:
-    """A search that cannot try a single candidate has no winner; a control spends what others did."""
-    if search.like:
-        return
-    is_in_turn = config.space == "hybrid" and not config.hybrid.joint
-    most, given = Screen(search.screen, search.seed).most_items(n_items), search.limits.item_evaluations
+def _check_budget(search: Search, run: Run) -> None:
+    """Refuse a search that cannot try a single candidate; a control spends what others did."""
+    most = Screen(search.screen, search.seed).most_items(len(run.items["fit"]))
+    given = None if search.like else search.limits.item_evaluations
     if given is not None and given < most:
         raise KingyoError(
             "budget.item_evaluations",
             expected=f"at least {most}, the items that one candidate is scored on; better {100 * most}",
-            received=f"{given}, {_whose(search, config)}" if is_in_turn else str(given),
+            received=str(given) if run.settings.then is None else f"{given}, {_whose(search, run.config)}",
             remedy="Give a larger budget, or score candidates on fewer items: search.screen.items.",
         )
 

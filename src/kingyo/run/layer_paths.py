@@ -19,8 +19,8 @@ from kingyo.run.models import Models
 from kingyo.run.setup import KnownPaths, Setup
 from kingyo.space import (
     DataflowSpace,
-    HybridSpace,
     PathSizes,
+    SourceSpace,
     frankenmerge,
     parent_recipe,
     path_recipe,
@@ -40,7 +40,7 @@ def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
     """
     wanted, passed, dtype = _wanted(setup), _passed(setup, merge), setup.config.merge.dtype
     merged = MERGED if _has_merge(setup, merge) else None  # else a source may be called so
-    frame = _frame(wanted, passed)
+    frame = wanted.frame or next(iter(passed))
     limits = [] if wanted.max_hops is None else [wanted.max_hops]
     if wanted.max_size is not None:
         limits.append(path_sizes(passed, frame, dtype).hops_within(wanted.max_size))
@@ -74,14 +74,10 @@ def _has_merge(setup: Setup, merge: Recipe | None) -> bool:
     return merge is not None or setup.config.space == "hybrid"
 
 
-def _frame(wanted: DataflowConfig, passed: Mapping[str, Checkpoint]) -> str:
-    return wanted.frame or next(iter(passed))
-
-
 def models_of_paths(setup: Setup) -> dict[str, Checkpoint]:
     """Return the models whose layers are passed, by name, the frame first; for a merge, one like it."""
     passed = _passed(setup, None)
-    frame = _frame(_wanted(setup), passed)
+    frame = _wanted(setup).frame or next(iter(passed))
     return {frame: passed[frame], **passed}
 
 
@@ -125,14 +121,19 @@ def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
     return name
 
 
-def first_points(setup: Setup, space: DataflowSpace | HybridSpace) -> list[Genome]:
-    """Return the points that a search of paths begins with: the space's own, and those of known paths.
+def first_points(setup: Setup, space: SourceSpace) -> list[Genome]:
+    """Return the paths that a search begins with: the space's own, and those of ``dataflow.known``.
 
     Raises:
         KingyoError: a known path is none of the space.
     """
-    own = space.seeds() if _wanted(setup).seeds else []
-    return list(dict.fromkeys([*own, *(_point(space, *each) for each in setup.known_paths.items())]))
+    paths = space.layer_paths()
+    if paths is None:
+        return []
+    before = tuple(axis.first for axis in space.axes[: -len(paths.axes)])
+    own = paths.seeds() if _wanted(setup).seeds else []
+    points = [*own, *(_point(paths, *each) for each in setup.known_paths.items())]
+    return [(*before, *point) for point in dict.fromkeys(points)]
 
 
 def paths_to_compare(space: DataflowSpace, models: Models, dtype: str | None) -> dict[str, Recipe]:
@@ -160,11 +161,10 @@ def _is_of_one_shape(models: Models) -> bool:
     return all(each == shapes[0] for each in shapes[1:])
 
 
-def _point(space: DataflowSpace | HybridSpace, file: str, layers: Sequence[str]) -> Genome:
+def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
     path = [(name, int(number)) for name, _, number in (each.rpartition(".") for each in layers)]
-    genome = space.genome(path)
+    genome = paths.genome(path)
     if genome is None:
-        paths = space.paths if isinstance(space, HybridSpace) else space
         odd = any(layer not in paths.layers for layer in path)
         raise KingyoError(
             f"dataflow.known: {file}",

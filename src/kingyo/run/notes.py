@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from kingyo.checkpoints.fingerprint import deciding_files
+from kingyo.run.layer_paths import dataflow_space
 from kingyo.run.models import same_sources
 from kingyo.run.run import Run
+from kingyo.run.spaces import space_of
 from kingyo.sizes import counted
-from kingyo.space import bounds_without_known, paths_of
 from kingyo.stats import mean_name
 from kingyo.strategies import MEAN_ALONE
-from kingyo.strategies.seeded import Seeded
 
 
 def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
 
 
 def _same(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
-    """Of sources that are the same model, and of those that are the base, which merges begin from."""
+    """Note sources that are the same model, or the base itself, which merges begin from."""
     models, bases = run.models, set[str]()
     if models.base is not None and run.plan.method.needs_base:
         base = identity[models.base.reference]
@@ -47,40 +47,38 @@ def _same(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
 
 
 def _trains(run: Run) -> Iterator[str]:
-    """Of a control that does more than score."""
+    """Note a control that does more than score."""
     if any(search.prepare is not None for search in run.foreseen):
         yield "the control trained also trains as long as the main search takes, which no part counts"
 
 
 def _unbred(run: Run) -> Iterator[str]:
-    """Of searches whose budget ends before they propose anything of their own."""
+    """Note searches whose budget ends before they propose anything of their own."""
     for search in run.foreseen:
-        if not isinstance(search.strategy, Seeded) or search.like:
-            continue
-        given, candidates = search.strategy.n_points, search.limits.candidates
-        if candidates is not None and candidates <= given:  # by items, copies of baselines cost nothing
+        given, most = search.given, search.limits.candidates  # by items, copies of baselines cost nothing
+        if given and most is not None and most <= given:
             yield (
-                f"the search of paths has {candidates} of the budget's candidates, and begins with "
+                f"the search of paths has {most} of the budget's candidates, and begins with "
                 f"{counted(given, 'given path')}: none is bred. "
                 "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
             )
 
 
 def _short(run: Run) -> Iterator[str]:
-    """Of paths that are too short for the models that they begin with."""
-    for search in run.foreseen:
-        paths = paths_of(search.space)
-        if paths is not None and not search.like:
-            longest, own = paths.most_hops, paths.n_layers[paths.frame]
-            if longest < own:
-                yield (
-                    f"paths have at most {counted(longest, 'layer')}, and {paths.frame} alone has "
-                    f"{own}: the search does not begin with its path. See dataflow.max_hops and max_size"
-                )
+    """Note paths that are too short for the layers of their frame."""
+    if run.settings.paths is None:
+        return
+    paths = dataflow_space(run)
+    longest, own = paths.most_hops, paths.n_layers[paths.frame]
+    if longest < own:
+        yield (
+            f"paths have at most {counted(longest, 'layer')}, and {paths.frame} alone has "
+            f"{own}: the search does not begin with its path. See dataflow.max_hops and max_size"
+        )
 
 
 def _blind(run: Run) -> Iterator[str]:
-    """Of a search that knows nothing of the objectives."""
+    """Note a search that knows nothing of the objectives."""
     aims, strategy = run.foreseen[0].aims, str(run.foreseen[0].description.get("strategy"))
     if aims.names and strategy in MEAN_ALONE:
         mean = mean_name(aims.tasks.values())
@@ -91,8 +89,8 @@ def _blind(run: Run) -> Iterator[str]:
 
 
 def _beyond(run: Run) -> Iterator[str]:
-    """Of bounds within which no model lies that is known before the search."""
-    bounds = bounds_without_known(run.foreseen[0].space)
+    """Note bounds of the first search within which no model lies that is known before it."""
+    bounds = space_of(run, run.settings.first).bounds_without_known()
     if bounds is not None:
         yield (
             f"the bounds of weight, {bounds.low:g} to {bounds.high:g}, leave out every model that is "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Self, cast
@@ -29,6 +29,8 @@ from kingyo.space import probes
 from kingyo.store import RunStore
 from kingyo.tasks import LoadedSplits, build_tasks, load_splits
 from kingyo.types import Axis, Item, Split, Task
+
+_WITHOUT_STORE = ("kind", "data", "baselines", "searches", "foreseen", "first", "plan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,12 @@ class Run(Setup):
     def __exit__(self, *_: object) -> None:
         if self.store is not None:
             self.store.close()
+
+    def begun_in(self, store: RunStore) -> Self:
+        """Return the run with its store; what was made of config and models alone is not made again."""
+        begun, made = replace(self, store=store), vars(self)
+        vars(begun).update({name: made[name] for name in _WITHOUT_STORE if name in made})
+        return begun
 
     @property
     def begun(self) -> RunStore:

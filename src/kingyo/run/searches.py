@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import MAIN, Search
@@ -22,16 +22,12 @@ from kingyo.run.spaces import choice_of, genome_layout, parameter_space, space_o
 from kingyo.run.trained import TrainedSpace, require_trainable
 from kingyo.space import (
     Bounds,
-    DataflowSpace,
-    HybridSpace,
     JoinedSpace,
     ParameterSpace,
     RecipeSpace,
     RoundedSpace,
-    Space,
-    known_points,
+    SourceSpace,
     parent_recipe,
-    paths_of,
     uniform_recipe,
     values_of,
 )
@@ -90,11 +86,13 @@ def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Reci
     """Return a search as the run.yaml says it, with the points that it begins with."""
     space = space_of(setup, wanted, merge)
     strategy = build(wanted.strategy, space.axes, setup.config.seed, wanted.settings, setup.folder)
-    if isinstance(space, DataflowSpace | HybridSpace):
-        points = first_points(setup, space)
-        strategy = Seeded(strategy, points) if points else strategy
-    known = known_points(space, list(setup.config.sources)) if wanted.warm_start else {}
+    points = first_points(setup, space)
     search = _search(name, space, strategy, setup, wanted)
+    if points:
+        description = {**search.description, "given": len(points)}
+        strategy = Seeded(strategy, points)
+        search = replace(search, strategy=strategy, given=len(points), description=description)
+    known = space.known_points() if wanted.warm_start else {}
     limit = wanted.timeout if _is_own(wanted) else None
     search = replace(search, known=known, keep=_merge_itself(space), timeout=limit)
     return _finished(search, setup, wanted)
@@ -106,28 +104,17 @@ def _is_own(wanted: SearchSettings) -> bool:
     return any(isinstance(name, str) and not STRATEGIES.is_registered(name) for name in named)
 
 
-def _merge_itself(space: Space) -> tuple[Genome, ...]:
-    """The path that is the winner of the search of weights, where the space has it."""
-    if not isinstance(space, DataflowSpace) or space.frame not in space.merges:
+def _merge_itself(space: SourceSpace) -> tuple[Genome, ...]:
+    """Return the path that is the winner of the search of weights, where the space has it."""
+    paths = space.layer_paths()
+    if paths is None or paths is not space or paths.frame not in paths.merges:
         return ()
-    own = space.genome([(space.frame, number) for number in range(space.n_layers[space.frame])])
+    own = paths.genome([(paths.frame, number) for number in range(paths.n_layers[paths.frame])])
     return () if own is None else (own,)
 
 
 class ImpossibleControlError(KingyoError):
     """A run cannot have this control."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Control:
-    """A search of the same cost that the winner is compared with.
-
-    Attributes:
-        make: builds it for a run; its second argument are the searches that together cost as much. Raises
-            ``ImpossibleControlError`` where the run cannot have it.
-    """
-
-    make: Callable[[Setup, tuple[str, ...]], Search]
 
 
 def _random(setup: Setup, _: tuple[str, ...]) -> Search:
@@ -159,25 +146,25 @@ def require_control(name: str, setup: Setup) -> None:
     """
     if name not in CONTROLS:
         raise unknown("control", name, CONTROLS)
-    CONTROLS[name].make(setup, ())
+    CONTROLS[name](setup, ())
 
 
 def _controls(setup: Setup, *, like: tuple[str, ...]) -> list[Search]:
     """The controls that are switched on, but for those that this run cannot have."""
     found: list[Search] = []
-    for name, control in CONTROLS.items():
+    for name, make in CONTROLS.items():
         if getattr(setup.config.controls, name):
             with suppress(ImpossibleControlError):
-                search = replace(control.make(setup, like), like=like)
+                search = replace(make(setup, like), like=like)
                 found.append(_finished(search, setup, setup.settings.controls))
     return found
 
 
 def _finished(search: Search, setup: Setup, wanted: SearchSettings) -> Search:
-    """A search with what all of a run share, on rounded genes."""
+    """Add to a search what all of a run share, and round its genes."""
     config, folder = setup.config, setup.folder
     is_exact = setup.is_exact or config.merge.genome is not None
-    longest = search.space.most_hops if isinstance(search.space, DataflowSpace) else None
+    longest = dataflow_space(setup).most_hops if wanted.space == "dataflow" else None
     return replace(
         search,
         aims=aims_of(config, folder, wanted, longest=longest),
@@ -269,16 +256,22 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
     return replace(search, prepare=space.prepare, is_asynchronous=False, learns_fit=True)
 
 
-CONTROLS: Mapping[str, Control] = {
-    "random": Control(make=_random),
-    "grid": Control(make=_grid),
-    TRAINED: Control(make=_trained),
+CONTROLS: Mapping[str, Callable[[Setup, tuple[str, ...]], Search]] = {
+    "random": _random,
+    "grid": _grid,
+    TRAINED: _trained,
 }
-"""Name, as in ``controls:`` of a run.yaml -> the control. Runs have them in this order."""
+"""Name, as in ``controls:`` of a run.yaml -> makes that control. Runs have them in this order.
+
+The second argument names the searches that together cost as much. Raises ``ImpossibleControlError`` where the
+run cannot have the control.
+"""
 
 
-def _search(name: str, space: Space, strategy: Strategy, setup: Setup, wanted: SearchSettings) -> Search:
-    vocabularies, paths = vocabularies_of(setup.config), paths_of(space)
+def _search(
+    name: str, space: SourceSpace, strategy: Strategy, setup: Setup, wanted: SearchSettings
+) -> Search:
+    vocabularies, paths = vocabularies_of(setup.config), space.layer_paths()
     is_paths = paths is space
     return Search(
         name=name,
@@ -296,7 +289,6 @@ def _search(name: str, space: Space, strategy: Strategy, setup: Setup, wanted: S
             "settings": dict(wanted.settings),
             "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
-            **({"given": strategy.n_points} if isinstance(strategy, Seeded) else {}),
             **({"layers": dict(paths.n_layers)} if paths is not None else {}),
         },
     )

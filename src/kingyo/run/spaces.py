@@ -17,13 +17,13 @@ from kingyo.space import (
     ParameterSpace,
     RecipeSpace,
     SourceChoice,
-    Space,
+    SourceSpace,
     Vocabularies,
     check_base,
 )
 
 
-def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> Space:
+def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> SourceSpace:
     """Return the space of a search.
 
     Args:
@@ -44,7 +44,7 @@ def first_merge(setup: Setup) -> Recipe:
     return merges.decode(tuple(axis.first for axis in merges.axes))
 
 
-def merges_of(setup: Setup, wanted: SearchSettings) -> Space:
+def merges_of(setup: Setup, wanted: SearchSettings) -> SourceSpace:
     """Return the space of weights of a search: of one method, or of several and with sources left out."""
     genome = setup.config.merge.genome
     if genome is not None:

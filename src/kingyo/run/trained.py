@@ -29,7 +29,7 @@ from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.kinds import kind_of_models
 from kingyo.run.models import Models
 from kingyo.sizes import counted
-from kingyo.space import parent_recipe
+from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore
 from kingyo.strict import parse_settings
 from kingyo.tasks import build_tasks, examples_of
@@ -146,7 +146,7 @@ def path_of(run: Path, number: int) -> Path:
 
 
 @dataclass(kw_only=True)
-class TrainedSpace:
+class TrainedSpace(SourceSpace):
     """The settings of the training as a space of one axis; ``prepare`` trains.
 
     Attributes:

@@ -1,15 +1,15 @@
 """From genomes to recipes: the axes of a search, and what a point on them means."""
 
+from kingyo.space.bounds import Bounds
 from kingyo.space.choice import SourceChoice
 from kingyo.space.dataflow import DataflowSpace, frankenmerge, path_recipe
 from kingyo.space.hybrid import HybridSpace
-from kingyo.space.known import bounds_without_known, known_points, paths_of
 from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
-from kingyo.space.parameter import Bounds, ParameterSpace, parent_recipe, uniform_recipe
+from kingyo.space.parameter import ParameterSpace, parent_recipe, uniform_recipe
 from kingyo.space.path_sizes import PathSizes, path_sizes
 from kingyo.space.place import places
 from kingyo.space.probes import probes
-from kingyo.space.protocol import Space
+from kingyo.space.protocol import SourceSpace, Space
 from kingyo.space.rounded import STEPS, RoundedSpace
 from kingyo.space.vocabularies import JoinedSpace, Vocabularies
 from kingyo.space.whole import RecipeSpace, check_base, values_of
@@ -27,16 +27,14 @@ __all__ = [
     "RecipeSpace",
     "RoundedSpace",
     "SourceChoice",
+    "SourceSpace",
     "Space",
     "Vocabularies",
-    "bounds_without_known",
     "check_base",
     "frankenmerge",
-    "known_points",
     "parent_recipe",
     "path_recipe",
     "path_sizes",
-    "paths_of",
     "places",
     "probes",
     "uniform_recipe",

@@ -22,6 +22,7 @@ from typing import Literal
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import FARTHEST, MOST_HOPS, PASSTHROUGH, Hop, Recipe
 from kingyo.sizes import counted
+from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 
 Scales = Literal["none", "layer", "matrix", "network"]
@@ -38,7 +39,7 @@ Layer = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataflowSpace:
+class DataflowSpace(SourceSpace):
     """All paths through the layers of some models.
 
     Attributes:
@@ -127,6 +128,10 @@ class DataflowSpace:
             return
         for name in names:
             yield Axis(name=f"log2 scale/{name}", low=-reach, high=reach, start=0.0)
+
+    def layer_paths(self) -> DataflowSpace:
+        """Return the space itself."""
+        return self
 
     def genome(self, path: Sequence[Layer]) -> Genome | None:
         """Return the genome of a path without scales; None where slots or limits have no room for it."""

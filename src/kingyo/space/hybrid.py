@@ -7,17 +7,17 @@ al. 2024, section 3.3, do the two in turn).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.recipe import MERGED, Recipe
+from kingyo.space.bounds import Bounds
 from kingyo.space.dataflow import DataflowSpace
-from kingyo.space.protocol import Space
+from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 
 
 @dataclass(frozen=True, kw_only=True)
-class HybridSpace:
+class HybridSpace(SourceSpace):
     """All merges of some models, and all paths through the layers of both.
 
     Genes of a merge that no path goes through, and that gives no embeddings either, are inactive.
@@ -27,7 +27,7 @@ class HybridSpace:
         paths: through the layers of sources, of which one is called ``merged``.
     """
 
-    merges: Space
+    merges: SourceSpace
     paths: DataflowSpace
 
     @property
@@ -47,12 +47,10 @@ class HybridSpace:
         merged = self.merges.decode(genome[:n])
         return replace(self.paths, merges={MERGED: merged}).decode(genome[n:])
 
-    def genome(self, path: Sequence[tuple[str, int]]) -> Genome | None:
-        """Return the genome of a path, with the first point of the merges; None where there is no room."""
-        found = self.paths.genome(path)
-        return None if found is None else (*(axis.first for axis in self.merges.axes), *found)
+    def bounds_without_known(self) -> Bounds | None:
+        """Return those of the merges."""
+        return self.merges.bounds_without_known()
 
-    def seeds(self) -> list[Genome]:
-        """Points to try first: the seeds of the paths, with the first point of the merges."""
-        first = tuple(axis.first for axis in self.merges.axes)
-        return [(*first, *genome) for genome in self.paths.seeds()]
+    def layer_paths(self) -> DataflowSpace:
+        """Return the paths."""
+        return self.paths

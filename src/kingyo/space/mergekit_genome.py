@@ -13,6 +13,7 @@ from random import Random
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import Conditional, Recipe, Slice, SliceSource, Source, Value
+from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 
 GENES: Mapping[str, tuple[str, ...]] = {
@@ -61,7 +62,7 @@ class GenomeLayout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MergekitGenome:
+class MergekitGenome(SourceSpace):
     """All merges that a genome file describes.
 
     Attributes:

@@ -8,33 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from kingyo.checkpoints.layout import Layout
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter
 from kingyo.recipe import Recipe, Source, Value
+from kingyo.space.bounds import Bounds, check_value, with_start
 from kingyo.space.place import places
+from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """Where a parameter is searched, and where the search begins (the middle when None)."""
-
-    low: float
-    high: float
-    start: float | None = None
-
-    @property
-    def first(self) -> float:
-        """Where the search begins."""
-        return (self.low + self.high) / 2 if self.start is None else self.start
+AVERAGES = ("linear", "task_arithmetic", "singular_bands")
+GAINS = ("top", "middle", "rest")
+"""Of singular_bands: with all at 1 it is task_arithmetic."""
+TRIMMING = ("ties", "dare_ties", "dare_linear")
+"""With density 1 and one source of weight 1 these give that source back."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParameterSpace:
+class ParameterSpace(SourceSpace):
     """All merges of given sources by one method, at one granularity.
 
     Attributes:
@@ -72,7 +66,7 @@ class ParameterSpace:
                     received=f"'{name}'",
                     remedy=suggest(name, known),
                 )
-            _check_value(known[name], value)
+            check_value(known[name], value)
         if not self.axes and not self.is_part:
             numbers = [each.name for each in self.method.params if each.kind != "bool" and not each.inert]
             raise KingyoError(
@@ -150,13 +144,62 @@ class ParameterSpace:
             seed=self.seed if self.method.stochastic else 0,
         )
 
+    def known_points(self) -> dict[str, Genome]:
+        """Return the sources and ``uniform``, where the method can give them back; see ``SourceSpace``."""
+        if not self._gives_sources_back():
+            return {}
+        names = self.sources
+        wanted = {name: {other: float(other == name) for other in names} for name in names}
+        if self.method_name in AVERAGES:
+            wanted["uniform"] = dict.fromkeys(names, 1 / len(names))
+        points = {name: self._genome_of(weights) for name, weights in wanted.items()}
+        return {name: genome for name, genome in points.items() if genome is not None}
+
+    def bounds_without_known(self, *, can_leave_out: bool = False) -> Bounds | None:
+        """Return the bounds of ``weight`` if no known model lies within them; else None.
+
+        A parent has weight 1, and the others 0 or no part in it; the uniform merge has 1 / n for each of n
+        sources. Where weights are normalised equal ones are the uniform merge, so it is always within them.
+
+        Args:
+            can_leave_out: whether sources may have no part in a merge.
+        """
+        bounds, factor = self.searched.get("weight"), self.values.get("lambda", 1.0)
+        if bounds is None or isinstance(factor, Bounds) or not self._adds_up():
+            return None
+        low, high = sorted((factor * bounds.low, factor * bounds.high))
+        n = len(self.sources)
+        has_parent = low <= 1 <= high and (n == 1 or can_leave_out or low <= 0)
+        return None if has_parent or low <= 1 / n <= high else bounds
+
+    def _gives_sources_back(self) -> bool:
+        searched, values = set(self.searched), self.values
+        fixed = {"density", "lambda", *GAINS} & values.keys() - searched
+        if "weight" not in searched or any(values[name] != 1 for name in fixed):
+            return False
+        if self.method_name in AVERAGES:
+            return searched <= {"weight", *GAINS}
+        return self.method_name in TRIMMING and searched <= {"weight", "density"}
+
+    def _genome_of(self, weights: Mapping[str, float]) -> Genome | None:
+        """Return the point with these weights and 1 for all else; None if it is out of bounds."""
+        families = (axis.family.split("/", 1) for axis in self.axes)
+        genome = tuple(weights[owner] if name == "weight" else 1.0 for name, owner in families)
+        pairs = zip(self.axes, genome, strict=True)
+        return genome if all(axis.low <= value <= axis.high for axis, value in pairs) else None
+
+    def _adds_up(self) -> bool:
+        """Whether the method adds weighted models or task vectors, and divides by no sum of weights."""
+        normalize = {each.name: each.default for each in self.method.params}.get("normalize")
+        return self.method_name == "singular_bands" or self.values.get("normalize", normalize) is False
+
     def _bounds(self, parameter: Parameter) -> Bounds | None:
         value = self.values.get(parameter.name)
         if isinstance(value, Bounds):
-            return _with_start(value, parameter)
+            return with_start(value, parameter)
         if value is not None or parameter.search_low is None or parameter.search_high is None:
             return None
-        return _with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
+        return with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
 
     def _parameters(self, genes: Mapping[str, float], owner: str | None) -> dict[str, Value]:
         found: dict[str, Value] = {}
@@ -203,34 +246,3 @@ def _neutral(parameter: Parameter, bounds: Bounds) -> float | None:
     """Return 0 for the weight of a source, which is then left out."""
     is_weight = parameter.name == "weight" and parameter.per_source
     return 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None
-
-
-def _with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
-    """The middle, where none is given: on a logarithmic scale, or the whole number below."""
-    if bounds.start is not None or (parameter.kind != "int" and parameter.search_scale != "log"):
-        return bounds
-    if parameter.search_scale == "log":
-        return replace(bounds, start=math.sqrt(bounds.low * bounds.high))
-    return replace(bounds, start=float(math.floor(bounds.first)))
-
-
-def _check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
-    if not isinstance(value, Bounds):
-        parameter.check(value, "merge.parameters")
-        return
-    if parameter.inert:
-        raise KingyoError(
-            f"{parameter.name} of merge.parameters",
-            expected="a parameter that changes something",
-            received="a range",
-            remedy=f"Leave it out. {parameter.doc}",
-        )
-    for each in (value.low, value.high, *([] if value.start is None else [value.start])):
-        parameter.check(each, "merge.parameters")
-    if parameter.search_scale == "log" and value.low <= 0:
-        raise KingyoError(
-            f"{parameter.name} of merge.parameters",
-            expected="a range above 0, since it is searched in powers of ten",
-            received=f"from {value.low:g}",
-            remedy="Raise from, such as to 1e-6.",
-        )

@@ -13,8 +13,10 @@ from functools import cached_property
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter, takes_base
 from kingyo.recipe import Recipe
+from kingyo.space.bounds import Bounds
 from kingyo.space.choice import SourceChoice, use
-from kingyo.space.parameter import Bounds, ParameterSpace
+from kingyo.space.parameter import ParameterSpace
+from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 
 METHOD = "method"
@@ -22,7 +24,7 @@ METHOD = "method"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeSpace:
+class RecipeSpace(SourceSpace):
     """All merges of given sources, or of some of them, by one of several methods.
 
     A parameter that several methods search between the same bounds has its axes once; where bounds differ
@@ -92,6 +94,11 @@ class RecipeSpace:
         kept = _merged(part) if self.choice is None else self._kept(part, self.choice, genes)
         sources = zip(part.sources, recipe.sources, strict=True)
         return replace(recipe, sources=tuple(source for name, source in sources if name in kept))
+
+    def bounds_without_known(self) -> Bounds | None:
+        """Return those of the first method, if no known model lies within the bounds of any."""
+        found = [part.bounds_without_known(can_leave_out=self.choice is not None) for part in self.parts]
+        return None if None in found else found[0]
 
     def _kept(
         self, part: ParameterSpace, choice: SourceChoice, genes: Mapping[str, float]

@@ -44,11 +44,6 @@ class Seeded:
         self._learned: list[int] | None = None
 
     @property
-    def n_points(self) -> int:
-        """How many points are given."""
-        return len(self._points)
-
-    @property
     def next_batch(self) -> int:
         """What the other strategy would like, when the points are tried."""
         return self._inner.batch
