@@ -1,4 +1,4 @@
-"""Searches by a measure of all answers: it finds, picks and compares in place of the mean of the item scores."""
+"""Searches by a measure of all answers, which finds, picks and compares in place of the mean item score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from kingyo.evolution import BASELINES, MAIN, Aims, Journey, read_finalists
 from kingyo.evolution.objectives import Judge
 from kingyo.evolution.set_measures import read_set_values
 from kingyo.evolution.verdict import read_verdict
-from kingyo.recipe import Recipe
 from kingyo.results.summary import summarize
 from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.store import RunStore
@@ -25,7 +24,7 @@ from tests.test_evolve import SPLITS, Model, facts, journey
 
 @dataclass(frozen=True, kw_only=True)
 class Far:
-    """How far the weights are from where all items are right, as the answers say: the opposite of the scores."""
+    """How far the weights are from where all items are right, as answers say: the opposite of the scores."""
 
     name: str = "far"
     least: float = 0.0
@@ -146,7 +145,7 @@ def test_a_candidate_without_a_value_fails_and_the_search_goes_on(tmp_path: Path
 def test_a_baseline_without_a_value_ends_the_run(tmp_path: Path) -> None:
     with (
         begun(tmp_path / "run") as store,
-        pytest.raises(KingyoError, match="baseline 'a'.*far: no finite value of 8 answers"),
+        pytest.raises(KingyoError, match=r"baseline 'a'.*far: no finite value of 8 answers"),
     ):
         by_measure(store, Model(), Far(least=1)).run()
 

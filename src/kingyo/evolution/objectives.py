@@ -3,8 +3,8 @@
 A task counts by its weight and not by how many items it has. Where only some items were scored, each task is
 estimated by a Rasch model of its own: an ability at one says little about another.
 
-Where the run.yaml asks for it, a measure of the set of all answers counts of a task in place of the mean of its
-item scores (``Aims.by_set``). Nothing is estimated then: all items are scored.
+Where the run.yaml asks for it, a measure of the set of all answers counts of a task in place of the mean of
+its item scores (``Aims.by_set``). Nothing is estimated then: all items are scored.
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ class Picker:
 
         What counts is the weighted mean of what each is believed to score on fit and what it scored on
         validation. The weights are the numbers of items behind the two, for all of them the fewest on fit.
-        Where measures count, validation alone does: what the best of many measured on fit is no belief. Ties, also
-        those that rounding hides, go to rank.
+        Where measures count, validation alone does: what the best of many measured on fit is no belief.
+        Ties, also those that rounding hides, go to rank.
         """
         search, trials = run.search, [trial for trial, _ in scored]
         means = [judge.measured(found) for _, found in scored]

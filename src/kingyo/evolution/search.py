@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kingyo.abilities import Responses
 from kingyo.evolution.measure import Measured, Measurer, Request
 from kingyo.evolution.objectives import Judge
 from kingyo.evolution.own_code import called
+from kingyo.evolution.past import Past, uncollected
 from kingyo.evolution.recipes import read_recipe
 from kingyo.evolution.spent import Spent, total
 from kingyo.evolution.strategist import Ask, Step, Strategist, Tell
@@ -388,27 +387,6 @@ class SearchRun(AnySearchRun):
             self._count(*costs[trial.id])
         self._tell_told(outcomes)
         return outcomes
-
-
-@contextmanager
-def uncollected() -> Generator[None]:
-    """Collect no garbage while a log is read: it makes millions of objects, and none of them is garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-class Past:
-    """What the store knows of a search from earlier sessions."""
-
-    def __init__(self, store: RunStore, search: str) -> None:
-        self.outcomes = {each.trial: each for each in store.outcomes(search)}
-        self.scores = store.scores(search, "fit") if self.outcomes else {}
-        self.costs = store.costs(search, "fit") if self.outcomes else {}
 
 
 def new_trial(trial: Trial, recipe: Recipe, name: str | None = None) -> NewTrial:

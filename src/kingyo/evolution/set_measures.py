@@ -1,7 +1,7 @@
 """Measures of sets of answers, for models that were scored on all of a split: baselines, finalists, winners.
 
-Searches see item scores alone, unless a run.yaml lets a measure count in their place (``Aims.by_set``). What stands
-here is computed once, stored, and shown beside them.
+Searches see item scores alone, unless a run.yaml lets a measure count in their place (``Aims.by_set``). What
+stands here is computed once, stored, and shown beside them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which model of a run is its best, and how models differ where measures of sets of answers count.
 
-Means of item scores can be compared whenever somebody looks at a run. Measures cannot without the task's code, so
-what they say is computed at the end of a run, and stored.
+Means of item scores can be compared whenever somebody looks at a run. Measures need the task's code, so what
+they say is computed at the end of a run, and stored.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def read_verdict(store: RunStore) -> Verdict | None:
         return None
     found: dict[tuple[int, int], PairedDifference] = {}
     for one, other, each in stored["differences"]:
-        found[one, other] = PairedDifference(**{**each, "interval": Interval(**each["interval"])})
+        interval = Interval(**each["interval"])
+        found[one, other] = PairedDifference(interval=interval, p=each["p"], test=each["test"])
     return Verdict(best=stored["best"], differences=found)
 
 
@@ -91,8 +92,8 @@ def best_trial(
     """Return the best of a run: of the winners of its searches the best on validation, the first of equals.
 
     It is the best baseline on fit and validation together where that winner does not outdo it there: see
-    ``Judge.outdoes``. Baselines count that met all of validation. None with several objectives, and where a winner
-    has not met all of validation.
+    ``Judge.outdoes``. Baselines count that met all of validation. None with several objectives, and where a
+    winner has not met all of validation.
 
     Args:
         store, aims, trained: see ``store_verdict``; all validation is over.

@@ -25,6 +25,7 @@ from kingyo.evolution.recipes import read_recipe
 from kingyo.evolution.set_measures import READ, SetValue, read_set_values
 from kingyo.evolution.verdict import best_trial, read_verdict
 from kingyo.results.estimates import FitEstimate, estimate
+from kingyo.results.measured import SetRow, decided, interval_in_words, plain
 from kingyo.results.paths import NamedPath, read_atlas
 from kingyo.results.trials import describe_trial, row_title
 from kingyo.run.config import FRANKENMERGE, PARAMETERS, TRAINED
@@ -65,8 +66,8 @@ class Entry:
 
     Scores are None where the model was not evaluated on that split (yet). With several tasks they are the
     weighted means of what stands under ``tasks``: name -> split -> score. ``cut`` counts the answers of each
-    split that had no end within ``max_new_tokens``. ``sets`` are measures of sets of answers; ``decided`` is, by
-    split, what the run chose by in place of the scores; None where the scores count.
+    split that had no end within ``max_new_tokens``. ``sets`` are measures of sets of answers. ``decided`` is,
+    by split, what the run chose by in place of scores; None where these count.
     """
 
     name: str
@@ -95,24 +96,6 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetRow:
-    """One measure of sets of answers of one model, by split."""
-
-    measure: str
-    model: str
-    values: Mapping[Split, SetValue]
-
-
-def set_value_text(value: SetValue | None) -> str:
-    """Return "0.8124 [0.771, 0.8493]", why there is no value, or nothing where none was measured."""
-    if value is None:
-        return ""
-    if value.value is None:
-        return f"none: {value.failure}"
-    return f"{value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Winner minus another model, over the same test items.
 
@@ -120,8 +103,8 @@ class Comparison:
         difference: mean paired difference with its interval.
         p: that the two are equally good, two-sided.
         test: how it was found: McNemar's exact test where there is one task, scored right or wrong; else
-            the level at which the interval leaves out 0. By bootstrap where measures count: then the difference
-            is theirs.
+            the level at which the interval leaves out 0. By bootstrap where measures count: then the
+            difference is theirs.
         is_alike: whether both gave the same answer to every item: then they may well be one model.
     """
 
@@ -152,9 +135,11 @@ class RunSummary:
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
+        leading: the same of the leader.
         weights: of each task, by its name.
         objectives: their names; empty where there is one.
-        decided_by: what the run chose by in place of mean item scores: see ``Aims.title``; None where these count.
+        decided_by: what the run chose by in place of mean item scores, see ``Aims.title``; None where these
+            count.
         front: of the main search, in these objectives.
         notes: warnings about settings and data, found before the run.
         near_duplicates: among the items; None where an older kingyo began the run.
@@ -186,6 +171,7 @@ class RunSummary:
     finalists: tuple[Finalist, ...] = ()
     predicted: Interval | None = None
     told: float | None = None
+    leading: float | None = None
     weights: Mapping[str, float] = field(default_factory=lambda: {"": 1.0})
     objectives: tuple[str, ...] = ()
     decided_by: str | None = None
@@ -208,13 +194,7 @@ class RunSummary:
 
     def in_words(self, value: float) -> str:
         """Return what counts of a model as text: a score in percent, a measure as a number."""
-        return percent(value) if self.decided_by is None else f"{value:.4g}"
-
-    def interval_in_words(self, found: Interval | None) -> str:
-        """Return the same with its interval; a dash where it is not known."""
-        if found is None:
-            return "–"
-        return found.in_percent(" %") if self.decided_by is None else found.plain()
+        return percent(value) if self.decided_by is None else plain(value)
 
     @property
     def set_splits(self) -> tuple[Split, ...]:
@@ -272,8 +252,8 @@ class RunSummary:
         by = "" if self.decided_by is None else f"by {self.decided_by}, "
         return (
             f"The best model of this run is {describe_trial(best.trial)} ({by}validation "
-            f"{self.interval_in_words(other)}, n = {other.n}; the bred model "
-            f"{self.interval_in_words(mine)}{why})."
+            f"{interval_in_words(other, self.decided_by)}, n = {other.n}; the bred model "
+            f"{interval_in_words(mine, self.decided_by)}{why})."
         )
 
     def how_picked(self) -> str | None:
@@ -459,6 +439,7 @@ def summarize(store: RunStore) -> RunSummary:
         finalists=() if winner is None else read_finalists(store, MAIN),
         predicted=None if winner is None or aims.by_set else _predicted(store, winner),
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
+        leading=next((each.value for each in fits if leader and each.trial == leader.trial.id), None),
         weights=aims.tasks,
         objectives=aims.names,
         decided_by=aims.title if aims.by_set else None,
@@ -489,10 +470,15 @@ def _near_duplicates(store: RunStore) -> NearDuplicates | None:
 
 
 def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -> Entry | None:
-    """The best of a run, see ``best_trial``; where measures count, as the run stores it. None until it is known."""
+    """The best of a run, see ``best_trial``; where measures count, as the run stores it.
+
+    None until it is known.
+    """
     if stored_aims(store).by_set:
         verdict = read_verdict(store) if store.status() == "finished" else None
-        return next((each for each in (*found, *baselines) if verdict and each.trial.id == verdict.best), None)
+        return next(
+            (each for each in (*found, *baselines) if verdict and each.trial.id == verdict.best), None
+        )
     if not (store.fact(RACED) or _all_met(baselines, len(store.items()["validation"]))):
         return None  # runs of older versions know no race
     winners, others = ([each.trial for each in own] for own in (found, baselines))
@@ -550,19 +536,8 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
         },
         cut={split: sum(one.is_cut for one in each.scores) for split, each in read.items() if each},
         sets=sets,
-        decided=_decided(sets, aims.title) if aims.by_set else None,
+        decided=decided(sets, aims.title) if aims.by_set else None,
     )
-
-
-def _decided(sets: Sequence[SetValue], title: str) -> dict[Split, Interval]:
-    """What counts in place of the scores, by split, as far as it is known."""
-    found: dict[Split, Interval] = {}
-    for each in sets:
-        if (each.task, each.measure) == ("", title) and each.value is not None:
-            assert each.low is not None and each.high is not None, "a value has bounds"
-            bounds = {"low": each.low, "high": each.high}
-            found[each.split] = Interval(score=each.value, n=each.n, **bounds, method="bootstrap")
-    return found
 
 
 def token_limits(store: RunStore) -> dict[str, int]:
@@ -602,7 +577,9 @@ def compare(store: RunStore, entry: Entry, others: Sequence[Entry]) -> tuple[Com
     if own is None:
         return ()
     aims = stored_aims(store)
-    tested = [(each, found) for each in others if each.test and (found := store.evaluation(each.trial.id, "test"))]
+    tested = [
+        (each, found) for each in others if each.test and (found := store.evaluation(each.trial.id, "test"))
+    ]
     if not aims.by_set:
         return tuple(_comparison(own, theirs, aims.tasks, each.name) for each, theirs in tested)
     verdict = read_verdict(store)

@@ -41,7 +41,15 @@ class Interval:
     low: float
     high: float
     method: Literal[
-        "wilson", "gaffke", "newcombe", "beta-binomial", "normal", "simulated", "student", "mover", "bootstrap"
+        "wilson",
+        "gaffke",
+        "newcombe",
+        "beta-binomial",
+        "normal",
+        "simulated",
+        "student",
+        "mover",
+        "bootstrap",
     ]
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:

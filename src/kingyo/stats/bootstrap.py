@@ -17,8 +17,8 @@ def bootstrap_values(
 ) -> Array:
     """Return a measure of sets that are drawn anew with replacement, each part from itself.
 
-    Efron and Tibshirani 1993, An Introduction to the Bootstrap, sections 6 and 8.3 (parts of their own). Models
-    with equally many answers get the same draws, so their values are paired.
+    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 6 and 8 (parts drawn on their own).
+    Models with equally many answers get the same draws, so their values are paired.
 
     Args:
         parts: for each part, such as a task, one feature for each answer, at least one.
