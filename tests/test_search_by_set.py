@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
 
@@ -12,13 +14,14 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Aims, Journey, read_finalists
-from kingyo.evolution.objectives import Judge
+from kingyo.evolution.objectives import REMEMBERED, Judge, Remembering
 from kingyo.evolution.set_measures import read_set_values
 from kingyo.evolution.verdict import read_verdict
+from kingyo.recipe import Recipe
 from kingyo.results.summary import summarize
 from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.store import RunStore
-from kingyo.types import Evaluation, Item, ItemScore, SetMeasure, Split
+from kingyo.types import Evaluation, Item, ItemScore, Media, SetMeasure, Split
 from tests.test_evolve import SPLITS, Model, facts, journey
 
 
@@ -169,6 +172,54 @@ def test_models_are_compared_by_the_measure_on_test(tmp_path: Path) -> None:
         assert values["test"].value == pytest.approx(distance(store, winner.id))
         finalists = read_finalists(store, MAIN)
         assert all(each.together == each.validation for each in finalists)
+
+
+class Drawing(Model):
+    """It answers with images, whose bytes are the answers."""
+
+    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
+        found = super().__call__(recipe, split, items)
+        return replace(found, scores=tuple(each._replace(media=drawn(each.answer)) for each in found.scores))
+
+
+def drawn(text: str) -> Media:
+    content = text.encode()
+    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarInImages(Far):
+    """The same, read from the images alone; counts the models that it looks at."""
+
+    seen: Counter[str] = field(default_factory=Counter[str])
+
+    def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[float]:
+        images = [each.media.read() for each in scores if each.media is not None]
+        self.seen[str(images)] += 1
+        return [float(each) for each in images]
+
+
+def test_images_of_candidates_are_kept_for_the_measure(tmp_path: Path) -> None:
+    measure = FarInImages()
+    with begun(tmp_path / "images") as store, begun(tmp_path / "texts") as other:
+        with pytest.raises(KeyboardInterrupt):
+            by_measure(store, Drawing(stop_after=20), measure).run()
+        by_measure(store, Drawing(), measure).run()
+        by_measure(other, Model()).run()
+        assert facts(store) == facts(other)
+        winner = store.winner(MAIN)
+        assert winner is not None
+        evaluation = store.evaluation(winner.id, "fit")
+        assert evaluation is not None and all(each.media is not None for each in evaluation.scores)
+
+
+def test_features_of_the_latest_models_are_kept() -> None:
+    measure = FarInImages()
+    kept = Remembering(measure)
+    answers = [[ItemScore("1", 1.0, "", media=drawn(str(n)))] for n in range(REMEMBERED + 1)]
+    for own in (answers[0], answers[0], *answers, answers[0]):
+        assert kept.value(kept.features([], own)) == float(own[0].media.read())  # type: ignore[union-attr]
+    assert Counter(measure.seen.values()) == {1: REMEMBERED, 2: 1}
 
 
 TWO = [Item(id=f"{task}/{n}", prompt=f"{task} {n}", answer="", task=task) for task in "ab" for n in range(40)]

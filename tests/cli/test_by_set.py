@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 from kingyo.store import RunStore
+from kingyo.types import Split
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.test_resume import facts
 
 KIND = '''
-from collections import Counter
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -26,20 +26,21 @@ from kingyo.types import Item, ItemScore
 
 
 @dataclass(frozen=True)
-class Variety:
-    """How many different answers there are, of all."""
+class WorstGroup:
+    """The mean length of the answers to even or to odd questions, whichever is shorter, as a share of 60."""
 
-    name: str = "variety"
+    name: str = "worst_group"
 
     def features(self, items, scores):
-        return [each.answer for each in scores]
+        return [(int(item.answer) % 2, len(each.answer) / 60) for item, each in zip(items, scores)]
 
     def value(self, features):
-        return len(set(features)) / len(features)
+        groups = [[length for group, length in features if group == one] for one in (0, 1)]
+        return min(fmean(own) if own else float("nan") for own in groups)
 
 
 @dataclass(frozen=True)
-class Broken(Variety):
+class Broken(WorstGroup):
     name: str = "broken"
 
     def value(self, features):
@@ -47,7 +48,7 @@ class Broken(Variety):
 
 
 class Words:
-    """It likes short answers; the measure likes different ones."""
+    """It likes short answers, and the measure long ones."""
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -60,7 +61,7 @@ class Words:
 
     def __init__(self, name, settings, splits, folder):
         self.name, self.settings, self.splits = name, settings, splits
-        self.set_measures = (Variety(), Broken())
+        self.set_measures = (WorstGroup(), Broken())
 
     def items(self, split):
         return self.splits[split]
@@ -78,19 +79,22 @@ TASK = {
     "data": "items.jsonl",
     "splits": {"fit": 16, "validation": 12, "test": 12},
 }
-BY_VARIETY = {**TASK, "measure": "variety"}
+BY_MEASURE = {**TASK, "measure": "worst_group"}
 SEARCH = {"search": {"settings": {"population": 6}}, "controls": {"random": True, "grid": True}}
 
 
 def make(world: World, **changes: object) -> Path:
     (world.folder / "words.py").write_text(KIND)
-    return world.config(**{"task": BY_VARIETY, **SEARCH, **changes})
+    return world.config(**{"task": BY_MEASURE, **SEARCH, **changes})
 
 
-def variety(store: RunStore, trial: int, split: str) -> float:
-    evaluation = store.evaluation(trial, split)  # type: ignore[arg-type]
+def worst_group(store: RunStore, trial: int, split: Split) -> float:
+    evaluation, items = store.evaluation(trial, split), store.items()[split]
     assert evaluation is not None
-    return len({each.answer for each in evaluation.scores}) / len(evaluation.scores)
+    groups: dict[int, list[float]] = {0: [], 1: []}
+    for item, each in zip(items, evaluation.scores, strict=True):
+        groups[int(item.answer) % 2].append(len(each.answer) / 60)
+    return min(statistics.fmean(own) for own in groups.values())
 
 
 @pytest.fixture(scope="module")
@@ -105,43 +109,43 @@ def test_the_measure_is_told_and_picks_the_winner(bred: World) -> None:
     with RunStore.read(bred.folder / "runs" / "small") as store:
         for search in ("main", "random", "grid"):
             told = {each.trial: each.value for each in store.outcomes(search)}
-            assert told == {trial: variety(store, trial, "fit") for trial in told}
+            assert told == {trial: worst_group(store, trial, "fit") for trial in told}
             finalists = [each.trial for each in store.summaries("validation") if each.search == search]
             winner = store.winner(search)
             assert winner is not None
-            values = {trial: variety(store, trial, "validation") for trial in finalists}
+            values = {trial: worst_group(store, trial, "validation") for trial in finalists}
             assert values[winner.id] == max(values.values())
         means = {each.trial: each.mean for each in store.summaries("fit") if each.search == "main"}
         best = max(means, key=lambda trial: means[trial] or 0.0)
         main = store.winner("main")
         assert main is not None
-        assert variety(store, main.id, "fit") > variety(store, best, "fit"), "short answers are alike"
+        assert worst_group(store, main.id, "fit") > worst_group(store, best, "fit"), "it likes long answers"
         assert Counter(each.n for each in store.summaries("fit")) == {16: len(store.summaries("fit"))}
 
 
 def test_show_says_what_decides_and_keeps_the_item_scores(bred: World) -> None:
     text = " ".join(bred.run("show", "runs/small").stdout.split())
-    assert "Mean item score in %" in text and "Mean item scores decide nothing: variety does." in text
-    assert "Note: task words counts by variety of all its answers" in text
-    assert "Measures of all answers, of which variety decides [95 % interval]" in text
-    assert "by variety on validation" in text and "variety, paired bootstrap, n=12, p " in text
+    assert "Mean item score in %" in text and "Mean item scores decide nothing: worst_group does." in text
+    assert "Note: task words counts by worst_group of all its answers" in text
+    assert "Measures of all answers, of which worst_group decides [95 % interval]" in text
+    assert "by worst_group on validation" in text and "worst_group, paired bootstrap, n=12, p " in text
     assert "Predicted for test" not in text
     shown = bred.show("runs/small")
     with RunStore.read(bred.folder / "runs" / "small") as store:
         winner = store.winner("main")
         assert winner is not None
         scores = store.scores_of(winner.id, "test").values()
-        assert shown["decided_by"] == "variety"
+        assert shown["decided_by"] == "worst_group"
         assert shown["winner"]["test"]["score"] == pytest.approx(statistics.fmean(scores))  # type: ignore[index]
         sets = {(each["measure"], each["split"]): each for each in shown["winner"]["set_measures"]}  # type: ignore[index]
         assert {key for key, each in sets.items() if each["value"] is not None} == {
-            ("variety", "fit"),
-            ("variety", "validation"),
-            ("variety", "test"),
+            ("worst_group", "fit"),
+            ("worst_group", "validation"),
+            ("worst_group", "test"),
         }
         for trial in store.trials("baselines"):
             each = shown["comparisons"][str(trial.name)]  # type: ignore[index]
-            gap = variety(store, winner.id, "test") - variety(store, trial.id, "test")
+            gap = worst_group(store, winner.id, "test") - worst_group(store, trial.id, "test")
             assert each["score"] == pytest.approx(gap) and each["test"] == "bootstrap" and each["n"] == 12
             assert each["low"] <= each["score"] <= each["high"]
 
@@ -150,23 +154,23 @@ def test_the_report_and_the_card_say_it(bred: World) -> None:
     done = bred.run("report", "runs/small")
     assert done.returncode == 0, done.stderr
     page = (bred.folder / "runs" / "small" / "report.html").read_text("utf-8")
-    assert "variety guided the search" in page and "variety on fit" in page
+    assert "worst_group guided the search" in page and "worst_group on fit" in page
     assert "score on fit" not in page
     done = bred.run("export", "runs/small", "out", "--search", "main")
     assert done.returncode == 0, done.stderr
-    card = (bred.folder / "out" / "README.md").read_text("utf-8")
-    assert "they decided nothing. variety of all answers did" in card
-    assert "variety of this model minus it, on test" in card
-    assert yaml.safe_load((bred.folder / "out" / "task.yaml").read_text())["measure"] == "variety"
+    card = (bred.folder / "out" / "README.md").read_text("utf-8").replace("\\_", "_")
+    assert "they decided nothing. worst_group of all answers did" in card
+    assert "worst_group of this model minus it, on test" in card
+    assert yaml.safe_load((bred.folder / "out" / "task.yaml").read_text())["measure"] == "worst_group"
 
 
 def test_other_seeds_are_compared_by_it(world: World) -> None:
     config = make(world, budget={"candidates": 6}, controls=None)
     done = world.run("evolve", config, "--seeds", "2", "--run", "seeds")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"the winner has [\d.]+, [\d.]+ of variety on test", done.stdout)
+    assert re.search(r"the winner has [\d.]+, [\d.]+ of worst_group on test", done.stdout)
     found = json.loads(world.run("show", "seeds", "--json").stdout)
-    assert found["decided_by"] == "variety" and all(0 <= each <= 1 for each in found["test"])
+    assert found["decided_by"] == "worst_group" and all(0 <= each <= 1 for each in found["test"])
 
 
 @pytest.mark.parametrize("more", [{}, {"runner": "processes", "workers": 2, "threads": 1}])
@@ -192,14 +196,14 @@ def test_the_dry_run_says_it(world: World) -> None:
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     assert "search: mixed-cma-es" in text and "screen: all items of fit; all candidates" in text
-    assert "task words counts by variety of all its answers" in text and "without a screen" in text
+    assert "task words counts by worst_group of all its answers" in text and "without a screen" in text
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"task": {**TASK, "measure": "varity"}}, "task words: measure: .*Did you mean 'variety'"),
-        ({"task": {**TASK, "mesure": "variety"}}, "Did you mean 'measure'"),
+        ({"task": {**TASK, "measure": "worst_grup"}}, "task words: measure: .*Did you mean 'worst_group'"),
+        ({"task": {**TASK, "mesure": "worst_group"}}, "Did you mean 'measure'"),
         (
             {"task": {**TASK, "kind": None, "grader": "exact", "measure": "f1"}},
             "task words: measure: expected a kind of task that measures sets of answers",

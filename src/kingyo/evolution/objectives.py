@@ -32,6 +32,7 @@ Means = tuple[float, ...]
 """One number per task, in the order of the tasks: its mean score, or its measure where that counts."""
 Features = list[Sequence[object]]
 """What counts of each answer, task by task: its score, or what the measure of its task needs of it."""
+REMEMBERED = 16  # models whose features are kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class Aims:
             measures: name of a task -> its measures.
         """
         found = {
-            task: next(each for each in measures[task] if each.name == name)
+            task: Remembering(next(each for each in measures[task] if each.name == name))
             for task, name in self.by_set.items()
         }
         return replace(self, set_measures=found)
@@ -96,6 +97,33 @@ class Aims:
 
     def _place(self, task: str) -> int:
         return list(self.tasks).index(task) if len(self.tasks) > 1 else 0
+
+
+class Remembering:
+    """A measure that does not compute the features of the latest models again."""
+
+    def __init__(self, measure: SetMeasure) -> None:
+        self._measure = measure
+        self._known: dict[tuple[ItemScore, ...], Sequence[object]] = {}
+
+    @property
+    def name(self) -> str:
+        """That of the measure."""
+        return self._measure.name
+
+    def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[object]:
+        """Return what the measure needs of each answer."""
+        key = tuple(scores)
+        if key not in self._known:
+            found = self._measure.features(items, scores)
+            while len(self._known) >= REMEMBERED:
+                del self._known[next(iter(self._known))]
+            self._known[key] = found
+        return self._known[key]
+
+    def value(self, features: Sequence[object]) -> float:
+        """Return the measure of a set."""
+        return self._measure.value(features)
 
 
 class Judge:
