@@ -16,7 +16,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Aims, Journey, read_finalists
 from kingyo.evolution.objectives import REMEMBERED, Judge, Remembering
 from kingyo.evolution.set_measures import read_set_values
-from kingyo.evolution.verdict import read_verdict
+from kingyo.evolution.verdict import differences, read_verdict
 from kingyo.recipe import Recipe
 from kingyo.results.summary import summarize
 from kingyo.stats.bootstrap import bootstrap_bounds
@@ -153,6 +153,33 @@ def test_a_baseline_without_a_value_ends_the_run(tmp_path: Path) -> None:
         by_measure(store, Model(), Far(least=1)).run()
 
 
+def test_where_no_drawn_set_has_a_value_bounds_are_open_and_the_run_ends(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        by_measure(store, Model(), InOrder()).run()
+        summary = summarize(store)
+        assert summary.status == "finished" and summary.winner is not None and not summary.comparisons
+        assert summary.winner.decided is not None
+        found = summary.winner.decided["test"]
+        assert (found.score, found.low, found.high) == (len(SPLITS["test"]), -math.inf, math.inf)
+        said = summary.better_than_bred()
+        assert said is not None and "by far, validation 5 [-inf, inf], n = 5" in said
+
+
+@dataclass(frozen=True, kw_only=True)
+class InOrder:
+    """How many answers there are; it crashes unless they are the items in their order."""
+
+    name: str = "far"
+
+    def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[str]:
+        return [item.id for item in items]
+
+    def value(self, features: Sequence[object]) -> float:
+        if [*features] != sorted(set(map(str, features))):
+            raise ValueError("not the items in their order")
+        return float(len(features))
+
+
 def test_models_are_compared_by_the_measure_on_test(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         by_measure(store, Model()).run()
@@ -243,18 +270,28 @@ def test_of_several_tasks_the_mean_is_of_measures_and_mean_scores(tmp_path: Path
     judge, one, other = Judge(aims, TWO), answered({"a": 0.5, "b": 0.9}), answered({"a": 0.75, "b": 0.1})
     assert judge.measured(one) == pytest.approx((0.5, 0.9))
     assert judge.value(one) == pytest.approx((0.5 + 3 * 0.9) / 4)
-    found = judge.difference(one, other)
+    found = differences(judge, {1: one, 2: other, 3: one})
+    assert found[1, 3].p == 1 and found[1, 3].interval.score == 0
+    found = found[1, 2]
     assert found.interval.score == pytest.approx((-0.25 + 3 * 0.8) / 4)
     assert found.interval.low < found.interval.score < found.interval.high
     assert found.p < 0.01 and found.interval.n == 80
     assert judge.is_ahead(one, other) and not judge.is_ahead(other, one) and not judge.is_ahead(one, one)
-    assert judge.difference(one, one).p == 1
     assert aims.title == "weighted mean of 2 tasks (b by far)"
+
+
+def test_models_with_equal_scores_and_other_answers_are_not_the_same() -> None:
+    judge = Judge(Aims(by_set={"": "far"}).bound({"": (Far(),)}), [replace(item, task="") for item in TWO])
+    one, other = answered({"a": 0.5, "b": 0.5}), answered({"a": 0.4, "b": 0.4})
+    other = replace(
+        other, scores=tuple(b._replace(score=a.score) for a, b in zip(one.scores, other.scores, strict=True))
+    )
+    assert judge.outdoes(one, other) and judge.outdoes(one, one) and not judge.outdoes(other, one)
 
 
 def test_paired_bounds_are_narrower_than_those_of_one(tmp_path: Path) -> None:
     judge = Judge(Aims(by_set={"": "far"}).bound({"": (Far(),)}), [replace(item, task="") for item in TWO])
     one, other = answered({"a": 0.5, "b": 0.9}), answered({"a": 0.45, "b": 0.85})
-    paired = judge.difference(one, other).interval
+    paired = differences(judge, {1: one, 2: other})[1, 2].interval
     low, high = bootstrap_bounds(Far().features(TWO, one.scores), Far().value)
     assert paired.score == pytest.approx(0.05) and paired.high - paired.low < 1e-9 < high - low

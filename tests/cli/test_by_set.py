@@ -235,9 +235,56 @@ def test_what_does_not_go_together_is_one_error(world: World, changes: dict[str,
         {"strategy": "islands", "settings": {"islands": 2, "settings": {"population": 3}}},
         {"preset": "textbook-ga", "screen": {"rule": "none"}},
         {"mode": "asynchronous"},
+        {"strategy": "nsga2", "settings": {"population": 4}},
     ],
     ids=str,
 )
 def test_strategies_that_need_one_number_are_fine(world: World, search: dict[str, object]) -> None:
     done = world.run("evolve", make(world, search=search, budget={"candidates": 8}, controls=None))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"space": "dataflow", "merge": None, "base": None},
+        {"space": "hybrid", "merge": None},
+        {"space": "hybrid", "merge": None, "hybrid": {"joint": True}},
+        {"merge": {"method": ["linear", "ties"], "choose_sources": True}},
+    ],
+    ids=str,
+)
+def test_in_every_space_the_default_strategy_needs_one_number(world: World, space: dict[str, object]) -> None:
+    done = world.run("evolve", make(world, search=None, budget={"candidates": 14}, controls=None, **space))
+    assert done.returncode == 0, done.stderr
+    with RunStore.read(world.folder / "runs" / "small") as store:
+        searches = [name for name in store.searches() if name != "baselines"]
+        assert {store.searches()[name]["strategy"] for name in searches} == {"mixed-cma-es"}
+        for name in searches:
+            assert all(each.value == worst_group(store, each.trial, "fit") for each in store.outcomes(name))
+    assert world.show("runs/small")["decided_by"] == "worst_group"
+
+
+@pytest.mark.parametrize("objectives", [None, ["words", "others", "closeness"]], ids=str)
+def test_of_several_tasks_one_counts_by_its_measure(world: World, objectives: list[str] | None) -> None:
+    plain = {key: value for key, value in TASK.items() if key != "name"}
+    tasks = {"words": {**plain, "measure": "worst_group"}, "others": {**plain, "weight": 3}}
+    search = {"strategy": "nsga2", "settings": {"population": 4}}
+    changes = {"objectives": objectives, "search": search, "budget": {"candidates": 8}, "controls": None}
+    done = world.run("evolve", make(world, task=None, tasks=tasks, **changes))
+    assert done.returncode == 0, done.stderr
+    shown = world.show("runs/small")
+    assert shown["decided_by"] == "weighted mean of 2 tasks (words by worst_group)"
+    winner = shown["winner"]
+    sets = {
+        (each["task"], each["measure"]): each["value"]
+        for each in winner["set_measures"]  # type: ignore[index]
+        if each["split"] == "test"
+    }
+    mean = winner["tasks"]["others"]["test"]["score"]  # type: ignore[index]
+    whole = (sets["words", "worst_group"] + 3 * mean) / 4
+    assert sets["", shown["decided_by"]] == pytest.approx(whole)  # type: ignore[index]
+    text = world.run("show", "runs/small").stdout
+    assert "weighted mean of 2 tasks (words by worst_group) does." in " ".join(text.split())
+    assert world.run("report", "runs/small").returncode == 0
+    assert world.run("export", "runs/small", "out").returncode == 0

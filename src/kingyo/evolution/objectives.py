@@ -22,8 +22,8 @@ from kingyo.errors import crash
 from kingyo.evolution.recipes import read_recipe
 from kingyo.recipe import Recipe
 from kingyo.screens import appraise
-from kingyo.stats import Array, PairedDifference, mean_name
-from kingyo.stats.bootstrap import bootstrap_difference, bootstrap_values
+from kingyo.stats import Array, mean_name
+from kingyo.stats.bootstrap import bootstrap_values
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, Item, ItemScore, SetMeasure
 
@@ -195,17 +195,6 @@ class Judge:
         """
         return bootstrap_values(self._features(evaluation.scores), self._value_or_nan)
 
-    def difference(self, one: Evaluation, other: Evaluation) -> PairedDifference:
-        """Compare two evaluations by what counts, on the items that both were scored on.
-
-        Raises:
-            ValueError: no set that is drawn anew has a value of both.
-        """
-        one, other = self._shared(one, other), self._shared(other, one)
-        values = [self.aims.value(self.measured(each)) for each in (one, other)]
-        n = len(one.scores)
-        return bootstrap_difference(values[0] - values[1], n, self.drawn(one), self.drawn(other))
-
     def _features(self, scores: Iterable[ItemScore]) -> Features:
         """What counts of each answer, task by task, in the order of the items."""
         found = {each.item: each for each in scores}
@@ -249,7 +238,9 @@ class Judge:
         if self.aims.by_set:
             one, other = self._shared(one, other), self._shared(other, one)
             gap = self.aims.value(self.measured(one)) - self.aims.value(self.measured(other))
-            return gap > float(np.nanstd(self.drawn(one) - self.drawn(other)))
+            drawn = self.drawn(one) - self.drawn(other)
+            drawn = drawn[np.isfinite(drawn)]
+            return len(drawn) > 0 and gap > float(drawn.std())
         theirs = {each.item: each.score for each in other.scores}
         both = [each for each in one.scores if each.item in theirs]
         gaps = self.by_task((each.item, each.score - theirs[each.item]) for each in both)
@@ -264,11 +255,15 @@ class Judge:
 
         The best of many looks better than it is, so it must be ahead by a standard error (Breiman et al.
         1984, Classification and Regression Trees, the 1 SE rule). A model that scores the same on each item
-        that both were scored on, as the baseline itself does, is preferred to it as well.
+        that both were scored on, as the baseline itself does, is preferred to it as well. Where measures count,
+        it must answer the same.
         """
-        rows = [{each.item: each.score for each in model.scores} for model in (found, baseline)]
+        rows = [{each.item: self._counted(each) for each in model.scores} for model in (found, baseline)]
         both = rows[0].keys() & rows[1].keys()
         return all(rows[0][item] == rows[1][item] for item in both) or self.is_ahead(found, baseline)
+
+    def _counted(self, score: ItemScore) -> object:
+        return score[1:] if self.aims.by_set else score.score
 
     def by_task(self, values: Iterable[tuple[str, Value]]) -> list[list[Value]]:
         """Return values of items, task by task; of a task without any, an empty list."""

@@ -7,7 +7,8 @@ stands here is computed once, stored, and shown beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -59,8 +60,7 @@ def measure_sets(
 ) -> None:
     """Measure and store what is not stored yet, of trials with scores on all items of a task in a split.
 
-    What counts in place of item scores is measured on fit, too; of several tasks also their mean, see
-    ``Aims.title``.
+    What counts in place of item scores, see ``Aims.title``, is measured on fit, too.
 
     Args:
         store: the run, open for writing.
@@ -72,7 +72,7 @@ def measure_sets(
     judges = {split: Judge(aims, items[split]) for split in SPLITS}
     for trial in trials if any(measures.values()) else ():
         values = list(read_set_values(store, trial))
-        known = {(each.task, each.measure, each.split) for each in values}
+        known: set[tuple[str, str, Split]] = {(each.task, each.measure, each.split) for each in values}
         for split in SPLITS if aims.by_set else READ:
             evaluation = store.evaluation(trial.id, split)
             scores = {each.item: each for each in evaluation.scores} if evaluation is not None else {}
@@ -80,12 +80,11 @@ def measure_sets(
                 asked = [item for item in items[split] if task in ("", item.task)]
                 if asked and all(item.id in scores for item in asked):
                     found = [scores[item.id] for item in asked]
-                    wanted = [each for each in own if split in READ or aims.by_set.get(task) == each.name]
-                    new = [each for each in wanted if (task, each.name, split) not in known]
+                    new = [each for each in own if _is_missing(task, each.name, split, known, aims)]
                     values += [_measured(each, task, split, asked, found) for each in new]
             is_new = ("", aims.title, split) not in known
-            if aims.by_set and len(aims.tasks) > 1 and is_new and len(scores) == len(items[split]):
-                values.append(_mean_of_tasks(judges[split], Evaluation(scores=tuple(scores.values())), split))
+            if aims.by_set and is_new and len(scores) == len(items[split]):
+                values.append(_counted(judges[split], Evaluation(scores=tuple(scores.values())), split))
         if len(values) > len(known):
             stored = dict(cast("Mapping[str, object]", store.fact(FACT) or {}))
             store.set_fact(FACT, {**stored, str(trial.id): [asdict(each) for each in values]})
@@ -107,12 +106,20 @@ def _measured(
     return SetValue(task=task, measure=measure.name, split=split, n=n, value=value, low=low, high=high)
 
 
-def _mean_of_tasks(judge: Judge, evaluation: Evaluation, split: Split) -> SetValue:
-    """What counts of all tasks together."""
-    name, n = judge.aims.title, len(evaluation.scores)
-    value = judge.value(evaluation)
-    try:
+def _is_missing(
+    task: str, measure: str, split: Split, known: Collection[tuple[str, str, Split]], aims: Aims
+) -> bool:
+    """Whether a measure of a task is still to be computed by itself: not if it alone counts."""
+    is_wanted = split in READ or aims.by_set.get(task) == measure
+    return is_wanted and (task, measure, split) not in known and (task, measure) != ("", aims.title)
+
+
+def _counted(judge: Judge, evaluation: Evaluation, split: Split) -> SetValue:
+    """What counts of a model on a split. Where no set that is drawn anew has a value, bounds are infinite."""
+    low, high = -math.inf, math.inf
+    with suppress(ValueError):
         low, high = percentiles(judge.drawn(evaluation))
-    except ValueError as error:
-        return SetValue(task="", measure=name, split=split, n=n, failure=crash(error))
-    return SetValue(task="", measure=name, split=split, n=n, value=value, low=low, high=high)
+    n = len(evaluation.scores)
+    return SetValue(
+        task="", measure=judge.aims.title, split=split, n=n, value=judge.value(evaluation), low=low, high=high
+    )

@@ -15,6 +15,7 @@ from typing import Any, cast
 from kingyo.evolution.objectives import Aims, Judge
 from kingyo.evolution.words import BASELINES
 from kingyo.stats import ROUNDING, Interval, PairedDifference
+from kingyo.stats.bootstrap import bootstrap_difference
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, Split
 
@@ -69,17 +70,31 @@ def store_verdict(
         trained: searches whose candidates were trained on fit.
     """
     baselines = store.trials(BASELINES)
-    judge, tested = Judge(aims, store.items()["test"]), dict[int, Evaluation]()
-    for trial in (*winners, *baselines):
-        evaluation = store.evaluation(trial.id, "test")
-        if evaluation is not None and evaluation.failure is None:
-            tested[trial.id] = evaluation
-    differences: list[tuple[int, int, dict[str, Any]]] = []
-    for one, other in combinations(tested, 2):
-        with suppress(ValueError):  # where no set that is drawn anew has a value, nothing can be said
-            differences.append((one, other, asdict(judge.difference(tested[one], tested[other]))))
     best = best_trial(store, aims, winners, baselines, trained)
-    store.set_fact(FACT, {"best": best and best.id, "differences": differences})
+    ids = [trial.id for trial in (*winners, *baselines)]
+    tested = {each: found for each in ids if (found := store.evaluation(each, "test")) and not found.failure}
+    found = differences(Judge(aims, store.items()["test"]), tested)
+    stored = [(*pair, asdict(each)) for pair, each in found.items()]
+    store.set_fact(FACT, {"best": best and best.id, "differences": stored})
+
+
+def differences(judge: Judge, tested: Mapping[int, Evaluation]) -> dict[tuple[int, int], PairedDifference]:
+    """Compare all pairs of models by what counts, on the items that all were scored on.
+
+    Pairs are left out where no set of answers that is drawn anew has a value of both.
+
+    Args:
+        judge: of the split.
+        tested: trial (its id) -> its scores on all items.
+    """
+    values = {trial: judge.value(each) or 0.0 for trial, each in tested.items()}
+    drawn = {trial: judge.drawn(each) for trial, each in tested.items()}
+    found: dict[tuple[int, int], PairedDifference] = {}
+    for one, other in combinations(tested, 2):
+        with suppress(ValueError):
+            gap, n = values[one] - values[other], len(tested[one].scores)
+            found[one, other] = bootstrap_difference(gap, n, drawn[one], drawn[other])
+    return found
 
 
 def best_trial(

@@ -273,8 +273,9 @@ class RunSummary:
         else:
             rest = f"the next is {name}"
         by = "fit (estimated) and validation together"
-        if self.decided_by is not None:
+        if self.decided_by is not None and self.winner is not None:
             by = f"{self.decided_by} on validation"
+            score = interval_in_words(self.winner.counts_on("validation"), self.decided_by)
         return f"Picked from {len(self.finalists)} by {by}, {score}; {rest}."
 
     def not_compared(self) -> str | None:
