@@ -76,7 +76,7 @@ def _leader(summary: RunSummary) -> str:
 def _remarks(summary: RunSummary) -> Iterator[str]:
     dropped, near = summary.dropped(), summary.near_duplicates
     if summary.decided_by is not None:
-        yield f"Mean item scores decide nothing: {summary.decided_by} does.{_leader(summary)}"
+        yield f"What decides is {summary.decided_by}, not the mean item score.{_leader(summary)}"
     if dropped is not None:
         yield dropped
     if near is not None and near.groups:

@@ -255,8 +255,8 @@ class Judge:
 
         The best of many looks better than it is, so it must be ahead by a standard error (Breiman et al.
         1984, Classification and Regression Trees, the 1 SE rule). A model that scores the same on each item
-        that both were scored on, as the baseline itself does, is preferred to it as well. Where measures count,
-        it must answer the same.
+        that both were scored on, as the baseline itself does, is preferred to it as well. Where measures
+        count, it must answer the same.
         """
         rows = [{each.item: self._counted(each) for each in model.scores} for model in (found, baseline)]
         both = rows[0].keys() & rows[1].keys()

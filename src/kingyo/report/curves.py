@@ -181,7 +181,7 @@ def _range(
     if main.unit.measure is None:
         return 0.0, min(103.0, 110 * max([0.05, *drawn]))
     drawn += [point.score for point in main.points if point.score is not None]
-    low, high = min([0.0, *drawn]), max([0.0, *drawn])
+    low, high = min(drawn, default=0.0), max(drawn, default=1.0)
     return low, high + 0.1 * ((high - low) or 1.0)
 
 
