@@ -13,7 +13,7 @@ from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.set_measures import read_set_values
 from kingyo.report import write_report
 from kingyo.results.summary import summarize
-from kingyo.stats import bootstrap_bounds
+from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.store import RunStore
 from kingyo.types import Item, ItemScore
 from tests.test_evolve import SPLITS, Model, facts, journey

@@ -412,7 +412,7 @@ class Task(Protocol):
 
 @runtime_checkable
 class SetMeasure(Protocol):
-    """A property of a set of answers that is no mean of scores, such as F1 or FID; larger is better."""
+    """A property of a set of answers that is no mean of scores, such as F1 or −FID; larger is better."""
 
     @property
     def name(self) -> str:
@@ -420,7 +420,7 @@ class SetMeasure(Protocol):
         ...
 
     def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[object]:
-        """Return what is needed of each answer, in their order; it is computed once."""
+        """Return what is needed of each answer, in their order; computed once where no search goes by it."""
         ...
 
     def value(self, features: Sequence[object]) -> float:
@@ -433,11 +433,11 @@ class SetMeasure(Protocol):
 
 @runtime_checkable
 class MeasuredTask(Task, Protocol):
-    """A task that also measures sets of answers: shown beside scores, and never mixed with them."""
+    """A task that measures sets of answers, too: beside scores, or in place of their mean on request."""
 
     @property
     def set_measures(self) -> Sequence[SetMeasure]:
-        """What is measured on validation and test."""
+        """What is measured on validation and test; a search goes by one that the run.yaml names."""
         ...
 
 

@@ -127,7 +127,8 @@ def test_any_image_classifier_is_taken_and_no_language_model(tmp_path: Path) -> 
     assert kind_of({"architectures": ["LlamaForCausalLM"]}) is not KIND
 
 
-def test_classifiers_are_bred_from_evolve_to_export(tmp_path: Path) -> None:
+@pytest.mark.parametrize("measure", [{}, {"measure": "macro_f1"}], ids=str)
+def test_classifiers_are_bred_from_evolve_to_export(tmp_path: Path, measure: dict[str, str]) -> None:
     for seed, name in enumerate(("base", "one", "other")):
         vit(tmp_path / name, seed)
     (tmp_path / "images").mkdir()
@@ -141,7 +142,7 @@ def test_classifiers_are_bred_from_evolve_to_export(tmp_path: Path) -> None:
     config = {
         "base": "base",
         "sources": {"one": "one", "other": "other"},
-        "task": {"kind": "classify", "data": "colours.jsonl"},
+        "task": {"kind": "classify", "data": "colours.jsonl", **measure},
         "budget": {"candidates": 3},
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
@@ -157,6 +158,12 @@ def test_classifiers_are_bred_from_evolve_to_export(tmp_path: Path) -> None:
         done = run_forked(words, tmp_path, env)
         assert done.returncode == 0, (words, done.stderr)
     assert "macro_f1" in run_forked(["show", "run"], tmp_path, env).stdout
+    shown = json.loads(run_forked(["show", "run", "--json"], tmp_path, env).stdout)
+    assert shown.get("decided_by") == measure.get("measure")
+    sets = {each["split"]: each["value"] for each in shown["winner"]["set_measures"]}
+    finalists = [each["validation"] for each in shown["finalists"]]
+    score = shown["winner"]["validation"]["score"]
+    assert max(finalists) == pytest.approx(sets["validation"] if measure else score)
     AutoModelForImageClassification.from_pretrained(tmp_path / "out")
     assert "pipeline_tag: image-classification" in (tmp_path / "out" / "README.md").read_text()
     refused = run_forked(["chat", "out"], tmp_path, env)

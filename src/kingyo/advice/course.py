@@ -37,11 +37,12 @@ def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     course = None if summary.objectives else _read(store, summary)
     if course is None:
         return
-    baseline, number = _on_fit(store, course.baseline), course.best_trial.asked.number
+    baseline, number = _on_fit(store, summary, course.baseline), course.best_trial.asked.number
     raw = raw_means(store, course.best.search)
-    first, best = (_told(each, raw) for each in (course.first, course.best))
+    first, best = (_told(summary, each, raw) for each in (course.first, course.best))
+    by = "" if summary.decided_by is None else f", by {summary.decided_by}"
     what = (
-        f"On fit: the best baseline ({course.baseline.name}) scores {baseline[1]}, the best of the first "
+        f"On fit{by}: the best baseline ({course.baseline.name}) scores {baseline[1]}, the best of the first "
         f"{course.n_first} that could be scored has {first[1]}, the best of all {course.n} "
         f"(trial {number}) {best[1]}."
     )
@@ -58,7 +59,8 @@ def course_of_search(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
 
 def _read(store: RunStore, summary: RunSummary) -> _Course | None:
     search = bred_search(store)
-    known = [(each.fit.score, each.trial) for each in summary.baselines.values() if each.fit is not None]
+    fits = [(each.counts_on("fit"), each.trial) for each in summary.baselines.values()]
+    known = [(fit.score, trial) for fit, trial in fits if fit is not None]
     mine = [each for each in store.summaries("fit") if each.search == search and each.value is not None]
     if not known or not mine:
         return None
@@ -82,25 +84,25 @@ def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
     return max(rows, key=lambda each: (each.value or 0.0, -each.trial))
 
 
-def _told(row: EvaluationRow, raw: Mapping[int, float]) -> tuple[float, str]:
+def _told(summary: RunSummary, row: EvaluationRow, raw: Mapping[int, float]) -> tuple[float, str]:
     """The score on fit that the search went by, and the same in words."""
     value = row.value or 0.0
     note = f" ({estimated(raw[row.trial], row.n)})" if row.is_partial else ""
-    return value, f"{percent(value)}{note}"
+    return value, f"{summary.in_words(value)}{note}"
 
 
-def _on_fit(store: RunStore, trial: StoredTrial) -> tuple[float, str]:
+def _on_fit(store: RunStore, summary: RunSummary, trial: StoredTrial) -> tuple[float, str]:
     """A score on fit, and the same in words: estimated where only some items were met."""
     found = estimate(store, trial)
     if found is not None:
         return found.score.score, f"{percent(found.score.score)} ({found.beside})"
-    fit = read_entry(store, "", trial).fit
+    fit = read_entry(store, "", trial).counts_on("fit")
     assert fit is not None, "it was scored"
-    return fit.score, percent(fit.score)
+    return fit.score, summary.in_words(fit.score)
 
 
 def _is_perfect(store: RunStore, trial: StoredTrial) -> bool:
-    """Return whether a trial solved every item that it met."""
+    """Return whether a trial solved every item that it met; then no measure is expected to be better."""
     evaluation = store.evaluation(trial.id, "fit")
     return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
 

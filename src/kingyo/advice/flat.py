@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kingyo.advice.words import Advice, bred_search, folder_of, is_of_paths
-from kingyo.evolution import BASELINES, MAIN
+from kingyo.evolution import BASELINES, MAIN, stored_aims
 from kingyo.results.estimates import raw_means
 from kingyo.stats import ROUNDING, percent
 from kingyo.store import EvaluationRow, RunStore
@@ -17,8 +17,11 @@ FEW = 6  # candidates that score nothing before bounds are doubted
 def scores_without_differences(store: RunStore) -> Iterator[Advice]:
     """Warn if no item of fit tells the models of a run apart, or no candidate scores anything.
 
-    It is known as soon as the baselines are scored, and better after the first batch of the search.
+    It is known as soon as the baselines are scored, and better after the first batch of the search. Nothing
+    is said where measures of all answers count.
     """
+    if stored_aims(store).by_set:
+        return
     search = bred_search(store)
     rows = [each for each in store.summaries("fit") if each.mean is not None]
     known = [each for each in rows if each.search == BASELINES]

@@ -41,11 +41,12 @@ def _several(store: RunStore, summary: RunSummary) -> str | None:
 
 
 def _finalists(store: RunStore) -> str:
-    """The range of the finalists that met all of validation; nothing of several tasks, which have weights."""
+    """The range of the finalists that met all of validation; nothing of several tasks, nor of measures."""
     rows = [each for each in store.summaries("validation") if each.search == MAIN and each.mean is not None]
     n = max((each.n for each in rows), default=0)
     means = [each.mean for each in rows if each.n == n and each.mean is not None]
-    if len(means) < 2 or len(stored_aims(store).tasks) > 1:
+    aims = stored_aims(store)
+    if len(means) < 2 or len(aims.tasks) > 1 or aims.by_set:
         return ""
     return (
         f" The {len(means)} finalists of this run {_scoring(means)} on validation (n={n}), "

@@ -19,13 +19,13 @@ from kingyo.cli.advice import Watcher
 from kingyo.cli.parts import PartsTable, row_name, time_left
 from kingyo.cli.whole import Console, say
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, Event
+from kingyo.evolution import BASELINES, Event, stored_aims
 from kingyo.outlook import Cost, Leg, Pace, cost_of
+from kingyo.results.measured import number_of
 from kingyo.run.extensions import settle, take_back, take_back_control
 from kingyo.run.journeys import journey_of
 from kingyo.run.run import Run
 from kingyo.sizes import counted
-from kingyo.stats import percent
 from kingyo.store import RunStore
 
 REDRAWS_PER_SECOND = 4
@@ -49,7 +49,8 @@ class LiveDisplay:
         self._quiet = quiet
         self._console = console or _standard_error()
         self._pace = Pace(Cost(parts=()))
-        self._table = PartsTable(self._pace)
+        self._in_words = number_of(stored_aims(store))
+        self._table = PartsTable(self._pace, self._in_words)
         self._live: Live | None = None
         self._lined = time.monotonic()
 
@@ -79,7 +80,7 @@ class LiveDisplay:
     def expect(self, cost: Cost) -> None:
         """Take in what the run will score, before its first event."""
         self._pace = Pace(cost)
-        self._table = PartsTable(self._pace)
+        self._table = PartsTable(self._pace, self._in_words)
 
     def stop(self) -> None:
         """Draw the table for the last time, where anything has begun; safe to call twice."""
@@ -110,7 +111,7 @@ class LiveDisplay:
             yield _heading(leg)
         elif event.search == BASELINES and event.kind == "ended" and (is_log or event.split == "fit"):
             if event.value is not None and event.trial is not None:
-                yield f"  {percent(event.value):>7}  {event.trial.name}"
+                yield f"  {self._in_words(event.value):>7}  {event.trial.name}"
         elif is_log and event.split == "fit" and self._is_due(event, leg):
             self._lined = time.monotonic()
             yield self._trials_line(event)

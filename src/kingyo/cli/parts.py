@@ -7,7 +7,7 @@ bold, dim and green: they are readable in light and in dark colour schemes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -58,11 +58,13 @@ class PartsTable:
 
     Args:
         pace: follows the same events.
+        in_words: writes what counts of a model, which is a score in percent, or a measure.
     """
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, in_words: Callable[[float], str] = percent) -> None:
         self.is_final = False
         self._pace = pace
+        self._in_words = in_words
         self._scores: dict[str, _Scores] = {}
         self._is_batch_over = True
 
@@ -92,7 +94,7 @@ class PartsTable:
         scores = self._scores.get(row)
         if scores is None or not scores.values:
             return "", ""
-        return percent(max(scores.values)), scores.measured
+        return self._in_words(max(scores.values)), scores.measured
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw table and bars; where the terminal is too low for all of it, the bars alone."""
@@ -191,7 +193,7 @@ class PartsTable:
         if scores.last:
             n, mean = len(scores.last), sum(scores.last) / len(scores.last)
             what = "last candidate:" if n == 1 else f"last {n} candidates: mean"
-            yield Text(f"{what} {percent(mean)}{failed}")
+            yield Text(f"{what} {self._in_words(mean)}{failed}")
 
 
 def row_name(search: str, split: Split) -> str:
@@ -225,7 +227,9 @@ def _time(seconds: float) -> str:
 
 
 def _curve(values: Sequence[float]) -> str:
-    """The best so far over the trials, as a line of bars from 0 to 100 %."""
+    """The best so far over the trials, as a line of bars from 0 to 100 %, or from the least to the most."""
+    low, high = min(0.0, *values), max(1.0, *values)
+    values = [(value - low) / (high - low) for value in values]
     best: list[float] = []
     for value in values:
         best.append(max(value, best[-1]) if best else value)

@@ -91,18 +91,25 @@ def print_spread(folder: Path, as_json: bool) -> None:
 
 
 def _lines(found: Spread) -> list[str]:
-    scores = ", ".join(f"{100 * score:.1f}" for score in found.bred)
+    by = found.decided_by
+    unit = " %" if by is None else f" of {by}"
+    scores = ", ".join(f"{100 * score:.1f}" if by is None else f"{score:.4g}" for score in found.bred)
     lines = [
         f"{counted(len(found.seeds), 'seed')} ({', '.join(map(str, found.seeds))}): "
-        f"the winner scores {scores} % on test.",
-        f"Mean {_points(found.mean, sign='')} % (Student's t over the searches; "
+        f"the winner {'scores' if by is None else 'has'} {scores}{unit} on test.",
+        f"Mean {_points(found.mean, is_share=by is None, sign='')}{unit} (Student's t over the searches; "
         "the test items are the same).",
     ]
-    lines += [f"bred − {name}: {_points(each)} points, paired by seed" for name, each in found.ahead.items()]
-    lines.append(
-        f"Predictions before test was read held in {found.predicted_inside} of "
-        f"{counted(len(found.seeds), 'run')}."
-    )
+    points = " points" if by is None else ""
+    lines += [
+        f"bred − {name}: {_points(each, is_share=by is None)}{points}, paired by seed"
+        for name, each in found.ahead.items()
+    ]
+    if by is None:
+        lines.append(
+            f"Predictions before test was read held in {found.predicted_inside} of "
+            f"{counted(len(found.seeds), 'run')}."
+        )
     if found.copied:
         scores, verb = counted(found.copied, "score"), "was" if found.copied == 1 else "were"
         lines.append(f"{scores} of baselines {verb} copied from another seed, not scored again.")
@@ -117,20 +124,24 @@ def _lines(found: Spread) -> list[str]:
 
 def _choice(found: Spread) -> list[str]:
     """Which seed to export: the best on validation, since test must not choose."""
-    from kingyo.cli.tables import score_text
+    from kingyo.results.measured import interval_in_words
 
-    validation, test = score_text(found.winner.validation), score_text(found.winner.test)
+    validation, test = (
+        interval_in_words(found.winner.counts_on(split), found.decided_by) for split in ("validation", "test")
+    )
     if len(found.seeds) == 1:
         return [f"To export its winner: {found.command}"]
     return [
         f"To export the best on validation, seed {found.best}: {found.command}",
-        f"Its {validation} % on validation is the best of {len(found.seeds)}, which flatters it; on test, "
-        f"which did not choose it, it scores {test} %.",
+        f"Its {validation} on validation is the best of {len(found.seeds)}, which flatters it; on test, "
+        f"which did not choose it, it {'scores' if found.decided_by is None else 'has'} {test}.",
     ]
 
 
-def _points(value: Interval, sign: Literal["", "+"] = "+") -> str:
+def _points(value: Interval, *, is_share: bool, sign: Literal["", "+"] = "+") -> str:
     from kingyo.results.seeds import why_unbounded
 
     why = why_unbounded(value)
-    return value.in_percent(sign=sign) if why is None else f"{100 * value.score:{sign}.1f} [{why}]"
+    if why is not None:
+        return f"{100 * value.score:{sign}.1f} [{why}]" if is_share else f"{value.score:{sign}.4g} [{why}]"
+    return value.in_percent(sign=sign) if is_share else value.plain(sign)

@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.whole import Console, say
-from kingyo.evolution.set_measures import READ
+from kingyo.results.measured import set_value_text
 from kingyo.results.paths import LEGEND, NamedPath, sketch
-from kingyo.results.summary import Comparison, Entry, RunSummary, minus_test, set_value_text
+from kingyo.results.summary import Comparison, Entry, RunSummary, minus_test
 from kingyo.results.trials import row_title
 from kingyo.run.config import PARAMETERS, TRAINED, WEIGHTS_ALONE
 from kingyo.sizes import counted
@@ -49,7 +49,7 @@ def print_summary(summary: RunSummary) -> None:
     if summary.path is not None:
         print_path(console, summary.path, "bred" if summary.winner is not None else "best so far")
     for comparison in summary.comparisons:
-        console.print(_sentence(comparison))
+        console.print(escape(_sentence(comparison, summary.decided_by)))
     picked = summary.how_picked()
     for line in (*([] if picked is None else [picked]), *_honesty(summary)):
         console.print(line)
@@ -66,8 +66,17 @@ def print_summary(summary: RunSummary) -> None:
         console.print("The test split has not been read yet.")
 
 
+def _leader(summary: RunSummary) -> str:
+    """What counts of the best so far, whose answers are measured with an interval at the end of the run."""
+    if summary.winner is not None or summary.leading is None:
+        return ""
+    return f" The best so far has {summary.in_words(summary.leading)} on fit."
+
+
 def _remarks(summary: RunSummary) -> Iterator[str]:
     dropped, near = summary.dropped(), summary.near_duplicates
+    if summary.decided_by is not None:
+        yield f"What decides is {summary.decided_by}, not the mean item score.{_leader(summary)}"
     if dropped is not None:
         yield dropped
     if near is not None and near.groups:
@@ -120,7 +129,8 @@ def _drop(winner: Entry, split: Split) -> str | None:
 
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
-    table = Table(title="Score in % [95 % interval]", title_justify="left")
+    what = "Score" if summary.decided_by is None else "Mean item score"
+    table = Table(title=f"{what} in % [95 % interval]", title_justify="left")
     table.add_column("model", min_width=7, overflow="fold")
     for split in SPLITS:
         table.add_column(f"{split}{_n(summary, split)}", justify="right", no_wrap=not is_narrow)
@@ -139,13 +149,14 @@ def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
 
 def _sets(summary: RunSummary) -> Table:
     """What was measured of sets of answers, beside the scores."""
-    table = Table(title="Measures of all answers, which no search saw [95 % interval]", title_justify="left")
+    who = "which no search saw" if summary.decided_by is None else f"of which {summary.decided_by} decides"
+    table = Table(title=escape(f"Measures of all answers, {who} [95 % interval]"), title_justify="left")
     for name in ("measure", "model"):
         table.add_column(name, overflow="fold")
-    for split in READ:
+    for split in summary.set_splits:
         table.add_column(split, justify="right", overflow="fold")
     for row in summary.set_rows():
-        cells = [set_value_text(row.values.get(split)) for split in READ]
+        cells = [set_value_text(row.values.get(split)) for split in summary.set_splits]
         table.add_row(*map(escape, (row.measure, row.model, *cells)))
     return table
 
@@ -194,7 +205,7 @@ def _n(summary: RunSummary, split: Split) -> str:
     return f" (n={most})" if fewest == most else f" (n={fewest}–{most})"
 
 
-def _sentence(comparison: Comparison) -> str:
+def _sentence(comparison: Comparison, decided_by: str | None) -> str:
     difference = comparison.difference
     other = comparison.other
     if other in (PARAMETERS, TRAINED):
@@ -202,10 +213,8 @@ def _sentence(comparison: Comparison) -> str:
     if comparison.is_alike:
         every = "the one item" if difference.n == 1 else f"all {difference.n} items"
         return f"bred answers {every} of test as {other} does"
-    return (
-        f"bred − {other}: {difference.in_percent(' points', '+')}, paired, n={difference.n}, "
-        f"p {_p(comparison.p)}"
-    )
+    paired = "paired" if decided_by is None else f"{decided_by}, paired bootstrap"
+    return f"bred − {other}: {comparison.text()}, {paired}, n={difference.n}, p {_p(comparison.p)}"
 
 
 def _p(value: float) -> str:

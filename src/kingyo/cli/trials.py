@@ -8,8 +8,10 @@ from rich.markup import escape
 from kingyo.cli.answers import answers_record, print_answers, worst_answers
 from kingyo.cli.tables import print_path
 from kingyo.cli.whole import Console, say
+from kingyo.evolution import stored_aims
 from kingyo.evolution.recipes import read_recipe
 from kingyo.results.estimates import estimate
+from kingyo.results.measured import number_of
 from kingyo.results.paths import NamedPath, read_atlas
 from kingyo.results.summary import Entry, interval_json, read_entry
 from kingyo.results.trials import failure_of, find_trial, reference_to
@@ -43,6 +45,10 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
         if score is not None:
             cut = f", {counted(entry.cut[split], 'answer')} cut" if entry.cut.get(split) else ""
             say(console, f"{split}: {score.in_percent()} %, n={score.n}{cut}")
+    told = next((each.value for each in store.outcomes(trial.search) if each.trial == trial.id), None)
+    aims = stored_aims(store)
+    if aims.by_set and told is not None:
+        say(console, escape(f"what counts, {aims.title} on fit: {number_of(aims)(told)}"))
     believed = estimate(store, trial)
     if believed is not None:
         n = len(store.items()["fit"])

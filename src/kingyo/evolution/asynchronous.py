@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kingyo.evolution.measure import Measured, Request
-from kingyo.evolution.search import AnySearchRun, Past
+from kingyo.evolution.past import Past
+from kingyo.evolution.search import AnySearchRun
 from kingyo.evolution.strategist import Ask, Step
 from kingyo.evolution.words import Limits
 from kingyo.store import StoredTrial

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kingyo.abilities import Responses
 from kingyo.evolution.asynchronous import AsynchronousRun
 from kingyo.evolution.measure import Known, Measurer, Request
-from kingyo.evolution.objectives import Judge
+from kingyo.evolution.objectives import Aims, Judge
 from kingyo.evolution.picking import Picker
 from kingyo.evolution.recipes import read_recipe
 from kingyo.evolution.search import SearchRun, new_trial
 from kingyo.evolution.set_measures import measure_sets
 from kingyo.evolution.validation import ValidationRace
-from kingyo.evolution.words import BASELINES, RACED, Event, Search, silent
+from kingyo.evolution.verdict import store_verdict
+from kingyo.evolution.words import BASELINES, MAIN, RACED, Event, Search, silent
 from kingyo.recipe import Recipe
 from kingyo.runners import Runner
 from kingyo.screens import Screen
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Evaluation, ItemScore, SetMeasure, Split, Trial
+from kingyo.types import SPLITS, Evaluation, ItemScore, SetMeasure, Split, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +64,31 @@ class Journey:
             self.runner.close()
 
     def _run(self, measurer: Measurer) -> None:
-        baselines = self.score_baselines(measurer)
-        winners = self._winners(self.searches, measurer)
+        baselines, searches = self.score_baselines(measurer), list(self.searches)
+        self._measure_sets(baselines)
+        winners = self._winners(searches, measurer)
         if self.then is not None:
             (first,) = winners.values()
             assert first is not None, "a first search without a winner is refused"
-            winners |= self._winners(self.then(read_recipe(first)), measurer)
+            searches += self.then(read_recipe(first))
+            winners |= self._winners(searches[1:], measurer)
         self._race(measurer, baselines)
         for name, winner in winners.items():
             self._part(measurer, name, "test", [winner] if winner is not None else [])
         self._part(measurer, BASELINES, "test", baselines)
-        measured = [self.store.trial(each.trial) for each in self.store.summaries("validation")]
-        measure_sets(self.store, self.set_measures, measured)
+        self._measure_sets(self.store.trial(each.trial) for each in self.store.summaries("validation"))
+        if self._aims.by_set:
+            own = [winners[each.name] for each in sorted(searches, key=lambda each: each.name != MAIN)]
+            trained = {each.name for each in searches if each.learns_fit}
+            store_verdict(self.store, self._aims, [each for each in own if each is not None], trained)
         self.store.set_fact("status", "finished")
+
+    @property
+    def _aims(self) -> Aims:
+        return self.searches[0].aims
+
+    def _measure_sets(self, trials: Iterable[StoredTrial]) -> None:
+        measure_sets(self.store, self._aims, self.set_measures, trials)
 
     def _race(self, measurer: Measurer, baselines: Sequence[StoredTrial]) -> None:
         """Race the baselines on validation: the winner is compared with the best of them only."""
@@ -104,7 +117,10 @@ class Journey:
         items: dict[Split, list[str]] = {
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
-        return Measurer(self.store, self.runner, items, reuse=self.reuse, known=self.known)
+        judges: dict[Split, Judge] = {}
+        if self._aims.by_set:
+            judges = {split: Judge(self._aims, self.store.items()[split]) for split in SPLITS}
+        return Measurer(self.store, self.runner, items, reuse=self.reuse, known=self.known, judges=judges)
 
     def score_baselines(self, measurer: Measurer) -> list[StoredTrial]:
         """Score the models to compare with on fit, see ``Search.screen_of_baselines``."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.errors import KingyoError
+from kingyo.evolution.objectives import Judge
 from kingyo.evolution.recipes import read_recipe
 from kingyo.evolution.words import BASELINES
 from kingyo.runners import Job, Runner
@@ -53,6 +54,8 @@ class Measurer:
         items: names of the items of each split, in their order.
         reuse: whether trials of one recipe copy from one another; else each is scored itself.
         known: scores that baselines may copy too.
+        judges: of each split, where a measure of all answers counts: a trial of which it has no value fails,
+            and images that candidates answer with on fit are kept, since the measure reads them.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Measurer:
         *,
         reuse: bool = True,
         known: Known | None = None,
+        judges: Mapping[Split, Judge] | None = None,
     ) -> None:
         self._store = store
         self._runner = runner
@@ -71,6 +75,7 @@ class Measurer:
         self._jobs = 0
         self._reuse = reuse
         self._known = known or {}
+        self._judges = judges or {}
         self.items = items
 
     @property
@@ -164,12 +169,23 @@ class Measurer:
 
     def _record(self, done: _Running, new: Evaluation) -> Measured:
         trial, split = done.request.trial, done.request.split
+        new = self._with_a_value(trial, split, new)
         if trial.name is not None and new.failure is not None:
             raise _baseline_failed(trial.name, new.failure)
-        if split == "fit" and trial.search != BASELINES:
+        if split == "fit" and trial.search != BASELINES and not self._judges:
             new = _without_media(new)
         self._store.record(trial.id, split, replace(new, copied_from=None), n_items=len(done.missing))
         return Measured(evaluation=self._stored(done.request))
+
+    def _with_a_value(self, trial: StoredTrial, split: Split, new: Evaluation) -> Evaluation:
+        """Return an evaluation as it is, or as a failure where it completes a set without a value."""
+        if split not in self._judges or new.failure is not None:
+            return new
+        known = self._store.evaluation(trial.id, split)
+        scores = (*(() if known is None else known.scores), *new.scores)
+        is_whole = len(scores) == len(self.items[split])
+        failure = self._judges[split].no_value(scores) if is_whole else None
+        return new if failure is None else replace(new, scores=(), failure=failure)
 
     def _stored(self, request: Request) -> Evaluation:
         evaluation = self._store.evaluation(request.trial.id, request.split)

@@ -109,6 +109,7 @@ class Picker:
 
         What counts is the weighted mean of what each is believed to score on fit and what it scored on
         validation. The weights are the numbers of items behind the two, for all of them the fewest on fit.
+        Where measures count, validation alone does: what the best of many measured on fit is no belief.
         Ties, also those that rounding hides, go to rank.
         """
         search, trials = run.search, [trial for trial, _ in scored]
@@ -117,7 +118,8 @@ class Picker:
             pairs = zip(means, trials, strict=True)
             return trials[knee([search.aims.objectives(each, trial) for each, trial in pairs])]
         n_fit = min(len(self.store.scores_of(trial.id, "fit")) for trial in trials)
-        share = 0.0 if search.learns_fit else n_fit / (n_fit + len(judge.task_of))
+        is_blind = search.learns_fit or search.aims.by_set
+        share = 0.0 if is_blind else n_fit / (n_fit + len(judge.task_of))
         found = [
             Finalist(
                 trial=trial.asked.number,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kingyo.abilities import Responses
 from kingyo.evolution.measure import Measured, Measurer, Request
 from kingyo.evolution.objectives import Judge
 from kingyo.evolution.own_code import called
+from kingyo.evolution.past import Past, uncollected
 from kingyo.evolution.recipes import read_recipe
 from kingyo.evolution.spent import Spent, total
 from kingyo.evolution.strategist import Ask, Step, Strategist, Tell
 from kingyo.evolution.words import BASELINES, Event, Limits, Search
 from kingyo.recipe import Recipe
 from kingyo.screens import Screen
+from kingyo.stats import ROUNDING
 from kingyo.store import NewTrial, RunStore, StoredOutcome, StoredTrial
 from kingyo.strategies.checks import check_strategy
 from kingyo.types import (
@@ -60,6 +60,7 @@ class AnySearchRun(ABC):
         self._items = list(measurer.items["fit"])
         self._judge = Judge(search.aims, store.items()["fit"])
         self._screen = Screen(search.screen, search.seed, self._judge.strata)
+        self._equal = ROUNDING if search.aims.by_set else EQUAL / len(self._items)
         self._responses = Responses(self._items)
         self._spent = Spent()
         self._strategist = Strategist(search, store)
@@ -132,17 +133,18 @@ class AnySearchRun(ABC):
 
         Beliefs are shrunken: a strategy's own where it has some (neighbours vouch for a point), else those of
         the Rasch model, so that few and lucky items do not make a winner. Those that are less than a quarter
-        of an item behind the best of these trials count as equal to it.
+        of an item behind the best of these trials count as equal to it. Where measures count, nothing is
+        believed but what was measured.
         """
         beliefs = self._appraised(trials)
         if beliefs is None:
             beliefs = self._expected(trials)
         best = max(beliefs)
-        return [best if belief >= best - EQUAL / len(self._items) else belief for belief in beliefs]
+        return [best if belief >= best - self._equal else belief for belief in beliefs]
 
     def _appraised(self, trials: Sequence[StoredTrial]) -> list[float] | None:
         strategy = self.search.strategy
-        if not isinstance(strategy, AppraisingStrategy):
+        if not isinstance(strategy, AppraisingStrategy) or self.search.aims.by_set:
             return None
         genomes = [trial.asked.genome for trial in trials]
 
@@ -155,6 +157,9 @@ class AnySearchRun(ABC):
         return called(self.search, "appraise", appraise)
 
     def _expected(self, trials: Sequence[StoredTrial]) -> list[float]:
+        if self.search.aims.by_set:
+            told = {each.trial: each.value for each in self._store.outcomes(self.search.name)}
+            return [told[trial.id] or 0.0 for trial in trials]
         found = self._judge.expected(self._responses, [trial.asked.number for trial in trials])
         return [self.search.aims.value(means) for means in found]
 
@@ -162,7 +167,7 @@ class AnySearchRun(ABC):
         simplicity = self.search.simplicity
         if simplicity is None or not ranked:
             return ranked
-        least = ranked[0][1] - EQUAL / len(self._items)
+        least = ranked[0][1] - self._equal
         equals = [trial for trial, belief in ranked if belief >= least]
         recipes = [read_recipe(trial) for trial in equals]
         first = max(range(len(equals)), key=lambda index: (simplicity(recipes[index]), -index))
@@ -190,13 +195,18 @@ class AnySearchRun(ABC):
             genome = self.search.known.get(str(trial.name))
             if genome is not None:
                 mine = self._as_point(trial, Trial(number=-1 - index, genome=genome))
-                known[-1 - index] = mine, Evaluation(scores=_item_scores(row, self._items))
+                known[-1 - index] = mine, self._evaluation(trial, row)
         strategy, aims = self.search.strategy, self.search.aims
         if len(aims.tasks) > 1 and isinstance(strategy, TaskAware):
             called(self.search, "learn_tasks", lambda: strategy.learn_tasks(self._judge.task_of, aims.tasks))
         if known and isinstance(strategy, InformedStrategy):
             points = self._known(known)
             called(self.search, "learn", lambda: strategy.learn(points))
+
+    def _evaluation(self, trial: StoredTrial, row: Mapping[str, float]) -> Evaluation:
+        """The scores of a baseline on fit; with its answers where a measure reads them."""
+        whole = self._store.evaluation(trial.id, "fit") if self.search.aims.by_set else None
+        return whole or Evaluation(scores=_item_scores(row, self._items))
 
     def _as_point(self, baseline: StoredTrial, mine: Trial) -> StoredTrial:
         """A baseline as the point of the space that it is, with the recipe of its genome."""
@@ -303,10 +313,16 @@ class AnySearchRun(ABC):
                     total=self._total,
                     value=outcome.score,
                     is_estimate=outcome.is_partial,
-                    raw=self._judge.value(Evaluation(scores=outcome.scores, failure=outcome.failure)),
+                    raw=self._raw(outcome),
                     n_raw=len(outcome.scores),
                 )
             )
+
+    def _raw(self, outcome: Outcome) -> float | None:
+        """What was measured of an outcome: without answers, its items alone."""
+        if self.search.aims.by_set:
+            return outcome.score
+        return self._judge.value(Evaluation(scores=outcome.scores, failure=outcome.failure))
 
 
 class SearchRun(AnySearchRun):
@@ -371,27 +387,6 @@ class SearchRun(AnySearchRun):
             self._count(*costs[trial.id])
         self._tell_told(outcomes)
         return outcomes
-
-
-@contextmanager
-def uncollected() -> Generator[None]:
-    """Collect no garbage while a log is read: it makes millions of objects, and none of them is garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-class Past:
-    """What the store knows of a search from earlier sessions."""
-
-    def __init__(self, store: RunStore, search: str) -> None:
-        self.outcomes = {each.trial: each for each in store.outcomes(search)}
-        self.scores = store.scores(search, "fit") if self.outcomes else {}
-        self.costs = store.costs(search, "fit") if self.outcomes else {}
 
 
 def new_trial(trial: Trial, recipe: Recipe, name: str | None = None) -> NewTrial:

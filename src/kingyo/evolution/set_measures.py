@@ -1,19 +1,22 @@
 """Measures of sets of answers, for models that were scored on all of a split: baselines, finalists, winners.
 
-Searches see item scores alone. What stands here is computed once, stored, and shown beside them.
+Searches see item scores alone, unless a run.yaml lets a measure count in their place (``Aims.by_set``). What
+stands here is computed once, stored, and shown beside them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from kingyo.errors import crash
-from kingyo.stats import bootstrap_bounds
+from kingyo.evolution.objectives import Aims, Judge
+from kingyo.stats.bootstrap import bootstrap_bounds, percentiles
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Item, ItemScore, SetMeasure, Split
+from kingyo.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
 
 FACT = "set measures"
 READ: tuple[Split, ...] = ("validation", "test")
@@ -50,32 +53,41 @@ def read_set_values(store: RunStore, trial: StoredTrial) -> tuple[SetValue, ...]
 
 
 def measure_sets(
-    store: RunStore, measures: Mapping[str, Sequence[SetMeasure]], trials: Iterable[StoredTrial]
+    store: RunStore,
+    aims: Aims,
+    measures: Mapping[str, Sequence[SetMeasure]],
+    trials: Iterable[StoredTrial],
 ) -> None:
     """Measure and store what is not stored yet, of trials with scores on all items of a task in a split.
 
+    What counts in place of item scores, see ``Aims.title``, is measured on fit, too.
+
     Args:
         store: the run, open for writing.
+        aims: of the run.
         measures: name of a task -> its measures.
         trials: baselines, finalists and winners.
     """
-    stored = dict(cast("Mapping[str, list[dict[str, Any]]]", store.fact(FACT) or {}))
     items = store.items()
+    judges = {split: Judge(aims, items[split]) for split in SPLITS}
     for trial in trials if any(measures.values()) else ():
         values = list(read_set_values(store, trial))
-        known = {(each.task, each.measure, each.split) for each in values}
-        for split in READ:
+        known: set[tuple[str, str, Split]] = {(each.task, each.measure, each.split) for each in values}
+        for split in SPLITS if aims.by_set else READ:
             evaluation = store.evaluation(trial.id, split)
             scores = {each.item: each for each in evaluation.scores} if evaluation is not None else {}
             for task, own in measures.items():
                 asked = [item for item in items[split] if task in ("", item.task)]
                 if asked and all(item.id in scores for item in asked):
                     found = [scores[item.id] for item in asked]
-                    new = [each for each in own if (task, each.name, split) not in known]
+                    new = [each for each in own if _is_missing(task, each.name, split, known, aims)]
                     values += [_measured(each, task, split, asked, found) for each in new]
+            is_new = ("", aims.title, split) not in known
+            if aims.by_set and is_new and len(scores) == len(items[split]):
+                values.append(_counted(judges[split], Evaluation(scores=tuple(scores.values())), split))
         if len(values) > len(known):
-            stored[str(trial.id)] = [asdict(each) for each in values]
-            store.set_fact(FACT, stored)
+            stored = dict(cast("Mapping[str, object]", store.fact(FACT) or {}))
+            store.set_fact(FACT, {**stored, str(trial.id): [asdict(each) for each in values]})
 
 
 def _measured(
@@ -92,3 +104,22 @@ def _measured(
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a measure of the user's own may raise anything)
         return SetValue(task=task, measure=measure.name, split=split, n=n, failure=crash(error))
     return SetValue(task=task, measure=measure.name, split=split, n=n, value=value, low=low, high=high)
+
+
+def _is_missing(
+    task: str, measure: str, split: Split, known: Collection[tuple[str, str, Split]], aims: Aims
+) -> bool:
+    """Whether a measure of a task is still to be computed by itself: not if it alone counts."""
+    is_wanted = split in READ or aims.by_set.get(task) == measure
+    return is_wanted and (task, measure, split) not in known and (task, measure) != ("", aims.title)
+
+
+def _counted(judge: Judge, evaluation: Evaluation, split: Split) -> SetValue:
+    """What counts of a model on a split. Where no set that is drawn anew has a value, bounds are infinite."""
+    low, high = -math.inf, math.inf
+    with suppress(ValueError):
+        low, high = percentiles(judge.drawn(evaluation))
+    n = len(evaluation.scores)
+    return SetValue(
+        task="", measure=judge.aims.title, split=split, n=n, value=judge.value(evaluation), low=low, high=high
+    )

@@ -21,7 +21,7 @@ class ValidationRace:
     Attributes:
         store: the run's database.
         measurer: evaluates trials.
-        judge: of validation. With several objectives nobody is dropped.
+        judge: of validation. With several objectives nobody is dropped, nor where measures count.
         notify: told of every step.
     """
 
@@ -43,7 +43,8 @@ class ValidationRace:
             seed: for the order of the items.
             keep: trials that are scored on all items in any case.
         """
-        race = Race(judge=self.judge, n=len(trials), seed=seed, has_looks=not self.judge.aims.names)
+        has_looks = not (self.judge.aims.names or self.judge.aims.by_set)
+        race = Race(judge=self.judge, n=len(trials), seed=seed, has_looks=has_looks)
         kept = {i for i, trial in enumerate(trials) if trial in keep}
         laps = _Laps(self.judge, trials, self.measurer, self.notify)
         self.notify(Event(kind="phase", search=name, split="validation", total=len(trials)))

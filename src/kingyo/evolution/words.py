@@ -39,7 +39,8 @@ class Search:
             does not count.
         screen: which items candidates are scored on.
         seed: for the order of the items.
-        aims: what is maximised: the tasks with their weights, and the objectives.
+        aims: what is maximised: the tasks with their weights, and the objectives. Where measures count, the
+            screen leaves all items in.
         given: how many points its strategy begins with, which others chose.
         known: baselines that are points of the space: name -> genome; a strategy may learn of them.
         keep: points that go to validation in any case, if they were tried. The best of them on fit wins

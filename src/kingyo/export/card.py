@@ -199,12 +199,19 @@ def _scores(card: Card) -> str:
     for each in card.summary.models:
         if each.trial != card.chosen.trial:
             rows += _rows(_row_name(each), each, _against(card, each.name))
-    lines = table(("model", *SPLITS, "this model minus it, on test"), rows)
-    means = card.summary.score_name
+    by, means = card.summary.decided_by, card.summary.score_name
+    minus = "this model minus it, on test"
+    lines = table(("model", *SPLITS, minus if by is None else f"{cell(by)} of {minus}"), rows)
     read = (
         f"{means.capitalize()} in % with 95 % intervals, and n. Fit guided the search, and fit and "
         "validation together picked the winner, so both flatter it. "
     )
+    if by is not None:
+        read = (
+            f"{means.capitalize()} in % with 95 % intervals, and n. What decided is {cell(by)} of all "
+            f"answers, not these:\n\n{_decided(card)}\n\nIt guided the search on fit and picked the winner on "
+            "validation, so both flatter it. Its intervals are percentiles of sets of answers drawn anew. "
+        )
     tested = "The test split was read once, at the end, and is the fair comparison."
     if card.summary.test_note is not None:
         tested = f"The test split is the fairest comparison. {card.summary.test_note}"
@@ -213,6 +220,18 @@ def _scores(card: Card) -> str:
     said = [*map(str, card.summary.renewals), *(each for each in (card.versions, missing) if each)]
     last = "".join(f" {cell(each)}" for each in said)
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"
+
+
+def _decided(card: Card) -> str:
+    """What the run chose by in place of mean item scores, of all its models."""
+    others = [each for each in card.summary.models if each.trial != card.chosen.trial]
+    named = [("**this model**", card.chosen), *((_row_name(each), each) for each in others)]
+    rows = [(name, *(_plain(each.counts_on(split)) for split in SPLITS)) for name, each in named]
+    return table(("model", *SPLITS), rows)
+
+
+def _plain(value: Interval | None) -> str:
+    return "–" if value is None else f"{value.plain()}, n = {value.n}"
 
 
 def _row_name(entry: Entry) -> str:
@@ -244,7 +263,7 @@ def _score(value: Interval | None) -> str:
 
 def _difference(comparison: Comparison) -> str:
     p = ", p < 0.001" if comparison.p < 0.001 else f", p = {comparison.p:.3f}"
-    return f"{comparison.difference.in_percent(sign='+')}{p}".replace("<", "\\<")
+    return f"{comparison.text().replace(' points', '')}{p}".replace("<", "\\<")
 
 
 def _recipe(card: Card) -> str:

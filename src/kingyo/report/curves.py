@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from kingyo.report import wording
@@ -20,15 +21,17 @@ def progress(main: History, controls: Mapping[str, History], baselines: Mapping[
     Args:
         main: the search that bred the model.
         controls: the other searches; their best so far.
-        baselines: name -> score on fit.
+        baselines: name -> what counts of it on fit.
     """
+    unit = main.unit
     last = max(len(history.points) for history in (main, *controls.values()))
-    top = _top(main, controls, baselines)
+    low, top = _range(main, controls, baselines)
     layout: Json = {
         "xaxis": axis("trials") | {"range": [0, last + 1], "showgrid": False},
-        "yaxis": axis("score on fit") | {"ticksuffix": "%", "range": [-0.03 * top, top]},
-        "shapes": [_baseline(100 * score) for score in baselines.values()],
-        "annotations": _labels(main, baselines, 0.05 * top),
+        "yaxis": axis(f"{unit.title} on fit")
+        | {"ticksuffix": unit.suffix, "range": [low - 0.03 * (top - low), top]},
+        "shapes": [_baseline(unit.factor * score) for score in baselines.values()],
+        "annotations": _labels(main, baselines, 0.05 * (top - low)),
         "showlegend": True,
         "legend": {
             "orientation": "h",
@@ -75,9 +78,9 @@ def _batch_means(main: History) -> list[Json]:
             "mode": "lines",
             "name": "mean of the batch",
             "x": [place for place, _ in means],
-            "y": [100 * mean for _, mean in means],
+            "y": [main.unit.factor * mean for _, mean in means],
             "line": {"color": "@grey", "width": 1.6},
-            "hovertemplate": "mean of the batch %{y:.1f}%<extra></extra>",
+            "hovertemplate": f"mean of the batch {main.unit.hover}<extra></extra>",
         }
     ]
 
@@ -89,11 +92,11 @@ def _dots(main: History) -> Json:
         "mode": "markers",
         "name": "trial",
         "x": [point.number + 1 for point in scored],
-        "y": [100 * point.score for point in scored if point.score is not None],
+        "y": [main.unit.factor * point.score for point in scored if point.score is not None],
         "marker": {"color": "@dot", "size": 5},
         "customdata": [[point.number, point.n, _measured(point)] for point in scored],
-        "hovertemplate": "trial %{customdata[0]}: %{y:.1f}%%{customdata[2]}, n = %{customdata[1]}"
-        "<extra></extra>",
+        "hovertemplate": f"trial %{{customdata[0]}}: {main.unit.hover}%{{customdata[2]}}, "
+        "n = %{customdata[1]}<extra></extra>",
     }
 
 
@@ -118,7 +121,7 @@ def _best_band(main: History) -> list[Json]:
         return []
     edges: list[Json] = []
     for bound in ("low", "high"):
-        values = [100 * float(getattr(fit, bound)) for fit in fits]
+        values = [main.unit.factor * float(getattr(fit, bound)) for fit in fits]
         edges.append(
             {
                 "type": "scatter",
@@ -141,7 +144,7 @@ def _best_band(main: History) -> list[Json]:
 
 def _best_line(history: History, name: str, line: tuple[str, str, float]) -> Json:
     colour, dash, width = line
-    values = [100 * record.score for record in history.records]
+    values = [history.unit.factor * record.score for record in history.records]
     numbers = [record.number for record in history.records]
     return {
         "type": "scatter",
@@ -151,7 +154,7 @@ def _best_line(history: History, name: str, line: tuple[str, str, float]) -> Jso
         "y": [*values, *values[-1:]],
         "line": {"color": colour, "width": width, "dash": dash, "shape": "hv"},
         "customdata": [*numbers, *numbers[-1:]],
-        "hovertemplate": f"{name}: %{{y:.1f}}%, trial %{{customdata}}<extra></extra>",
+        "hovertemplate": f"{name}: {history.unit.hover}, trial %{{customdata}}<extra></extra>",
     }
 
 
@@ -168,27 +171,34 @@ def _baseline(height: float) -> Json:
     }
 
 
-def _top(main: History, controls: Mapping[str, History], baselines: Mapping[str, float]) -> float:
-    """The upper end of the axis: a little above all that is drawn, 100% at most."""
+def _range(
+    main: History, controls: Mapping[str, History], baselines: Mapping[str, float]
+) -> tuple[float, float]:
+    """The ends of the axis: a little above all that is drawn, 103% at most; of a measure also below it."""
     drawn = [fit.high for fit in main.measured_records]
     drawn += [record.score for each in (main, *controls.values()) for record in each.records]
-    return min(103.0, 110 * max([0.05, *drawn, *baselines.values()]))
+    drawn += baselines.values()
+    if main.unit.measure is None:
+        return 0.0, min(103.0, 110 * max([0.05, *drawn]))
+    drawn += [point.score for point in main.points if point.score is not None]
+    low, high = min(drawn, default=0.0), max(drawn, default=1.0)
+    return low, high + 0.1 * ((high - low) or 1.0)
 
 
 def _labels(main: History, baselines: Mapping[str, float], gap: float) -> list[Json]:
     """Names at the right end of the lines, moved apart where lines are close."""
     ends = [
-        (score, f"{plain(name, LONGEST_NAME)} {wording.percent(score)}", "@muted")
+        (score, f"{plain(name, LONGEST_NAME)} {main.unit.text(score)}", "@muted")
         for name, score in baselines.items()
     ]
     if main.records:
         best = main.records[-1]
-        mark = "≈ " if best.fit is None else ""
-        ends.append((best.score, f"<b>best {mark}{wording.percent(best.score)}</b>", "@accent-text"))
+        mark = "≈ " if best.fit is None and main.unit.measure is None else ""
+        ends.append((best.score, f"<b>best {mark}{main.unit.text(best.score)}</b>", "@accent-text"))
     labels: list[Json] = []
-    free = 0.0
+    free = -math.inf
     for score, text, colour in sorted(ends):
-        height = max(100 * score, free)
+        height = max(main.unit.factor * score, free)
         free = height + gap
         labels.append(
             {
@@ -216,17 +226,18 @@ def descent(main: History, lit: Mapping[int, str], edges: Sequence[tuple[int, in
         child: the bred trial's number.
     """
     points = main.by_number
-    place = {n: (p.number + 1, 100 * p.score) for n, p in points.items() if p.score is not None}
+    unit = main.unit
+    place = {n: (p.number + 1, unit.factor * p.score) for n, p in points.items() if p.score is not None}
     shown = [number for number in lit if number in place and number != child]
     data: list[Json] = [
         _dots(main),
         _lines(edges, place),
-        _lit(shown, place, [f"{lit[number]}: trial {number}" for number in shown], ("@ink", 8)),
-        _lit([child], place, [f"{BRED}: trial {child}"], ("@accent", 14)),
+        _lit(shown, place, [f"{lit[number]}: trial {number}" for number in shown], ("@ink", 8), unit.hover),
+        _lit([child], place, [f"{BRED}: trial {child}"], ("@accent", 14), unit.hover),
     ]
     layout: Json = {
         "xaxis": axis("trials") | {"showgrid": False},
-        "yaxis": axis("score on fit") | {"ticksuffix": "%"},
+        "yaxis": axis(f"{unit.title} on fit") | {"ticksuffix": unit.suffix},
         "hovermode": "closest",
     }
     return Figure(
@@ -244,6 +255,7 @@ def _lit(
     place: Mapping[int, tuple[float, float]],
     names: Sequence[str],
     look: tuple[str, int],
+    hover: str,
 ) -> Json:
     colour, size = look
     shown = [(place[number], name) for number, name in zip(numbers, names, strict=True) if number in place]
@@ -254,7 +266,7 @@ def _lit(
         "y": [y for (_, y), _ in shown],
         "text": [name for _, name in shown],
         "marker": {"color": colour, "size": size, "line": {"color": "@page", "width": 1.5}},
-        "hovertemplate": "%{text}, %{y:.1f}%<extra></extra>",
+        "hovertemplate": f"%{{text}}, {hover}<extra></extra>",
     }
 
 

@@ -179,6 +179,7 @@ def _methods(found: Findings) -> str:
         "wilson": "Wilson's for shares of right answers",
         "gaffke": "Gaffke's for other scores and their differences",
         "newcombe": "Newcombe's for differences",
+        "bootstrap": "percentiles of sets drawn anew for measures of all answers",
         "mover": f"Zou & Donner's for the {mean_name(found.summary.weights.values())} of several tasks",
     }
     entries = [*found.summary.baselines.values(), *([found.child] if found.child else [])]

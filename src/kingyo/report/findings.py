@@ -81,6 +81,11 @@ class Findings:
         return self.summary.winner is not None and self.summary.winner.test is not None
 
     @property
+    def unit(self) -> wording.Unit:
+        """In what the numbers are written that the run chose by."""
+        return wording.Unit(measure=self.summary.decided_by)
+
+    @property
     def child_name(self) -> str:
         """What the child may be called: it is bred once it is picked."""
         return BRED if self.summary.winner is not None else "best so far"
@@ -162,7 +167,8 @@ def _expected_bias(store: RunStore, main: History) -> float | None:
     Only what was scored on the same items can be compared: nothing where the search used some of them. Nor
     is anything known of the mean of several tasks, which counts items unequally.
     """
-    if len(stored_aims(store).tasks) > 1 or any(point.is_partial for point in main.points):
+    aims = stored_aims(store)
+    if len(aims.tasks) > 1 or aims.by_set or any(point.is_partial for point in main.points):
         return None
     recipes = {point.trial.recipe_hash: point for point in main.points if point.score is not None}
     evaluations = [store.evaluation(point.trial.id, "fit") for point in recipes.values()]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from kingyo.evolution import BASELINES
+from kingyo.evolution import BASELINES, stored_aims
 from kingyo.report import wording
 from kingyo.results.estimates import raw_means
 from kingyo.results.summary import read_entry
@@ -52,6 +52,7 @@ class Record:
         fit: the same with its interval; None where only some of the items were scored, since their plain mean
             is not what is compared.
         raw, n: that mean, and over how many items.
+        unit: of the score.
     """
 
     number: int
@@ -59,13 +60,15 @@ class Record:
     fit: Interval | None
     raw: float
     n: int
+    unit: wording.Unit = wording.PERCENT
 
     @property
     def text(self) -> str:
-        """The score with its interval, or as an estimate."""
-        return (
-            wording.estimated(self.score, self.raw, self.n) if self.fit is None else wording.score(self.fit)
-        )
+        """The score with its interval, or as an estimate; of most measures there is no interval on fit."""
+        if self.fit is not None:
+            return self.unit.bounded(self.fit)
+        is_estimate = self.unit.measure is None
+        return wording.estimated(self.score, self.raw, self.n) if is_estimate else self.unit.text(self.score)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,7 @@ class History:
         points: the trials that ended, in the order of asking.
         records: the improvements.
         build_seconds, score_seconds: what its evaluations cost, on all splits.
+        unit: of its scores.
     """
 
     name: str
@@ -85,6 +89,7 @@ class History:
     records: tuple[Record, ...]
     build_seconds: float
     score_seconds: float
+    unit: wording.Unit = wording.PERCENT
 
     @property
     def given(self) -> int:
@@ -150,7 +155,7 @@ def _read_history(
     costs: Sequence[EvaluationRow],
 ) -> History:
     ended = [(trial, lines[trial.id]) for trial in store.trials(name) if trial.id in lines]
-    raw = raw_means(store, name)
+    raw, unit = raw_means(store, name), unit_of(store)
     points = tuple(
         Point(
             trial=trial,
@@ -166,10 +171,17 @@ def _read_history(
         name=name,
         description=description,
         points=points,
-        records=tuple(_records(store, points)),
+        records=tuple(replace(each, unit=unit) for each in _records(store, points)),
         build_seconds=sum(cost.build_seconds for cost in costs),
         score_seconds=sum(cost.score_seconds for cost in costs),
+        unit=unit,
     )
+
+
+def unit_of(store: RunStore) -> wording.Unit:
+    """Return the unit of what a run chooses by."""
+    aims = stored_aims(store)
+    return wording.Unit(measure=aims.title if aims.by_set else None)
 
 
 def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:
@@ -178,7 +190,7 @@ def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:
     for point in points:
         if point.score is not None and point.score > best:
             best = point.score
-            fit = None if point.is_partial else read_entry(store, "", point.trial).fit
+            fit = None if point.is_partial else read_entry(store, "", point.trial).counts_on("fit")
             raw = point.score if point.raw is None else point.raw
             found.append(Record(number=point.number, score=point.score, fit=fit, raw=raw, n=point.n))
     return found

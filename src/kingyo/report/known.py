@@ -14,12 +14,14 @@ from kingyo.results.summary import MIXTURES
 from kingyo.results.trials import describe_trial
 from kingyo.run.config import FRANKENMERGE
 from kingyo.sizes import counted
+from kingyo.stats import Interval
 
 CHOSEN = "These scores guided the search, so they flatter it."
 TILES = 5
 TESTS = {
     "mcnemar": "McNemar's exact test",
     "gaffke": "Gaffke's bounds",
+    "bootstrap": "1,000 sets drawn anew from the same items (paired bootstrap)",
 }
 
 
@@ -77,9 +79,18 @@ def sentences(found: Findings) -> list[str]:
     return [
         *first,
         f"On {counted(winner.test.n, 'test item')} that neither the search nor the choice of the winner "
-        f"had seen, the bred model scores {wording.score(winner.test)}.",
+        f"had seen, the bred model {_has(found, winner.test)}.",
         *([] if missing is None else [missing]),
     ]
+
+
+def _has(found: Findings, test: Interval) -> str:
+    """Its score; where a measure counts, first that."""
+    score, by = f"scores {wording.score(test)}", found.summary.decided_by
+    if by is None or found.summary.winner is None:
+        return score
+    decided = found.unit.bounded(found.summary.winner.counts_on("test"))
+    return f"has {by} {decided}, which decides, and {score} on average, which does not"
 
 
 def _rivals(found: Findings) -> list[tuple[str, str]]:
@@ -104,9 +115,11 @@ def _comparison(found: Findings, words: str, name: str) -> Html | None:
     shown = {"better": "over", "worse": "behind", "open": "(no difference is shown) against"}
     return element(
         "li",
-        element("b", wording.points(comparison.difference)),
-        whole(f" {shown[wording.verdict(comparison)]} {words}, which scores ", name),
-        f"{wording.score(entry.test)}; {wording.p_value(comparison.p)}.",
+        element("b", found.unit.difference(comparison.difference)),
+        whole(f" {shown[wording.verdict(comparison)]} {words}, which has ", name)
+        if found.unit.measure
+        else whole(f" {shown[wording.verdict(comparison)]} {words}, which scores ", name),
+        f"{found.unit.bounded(entry.counts_on('test'))}; {wording.p_value(comparison.p)}.",
     )
 
 
@@ -115,9 +128,10 @@ def _untested(found: Findings) -> list[str]:
     if found.child is not None:
         kind = "The winner" if found.summary.winner is not None else "The best trial so far"
         place = f", trial {found.child.trial.asked.number},"
-        score = found.child.on(found.split)
+        score, by = found.child.on(found.split), found.summary.decided_by
         size = wording.sizes([score.n] if score else [], found.items[found.split])
-        said.append(f"{kind}{place} scores {wording.score(score)} on {found.split} ({size}). {CHOSEN}")
+        chosen = CHOSEN if by is None else f"{by} guided the search, and not these scores."
+        said.append(f"{kind}{place} scores {wording.score(score)} on {found.split} ({size}). {chosen}")
     state = {"running": "The run is under way.", "finished": "The run is marked as finished."}
     stopped = f"The run was stopped: go on with kingyo resume {shlex.quote(str(found.summary.folder))}"
     said.append(state.get(found.summary.status, stopped))
@@ -159,7 +173,7 @@ def _differences(found: Findings) -> Html | None:
     rows = [
         (
             each.other if each.other in found.summary.baselines else wording.search(each.other),
-            wording.points(each.difference).replace(" points", ""),
+            found.unit.difference(each.difference).replace(" points", ""),
             f"{each.difference.n:,}",
             wording.p_value(each.p),
             {"better": "bred is better", "worse": "bred is worse", "open": "not shown"}[
@@ -169,7 +183,8 @@ def _differences(found: Findings) -> Html | None:
         for each in found.summary.comparisons
     ]
     tests = sorted({each.test for each in found.summary.comparisons})
-    head = ("bred model minus", "points [95% interval]", "n", "p", "so")
+    unit = "points" if found.unit.measure is None else found.unit.measure
+    head = ("bred model minus", f"{unit} [95% interval]", "n", "p", "so")
     return element(
         "details",
         element("summary", "All paired differences on the test items"),

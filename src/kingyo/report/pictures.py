@@ -71,7 +71,10 @@ def _bars(axes: Axes, found: Findings) -> None:
 
 
 def _progress(axes: Axes, found: Findings, main: History) -> None:
-    scored = [(point.number + 1, 100 * point.score) for point in main.points if point.score is not None]
+    unit = main.unit
+    scored = [
+        (point.number + 1, unit.factor * point.score) for point in main.points if point.score is not None
+    ]
     axes.scatter(*zip(*scored, strict=True), s=9, color=MUTED, alpha=0.3, lw=0, label="trial")
     label = "best so far, 95% interval" if main.measured_records else "best so far"
     _best(axes, main, (ACCENT, "-", 2.2), label, band=True)
@@ -79,17 +82,17 @@ def _progress(axes: Axes, found: Findings, main: History) -> None:
         _best(axes, control, (colour, dash, 1.5), f"{wording.search(name)}, best so far", band=False)
     means = main.batches()
     if len(means) > 1:
-        axes.plot(*_columns(means), color=GREY, lw=1.3, label="mean of the batch")
-    for name, score in _lines(found).items():
+        axes.plot(*_columns(means, unit.factor), color=GREY, lw=1.3, label="mean of the batch")
+    for name, score in _lines(found, unit.factor).items():
         axes.axhline(score, color=MUTED, lw=0.8, ls=":")
         axes.annotate(f" {name}", (1, score), xycoords=("axes fraction", "data"), fontsize=8, color=MUTED)
-    axes.set_ylim(0, 100)
+    if unit.measure is None:
+        axes.set_ylim(0, 100)
     axes.grid(axis="y", color=RULE, lw=0.7)
     axes.set_axisbelow(True)
     axes.set_xlabel("trials", fontsize=9, color=MUTED)
-    axes.set_ylabel(
-        f"score on fit in %, {wording.sizes(main.sizes, found.items['fit'])}", fontsize=9, color=MUTED
-    )
+    what = "score on fit in %" if unit.measure is None else f"{unit.measure} on fit"
+    axes.set_ylabel(f"{what}, {wording.sizes(main.sizes, found.items['fit'])}", fontsize=9, color=MUTED)
     figure = axes.figure
     figure.legend(frameon=False, fontsize=8, labelcolor=INK, loc="outside lower center", ncols=3)
 
@@ -99,26 +102,25 @@ def _best(axes: Axes, history: History, look: tuple[str, str, float], label: str
         return
     colour, dash, width = look
     places = [*(record.number + 1 for record in history.records), len(history.points)]
-    scores = [100 * record.score for record in history.records]
+    scores = [history.unit.factor * record.score for record in history.records]
     axes.step(places, [*scores, scores[-1]], where="post", color=colour, ls=dash, lw=width, label=label)
     if band and history.measured_records:
         low, high = (
-            [100 * value for value in (*values, values[-1])]
+            [history.unit.factor * value for value in (*values, values[-1])]
             for values in zip(*((fit.low, fit.high) for fit in history.measured_records), strict=True)
         )
         axes.fill_between(places, low, high, step="post", color=colour, alpha=0.12, lw=0)
 
 
-def _lines(found: Findings) -> Mapping[str, float]:
+def _lines(found: Findings, factor: float) -> Mapping[str, float]:
     best = found.summary.best_parent()
     wanted = ("uniform", best.name if best else "")
-    return {
-        name: 100 * e.fit.score for name, e in found.summary.baselines.items() if e.fit and name in wanted
-    }
+    known = {name: each.counts_on("fit") for name, each in found.summary.baselines.items()}
+    return {name: factor * fit.score for name, fit in known.items() if fit is not None and name in wanted}
 
 
-def _columns(means: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [place for place, _ in means], [100 * mean for _, mean in means]
+def _columns(means: list[tuple[float, float]], factor: float) -> tuple[list[float], list[float]]:
+    return [place for place, _ in means], [factor * mean for _, mean in means]
 
 
 def _heat_map(axes: Axes, matrix: Matrix) -> None:

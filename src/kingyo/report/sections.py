@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from kingyo.evolution.set_measures import READ
 from kingyo.report import wording
 from kingyo.report.ancestry import Family
 from kingyo.report.chart import Figure
@@ -15,7 +14,8 @@ from kingyo.report.figures import bars, heat_map
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.history import History, Point
 from kingyo.report.markup import Html, element, join, json_text, table
-from kingyo.results.summary import Entry, minus_test, set_value_text
+from kingyo.results.measured import set_value_text
+from kingyo.results.summary import Entry, minus_test
 from kingyo.run.config import FRANKENMERGE
 from kingyo.sizes import counted
 from kingyo.types import SPLITS, Split
@@ -72,7 +72,8 @@ def render_scores(found: Findings) -> Html | None:
         title, said = "On the test split", "Every model answered the same items, which no choice had seen."
     else:
         title = f"On the {found.split} split, so far"
-        chosen = f" “{found.child_name}” was chosen by these scores, the baselines were not."
+        by = found.summary.decided_by or "these scores"
+        chosen = f" “{found.child_name}” was chosen by {by}, the baselines were not."
         said = f"The test split is not read yet.{chosen if found.child else ''}"
     return section(
         "scores",
@@ -100,7 +101,8 @@ def render_progress(found: Findings) -> Html | None:
     main = found.main
     if main is None or not main.points:
         return None
-    baselines = {name: each.fit.score for name, each in found.summary.baselines.items() if each.fit}
+    fits = {name: each.counts_on("fit") for name, each in found.summary.baselines.items()}
+    baselines = {name: fit.score for name, fit in fits.items() if fit is not None}
     best = found.summary.best_parent()
     wanted = ("base", "uniform", best.name if best else "")
     lines = {name: score for name, score in baselines.items() if name in wanted}
@@ -116,11 +118,13 @@ def render_progress(found: Findings) -> Html | None:
 def _progress_note(found: Findings, main: History, lines: Sequence[str]) -> str:
     size = wording.sizes(main.sizes, found.items["fit"])
     said = (
-        f"Scores on the fit split ({size}), which the search chooses by: the best "
+        f"{main.unit.measure or 'Scores'} on the fit split ({size}), which the search chooses by: the best "
         f"so far is the best of many tries, and so flattered. Dotted lines: {wording.listed(lines)}"
     )
     if main.measured_records or not main.records:
         return f"{said}. The band is the 95% interval of the best trial."
+    if main.unit.measure is not None:
+        return f"{said}."
     return f"{said}, each its mean on the items that it answered. ≈: estimated for all items from those."
 
 
@@ -227,7 +231,7 @@ def _family(main: History, family: Family) -> Html:
         chart(descent(main, lit, family.edges, family.child)),
         note("Each point is a trial; lines run from parent to child. Other trials are faint."),
         table(
-            ("parent", "score on fit", "n", "genes from it"),
+            ("parent", f"{main.unit.title} on fit", "n", "genes from it"),
             [
                 (f"trial {number}", _fit(main, number), f"{main.by_number[number].n:,}", str(own))
                 for number, own in zip(kept.parents, kept.from_each, strict=True)
@@ -255,16 +259,16 @@ def _batch(main: History, child: Entry) -> Html:
         claim(f"{came} Trial {number} is of batch {child.trial.batch + 1}."),
         chart(descent(main, lit, (), number)),
         note(
-            f"Dark points: its batch, {counted(len(batch), 'trial')}, mean {_mean(batch)}. "
+            f"Dark points: its batch, {counted(len(batch), 'trial')}, mean {_mean(batch, main.unit)}. "
             "Other trials are faint."
         ),
     )
 
 
-def _mean(batch: Sequence[Point]) -> str:
+def _mean(batch: Sequence[Point], unit: wording.Unit) -> str:
     """The mean score on fit of a batch that is not all failures; of estimates also what was measured."""
     scores = [point.score for point in batch if point.score is not None]
-    mean, n = wording.percent(sum(scores) / len(scores)), counted(batch[0].n, "item")
+    mean, n = unit.text(sum(scores) / len(scores)), counted(batch[0].n, "item")
     raw = [point.raw for point in batch if point.is_partial and point.raw is not None]
     if not raw:
         return f"{mean} on fit (n = {n})"
@@ -279,7 +283,7 @@ def _fit(main: History, number: int) -> str:
     return (
         wording.estimated(point.score, point.raw or 0.0, point.n)
         if is_estimate
-        else wording.percent(point.score)
+        else main.unit.text(point.score)
     )
 
 
@@ -296,7 +300,7 @@ def render_selection(found: Findings) -> Html | None:
     return section(
         "selection",
         "How much picking flattered it",
-        claim(_selection_claim(child, found)),
+        claim(_selection_claim(child, found) if found.summary.decided_by is None else _undecided(found)),
         table(
             head,
             rows,
@@ -304,24 +308,38 @@ def render_selection(found: Findings) -> Html | None:
             marked=found.child_name,
         ),
         None if dropped is None else note(dropped),
-        note(_predicted_note(found)),
-        note(_selection_note(found)),
+        *(note(each(found)) for each in _NOTES if found.summary.decided_by is None),
+    )
+
+
+def _undecided(found: Findings) -> str:
+    """Say that a measure picked the winner, and not the scores of the table."""
+    return (
+        f"These are mean item scores. {found.summary.decided_by} guided the search and picked the winner in "
+        "their place, and stands among the measures of all answers."
     )
 
 
 def render_sets(found: Findings) -> Html | None:
     """Render measures of sets of answers, which are no mean of item scores."""
+    splits, decided_by = found.summary.set_splits, found.summary.decided_by
     rows = [
-        (row.measure, row.model, *(set_value_text(row.values.get(split)) for split in READ))
+        (row.measure, row.model, *(set_value_text(row.values.get(split)) for split in splits))
         for row in found.summary.set_rows()
     ]
     if not rows:
         return None
+    said = "These are properties of a set and no means of item scores, so no search saw them."
+    if decided_by is not None:
+        said = (
+            f"These are properties of a set and no means of item scores. {decided_by} guided the search and, "
+            "on validation, picked the winner, so both flatter it; no search saw the others."
+        )
     return section(
         "sets",
         "Measures of all answers together",
-        claim("These are properties of a set and no means of item scores, so no search saw them."),
-        table(("measure", "model", *READ), rows, label="Measures of sets, with 95% intervals"),
+        claim(said),
+        table(("measure", "model", *splits), rows, label="Measures of sets, with 95% intervals"),
         note("Intervals are percentiles of 1,000 sets drawn anew from the same answers (bootstrap)."),
     )
 
@@ -384,3 +402,6 @@ def _selection_note(found: Findings) -> str:
         "items at random again and again. That counts the "
         "last pick only: the search has also adapted to these items, so a larger drop is no surprise."
     )
+
+
+_NOTES = (_predicted_note, _selection_note)

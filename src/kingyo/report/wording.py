@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+from kingyo.results.measured import plain
 from kingyo.results.summary import Comparison
 from kingyo.results.trials import describe_search
 from kingyo.sizes import counted
@@ -29,6 +31,54 @@ def bounds(value: Interval) -> str:
 def score(value: Interval | None) -> str:
     """Write a score with its interval; a dash where there is none yet."""
     return "–" if value is None else f"{percent(value.score)} {bounds(value)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """How the numbers that a run chooses by are written and drawn: scores in percent, a measure as it is.
+
+    Attributes:
+        measure: what to call it; None for scores.
+    """
+
+    measure: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What stands beside an axis."""
+        return "score" if self.measure is None else self.measure
+
+    @property
+    def factor(self) -> float:
+        """By which numbers are multiplied to be drawn."""
+        return 100.0 if self.measure is None else 1.0
+
+    @property
+    def suffix(self) -> str:
+        """What follows a number that is drawn."""
+        return "%" if self.measure is None else ""
+
+    @property
+    def hover(self) -> str:
+        """How a chart writes the height of a point."""
+        return "%{y:.1f}%" if self.measure is None else "%{y:.4g}"
+
+    def text(self, value: float) -> str:
+        """Write a number."""
+        return percent(value) if self.measure is None else plain(value).replace("-", MINUS)
+
+    def bounded(self, value: Interval | None) -> str:
+        """Write a number with its interval; a dash where there is none yet."""
+        if value is None or self.measure is None:
+            return score(value)
+        return f"{self.text(value.score)} [{self.text(value.low)},{NO_BREAK}{self.text(value.high)}]"
+
+    def difference(self, value: Interval) -> str:
+        """Write a difference of two numbers."""
+        return points(value) if self.measure is None else value.plain("+").replace("-", MINUS)
+
+
+PERCENT = Unit()
 
 
 def estimated(value: float, raw: float, n: int) -> str:

@@ -5,6 +5,7 @@ It reads finished runs and prints nothing.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ class Spread:
 
     Attributes:
         seeds: of the runs.
-        bred: the winner's test score in each run.
+        bred: the winner's test score in each run, or the measure that counts in its place.
         mean: over the runs, with the interval that the luck of the search leaves.
         ahead: other model -> winner minus it, over the runs, paired.
         predicted_inside: in how many runs the winner's test score lay within its prediction.
@@ -39,6 +40,7 @@ class Spread:
         lost: seed -> what its run stored once and could not be found, in words.
         not_compared: which searches of equal cost the winners were not compared with, and the command that
             does it for all seeds; None where there are none.
+        decided_by: see ``RunSummary.decided_by``.
     """
 
     seeds: tuple[int, ...]
@@ -55,6 +57,7 @@ class Spread:
     renewals: Mapping[int, str] = field(default_factory=dict[int, str])
     lost: Mapping[int, str] = field(default_factory=dict[int, str])
     not_compared: str | None = None
+    decided_by: str | None = None
 
     @property
     def command(self) -> str:
@@ -70,12 +73,13 @@ class Spread:
             "mean": _numbers(self.mean),
             "ahead": {name: _numbers(each) for name, each in self.ahead.items()},
             "predicted_inside": self.predicted_inside,
+            **({} if self.decided_by is None else {"decided_by": self.decided_by}),
             "export": {
                 "seed": self.best,
                 "run": str(self.folder),
                 "command": self.command,
-                "validation": interval_json(self.winner.validation),
-                "test": interval_json(self.winner.test),
+                "validation": interval_json(self.winner.counts_on("validation")),
+                "test": interval_json(self.winner.counts_on("test")),
             },
             "copied_baseline_scores": self.copied,
             "extensions": {str(seed): text for seed, text in self.extensions.items()},
@@ -100,7 +104,8 @@ def read_spread(folder: Path) -> Spread:
             copied += store.copied_from_elsewhere()
             if store.lost is not None:
                 lost[seed] = store.lost
-        if summary.status == "finished" and summary.winner is not None and summary.winner.test is not None:
+        winner = summary.winner
+        if summary.status == "finished" and winner is not None and winner.counts_on("test") is not None:
             runs[seed] = summary
     if not runs:
         raise KingyoError(
@@ -110,13 +115,14 @@ def read_spread(folder: Path) -> Spread:
             remedy="Go on with the same `kingyo evolve --seeds N` command.",
         )
     bred = [_test(summary) for summary in runs.values()]
+    decided_by = next(iter(runs.values())).decided_by
     best = max(runs, key=lambda seed: (_validation(runs[seed]), -seed))
     winner = runs[best].winner
     assert winner is not None, "only finished runs are read"
     return Spread(
         seeds=tuple(runs),
         bred=tuple(bred),
-        mean=mean_of_runs(bred, within=(0, 1)),
+        mean=mean_of_runs(bred) if decided_by else mean_of_runs(bred, within=(0, 1)),
         ahead=_ahead(list(runs.values())),
         predicted_inside=sum(map(_is_inside, runs.values())),
         best=best,
@@ -130,6 +136,7 @@ def read_spread(folder: Path) -> Spread:
         renewals={seed: " ".join(map(str, each.renewals)) for seed, each in runs.items() if each.renewals},
         lost=lost,
         not_compared=_not_compared(folder, list(runs.values())),
+        decided_by=decided_by,
     )
 
 
@@ -154,17 +161,19 @@ def _ahead(runs: Sequence[RunSummary]) -> dict[str, Interval]:
     for name in names:
         values = [each.difference.score for run in runs for each in run.comparisons if each.other == name]
         if len(values) == len(runs):  # a control that failed in one run cannot be compared over all
-            found[name] = mean_of_runs(values, within=(-1, 1))
+            within = (-1.0, 1.0) if runs[0].decided_by is None else (-math.inf, math.inf)
+            found[name] = mean_of_runs(values, within=within)
     return found
 
 
 def _test(summary: RunSummary) -> float:
-    assert summary.winner is not None and summary.winner.test is not None, "only finished runs are read"
-    return summary.winner.test.score
+    found = None if summary.winner is None else summary.winner.counts_on("test")
+    assert found is not None, "only finished runs are read"
+    return found.score
 
 
 def _validation(summary: RunSummary) -> float:
-    found = None if summary.winner is None else summary.winner.validation
+    found = None if summary.winner is None else summary.winner.counts_on("validation")
     return 0.0 if found is None else found.score
 
 

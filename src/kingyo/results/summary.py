@@ -21,10 +21,11 @@ from kingyo.evolution import (
     read_front,
     stored_aims,
 )
-from kingyo.evolution.objectives import Judge
 from kingyo.evolution.recipes import read_recipe
-from kingyo.evolution.set_measures import SetValue, read_set_values
+from kingyo.evolution.set_measures import READ, SetValue, read_set_values
+from kingyo.evolution.verdict import best_trial, read_verdict
 from kingyo.results.estimates import FitEstimate, estimate
+from kingyo.results.measured import SetRow, decided, interval_in_words, plain
 from kingyo.results.paths import NamedPath, read_atlas
 from kingyo.results.trials import describe_trial, row_title
 from kingyo.run.config import FRANKENMERGE, PARAMETERS, TRAINED
@@ -42,6 +43,7 @@ from kingyo.run.trained import Training, read_training
 from kingyo.stats import (
     ROUNDING,
     Interval,
+    PairedDifference,
     interval,
     mean_name,
     paired_difference,
@@ -64,8 +66,8 @@ class Entry:
 
     Scores are None where the model was not evaluated on that split (yet). With several tasks they are the
     weighted means of what stands under ``tasks``: name -> split -> score. ``cut`` counts the answers of each
-    split that had no end within ``max_new_tokens``. ``sets`` are measures of sets of answers, which no search
-    saw.
+    split that had no end within ``max_new_tokens``. ``sets`` are measures of sets of answers. ``decided`` is,
+    by split, what the run chose by in place of scores; None where these count.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Entry:
     tasks: Mapping[str, Mapping[Split, Interval]] = field(default_factory=dict[str, Mapping[Split, Interval]])
     cut: Mapping[Split, int] = field(default_factory=dict[Split, int])
     sets: tuple[SetValue, ...] = ()
+    decided: Mapping[Split, Interval] | None = None
 
     @property
     def genome(self) -> Genome:
@@ -87,23 +90,9 @@ class Entry:
         """Return its score on a split."""
         return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
 
-
-@dataclass(frozen=True, kw_only=True)
-class SetRow:
-    """One measure of sets of answers of one model, by split."""
-
-    measure: str
-    model: str
-    values: Mapping[Split, SetValue]
-
-
-def set_value_text(value: SetValue | None) -> str:
-    """Return "0.8124 [0.771, 0.8493]", why there is no value, or nothing where none was measured."""
-    if value is None:
-        return ""
-    if value.value is None:
-        return f"none: {value.failure}"
-    return f"{value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
+    def counts_on(self, split: Split) -> Interval | None:
+        """Return what counts of it on a split: its score, or what is measured in place of it."""
+        return self.on(split) if self.decided is None else self.decided.get(split)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,15 +103,22 @@ class Comparison:
         difference: mean paired difference with its interval.
         p: that the two are equally good, two-sided.
         test: how it was found: McNemar's exact test where there is one task, scored right or wrong; else
-            the level at which the interval leaves out 0.
+            the level at which the interval leaves out 0. By bootstrap where measures count: then the
+            difference is theirs.
         is_alike: whether both gave the same answer to every item: then they may well be one model.
     """
 
     other: str
     difference: Interval
     p: float
-    test: Literal["mcnemar", "gaffke"]
+    test: Literal["mcnemar", "gaffke", "bootstrap"]
     is_alike: bool = False
+
+    def text(self, sign: Literal["", "+"] = "+") -> str:
+        """Return the difference in points, or in units of the measure."""
+        if self.test == "bootstrap":
+            return self.difference.plain(sign)
+        return self.difference.in_percent(" points", sign)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +135,11 @@ class RunSummary:
         predicted: what the finalists' validation scores say of the winner's test score, without the luck
             that it was picked for.
         told: what the search was told of the winner: an estimate for all of fit where it met some of it.
+        leading: the same of the leader.
         weights: of each task, by its name.
         objectives: their names; empty where there is one.
+        decided_by: what the run chose by in place of mean item scores, see ``Aims.title``; None where these
+            count.
         front: of the main search, in these objectives.
         notes: warnings about settings and data, found before the run.
         near_duplicates: among the items; None where an older kingyo began the run.
@@ -172,8 +171,10 @@ class RunSummary:
     finalists: tuple[Finalist, ...] = ()
     predicted: Interval | None = None
     told: float | None = None
+    leading: float | None = None
     weights: Mapping[str, float] = field(default_factory=lambda: {"": 1.0})
     objectives: tuple[str, ...] = ()
+    decided_by: str | None = None
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
     estimate: FitEstimate | None = None
@@ -190,6 +191,15 @@ class RunSummary:
         """The best of the sources and the base: on test where known, else on validation, else on fit."""
         parents = [entry for name, entry in self.baselines.items() if name not in MIXTURES]
         return max(parents, key=_rank, default=None)
+
+    def in_words(self, value: float) -> str:
+        """Return what counts of a model as text: a score in percent, a measure as a number."""
+        return percent(value) if self.decided_by is None else plain(value)
+
+    @property
+    def set_splits(self) -> tuple[Split, ...]:
+        """The splits on which sets of answers are measured."""
+        return READ if self.decided_by is None else SPLITS
 
     @property
     def score_name(self) -> str:
@@ -235,13 +245,15 @@ class RunSummary:
         best, winner = self.best, self.winner
         if best is None or winner is None or best is winner:
             return None
-        assert best.validation is not None and winner.validation is not None, "both were scored on it"
-        is_close = winner.validation.score > best.validation.score - ROUNDING
+        mine, other = winner.counts_on("validation"), best.counts_on("validation")
+        assert mine is not None and other is not None, "both were scored on it"
+        is_close = mine.score > other.score - ROUNDING
         why = ", but not clearly ahead on fit and validation together" if is_close else ""
+        by = "" if self.decided_by is None else f"by {self.decided_by}, "
         return (
-            f"The best model of this run is {describe_trial(best.trial)} (validation "
-            f"{best.validation.in_percent(' %')}, n = {best.validation.n}; the bred model "
-            f"{winner.validation.in_percent(' %')}{why})."
+            f"The best model of this run is {describe_trial(best.trial)} ({by}validation "
+            f"{interval_in_words(other, self.decided_by)}, n = {other.n}; the bred model "
+            f"{interval_in_words(mine, self.decided_by)}{why})."
         )
 
     def how_picked(self) -> str | None:
@@ -252,17 +264,19 @@ class RunSummary:
         if own is None or not others:
             return None
         other = max(others, key=lambda each: each.together)
-        score, name = percent(own.together), f"trial {other.trial}, {percent(other.together)}"
-        is_kept = other.together > own.together + ROUNDING  # see ``Search.keep``
-        if percent(own.together) == percent(other.together):
+        score, theirs = self.in_words(own.together), self.in_words(other.together)
+        name, is_kept = f"trial {other.trial}, {theirs}", other.together > own.together + ROUNDING
+        if score == theirs:
             rest = f"trial {other.trial} is as good"
-        elif is_kept:
+        elif is_kept:  # see ``Search.keep``
             rest = f"{name}, is not clearly ahead on validation"
         else:
             rest = f"the next is {name}"
-        return (
-            f"Picked from {len(self.finalists)} by fit (estimated) and validation together, {score}; {rest}."
-        )
+        by = "fit (estimated) and validation together"
+        if self.decided_by is not None and self.winner is not None:
+            by = f"{self.decided_by} on validation"
+            score = interval_in_words(self.winner.counts_on("validation"), self.decided_by)
+        return f"Picked from {len(self.finalists)} by {by}, {score}; {rest}."
 
     def not_compared(self) -> str | None:
         """Say of searches of equal cost that were not run which commands run them; else None."""
@@ -339,6 +353,7 @@ class RunSummary:
             "finalists": [asdict(each) for each in self.finalists],
             "predicted": interval_json(self.predicted),
             "told": self.told,
+            **({} if self.decided_by is None else {"decided_by": self.decided_by}),
             "baselines": {name: _scores(entry) for name, entry in self.baselines.items()},
             "controls": {
                 name: {"trial": entry.trial.asked.number, **_scores(entry)}
@@ -423,10 +438,12 @@ def summarize(store: RunStore) -> RunSummary:
         comparisons=compare(store, winner, [*baselines.values(), *entries.values()]) if winner else (),
         best=None if winner is None else _best(store, [winner, *entries.values()], [*baselines.values()]),
         finalists=() if winner is None else read_finalists(store, MAIN),
-        predicted=None if winner is None else _predicted(store, winner),
+        predicted=None if winner is None or aims.by_set else _predicted(store, winner),
         told=next((each.value for each in fits if winner and each.trial == winner.trial.id), None),
+        leading=next((each.value for each in fits if leader and each.trial == leader.trial.id), None),
         weights=aims.tasks,
         objectives=aims.names,
+        decided_by=aims.title if aims.by_set else None,
         notes=tuple(cast("list[str]", store.fact("notes") or [])),
         near_duplicates=_near_duplicates(store),
         front=read_front(store, MAIN) if aims.names else Front(),
@@ -454,41 +471,24 @@ def _near_duplicates(store: RunStore) -> NearDuplicates | None:
 
 
 def _best(store: RunStore, found: Sequence[Entry], baselines: Sequence[Entry]) -> Entry | None:
-    """The best of a run: of the winners of its searches the best on validation, the first of equals.
+    """The best of a run, see ``best_trial``; where measures count, as the run stores it.
 
-    It is the best baseline on fit and validation together where that winner does not outdo it there: see
-    ``Judge.outdoes``. Baselines count that met all of validation. None with several objectives, and until
-    all validation is over.
+    None until it is known.
     """
-    aims, splits = stored_aims(store), store.items()
-    n = len(splits["validation"])
-    is_over = store.fact(RACED) or _all_met(baselines, n)  # runs of older versions know no race
-    if aims.names or not is_over or not _all_met(found, n):
-        return None
-    bred, baselines = _best_on_validation(found), [each for each in baselines if _all_met([each], n)]
-    if not baselines:
-        return bred
-    judge = Judge(aims, (*splits["fit"], *splits["validation"]))
-    rows = [_before_test(store, each) for each in baselines]
-    values = [judge.aims.value(judge.measured(each)) for each in rows]
-    best = next(place for place, value in enumerate(values) if value >= max(values) - ROUNDING)
-    return bred if judge.outdoes(_before_test(store, bred), rows[best]) else baselines[best]
+    if stored_aims(store).by_set:
+        verdict = read_verdict(store) if store.status() == "finished" else None
+        return next(
+            (each for each in (*found, *baselines) if verdict and each.trial.id == verdict.best), None
+        )
+    if not (store.fact(RACED) or _all_met(baselines, len(store.items()["validation"]))):
+        return None  # runs of older versions know no race
+    winners, others = ([each.trial for each in own] for own in (found, baselines))
+    best = best_trial(store, stored_aims(store), winners, others, (TRAINED,))
+    return next((each for each in (*found, *baselines) if each.trial == best), None)
 
 
 def _all_met(entries: Sequence[Entry], n: int) -> bool:
     return all(each.validation is not None and each.validation.n == n for each in entries)
-
-
-def _before_test(store: RunStore, entry: Entry) -> Evaluation:
-    """What was measured of a model on fit and validation; on fit not of one that was trained on it."""
-    splits: tuple[Split, ...] = ("validation",) if entry.trial.search == TRAINED else ("fit", "validation")
-    found = [store.evaluation(entry.trial.id, split) for split in splits]
-    return Evaluation(scores=tuple(score for each in found if each for score in each.scores))
-
-
-def _best_on_validation(entries: Sequence[Entry]) -> Entry:
-    scores = [-1.0 if each.validation is None else each.validation.score for each in entries]
-    return next(each for each, score in zip(entries, scores, strict=True) if score >= max(scores) - ROUNDING)
 
 
 def _predicted(store: RunStore, winner: Entry) -> Interval | None:
@@ -513,7 +513,8 @@ def _predicted(store: RunStore, winner: Entry) -> Interval | None:
 def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
     """Read what is known of one trial, on all splits, under a name of the caller's."""
 
-    weights = stored_aims(store).tasks
+    aims, sets = stored_aims(store), read_set_values(store, trial)
+    weights = aims.tasks
     read: dict[Split, Evaluation | None] = {split: store.evaluation(trial.id, split) for split in SPLITS}
     found: dict[Split, dict[str, Interval]] = {
         split: _task_intervals(each, weights) for split, each in read.items()
@@ -535,7 +536,8 @@ def read_entry(store: RunStore, name: str, trial: StoredTrial) -> Entry:
             for name in (weights if len(weights) > 1 else ())
         },
         cut={split: sum(one.is_cut for one in each.scores) for split, each in read.items() if each},
-        sets=read_set_values(store, trial),
+        sets=sets,
+        decided=decided(sets, aims.title) if aims.by_set else None,
     )
 
 
@@ -568,13 +570,32 @@ def _scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float])
 
 
 def compare(store: RunStore, entry: Entry, others: Sequence[Entry]) -> tuple[Comparison, ...]:
-    """Compare a model with others on the test items; with none where it was not tested."""
+    """Compare a model with others on the test items; with none where it was not tested.
+
+    By what counts: where measures do, as the run stores it.
+    """
     own = None if entry.test is None else store.evaluation(entry.trial.id, "test")
     if own is None:
         return ()
-    weights = stored_aims(store).tasks
-    tested = [(each.name, store.evaluation(each.trial.id, "test")) for each in others if each.test]
-    return tuple(_comparison(own, theirs, weights, name) for name, theirs in tested if theirs is not None)
+    aims = stored_aims(store)
+    tested = [
+        (each, found) for each in others if each.test and (found := store.evaluation(each.trial.id, "test"))
+    ]
+    if not aims.by_set:
+        return tuple(_comparison(own, theirs, aims.tasks, each.name) for each, theirs in tested)
+    verdict = read_verdict(store)
+    pairs = [
+        (each, theirs, verdict.difference(entry.trial.id, each.trial.id) if verdict else None)
+        for each, theirs in tested
+    ]
+    return tuple(
+        _as_comparison(found, each.name, own, theirs) for each, theirs, found in pairs if found is not None
+    )
+
+
+def _as_comparison(found: PairedDifference, name: str, own: Evaluation, other: Evaluation) -> Comparison:
+    is_alike = _answers(own) == _answers(other)
+    return Comparison(other=name, difference=found.interval, p=found.p, test=found.test, is_alike=is_alike)
 
 
 def _comparison(own: Evaluation, other: Evaluation, weights: Mapping[str, float], name: str) -> Comparison:
@@ -583,13 +604,7 @@ def _comparison(own: Evaluation, other: Evaluation, weights: Mapping[str, float]
     found = paired_difference(
         [(mine[task], theirs[task]) for task in weights], list(weights.values()), STATISTICS_SEED
     )
-    return Comparison(
-        other=name,
-        difference=found.interval,
-        p=found.p,
-        test=found.test,
-        is_alike=_answers(own) == _answers(other),
-    )
+    return _as_comparison(found, name, own, other)
 
 
 def _answers(found: Evaluation) -> dict[str, tuple[float, str]]:
@@ -656,6 +671,6 @@ def _numbers(value: Interval) -> dict[str, object]:
 
 def _rank(entry: Entry) -> tuple[float, float, float]:
     def score(value: Interval | None) -> float:
-        return -1.0 if value is None else value.score
+        return -math.inf if value is None else value.score
 
-    return score(entry.test), score(entry.validation), score(entry.fit)
+    return score(entry.counts_on("test")), score(entry.counts_on("validation")), score(entry.counts_on("fit"))

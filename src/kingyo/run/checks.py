@@ -14,10 +14,11 @@ from kingyo.run.config import RunConfig
 from kingyo.run.kinds import require_answers
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
 from kingyo.run.run import Run
+from kingyo.run.settings import sets_of
 from kingyo.run.spaces import first_merge
 from kingyo.screens import Screen
 from kingyo.space import probes
-from kingyo.tasks import require_teaching
+from kingyo.tasks import require_measures, require_teaching
 from kingyo.vocabulary import check_tokens
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
@@ -36,6 +37,7 @@ def check(run: Run) -> None:
         _check_paths(run, sources)
     task = run.task
     require_answers(task, kind)
+    require_measures(task, sets_of(config))
     if config.controls.trained:
         require_teaching(task)
     for search in run.foreseen:

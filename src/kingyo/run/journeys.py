@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import Event, Journey, Search
@@ -39,19 +40,24 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
     store = run.begun
     require_same_or_store(store, run.config, run.folder)
 
+    measures = set_measures_of(run.task)
+
+    def ready(searches: Sequence[Search]) -> list[Search]:
+        return [replace(each, aims=each.aims.bound(measures)) for each in extended(searches, store)]
+
     def then(merge: Recipe) -> list[Search]:
-        return extended(run.searches_after(merge), store)
+        return ready(run.searches_after(merge))
 
     return Journey(
         store=store,
         runner=runner_of(run),
         baselines=run.baselines,
-        searches=extended(run.searches, store),
+        searches=ready(run.searches),
         then=None if run.settings.then is None else then,
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
         known=scored_elsewhere(store),
-        set_measures=set_measures_of(run.task),
+        set_measures=measures,
         notify=notify,
     )
 

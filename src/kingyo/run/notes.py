@@ -25,7 +25,7 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
     if identity is None:
         models = run.models.by_reference
         identity = {reference: deciding_files(each) for reference, each in models.items()}
-    found = (*_unbred(run), *_short(run), *_blind(run), *_beyond(run), *_trains(run))
+    found = (*_by_set(run), *_unbred(run), *_short(run), *_blind(run), *_beyond(run), *_trains(run))
     return (*run.plan.warnings, *run.data.notes, *_same(run, identity), *found)
 
 
@@ -44,6 +44,16 @@ def _same(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
         if not bases.intersection(names):
             rest = "one of them" if len(names) == 2 else "all but one of them"
             yield f"sources {' and '.join(names)} are the same model: {why}. Delete {rest}"
+
+
+def _by_set(run: Run) -> Iterator[str]:
+    """Of tasks that count by a measure of all their answers."""
+    for task, measure in run.foreseen[0].aims.by_set.items():
+        yield (
+            f"task {task or run.task.name} counts by {measure} of all its answers, in place of the mean of "
+            "its item scores: each candidate answers all items of fit, without a screen, and the strategy is "
+            "told one number of each"
+        )
 
 
 def _trains(run: Run) -> Iterator[str]:

@@ -18,6 +18,7 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import RACED, finalists_fact
 from kingyo.evolution.set_measures import FACT as SET_VALUES
+from kingyo.evolution.verdict import FACT as VERDICT
 from kingyo.registry import is_in_file
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.extensions import FACT as EXTENSIONS
@@ -311,7 +312,14 @@ def score_again(store: RunStore, config: RunConfig, folder: Path) -> Renewal:
         test_was_read=bool(store.summaries("test")),
     )
     before = cast("list[object]", store.fact(RESCORED) or [])
-    found = (RACED, TRAINED, ACCEPTED, SET_VALUES, *(finalists_fact(name) for name in store.searches()))
+    found = (
+        RACED,
+        TRAINED,
+        ACCEPTED,
+        SET_VALUES,
+        VERDICT,
+        *(finalists_fact(name) for name in store.searches()),
+    )
     forget_measures(store)
     store.begin_again(
         store.folder / archive,

@@ -37,7 +37,8 @@ from kingyo.space.measures import (
     has_closeness,
     require_closeness,
 )
-from kingyo.strategies.presets import DEFAULTS, Preset, preset
+from kingyo.strategies import STRATEGIES, reads_items
+from kingyo.strategies.presets import DEFAULTS, WHOLE, Preset, preset
 from kingyo.strict import parse_settings
 
 TARGET_CANDIDATES = 100  # of a budget in item evaluations alone, if a preset can give them fewer items
@@ -126,7 +127,8 @@ def _search_settings(
     ``is_next``: it is the search of paths that follows one of weights, whose merges are made by then.
     """
     space: Space = "dataflow" if is_next else config.space
-    chosen = preset(named or DEFAULTS[space])
+    by_set = sets_of(config)
+    chosen = preset(named or (WHOLE if by_set else DEFAULTS[space]))
     merge = MergeConfig(dtype=config.merge.dtype) if is_next else config.merge
     if named is not None:
         _require_its_space(space, chosen)
@@ -146,11 +148,14 @@ def _search_settings(
     screen: Mapping[str, object] = {}
     if is_preset:
         screen = _preset_screen(chosen, search, budget, len(config.specs))
+    settings = {**(chosen.settings if is_preset else {}), **search.settings}
+    if by_set:
+        _require_whole_sets(search, chosen.name if is_preset and named else None, strategy, settings)
     return SearchSettings(
         preset=chosen,
         space=space,
         strategy=strategy,
-        settings={**(chosen.settings if is_preset else {}), **search.settings},
+        settings=settings,
         methods=methods,
         groups=groups,
         values=values,
@@ -234,6 +239,42 @@ def _screen(search: SearchConfig, of_preset: Mapping[str, object]) -> ScreenSett
     return found
 
 
+def sets_of(config: RunConfig) -> dict[str, str]:
+    """Return the measures of all answers that count, by what the items of a task call it."""
+    is_one = len(config.specs) == 1
+    return {
+        "" if is_one else name: spec.measure
+        for name, spec in config.specs.items()
+        if spec.measure is not None
+    }
+
+
+def _require_whole_sets(
+    search: SearchConfig, named: str | None, strategy: str, settings: Mapping[str, object]
+) -> None:
+    """A measure of all answers says nothing of single items, and little of a part of them.
+
+    ``named``: the preset that brings the strategy, if the run.yaml names it.
+    """
+    if STRATEGIES.is_registered(strategy) and reads_items(strategy, settings):
+        raise KingyoError(
+            "search.strategy" if named is None else "search.preset",
+            expected="a strategy that needs one number of each candidate, beside a task with `measure`",
+            received=f"{strategy}, which learns from scores of single items"
+            if named is None
+            else f"{named}, whose strategy {strategy} learns from scores of single items",
+            remedy=f"Leave it out ({preset(WHOLE).strategy} then searches), or name another, such as ga.",
+        )
+    given = {key: value for key, value in search.screen.items() if value not in (None, "none")}
+    if given:
+        raise KingyoError(
+            "search.screen",
+            expected="none beside a task with `measure`, for which each candidate answers all items of fit",
+            received=", ".join(f"{key}: {value}" for key, value in given.items()),
+            remedy="Leave search.screen out, or the `measure` of the task.",
+        )
+
+
 def _groups_of(genome: GenomeConfig | None) -> str | None:
     """How reports call the groups of a genome file."""
     if genome is None:
@@ -294,7 +335,7 @@ def aims_of(config: RunConfig, folder: Path, wanted: SearchSettings, *, longest:
     if FEW_HOPS in config.objectives:
         assert longest is not None, "the config refuses it in other spaces"
         measures[FEW_HOPS] = partial(few_hops, longest=longest)
-    return Aims(tasks=tasks, names=config.objectives, measures=measures)
+    return Aims(tasks=tasks, names=config.objectives, measures=measures, by_set=sets_of(config))
 
 
 def simplicity_of(

@@ -20,7 +20,7 @@ from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.checkpoints.reference import parse_reference
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, stored_aims
+from kingyo.evolution import BASELINES, Aims, stored_aims
 from kingyo.evolution.objectives import Judge
 from kingyo.late import torch
 from kingyo.models.kinds import TrainsLora, require_ability
@@ -32,7 +32,7 @@ from kingyo.sizes import counted
 from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore
 from kingyo.strict import parse_settings
-from kingyo.tasks import build_tasks, examples_of
+from kingyo.tasks import build_tasks, examples_of, set_measures_of
 from kingyo.types import Axis, Example, Genome
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class TrainedSpace(SourceSpace):
         from kingyo.models.training import Course
 
         train_lora = self._kind.train_lora
-        parent = best_parent(store, list(self.models.named))
+        parent = best_parent(store, list(self.models.named), self._aims(store))
         last = max(trial.id for trial in store.trials())
         found, own = (self._examples(store, parent, kind, last) for kind in ("found", "own"))
         n = len(self.axes[0].choices)
@@ -247,6 +247,10 @@ class TrainedSpace(SourceSpace):
         n = max(1, min(n, steps // (LEAST_PASSES * one_pass)))
         return replace(training, settings=settings[:n], steps=max(1, min(MOST_PASSES * one_pass, steps // n)))
 
+    def _aims(self, store: RunStore) -> Aims:
+        task = build_tasks(self.config.specs, store.items(), self.folder)
+        return stored_aims(store).bound(set_measures_of(task))
+
     @property
     def _kind(self) -> TrainsLora:
         return require_trainable(self.models)
@@ -270,9 +274,9 @@ class TrainedSpace(SourceSpace):
         return examples_of(task, reader, items["fit"], few, prefers_given=answers == "found")
 
 
-def best_parent(store: RunStore, names: Collection[str]) -> str:
+def best_parent(store: RunStore, names: Collection[str], aims: Aims) -> str:
     """Return the best on fit of the base and the sources, given by their names; the first of equals."""
-    judge = Judge(stored_aims(store), store.items()["fit"])
+    judge = Judge(aims, store.items()["fit"])
     values = {
         str(trial.name): judge.value(found) or 0.0
         for trial in store.trials(BASELINES)

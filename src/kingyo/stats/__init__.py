@@ -7,7 +7,7 @@ comparisons the scores of the same items in the same order. Everything random ta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -41,13 +41,26 @@ class Interval:
     low: float
     high: float
     method: Literal[
-        "wilson", "gaffke", "newcombe", "beta-binomial", "normal", "simulated", "student", "mover"
+        "wilson",
+        "gaffke",
+        "newcombe",
+        "beta-binomial",
+        "normal",
+        "simulated",
+        "student",
+        "mover",
+        "bootstrap",
     ]
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:
         """Return "71.5 [65.0, 77.2]", with a unit after the score, and "+" for signs of differences."""
         score, low, high = (f"{100 * each:{sign}.1f}" for each in (self.score, self.low, self.high))
         return f"{score}{unit} [{low}, {high}]"
+
+    def plain(self, sign: Literal["", "+"] = "") -> str:
+        """Return "0.8124 [0.771, 0.8493]", for what is no share; "+" for signs of differences."""
+        score, low, high = (f"{each:{sign}.4g}" for each in (self.score, self.low, self.high))
+        return f"{score} [{low}, {high}]"
 
 
 def percent(value: float) -> str:
@@ -69,7 +82,7 @@ class PairedDifference:
 
     interval: Interval
     p: float
-    test: Literal["mcnemar", "gaffke"]
+    test: Literal["mcnemar", "gaffke", "bootstrap"]
 
 
 def interval(scores: Sequence[float], seed: int = 0, level: float = 0.95) -> Interval:
@@ -130,42 +143,8 @@ def bounded_mean(
     """
     values = _array("scores", scores)
     lower, upper = _gaffke_means(values, bounds, np.random.default_rng(seed))
-    low, high = _tail(lower, level), -_tail(-upper, level)
+    low, high = tail(lower, level), -tail(-upper, level)
     return Interval(score=float(values.mean()), n=len(values), low=low, high=high, method="gaffke")
-
-
-def bootstrap_bounds(
-    features: Sequence[object],
-    value: Callable[[Sequence[object]], float],
-    level: float = 0.95,
-    draws: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return percentile bounds of a measure of a set, from sets drawn anew with replacement.
-
-    For measures that are no mean (F1, FID); means have ``interval``, which keeps its level with few items.
-    Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
-
-    Args:
-        features: one for each answer, at least one.
-        value: the measure of a set of these; sets of which it is NaN do not count.
-        level: of confidence.
-        draws: how many sets.
-        seed: of the draws.
-
-    Raises:
-        ValueError: no set has a value.
-    """
-    generator = np.random.default_rng(seed)
-    values: list[float] = []
-    for _ in range(draws):
-        chosen = generator.integers(len(features), size=len(features))
-        values.append(value([features[i] for i in chosen]))
-    finite = [each for each in values if math.isfinite(each)]
-    if not finite:
-        raise ValueError("no finite value of any set that was drawn anew")
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def mean_name(weights: Iterable[float]) -> str:
@@ -235,7 +214,7 @@ def paired_difference(
         np.sum([share * each[side] for share, each in zip(shares, means, strict=True)], axis=0)
         for side in (0, 1)
     )
-    found = Interval(score=mean, n=n, low=_tail(lower, level), high=-_tail(-upper, level), method="gaffke")
+    found = Interval(score=mean, n=n, low=tail(lower, level), high=-tail(-upper, level), method="gaffke")
     beyond = min(int((lower <= 0).sum()), int((upper >= 0).sum()))
     return PairedDifference(interval=found, p=min(1.0, 2 * (1 + beyond) / (1 + RESAMPLES)), test="gaffke")
 
@@ -416,11 +395,11 @@ def _gaffke_means(
     return below, above
 
 
-def _tail(means: Array, level: float) -> float:
-    """Return the largest drawn mean that at most (1 − level)/2 of all are below or equal to."""
+def tail(drawn: Array, level: float) -> float:
+    """Return the largest drawn value that at most (1 − level)/2 of all are below or equal to."""
     _quantile(level)
-    place = math.floor((1 - level) / 2 * (1 + RESAMPLES) + ROUNDING) - 1
-    return float(np.partition(means, max(place, 0))[max(place, 0)])
+    place = math.floor((1 - level) / 2 * (1 + len(drawn)) + ROUNDING) - 1
+    return float(np.partition(drawn, max(place, 0))[max(place, 0)])
 
 
 def _student_quantile(p: float, freedom: int) -> float:

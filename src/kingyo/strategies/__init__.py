@@ -18,7 +18,7 @@ from kingyo.strategies.checks import FIX, check_strategy
 from kingyo.strict import parse_settings
 from kingyo.types import Axis, Strategy
 
-__all__ = ["MEAN_ALONE", "STRATEGIES", "StrategyFactory", "build"]
+__all__ = ["MEAN_ALONE", "STRATEGIES", "StrategyFactory", "build", "reads_items"]
 
 MEAN_ALONE = (
     "cma-es",
@@ -54,6 +54,23 @@ class _Make(Protocol):
 
 
 STRATEGIES: Registry[StrategyFactory] = Registry("strategy", "kingyo.strategies", "kingyo.strategies")
+
+
+def reads_items(name: str, options: Mapping[str, object]) -> bool:
+    """Whether a registered strategy, or the one within it, learns from scores of single items.
+
+    Args:
+        name: of the strategy.
+        options: values for its ``Settings``.
+
+    Raises:
+        KingyoError: nobody knows the name.
+    """
+    factory = STRATEGIES.get(name)
+    within = options.get("strategy", getattr(factory.Settings, "strategy", None))
+    if isinstance(within, str):
+        return STRATEGIES.is_registered(within) and reads_items(within, {})
+    return hasattr(factory, "learn_tasks")
 
 
 def build(

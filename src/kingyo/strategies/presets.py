@@ -62,8 +62,8 @@ class Preset:
 
 DEFAULTS: Mapping[str, str] = {"parameters": "fast", "dataflow": "paths", "hybrid": "fast"}
 """Space -> the preset where none is named."""
-PATHS = "paths"
-"""The preset of the search of paths that follows one of weights, where none is named."""
+WHOLE = "whole"
+"""The preset of every space where a measure of all answers counts and none is named."""
 
 FOR_MOST = ("fast", "quality", "pareto")
 """The presets for most runs, as docs/search.md chooses: a small budget, a large one, several objectives."""
@@ -89,6 +89,14 @@ PRESETS: Mapping[str, Preset] = {
             strategy="coarse-to-fine",
             screen={"items": 24},
             merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.5)}),
+        ),
+        Preset(
+            name="whole",
+            doc="The default where a task counts by a measure of all its answers: CMA-ES with margin, which "
+            "needs one number of each candidate, on all items. For axes of every kind.",
+            source="kingyo's own choice; Hamano et al. 2025, CatCMA with Margin, arXiv:2504.07884",
+            strategy="mixed-cma-es",
+            merge=MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)}),
         ),
         Preset(
             name="sakana-ps",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +65,9 @@ class MacroF1:
     def value(self, features: Sequence[object]) -> float:
         """Return macro F1, from 0 to 1."""
         pairs = cast("Sequence[tuple[str, str]]", features)
-        labels = {label for label, _ in pairs}
-        total = 0.0
-        for each in labels:
-            right = sum(label == answer == each for label, answer in pairs)
-            total += 2 * right / sum((label == each) + (answer == each) for label, answer in pairs)
-        return total / len(labels)
+        labels, answers = Counter(label for label, _ in pairs), Counter(answer for _, answer in pairs)
+        right = Counter(label for label, answer in pairs if label == answer)
+        return sum(2 * right[each] / (n + answers[each]) for each, n in labels.items()) / len(labels)
 
 
 @TASKS.register("classify")

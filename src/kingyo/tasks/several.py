@@ -166,6 +166,32 @@ def set_measures_of(task: Task) -> dict[str, Sequence[SetMeasure]]:
     return found
 
 
+def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
+    """Check that tasks have the measures of sets that are to count.
+
+    Args:
+        task: one, or several as one.
+        wanted: by what the items of a task call it: the name of its measure.
+
+    Raises:
+        KingyoError: a task without measures, or one that has no measure of this name.
+    """
+    measures = set_measures_of(task)
+    for name, measure in wanted.items():
+        known = [each.name for each in measures[name]]
+        if measure not in known:
+            raise KingyoError(
+                f"task {name or task.name}: measure",
+                expected=f"one of {', '.join(known)}"
+                if known
+                else "a kind of task that measures sets of answers",
+                received=f"'{measure}'" + ("" if known else " of a kind without such measures"),
+                remedy=suggest(measure, known)
+                if known
+                else "Leave it out, or let the kind have `set_measures`, as in kingyo.types.MeasuredTask.",
+            )
+
+
 def weights_of(task: Task) -> dict[str, float]:
     """How much each task counts, by what its items call it: the items of a single task name none."""
     return task.weights if isinstance(task, SeveralTasks) else {"": 1.0}

@@ -71,6 +71,7 @@ class TaskSpec(BaseModel):
         data: a .jsonl or .csv file, or a mapping {dataset, subset, split}.
         splits: sizes of fit, validation and test.
         weight: how much its mean score counts beside those of a run's other tasks.
+        measure: of the set of all answers, one that its kind has, that counts in place of the mean score.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -80,6 +81,7 @@ class TaskSpec(BaseModel):
     data: Data
     splits: Sizes = Sizes()
     weight: Annotated[Real, Field(gt=0)] = 1.0
+    measure: Text | None = None
 
     @model_validator(mode="wrap")
     @classmethod

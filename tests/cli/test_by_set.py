@@ -1,0 +1,290 @@
+"""A run whose task counts by a measure of all answers, through the real commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import statistics
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kingyo.store import RunStore
+from kingyo.types import Split
+from tests.cli.conftest import World, evaluations, interrupted
+from tests.cli.test_resume import facts
+
+KIND = '''
+from dataclasses import dataclass
+from statistics import fmean
+
+from kingyo.types import Item, ItemScore
+
+
+@dataclass(frozen=True)
+class WorstGroup:
+    """The mean length of the answers to even or to odd questions, whichever is shorter, as a share of 60."""
+
+    name: str = "worst_group"
+
+    def features(self, items, scores):
+        return [(int(item.answer) % 2, len(each.answer) / 60) for item, each in zip(items, scores)]
+
+    def value(self, features):
+        groups = [[length for group, length in features if group == one] for one in (0, 1)]
+        return min(fmean(own) if own else float("nan") for own in groups)
+
+
+@dataclass(frozen=True)
+class Broken(WorstGroup):
+    name: str = "broken"
+
+    def value(self, features):
+        raise RuntimeError("no such net")
+
+
+class Words:
+    """It likes short answers, and the measure long ones."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        tokens: int = 6
+
+    @staticmethod
+    def read_item(row, settings):
+        fields = row.texts()
+        return Item(id="", prompt=fields["prompt"], answer=fields["answer"], fields=fields)
+
+    def __init__(self, name, settings, splits, folder):
+        self.name, self.settings, self.splits = name, settings, splits
+        self.set_measures = (WorstGroup(), Broken())
+
+    def items(self, split):
+        return self.splits[split]
+
+    def score(self, model, items):
+        answers = model.generate([item.prompt for item in items], max_new_tokens=self.settings.tokens)
+        return [
+            ItemScore(item=item.id, score=1 / (1 + len(answer)), answer=answer)
+            for item, answer in zip(items, answers)
+        ]
+'''
+TASK = {
+    "name": "words",
+    "kind": "words.py:Words",
+    "data": "items.jsonl",
+    "splits": {"fit": 16, "validation": 12, "test": 12},
+}
+BY_MEASURE = {**TASK, "measure": "worst_group"}
+SEARCH = {"search": {"settings": {"population": 6}}, "controls": {"random": True, "grid": True}}
+
+
+def make(world: World, **changes: object) -> Path:
+    (world.folder / "words.py").write_text(KIND)
+    return world.config(**{"task": BY_MEASURE, **SEARCH, **changes})
+
+
+def worst_group(store: RunStore, trial: int, split: Split) -> float:
+    evaluation, items = store.evaluation(trial, split), store.items()[split]
+    assert evaluation is not None
+    groups: dict[int, list[float]] = {0: [], 1: []}
+    for item, each in zip(items, evaluation.scores, strict=True):
+        groups[int(item.answer) % 2].append(len(each.answer) / 60)
+    return min(statistics.fmean(own) for own in groups.values())
+
+
+@pytest.fixture(scope="module")
+def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    whole = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("by-set") / "world")))
+    done = whole.run("evolve", make(whole))
+    assert done.returncode == 0, done.stderr
+    return whole
+
+
+def test_the_measure_is_told_and_picks_the_winner(bred: World) -> None:
+    with RunStore.read(bred.folder / "runs" / "small") as store:
+        for search in ("main", "random", "grid"):
+            told = {each.trial: each.value for each in store.outcomes(search)}
+            assert told == {trial: worst_group(store, trial, "fit") for trial in told}
+            finalists = [each.trial for each in store.summaries("validation") if each.search == search]
+            winner = store.winner(search)
+            assert winner is not None
+            values = {trial: worst_group(store, trial, "validation") for trial in finalists}
+            assert values[winner.id] == max(values.values())
+        means = {each.trial: each.mean for each in store.summaries("fit") if each.search == "main"}
+        best = max(means, key=lambda trial: means[trial] or 0.0)
+        main = store.winner("main")
+        assert main is not None
+        assert worst_group(store, main.id, "fit") > worst_group(store, best, "fit"), "it likes long answers"
+        assert Counter(each.n for each in store.summaries("fit")) == {16: len(store.summaries("fit"))}
+
+
+def test_show_says_what_decides_and_keeps_the_item_scores(bred: World) -> None:
+    text = " ".join(bred.run("show", "runs/small").stdout.split())
+    assert "Mean item score in %" in text and "What decides is worst_group, not the mean item score." in text
+    assert "Note: task words counts by worst_group of all its answers" in text
+    assert "Measures of all answers, of which worst_group decides [95 % interval]" in text
+    assert "by worst_group on validation" in text and "worst_group, paired bootstrap, n=12, p " in text
+    assert "Predicted for test" not in text
+    shown = bred.show("runs/small")
+    with RunStore.read(bred.folder / "runs" / "small") as store:
+        winner = store.winner("main")
+        assert winner is not None
+        scores = store.scores_of(winner.id, "test").values()
+        assert shown["decided_by"] == "worst_group"
+        assert shown["winner"]["test"]["score"] == pytest.approx(statistics.fmean(scores))  # type: ignore[index]
+        sets = {(each["measure"], each["split"]): each for each in shown["winner"]["set_measures"]}  # type: ignore[index]
+        assert {key for key, each in sets.items() if each["value"] is not None} == {
+            ("worst_group", "fit"),
+            ("worst_group", "validation"),
+            ("worst_group", "test"),
+        }
+        for trial in store.trials("baselines"):
+            each = shown["comparisons"][str(trial.name)]  # type: ignore[index]
+            gap = worst_group(store, winner.id, "test") - worst_group(store, trial.id, "test")
+            assert each["score"] == pytest.approx(gap) and each["test"] == "bootstrap" and each["n"] == 12
+            assert each["low"] <= each["score"] <= each["high"]
+
+
+def test_the_report_and_the_card_say_it(bred: World) -> None:
+    done = bred.run("report", "runs/small")
+    assert done.returncode == 0, done.stderr
+    page = (bred.folder / "runs" / "small" / "report.html").read_text("utf-8")
+    assert "worst_group guided the search" in page and "worst_group on fit" in page
+    assert "score on fit" not in page
+    done = bred.run("export", "runs/small", "out", "--search", "main")
+    assert done.returncode == 0, done.stderr
+    card = (bred.folder / "out" / "README.md").read_text("utf-8").replace("\\_", "_")
+    assert "What decided is worst_group of all answers, not these" in card
+    assert "worst_group of this model minus it, on test" in card
+    assert yaml.safe_load((bred.folder / "out" / "task.yaml").read_text())["measure"] == "worst_group"
+
+
+def test_other_seeds_are_compared_by_it(world: World) -> None:
+    config = make(world, budget={"candidates": 6}, controls=None)
+    done = world.run("evolve", config, "--seeds", "2", "--run", "seeds")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"the winner has [\d.]+, [\d.]+ of worst_group on test", done.stdout)
+    found = json.loads(world.run("show", "seeds", "--json").stdout)
+    assert found["decided_by"] == "worst_group" and all(0 <= each <= 1 for each in found["test"])
+
+
+@pytest.mark.parametrize("more", [{}, {"runner": "processes", "workers": 2, "threads": 1}])
+def test_killed_it_goes_on_to_the_same_winner(world: World, bred: World, more: dict[str, object]) -> None:
+    undisturbed, run = bred.folder / "runs" / "small", world.folder / "runs" / "small"
+    config, n = make(world, **{"threads": 1, **more}), evaluations(undisturbed)
+    interrupted(world, "evolve", config, after=n // 3, sent=signal.SIGKILL)
+    if evaluations(run) < 2 * n // 3:
+        interrupted(world, "resume", "runs/small", after=2 * n // 3, sent=signal.SIGKILL)
+    done = world.run("resume", "runs/small")
+    assert done.returncode == 0, done.stderr
+    assert facts(run) == facts(undisturbed)
+    shown, wanted = world.show("runs/small"), bred.show("runs/small")
+    for each in (shown, wanted):  # why `broken` has no value names a file of the world
+        sets = each["winner"]["set_measures"]  # type: ignore[index]
+        each["winner"]["set_measures"] = [one for one in sets if one["value"] is not None]  # type: ignore[index]
+    for key in ("winner", "best", "comparisons", "finalists"):
+        assert shown[key] == wanted[key]
+
+
+def test_the_dry_run_says_it(world: World) -> None:
+    done = world.run("evolve", make(world), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    text = " ".join(done.stdout.split())
+    assert "search: mixed-cma-es" in text and "screen: all items of fit; all candidates" in text
+    assert "task words counts by worst_group of all its answers" in text and "without a screen" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"task": {**TASK, "measure": "worst_grup"}}, "task words: measure: .*Did you mean 'worst_group'"),
+        ({"task": {**TASK, "mesure": "worst_group"}}, "Did you mean 'measure'"),
+        (
+            {"task": {**TASK, "kind": None, "grader": "exact", "measure": "f1"}},
+            "task words: measure: expected a kind of task that measures sets of answers",
+        ),
+        (
+            {"search": {"strategy": "item-gp"}},
+            "search.strategy: .*item-gp, which learns from .* single items",
+        ),
+        ({"search": {"strategy": "m2n2"}}, "search.strategy: .*m2n2, which learns"),
+        ({"search": {"strategy": "coarse-to-fine"}}, "search.strategy: .*coarse-to-fine, which learns"),
+        ({"search": {"preset": "fast"}}, "search.preset: .*fast, whose strategy item-gp learns"),
+        ({"search": {"screen": {"items": 8}}}, "search.screen: expected none beside .*received items: 8"),
+        ({"search": {"strategy": "ga", "screen": {"rule": "racing"}}}, "search.screen: .*rule: racing"),
+        ({"task": {**TASK, "measure": "broken"}}, "baseline '.*no such net"),
+    ],
+)
+def test_what_does_not_go_together_is_one_error(world: World, changes: dict[str, object], said: str) -> None:
+    changes = {"controls": None, **changes}
+    done = world.run("evolve", make(world, **changes))
+    assert done.returncode == 1
+    assert re.search(said, " ".join(done.stderr.split())), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"strategy": "coarse-to-fine", "settings": {"strategy": "cma-es"}},
+        {"strategy": "islands", "settings": {"islands": 2, "settings": {"population": 3}}},
+        {"preset": "textbook-ga", "screen": {"rule": "none"}},
+        {"mode": "asynchronous"},
+        {"strategy": "nsga2", "settings": {"population": 4}},
+    ],
+    ids=str,
+)
+def test_strategies_that_need_one_number_are_fine(world: World, search: dict[str, object]) -> None:
+    done = world.run("evolve", make(world, search=search, budget={"candidates": 8}, controls=None))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"space": "dataflow", "merge": None, "base": None},
+        {"space": "hybrid", "merge": None},
+        {"space": "hybrid", "merge": None, "hybrid": {"joint": True}},
+        {"merge": {"method": ["linear", "ties"], "choose_sources": True}},
+    ],
+    ids=str,
+)
+def test_in_every_space_the_default_strategy_needs_one_number(world: World, space: dict[str, object]) -> None:
+    done = world.run("evolve", make(world, search=None, budget={"candidates": 14}, controls=None, **space))
+    assert done.returncode == 0, done.stderr
+    with RunStore.read(world.folder / "runs" / "small") as store:
+        searches = [name for name in store.searches() if name != "baselines"]
+        assert {store.searches()[name]["strategy"] for name in searches} == {"mixed-cma-es"}
+        for name in searches:
+            assert all(each.value == worst_group(store, each.trial, "fit") for each in store.outcomes(name))
+    assert world.show("runs/small")["decided_by"] == "worst_group"
+
+
+@pytest.mark.parametrize("objectives", [None, ["words", "others", "closeness"]], ids=str)
+def test_of_several_tasks_one_counts_by_its_measure(world: World, objectives: list[str] | None) -> None:
+    plain = {key: value for key, value in TASK.items() if key != "name"}
+    tasks = {"words": {**plain, "measure": "worst_group"}, "others": {**plain, "weight": 3}}
+    search = {"strategy": "nsga2", "settings": {"population": 4}}
+    changes = {"objectives": objectives, "search": search, "budget": {"candidates": 8}, "controls": None}
+    done = world.run("evolve", make(world, task=None, tasks=tasks, **changes))
+    assert done.returncode == 0, done.stderr
+    shown = world.show("runs/small")
+    assert shown["decided_by"] == "weighted mean of 2 tasks (words by worst_group)"
+    winner = shown["winner"]
+    sets = {
+        (each["task"], each["measure"]): each["value"]
+        for each in winner["set_measures"]  # type: ignore[index]
+        if each["split"] == "test"
+    }
+    mean = winner["tasks"]["others"]["test"]["score"]  # type: ignore[index]
+    whole = (sets["words", "worst_group"] + 3 * mean) / 4
+    assert sets["", shown["decided_by"]] == pytest.approx(whole)  # type: ignore[index]
+    text = world.run("show", "runs/small").stdout
+    assert "What decides is weighted mean of 2 tasks (words by worst_group), not" in " ".join(text.split())
+    assert world.run("report", "runs/small").returncode == 0
+    assert world.run("export", "runs/small", "out").returncode == 0
