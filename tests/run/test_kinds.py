@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -201,12 +203,86 @@ def test_its_models_are_bred_from_evolve_to_export(run_yaml: Path) -> None:
     assert "pipeline_tag: tabular-classification" in card and "from perceptron import PERCEPTRON" in card
 
 
+@pytest.fixture
+def unnamed(run_yaml: Path) -> Path:
+    """The same folder; its models' configs do not say their kind, and nothing of it is installed."""
+    folder = run_yaml.parent
+    shutil.rmtree(folder / "perceptron-1.0.dist-info")
+    code = (folder / "perceptron.py").read_text().replace('config.get("model_type") == "perceptron"', "False")
+    (folder / "perceptron.py").write_text(code)
+    for name in ("one", "other"):
+        (folder / name / "config.json").write_text(json.dumps({"width": 4, "labels": ["a", "b", "c"]}))
+    return run_yaml
+
+
+def named(run_yaml: Path, kind: str) -> str:
+    """The run.yaml with a kind."""
+    (run_yaml.parent / "named.yaml").write_text(f"kind: {kind}\n{run_yaml.read_text()}")
+    return "named.yaml"
+
+
+def kingyo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run_forked(words, folder, {**ENV, "PYTHONPATH": os.pathsep.join((str(folder), *sys.path))})
+
+
+def test_a_run_yaml_says_the_kind_that_no_config_says(unnamed: Path) -> None:
+    folder = unnamed.parent
+    silent = kingyo(folder, "evolve", "run.yaml")
+    assert silent.returncode == 1 and "received models of kind causal-lm" in silent.stderr
+    own = "perceptron.py:PERCEPTRON"
+    for words in (
+        ["evolve", named(unnamed, own), "--dry-run"],
+        ["evolve", named(unnamed, f"{own}\nrunner: processes"), "--run", "run"],
+        ["resume", "run"],
+        ["export", "run", "out"],
+        ["evaluate", "out", "run"],
+        ["evaluate", "out", "named.yaml"],
+        ["evaluate", "out", "out/task.yaml", "--kind", own],
+    ):
+        done = kingyo(folder, *words)
+        assert done.returncode == 0, (words, done.stderr)
+    assert kingyo(folder, "evaluate", "out", "out/task.yaml").returncode == 1
+
+
+def test_a_kind_that_is_unknown_or_does_not_take_the_models_ends_all_before_it_begins(unnamed: Path) -> None:
+    folder = unnamed.parent
+    llama(folder / "llama")
+    (folder / "task.yaml").write_text("{data: rows.jsonl, prompt: '{numbers}', answer: label, grader: exact}")
+    unnamed.write_text(unnamed.read_text().replace("other: other", "other: nowhere"))  # never looked for
+    for words in (
+        ["evolve", named(unnamed, "causal-ml"), "--run", "run"],
+        ["evaluate", "llama", "task.yaml", "--kind", "causal-ml"],
+        ["chat", "llama", "--kind", "causal-ml"],
+        ["layers", "llama", "--task", "task.yaml", "--kind", "causal-ml"],
+    ):
+        done = kingyo(folder, *words)
+        assert done.returncode == 1, words
+        assert "received 'causal-ml'. Did you mean 'causal-lm'?" in done.stderr, (words, done.stderr)
+    own = "perceptron.py:PERCEPTRON"
+    unnamed.write_text(unnamed.read_text().replace("nowhere", "llama"))
+    for words, model in (
+        (["evolve", named(unnamed, own), "--run", "run"], "other"),
+        (["evolve", "named.yaml", "--dry-run"], "other"),
+        (["evaluate", "llama", "task.yaml", "--kind", own], "llama"),
+        (["chat", "llama", "--kind", own], "llama"),
+        (["layers", "llama", "--task", "task.yaml", "--kind", own], "llama"),
+    ):
+        done = kingyo(folder, *words)
+        assert done.returncode == 1, words
+        error = " ".join(done.stderr.split())
+        assert (
+            f"kind: perceptron: expected models that this kind takes; received {model} of kind causal-lm"
+            in (error)
+        ), (words, error)
+    assert not (folder / "run").exists()
+
+
 def test_layers_and_training_are_refused_by_name(models: Models, kind: ModelKind, folder: Path) -> None:
     how = Looked(frame="one", folder=folder)
     with pytest.raises(KingyoError, match=r"kingyo layers: .* received models of kind perceptron"):
         models_alike(models.sources, task(kind), how)
     with pytest.raises(KingyoError, match=r"control trained: .* received models of kind perceptron"):
-        require_trainable(models)
+        require_trainable(kind)
 
 
 def test_a_merge_has_a_card_of_its_kind_and_cannot_chat(folder: Path) -> None:

@@ -22,13 +22,15 @@ from kingyo.tasks import settings_of, single_tasks
 from kingyo.types import SPLITS, Task
 
 
-def kind_of_models(models: Mapping[str, Checkpoint]) -> ModelKind:
-    """Return the kind of models, given by what the user calls them.
+def kind_of_models(
+    models: Mapping[str, Checkpoint], name: str | None = None, folder: Path | None = None
+) -> ModelKind:
+    """Return the kind of models, given by what the user calls them; ``name`` and ``folder`` say which.
 
     Raises:
-        KingyoError: they are of different kinds.
+        KingyoError: see ``kingyo.models.kinds.common_kind``.
     """
-    return common_kind({name: each.config for name, each in models.items()})
+    return common_kind({model: each.config for model, each in models.items()}, name, folder)
 
 
 def require_answers(task: Task, kind: ModelKind) -> None:

@@ -38,6 +38,7 @@ class Looked:
         folder: where relative paths start.
         device, dtype, batch_size: of the live models.
         most: how many items at most; None for all.
+        kind: of the models; as their configs say when None.
     """
 
     frame: str
@@ -46,6 +47,7 @@ class Looked:
     dtype: str | None = None
     batch_size: int = 64
     most: int | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,7 @@ def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> F
         dtype=config.merge.dtype,
         batch_size=config.batch_size,
         most=most,
+        kind=config.kind,
     )
     return models_alike(sources, task, how)
 
@@ -101,7 +104,8 @@ def models_alike(models: Mapping[str, Checkpoint], task: Task, how: Looked) -> F
         task: whose prompts they read.
         how: how they are loaded and asked.
     """
-    kind = require_ability("kingyo layers", ShowsStreams, kind_of_models(models), "Name language models.")
+    found = kind_of_models(models, how.kind, how.folder)
+    kind = require_ability("kingyo layers", ShowsStreams, found, "Name language models.")
     require_answers(task, kind)
     _check(models, how)
     prompts = _prompts(task, kind, models[how.frame], how.most)

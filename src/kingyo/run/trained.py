@@ -23,7 +23,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, stored_aims
 from kingyo.evolution.objectives import Judge
 from kingyo.late import torch
-from kingyo.models.kinds import TrainsLora, require_ability
+from kingyo.models.kinds import ModelKind, TrainsLora, require_ability
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.kinds import kind_of_models
@@ -122,13 +122,12 @@ class Training:
         return {**asdict(self), "seconds": self.seconds, "batch_size": BATCH}
 
 
-def require_trainable(models: Models) -> TrainsLora:
-    """Return the kind of models that the control can train.
+def require_trainable(kind: ModelKind) -> TrainsLora:
+    """Return a kind of model as one that the control can train.
 
     Raises:
         KingyoError: this one cannot be trained.
     """
-    kind = kind_of_models(models.named)
     return require_ability("control trained", TrainsLora, kind, "Switch it off: controls: {trained: false}.")
 
 
@@ -249,7 +248,7 @@ class TrainedSpace:
 
     @property
     def _kind(self) -> TrainsLora:
-        return require_trainable(self.models)
+        return require_trainable(kind_of_models(self.models.named, self.config.kind, self.folder))
 
     def _checkpoint(self, name: str) -> Checkpoint:
         return self.models.named[name]

@@ -155,7 +155,8 @@ def common_kind(
         name, folder: as of ``kind_of``.
 
     Raises:
-        KingyoError: they are of different kinds; or as ``kind_of`` raises.
+        KingyoError: they are of different kinds, or other kinds take them and the named one does not; or as
+            ``kind_of`` raises.
     """
     kinds = {model: kind_of(config, name, folder) for model, config in configs.items()}
     found = {kind.name: kind for kind in kinds.values()}
@@ -169,7 +170,26 @@ def common_kind(
             received=" and ".join(told),
             remedy="Name models of one kind: weights of others do not fit together.",
         )
-    return next(iter(found.values()))
+    kind = next(iter(found.values()))
+    if name is not None:
+        _require_taken(configs, kind)
+    return kind
+
+
+def _require_taken(configs: Mapping[str, Config], kind: ModelKind) -> None:
+    """Refuse a kind for models that are of others; of those that no kind takes the user may say it."""
+    others = {
+        model: other.name
+        for model, config in configs.items()
+        if not _takes(kind, config) and (other := known_kind(config)) is not None
+    }
+    if others:
+        raise KingyoError(
+            f"kind: {kind.name}",
+            expected="models that this kind takes",
+            received=", ".join(f"{model} of kind {other}" for model, other in others.items()),
+            remedy="Leave the kind out: what config.json says then counts. Or name models of this kind.",
+        )
 
 
 def require_needs(what: str, needs: type, kind: ModelKind) -> None:
