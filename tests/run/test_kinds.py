@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from kingyo.run.layer_similarity import Looked, models_alike
 from kingyo.run.models import Models
 from kingyo.run.run import Run
 from kingyo.run.trained import require_trainable
+from kingyo.store import RunStore
 from kingyo.types import SPLITS, GeneratesText, Item, ItemScore, Split
 from tests.cli.forked import run_forked
 from tests.models_on_disk import llama
@@ -275,6 +277,48 @@ def test_a_kind_that_is_unknown_or_does_not_take_the_models_ends_all_before_it_b
             in (error)
         ), (words, error)
     assert not (folder / "run").exists()
+
+
+def made_with(run: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The versions and the files that a run stores."""
+    with RunStore.read(run) as store:
+        versions, code = store.fact("versions"), store.fact("code")
+    assert isinstance(versions, dict) and isinstance(code, dict)
+    return versions, code  # type: ignore[return-value]
+
+
+def test_a_run_stores_the_version_of_the_plug_in_of_its_kind(run_yaml: Path) -> None:
+    folder, run = run_yaml.parent, run_yaml.parent / "run"
+    assert kingyo(folder, "evolve", "run.yaml", "--run", "run").returncode == 0
+    versions, code = made_with(run)
+    assert versions["perceptron"] == "1.0" and "rows.py" in code
+    with RunStore.open(run) as store:  # as a kingyo that did not store it left it
+        store.set_fact("versions", {name: each for name, each in versions.items() if name != "perceptron"})
+    metadata = folder / "perceptron-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 1.1"))
+    done = kingyo(folder, "resume", "run")
+    assert done.returncode == 0, done.stderr
+    assert made_with(run)[0] == {**versions, "perceptron": "1.1"}
+    metadata.write_text(metadata.read_text().replace("Version: 1.1", "Version: 1.2"))
+    done = kingyo(folder, "resume", "run")
+    assert done.returncode == 1 and "perceptron 1.1; received perceptron 1.2" in done.stderr
+    done = kingyo(folder, "resume", "run", "--accept-changes")
+    assert done.returncode == 0, done.stderr
+    assert made_with(run)[0] == {**versions, "perceptron": "1.2"}
+    assert kingyo(folder, "resume", "run", "--rescore").returncode == 0
+    assert made_with(run)[0] == {**versions, "perceptron": "1.2"}
+
+
+def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
+    folder, own = unnamed.parent, unnamed.parent / "perceptron.py"
+    done = kingyo(folder, "evolve", named(unnamed, "perceptron.py:PERCEPTRON"), "--run", "run")
+    assert done.returncode == 0, done.stderr
+    versions, code = made_with(folder / "run")
+    assert code["perceptron.py"] == sha256(own.read_bytes()).hexdigest() and "safetensors" in versions
+    own.write_text(own.read_text() + "\n# another line\n")
+    done = kingyo(folder, "resume", "run")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: perceptron.py: expected what the run's scores were made with")
 
 
 def test_layers_and_training_are_refused_by_name(models: Models, kind: ModelKind, folder: Path) -> None:

@@ -52,6 +52,7 @@ __all__ = [
     "called",
     "common_kind",
     "described",
+    "distribution_of",
     "kind_of",
     "known_kind",
     "load_live",
@@ -100,6 +101,13 @@ def known_kind(config: Config) -> ModelKind | None:
     """Return the first kind that takes a model, those of the package before plug-ins; None without one."""
     names = sorted(MODEL_KINDS.names(), key=lambda name: not MODEL_KINDS.is_registered(name))
     return next((kind for kind in map(MODEL_KINDS.get, names) if _takes(kind, config)), None)
+
+
+def distribution_of(kind: ModelKind) -> str | None:
+    """Return the installed distribution that brings a kind; None for one of the package or in a file."""
+    if MODEL_KINDS.is_registered(kind.name):
+        return None
+    return MODEL_KINDS.distribution(kind)
 
 
 def _takes(kind: ModelKind, config: Config) -> bool:
