@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.models import Kind
+from kingyo.cli.models import AllowPickle, Kind
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 from kingyo.registry import whole_reference
@@ -35,6 +35,7 @@ def layers(
     items: Annotated[
         int | None, typer.Option("--items", min=1, help="Read only this many fit items.  \\[default: all]")
     ] = None,
+    allow_pickle: AllowPickle = False,
     kind: Kind = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Also draw heat maps into this .html file.")
@@ -52,7 +53,11 @@ def layers(
     with redirect_stdout(sys.stderr):  # what a task of the user's own prints is not the answer
         is_run = task is None and len(what) == 1
         named = None if kind is None else whole_reference(kind, Path.cwd())
-        found = _of_run(what[0], items, named) if is_run else _of_models(what, task, items, named)
+        found = (
+            _of_run(what[0], items, named, allow_pickle=allow_pickle)
+            if is_run
+            else _of_models(what, task, items, named, allow_pickle=allow_pickle)
+        )
     if as_json:
         from kingyo.compare.likeness_record import likeness_record
 
@@ -66,7 +71,7 @@ def layers(
         _draw(picture, found, as_json=as_json)
 
 
-def _of_run(file: str, items: int | None, kind: str | None) -> Found:
+def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> Found:
     from kingyo.run.config import load_config
     from kingyo.run.layer_similarity import sources_alike
 
@@ -79,10 +84,13 @@ def _of_run(file: str, items: int | None, kind: str | None) -> Found:
             remedy="Name the run.yaml, or add --task FILE with the prompts that the models are to read.",
         )
     config = load_config(path)
-    return sources_alike(config.model_copy(update={"kind": kind or config.kind}), path.parent, items)
+    said = {"kind": kind or config.kind, "allow_pickle": allow_pickle or config.allow_pickle}
+    return sources_alike(config.model_copy(update=said), path.parent, items)
 
 
-def _of_models(models: list[str], task: Path | None, items: int | None, kind: str | None) -> Found:
+def _of_models(
+    models: list[str], task: Path | None, items: int | None, kind: str | None, *, allow_pickle: bool
+) -> Found:
     if task is None:
         raise KingyoError(
             "--task",
@@ -91,11 +99,19 @@ def _of_models(models: list[str], task: Path | None, items: int | None, kind: st
             remedy="Add --task FILE: the models are compared on the prompts of its fit items.",
         )
     from kingyo.checkpoints import open_checkpoint
+    from kingyo.models.kinds import LoadOptions
     from kingyo.run.layer_similarity import Looked, models_alike
     from kingyo.run.open_task import kind_in, open_task
 
-    opened = {each.reference: each for each in map(open_checkpoint, models)}
-    how = Looked(frame=next(iter(opened)), folder=Path.cwd(), most=items, kind=kind or kind_in(task))
+    each_opened = (open_checkpoint(model, allow_pickle=allow_pickle) for model in models)
+    opened = {each.reference: each for each in each_opened}
+    how = Looked(
+        frame=next(iter(opened)),
+        folder=Path.cwd(),
+        options=LoadOptions(allow_pickle=allow_pickle),
+        most=items,
+        kind=kind or kind_in(task),
+    )
     return models_alike(opened, open_task(task), how)
 
 

@@ -36,6 +36,13 @@ Kind = Annotated[
     typer.Option("--kind", help="Kind of model, where config.json does not say it: see `kingyo list kinds`."),
 ]
 
+AllowPickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle", help="Read weights that are there only as pickles; their code is never run."
+    ),
+]
+
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
@@ -54,6 +61,7 @@ def evaluate(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 128,
     device: Device = "cpu",
     trust_remote_code: TrustRemoteCode = False,
+    allow_pickle: AllowPickle = False,
     kind: Kind = None,
     answers: Annotated[
         Path | None, typer.Option("--answers", help="Also write every answer to this JSONL file.")
@@ -75,7 +83,9 @@ def evaluate(
     from kingyo.run.open_task import kind_in
 
     chosen = split or "test"
-    options = LoadOptions(device=device, batch_size=batch_size, remote_code=trust_remote_code)
+    options = LoadOptions(
+        device=device, batch_size=batch_size, remote_code=trust_remote_code, allow_pickle=allow_pickle
+    )
     with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
         named = kind or kind_in(task)
         built, items, scores = _scored(task, chosen, lambda check: _load(model, named, check, options))
@@ -110,7 +120,7 @@ def _load(model: str, named: str | None, check: Callable[[ModelKind], None], opt
     from kingyo.checkpoints import open_checkpoint
     from kingyo.run.kinds import kind_of_models, load_checkpoint
 
-    checkpoint = open_checkpoint(model)
+    checkpoint = open_checkpoint(model, allow_pickle=options.allow_pickle)
     kind = kind_of_models({model: checkpoint}, named)
     check(kind)
     return load_checkpoint(checkpoint, kind, options)
@@ -159,6 +169,7 @@ def chat(
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 256,
     device: Device = "cpu",
     trust_remote_code: TrustRemoteCode = False,
+    allow_pickle: AllowPickle = False,
     kind: Kind = None,
 ) -> None:
     """Talk to a model; each line is a question of its own. An empty line or Ctrl-D ends it.
@@ -185,7 +196,7 @@ def chat(
         if prompt is None:
             _tell_prompt_of_task(Path(model))
 
-    options = LoadOptions(device=device, remote_code=trust_remote_code)
+    options = LoadOptions(device=device, remote_code=trust_remote_code, allow_pickle=allow_pickle)
     live = cast(GeneratesText, _load(model, kind, check, options))
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:

@@ -229,6 +229,7 @@ class RunConfig(_Strict):
     base: str | None = None
     sources: Annotated[dict[Annotated[str, Field(pattern=NAME)], str], Field(min_length=1)]
     kind: str | None = None
+    allow_pickle: Annotated[bool, Field(strict=True)] = False
     task: TaskSpec | None = None
     tasks: Tasks = Field(default_factory=dict[str, TaskSpec])
     objectives: tuple[str, ...] = ()

@@ -82,7 +82,12 @@ def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOption
 
 def load_options(config: RunConfig) -> LoadOptions:
     """Return how a run.yaml wants live models to be loaded."""
-    return LoadOptions(dtype=config.merge.dtype, device=config.device, batch_size=config.batch_size)
+    return LoadOptions(
+        dtype=config.merge.dtype,
+        device=config.device,
+        batch_size=config.batch_size,
+        allow_pickle=config.allow_pickle,
+    )
 
 
 def task_options(config: RunConfig, folder: Path) -> list[Options]:

@@ -28,6 +28,7 @@ from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.kinds import kind_of_models
 from kingyo.run.models import Models
+from kingyo.run.stored import config_as_written
 from kingyo.sizes import counted
 from kingyo.space import parent_recipe
 from kingyo.store import RunStore
@@ -258,7 +259,8 @@ class TrainedSpace:
 
         model = self._checkpoint(parent)
         adapter = None if model.adapter is None else model.adapter.path
-        return Start(path=model.path, adapter=adapter, device=self.config.device)
+        device, allow_pickle = self.config.device, self.config.allow_pickle
+        return Start(path=model.path, adapter=adapter, device=device, allow_pickle=allow_pickle)
 
     def _examples(self, store: RunStore, parent: str, answers: Lesson, last: int) -> tuple[Example, ...]:
         items = store.items()
@@ -320,7 +322,7 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
         KingyoError: it is no longer what it was.
     """
     with RunStore.read(run) as store:
-        training = read_training(store)
+        training, (config, _) = read_training(store), config_as_written(store)
     settings = () if training is None else training.settings
     number = next((n for n in range(len(settings)) if reference.endswith(str(path_of(Path(), n)))), None)
     if training is None or number is None or not reference.startswith(f"{training.reference}+"):
@@ -335,7 +337,8 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
             received="another one, or none",
             remedy="Bring the old files back, or start a new run.",
         )
-    opened = open_checkpoint(f"{training.reference}+{path_of(run.resolve(), number)}", folder)
+    named = f"{training.reference}+{path_of(run.resolve(), number)}"
+    opened = open_checkpoint(named, folder, allow_pickle=config.allow_pickle)
     return replace(opened, reference=reference)  # also of a run that was moved
 
 
