@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,7 +17,7 @@ from kingyo.export import export
 from kingyo.results.summary import summarize
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
-from kingyo.run.journeys import journey_of
+from kingyo.run.journeys import journey_of, require_unchanged
 from kingyo.run.open_task import open_task
 from kingyo.run.run import Run
 from kingyo.store import RunStore
@@ -71,6 +73,21 @@ def test_a_run_keeps_its_images_and_goes_on_and_exports_without_the_data(world: 
     assert {split: tuple(again.items(split)) for split in SPLITS} == splits
     assert all(item.media[0].read() for split in SPLITS for item in again.items(split))
     assert (out / "media").is_dir() and not (out / "images").exists()
+
+
+def test_a_run_of_images_stores_the_version_of_pillow(world: Path) -> None:
+    run = begun(world)
+    with RunStore.open(run) as store:
+        whole = cast("dict[str, str]", store.fact("versions"))
+        assert whole["pillow"] == version("pillow")
+        journey_of(Run.stored(store), lambda event: None).run()
+        store.set_fact("versions", {name: each for name, each in whole.items() if name != "pillow"})
+        require_unchanged(store)  # a kingyo that did not store it began the run
+        journey_of(Run.stored(store), lambda event: None).run()
+        assert store.fact("versions") == whole
+        store.set_fact("versions", {**whole, "pillow": "0.1"})
+        with pytest.raises(KingyoError, match=r"^pillow: .*pillow 0\.1; received pillow"):
+            journey_of(Run.stored(store), lambda event: None)
 
 
 def assert_that_drawn_images_are_kept(store: RunStore) -> None:

@@ -67,6 +67,13 @@ class Registry(Generic[T]):
         self._scan()
         return name in self._found
 
+    def distribution(self, thing: T) -> str | None:
+        """Return the installed distribution whose plug-in an object is; None where it is none's."""
+        for point in entry_points(group=self._group):
+            if point.dist is not None and not self.is_registered(point.name) and _loaded(point) is thing:
+                return point.dist.name
+        return None
+
     def get(self, name: str, folder: Path | None = None) -> T:
         """Find by name, or by ``path/to/file.py:Name`` relative to ``folder``; a file is run once.
 

@@ -34,7 +34,8 @@ def pickled(folder: Path, shards: int = 1, stem: str = "pytorch_model") -> Path:
         part = {each: tensors[each] for each in list(tensors)[i::shards]}
         torch.save(part, folder / name)
         weight_map |= dict.fromkeys(part, name)
-    (folder / f"{stem}.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}  # without either transformers fails
+    (folder / f"{stem}.bin.index.json").write_text(json.dumps(index))
     return folder
 
 

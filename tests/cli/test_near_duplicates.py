@@ -32,7 +32,7 @@ def test_a_run_says_how_many_there_are_and_an_older_one_says_nothing(world: Worl
     looked = world.run("evolve", config, "--dry-run")
     assert looked.returncode == 0, looked.stderr
     told = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
-    numbers = {"groups": 8, "items": 35, "apart": 0}
+    numbers = {"groups": 8, "items": 35, "apart": 0, "images": 0}
     assert told["near_duplicates"] == numbers
     line = "8 groups of near-duplicates (35 items), each within one split"
     assert f"0 duplicates dropped; {line}" in " ".join(looked.stdout.split())

@@ -163,6 +163,18 @@ def test_sources_of_different_kinds_are_one_clear_error(
     assert caught.value.received == "causal-lm (ja, en) and text-to-image (art)"
 
 
+def test_a_kind_that_is_named_takes_the_models_or_no_other_kind_does(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from tests.models.test_kinds import Painter\nKIND = Painter()\nKIND.takes = lambda config: False"
+    )
+    assert common_kind({"ja": LLAMA}, "causal-lm").name == "causal-lm"
+    assert common_kind({"ja": {}}, "mine.py:KIND", tmp_path).name == "text-to-image"
+    with pytest.raises(KingyoError) as caught:
+        common_kind({"base": {}, "ja": LLAMA}, "mine.py:KIND", tmp_path)
+    assert caught.value.argument == "kind: text-to-image"
+    assert caught.value.received == "ja of kind causal-lm"
+
+
 def test_a_task_whose_needs_no_source_meets_is_one_clear_error() -> None:
     kind = kind_of(LLAMA)
     for needs in (GeneratesText, RatesText, LanguageModel, CutAware):

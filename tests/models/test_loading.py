@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
 from kingyo.models.language import LiveModel
+from tests.checkpoints.test_pickles import Evil, pickled
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import gpt2, llama, qwen2
 
@@ -176,3 +178,31 @@ class TestBrokenFolders:
         stored = load_file(file)
         change(stored)
         save_file(stored, file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("build", [llama, qwen2, gpt2])
+def test_pickles_load_as_safetensors_do_where_they_may(
+    tmp_path: Path, build: Callable[[Path], Path], shards: int
+) -> None:
+    folder = build(tmp_path / "model")
+    expected = {name: tensor.clone() for name, tensor in LiveModel.load(folder).weights.items()}
+    pickled(folder, shards)
+    before = digest(folder)
+    live = LiveModel.load(folder, allow_pickle=True)
+    assert list(live.weights) == list(expected)
+    assert all(torch.equal(live.weights[name], tensor) for name, tensor in expected.items())
+    fill(live, 3)
+    assert digest(folder) == before
+    with pytest.raises(KingyoError, match="expected weights in safetensors"):
+        LiveModel.load(folder)
+
+
+def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = llama(tmp_path / "model")
+    weights_file(folder).unlink()
+    torch.save({"x": Evil()}, folder / "pytorch_model.bin")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KingyoError, match="expected pickles of tensors alone"):
+        LiveModel.load(folder, allow_pickle=True)
+    assert not (tmp_path / "evil").exists()

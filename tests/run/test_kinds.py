@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,7 @@ from kingyo.run.layer_similarity import Looked, models_alike
 from kingyo.run.models import Models
 from kingyo.run.run import Run
 from kingyo.run.trained import require_trainable
+from kingyo.store import RunStore
 from kingyo.types import SPLITS, GeneratesText, Item, ItemScore, Split
 from tests.cli.forked import run_forked
 from tests.models_on_disk import llama
@@ -201,12 +205,128 @@ def test_its_models_are_bred_from_evolve_to_export(run_yaml: Path) -> None:
     assert "pipeline_tag: tabular-classification" in card and "from perceptron import PERCEPTRON" in card
 
 
+@pytest.fixture
+def unnamed(run_yaml: Path) -> Path:
+    """The same folder; its models' configs do not say their kind, and nothing of it is installed."""
+    folder = run_yaml.parent
+    shutil.rmtree(folder / "perceptron-1.0.dist-info")
+    code = (folder / "perceptron.py").read_text().replace('config.get("model_type") == "perceptron"', "False")
+    (folder / "perceptron.py").write_text(code)
+    for name in ("one", "other"):
+        (folder / name / "config.json").write_text(json.dumps({"width": 4, "labels": ["a", "b", "c"]}))
+    return run_yaml
+
+
+def named(run_yaml: Path, kind: str) -> str:
+    """The run.yaml with a kind."""
+    (run_yaml.parent / "named.yaml").write_text(f"kind: {kind}\n{run_yaml.read_text()}")
+    return "named.yaml"
+
+
+def kingyo(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run_forked(words, folder, {**ENV, "PYTHONPATH": os.pathsep.join((str(folder), *sys.path))})
+
+
+def test_a_run_yaml_says_the_kind_that_no_config_says(unnamed: Path) -> None:
+    folder = unnamed.parent
+    silent = kingyo(folder, "evolve", "run.yaml")
+    assert silent.returncode == 1 and "received models of kind causal-lm" in silent.stderr
+    own = "perceptron.py:PERCEPTRON"
+    for words in (
+        ["evolve", named(unnamed, own), "--dry-run"],
+        ["evolve", named(unnamed, f"{own}\nrunner: processes"), "--run", "run"],
+        ["resume", "run"],
+        ["export", "run", "out"],
+        ["evaluate", "out", "run"],
+        ["evaluate", "out", "named.yaml"],
+        ["evaluate", "out", "out/task.yaml", "--kind", own],
+    ):
+        done = kingyo(folder, *words)
+        assert done.returncode == 0, (words, done.stderr)
+    assert kingyo(folder, "evaluate", "out", "out/task.yaml").returncode == 1
+
+
+def test_a_kind_that_is_unknown_or_does_not_take_the_models_ends_all_before_it_begins(unnamed: Path) -> None:
+    folder = unnamed.parent
+    llama(folder / "llama")
+    (folder / "task.yaml").write_text("{data: rows.jsonl, prompt: '{numbers}', answer: label, grader: exact}")
+    unnamed.write_text(unnamed.read_text().replace("other: other", "other: nowhere"))  # never looked for
+    for words in (
+        ["evolve", named(unnamed, "causal-ml"), "--run", "run"],
+        ["evaluate", "llama", "task.yaml", "--kind", "causal-ml"],
+        ["chat", "llama", "--kind", "causal-ml"],
+        ["layers", "llama", "--task", "task.yaml", "--kind", "causal-ml"],
+    ):
+        done = kingyo(folder, *words)
+        assert done.returncode == 1, words
+        assert "received 'causal-ml'. Did you mean 'causal-lm'?" in done.stderr, (words, done.stderr)
+    own = "perceptron.py:PERCEPTRON"
+    unnamed.write_text(unnamed.read_text().replace("nowhere", "llama"))
+    for words, model in (
+        (["evolve", named(unnamed, own), "--run", "run"], "other"),
+        (["evolve", "named.yaml", "--dry-run"], "other"),
+        (["evaluate", "llama", "task.yaml", "--kind", own], "llama"),
+        (["chat", "llama", "--kind", own], "llama"),
+        (["layers", "llama", "--task", "task.yaml", "--kind", own], "llama"),
+    ):
+        done = kingyo(folder, *words)
+        assert done.returncode == 1, words
+        error = " ".join(done.stderr.split())
+        assert (
+            f"kind: perceptron: expected models that this kind takes; received {model} of kind causal-lm"
+            in (error)
+        ), (words, error)
+    assert not (folder / "run").exists()
+
+
+def made_with(run: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The versions and the files that a run stores."""
+    with RunStore.read(run) as store:
+        versions, code = store.fact("versions"), store.fact("code")
+    assert isinstance(versions, dict) and isinstance(code, dict)
+    return versions, code  # type: ignore[return-value]
+
+
+def test_a_run_stores_the_version_of_the_plug_in_of_its_kind(run_yaml: Path) -> None:
+    folder, run = run_yaml.parent, run_yaml.parent / "run"
+    assert kingyo(folder, "evolve", "run.yaml", "--run", "run").returncode == 0
+    versions, code = made_with(run)
+    assert versions["perceptron"] == "1.0" and "rows.py" in code
+    with RunStore.open(run) as store:  # as a kingyo that did not store it left it
+        store.set_fact("versions", {name: each for name, each in versions.items() if name != "perceptron"})
+    metadata = folder / "perceptron-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 1.0", "Version: 1.1"))
+    done = kingyo(folder, "resume", "run")
+    assert done.returncode == 0, done.stderr
+    assert made_with(run)[0] == {**versions, "perceptron": "1.1"}
+    metadata.write_text(metadata.read_text().replace("Version: 1.1", "Version: 1.2"))
+    done = kingyo(folder, "resume", "run")
+    assert done.returncode == 1 and "perceptron 1.1; received perceptron 1.2" in done.stderr
+    done = kingyo(folder, "resume", "run", "--accept-changes")
+    assert done.returncode == 0, done.stderr
+    assert made_with(run)[0] == {**versions, "perceptron": "1.2"}
+    assert kingyo(folder, "resume", "run", "--rescore").returncode == 0
+    assert made_with(run)[0] == {**versions, "perceptron": "1.2"}
+
+
+def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
+    folder, own = unnamed.parent, unnamed.parent / "perceptron.py"
+    done = kingyo(folder, "evolve", named(unnamed, "perceptron.py:PERCEPTRON"), "--run", "run")
+    assert done.returncode == 0, done.stderr
+    versions, code = made_with(folder / "run")
+    assert code["perceptron.py"] == sha256(own.read_bytes()).hexdigest() and "safetensors" in versions
+    own.write_text(own.read_text() + "\n# another line\n")
+    done = kingyo(folder, "resume", "run")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: perceptron.py: expected what the run's scores were made with")
+
+
 def test_layers_and_training_are_refused_by_name(models: Models, kind: ModelKind, folder: Path) -> None:
     how = Looked(frame="one", folder=folder)
     with pytest.raises(KingyoError, match=r"kingyo layers: .* received models of kind perceptron"):
         models_alike(models.sources, task(kind), how)
     with pytest.raises(KingyoError, match=r"control trained: .* received models of kind perceptron"):
-        require_trainable(models)
+        require_trainable(kind)
 
 
 def test_a_merge_has_a_card_of_its_kind_and_cannot_chat(folder: Path) -> None:

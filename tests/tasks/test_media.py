@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import ChangedSourceError, KingyoError
-from kingyo.tasks import load_items, make_splits, near_groups, parse_task_spec, with_images
+from kingyo.tasks import Sizes, load_items, make_splits, near_groups, parse_task_spec, with_images
+from kingyo.tasks.near import count_near
 from kingyo.tasks.rows import Row
 from kingyo.types import SPLITS, Item, Media
 from tests.tasks.pictures import KIND, TASK, album, picture
@@ -86,9 +87,60 @@ def test_items_of_other_images_are_no_near_duplicates() -> None:
         for i in range(6)
     ]
     other = Item(id="6", prompt="Name all.", answer="a", media=(media(picture(0)),))
-    assert [len(group) for group in near_groups([*items, other])] == [1] * 7
-    similar = [sorted(each.id for each in group) for group in near_groups([*items, other], 0.8)]
-    assert sorted(similar) == [["0", "1"], ["2", "3"], ["4", "5"], ["6"]]
+    assert grouped([*items, other], share_images=True) == [[each] for each in "0123456"]
+    assert grouped([*items, other], 0.8, share_images=True) == [["0", "1"], ["2", "3"], ["4", "5"], ["6"]]
+
+
+def grouped(items: Sequence[Item], similar: float | None = None, **how: bool) -> list[list[str]]:
+    return sorted(sorted(each.id for each in group) for group in near_groups(items, similar, **how))
+
+
+def shown(*images: str) -> list[Item]:
+    """Items that ask different questions of images, each called by a letter."""
+    return [
+        Item(
+            id=f"{n}",
+            prompt=f"{n} of what?",
+            answer="a",
+            media=tuple(media(picture(ord(letter))) for letter in letters),
+        )
+        for n, letters in enumerate(images)
+    ]
+
+
+def test_items_that_show_the_same_image_are_one_group_whatever_they_ask() -> None:
+    items = shown("a", "b", "a", "cb", "dc", "", "", "e")
+    assert grouped(items) == [["0", "2"], ["1", "3", "4"], ["5"], ["6"], ["7"]]
+    assert grouped(items[::-1], 0.5) == grouped(items, 0.5)
+    assert grouped(items, share_images=True) == [[item.id] for item in items]
+
+
+def test_no_image_is_in_two_splits() -> None:
+    items = shown(*(letter for letter in "abcdefghijklmnopqrst" for _ in range(1 + ord(letter) % 4)))
+    splits = make_splits(items)
+    where = [{each.sha256 for item in own for each in item.media} for own in splits.values()]
+    assert sum(map(len, where)) == len(set().union(*where)) == 20
+    assert sum(map(len, splits.values())) == len(items)
+    placed = {item.id: (split, item) for split, own in splits.items() for item in own}
+    count = count_near([[placed[item.id] for item in group] for group in near_groups(items)])
+    assert (
+        str(count)
+        == "15 groups of near-duplicates (45 items; 15 groups of the same image), each within one split"
+    )
+
+
+def test_one_image_for_all_items_is_an_error_that_says_what_to_do() -> None:
+    items = shown(*"a" * 12)
+    for sizes in (Sizes(), Sizes(fit=4, validation=4, test=4)):
+        with pytest.raises(KingyoError) as caught:
+            make_splits(items, sizes)
+        assert caught.value.argument == "splits"
+        assert caught.value.expected.endswith("the largest has 12 items joined by images that they share")
+        assert caught.value.remedy.startswith("Let splits share images (splits.share_images: true), ")
+    splits = make_splits(items, Sizes(share_images=True))
+    assert [len(own) for own in splits.values()] == [6, 3, 3]
+    with pytest.raises(KingyoError, match="share_images"):
+        parse_task_spec({**TASK, "splits": {"share_image": True}})
 
 
 def test_every_shape_of_a_cell_gives_the_same_image(tmp_path: Path) -> None:

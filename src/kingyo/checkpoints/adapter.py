@@ -81,7 +81,7 @@ def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle:
             reference,
             expected=f"an adapter's weights in {WEIGHTS}",
             received=f"only a pickle ({PICKLE})" if pickle.exists() else "no such file",
-            remedy="Let `kingyo merge` read a pickle with --allow-pickle, which runs no code, or save the "
+            remedy="Let a pickle be read by --allow-pickle, in run.yaml `allow_pickle: true`, or save the "
             "adapter with peft's save_pretrained, as safetensors.",
         )
     tensors = read_pickle(weights) if is_pickle else read_header(weights)

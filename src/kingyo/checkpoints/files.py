@@ -245,9 +245,8 @@ def _no_weights(path: Path) -> KingyoError:
         )
     if pickles:
         is_readable = _is_there(path, _PICKLED)
-        flag = (
-            "Let `kingyo merge` read it with --allow-pickle, which runs no code, or " if is_readable else ""
-        )
+        allow = "Let it be read by --allow-pickle, in run.yaml `allow_pickle: true`, which runs no code, or "
+        flag = allow if is_readable else ""
         return KingyoError(
             str(path),
             expected="weights in safetensors",

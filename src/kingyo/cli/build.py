@@ -15,6 +15,7 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.compiler import tell_if_slow
 from kingyo.cli.foreign import Merge
+from kingyo.cli.models import AllowPickle
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError, error_record, told
 from kingyo.sizes import counted
@@ -72,12 +73,7 @@ def merge(
             help="Merge this component, such as unet, of pipelines of diffusers that the recipe names whole.",
         ),
     ] = None,
-    allow_pickle: Annotated[
-        bool,
-        typer.Option(
-            "--allow-pickle", help="Read weights that are there only as pickles; their code is never run."
-        ),
-    ] = False,
+    allow_pickle: AllowPickle = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and all that is wrong; write nothing.")
     ] = False,

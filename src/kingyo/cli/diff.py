@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
+from kingyo.cli.models import AllowPickle
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError
 
@@ -35,12 +36,7 @@ def diff(
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Also draw it into this .png or .html file.")
     ] = None,
-    allow_pickle: Annotated[
-        bool,
-        typer.Option(
-            "--allow-pickle", help="Read weights that are there only as pickles; their code is never run."
-        ),
-    ] = False,
+    allow_pickle: AllowPickle = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Compare models before merging them: how far apart they are, and whether what they learnt agrees.

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import print_json
+from kingyo.cli.models import AllowPickle, Kind
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
+from kingyo.registry import whole_reference
 
 if TYPE_CHECKING:
     from kingyo.run.layer_similarity import Found
@@ -33,6 +35,8 @@ def layers(
     items: Annotated[
         int | None, typer.Option("--items", min=1, help="Read only this many fit items.  \\[default: all]")
     ] = None,
+    allow_pickle: AllowPickle = False,
+    kind: Kind = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Also draw heat maps into this .html file.")
     ] = None,
@@ -48,7 +52,12 @@ def layers(
         check_drawable(picture)
     with redirect_stdout(sys.stderr):  # what a task of the user's own prints is not the answer
         is_run = task is None and len(what) == 1
-        found = _of_run(what[0], items) if is_run else _of_models(what, task, items)
+        named = None if kind is None else whole_reference(kind, Path.cwd())
+        found = (
+            _of_run(what[0], items, named, allow_pickle=allow_pickle)
+            if is_run
+            else _of_models(what, task, items, named, allow_pickle=allow_pickle)
+        )
     if as_json:
         from kingyo.compare.likeness_record import likeness_record
 
@@ -62,7 +71,7 @@ def layers(
         _draw(picture, found, as_json=as_json)
 
 
-def _of_run(file: str, items: int | None) -> Found:
+def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> Found:
     from kingyo.run.config import load_config
     from kingyo.run.layer_similarity import sources_alike
 
@@ -74,10 +83,14 @@ def _of_run(file: str, items: int | None) -> Found:
             received="a folder",
             remedy="Name the run.yaml, or add --task FILE with the prompts that the models are to read.",
         )
-    return sources_alike(load_config(path), path.parent, items)
+    config = load_config(path)
+    said = {"kind": kind or config.kind, "allow_pickle": allow_pickle or config.allow_pickle}
+    return sources_alike(config.model_copy(update=said), path.parent, items)
 
 
-def _of_models(models: list[str], task: Path | None, items: int | None) -> Found:
+def _of_models(
+    models: list[str], task: Path | None, items: int | None, kind: str | None, *, allow_pickle: bool
+) -> Found:
     if task is None:
         raise KingyoError(
             "--task",
@@ -86,11 +99,19 @@ def _of_models(models: list[str], task: Path | None, items: int | None) -> Found
             remedy="Add --task FILE: the models are compared on the prompts of its fit items.",
         )
     from kingyo.checkpoints import open_checkpoint
+    from kingyo.models.kinds import LoadOptions
     from kingyo.run.layer_similarity import Looked, models_alike
-    from kingyo.run.open_task import open_task
+    from kingyo.run.open_task import kind_in, open_task
 
-    opened = {each.reference: each for each in map(open_checkpoint, models)}
-    how = Looked(frame=next(iter(opened)), folder=Path.cwd(), most=items)
+    each_opened = (open_checkpoint(model, allow_pickle=allow_pickle) for model in models)
+    opened = {each.reference: each for each in each_opened}
+    how = Looked(
+        frame=next(iter(opened)),
+        folder=Path.cwd(),
+        options=LoadOptions(allow_pickle=allow_pickle),
+        most=items,
+        kind=kind or kind_in(task),
+    )
     return models_alike(opened, open_task(task), how)
 
 

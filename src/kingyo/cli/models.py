@@ -19,7 +19,7 @@ from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, suggest
 
 if TYPE_CHECKING:
-    from kingyo.models.kinds import Live, ModelKind
+    from kingyo.models.kinds import Live, LoadOptions, ModelKind
     from kingyo.stats import Interval
     from kingyo.types import GeneratesText, Item, ItemScore, Split, Task
 
@@ -30,6 +30,18 @@ TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let transformers run the Python files beside the model.")
 ]
 Device = Annotated[str, typer.Option("--device", help="Where the model runs, such as cpu or cuda.")]
+
+Kind = Annotated[
+    str | None,
+    typer.Option("--kind", help="Kind of model, where config.json does not say it: see `kingyo list kinds`."),
+]
+
+AllowPickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle", help="Read weights that are there only as pickles; their code is never run."
+    ),
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,6 +61,8 @@ def evaluate(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 128,
     device: Device = "cpu",
     trust_remote_code: TrustRemoteCode = False,
+    allow_pickle: AllowPickle = False,
+    kind: Kind = None,
     answers: Annotated[
         Path | None, typer.Option("--answers", help="Also write every answer to this JSONL file.")
     ] = None,
@@ -57,7 +71,7 @@ def evaluate(
     """Score a model on a task, with the interval of the score.
 
     With a run folder in place of the task file, the items are exactly those of the run. Of several tasks
-    each is scored, then their weighted mean.
+    each is scored, then their weighted mean. Without --kind, a `kind:` of the run or the run.yaml counts.
 
     Example: `kingyo evaluate my-model task.yaml --split test`
     """
@@ -65,10 +79,16 @@ def evaluate(
         _require_tested(task)
     if answers is not None and (answers.is_dir() or not answers.parent.is_dir()):
         raise _unwritable("a folder" if answers.is_dir() else f"no folder {answers.parent}")
+    from kingyo.models.kinds import LoadOptions
+    from kingyo.run.open_task import kind_in
+
     chosen = split or "test"
+    options = LoadOptions(
+        device=device, batch_size=batch_size, remote_code=trust_remote_code, allow_pickle=allow_pickle
+    )
     with redirect_stdout(sys.stderr):  # what a grader prints is not the answer
-        load = partial(_load, model, device, trust=trust_remote_code, batch_size=batch_size)
-        built, items, scores = _scored(task, chosen, load)
+        named = kind or kind_in(task)
+        built, items, scores = _scored(task, chosen, lambda check: _load(model, named, check, options))
     if answers is not None:
         _write_answers(answers, items, scores)
     _print_score(model, built, chosen, _by_task(built, items, scores), as_json=as_json)
@@ -95,20 +115,15 @@ def _scored(
     return built, items, scores_of(built, load(partial(require_answers, built)), items)
 
 
-def _load(
-    model: str, device: str, check: Callable[[ModelKind], None], *, trust: bool, batch_size: int = 64
-) -> Live:
-    """A model, and its LoRA if it has one, once its kind was checked."""
+def _load(model: str, named: str | None, check: Callable[[ModelKind], None], options: LoadOptions) -> Live:
+    """A model, and its LoRA if it has one, once its kind, the named one if any, was checked."""
     from kingyo.checkpoints import open_checkpoint
-    from kingyo.models.kinds import LoadOptions, kind_of
-    from kingyo.run.kinds import load_checkpoint
+    from kingyo.run.kinds import kind_of_models, load_checkpoint
 
-    checkpoint = open_checkpoint(model)
-    kind = kind_of(checkpoint.config)
+    checkpoint = open_checkpoint(model, allow_pickle=options.allow_pickle)
+    kind = kind_of_models({model: checkpoint}, named)
     check(kind)
-    return load_checkpoint(
-        checkpoint, kind, LoadOptions(device=device, batch_size=batch_size, remote_code=trust)
-    )
+    return load_checkpoint(checkpoint, kind, options)
 
 
 def _by_task(built: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> dict[str, Interval]:
@@ -154,6 +169,8 @@ def chat(
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1)] = 256,
     device: Device = "cpu",
     trust_remote_code: TrustRemoteCode = False,
+    allow_pickle: AllowPickle = False,
+    kind: Kind = None,
 ) -> None:
     """Talk to a model; each line is a question of its own. An empty line or Ctrl-D ends it.
 
@@ -169,7 +186,7 @@ def chat(
             received=repr(prompt),
             remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
         )
-    from kingyo.models.kinds import require_needs
+    from kingyo.models.kinds import LoadOptions, require_needs
     from kingyo.types import GeneratesText
 
     _require_no_run(Path(model))
@@ -179,7 +196,8 @@ def chat(
         if prompt is None:
             _tell_prompt_of_task(Path(model))
 
-    live = cast(GeneratesText, _load(model, device, check, trust=trust_remote_code))
+    options = LoadOptions(device=device, remote_code=trust_remote_code, allow_pickle=allow_pickle)
+    live = cast(GeneratesText, _load(model, kind, check, options))
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:
         _require_chat_template(live)
@@ -286,6 +304,7 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
                 "id": item.id,
                 **({"task": item.task} if item.task else {}),
                 "prompt": item.prompt,
+                **({"images": item.images} if item.media else {}),
                 "reference": item.answer,
                 "answer": each.answer,
                 "score": each.score,

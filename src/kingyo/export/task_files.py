@@ -16,9 +16,8 @@ from pydantic import TypeAdapter
 from kingyo.errors import KingyoError
 from kingyo.registry import is_in_file
 from kingyo.tasks import TaskSpec, TextSettings, near_groups, settings_of, splits_of
-from kingyo.tasks.media import MEDIA
 from kingyo.tasks.text import GraderSpec
-from kingyo.types import Item, Split
+from kingyo.types import MEDIA, Item, Split
 
 ITEMS = "items.jsonl"
 TASK = "task.yaml"
@@ -83,9 +82,14 @@ def _contents(
     column = _column(spec, splits)
     values |= {
         "data": ITEMS,
-        "splits": {**{split: len(items) for split, items in splits.items()}, "seed": spec.splits.seed}
-        if column is None
-        else {"column": column},
+        "splits": {
+            **(
+                {**{split: len(items) for split, items in splits.items()}, "seed": spec.splits.seed}
+                if column is None
+                else {"column": column}
+            ),
+            **({"share_images": True} if spec.splits.share_images else {}),
+        },
     }
     if spec.kind is not None:
         values["kind"] = _move(spec.kind, folder, code)
@@ -101,7 +105,8 @@ def _contents(
 def _column(spec: TaskSpec, splits: Mapping[Split, Sequence[Item]]) -> str | None:
     """The column that says the splits; None where the sizes give them again."""
     items = [item for own in splits.values() for item in own]
-    has_near = spec.splits.similar is not None or len(near_groups(items)) < len(items)
+    groups = near_groups(items, share_images=spec.splits.share_images)
+    has_near = spec.splits.similar is not None or len(groups) < len(items)
     return spec.splits.column or (SPLIT if has_near else None)
 
 

@@ -51,6 +51,7 @@ class LiveModel:
         device: str = "cpu",
         batch_size: int = 64,
         remote_code: bool = False,
+        allow_pickle: bool = False,
     ) -> Self:
         """Build from a checkpoint's folder.
 
@@ -60,12 +61,15 @@ class LiveModel:
             device: where it lives, such as ``cpu`` or ``cuda:0``.
             batch_size: how many prompts run at once.
             remote_code: whether Python files of the checkpoint may run. Only ever on the user's word.
+            allow_pickle: whether weights that are there only as pickles are read; see ``load_model``.
 
         Raises:
-            KingyoError: the folder is no complete checkpoint in safetensors.
+            KingyoError: the folder is no complete checkpoint in safetensors, or in pickles that may be read.
         """
         path = Path(path)
-        model = load_model(path, dtype=dtype, device=device, remote_code=remote_code)
+        model = load_model(
+            path, dtype=dtype, device=device, remote_code=remote_code, allow_pickle=allow_pickle
+        )
         text = Text(load_tokenizer(path, remote_code=remote_code), end_tokens(model))
         return cls(model, text, live_weights(model, path), batch_size=batch_size)
 

@@ -1,6 +1,6 @@
 """From a checkpoint's folder to a model in memory, and the names of its live tensors.
 
-Runs no code of a checkpoint unless told to.
+Runs no code of a checkpoint unless told to, and none of a pickle.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -29,7 +30,13 @@ _TOGETHER = "Fetch or save the model again, so that its weights fit its config.j
 
 
 def load_model(
-    path: Path, *, dtype: str | None, device: str, remote_code: bool, auto: type[Any] = AutoModelForCausalLM
+    path: Path,
+    *,
+    dtype: str | None,
+    device: str,
+    remote_code: bool,
+    allow_pickle: bool = False,
+    auto: type[Any] = AutoModelForCausalLM,
 ) -> PreTrainedModel:
     """Build a model from a folder of safetensors, ready for inference.
 
@@ -38,13 +45,15 @@ def load_model(
         dtype: float32, float16 or bfloat16; as saved when None.
         device: where it lives, such as ``cpu`` or ``cuda:0``.
         remote_code: whether Python files of the checkpoint may run.
+        allow_pickle: whether ``pytorch_model.bin``, or its shards, are read where there is no safetensors: by
+            ``torch.load(weights_only=True)``, mapped.
         auto: what transformers loads this kind of model with, such as ``AutoModelForImageClassification``.
 
     Raises:
-        KingyoError: no such folder, no safetensors, a tensor is missing or of another shape, or it is no
-            model of this kind.
+        KingyoError: no such folder, no safetensors, a tensor is missing or of another shape, it is no model
+            of this kind, or a pickle holds code.
     """
-    require_checkpoint(path)
+    require_checkpoint(path, allow_pickle=allow_pickle)
     if dtype is not None and dtype not in DTYPES:
         raise KingyoError(
             "dtype", expected=" or ".join(DTYPES), received=f"'{dtype}'", remedy=suggest(dtype, DTYPES)
@@ -55,7 +64,8 @@ def load_model(
             auto.from_pretrained(
                 path,
                 dtype="auto" if dtype is None else getattr(torch, dtype),
-                use_safetensors=True,
+                use_safetensors=None if allow_pickle else True,
+                weights_only=True,
                 local_files_only=True,
                 trust_remote_code=remote_code,
                 output_loading_info=True,
@@ -122,8 +132,8 @@ def context(config: object) -> int | None:
     return cast("int | None", getattr(config, "max_position_embeddings", None))
 
 
-def require_checkpoint(path: Path) -> None:
-    """Refuse a folder that is not a checkpoint in safetensors, and say what it lacks."""
+def require_checkpoint(path: Path, *, allow_pickle: bool = False) -> None:
+    """Refuse a folder that is no checkpoint in safetensors, or pickles if allowed; say what it lacks."""
     if not path.is_dir():
         raise KingyoError(
             str(path),
@@ -138,7 +148,7 @@ def require_checkpoint(path: Path) -> None:
             received="no config.json in it",
             remedy="Name the folder that holds config.json.",
         )
-    if not any(path.glob("*.safetensors")):
+    if not any(path.glob("*.safetensors")) and not (allow_pickle and any(path.glob("pytorch_model*.bin"))):
         raise KingyoError(
             str(path),
             expected="weights in safetensors",
@@ -175,7 +185,7 @@ def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
 
 
 def checkpoint_names(path: Path) -> list[str]:
-    """List the tensors of the file, else of the shards, that transformers loads, sorted.
+    """List the tensors of the file, else of the shards, that transformers loads, sorted; of pickles as well.
 
     Other safetensors in the folder (an adapter, ``consolidated.safetensors``) are not the model's.
     """
@@ -183,15 +193,28 @@ def checkpoint_names(path: Path) -> list[str]:
 
 
 def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
-    files = [single.name]
-    if index.is_file() and not single.is_file():
-        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     shapes: dict[str, tuple[int, ...]] = {}
-    for file in files:
-        with cast("Any", safe_open(path / file, framework="pt")) as opened:
-            shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in sorted(opened.keys())}
+    for file in _weight_files(path):
+        if file.suffix == ".bin":
+            stored = cast("Mapping[str, Tensor]", torch.load(file, "meta", weights_only=True, mmap=True))
+            shapes |= {name: tuple(tensor.shape) for name, tensor in sorted(stored.items())}
+        else:
+            with cast("Any", safe_open(file, framework="pt")) as opened:
+                shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in sorted(opened.keys())}
     return shapes
+
+
+def _weight_files(path: Path) -> list[Path]:
+    """The files that transformers loads: the first of these that are there, each before its shards."""
+    singles = [path / "model.safetensors", path / "pytorch_model.bin"]
+    for single in singles:
+        index = path / f"{single.name}.index.json"
+        if single.is_file():
+            return [single]
+        if index.is_file():
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            return [path / name for name in sorted(set(named.values()))]
+    return singles[:1]
 
 
 def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> None:
@@ -230,6 +253,13 @@ def _readable(path: Path) -> Generator[None]:
     """Turn what transformers says about a broken folder into one clear message."""
     try:
         yield
+    except UnpicklingError as error:
+        raise KingyoError(
+            str(path),
+            expected="pickles of tensors alone",
+            received="code that one of them would run, or something else",
+            remedy="Load it where you trust it, and save it again as safetensors.",
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         first, *more = str(error).strip().split("\n")
         if more and first.endswith(":"):  # what is wrong follows

@@ -43,11 +43,13 @@ class Start:
         path: its folder.
         adapter: folder of a LoRA that it has already; this one is then trained on.
         device: where it is trained.
+        allow_pickle: whether weights that are there only as pickles are read.
     """
 
     path: Path
     adapter: Path | None = None
     device: str = "cpu"
+    allow_pickle: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +129,13 @@ def train_lora(
     require_peft()
     with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType]
         torch.manual_seed(course.seed)  # pyright: ignore[reportUnknownMemberType]
-        model = load_model(start.path, dtype=_dtype(start.device), device=start.device, remote_code=False)
+        model = load_model(
+            start.path,
+            dtype=_dtype(start.device),
+            device=start.device,
+            remote_code=False,
+            allow_pickle=start.allow_pickle,
+        )
         text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
         rows = [_row(text, example, context(model.config)) for example in examples]
         with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from kingyo.run.config import CHOICE_NORMALISE
 from kingyo.run.kinds import check_items
 from kingyo.run.layer_paths import frame_of
 from kingyo.run.notes import notes
-from kingyo.run.provenance import made_with
+from kingyo.run.provenance import libraries_of, made_with
 from kingyo.run.run import Run
 from kingyo.run.searches import possible_controls
 from kingyo.run.seeds import require_alike
@@ -69,7 +69,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
     made_of = {
         "config": as_fact(config),
         MODELS: fingerprints,
-        **made_with(config, folder),
+        **made_with(config, folder, libraries=libraries_of(run)),
         "known_paths": run.known_paths,
     }
     if seeds is not None:

@@ -228,6 +228,8 @@ class RunConfig(_Strict):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     base: str | None = None
     sources: Annotated[dict[Annotated[str, Field(pattern=NAME)], str], Field(min_length=1)]
+    kind: str | None = None
+    allow_pickle: Annotated[bool, Field(strict=True)] = False
     task: TaskSpec | None = None
     tasks: Tasks = Field(default_factory=dict[str, TaskSpec])
     objectives: tuple[str, ...] = ()
@@ -399,28 +401,6 @@ def _task_from_file(task: object, folder: Path) -> object:
         )
     spec = load_task_spec(folder / file)
     return {**spec.model_dump(exclude_unset=True), "name": spec.name, **own}
-
-
-def choosing_as_before(config: RunConfig) -> RunConfig:
-    """Return a config whose grader ``choice`` does not normalise where it does not say so."""
-    if config.task is not None:
-        return config.model_copy(update={"task": _choosing_as_before(config.task)})
-    return config.model_copy(
-        update={"tasks": {name: _choosing_as_before(spec) for name, spec in config.tasks.items()}}
-    )
-
-
-def _choosing_as_before(spec: TaskSpec) -> TaskSpec:
-    if all(name != "choice" for name, _ in spec.graders):
-        return spec
-    before = [{name: _unnormalised(option) if name == "choice" else option} for name, option in spec.graders]
-    return spec.model_copy(update={"grader": before})
-
-
-def _unnormalised(option: object) -> object:
-    if option is None or isinstance(option, dict):
-        return {"normalise": False, **cast("dict[str, object]", option or {})}
-    return option  # what `normalise` is
 
 
 def parse_config(data: Mapping[str, object], where: str) -> RunConfig:

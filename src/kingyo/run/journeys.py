@@ -10,10 +10,11 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import Event, Journey, Search
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED
-from kingyo.run.extensions import Amounts, asked_controls, extend, extended, with_asked_controls
+from kingyo.run.extensions import Amounts, asked_controls, extend, extended
 from kingyo.run.provenance import (
     Renewal,
     accept_changes,
+    libraries_of,
     require_same,
     require_same_or_store,
     score_again,
@@ -24,7 +25,7 @@ from kingyo.run.seeds import scored_elsewhere
 from kingyo.run.stored import stored_config
 from kingyo.run.worker import runner_of
 from kingyo.store import RunStore
-from kingyo.tasks import build_tasks, require_teaching, set_measures_of
+from kingyo.tasks import require_teaching, set_measures_of
 
 
 def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
@@ -38,7 +39,7 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         KingyoError: code or versions are no longer those that its scores were made with.
     """
     store = run.begun
-    require_same_or_store(store, run.config, run.folder)
+    require_same_or_store(store, run.config, run.folder, libraries_of(run))
 
     measures = set_measures_of(run.task)
 
@@ -73,7 +74,7 @@ def rescore(store: RunStore) -> Renewal:
     """
     run = Run.stored(store)
     _ = run.task
-    return score_again(store, run.config, run.folder)
+    return score_again(store, run.config, run.folder, libraries_of(run))
 
 
 def require_unchanged(store: RunStore) -> None:
@@ -82,10 +83,14 @@ def require_unchanged(store: RunStore) -> None:
 
 
 def accept(store: RunStore) -> Renewal | None:
-    """Let a run go on with other code or versions than it has scores of; see ``accept_changes``."""
-    config, folder = stored_config(store)
-    build_tasks(config.specs, store.items(), folder)
-    return accept_changes(store, with_asked_controls(config, store), folder)
+    """Let a run go on with other code or versions than it has scores of; see ``accept_changes``.
+
+    Raises:
+        KingyoError: a model is another one now, or the task cannot be opened; nothing is changed then.
+    """
+    run = Run.stored(store)
+    _ = run.task
+    return accept_changes(store, run.config, run.folder, libraries_of(run))
 
 
 def add_budget(store: RunStore, more: Amounts) -> None:

@@ -22,13 +22,15 @@ from kingyo.tasks import settings_of, single_tasks
 from kingyo.types import SPLITS, Task
 
 
-def kind_of_models(models: Mapping[str, Checkpoint]) -> ModelKind:
-    """Return the kind of models, given by what the user calls them.
+def kind_of_models(
+    models: Mapping[str, Checkpoint], name: str | None = None, folder: Path | None = None
+) -> ModelKind:
+    """Return the kind of models, given by what the user calls them; ``name`` and ``folder`` say which.
 
     Raises:
-        KingyoError: they are of different kinds.
+        KingyoError: see ``kingyo.models.kinds.common_kind``.
     """
-    return common_kind({name: each.config for name, each in models.items()})
+    return common_kind({model: each.config for model, each in models.items()}, name, folder)
 
 
 def require_answers(task: Task, kind: ModelKind) -> None:
@@ -80,7 +82,12 @@ def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOption
 
 def load_options(config: RunConfig) -> LoadOptions:
     """Return how a run.yaml wants live models to be loaded."""
-    return LoadOptions(dtype=config.merge.dtype, device=config.device, batch_size=config.batch_size)
+    return LoadOptions(
+        dtype=config.merge.dtype,
+        device=config.device,
+        batch_size=config.batch_size,
+        allow_pickle=config.allow_pickle,
+    )
 
 
 def task_options(config: RunConfig, folder: Path) -> list[Options]:

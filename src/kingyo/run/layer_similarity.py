@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from kingyo.errors import KingyoError
 from kingyo.late import torch
 from kingyo.models.kinds import AllRead, Live, LoadOptions, ModelKind, ShowsStreams, require_ability
 from kingyo.run.config import RunConfig
-from kingyo.run.kinds import kind_of_models, load_checkpoint, require_answers
+from kingyo.run.kinds import kind_of_models, load_checkpoint, load_options, require_answers
 from kingyo.run.models import open_models
 from kingyo.run.settings import settings_of
 from kingyo.space import path_recipe
@@ -36,16 +36,16 @@ class Looked:
     Attributes:
         frame: name of the model that tokenizes, and gives all but the layers.
         folder: where relative paths start.
-        device, dtype, batch_size: of the live models.
+        options: for loading.
         most: how many items at most; None for all.
+        kind: of the models; as their configs say when None.
     """
 
     frame: str
     folder: Path
-    device: str = "cpu"
-    dtype: str | None = None
-    batch_size: int = 64
+    options: LoadOptions = field(default_factory=LoadOptions)
     most: int | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +85,9 @@ def sources_alike(config: RunConfig, folder: Path, most: int | None = None) -> F
     how = Looked(
         frame=wanted if wanted is not None and wanted in sources else first,
         folder=folder,
-        device=config.device,
-        dtype=config.merge.dtype,
-        batch_size=config.batch_size,
+        options=load_options(config),
         most=most,
+        kind=config.kind,
     )
     return models_alike(sources, task, how)
 
@@ -101,7 +100,8 @@ def models_alike(models: Mapping[str, Checkpoint], task: Task, how: Looked) -> F
         task: whose prompts they read.
         how: how they are loaded and asked.
     """
-    kind = require_ability("kingyo layers", ShowsStreams, kind_of_models(models), "Name language models.")
+    found = kind_of_models(models, how.kind, how.folder)
+    kind = require_ability("kingyo layers", ShowsStreams, found, "Name language models.")
     require_answers(task, kind)
     _check(models, how)
     prompts = _prompts(task, kind, models[how.frame], how.most)
@@ -124,7 +124,9 @@ def _check(models: Mapping[str, Checkpoint], how: Looked) -> None:
             "sources", expected="models with layers", received="none", remedy="Name decoder-only models."
         )
     by_reference = {each.reference: each for each in in_order.values()}
-    plan(path_recipe(layers, models[how.frame].reference, how.dtype), Sources(by_reference, how.folder))
+    plan(
+        path_recipe(layers, models[how.frame].reference, how.options.dtype), Sources(by_reference, how.folder)
+    )
     check_tokens({reference: each.path for reference, each in by_reference.items()})
 
 
@@ -144,7 +146,7 @@ def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -
 def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: Looked) -> dict[str, Live]:
     """All models, in the dtype of the frame; one that is named twice lives once."""
     made: dict[str, Live] = {}
-    options = LoadOptions(dtype=how.dtype, device=how.device, batch_size=how.batch_size)
+    options = how.options
     for each in (models[how.frame], *models.values()):
         if each.reference not in made:
             made[each.reference] = load_checkpoint(each, kind, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
@@ -54,11 +55,8 @@ def same_sources(models: Models, identity: Mapping[str, object]) -> list[list[st
 
 def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> Models:
     """Open base and sources; nothing is read but headers, and without ``fetch`` nothing else is fetched."""
-    base = None if config.base is None else open_checkpoint(config.base, folder, fetch=fetch)
+    opened = partial(open_checkpoint, folder=folder, fetch=fetch, allow_pickle=config.allow_pickle)
     return Models(
-        base=base,
-        sources={
-            name: open_checkpoint(reference, folder, fetch=fetch)
-            for name, reference in config.sources.items()
-        },
+        base=None if config.base is None else opened(config.base),
+        sources={name: opened(reference) for name, reference in config.sources.items()},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.documents import read_yaml
+from kingyo.registry import whole_reference
 from kingyo.run.config import load_config, load_tasks
 from kingyo.run.provenance import require_same_code
 from kingyo.run.stored import stored_config
@@ -33,6 +34,22 @@ def open_task(path: Path) -> Task:
             return build_tasks(config.specs, store.items(), folder)
     specs = _specs_in(path)
     return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)
+
+
+def kind_in(path: Path) -> str | None:
+    """Return the kind of model that a run.yaml or a run folder says; None where what is named says none.
+
+    Returns:
+        Its name; with the whole path, if it is that of an object in a file.
+    """
+    if path.is_dir():
+        with RunStore.read(path) as store:
+            config, folder = stored_config(store)
+    elif "sources" in read_yaml(path):
+        config, folder = load_config(path), path.parent
+    else:
+        return None
+    return None if config.kind is None else whole_reference(config.kind, folder)
 
 
 def _specs_in(path: Path) -> dict[str, TaskSpec]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import RACED, finalists_fact
 from kingyo.evolution.set_measures import FACT as SET_VALUES
 from kingyo.evolution.verdict import FACT as VERDICT
+from kingyo.models.kinds import distribution_of
 from kingyo.registry import is_in_file
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.extensions import FACT as EXTENSIONS
@@ -27,7 +28,11 @@ from kingyo.store import DATABASE, RunStore
 from kingyo.user_files import hash_own, in_place, libraries_behind, loaded_below, root_of
 from kingyo.versions import KINGYO, digest, scoring_versions, version_now
 
+if TYPE_CHECKING:
+    from kingyo.run.run import Run
+
 VERSIONS, CODE = "versions", "code"
+PILLOW = "pillow"
 ACCEPTED, RESCORED = "accepted_changes", "rescored"
 Changes = Mapping[str, tuple[str | None, str | None]]
 """What changed -> what it was, and what it is now; None: nothing."""
@@ -70,13 +75,26 @@ def renewals(store: RunStore) -> tuple[Renewal, ...]:
     return tuple(Renewal(**cast("dict[str, object]", each)) for each in stored)  # type: ignore[arg-type]
 
 
-def made_with(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dict[str, object]:
+def libraries_of(run: Run) -> tuple[str, ...]:
+    """Return the distributions that its run.yaml does not tell and the scores of a run depend on.
+
+    Those are the plug-in that brings the kind of its models, and Pillow where items have images.
+    """
+    plugin = distribution_of(run.kind)
+    has_media = any(item.media for items in run.items.values() for item in items)
+    return (*(() if plugin is None else (plugin,)), *((PILLOW,) if has_media else ()))
+
+
+def made_with(
+    config: RunConfig, folder: Path, known: Iterable[str] = (), libraries: Sequence[str] = ()
+) -> dict[str, object]:
     """Return the facts that say what scores are made with from now on.
 
     Args:
         config: of the run; what it names is loaded.
         folder: where its relative paths start.
         known: files of the user's that count, too, where they are still there.
+        libraries: that the run uses beside those that its run.yaml tells; see ``libraries_of``.
 
     Raises:
         KingyoError: a data file that the user's code names is not there.
@@ -93,13 +111,13 @@ def made_with(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
             received=f"no file {folder / gone[0]}",
             remedy="Put it there, or take it out of FILES.",
         )
-    return {VERSIONS: _versions(config, folder), CODE: code}
+    return {VERSIONS: _versions(config, folder, libraries), CODE: code}
 
 
-def _versions(config: RunConfig, folder: Path) -> dict[str, str]:
+def _versions(config: RunConfig, folder: Path, libraries: Sequence[str]) -> dict[str, str]:
     graders = [name for spec in config.specs.values() for name, _ in spec.graders]
     kinds = [spec.kind for spec in config.specs.values() if spec.kind is not None]
-    extras = [*(["peft"] if config.controls.trained else [])]
+    extras = [*libraries, *(["peft"] if config.controls.trained else [])]
     extras += ["lingua-language-detector"] if "language" in graders else []
     own = {folder / file for file, _ in _own_files(config)}
     extras += sorted({name for file in own for name in libraries_behind(file, root_of(file, folder))})
@@ -129,12 +147,13 @@ def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
 
 
 def _own_files(config: RunConfig) -> list[tuple[str, object]]:
-    """The files of graders, kinds of task, methods and strategies that a run.yaml names, with settings."""
+    """The files of graders, kinds, methods and strategies that a run.yaml names, with settings."""
     specs = config.specs.values()
     searches = (config.search, config.hybrid.search)
     named: list[tuple[object, object]] = [
         *(pair for spec in specs for pair in spec.graders),
         *((spec.kind, spec.options) for spec in specs),
+        (config.kind, None),
         *((method, None) for method in config.merge.methods),
         *((each.strategy, each.settings) for each in searches),
         *((each.settings.get("strategy"), each.settings.get("settings")) for each in searches),
@@ -178,7 +197,7 @@ def version_differences(store: RunStore) -> Changes:
 
 
 def _code_differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
-    before = cast("dict[str, str] | None", store.fact(CODE)) or {}
+    before = _files_before(store)
     now = user_code(config, folder, before)
     if store.fact(VERSIONS) is None:  # an older kingyo, which stored only the files that are named
         now = {file: value for file, value in now.items() if file in before}
@@ -256,17 +275,27 @@ def other_versions(store: RunStore, done: str) -> str | None:
     return f"{done.capitalize()} with {now}; scored with {before}." if now else None
 
 
-def require_same_or_store(store: RunStore, config: RunConfig, folder: Path) -> None:
+def require_same_or_store(
+    store: RunStore, config: RunConfig, folder: Path, libraries: Sequence[str] = ()
+) -> None:
     """Check as ``require_same``; but before the first score store what differs.
 
-    A library that the run stores no version of, since it did not use it yet, is stored at any time.
+    A library that the run stores no version of, since neither it nor an older kingyo did so yet, is stored at
+    any time. ``libraries`` are those of ``libraries_of``.
     """
     require_same(store, config, folder)
     before = cast("dict[str, str]", store.fact(VERSIONS) or {})
     if not has_scores(store):
-        _store(store, made_with(config, folder, cast("dict[str, str]", store.fact(CODE) or {})))
-    elif more := {name: value for name, value in _versions(config, folder).items() if name not in before}:
+        _store(store, made_with(config, folder, _files_before(store), libraries))
+        return
+    now = _versions(config, folder, libraries)
+    if more := {name: value for name, value in now.items() if name not in before}:
         store.set_fact(VERSIONS, {**before, **more})
+
+
+def _files_before(store: RunStore) -> Mapping[str, str]:
+    """The files of the user's that a run stores, with their hashes."""
+    return cast("dict[str, str]", store.fact(CODE) or {})
 
 
 def _store(store: RunStore, facts: Mapping[str, object]) -> None:
@@ -276,8 +305,12 @@ def _store(store: RunStore, facts: Mapping[str, object]) -> None:
         store.reopen(facts, {})
 
 
-def accept_changes(store: RunStore, config: RunConfig, folder: Path) -> Renewal | None:
+def accept_changes(
+    store: RunStore, config: RunConfig, folder: Path, libraries: Sequence[str] = ()
+) -> Renewal | None:
     """Let a run go on with today's code and versions beside the scores that it has, and write that into it.
+
+    ``libraries`` are those of ``libraries_of``.
 
     Returns:
         What was accepted; None where nothing differs.
@@ -288,22 +321,23 @@ def accept_changes(store: RunStore, config: RunConfig, folder: Path) -> Renewal 
     changed = differences_if_scored(store, config, folder)
     if not changed:
         return None
-    facts = made_with(config, folder, cast("dict[str, str]", store.fact(CODE) or {}))
+    facts = made_with(config, folder, _files_before(store), libraries)
     renewal = Renewal(when=time.time(), changes=changed)
     before = cast("list[object]", store.fact(ACCEPTED) or [])
     _store(store, {**facts, ACCEPTED: [*before, asdict(renewal)]})
     return renewal
 
 
-def score_again(store: RunStore, config: RunConfig, folder: Path) -> Renewal:
+def score_again(store: RunStore, config: RunConfig, folder: Path, libraries: Sequence[str] = ()) -> Renewal:
     """Let a run begin again from its first ask, with its items, budget and controls; its log is kept beside.
 
-    Whatever happens meanwhile, the run is as it was or has begun again.
+    Whatever happens meanwhile, the run is as it was or has begun again. ``libraries`` are those of
+    ``libraries_of``.
 
     Raises:
         KingyoError: see ``made_with``; nothing is changed then.
     """
-    facts = made_with(config, folder, cast("dict[str, str]", store.fact(CODE) or {}))
+    facts = made_with(config, folder, _files_before(store), libraries)
     archive = _free_name(store.folder)
     renewal = Renewal(
         when=time.time(),

@@ -12,11 +12,10 @@ from kingyo.engine import Plan, Sources, plan
 from kingyo.evolution import Search
 from kingyo.kernels.facts import Facts
 from kingyo.methods import METHODS
-from kingyo.models.kinds import ModelKind
+from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
 from kingyo.run.extensions import with_asked_controls
-from kingyo.run.kinds import kind_of_models
 from kingyo.run.layer_paths import read_known_paths
 from kingyo.run.models import open_models
 from kingyo.run.searches import baseline_recipes, searches, searches_after
@@ -58,6 +57,8 @@ class Run(Setup):
         settings = settings_of(config)
         for name in settings.controls.methods:  # a typing error is answered before models are opened
             METHODS.get(name, folder)
+        if config.kind is not None:
+            MODEL_KINDS.get(config.kind, folder)
         models = open_models(config, folder, fetch=fetch)
         known = read_known_paths(config, folder, models)
         return cls(config=config, folder=folder, settings=settings, models=models, known_paths=known)
@@ -104,11 +105,6 @@ class Run(Setup):
         """The store of a run that has begun."""
         assert self.store is not None, "the run has not begun"
         return self.store
-
-    @cached_property
-    def kind(self) -> ModelKind:
-        """The kind of all its models."""
-        return kind_of_models(self.models.named)
 
     @cached_property
     def data(self) -> LoadedSplits:

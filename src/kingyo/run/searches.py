@@ -247,7 +247,7 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
             else "one that brings vocabularies together",
             remedy="Switch it off: controls: {trained: false}.",
         )
-    require_trainable(setup.models)
+    require_trainable(setup.kind)
     require_peft()
     space = TrainedSpace(config=setup.config, folder=setup.folder, models=setup.models, like=like)
     strategy = build("grid", space.axes, setup.config.seed, {})

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from kingyo.models.kinds import ModelKind
 from kingyo.run.config import RunConfig
+from kingyo.run.kinds import kind_of_models
 from kingyo.run.models import Models
 from kingyo.run.settings import RunSettings
 
@@ -33,3 +36,8 @@ class Setup:
     models: Models
     known_paths: KnownPaths = field(default_factory=dict[str, Sequence[str]])
     is_exact: bool = False
+
+    @cached_property
+    def kind(self) -> ModelKind:
+        """The kind of all its models."""
+        return kind_of_models(self.models.named, self.config.kind, self.folder)

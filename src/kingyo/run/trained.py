@@ -23,11 +23,12 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Aims, stored_aims
 from kingyo.evolution.objectives import Judge
 from kingyo.late import torch
-from kingyo.models.kinds import TrainsLora, require_ability
+from kingyo.models.kinds import ModelKind, TrainsLora, require_ability
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.kinds import kind_of_models
 from kingyo.run.models import Models
+from kingyo.run.stored import config_as_written
 from kingyo.sizes import counted
 from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore
@@ -122,13 +123,12 @@ class Training:
         return {**asdict(self), "seconds": self.seconds, "batch_size": BATCH}
 
 
-def require_trainable(models: Models) -> TrainsLora:
-    """Return the kind of models that the control can train.
+def require_trainable(kind: ModelKind) -> TrainsLora:
+    """Return a kind of model as one that the control can train.
 
     Raises:
         KingyoError: this one cannot be trained.
     """
-    kind = kind_of_models(models.named)
     return require_ability("control trained", TrainsLora, kind, "Switch it off: controls: {trained: false}.")
 
 
@@ -253,7 +253,7 @@ class TrainedSpace(SourceSpace):
 
     @property
     def _kind(self) -> TrainsLora:
-        return require_trainable(self.models)
+        return require_trainable(kind_of_models(self.models.named, self.config.kind, self.folder))
 
     def _checkpoint(self, name: str) -> Checkpoint:
         return self.models.named[name]
@@ -263,7 +263,8 @@ class TrainedSpace(SourceSpace):
 
         model = self._checkpoint(parent)
         adapter = None if model.adapter is None else model.adapter.path
-        return Start(path=model.path, adapter=adapter, device=self.config.device)
+        device, allow_pickle = self.config.device, self.config.allow_pickle
+        return Start(path=model.path, adapter=adapter, device=device, allow_pickle=allow_pickle)
 
     def _examples(self, store: RunStore, parent: str, answers: Lesson, last: int) -> tuple[Example, ...]:
         items = store.items()
@@ -325,7 +326,7 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
         KingyoError: it is no longer what it was.
     """
     with RunStore.read(run) as store:
-        training = read_training(store)
+        training, (config, _) = read_training(store), config_as_written(store)
     settings = () if training is None else training.settings
     number = next((n for n in range(len(settings)) if reference.endswith(str(path_of(Path(), n)))), None)
     if training is None or number is None or not reference.startswith(f"{training.reference}+"):
@@ -340,7 +341,8 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
             received="another one, or none",
             remedy="Bring the old files back, or start a new run.",
         )
-    opened = open_checkpoint(f"{training.reference}+{path_of(run.resolve(), number)}", folder)
+    named = f"{training.reference}+{path_of(run.resolve(), number)}"
+    opened = open_checkpoint(named, folder, allow_pickle=config.allow_pickle)
     return replace(opened, reference=reference)  # also of a run that was moved
 
 

@@ -1,11 +1,11 @@
-"""Items that ask the same in another spelling, or nearly so. Knows no split and no grader."""
+"""Items that ask the same in another spelling, or nearly so, or of the same image. Knows no grader."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import ceil
@@ -39,23 +39,30 @@ class NearDuplicates:
         groups: of two or more items of one task.
         items: in all of these groups.
         apart: how many of the groups stand in more than one split.
+        images: how many of the groups are of items that show the same image.
     """
 
     groups: int = 0
     items: int = 0
     apart: int = 0
+    images: int = 0
 
     def __str__(self) -> str:
         """Return a line for people."""
         where = f"{self.apart:,} in more than one split" if self.apart else "each within one split"
-        return f"{counted(self.groups, 'group')} of near-duplicates ({counted(self.items, 'item')}), {where}"
+        images = f"; {counted(self.images, 'group')} of the same image" if self.images else ""
+        items = f"{counted(self.items, 'item')}{images}"
+        return f"{counted(self.groups, 'group')} of near-duplicates ({items}), {where}"
 
 
 def count_near(groups: Sequence[Sequence[Placed]]) -> NearDuplicates:
     """Count groups of near-duplicates, with the split of each item."""
     several = [group for group in groups if len(group) > 1]
     return NearDuplicates(
-        groups=len(several), items=sum(map(len, several)), apart=sum(map(_is_apart, several))
+        groups=len(several),
+        items=sum(map(len, several)),
+        apart=sum(map(_is_apart, several)),
+        images=sum(has_media(item for _, item in group) for group in several),
     )
 
 
@@ -65,12 +72,18 @@ def note_apart(groups: Sequence[Sequence[Placed]], what: str, remedy: str) -> It
     if apart:
         first, *others = apart[0]
         example = [first, next(each for each in others if each[0] != first[0])]
+        of_images = " or of one image" if has_media(item for group in apart for _, item in group) else ""
         yield (
-            f"{counted(len(apart), 'group')} of near-duplicates{what} "
+            f"{counted(len(apart), 'group')} of near-duplicates{of_images}{what} "
             f"{'stands' if len(apart) == 1 else 'stand'} in more than one split, such as "
             f"{' and '.join(_told(*each) for each in example)}: a model that was chosen by the one is tested "
             f"on the other. {remedy}"
         )
+
+
+def has_media(items: Iterable[Item]) -> bool:
+    """Return whether there is an image among items."""
+    return any(item.media for item in items)
 
 
 def _is_apart(group: Sequence[Placed]) -> bool:
@@ -79,16 +92,28 @@ def _is_apart(group: Sequence[Placed]) -> bool:
 
 def _told(split: Split, item: Item) -> str:
     prompt = item.prompt if len(item.prompt) <= SHOWN else f"{item.prompt[:SHOWN]}…"
-    return f"{prompt!r} ({split}{f' of {item.task}' if item.task else ''})"
+    images = [f"image {each.sha256[:8]}…" if each.path is None else each.path.name for each in item.media]
+    asked = " ".join([*([repr(prompt)] if prompt or not images else []), *images])
+    return f"{asked} ({split}{f' of {item.task}' if item.task else ''})"
 
 
-def near_groups(items: Sequence[Item], similar: float | None = None) -> list[list[Item]]:
+def near_groups(
+    items: Sequence[Item], similar: float | None = None, *, share_images: bool = False
+) -> list[list[Item]]:
     """Return the items in groups of near-duplicates; most groups have one item.
 
     Args:
         items: each once.
         similar: the Jaccard similarity of n-grams from which two items are near-duplicates, too.
+        share_images: whether items of different groups may show the same image; else a chain of items each
+            of which shows an image of the next is one group, whatever they ask.
     """
+    groups = _groups_of_text(items, similar)
+    return groups if share_images else _joined_by_images(groups)
+
+
+def _groups_of_text(items: Sequence[Item], similar: float | None) -> list[list[Item]]:
+    """Return groups of items that ask the same, or nearly so, of the same images."""
     groups: dict[tuple[str, tuple[str, ...]], list[Item]] = {}
     for item in items:
         groups.setdefault((_text_key(item), _hashes(item)), []).append(item)
@@ -100,12 +125,32 @@ def near_groups(items: Sequence[Item], similar: float | None = None) -> list[lis
     return list(joined.values())
 
 
-def near_key(item: Item) -> str:
-    """Return what near-duplicates share.
+def _joined_by_images(groups: Sequence[list[Item]]) -> list[list[Item]]:
+    """Return the groups, those that show the same image joined."""
+    sets, first = _Sets(len(groups)), dict[str, int]()
+    for place, group in enumerate(groups):
+        for each in {hash_ for item in group for hash_ in _hashes(item)}:
+            sets.join(place, first.setdefault(each, place))
+    joined: dict[int, list[Item]] = defaultdict(list)
+    for place, group in enumerate(groups):
+        joined[sets.root(place)] += group
+    return list(joined.values())
 
-    That is prompt and choices without case, spaces and punctuation, and the hashes of the media.
-    """
-    return "\0".join([_text_key(item), *_hashes(item)])
+
+class _Sets:
+    """Numbers from 0 in disjoint sets, each known by one of its numbers, its root."""
+
+    def __init__(self, n: int) -> None:
+        self._parents = list(range(n))
+
+    def root(self, i: int) -> int:
+        while self._parents[i] != i:
+            self._parents[i] = self._parents[self._parents[i]]
+            i = self._parents[i]
+        return i
+
+    def join(self, i: int, j: int) -> None:
+        self._parents[self.root(i)] = self.root(j)
 
 
 def _text_key(item: Item) -> str:
@@ -171,24 +216,18 @@ def _components(keys: Sequence[tuple[str, tuple[str, ...]]], similar: float) -> 
 
     Texts that have other media are never joined.
     """
-    parents = list(range(len(keys)))
-
-    def root(i: int) -> int:
-        while parents[i] != i:
-            parents[i] = parents[parents[i]]
-            i = parents[i]
-        return i
-
+    sets = _Sets(len(keys))
     places: dict[str, dict[tuple[str, ...], int]] = {}
     for place, (text, hashes) in enumerate(keys):
         places.setdefault(text, {})[hashes] = place
     own, texts = [*places.values()], _texts([*places])
     for i, j in _candidates(texts, similar):
         pairs = [(own[i][hashes], own[j][hashes]) for hashes in own[i].keys() & own[j].keys()]
-        if any(root(a) != root(b) for a, b in pairs) and texts[i].is_similar(texts[j], similar):
+        is_new = any(sets.root(a) != sets.root(b) for a, b in pairs)
+        if is_new and texts[i].is_similar(texts[j], similar):
             for a, b in pairs:
-                parents[root(a)] = root(b)
-    return [root(i) for i in range(len(keys))]
+                sets.join(a, b)
+    return [sets.root(i) for i in range(len(keys))]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, cast
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.items import load_items
 from kingyo.tasks.kinds import Splits
-from kingyo.tasks.near import NearDuplicates, Placed, count_near, near_groups, near_key, note_apart
+from kingyo.tasks.near import NearDuplicates, Placed, count_near, near_groups, note_apart
 from kingyo.tasks.spec import TaskSpec
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import build_task
@@ -213,16 +213,17 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
     for name, spec in specs.items():
         loaded = load_items(spec, folder)
         duplicates += loaded.duplicates
-        groups = near_groups(loaded.items, spec.splits.similar)
+        sizes = spec.splits
+        groups = near_groups(loaded.items, sizes.similar, share_images=sizes.share_images)
         own: dict[str, Placed] = {}
-        for split, items in make_splits(loaded.items, spec.splits, groups=groups).items():
+        for split, items in make_splits(loaded.items, sizes, groups=groups).items():
             own |= {item.id: (split, item if len(specs) == 1 else _marked(item, name)) for item in items}
         for split, item in own.values():
             found[split].append(item)
         used = [[own[item.id] for item in group if item.id in own] for group in groups]
-        notes += note_apart(used, "", f"Correct the column {spec.splits.column}, or delete rows")
+        notes += note_apart(used, "", f"Correct the column {sizes.column}, or delete rows")
         placed += used
-    notes += _notes_across(found) if len(specs) > 1 else ()
+    notes += _notes_across(found, specs) if len(specs) > 1 else ()
     return LoadedSplits(
         splits={split: tuple(items) for split, items in found.items()},
         duplicates=duplicates,
@@ -231,17 +232,16 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
     )
 
 
-def _notes_across(splits: Mapping[Split, Sequence[Item]]) -> Iterator[str]:
-    """Yield a note on questions that several tasks ask in different splits."""
-    groups: dict[str, dict[str, Placed]] = {}
-    for split, items in splits.items():
-        for item in items:
-            groups.setdefault(near_key(item), {}).setdefault(item.task, (split, item))
-    return note_apart(
-        [[*group.values()] for group in groups.values()],
-        " across tasks",
-        "Give these tasks the same splits, or delete rows",
-    )
+def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:
+    """Yield a note on questions that several tasks ask, or images that they show, in different splits."""
+    placed: dict[str, Placed] = {item.id: (split, item) for split, items in splits.items() for item in items}
+    shared = any(spec.splits.share_images for spec in specs.values())
+    groups: list[list[Placed]] = []
+    for group in near_groups([item for _, item in placed.values()], share_images=shared):
+        by_task = {item.task: placed[item.id] for item in reversed(group)}  # the first of each task
+        groups.append([*by_task.values()][::-1])
+    remedy = "Give these tasks the same splits, or delete rows"
+    return note_apart(groups, " across tasks", remedy)
 
 
 def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> Task:

@@ -24,7 +24,7 @@ class Sizes(BaseModel):
     """How the items are split: counts (``200``) or shares of all (``0.25``), or by what a column says.
 
     ``similar`` is the similarity of n-grams from which items are near-duplicates, beside those that differ in
-    form alone.
+    form alone. With ``share_images`` items that show the same image may be in different splits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +35,7 @@ class Sizes(BaseModel):
     seed: int = 0
     column: Text | None = None
     similar: Annotated[Real, Field(gt=0, le=1)] | None = None
+    share_images: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")
     def _one_way(self) -> Sizes:

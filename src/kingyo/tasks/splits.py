@@ -9,7 +9,7 @@ from math import floor
 from kingyo.errors import KingyoError, suggest
 from kingyo.sizes import counted
 from kingyo.tasks.items import question
-from kingyo.tasks.near import near_groups
+from kingyo.tasks.near import has_media, near_groups
 from kingyo.tasks.spec import Sizes
 from kingyo.types import SPLITS, Item, Split
 
@@ -42,7 +42,7 @@ def make_splits(
         return _as_told(items, sizes.column)
     salt = sizes.seed if seed is None else seed
     if groups is None:
-        groups = near_groups(items, sizes.similar)
+        groups = near_groups(items, sizes.similar, share_images=sizes.share_images)
     splits = _split(groups, sizes, salt)
     return {split: tuple(sorted(own, key=lambda item: _rank(item, salt))) for split, own in splits.items()}
 
@@ -57,23 +57,27 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
         lacks = (split for split in SPLITS if _is_count(sizes, split) and len(splits[split]) < counts[split])
         if all(splits.values()) and not any(lacks):
             return splits
+    largest = max(groups, key=len)
+    is_of_images = has_media(largest) and not sizes.share_images
+    shown = " joined by images that they share" if is_of_images else ""
     raise KingyoError(
         "splits",
         expected="sizes into which groups of near-duplicates fit, each in one split: the largest has "
-        f"{counted(max(map(len, groups)), 'item')}",
+        f"{counted(len(largest), 'item')}{shown}",
         received=" + ".join(f"{split} {getattr(sizes, split)}" for split in SPLITS)
         + f" of {counted(sum(map(len, groups)), 'item')}",
-        remedy=_more_room(sizes),
+        remedy=_more_room(sizes, is_of_images=is_of_images),
     )
 
 
-def _more_room(sizes: Sizes) -> str:
+def _more_room(sizes: Sizes, *, is_of_images: bool) -> str:
     """What helps where groups do not fit, of what this user has not done yet."""
+    images = ["let splits share images (splits.share_images: true)"] if is_of_images else []
     similar = [] if sizes.similar is None else ["raise similar, so that fewer items are near-duplicates"]
     counts = (
         ["give shares (0.5) in place of counts"] if any(_is_count(sizes, each) for each in SPLITS) else []
     )
-    ways = [*similar, *counts, "give other sizes", "add rows that ask something else"]
+    ways = [*images, *similar, *counts, "give other sizes", "add rows that ask something else"]
     return f"{', '.join(ways[:-1])}, or {ways[-1]}.".capitalize()
 
 

@@ -52,6 +52,7 @@ __all__ = [
     "called",
     "common_kind",
     "described",
+    "distribution_of",
     "kind_of",
     "known_kind",
     "load_live",
@@ -100,6 +101,13 @@ def known_kind(config: Config) -> ModelKind | None:
     """Return the first kind that takes a model, those of the package before plug-ins; None without one."""
     names = sorted(MODEL_KINDS.names(), key=lambda name: not MODEL_KINDS.is_registered(name))
     return next((kind for kind in map(MODEL_KINDS.get, names) if _takes(kind, config)), None)
+
+
+def distribution_of(kind: ModelKind) -> str | None:
+    """Return the installed distribution that brings a kind; None for one of the package or in a file."""
+    if MODEL_KINDS.is_registered(kind.name):
+        return None
+    return MODEL_KINDS.distribution(kind)
 
 
 def _takes(kind: ModelKind, config: Config) -> bool:
@@ -155,7 +163,8 @@ def common_kind(
         name, folder: as of ``kind_of``.
 
     Raises:
-        KingyoError: they are of different kinds; or as ``kind_of`` raises.
+        KingyoError: they are of different kinds, or other kinds take them and the named one does not; or as
+            ``kind_of`` raises.
     """
     kinds = {model: kind_of(config, name, folder) for model, config in configs.items()}
     found = {kind.name: kind for kind in kinds.values()}
@@ -169,7 +178,26 @@ def common_kind(
             received=" and ".join(told),
             remedy="Name models of one kind: weights of others do not fit together.",
         )
-    return next(iter(found.values()))
+    kind = next(iter(found.values()))
+    if name is not None:
+        _require_taken(configs, kind)
+    return kind
+
+
+def _require_taken(configs: Mapping[str, Config], kind: ModelKind) -> None:
+    """Refuse a kind for models that are of others; of those that no kind takes the user may say it."""
+    others = {
+        model: other.name
+        for model, config in configs.items()
+        if not _takes(kind, config) and (other := known_kind(config)) is not None
+    }
+    if others:
+        raise KingyoError(
+            f"kind: {kind.name}",
+            expected="models that this kind takes",
+            received=", ".join(f"{model} of kind {other}" for model, other in others.items()),
+            remedy="Leave the kind out: what config.json says then counts. Or name models of this kind.",
+        )
 
 
 def require_needs(what: str, needs: type, kind: ModelKind) -> None:

@@ -57,6 +57,7 @@ class CausalLM:
             device=options.device,
             batch_size=options.batch_size,
             remote_code=options.remote_code,
+            allow_pickle=options.allow_pickle,
         )
 
     def reader(self, path: Path) -> PromptReader:

@@ -147,6 +147,7 @@ class ImageClassification:
             dtype=options.dtype,
             device=options.device,
             remote_code=options.remote_code,
+            allow_pickle=options.allow_pickle,
             auto=AutoModelForImageClassification,
         )
         return LiveImageClassifier(model, processor, live_weights(model, path), batch_size=options.batch_size)

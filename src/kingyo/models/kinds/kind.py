@@ -32,12 +32,15 @@ class LoadOptions:
         device: where it lives, such as ``cpu`` or ``cuda:0``.
         batch_size: how many items it answers at once.
         remote_code: whether Python files of the checkpoint may run. Only ever on the user's word.
+        allow_pickle: whether weights that are there only as pickles are read, by
+            ``torch.load(weights_only=True)``. Only ever on the user's word.
     """
 
     dtype: str | None = None
     device: str = "cpu"
     batch_size: int = 64
     remote_code: bool = False
+    allow_pickle: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

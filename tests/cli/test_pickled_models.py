@@ -1,0 +1,112 @@
+"""Models that are there only as pickles: bred and asked where the user says so, and nowhere else."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests.checkpoints.test_pickles import Evil, pickled
+from tests.cli.conftest import World
+
+SAID = {"allow_pickle": True, "budget": {"candidates": 6}, "controls": {"random": False, "grid": False}}
+OFTEN = (
+    ["evaluate", "a", "task.yaml", "--json"],
+    ["layers", "a", "b", "--task", "task.yaml", "--items", "4", "--json"],
+)
+
+
+def no_safetensors(world: World) -> dict[str, str]:
+    """Write the models of a world as pickles, one of them in shards; return the hashes of their files."""
+    for name, shards in (("base", 1), ("a", 3), ("b", 1)):
+        pickled(world.folder / name, shards)
+    files = [file for name in ("base", "a", "b") for file in (world.folder / name).iterdir()]
+    return {str(file): sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def scores(world: World, run: str) -> list[object]:
+    shown = world.show(run)
+    return [shown[key] for key in ("winner", "baselines", "trials", "failures", "item_evaluations")]
+
+
+def test_pickled_models_are_bred_as_they_are_in_safetensors(world: World) -> None:
+    config = world.config(**SAID, runner="processes")
+    assert world.run("evolve", config, "--run", "expected").returncode == 0
+    before = no_safetensors(world)
+    for words in (
+        ["evolve", config, "--dry-run"],
+        ["evolve", config, "--run", "run"],
+        ["resume", "run"],
+        ["export", "run", "out"],
+    ):
+        done = world.run(*words)
+        assert done.returncode == 0, (words, done.stderr)
+    assert scores(world, "run") == scores(world, "expected")
+    out = world.folder / "out"
+    assert load_file(out / "model.safetensors") and not list(out.glob("*.bin"))
+    assert {file: sha256(Path(file).read_bytes()).hexdigest() for file in before} == before
+    assert world.run("evaluate", "out", "run").returncode == 0
+
+
+def test_a_control_is_trained_on_pickled_models(world: World) -> None:
+    pytest.importorskip("peft")
+    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "exact"}
+    no_safetensors(world)
+    config = world.config(**{**SAID, "controls": {"trained": True}, "task": task})
+    for words in (["evolve", config, "--run", "run"], ["resume", "run"]):
+        done = world.run(*words)
+        assert done.returncode == 0, done.stderr
+    shown = world.show("run")
+    assert shown["failures"] == 0, shown
+
+
+def test_paths_through_pickled_models_are_bred(world: World) -> None:
+    no_safetensors(world)
+    config = world.config(**SAID, space="dataflow", merge=None, search={"strategy": "random"})
+    for words in (["evolve", config, "--run", "run"], ["export", "run", "out"]):
+        done = world.run(*words)
+        assert done.returncode == 0, done.stderr
+    assert (world.folder / "out" / "model.safetensors").is_file()
+
+
+def test_commands_on_models_read_pickles_where_a_flag_says_so(world: World) -> None:
+    expected = [world.run(*words) for words in OFTEN]
+    no_safetensors(world)
+    for words, wanted in zip(OFTEN, expected, strict=True):
+        assert (wanted.returncode, world.run(*words).returncode) == (0, 1)
+        done = world.run(*words, "--allow-pickle")
+        assert (done.returncode, done.stdout) == (0, wanted.stdout), done.stderr
+    assert world.run("layers", world.config(allow_pickle=True), "--items", "4").returncode == 0
+    assert world.run("layers", "run.yaml", "--items", "4", "--allow-pickle").returncode == 0
+    assert world.run("chat", "a", "--allow-pickle").returncode == 0
+
+
+def test_without_the_key_the_error_names_it(world: World) -> None:
+    no_safetensors(world)
+    for words in (["evolve", "run.yaml"], ["evolve", "run.yaml", "--dry-run"], *OFTEN, ["chat", "a"]):
+        done = world.run(*words)
+        assert done.returncode == 1, words
+        text = " ".join((done.stdout + done.stderr).split())
+        assert "received only pickles (pytorch_model" in text, (words, text)
+        assert "--allow-pickle, in run.yaml `allow_pickle: true`" in text, (words, text)
+    assert not (world.folder / "runs").exists()
+
+
+def test_a_pickle_that_holds_code_is_refused_and_nothing_is_run_or_written(world: World) -> None:
+    (world.folder / "a" / "model.safetensors").unlink()
+    torch.save({"x": Evil()}, world.folder / "a" / "pytorch_model.bin")
+    config = world.config(**SAID)
+    for words in (
+        ["evolve", config],
+        ["evolve", config, "--dry-run"],
+        ["layers", config],
+        *([*words, "--allow-pickle"] for words in (*OFTEN, ["chat", "a"])),
+    ):
+        done = world.run(*words)
+        assert done.returncode == 1, words
+        assert "code that it would run" in " ".join((done.stdout + done.stderr).split()), (words, done.stderr)
+    assert not (world.folder / "runs").exists() and not (world.folder / "evil").exists()

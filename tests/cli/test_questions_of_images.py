@@ -1,0 +1,112 @@
+"""Several questions of each image: they stay in one split, and people are told what was asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kingyo.run.open_task import open_task
+from kingyo.store import RunStore
+from kingyo.types import SPLITS
+from tests.cli.conftest import World
+from tests.tasks.pictures import KIND, picture
+
+pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
+OWN = KIND.replace("prompt=settings.question", "prompt=fields[settings.question]")
+N_IMAGES, QUESTIONS = 12, ("", "What is it?", "Is it red?")
+
+
+@pytest.fixture
+def album(world: World) -> World:
+    """A world with three questions of each of twelve images, one of which has no words."""
+    (world.folder / "colours.py").write_text(OWN)
+    rows: list[dict[str, str]] = []
+    for i in range(N_IMAGES):
+        (world.folder / f"{i}.png").write_bytes(picture(i))
+        rows += [{"image": f"{i}.png", "q": question, "answer": str(i)} for question in QUESTIONS]
+    (world.folder / "album.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return world
+
+
+def config(world: World, **task: object) -> Path:
+    plain = {"search": {"strategy": "random"}, "controls": {"random": False, "grid": False}}
+    own = {"kind": "colours.py:Colours", "data": "album.jsonl", "question": "q", **task}
+    return world.config(task=own, budget={"candidates": 2}, **plain)
+
+
+def test_they_stay_in_one_split_and_a_run_says_so(album: World) -> None:
+    path, line = config(album), "12 groups of near-duplicates (36 items; 12 groups of the same image)"
+    done = album.run("evolve", path, "--dry-run")
+    assert f"{line}, each within one split" in " ".join(done.stdout.split()), done.stderr
+    for words in (["evolve", path], ["export", "runs/small", "out"], ["report", "runs/small"]):
+        done = album.run(*words)
+        assert done.returncode == 0, done.stderr
+    with RunStore.read(album.folder / "runs/small") as store:
+        splits = store.items()
+    images = [{item.media[0].sha256 for item in splits[split]} for split in SPLITS]
+    assert [len(splits[split]) for split in SPLITS] == [18, 9, 9]
+    assert [len(each) for each in images] == [6, 3, 3]
+    assert len(set().union(*images)) == N_IMAGES
+    assert f"Items: {line}" in " ".join(album.run("show", "runs/small").stdout.split())
+    assert line in (album.folder / "runs/small/report.html").read_text()
+    again = open_task(album.folder / "out" / "task.yaml")
+    for split in SPLITS:
+        assert [item.id for item in again.items(split)] == [item.id for item in splits[split]]
+
+
+def test_answers_tell_the_question_and_the_image(album: World) -> None:
+    done = album.run("evolve", config(album))
+    assert done.returncode == 0, done.stderr
+    asked = ["show", "runs/small", "--trial", "0", "--answers", "100"]
+    lines = [line.split(maxsplit=1) for line in album.run(*asked).stdout.splitlines()]
+    found = json.loads(album.run(*asked, "--json").stdout)["answers"]
+    with RunStore.read(album.folder / "runs/small") as store:
+        fit = store.items()["fit"]
+    images = sorted(item.media[0].name for item in fit)
+    assert sorted(Path(line[1]).name for line in lines if line[:1] == ["image"]) == images
+    assert sorted(Path(each["images"][0]).name for each in found) == images
+    prompts = sorted(item.prompt for item in fit if item.prompt)
+    assert sorted(line[1] for line in lines if line[:1] == ["prompt"]) == prompts
+
+
+def test_one_image_for_all_is_refused_unless_splits_may_share_it(album: World) -> None:
+    rows = [{"image": "0.png", "q": f"What is at {i}?", "answer": str(i)} for i in range(24)]
+    (album.folder / "album.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = album.run("evolve", config(album))
+    assert done.returncode == 1
+    assert "the largest has 24 items joined by images that they share" in " ".join(done.stderr.split())
+    assert not (album.folder / "runs").exists()
+    path = config(album, splits={"share_images": True})
+    for words in (["evolve", path], ["export", "runs/small", "out"]):
+        done = album.run(*words)
+        assert done.returncode == 0, done.stderr
+    assert "near_duplicates" not in done.stdout
+    exported = yaml.safe_load((album.folder / "out" / "task.yaml").read_text())["splits"]
+    assert exported == {"fit": 12, "validation": 6, "test": 6, "seed": 0, "share_images": True}
+    with RunStore.read(album.folder / "runs/small") as store:
+        splits = store.items()
+    again = open_task(album.folder / "out" / "task.yaml")
+    assert {split: tuple(again.items(split)) for split in SPLITS} == splits
+
+
+def test_images_that_a_column_or_another_task_puts_elsewhere_are_noted(album: World) -> None:
+    rows = [json.loads(line) for line in (album.folder / "album.jsonl").read_text().splitlines()]
+    marked = [{**row, "part": SPLITS[i % 3]} for i, row in enumerate(rows)]
+    (album.folder / "album.jsonl").write_text("".join(json.dumps(row) + "\n" for row in marked))
+    told = album.run("evolve", config(album, splits={"column": "part"}), "--dry-run").stdout
+    example = "0.png (fit) and 'What is it?' 0.png (validation)"
+    note = f"12 groups of near-duplicates or of one image stand in more than one split, such as {example}"
+    assert note in " ".join(told.split())
+    silent = config(album, splits={"column": "part", "share_images": True})
+    assert "stand in more than one split" not in " ".join(
+        album.run("evolve", silent, "--dry-run").stdout.split()
+    )
+    shared = {"kind": "colours.py:Colours", "data": "album.jsonl", "question": "q"}
+    tasks = {"one": {**shared, "splits": {"seed": 1}}, "other": {**shared, "splits": {"seed": 2}}}
+    told = album.run("evolve", album.config(task=None, tasks=tasks), "--dry-run").stdout
+    assert "of near-duplicates or of one image across tasks stand in more than one split" in " ".join(
+        told.split()
+    )
