@@ -145,7 +145,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a list": (saved([torch.ones(2)]), "names and their tensors"),
     "nothing": (saved({}), "names and their tensors; received none"),
     "lists in lists": (
-        lambda file: with_record("/data.pkl", b"\x80\x02" + b"]" * 9000 + b"a" * 8999 + b".")(file),
+        with_record("/data.pkl", b"\x80\x02" + b"]" * 9000 + b"a" * 8999 + b"."),
         "names and their tensors; received list",
     ),
     "of training": (
