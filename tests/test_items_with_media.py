@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
@@ -22,7 +23,7 @@ from kingyo.run.open_task import open_task
 from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.tasks import load_splits, parse_task_spec
-from kingyo.types import SPLITS
+from kingyo.types import SPLITS, Media
 from tests.models_on_disk import fine_tuned, llama
 from tests.tasks.pictures import TASK, album
 
@@ -122,6 +123,23 @@ def test_a_run_whose_image_is_lost_or_another_is_refused(world: Path, spoil: Cal
     spoil(file)
     with pytest.raises(KingyoError, match=file.name):
         RunStore.open(run)
+
+
+class Stopping(Media):
+    """An image during which the user presses Ctrl-C."""
+
+    def read(self) -> bytes:
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_is_stopped_as_its_images_are_copied_leaves_none(world: Path) -> None:
+    splits = load_splits({"album": parse_task_spec(TASK)}, world).splits
+    *others, last = splits["test"]
+    image = Stopping(sha256="0" * 64, type="image/png")
+    stopped = {**splits, "test": (*others, replace(last, media=(image,)))}
+    with RunStore.create(world / "run") as store, pytest.raises(KeyboardInterrupt):
+        store.begin({"name": "album"}, stopped)
+    assert not (world / "run").exists()
 
 
 def test_a_run_that_cannot_be_set_up_leaves_no_images(world: Path) -> None:

@@ -255,7 +255,19 @@ BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
         "lora_unet_x.lora_down.weight: expected a tensor of sd/unet; received 'x.weight', which it has not",
     ),
     "no up": (lambda all_: {A: all_[A]}, r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
-    "no down": (lambda all_: {B: all_[B]}, r"lora_A\.weight and lora_B\.weight; received lora_B\.weight"),
+    "no down": (lambda all_: {B: all_[B]}, r"lora_A\.weight and lora_B\.weight .*; received lora_B\.weight"),
+    "an alpha alone": (
+        lambda _: {f"{A[:-17]}.alpha": torch.tensor(1.0)},
+        "of a rank above 0; received alpha",
+    ),
+    "rank 0": (
+        lambda _: {A: torch.ones(0, 8), B: torch.ones(8, 0)},
+        r"a rank above 0; received lora_A\.weight \[0, 8\], lora_B\.weight \[8, 0\]",
+    ),
+    "scalars": (
+        lambda _: {A: torch.tensor(1.0), B: torch.tensor(1.0)},
+        r"a rank above 0; received lora_A\.weight \[\], ",
+    ),
     "LoHa": (lambda all_: {**all_, f"{A[:-17]}.hada_w1_a": torch.ones(2, 2)}, "expected a part of a LoRA"),
     "Tucker": (
         lambda all_: {**all_, f"{A[:-17]}.lora_mid.weight": torch.ones(2, 2, 3, 3)},

@@ -144,7 +144,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "HTML": (lambda file: file.write_text("<html>not found</html>"), "torch 1.6 or later has written"),
     "LFS pointer": (lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS"),
     "a list": (saved([torch.ones(2)]), "names and their tensors"),
-    "nothing": (saved({}), "names and their tensors"),
+    "nothing": (saved({}), "names and their tensors; received none"),
+    "lists in lists": (
+        with_record("/data.pkl", b"\x80\x02" + b"]" * 9000 + b"a" * 8999 + b"."),
+        "names and their tensors; received list",
+    ),
     "of training": (
         saved({"state_dict": SOUND, "epoch": 3}),
         "'state_dict': expected a tensor; received dict",

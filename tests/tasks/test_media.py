@@ -16,7 +16,7 @@ import pytest
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.tasks import Sizes, load_items, make_splits, near_groups, parse_task_spec, with_images
 from kingyo.tasks.near import count_near
-from kingyo.tasks.rows import Row
+from kingyo.tasks.rows import DatasetSource, Row, read_rows
 from kingyo.types import SPLITS, Item, Media
 from tests.tasks.pictures import KIND, TASK, album, picture
 
@@ -284,3 +284,16 @@ def test_images_of_datasets_keep_the_bytes_of_their_files(tmp_path: Path) -> Non
     items = load_items(parse_task_spec({**TASK, "data": {"dataset": "set"}}), tmp_path).items
     assert [item.media[0].read() for item in items] == contents
     assert all(item.fields["image"] == f"media/{item.media[0].name}" for item in items)
+
+
+def test_a_row_that_datasets_cannot_decode_is_named(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    kind = datasets.Features({"image": datasets.Image(), "more": {"inner": datasets.Image()}})
+    cells = [{"bytes": RED, "path": None}, {"bytes": b"junk", "path": None}]
+    columns = {"image": [cells[0]] * 2, "more": [{"inner": each} for each in cells]}
+    (tmp_path / "set").mkdir()
+    datasets.Dataset.from_dict(columns, features=kind).to_parquet(str(tmp_path / "set" / "train.parquet"))
+    rows = read_rows(DatasetSource(dataset="set"), tmp_path)
+    assert with_images(ITEM, next(rows), "image").media[0].read() == RED
+    with pytest.raises(KingyoError, match="set row 2: expected a row that the library `datasets` can decode"):
+        next(rows)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.classes import has_classes, heads_of_others, require_same_classes
 from kingyo.checkpoints.fitted import Piece, View, fitted, joined, whole
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.kinds import is_output, is_vocabulary
@@ -88,24 +89,34 @@ def fit(
         remedy = suggest(resize, RESIZE)
         raise KingyoError("resize", expected="a known name", received=f"'{resize}'", remedy=remedy)
     distinct = list({id(other): other for other in others if other is not like}.values())
-    if all(_is_alike(like, other) for other in distinct):
+    merged = like.tensors.keys() if only is None else only
+    heads = {name for other in distinct for name in heads_of_others(like, other) if name in merged}
+    if resize != "base":
+        require_same_classes(like, distinct, heads)
+    if not heads and all(_is_alike(like, other) for other in distinct):
         parts = None if only is None else {like.layout.part(name) for name in only}
         noted = [note for other in distinct for note in compare(like, other, parts)]
         models = {model.reference: model for model in (like, *distinct)}
         return Fit(like=like, models=models, warnings=tuple(dict.fromkeys(noted)))
-    return _Fitting(like, distinct, resize, only).run()
+    return _Fitting(like, distinct, resize, only, heads).run()
 
 
 class _Fitting:
     """One agreement in the making: for each tensor and model, where its weights are."""
 
     def __init__(
-        self, like: Checkpoint, others: Sequence[Checkpoint], resize: str | None, only: Collection[str] | None
+        self,
+        like: Checkpoint,
+        others: Sequence[Checkpoint],
+        resize: str | None,
+        only: Collection[str] | None,
+        heads: Collection[str],
     ) -> None:
         self._like = like
         self._models = [like, *others]
         self._resize = resize
         self._only = only
+        self._heads = heads
         self._homes: list[dict[str, str]] = [{}, *(match_names(like, other, only) for other in others)]
         self._unmerged: set[str] = set()
         self._rows: dict[str, tuple[int, int]] = {}  # vocabulary tensor -> its rows in like, and as agreed
@@ -153,7 +164,7 @@ class _Fitting:
         stored = [(m, m.tensors[homes[name]]) for m, homes in zip(self._models, self._homes, strict=True)]
         for each in stored[1:]:
             _check_floating(name, stored[0], each)
-        if len({info.shape for _, info in stored}) == 1:
+        if len({info.shape for _, info in stored}) == 1 and name not in self._heads:
             return [whole(model, name, info.name) for model, info in stored]
         if self._resize == "base":
             self._unmerged.add(name)
@@ -170,6 +181,8 @@ class _Fitting:
     def _axis(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> int | None:
         """Where tokens are counted, if a tensor has one row for each and differs nowhere else."""
         shapes = [info.shape for _, info in stored]
+        if any(has_classes(model, info.name) for model, info in stored):
+            return None
         if self._like.layout.stack(name) is not None or not is_vocabulary(name):
             return None
         axis = 0 if name.endswith("weight") else len(shapes[0]) - 1

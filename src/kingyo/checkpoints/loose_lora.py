@@ -132,7 +132,7 @@ def read_loose(
         )
     return LooseLora(
         tensors={f"{name}.{part}": info for name, parts in modules.items() for part, info in parts.items()},
-        config=_config(reference, stated) if stated else _scales(modules, alphas),
+        config=_config(reference, stated) if stated else _scales(reference, modules, alphas),
         others=tuple(sorted(filter(None, groups.keys() - {component}))),
     )
 
@@ -211,10 +211,22 @@ def _alpha(reference: str, info: TensorInfo) -> float:
     return value
 
 
-def _scales(modules: Modules, alphas: Mapping[str, float]) -> StatedScales:
-    ranks = {name: parts[_A].shape[0] for name, parts in modules.items() if _A in parts and parts[_A].shape}
+def _scales(reference: str, modules: Modules, alphas: Mapping[str, float]) -> StatedScales:
+    ranks = {name: _rank(f"{reference}: {name}", parts) for name, parts in modules.items()}
     use_dora = any(_MAGNITUDE in parts for parts in modules.values())
     return StatedScales(ranks=ranks, alphas=alphas, use_dora=use_dora)
+
+
+def _rank(where: str, parts: Mapping[str, TensorInfo]) -> int:
+    down = parts.get(_A)
+    if down is None or not down.shape or not down.shape[0]:
+        raise KingyoError(
+            where,
+            expected=f"{_A} and {_B} of a rank above 0",
+            received=", ".join(f"{part} {list(info.shape)}" for part, info in parts.items()) or _ALPHA,
+            remedy="Save or fetch it again.",
+        )
+    return down.shape[0]
 
 
 def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapping[str, object]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from kingyo.checkpoints.checkpoint import Checkpoint
+from kingyo.checkpoints.checkpoint import Checkpoint, read_json
 from kingyo.checkpoints.defaults import complete
 from kingyo.checkpoints.parts import part_in_words
 from kingyo.errors import KingyoError
@@ -30,6 +30,9 @@ _HARMLESS = re.compile(
     r"|router_\w+_coef\w*|quantization_config|summary_\w+|chunk_size_feed_forward|pruned_heads|torchscript"
     r"|use_bfloat16|temperature|top_[kp]|do_sample|num_beams|repetition_penalty|forced_\w+|sample_size|name"
 )
+_PREPARES = "preprocessor_config.json"
+_LOADERS = ("_type", "_class")
+"""How keys end that name what reads the file."""
 _TEXTS = ("text_config", "llm_config", "language_config")
 
 
@@ -115,7 +118,22 @@ def compare(
             )
         said = f"{each.mine!r:.80} in {like.reference} and {each.yours!r:.80} in {other.reference}"
         noted.append(f"{each.key} in config.json is {said}; the merge takes the former.")
-    return noted
+    sees = parts is None or "vision" in parts or len(like.layout.parts) == 1
+    return [*noted, *_seen_otherwise(like, other)] if sees else noted
+
+
+def _seen_otherwise(like: Checkpoint, other: Checkpoint) -> Iterator[str]:
+    """What two models say of how images are prepared, and not the same; nothing of what one is silent on."""
+    files = [model.path / _PREPARES for model in (like, other)]
+    if not all(file.is_file() for file in files):
+        return
+    here, there = (dict(_flat(read_json(file, "how images are prepared"))) for file in files)
+    for key in sorted(here.keys() & there.keys()):
+        if here[key] != there[key] and not _HARMLESS.fullmatch(key) and not key.endswith(_LOADERS):
+            yield (
+                f"{key} in {_PREPARES} is {here[key]!r:.80} in {like.reference} and {there[key]!r:.80} in "
+                f"{other.reference}; the merge takes the former, and sees as {like.reference} does."
+            )
 
 
 def _levels(like: Checkpoint, other: Checkpoint) -> tuple[Config, Config, bool]:

@@ -46,7 +46,8 @@ def _load(file: Path) -> Mapping[object, object]:
     except Exception as error:  # whatever a damaged file makes torch raise
         raise _unfit(file, "a sound pickle of torch", f"{type(error).__name__}: {error!s:.200}") from error
     if not isinstance(found, Mapping) or not found:
-        raise _unfit(file, "names and their tensors", f"{found!r:.80}", _SAVE_AGAIN)
+        received = "none" if isinstance(found, Mapping) else type(found).__name__
+        raise _unfit(file, "names and their tensors", received, _SAVE_AGAIN)
     return cast("Mapping[object, object]", found)
 
 

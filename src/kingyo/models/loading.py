@@ -13,8 +13,7 @@ from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -69,11 +68,35 @@ def load_model(
                 local_files_only=True,
                 trust_remote_code=remote_code,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are told below, by their names
             ),
         )
     model, report = cast("tuple[PreTrainedModel, Mapping[str, Collection[object]]]", loaded)
     _require_complete(path, report)
     torch.nn.Module.to(model, require_device(device))
+    return model.eval().requires_grad_(False)
+
+
+def load_shapes(path: Path, auto: type[Any]) -> PreTrainedModel:
+    """Build a model without weights: it computes shapes and no numbers.
+
+    Args:
+        path: folder of a checkpoint.
+        auto: what transformers loads this kind of model with.
+
+    Raises:
+        KingyoError: transformers cannot build it, or its shapes are not those of the folder's tensors.
+    """
+    require_checkpoint(path)
+    with _quiet(), _readable(path), torch.device("meta"):
+        config = cast(
+            object,
+            AutoConfig.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
+                path, local_files_only=True, trust_remote_code=False
+            ),
+        )
+        model = cast(PreTrainedModel, auto.from_config(config, trust_remote_code=False))
+    live_weights(model, path)
     return model.eval().requires_grad_(False)
 
 
@@ -253,6 +276,8 @@ def _readable(path: Path) -> Generator[None]:
     """Turn what transformers says about a broken folder into one clear message."""
     try:
         yield
+    except KingyoError:
+        raise
     except UnpicklingError as error:
         raise KingyoError(
             str(path),
@@ -260,7 +285,7 @@ def _readable(path: Path) -> Generator[None]:
             received="code that one of them would run, or something else",
             remedy="Load it where you trust it, and save it again as safetensors.",
         ) from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+    except Exception as error:  # whatever a broken folder makes the library raise
         first, *more = str(error).strip().split("\n")
         if more and first.endswith(":"):  # what is wrong follows
             first = f"{first} {more[0].strip()}"

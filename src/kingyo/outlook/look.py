@@ -9,7 +9,7 @@ from kingyo.outlook.cost import Cost, count
 from kingyo.outlook.memory import Memory, foresee_memory
 from kingyo.outlook.paths import Paths, foresee_paths, with_paths
 from kingyo.run.begin import check_all
-from kingyo.run.checks import check
+from kingyo.run.checks import check, check_questions
 from kingyo.run.notes import notes
 from kingyo.run.run import Run
 from kingyo.sizes import counted, size_text
@@ -47,6 +47,8 @@ def foresee(run: Run) -> Outlook:
     """
     check(run)
     config, memory = run.config, foresee_memory(run)
+    if any(item.media for items in run.items.values() for item in items):  # prompts were read for the memory
+        check_questions(run)
     paths = None if run.settings.paths is None else foresee_paths(run)
     if paths is not None:
         memory = with_paths(memory, run, paths.longest)

@@ -11,10 +11,8 @@ from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import aims_as_facts
 from kingyo.late import torch
-from kingyo.run.checks import check
+from kingyo.run.checks import check, check_questions
 from kingyo.run.config import CHOICE_NORMALISE
-from kingyo.run.kinds import check_items
-from kingyo.run.layer_paths import frame_of
 from kingyo.run.notes import notes
 from kingyo.run.provenance import libraries_of, made_with
 from kingyo.run.run import Run
@@ -63,9 +61,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
     config, folder, models = run.config, run.folder, run.models
     stamps = {name: stamps_of(each) for name, each in models.by_reference.items()}
     fingerprints = check_all(run)
-    check_items(
-        run.task, run.kind, (run.models.skeleton if run.settings.paths is None else frame_of(run)).path
-    )
+    check_questions(run)
     made_of = {
         "config": as_fact(config),
         MODELS: fingerprints,

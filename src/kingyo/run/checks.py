@@ -11,7 +11,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Search
 from kingyo.models.kinds import PassesLayers, require_ability
 from kingyo.run.config import RunConfig
-from kingyo.run.kinds import require_answers
+from kingyo.run.kinds import check_items, require_answers
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
 from kingyo.run.run import Run
 from kingyo.run.settings import sets_of
@@ -48,6 +48,16 @@ def check(run: Run) -> None:
     _check_baselines([plan(recipe, sources) for recipe in run.baselines.values()], run)
     if config.merge.dtype is None:
         _check_dtypes(run)
+
+
+def check_questions(run: Run) -> None:
+    """Read all items as a model like the candidates would; its weights are not read.
+
+    Raises:
+        KingyoError: an item that it could not answer.
+    """
+    like = run.models.skeleton if run.settings.paths is None else frame_of(run)
+    check_items(run.task, run.kind, like.path)
 
 
 def is_like(planned: Plan, model: Checkpoint) -> bool:

@@ -202,10 +202,13 @@ def connect_to_look(folder: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def removed_after_error(folder: Path) -> Generator[None]:
-    """Take back a run folder that could not be set up; what is not the run's own stays."""
+    """Take back a run folder that could not be set up; what is not the run's own stays.
+
+    Also after Ctrl-C: to copy many images takes a while.
+    """
     try:
         yield
-    except Exception:
+    except (Exception, KeyboardInterrupt):
         with contextlib.suppress(OSError):
             for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK):
                 (folder / name).unlink(missing_ok=True)

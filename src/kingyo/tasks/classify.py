@@ -100,7 +100,15 @@ class ClassifyTask:
                 received="an empty cell",
                 remedy="Fill it in, or delete this row.",
             )
-        return with_images(Item(id="", prompt="", answer=label), row, settings.image)
+        item = with_images(Item(id="", prompt="", answer=label), row, settings.image)
+        if len(item.media) > 1:
+            raise KingyoError(
+                f"{row.where}: {settings.image}",
+                expected="one image",
+                received=f"{len(item.media)}",
+                remedy="Write a row for each image.",
+            )
+        return item
 
     @property
     def name(self) -> str:
@@ -143,9 +151,17 @@ class ClassifyTask:
 
     def _place(self, name: str, known: Sequence[str], argument: str) -> int:
         """The place of a class in the model's output, by its name, else by its number."""
+        if known.count(name) > 1:
+            places = [str(place) for place, each in enumerate(known) if each == name]
+            raise KingyoError(
+                f"task {self._name}: {argument}",
+                expected="a name of one class",
+                received=f"{name!r:.80}, which is the name of {len(places)}",
+                remedy=f"Write its number: {' or '.join(places)}.",
+            )
         if name in known:
             return known.index(name)
-        if name.isascii() and name.isdigit() and int(name) < len(known):
+        if name.isascii() and name.isdigit() and len(name) < 10 and int(name) < len(known):
             return int(name)
         raise self._unknown(argument, name, known)
 
@@ -153,6 +169,6 @@ class ClassifyTask:
         return KingyoError(
             f"task {self._name}: {argument}",
             expected=f"one of {len(known)} classes of the model, or its number from 0",
-            received=repr(name),
-            remedy=suggest(name, known),
+            received=f"{name!r:.80}",
+            remedy=suggest(name[:80], known),
         )

@@ -61,7 +61,7 @@ def _parsed(cell: object) -> object:
     if isinstance(cell, str) and cell.startswith("["):
         try:
             found: object = json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return cell
         return cast(object, found) if isinstance(found, list) else cell
     return cell
@@ -108,20 +108,21 @@ def _inside(name: str, folder: Path, where: str, *, may_be_whole: bool) -> Path:
     raise KingyoError(
         where,
         expected="a relative path inside the folder of the data",
-        received=name,
+        received=name[:80],
         remedy=f"Put the image below {root}, and write its path as seen from there.",
     )
 
 
 def _content(path: Path, name: str, where: str) -> bytes:
-    if not path.is_file():
-        raise KingyoError(
-            where,
-            expected="an image file",
-            received=f"a folder, {name}" if path.is_dir() else f"no file {name!a}".replace("'", ""),
-            remedy="Correct the path, put the image there, or delete this row.",
-        )
+    told = f"{name[:80]!a}".strip("'\"")
     try:
+        if not path.is_file():
+            raise KingyoError(
+                where,
+                expected="an image file",
+                received=f"a folder, {told}" if path.is_dir() else f"no file {told}",
+                remedy="Correct the path, put the image there, or delete this row.",
+            )
         if path.stat().st_size > MOST_BYTES:
             raise _too_large(where, f"a file of {path.stat().st_size:,} bytes")
         return path.read_bytes()
@@ -129,8 +130,8 @@ def _content(path: Path, name: str, where: str) -> bytes:
         raise KingyoError(
             where,
             expected="an image file",
-            received=f"{name}: {error.strerror}",
-            remedy="Make the file readable.",
+            received=f"{told}: {error.strerror}",
+            remedy="Correct the path, or make the file readable.",
         ) from error
 
 

@@ -254,9 +254,29 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
             remedy="Correct dataset, subset or split under data:, or fetch the dataset first.",
         ) from error
     cache = Path(str(library.config.HF_CACHE_HOME))
-    for number, columns in enumerate(_with_files(rows, library), start=1):
+    for number, columns in enumerate(_readable(_with_files(rows, library), source.dataset), start=1):
         where = f"{source.dataset} row {number}"
         yield Row(where=where, columns=columns, folder=local if local.exists() else cache)
+
+
+def _readable(rows: Rows, name: str) -> Rows:
+    """Yield rows; what the library makes of one that it cannot decode becomes a clear error."""
+    number, left = 0, iter(rows)
+    while True:
+        number += 1
+        try:
+            columns = next(left)
+        except StopIteration:
+            return
+        except Exception as error:  # the library raises a zoo of its own
+            first = str(error).strip().split("\n", 1)[0]
+            raise KingyoError(
+                f"{name} row {number}",
+                expected="a row that the library `datasets` can decode",
+                received=f"{type(error).__name__}: {first}"[:200],
+                remedy="Correct the row, or save the dataset without the column.",
+            ) from error
+        yield columns
 
 
 def _with_files(rows: Rows, library: ModuleType) -> Rows:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Never, Protocol, cast, runtime_checkable
 
 from kingyo.errors import KingyoError
 from kingyo.late import Tensor, torch
+from kingyo.models.images import ImageProcessor, require_takes
 from kingyo.models.kinds import MODEL_KINDS, AllRead, CardPart, Config, LoadOptions, Options, Workload
 from kingyo.types import Item, Media
 
@@ -41,12 +40,14 @@ class LiveImageClassifier:
 
     Args:
         model: of transformers.
-        processor: an image processor of transformers.
+        processor: of the model.
         weights: the live tensors, by their names in the checkpoint.
         batch_size: how many images it looks at at once.
     """
 
-    def __init__(self, model: Any, processor: Any, weights: Mapping[str, Tensor], *, batch_size: int) -> None:
+    def __init__(
+        self, model: Any, processor: ImageProcessor, weights: Mapping[str, Tensor], *, batch_size: int
+    ) -> None:
         self._model = model
         self._processor = processor
         self._batch_size = batch_size
@@ -88,7 +89,7 @@ class LiveImageClassifier:
         known = self._pixels.get(image.sha256)
         if known is not None:
             return known
-        pixels = _processed(self._processor, image)
+        pixels = self._processor(image)
         if self._n_bytes + pixels.nbytes <= KEPT_BYTES:
             self._n_bytes += pixels.nbytes
             self._pixels[image.sha256] = pixels
@@ -96,21 +97,28 @@ class LiveImageClassifier:
 
 
 class ImageReader:
-    """Stands where a live model would before a run: its processor reads every image, and nobody answers."""
+    """Stands where a live model would before a run: its processor reads every image, and nobody answers.
 
-    def __init__(self, processor: Any, classes: Sequence[str]) -> None:
+    Args:
+        model: one without weights, which knows shapes.
+        processor: of the model.
+    """
+
+    def __init__(self, model: Any, processor: ImageProcessor) -> None:
+        self._model = model
         self._processor = processor
-        self.classes = classes
+        self.classes = _classes(cast("Config", model.config.to_dict()))
 
     def rate_classes(self, images: Sequence[Media]) -> Never:
         """Read the images.
 
         Raises:
-            KingyoError: the processor cannot use one.
+            KingyoError: the processor cannot use one, or makes of it what the model cannot take.
             AllRead: all is well.
         """
-        for each in images:
-            _processed(self._processor, each)
+        seen = [tuple(self._processor(each).shape) for each in images]
+        for shape in set(seen):  # one, or none
+            require_takes(self._model, shape)
         raise AllRead
 
 
@@ -141,7 +149,7 @@ class ImageClassification:
 
         from kingyo.models.loading import live_weights, load_model
 
-        processor = _processor(path, remote_code=options.remote_code)
+        processor = ImageProcessor.load(path, remote_code=options.remote_code)
         model = load_model(
             path,
             dtype=options.dtype,
@@ -153,9 +161,17 @@ class ImageClassification:
         return LiveImageClassifier(model, processor, live_weights(model, path), batch_size=options.batch_size)
 
     def reader(self, path: Path) -> ImageReader:
-        """Return what reads images as the model would, without weights."""
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        return ImageReader(_processor(path, remote_code=False), _classes(config))
+        """Return what reads images as the model would, without weights.
+
+        Raises:
+            KingyoError: transformers cannot read the folder, or its config does not fit its weights.
+        """
+        from transformers import AutoModelForImageClassification
+
+        from kingyo.models.loading import load_shapes
+
+        processor = ImageProcessor.load(path, remote_code=False)
+        return ImageReader(load_shapes(path, AutoModelForImageClassification), processor)
 
     def memory(self, path: Path, config: Config, load: Workload) -> None:
         """Return nothing: what passes through the layers depends on the architecture."""
@@ -172,47 +188,20 @@ class ImageClassification:
 
 
 def _classes(config: Config) -> tuple[str, ...]:
-    """The names of the classes of a config, in the order of its output."""
-    named = cast("Mapping[object, object]", config.get("id2label") or {})
-    return tuple(str(named[key]) for key in sorted(named, key=lambda key: int(str(key))))
+    """The names of the classes of a config, in the order of its output.
 
-
-def _processor(path: Path, *, remote_code: bool) -> Any:
-    """The image processor of a checkpoint's folder, the one of Pillow: it is the same on every machine."""
-    from transformers import AutoImageProcessor
-
-    try:
-        return cast(
-            "object",
-            AutoImageProcessor.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
-                path, local_files_only=True, trust_remote_code=remote_code, backend="pil"
-            ),
+    Raises:
+        KingyoError: their numbers are not 0, 1, 2, …
+    """
+    named = cast("Mapping[int, object]", config.get("id2label") or {})
+    if sorted(named) != list(range(len(named))):
+        raise KingyoError(
+            "id2label in config.json",
+            expected=f"the classes 0 to {len(named) - 1}",
+            received=f"{sorted(named)}"[:80],
+            remedy="Number the classes as the rows of the model's head: 0, 1, 2, …",
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        first = str(error).strip().split("\n", 1)[0]
-        raise KingyoError(
-            str(path),
-            expected="an image processor (preprocessor_config.json) that transformers can read",
-            received=f"{type(error).__name__}: {first}",
-            remedy="Copy the preprocessor_config.json of the model that it was trained from into the folder.",
-        ) from error
-
-
-def _processed(processor: Any, image: Media) -> Tensor:
-    """What an image processor makes of an image: [channels, height, width]."""
-    from PIL import Image
-
-    try:
-        with Image.open(BytesIO(image.read())) as opened:
-            found = processor(images=opened.convert("RGB"), return_tensors="pt")
-        return cast("Tensor", found["pixel_values"])[0]
-    except (OSError, ValueError, TypeError) as error:
-        raise KingyoError(
-            f"image {image.name}",
-            expected="an image that the model's image processor can use",
-            received=f"{type(error).__name__}: {error}",
-            remedy="Replace the image, or delete its row.",
-        ) from error
+    return tuple(str(named[number]) for number in sorted(named))
 
 
 MODEL_KINDS.register(NAME)(ImageClassification())

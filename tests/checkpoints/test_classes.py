@@ -1,0 +1,84 @@
+"""Heads of classifiers: of one shape, and yet not to be merged where their rows stand for other classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from kingyo.checkpoints import Checkpoint, fit, open_checkpoint
+from kingyo.errors import KingyoError
+from tests.checkpoints.architectures import build
+from tests.checkpoints.fitting import restate, rewrite
+from tests.models_on_disk import llama
+
+HEADS = {"classifier.weight", "classifier.bias"}
+NAMES = ("cat", "dog", "fish")
+
+
+def classifier(folder: Path, names: Sequence[str]) -> Checkpoint:
+    build("vit", folder)
+    rows = torch.randn(len(names), 16)
+
+    def change(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**tensors, "classifier.weight": rows, "classifier.bias": rows[:, 0].clone()}
+
+    labels = {str(place): name for place, name in enumerate(names)}
+    return open_checkpoint(str(restate(rewrite(folder, change), id2label=labels)))
+
+
+@pytest.mark.parametrize(
+    ("names", "key", "received"),
+    [
+        (("dog", "cat", "fish"), "id2label.0", "'dog'"),
+        (("cat", "dog", "bird"), "id2label.2", "'bird'"),
+        (("cat", "dog"), "id2label.2", "no such class"),
+        ((*NAMES, "bird"), "id2label.3", "'bird'"),
+    ],
+)
+@pytest.mark.parametrize("resize", [None, "pad-vocab", "truncate"])
+def test_heads_of_other_classes_are_refused(
+    tmp_path: Path, names: Sequence[str], key: str, received: str, resize: str | None
+) -> None:
+    like, other = classifier(tmp_path / "like", NAMES), classifier(tmp_path / "other", names)
+    with pytest.raises(KingyoError) as told:
+        fit(like, [like, other], resize=resize)
+    assert told.value.argument == f"{key} in config.json" and received in told.value.received
+    assert "resize: base" in told.value.remedy
+
+
+@pytest.mark.parametrize("names", [("dog", "cat", "fish"), (*NAMES, "bird")])
+def test_the_head_of_the_base_is_taken_where_that_is_said(tmp_path: Path, names: Sequence[str]) -> None:
+    like, other = classifier(tmp_path / "like", NAMES), classifier(tmp_path / "other", names)
+    fitted = fit(like, [other], resize="base")
+    assert fitted.unmerged == HEADS
+    assert torch.equal(fitted.models[other.reference].read("classifier.bias"), like.read("classifier.bias"))
+
+
+def test_a_head_that_is_not_merged_may_be_any(tmp_path: Path) -> None:
+    like, other = classifier(tmp_path / "like", NAMES), classifier(tmp_path / "other", ("dog", "cat", "fish"))
+    assert fit(like, [other], only=like.tensors.keys() - HEADS).unmerged == frozenset()
+
+
+def test_classes_without_names_are_taken_as_the_same(tmp_path: Path) -> None:
+    like, other = (
+        classifier(tmp_path / "like", NAMES),
+        classifier(tmp_path / "other", ("LABEL_0", "LABEL_1", "LABEL_2")),
+    )
+    assert fit(like, [other]).unmerged == frozenset()
+
+
+def test_rows_of_classes_are_no_vocabulary(tmp_path: Path) -> None:
+    like, other = (classifier(tmp_path / str(n), [f"LABEL_{i}" for i in range(n)]) for n in (3, 5))
+    with pytest.raises(KingyoError, match=r"classifier\..*one shape") as told:
+        fit(like, [other], resize="pad-vocab")
+    assert "tokenizer" not in told.value.remedy
+
+
+def test_classes_that_no_head_has_do_not_matter(tmp_path: Path) -> None:
+    opened = [
+        open_checkpoint(str(restate(llama(tmp_path / name), id2label={"0": name, "1": "x"}))) for name in "ab"
+    ]
+    assert fit(opened[0], opened[1:]).warnings == ()

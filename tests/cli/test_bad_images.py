@@ -1,0 +1,142 @@
+"""Bad images, labels and classifiers through the real command: one clear error, and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.checkpoints.fitting import restate
+from tests.cli.conftest import World
+from tests.cli.test_bad_input import files
+from tests.models.test_image_classification import LABELS, picture, vit
+
+Damage = Callable[[Path], object]
+DRY, EVOLVE = ("evolve", "run.yaml", "--dry-run"), ("evolve", "run.yaml", "--run", "run")
+EVALUATE, MERGE = ("evaluate", "one", "task.yaml", "--split", "all"), ("merge", "recipe.yaml", "merged")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    for seed, name in enumerate(("base", "one", "other")):
+        vit(folder / name, seed)
+    (folder / "images").mkdir()
+    for n in range(12):
+        (folder / "images" / f"{n}.png").write_bytes(picture((20 * n, 9, 9)).read())
+    rows = [{"image": f"images/{n}.png", "label": LABELS[n % 3]} for n in range(12)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {"kind": "classify", "data": "rows.jsonl"}
+    run = {"base": "base", "sources": {"one": "one", "other": "other"}, "task": task}
+    models = [{"model": name, "parameters": {"weight": 0.5}} for name in ("one", "other")]
+    for name, content in (
+        ("run", {**run, "budget": {"candidates": 2}}),
+        ("task", task),
+        ("recipe", {"merge_method": "linear", "models": models}),
+    ):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.fixture
+def world(made: Path, tmp_path: Path) -> World:
+    return World(folder=shutil.copytree(made, tmp_path / "world"))
+
+
+def row(**cells: object) -> Damage:
+    """Change the cells of one row."""
+
+    def change(folder: Path) -> None:
+        lines = (folder / "rows.jsonl").read_text().splitlines()
+        lines[7] = json.dumps({**json.loads(lines[7]), **cells})
+        (folder / "rows.jsonl").write_text("\n".join(lines))
+
+    return change
+
+
+def config(*names: str, **keys: object) -> Damage:
+    return lambda folder: [restate(folder / name, **keys) for name in names]
+
+
+def processor(name: str, content: str) -> Damage:
+    return lambda folder: (folder / name / "preprocessor_config.json").write_text(content)
+
+
+SWAPPED = {"0": "green", "1": "red", "2": "blue"}
+ALL = ("base", "one", "other")
+BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
+    "a path that no system allows": (
+        row(image="a" * 5000),
+        (DRY, EVOLVE, EVALUATE),
+        "line 8: image: expected an image file",
+    ),
+    "lists in lists": (row(image="[" * 100_000), (DRY,), "line 8: image: expected an image file"),
+    "two images of one class": (
+        row(image=["images/1.png", "images/2.png"]),
+        (DRY, EVALUATE),
+        "image: expected one image; received 2",
+    ),
+    "no class": (row(label="purple"), (DRY, EVOLVE, EVALUATE), "expected one of 3 classes of the model"),
+    "an endless number": (
+        row(label="1" * 5000),
+        (DRY, EVOLVE, EVALUATE),
+        "expected one of 3 classes of the model",
+    ),
+    "a name of two classes": (
+        config(*ALL, id2label={"0": "red", "1": "red", "2": "blue"}),
+        (DRY, EVALUATE),
+        "a name of one class; received 'red', which is the name of 2. Write its number: 0 or 1",
+    ),
+    "classes in another order": (
+        config("other", id2label=SWAPPED),
+        (DRY, EVOLVE, MERGE),
+        "id2label.0 in config.json",
+    ),
+    "no image processor that can be read": (
+        processor("base", "[]"),
+        (DRY, EVOLVE),
+        "expected an image processor",
+    ),
+    "enormous pixels": (
+        processor(
+            "base", '{"image_processor_type": "ViTImageProcessor", "size": {"height": 1000000, "width": 9}}'
+        ),
+        (DRY, EVOLVE),
+        "1,000,000 pixels a side",
+    ),
+    "images that do not fit": (
+        processor("base", '{"image_processor_type": "ViTImageProcessor"}'),
+        (DRY, EVOLVE),
+        "images that fit the model",
+    ),
+    "a config that does not fit": (
+        config(*ALL, num_channels=1),
+        (DRY, EVOLVE, EVALUATE),
+        "embeddings.patch_embeddings.projection.weight",
+    ),
+    "an unknown architecture": (
+        config(*ALL, model_type="nosuch"),
+        (DRY, EVOLVE, EVALUATE),
+        "expected a checkpoint that transformers can read",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_it_is_one_clear_error_and_nothing_is_written(world: World, what: str) -> None:
+    damage, commands, says = BAD[what]
+    damage(world.folder)
+    before = files(world.folder)
+    for words in commands:
+        done = world.run(*words)
+        assert done.returncode == 1, (words, done.stdout, done.stderr)
+        assert done.stderr.count("\nError:") + done.stderr.startswith("Error:") == 1, done.stderr
+        assert "Traceback" not in done.stderr and says in " ".join(done.stderr.split())
+        assert len(done.stderr) < 1500
+        told = json.loads(world.run(*words, "--json").stdout)
+        assert says in told["error"]["message"], words
+        assert files(world.folder) == before, words

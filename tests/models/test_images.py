@@ -1,0 +1,162 @@
+"""What a model sees of an image, and what is refused before a run: image processors, configs, odd images."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from transformers import ViTConfig, ViTForImageClassification
+
+from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.models.images import ImageProcessor
+from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions
+from kingyo.types import Media
+from tests.checkpoints.fitting import restate
+from tests.models.test_image_classification import PROCESSOR, picture, vit
+
+KIND = MODEL_KINDS.get("image-classification")
+
+
+def media(image: Image.Image, kind: str = "PNG", **how: Any) -> Media:
+    stream = BytesIO()
+    image.save(stream, kind, **how)
+    content = stream.getvalue()
+    return Media(sha256=sha256(content).hexdigest(), type=f"image/{kind.lower()}", content=content)
+
+
+def processor(folder: Path) -> ImageProcessor:
+    return ImageProcessor.load(folder, remote_code=False)
+
+
+def changed(folder: Path, **keys: object) -> Path:
+    (folder / "preprocessor_config.json").write_text(json.dumps({**PROCESSOR, **keys}))
+    return folder
+
+
+def refused(folder: Path, *images: Media) -> KingyoError:
+    """What the reader says, and a live model too, unless it can only be known of many images."""
+    with pytest.raises(KingyoError) as told:
+        KIND.reader(folder).rate_classes(images or [picture((1, 2, 3))])
+    assert not isinstance(told.value, AllRead)
+    return told.value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[]",
+        b"{broken",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        json.dumps({**PROCESSOR, "size": {"height": 10**6, "width": 10**6}}).encode(),
+        json.dumps({**PROCESSOR, "image_processor_type": "BertTokenizer"}).encode(),
+        json.dumps({**PROCESSOR, "image_processor_type": "NoSuchProcessor"}).encode(),
+        json.dumps({"image_processor_type": "Own", "auto_map": {"AutoImageProcessor": "own.Own"}}).encode(),
+    ],
+    ids=lambda content: content[-40:].decode(errors="replace"),
+)
+def test_a_broken_image_processor_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    path = vit(tmp_path / "m")
+    (path / "own.py").write_text("raise SystemExit('code of the checkpoint ran')")
+    (path / "preprocessor_config.json").write_bytes(content)
+    for load in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
+        with pytest.raises(KingyoError) as told:
+            load(path)
+        assert "preprocessor_config.json" in told.value.expected and len(str(told.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("keys", "received"),
+    [
+        ({"image_std": [0, 0, 0]}, "pixels that are NaN or infinite"),
+        ({"image_mean": [0.5]}, "mean must have 3 elements"),
+        ({"size": {"height": 16, "width": 16}}, "pixels of the shape [3, 16, 16]"),
+    ],
+)
+def test_a_processor_that_does_not_fit_is_known_before_the_run(
+    tmp_path: Path, keys: dict[str, object], received: str
+) -> None:
+    error = refused(changed(vit(tmp_path / "m"), **keys))
+    assert received in error.received and "preprocessor_config.json" in error.argument + error.remedy
+
+
+def test_images_that_are_not_resized_must_have_one_size(tmp_path: Path) -> None:
+    path = changed(vit(tmp_path / "m"), do_resize=False)
+    images = [picture((1, 2, 3)), picture((3, 2, 1), size=9)]
+    assert refused(path, *images).argument == f"image {images[1].name}"
+    with pytest.raises(KingyoError, match="as of other images"):
+        KIND.load(path, LoadOptions()).rate_classes(images)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"patch_size": 2}, "embeddings"),
+        ({"num_channels": 1}, "embeddings.patch_embeddings.projection.weight"),
+        ({"id2label": {"0": "red", "1": "green"}}, r"classifier\."),
+        ({"id2label": ["red", "green", "blue"]}, "a checkpoint that transformers can read"),
+        ({"id2label": {"0": "red", "1": "green", "7": "blue"}}, "expected the classes 0 to 2; received"),
+        ({"model_type": "nosuch"}, "a checkpoint that transformers can read"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_weights_is_one_error_without_them(
+    tmp_path: Path, keys: dict[str, object], said: str
+) -> None:
+    path = restate(vit(tmp_path / "m"), **keys)
+    for load in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
+        with pytest.raises(KingyoError, match=said):
+            load(path)
+
+
+def test_two_classes_without_names_have_those_of_transformers(tmp_path: Path) -> None:
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=8,
+        patch_size=4,
+    )
+    ViTForImageClassification(config).save_pretrained(tmp_path)
+    changed(tmp_path)
+    assert "id2label" not in json.loads((tmp_path / "config.json").read_text())
+    assert KIND.reader(tmp_path).classes == ("LABEL_0", "LABEL_1")
+
+
+def test_an_image_is_turned_as_it_says(tmp_path: Path) -> None:
+    see, half = processor(vit(tmp_path / "m")), Image.new("RGB", (8, 8))
+    half.paste((255, 255, 255), (0, 0, 4, 8))
+    turn = Image.Exif()
+    turn[0x0112] = 6  # a quarter to the right: what is left becomes the top
+    torch.testing.assert_close(see(media(half, exif=turn)), see(media(half)).transpose(1, 2))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_an_image_that_would_become_white_is_refused(tmp_path: Path, mode: str) -> None:
+    image = media(Image.new(mode, (8, 8), 1000), "TIFF")
+    error = refused(vit(tmp_path / "m"), image)
+    assert "more than 8 bits" in error.received and image.name in error.argument
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("size", [(1, 1), (20_000, 1), (3, 7)])
+def test_images_of_all_other_modes_and_sizes_are_seen(
+    tmp_path: Path, mode: str, size: tuple[int, int]
+) -> None:
+    image = media(Image.new(mode, size), "TIFF")
+    assert processor(vit(tmp_path / "m"))(image).shape == (3, 8, 8)
+
+
+def test_an_image_that_changes_while_a_run_goes_on_is_named_as_that(tmp_path: Path) -> None:
+    """And is no failure of the candidate that would have seen it."""
+    path, image = tmp_path / "red.png", picture((200, 0, 0))
+    path.write_bytes(picture((0, 200, 0)).read())
+    there = Media(sha256=image.sha256, type=image.type, path=path)
+    with pytest.raises(ChangedSourceError, match=r"red\.png"):
+        KIND.load(vit(tmp_path / "m"), LoadOptions()).rate_classes([there])  # type: ignore[attr-defined]
