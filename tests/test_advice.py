@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kingyo.advice import Advice, advise
-from kingyo.cli.answers import Answered, print_answers, worst_answers
+from kingyo.cli.answers import Answered, answers_record, print_answers, worst_answers
 from kingyo.cli.trials import print_trial, trial_record
 from kingyo.cli.whole import Console
 from kingyo.errors import KingyoError
@@ -17,7 +18,7 @@ from kingyo.evolution.search import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
 from kingyo.store import RunStore, StoredOutcome
-from kingyo.types import Evaluation, Genome, Item, ItemScore, Split, Trial
+from kingyo.types import Evaluation, Genome, Item, ItemScore, Media, Split, Trial
 
 N_FIT = 8
 SPLITS: dict[Split, tuple[Item, ...]] = {
@@ -240,6 +241,24 @@ def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str])
         "expected  (nothing)",
         r"answered  \x1b[2J\rgone\u202e金魚",
     ]
+
+
+def test_images_are_named_where_they_are_asked_and_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    asked, drawn = (
+        Media(sha256=name, type="image/png", path=Path(f"{name}.png")) for name in ("ask", "drew")
+    )
+    item = Item(id="i", prompt="", answer="7", media=(asked,))
+    shown = [Answered(item=item, answer=ItemScore("i", 0.0, "3", media=drawn), limit=64)]
+    print_answers(Console(highlight=False), shown)
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "image     ask.png",
+        "expected  7",
+        "answered  3",
+        "drawn     drew.png",
+    ]
+    (record,) = answers_record(shown)
+    assert (record["images"], record["media"]) == (["ask.png"], "drew.png")
+    assert item.in_a_line() == "ask.png" and replace(item, prompt="How?").in_a_line() == "'How?' ask.png"
 
 
 def test_letters_and_spaces_of_all_languages_are_shown_as_they_are(

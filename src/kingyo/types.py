@@ -55,6 +55,10 @@ class Axis:
         return (self.low + self.high) / 2 if self.start is None else self.start
 
 
+MEDIA = "media"
+"""The folder of images in a run, and beside exported items."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Media:
     """An image, of an item or made by a model; it is the same as another one with the same hash.
@@ -75,6 +79,11 @@ class Media:
     def name(self) -> str:
         """The name of its file in a run folder."""
         return f"{self.sha256}.{self.type.rpartition('/')[2]}"
+
+    @property
+    def place(self) -> str:
+        """Where people find it: its path, or its name."""
+        return str(self.path or self.name)
 
     def read(self) -> bytes:
         """Return the bytes of its file.
@@ -117,6 +126,16 @@ class Item:
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
     task: str = ""
     media: tuple[Media, ...] = ()
+
+    @property
+    def images(self) -> list[str]:
+        """Where people find its images."""
+        return [each.place for each in self.media]
+
+    def in_a_line(self) -> str:
+        """Return what it asks, for people: its prompt, and where its images are."""
+        prompt = [repr(self.prompt)] if self.prompt or not self.media else []
+        return " ".join((*prompt, *self.images))
 
 
 @dataclass(frozen=True, kw_only=True)

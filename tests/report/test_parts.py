@@ -21,7 +21,7 @@ from kingyo.report.markup import element, json_text, whole
 from kingyo.results.summary import Comparison
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Genome, Trial
+from kingyo.types import Genome, Media, Trial
 
 
 def difference(low: float, high: float, p: float = 0.001) -> Comparison:
@@ -154,6 +154,24 @@ def test_an_answer_that_was_cut_is_marked_where_it_stands(better: RunStore) -> N
     contrast = replace(found.contrast, gained=(replace(row, answers=answers, limit=16),))
     shown = str(render_answers(replace(found, contrast=contrast)))
     assert shown.count("(cut at 16 tokens)") == 1
+
+
+def test_images_of_items_and_answers_stand_in_the_page(better: RunStore, tmp_path: Path) -> None:
+    found = gather(better)
+    assert found.contrast is not None
+    row, (small, large, lost) = found.contrast.gained[0], (tmp_path / f"{name}.png" for name in "abc")
+    small.write_bytes(b"small")
+    large.write_bytes(bytes(40_000))
+    asked, drawn, gone = (
+        Media(sha256=each.stem, type="image/png", path=each) for each in (small, large, lost)
+    )
+    answers = {name: each._replace(answer="", media=drawn) for name, each in row.answers.items()}
+    item = replace(row.item, prompt="", media=(asked, gone))
+    contrast = replace(found.contrast, gained=(replace(row, item=item, answers=answers),), lost=())
+    shown = str(render_answers(replace(found, contrast=contrast)))
+    assert '<img src="data:image/png;base64,c21hbGw=" alt="a.png" class="item">' in shown
+    assert shown.count("b.png") == len(answers) and "c.png" in shown  # by name: too large, or lost
+    assert "(nothing)" not in shown and 'class="prompt"' not in shown
 
 
 def test_bars_begin_with_the_child(runs: dict[str, Path], better: RunStore) -> None:

@@ -57,14 +57,18 @@ def print_answers(console: Console, answers: Sequence[Answered]) -> None:
     for each in answers:
         name = f"{each.item.task}: {each.item.id}" if each.item.task else each.item.id
         say(console, f"\n[bold]{escape(name)}[/bold]: {100 * each.answer.score:.0f} %")
-        _print_text(console, "prompt", each.item.prompt)
+        if each.item.prompt or not each.item.media:
+            _print_text(console, "prompt", each.item.prompt)
+        for image in each.item.images:
+            _print_text(console, "image", image)
         if each.item.choices:
             _print_text(console, "choices", " | ".join(each.item.choices))
         _print_text(console, "expected", each.item.answer)
         cut = f" … (cut at {counted(each.limit, 'token')})" if each.answer.is_cut else ""
-        _print_text(console, "answered", each.answer.answer + cut)
+        if each.answer.answer or each.answer.media is None:
+            _print_text(console, "answered", each.answer.answer + cut)
         if each.answer.media is not None:
-            _print_text(console, "image", str(each.answer.media.path))
+            _print_text(console, "drawn", each.answer.media.place)
 
 
 def answers_record(answers: Sequence[Answered]) -> list[dict[str, object]]:
@@ -74,12 +78,13 @@ def answers_record(answers: Sequence[Answered]) -> list[dict[str, object]]:
             "item": each.item.id,
             **({"task": each.item.task} if each.item.task else {}),
             "prompt": each.item.prompt,
+            **({"images": each.item.images} if each.item.media else {}),
             **({"choices": list(each.item.choices)} if each.item.choices else {}),
             "expected": each.item.answer,
             "answer": each.answer.answer,
             "score": each.answer.score,
             "cut": each.answer.is_cut,
-            **({"media": str(each.answer.media.path)} if each.answer.media is not None else {}),
+            **({"media": each.answer.media.place} if each.answer.media is not None else {}),
         }
         for each in answers
     ]

@@ -286,6 +286,7 @@ def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore
                 "id": item.id,
                 **({"task": item.task} if item.task else {}),
                 "prompt": item.prompt,
+                **({"images": item.images} if item.media else {}),
                 "reference": item.answer,
                 "answer": each.answer,
                 "score": each.score,

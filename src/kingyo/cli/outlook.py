@@ -76,7 +76,7 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     near = f"; {run.data.near}" if run.data.near.groups else ""
     yield f"items: {items}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
     example = run.items["fit"][0]
-    yield f"an item: {example.prompt!r} → {example.answer!r}"
+    yield f"an item: {example.in_a_line()} → {example.answer!r}"
     settings = ", ".join(
         f"{key} {_shown(value)}" for key, value in wanted.settings.items() if value is not None
     )

@@ -16,9 +16,8 @@ from pydantic import TypeAdapter
 from kingyo.errors import KingyoError
 from kingyo.registry import is_in_file
 from kingyo.tasks import TaskSpec, TextSettings, near_groups, settings_of, splits_of
-from kingyo.tasks.media import MEDIA
 from kingyo.tasks.text import GraderSpec
-from kingyo.types import Item, Split
+from kingyo.types import MEDIA, Item, Split
 
 ITEMS = "items.jsonl"
 TASK = "task.yaml"

@@ -78,7 +78,7 @@ def describe(run: Run) -> list[str]:
         f"{counted(n, 'model')} of {shape.n_parameters:,} parameters {'fits' if n == 1 else 'fit together'}.",
         *([longest] if longest is not None else []),
         f"Items: {splits}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
-        f"An item: {example.prompt!r} -> {example.answer!r}",
+        f"An item: {example.in_a_line()} -> {example.answer!r}",
         f"{counted(len(run.axes), 'gene')}: {', '.join(axis.name for axis in run.axes[:8])}"
         f"{', …' if len(run.axes) > 8 else ''}",
         *(f"Note: {note}" for note in notes(run)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
@@ -19,10 +20,11 @@ from kingyo.results.trials import row_title
 from kingyo.run.config import TRAINED
 from kingyo.sizes import counted
 from kingyo.stats import mean_name
-from kingyo.types import ItemScore
+from kingyo.types import ItemScore, Media
 
 SHOWN = 12
 MOST = 300
+LARGEST = 1 << 15  # bytes of an image in the page
 
 _KANA = re.compile(r"[\u3040-\u30ff]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -81,7 +83,10 @@ def _card(row: SideBySide, han: str) -> Html:
     answers = (_answer(name, answer, han, row.limit) for name, answer in row.answers.items())
     return element(
         "article",
-        element("p", row.item.prompt, **_text(row.item.prompt, han), class_="prompt"),
+        element("p", row.item.prompt, **_text(row.item.prompt, han), class_="prompt")
+        if row.item.prompt or not row.item.media
+        else None,
+        *map(_image, row.item.media),
         element(
             "p",
             element("span", "expected ", class_="small"),
@@ -94,19 +99,30 @@ def _card(row: SideBySide, han: str) -> Html:
     )
 
 
+def _image(image: Media) -> Html:
+    """The image in the page itself; of a large one, or one that is lost, the name of its file."""
+    file = image.path
+    if file is None or not file.is_file() or file.stat().st_size > LARGEST:
+        return element("p", image.name, class_="small")
+    content = b64encode(file.read_bytes()).decode()
+    return element("img", src=f"data:{image.type};base64,{content}", alt=image.name, class_="item")
+
+
 def _answer(name: str, answer: ItemScore, han: str, limit: int) -> Html:
     solved = answer.score >= SOLVED
     mark = "✓" if solved else "✗" if answer.score == 0 else f"{100 * answer.score:.0f}"
-    said = "solved" if solved else "not solved"
+    verdict = "solved" if solved else "not solved"
+    drawn = None if answer.media is None else _image(answer.media)
+    said = answer.answer or (element("i", "(nothing)") if drawn is None else None)
     cut = element("span", f" … (cut at {counted(limit, 'token')})", class_="small") if answer.is_cut else None
     return element(
         "div",
         element(
             "dt",
-            element("span", mark, class_="yes" if solved else "no", aria_label=said, role="img"),
+            element("span", mark, class_="yes" if solved else "no", aria_label=verdict, role="img"),
             f" {name}",
         ),
-        element("dd", answer.answer or element("i", "(nothing)"), cut, **_text(answer.answer, han)),
+        element("dd", said, cut, drawn, **_text(answer.answer, han)),
         class_="bred" if name == BRED else None,
     )
 

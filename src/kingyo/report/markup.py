@@ -9,7 +9,7 @@ import html
 import json
 from collections.abc import Iterable
 
-_VOID = frozenset({"br", "meta", "link"})
+_VOID = frozenset({"br", "img", "link", "meta"})
 
 
 class Html(str):

@@ -17,8 +17,8 @@ from typing import TypeVar, cast
 
 from kingyo.errors import KingyoError
 from kingyo.store.lock import LOCK
-from kingyo.store.media import MEDIA
 from kingyo.store.sums import SUMS, changed, seal, writes
+from kingyo.types import MEDIA
 
 T = TypeVar("T")
 

@@ -11,10 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kingyo.atomic import write_bytes
 from kingyo.errors import KingyoError
-from kingyo.types import Media
-
-MEDIA = "media"
-
+from kingyo.types import MEDIA, Media
 
 _MEDIA = TypeAdapter(Media)
 

@@ -34,7 +34,7 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
         folder: where relative paths start.
 
     Raises:
-        KingyoError: a broken line, a missing field, two answers to one prompt, no rows at all, or a kind of
+        KingyoError: a broken line, a missing field, two answers to one question, no rows at all, or a kind of
             the user's own that fails.
     """
     settings = settings_of(spec, folder)
@@ -50,9 +50,9 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
         if known.answer != item.answer:
             raise KingyoError(
                 row.where,
-                expected=f"one answer to a prompt: {known.answer!r} at {place}",
-                received=f"{item.answer!r} to the same prompt",
-                remedy="Delete the wrong one of the two rows, or let their prompts differ.",
+                expected=f"one answer to a question: {known.answer!r} at {place}",
+                received=f"{item.answer!r} to the same question",
+                remedy="Delete the wrong one of the two rows, or let what they ask differ.",
             )
     if not items:
         source = spec.data if isinstance(spec.data, str) else spec.data.dataset

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.rows import Row, is_decoded
-from kingyo.types import Item, Media
+from kingyo.types import MEDIA, Item, Media
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MEDIA = "media"
-"""The folder of images beside exported items."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Of image files. Pillow reads others, too, some of them by starting programs."""
 MOST_PIXELS = 64_000_000
