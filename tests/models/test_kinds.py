@@ -36,8 +36,8 @@ class TestCausalLM(ModelKindContract):
     def make(self):
         return MODEL_KINDS.get("causal-lm")
 
-    def make_checkpoint(self, folder: Path) -> None:
-        llama(folder)
+    def make_checkpoint(self, folder: Path) -> Path:
+        return llama(folder / "language")
 
     def ask(self, model: LanguageModel) -> object:
         prompts = ["Q: 1 + 2 = ?", "the cat is", "3"]
