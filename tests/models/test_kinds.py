@@ -101,6 +101,14 @@ def test_a_model_of_no_known_kind_is_left_to_the_loader_of_language_models(confi
     assert kind_of(config).name == "causal-lm"
 
 
+def test_a_model_of_diffusers_that_no_kind_takes_is_refused() -> None:
+    with pytest.raises(KingyoError) as caught:
+        kind_of({"_class_name": "UNet2DConditionModel"})
+    assert "UNet2DConditionModel" in caught.value.received and "causal-lm" in caught.value.expected
+    with pytest.raises(KingyoError):
+        common_kind({"base": LLAMA, "a": {"_class_name": "UNet2DConditionModel"}})
+
+
 def test_a_name_wins_over_the_config_and_may_be_that_of_an_object_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("from tests.models.test_kinds import PAINTER\nKIND = PAINTER\n")
     assert kind_of(LLAMA, "mine.py:KIND", tmp_path).name == "text-to-image"
