@@ -98,7 +98,7 @@ def kind_of(config: Config, name: str | None = None, folder: Path | None = None)
 
 
 def _default(config: Config) -> ModelKind:
-    """The kind of a model that no kind takes: one of transformers, since those of diffusers say their class."""
+    """The kind of a model that no kind takes. Those of diffusers, which name their class, have none."""
     if "_class_name" in config:
         raise KingyoError(
             "model",
