@@ -73,6 +73,17 @@ def test_a_file_a_mapping_and_a_recipe_merge_to_the_same(models: Path) -> None:
     weights = {(models / name / "model.safetensors").read_bytes() for name in ("one", "two", "three")}
     assert len(weights) == 1
     assert kingyo.load_recipe(str(models / "one" / "recipe.yaml")).merge_method == "linear"
+    kingyo.merge(RECIPE, models / "four", folder=models, max_shard_size="1kB", progress=False)
+    assert (models / "four" / "model.safetensors.index.json").is_file()
+
+
+def test_files_of_tasks_begin_at_the_folder_too(models: Path) -> None:
+    (models / "task.yaml").write_text("{data: nowhere.jsonl, grader: exact}", encoding="utf-8")
+    (models / "runs").mkdir()
+    file = models / "runs" / "run.yaml"
+    file.write_text("{sources: {a: a}, task: task.yaml, budget: {candidates: 3}}", encoding="utf-8")
+    with pytest.raises(kingyo.KingyoError, match=r"nowhere\.jsonl"):
+        kingyo.evolve(file, models / "run", folder=models)
 
 
 def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None:
@@ -82,6 +93,15 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
         kingyo.merge({**RECIPE, "base_model": "other"}, models / "out", folder=models)
     with pytest.raises(kingyo.KingyoError, match="budget"):
         kingyo.evolve({"name": "x", "budgets": {"candidates": 3}}, models / "run", folder=models)
+    config = {
+        "sources": {"a": "a"},
+        "task": {"data": "x.jsonl", "grader": "exact"},
+        "budget": {"candidates": 3},
+    }
+    with pytest.raises(kingyo.KingyoError, match="seed"):  # else no resume could read the run
+        kingyo.evolve(config, models / "run", folder=models, seed=-1)
+    with pytest.raises(kingyo.KingyoError, match="max_shard_size"):
+        kingyo.merge(RECIPE, models / "out", folder=models, max_shard_size="large")
     with pytest.raises(kingyo.KingyoError):
         kingyo.resume(models / "run")
     with pytest.raises(kingyo.KingyoError):

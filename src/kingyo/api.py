@@ -11,6 +11,7 @@ from typing import TypedDict, Unpack
 
 from kingyo.cli.live import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
+from kingyo.documents import read_yaml
 from kingyo.export import choose, export
 from kingyo.merging import Request, finish, survey, write
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
@@ -18,9 +19,10 @@ from kingyo.report import write_report as write_report_of
 from kingyo.results.summary import RunSummary
 from kingyo.results.summary import summarize as summarize_store
 from kingyo.run.begin import begin
-from kingyo.run.config import config_of, load_config
+from kingyo.run.config import config_of, named_after
 from kingyo.run.journeys import require_unchanged
 from kingyo.run.run import Run
+from kingyo.sizes import parse_size
 from kingyo.store import RunStore
 
 AnyPath = str | Path
@@ -31,7 +33,6 @@ class MergeOptions(TypedDict, total=False):
     """Options of ``merge``; see ``kingyo.merging.Request``."""
 
     seed: int
-    max_shard_bytes: int
     threads: int
     force: bool
     allow_nonfinite: bool
@@ -47,6 +48,7 @@ def merge(
     out: AnyPath,
     *,
     folder: AnyPath | None = None,
+    max_shard_size: str = "5GB",
     progress: bool = True,
     **options: Unpack[MergeOptions],
 ) -> Path:
@@ -59,6 +61,7 @@ def merge(
             ``Recipe``.
         out: the folder to make. Several recipes make a folder each below it.
         folder: where relative paths of the recipe begin; the file's folder, or the current one, when None.
+        max_shard_size: where a new file of weights begins.
         progress: whether a bar on standard error shows how far it is.
         options: see ``MergeOptions``.
 
@@ -72,8 +75,13 @@ def merge(
         >>> kingyo.merge("recipe.yaml", "merged", seed=1)  # doctest: +SKIP
         PosixPath('merged')
     """
-    where = None if folder is None else Path(folder)
-    request = Request(recipe=_recipe(recipe), out=Path(out), folder=where, **options)
+    request = Request(
+        recipe=_recipe(recipe),
+        out=Path(out),
+        folder=None if folder is None else Path(folder),
+        max_shard_bytes=parse_size(max_shard_size, "max_shard_size"),
+        **options,
+    )
     found = survey(request, fetch=False)
     if found.error is None and found.n_missing:  # weights are fetched once nothing is wrong
         found = survey(request)
@@ -118,19 +126,23 @@ def evolve(
         The run at its end; its store is open for reading.
 
     Raises:
-        KingyoError: whatever is wrong with settings, models or data; nothing is written then.
+        KingyoError: whatever is wrong with settings, models or data, and nothing is written then; or a
+            baseline cannot be scored.
 
     Example:
         >>> run = kingyo.evolve("run.yaml", "runs/first")  # doctest: +SKIP
         >>> kingyo.summarize(run).winner.test  # doctest: +SKIP
     """
-    if isinstance(config, str | Path):
-        loaded, file, root = load_config(Path(config)), Path(config), Path(config).parent
+    if isinstance(config, Mapping):
+        data, file, beside = config, None, Path()
     else:
-        loaded, file, root = config_of(config, Path(folder or ".")), None, Path()
-    loaded = loaded if seed is None else loaded.model_copy(update={"seed": seed})
-    opened = Run.open(loaded, root if folder is None else Path(folder))
-    new = begin(opened, Path(run) if run is not None else Path("runs") / loaded.name, file=file)
+        file = Path(config)
+        data, beside = {"name": named_after(file), **read_yaml(file)}, file.parent
+    root = beside if folder is None else Path(folder)
+    given = data if seed is None else {**data, "seed": seed}
+    loaded = config_of(given, root, "config" if file is None else str(file))
+    out = Path("runs") / loaded.name if run is None else Path(run)
+    new = begin(Run.open(loaded, root), out, file=file if root == beside else None)
     return _to_the_end(new.begun, new, progress=progress)
 
 
@@ -158,9 +170,8 @@ def resume(run: AnyPath, *, progress: bool = True) -> Run:
 
 def _to_the_end(store: RunStore, run: Run | None, *, progress: bool) -> Run:
     with store, LiveDisplay(store, quiet=not progress) as display:
-        run_shown(store, run, display)
-        run = Run.stored(store) if run is None else run
-    return replace(run, store=RunStore.read(store.folder))
+        ended = run_shown(store, run, display)
+    return replace(ended, store=RunStore.read(store.folder))
 
 
 def summarize(run: Run | AnyPath) -> RunSummary:
@@ -177,14 +188,14 @@ def summarize(run: Run | AnyPath) -> RunSummary:
 
 
 def export_model(
-    run: Run | AnyPath, out: AnyPath, *, trial: str | None = None, search: str | None = None
+    run: Run | AnyPath, out: AnyPath, *, trial: int | str | None = None, search: str | None = None
 ) -> Path:
     """Write the best model of a run as a Hugging Face folder with its recipe and model card.
 
     Args:
         run: a run, or its folder.
         out: the folder to make.
-        trial: one trial, such as ``"12"``, ``"random:12"`` or the name of a baseline.
+        trial: one trial, such as 12, ``"random:12"`` or the name of a baseline.
         search: the winner of one search: ``"main"``, ``"random"``, ``"grid"``, ``"trained"``.
 
     Returns:
@@ -194,7 +205,8 @@ def export_model(
         KingyoError: no winner yet, no such trial, or ``out`` is taken.
     """
     with _read(run) as store:
-        return export(store, Path(out), choose(store, trial=trial, search=search))
+        chosen = choose(store, trial=None if trial is None else str(trial), search=search)
+        return export(store, Path(out), chosen)
 
 
 def write_report(run: Run | AnyPath, out: AnyPath | None = None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
@@ -165,6 +166,9 @@ def test_classifiers_are_bred_from_evolve_to_export(tmp_path: Path, measure: dic
     score = shown["winner"]["validation"]["score"]
     assert max(finalists) == pytest.approx(sets["validation"] if measure else score)
     AutoModelForImageClassification.from_pretrained(tmp_path / "out")
-    assert "pipeline_tag: image-classification" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "pipeline_tag: image-classification" in card
+    image = re.search(r"classify\('(media/[^']+)'\)", card)
+    assert image is not None and (tmp_path / "out" / image[1]).is_file()
     refused = run_forked(["chat", "out"], tmp_path, env)
     assert refused.returncode == 1 and "a model that writes text" in " ".join(refused.stderr.split())

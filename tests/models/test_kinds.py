@@ -36,8 +36,8 @@ class TestCausalLM(ModelKindContract):
     def make(self):
         return MODEL_KINDS.get("causal-lm")
 
-    def make_checkpoint(self, folder: Path) -> None:
-        llama(folder)
+    def make_checkpoint(self, folder: Path) -> Path:
+        return llama(folder / "language")
 
     def ask(self, model: LanguageModel) -> object:
         prompts = ["Q: 1 + 2 = ?", "the cat is", "3"]
@@ -99,6 +99,14 @@ def test_the_config_says_the_kind() -> None:
 def test_a_model_of_no_known_kind_is_left_to_the_loader_of_language_models(config: dict[str, object]) -> None:
     assert known_kind(config) is None
     assert kind_of(config).name == "causal-lm"
+
+
+def test_a_model_of_diffusers_that_no_kind_takes_is_refused() -> None:
+    with pytest.raises(KingyoError) as caught:
+        kind_of({"_class_name": "UNet2DConditionModel"})
+    assert "UNet2DConditionModel" in caught.value.received and "causal-lm" in caught.value.expected
+    with pytest.raises(KingyoError):
+        common_kind({"base": LLAMA, "a": {"_class_name": "UNet2DConditionModel"}})
 
 
 def test_a_name_wins_over_the_config_and_may_be_that_of_an_object_in_a_file(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ class LiveDisplay:
         return f"  {done}{f', best {best}' if best else ''}{f'; {left}' if left else ''}"
 
 
-def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> None:
+def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
     """Take a run to its end, shown and with warnings about its scores.
 
     Args:
@@ -140,12 +140,16 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> None:
         run: of the store, if it is open already.
         display: entered.
 
+    Returns:
+        The run.
+
     Raises:
         KingyoError: it cannot go on; what was added to it last is taken back then.
     """
     try:
+        opened = Run.stored(store) if run is None else run
         notify = Watcher(store, display.tell, display.notify).notify
-        journey = journey_of(Run.stored(store) if run is None else run, notify)
+        journey = journey_of(opened, notify)
         display.expect(cost_of(journey))
         journey.run()
     except KingyoError:
@@ -153,6 +157,7 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> None:
         take_back_control(store)
         raise
     settle(store)
+    return opened
 
 
 def _standard_error() -> Console:

@@ -607,8 +607,9 @@ def _comparison(own: Evaluation, other: Evaluation, weights: Mapping[str, float]
     return _as_comparison(found, name, own, other)
 
 
-def _answers(found: Evaluation) -> dict[str, tuple[float, str]]:
-    return {each.item: (each.score, each.answer) for each in found.scores}
+def _answers(found: Evaluation) -> dict[str, tuple[object, ...]]:
+    """Item -> its score and what was answered, the image with it."""
+    return {each.item: each[1:] for each in found.scores}
 
 
 def minus_test(entry: Entry, split: Split) -> Interval | None:

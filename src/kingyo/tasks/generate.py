@@ -56,8 +56,7 @@ class GenerateTask:
         Raises:
             KingyoError: a grader failed, or the model returned another number of answers.
         """
-        prompts = [self._prompt(model, item) for item in items]
-        answers = _written(model, prompts, self._settings)
+        answers = self._written(model, items)
         if len(answers) != len(items):
             raise KingyoError(
                 "model",
@@ -95,13 +94,13 @@ class GenerateTask:
         own = [item.answer] if is_right else []
         return (given or own) if prefers_given else (own or given)
 
+    def _written(self, model: GeneratesText, items: Sequence[Item]) -> Sequence[Written]:
+        """Ask the model. Where it cannot say which answers were cut, none counts as cut."""
+        prompts, settings = [self._prompt(model, item) for item in items], self._settings
+        if isinstance(model, CutAware):
+            return model.write(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
+        answers = model.generate(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
+        return [Written(text, is_cut=False) for text in answers]
+
     def _prompt(self, model: GeneratesText, item: Item) -> str:
         return model.chat_prompt(item.prompt) if self._settings.chat else item.prompt
-
-
-def _written(model: GeneratesText, prompts: Sequence[str], settings: TextSettings) -> Sequence[Written]:
-    """Return the answers. Where the model cannot say which were cut, none counts as cut."""
-    if isinstance(model, CutAware):
-        return model.write(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
-    answers = model.generate(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
-    return [Written(text, is_cut=False) for text in answers]

@@ -90,11 +90,24 @@ def kind_of(config: Config, name: str | None = None, folder: Path | None = None)
         folder: where a relative file is looked up; the working directory when None.
 
     Raises:
-        KingyoError: an unknown name, or a kind of somebody's own that fails.
+        KingyoError: an unknown name, a kind of somebody's own that fails, or a model of diffusers that no
+            kind takes.
     """
     if name is not None:
         return MODEL_KINDS.get(name, folder)
-    return known_kind(config) or MODEL_KINDS.get(DEFAULT)
+    return known_kind(config) or _default(config)
+
+
+def _default(config: Config) -> ModelKind:
+    """The kind of a model that no kind takes. Those of diffusers, which name their class, have none."""
+    if "_class_name" in config:
+        raise KingyoError(
+            "model",
+            expected=f"one of a kind that can be run: {', '.join(MODEL_KINDS.names())}",
+            received=f"{config['_class_name']} of diffusers",
+            remedy="Install a plug-in for it (docs/kinds.md), or merge it by a recipe: kingyo merge.",
+        )
+    return MODEL_KINDS.get(DEFAULT)
 
 
 def known_kind(config: Config) -> ModelKind | None:

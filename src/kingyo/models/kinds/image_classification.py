@@ -11,7 +11,7 @@ from kingyo.errors import KingyoError
 from kingyo.late import Tensor, torch
 from kingyo.models.images import ImageProcessor, require_takes
 from kingyo.models.kinds import MODEL_KINDS, AllRead, CardPart, Config, LoadOptions, Options, Workload
-from kingyo.types import Item, Media
+from kingyo.types import MEDIA, Item, Media
 
 NAME = "image-classification"
 _ENDING = "ForImageClassification"
@@ -176,10 +176,10 @@ class ImageClassification:
     def memory(self, path: Path, config: Config, load: Workload) -> None:
         """Return nothing: what passes through the layers depends on the architecture."""
 
-    def usage(self, example: Item, options: Options, *, trusted: bool) -> str:
+    def usage(self, example: Item, options: Options, *, trusted: bool) -> str:  # noqa: ARG002 (of the protocol)
         """Return code that names the class of an image."""
         trust = ", trust_remote_code=True" if trusted else ""
-        image = example.fields.get(str(options.get("image")), "image.png")
+        image = f"{MEDIA}/{example.media[0].name}" if example.media else "image.png"
         return (
             "from transformers import pipeline\n\n"
             f"classify = pipeline('image-classification', model='.'{trust})  # this folder\n"

@@ -1,6 +1,6 @@
-"""What a kind of model is: its protocol, what a kind may do beside, and the data that go in and out.
+"""What a kind of model is: its protocol, what else a kind may do, and the data that go in and out.
 
-Only words live here: no torch, no registry.
+It imports no torch, and registers nothing.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Live(Protocol):
 
 
 class AllRead(Exception):  # noqa: N818 (nothing is wrong)
-    """What a model was asked was read and can be answered; there are no answers."""
+    """Raised by a reader that has read what it was asked: a live model could answer it."""
 
 
 @runtime_checkable
@@ -142,10 +142,11 @@ class ModelKind(Protocol):
         ...
 
     def reader(self, path: Path) -> Any:
-        """Return what stands where a live model would before a run, made without weights; None for nothing.
+        """Return a stand-in for a live model, made without weights; None if there is none.
 
-        It has the methods of a live model. Those that answer read what they are asked and raise AllRead, or a
-        KingyoError where the model could not answer, so that a test item ends no search of hours.
+        Before a run begins, tasks score it on all items. It has the methods of a live model. Each of those
+        that answer reads what it is asked, and raises AllRead if a live model could answer it, or a
+        KingyoError if not. So a bad test item is found at once, and not after hours of search.
         """
         ...
 
@@ -243,4 +244,4 @@ class TrainsLora(ModelKind, Protocol):
 
 
 ABILITIES: tuple[type, ...] = (PassesLayers, ShowsStreams, TrainsLora)
-"""What a kind may do beside."""
+"""What else a kind may do."""
