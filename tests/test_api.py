@@ -91,6 +91,8 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
         kingyo.merge({**RECIPE, "merge_method": "liner"}, models / "out", folder=models)
     with pytest.raises(kingyo.KingyoError, match="other"):
         kingyo.merge({**RECIPE, "base_model": "other"}, models / "out", folder=models)
+    with pytest.raises(kingyo.KingyoError, match="seed"):
+        kingyo.merge(RECIPE, models / "out", folder=models, seed=1.5)  # type: ignore[arg-type]
     with pytest.raises(kingyo.KingyoError, match="budget"):
         kingyo.evolve({"name": "x", "budgets": {"candidates": 3}}, models / "run", folder=models)
     config = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kingyo.recipe import Recipe, load_recipe
     from kingyo.run.run import Run
     from kingyo.strategies import STRATEGIES
-    from kingyo.tasks import GRADERS, TASKS
+    from kingyo.tasks import GRADERS, TASK_KINDS
 
 __version__ = "0.1.0.dev0"
 
@@ -25,7 +25,7 @@ __all__ = [
     "METHODS",
     "MODEL_KINDS",
     "STRATEGIES",
-    "TASKS",
+    "TASK_KINDS",
     "KingyoError",
     "Recipe",
     "Run",
@@ -44,7 +44,7 @@ _HOMES = {
     "METHODS": "methods",
     "MODEL_KINDS": "models.kinds",
     "STRATEGIES": "strategies",
-    "TASKS": "tasks",
+    "TASK_KINDS": "tasks",
     "KingyoError": "errors",
     "Recipe": "recipe",
     "Run": "run.run",

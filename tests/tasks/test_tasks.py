@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.tasks import TASKS, TaskSpec, build_task, parse_task_spec
+from kingyo.tasks import TASK_KINDS, TaskSpec, build_task, parse_task_spec
 from kingyo.testing.tasks import ScriptedModel, TaskContract
 from kingyo.types import Item, ItemScore, Split, Task, Written
 
@@ -135,7 +135,7 @@ class kind:
 
 
 def test_kinds_by_name_and_from_a_file(tmp_path: Path) -> None:
-    assert TASKS.names() == ["choice", "classify", "generate"]
+    assert TASK_KINDS.names() == ["choice", "classify", "generate"]
     (tmp_path / "mine.py").write_text(KIND)
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
     made = build_task(spec, SPLITS, tmp_path)

@@ -13,9 +13,9 @@ from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.classes import has_classes, heads_of_others, require_same_classes
 from kingyo.checkpoints.fitted import Piece, View, fitted, joined, whole
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.kinds import is_output, is_vocabulary
 from kingyo.checkpoints.meaning import compare
 from kingyo.checkpoints.names import lacking, match_names
+from kingyo.checkpoints.roles import is_output, is_vocabulary
 from kingyo.checkpoints.tied import count_tokens, untied
 from kingyo.checkpoints.vocabulary import with_rows
 from kingyo.errors import KingyoError, suggest

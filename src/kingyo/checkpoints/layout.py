@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from kingyo.checkpoints.filters import shortest_filters
-from kingyo.checkpoints.kinds import KINDS, Kind, find_kind, is_after
 from kingyo.checkpoints.parts import find_parts, rank
+from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after
 from kingyo.checkpoints.stacks import Stack, find_stacks, name_stacks, stack_rank
 from kingyo.errors import KingyoError, unknown
 from kingyo.recipe import Conditional

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from kingyo.checkpoints.kinds import find_kind, is_after, is_vocabulary
 from kingyo.checkpoints.layers import count_layers
+from kingyo.checkpoints.roles import find_kind, is_after, is_vocabulary
 from kingyo.checkpoints.stacks import Stack
 
 _WORDS: Mapping[str, tuple[str, ...]] = {

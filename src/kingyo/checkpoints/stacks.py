@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kingyo.checkpoints.kinds import find_kind
+from kingyo.checkpoints.roles import find_kind
 from kingyo.errors import KingyoError
 
 _NUMBERED = re.compile(r"(.*?)\.([0-9]{1,9})\.(.*)", re.DOTALL)

@@ -13,8 +13,8 @@ import numpy as np
 
 from kingyo.checkpoints.defaults import complete, default_of
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.kinds import find_kind, is_output, is_vocabulary
 from kingyo.checkpoints.mapping import map_bytes
+from kingyo.checkpoints.roles import find_kind, is_output, is_vocabulary
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.checkpoint import Needs
-from kingyo.checkpoints.kinds import is_vocabulary
+from kingyo.checkpoints.roles import is_vocabulary
 from kingyo.engine.sources import Sources, tokenizer_choice
 from kingyo.errors import KingyoError
 from kingyo.late import Tensor, torch

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES
 from kingyo.engine import How
+from kingyo.errors import KingyoError
 from kingyo.recipe import RecipeBook
 
 
@@ -28,6 +30,9 @@ class Request:
         ignore_licences: the user answers for licences that forbid to merge.
         component: what is merged of pipelines of diffusers that the recipe names whole.
         allow_pickle: read weights that are there only as pickles; see ``open_checkpoint``.
+
+    Raises:
+        KingyoError: a seed or number of threads that is no such number.
     """
 
     recipe: Path | RecipeBook
@@ -43,6 +48,17 @@ class Request:
     ignore_licences: bool = False
     component: str | None = None
     allow_pickle: bool = False
+
+    def __post_init__(self) -> None:
+        for key, least in (("seed", 0), ("threads", 1)):
+            value = cast(object, getattr(self, key))
+            if value is not None and (type(value) is not int or value < least):
+                raise KingyoError(
+                    key,
+                    expected=f"a whole number of at least {least}",
+                    received=repr(value)[:80],
+                    remedy=f"Give {key} such a number, or leave it out.",
+                )
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ from kingyo.run.stored import stored_config
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.clusters import Place
 from kingyo.store import RunStore
-from kingyo.tasks import TASKS
+from kingyo.tasks import TASK_KINDS
 
 OWN_SECONDS = 3600.0
 """The limit for a candidate on a task of the user's own, where the run.yaml gives none."""
@@ -78,7 +78,7 @@ def evaluator_of(run: Run) -> Evaluator:
 def candidate_timeout(config: RunConfig) -> float | None:
     """Return the seconds that a candidate may take; a task of the user's own may block, so it has an hour."""
     has_own = any(
-        not TASKS.is_registered(spec.kind) for spec in config.specs.values() if spec.kind is not None
+        not TASK_KINDS.is_registered(spec.kind) for spec in config.specs.values() if spec.kind is not None
     )
     return config.timeout or (OWN_SECONDS if has_own else None)
 

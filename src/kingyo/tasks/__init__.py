@@ -6,7 +6,7 @@ of several at once ``load_splits`` -> ``build_tasks``.
 
 from kingyo.tasks.grader import GRADERS, Grader
 from kingyo.tasks.items import LoadedItems, load_items
-from kingyo.tasks.kinds import TASKS
+from kingyo.tasks.kinds import TASK_KINDS
 from kingyo.tasks.media import with_images
 from kingyo.tasks.near import NearDuplicates, near_groups
 from kingyo.tasks.several import (
@@ -30,7 +30,7 @@ from kingyo.tasks.text import TextSettings, read_text_item
 
 __all__ = [
     "GRADERS",
-    "TASKS",
+    "TASK_KINDS",
     "Grader",
     "LoadedItems",
     "LoadedSplits",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import Verdict, build_grader, register_grader
-from kingyo.tasks.kinds import TASKS, Splits
+from kingyo.tasks.kinds import TASK_KINDS, Splits
 from kingyo.tasks.split_items import SplitItems
 from kingyo.tasks.text import TextSettings
 from kingyo.types import Example, Item, ItemScore, RatesText, Split
@@ -52,7 +52,7 @@ class Choice:
         return item.choices[scores.index(max(scores))]
 
 
-@TASKS.register("choice")
+@TASK_KINDS.register("choice")
 class ChoiceTask:
     """A task whose answers are chosen, not written.
 

@@ -11,7 +11,7 @@ from typing import Annotated, Protocol, cast, runtime_checkable
 from pydantic import Field
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.tasks.kinds import TASKS, Splits
+from kingyo.tasks.kinds import TASK_KINDS, Splits
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row, stringify
 from kingyo.tasks.split_items import SplitItems
@@ -70,7 +70,7 @@ class MacroF1:
         return sum(2 * right[each] / (n + answers[each]) for each, n in labels.items()) / len(labels)
 
 
-@TASKS.register("classify")
+@TASK_KINDS.register("classify")
 class ClassifyTask:
     """A task of images, each of one class; right when the likeliest class is the label (top-1).
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.tasks.grader import build_verdict
-from kingyo.tasks.kinds import TASKS, Splits
+from kingyo.tasks.kinds import TASK_KINDS, Splits
 from kingyo.tasks.split_items import SplitItems
 from kingyo.tasks.text import TextSettings
 from kingyo.types import CutAware, Example, GeneratesText, Item, ItemScore, Split, Written
 
 
-@TASKS.register("generate")
+@TASK_KINDS.register("generate")
 class GenerateTask:
     """A task whose answers are written by the model.
 

@@ -32,7 +32,7 @@ class TaskKind(Protocol):
         ...
 
 
-TASKS: Registry[TaskKind] = Registry("task kind", "kingyo.tasks", "kingyo.tasks")
+TASK_KINDS: Registry[TaskKind] = Registry("task kind", "kingyo.tasks", "kingyo.tasks")
 """Every kind of task by name. Plug-ins: entry points of the group ``kingyo.tasks``."""
 
 
@@ -46,7 +46,7 @@ def settings_class(kind: str, folder: Path) -> type[object]:
     Raises:
         KingyoError: nobody knows the kind, or its ``Settings`` is no dataclass.
     """
-    found = cast(object, getattr(TASKS.get(kind, folder), "Settings", TextSettings))
+    found = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
     if not isinstance(found, type) or not is_dataclass(found):
         received = repr(cast(object, found))[:80]
         raise KingyoError(f"kind {kind}", expected="a dataclass as Settings", received=received, remedy=FIX)
@@ -59,7 +59,7 @@ def reader_of(kind: str, folder: Path) -> ReadItem:
     Raises:
         KingyoError: the kind has options of its own, but does not say how it reads a row.
     """
-    read = getattr(TASKS.get(kind, folder), "read_item", None)
+    read = getattr(TASK_KINDS.get(kind, folder), "read_item", None)
     if read is None and issubclass(settings_class(kind, folder), TextSettings):
         return read_text_item
     if not callable(read):

@@ -12,7 +12,7 @@ from kingyo.documents import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.registry import whole_reference
 from kingyo.strict import Real, parse_model, parse_settings, validate_settings, validate_together
-from kingyo.tasks.kinds import TASKS, settings_class
+from kingyo.tasks.kinds import TASK_KINDS, settings_class
 from kingyo.tasks.rows import DatasetSource
 from kingyo.tasks.text import Text, graders_in
 
@@ -96,7 +96,7 @@ class TaskSpec(BaseModel):
             return
         given = cast("Mapping[str, object]", values)
         kind = _kind_name(given.get("kind"), given.get("grader"))
-        if TASKS.is_registered(kind):
+        if TASK_KINDS.is_registered(kind):
             options = {key: value for key, value in given.items() if key not in cls.model_fields}
             validate_settings(settings_class(kind, Path()), options, beside=cls.model_fields)
 

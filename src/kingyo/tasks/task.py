@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError, crash
-from kingyo.tasks.kinds import FIX, TASKS, Splits
+from kingyo.tasks.kinds import FIX, TASK_KINDS, Splits
 from kingyo.tasks.spec import TaskSpec, settings_of
 from kingyo.types import Task
 
@@ -24,7 +24,7 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
             the user's own that fails.
     """
     kind, settings = spec.kind_name, settings_of(spec, folder)
-    make = TASKS.get(kind, folder)
+    make = TASK_KINDS.get(kind, folder)
     try:
         made = cast(object, make(spec.name, settings, splits, folder))
         if not isinstance(made, Task):
