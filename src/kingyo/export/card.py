@@ -209,8 +209,8 @@ def _scores(card: Card) -> str:
     if by is not None:
         read = (
             f"{means.capitalize()} in % with 95 % intervals, and n. What decided is {cell(by)} of all "
-            f"answers, not these:\n\n{_decided(card)}\n\nIt guided the search on fit and picked the winner on "
-            "validation, so both flatter it. Its intervals are percentiles of sets of answers drawn anew. "
+            f"answers, not these:\n\n{_decided(card)}\n\nIt guided the search on fit and picked the winner "
+            "on validation, so both flatter it. Its intervals are percentiles of sets of answers drawn anew. "
         )
     tested = "The test split was read once, at the end, and is the fair comparison."
     if card.summary.test_note is not None:
