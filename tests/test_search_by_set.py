@@ -185,8 +185,11 @@ def test_models_are_compared_by_the_measure_on_test(tmp_path: Path) -> None:
         by_measure(store, Model()).run()
         winner, verdict, summary = store.winner(MAIN), read_verdict(store), summarize(store)
         assert winner is not None and verdict is not None
-        assert verdict.best == winner.id
-        assert summary.best is not None and summary.best.trial == winner
+        models = [winner, *store.trials(BASELINES)]
+        farthest = max(models, key=lambda trial: distance(store, trial.id))
+        assert farthest.name == "b", "the corner, which has all items wrong as the bred model has"
+        assert summary.best is not None and summary.best.trial == farthest
+        assert verdict.best == farthest.id
         compared = {each.other: each for each in summary.comparisons}
         for trial in store.trials(BASELINES):
             each = compared[str(trial.name)]

@@ -70,6 +70,18 @@ def test_classes_without_names_are_taken_as_the_same(tmp_path: Path) -> None:
     assert fit(like, [other]).unmerged == frozenset()
 
 
+@pytest.mark.parametrize("names", [("LABEL_0", "LABEL_1", "LABEL_2"), None])
+def test_classes_are_compared_where_the_base_names_none(tmp_path: Path, names: Sequence[str] | None) -> None:
+    base = classifier(tmp_path / "base", names or NAMES)
+    if names is None:
+        base = open_checkpoint(str(restate(base.path, id2label=None)))
+    one, other = classifier(tmp_path / "one", NAMES), classifier(tmp_path / "other", ("dog", "cat", "fish"))
+    assert fit(base, [one]).unmerged == frozenset()
+    with pytest.raises(KingyoError, match=r"id2label\.0 in config\.json") as told:
+        fit(base, [one, other])
+    assert one.reference in told.value.expected and other.reference in told.value.received
+
+
 def test_rows_of_classes_are_no_vocabulary(tmp_path: Path) -> None:
     like, other = (classifier(tmp_path / str(n), [f"LABEL_{i}" for i in range(n)]) for n in (3, 5))
     with pytest.raises(KingyoError, match=r"classifier\..*one shape") as told:

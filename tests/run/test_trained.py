@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.advice import advise
-from kingyo.evolution import BASELINES, MAIN, Aims, aims_as_facts
+from kingyo.evolution import BASELINES, MAIN, Aims, aims_as_facts, stored_aims
 from kingyo.evolution.search import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summary import summarize
@@ -49,7 +49,7 @@ def add(store: RunStore, search: str, name: str | None, solved: dict[str, int]) 
 def test_the_best_parent_is_the_best_by_the_weights_of_the_tasks(tmp_path: Path) -> None:
     """By items b has more right, 7 of 12 and not 6; by tasks a is ahead, by (3/9 + 3/3) / 2 and 7/18."""
     with begun(tmp_path / "run", {"base": (0, 0), "a": (3, 3), "b": (7, 0), "uniform": (9, 3)}) as store:
-        assert best_parent(store, ("base", "a", "b")) == "a"
+        assert best_parent(store, ("base", "a", "b"), stored_aims(store)) == "a"
 
 
 def test_scores_are_told_by_the_weights_of_the_tasks(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Shapes do not tell: the mean of two heads whose classes stand in another order i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
@@ -14,41 +14,42 @@ from kingyo.errors import KingyoError
 
 def has_classes(model: Checkpoint, name: str) -> bool:
     """Whether a tensor has one row for each class of a model, as its config counts them."""
-    shape = model.tensors[name].shape
-    return bool(shape) and model.layout.kind(name) == "head" and shape[0] == _n_classes(model.config)
+    return _is_head(model, name) and model.tensors[name].shape[0] == _n_classes(model.config)
 
 
-def heads_of_others(like: Checkpoint, other: Checkpoint) -> list[str]:
-    """Return the heads of a model whose classes another one names otherwise; none where either names none."""
-    mine, yours = _names(like.config), _names(other.config)
-    if mine is None or yours is None or mine == yours:
-        return []
-    return [name for name in like.tensors if has_classes(like, name)]
+def heads_of_others(models: Sequence[Checkpoint]) -> list[str]:
+    """Return the heads of the first of some models whose classes not all of them name alike.
 
-
-def require_same_classes(like: Checkpoint, others: Sequence[Checkpoint], heads: Collection[str]) -> None:
-    """Refuse to merge heads whose classes differ.
-
-    Args:
-        like: the model that the merge is like.
-        others: the other models.
-        heads: tensors of ``like`` that would be merged.
-
-    Raises:
-        KingyoError: of one of the others, with the first class that differs.
+    A model that names none says nothing against those of others.
     """
-    for other in others:
-        if not set(heads).intersection(heads_of_others(like, other)):
-            continue
-        mine, yours = _names(like.config) or {}, _names(other.config) or {}
-        key = next(each for each in (*mine, *yours) if mine.get(each) != yours.get(each))
-        raise KingyoError(
-            f"id2label.{key} in config.json",
-            expected=f"{_told(mine, key)} as in {like.reference}, since rows of a head stand for classes",
-            received=f"{_told(yours, key)} in {other.reference}",
-            remedy="Train the models on one list of classes, or say resize: base, which takes the head from "
-            "the base.",
-        )
+    named = [names for model in models if (names := _names(model.config)) is not None]
+    if all(names == named[0] for names in named):
+        return []
+    like, sizes = models[0], {len(names) for names in named}
+    return [
+        name
+        for name, info in like.tensors.items()
+        if has_classes(like, name) or (_is_head(like, name) and info.shape[0] in sizes)
+    ]
+
+
+def other_classes(models: Sequence[Checkpoint]) -> KingyoError:
+    """Return the error for heads of models that name their classes otherwise: with the first that differs."""
+    named = [(model, names) for model in models if (names := _names(model.config)) is not None]
+    like, mine = named[0]
+    other, yours = next((model, names) for model, names in named if names != mine)
+    key = next(each for each in (*mine, *yours) if mine.get(each) != yours.get(each))
+    return KingyoError(
+        f"id2label.{key} in config.json",
+        expected=f"{_told(mine, key)} as in {like.reference}, since rows of a head stand for classes",
+        received=f"{_told(yours, key)} in {other.reference}",
+        remedy="Train the models on one list of classes, or say resize: base, which takes the head from "
+        "the base.",
+    )
+
+
+def _is_head(model: Checkpoint, name: str) -> bool:
+    return bool(model.tensors[name].shape) and model.layout.kind(name) == "head"
 
 
 def _told(names: Mapping[str, object], key: str) -> str:

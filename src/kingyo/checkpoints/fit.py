@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.classes import has_classes, heads_of_others, require_same_classes
+from kingyo.checkpoints.classes import has_classes, heads_of_others, other_classes
 from kingyo.checkpoints.fitted import Piece, View, fitted, joined, whole
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.meaning import compare
@@ -90,9 +90,9 @@ def fit(
         raise KingyoError("resize", expected="a known name", received=f"'{resize}'", remedy=remedy)
     distinct = list({id(other): other for other in others if other is not like}.values())
     merged = like.tensors.keys() if only is None else only
-    heads = {name for other in distinct for name in heads_of_others(like, other) if name in merged}
-    if resize != "base":
-        require_same_classes(like, distinct, heads)
+    heads = [name for name in heads_of_others([like, *distinct]) if name in merged]
+    if heads and resize != "base":
+        raise other_classes([like, *distinct])
     if not heads and all(_is_alike(like, other) for other in distinct):
         parts = None if only is None else {like.layout.part(name) for name in only}
         noted = [note for other in distinct for note in compare(like, other, parts)]

@@ -18,7 +18,7 @@ from typing import Self, TypeVar, cast
 import numpy as np
 
 from kingyo.abilities import Responses
-from kingyo.errors import crash
+from kingyo.errors import ChangedSourceError, crash
 from kingyo.evolution.recipes import read_recipe
 from kingyo.recipe import Recipe
 from kingyo.screens import appraise
@@ -179,9 +179,14 @@ class Judge:
         """Say why nothing counts of these answers to all items, since a measure crashes or has no value.
 
         None where all is well. It is the one place where such a crash becomes a reason.
+
+        Raises:
+            ChangedSourceError: an image is no longer what it was.
         """
         try:
             means = self.measured(Evaluation(scores=tuple(scores)))
+        except ChangedSourceError:
+            raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 (a measure of the user's own may raise anything)
             return f"{self.aims.title}: {crash(error)}"
         if all(map(math.isfinite, means)):
@@ -216,9 +221,10 @@ class Judge:
 
     def _value_or_nan(self, features: Sequence[Sequence[object]]) -> float:
         try:
-            return self.aims.value(self._values(features))
+            value = self.aims.value(self._values(features))
         except (Exception, SystemExit):  # noqa: BLE001 (a measure need not be able to take every set)
             return math.nan
+        return value if math.isfinite(value) else math.nan
 
     def _shared(self, evaluation: Evaluation, other: Evaluation) -> Evaluation:
         theirs = {each.item for each in other.scores}
