@@ -97,9 +97,14 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
         "id2label.0 in config.json",
     ),
     "no image processor that can be read": (
-        processor("base", "[]"),
+        lambda folder: (folder / "base" / "preprocessor_config.json").unlink(),
         (DRY, EVOLVE),
         "expected an image processor",
+    ),
+    "an image processor that is no mapping": (
+        processor("base", "[]"),
+        (DRY, EVOLVE),
+        "preprocessor_config.json: expected how images are prepared; received list",
     ),
     "enormous pixels": (
         processor(

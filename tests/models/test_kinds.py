@@ -13,10 +13,13 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import (
     MODEL_KINDS,
+    BatchMemory,
+    CardPart,
     LoadOptions,
     PassesLayers,
     ShowsStreams,
     TrainsLora,
+    called,
     common_kind,
     kind_of,
     known_kind,
@@ -62,7 +65,7 @@ class Painter:
 
     name = "text-to-image"
     provides = (Draws,)
-    card = None
+    card = CardPart(pipeline_tag="text-to-image", auto_class="Painter", scored="its pictures")
 
     def takes(self, config):
         return config["_class_name"] == "Painter"
@@ -126,6 +129,24 @@ def test_a_file_without_a_kind_or_with_its_class_is_one_clear_error(tmp_path: Pa
     with pytest.raises(KingyoError, match="expected an instance") as caught:
         kind_of(LLAMA, "mine.py:KIND", tmp_path)
     assert caught.value.argument == "kind of model mine.py:KIND"
+
+
+@pytest.mark.parametrize("part", ["name = 3", "provides = None", "provides = ('draws',)", "card = None"])
+def test_a_kind_with_a_part_of_another_type_is_one_clear_error(tmp_path: Path, part: str) -> None:
+    """Not after the hours of a search, where its card is written."""
+    own = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
+    (tmp_path / "mine.py").write_text(f"from tests.models.test_kinds import Painter\n\n\n{own}")
+    with pytest.raises(KingyoError, match="expected a text as name, classes as provides") as caught:
+        kind_of(LLAMA, "mine.py:KIND", tmp_path)
+    assert caught.value.received.startswith(part.partition(" = ")[0])
+
+
+def test_a_kind_that_returns_something_else_is_named() -> None:
+    found: object = None
+    with pytest.raises(KingyoError, match="expected usage to return str; received None") as caught:
+        called(PAINTER, "usage", lambda: found, str)
+    assert caught.value.argument == "kind of model text-to-image"
+    assert called(PAINTER, "memory", lambda: found, BatchMemory | None) is None
 
 
 def test_an_installed_kind_takes_what_no_built_in_kind_takes(

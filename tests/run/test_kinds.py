@@ -189,6 +189,15 @@ def test_a_dry_run_tells_of_no_batch_where_the_kind_tells_nothing(run_yaml: Path
     assert line == "memory of cpu: 224 bytes for the live model; and what computing takes beside"
 
 
+def test_a_dry_run_names_a_kind_that_tells_something_else(
+    run_yaml: Path, kind: ModelKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(kind), "memory", lambda self, path, config, load: "much")
+    with pytest.raises(KingyoError, match="received 'much'") as told:
+        foresee_memory(Run.open(load_config(run_yaml), run_yaml.parent))
+    assert told.value.argument == "kind of model perceptron"
+
+
 def test_its_models_are_bred_from_evolve_to_export(run_yaml: Path) -> None:
     folder, env = run_yaml.parent, {**ENV, "PYTHONPATH": os.pathsep.join((str(run_yaml.parent), *sys.path))}
     for words in (

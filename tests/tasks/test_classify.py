@@ -96,6 +96,16 @@ def test_what_is_no_class_is_one_error(
         task.score(Model(), every(task))
 
 
+def test_a_model_of_nan_is_no_model_of_the_first_class(tmp_path: Path) -> None:
+    class Broken(Model):
+        def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
+            return [[0.0, float("nan"), 0.0] for _ in images]
+
+    task = album(tmp_path)
+    with pytest.raises(KingyoError, match="expected a number for each class; received NaN"):
+        task.score(Broken(), every(task))
+
+
 def test_an_empty_label_and_an_unknown_key_are_errors(tmp_path: Path) -> None:
     with pytest.raises(KingyoError, match="expected a class; received an empty cell"):
         album(tmp_path, (" ",))

@@ -330,6 +330,6 @@ def _files(card: Card) -> dict[str, str]:
 
 def _use(card: Card) -> str:
     kind, trusted = card.kind, card.shared is not None
-    code = called(kind, "usage", lambda: kind.usage(card.example, card.options, trusted=trusted))
+    code = called(kind, "usage", lambda: kind.usage(card.example, card.options, trusted=trusted), str)
     told = "" if card.shared is None else f"{shared_layers(card.shared)}\n\n"
     return told + fence(code, "python")

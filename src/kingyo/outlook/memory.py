@@ -50,7 +50,7 @@ def foresee_memory(run: Run) -> Memory:
     path, like = models.skeleton.path, planned.like.config
     return Memory(
         live=sum(_size(job.shape) * WIDTHS[job.dtype] for job in planned.jobs),
-        batch=called(run.kind, "memory", lambda: run.kind.memory(path, like, load)),
+        batch=called(run.kind, "memory", lambda: run.kind.memory(path, like, load), BatchMemory | None),
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},
         missing={m.reference: m.n_missing for m in opened if m.n_missing},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -144,6 +145,13 @@ class ClassifyTask:
         scores: list[ItemScore] = []
         rated = model.rate_classes([item.media[0] for item in items])
         for item, label, rates in zip(items, labels, rated, strict=True):
+            if any(map(math.isnan, rates)):
+                raise KingyoError(
+                    f"task {self._name}: item {item.id}",
+                    expected="a number for each class",
+                    received="NaN",
+                    remedy="Leave this model out, or run it in float32: its numbers overflow, or hold NaN.",
+                )
             best = max(allowed, key=lambda place: rates[place])  # the first of equals
             answer = known[best] if item.answer in known else str(best)  # in the words of the label
             scores.append(ItemScore(item=item.id, score=float(best == label), answer=answer))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Generic, Protocol, TypeVar, cast
 
 from kingyo.errors import KingyoError, crash
@@ -73,6 +74,16 @@ def _check(name: str, found: object) -> None:
     if not isinstance(found, ModelKind) or isinstance(found, type):
         received = f"the class {found.__name__}" if isinstance(found, type) else repr(found)[:120]
         raise _broken(name, "an instance with the parts of kingyo.models.kinds.ModelKind", received)
+    provides: object = found.provides
+    sound = {
+        "name": isinstance(cast(object, found.name), str),
+        "provides": isinstance(provides, tuple | list)
+        and all(isinstance(each, type) for each in cast("list[object]", provides)),
+        "card": isinstance(cast(object, found.card), CardPart),
+    }
+    for part in (part for part, is_sound in sound.items() if not is_sound):
+        kinds = "a text as name, classes as provides, a CardPart as card"
+        raise _broken(name, kinds, f"{part} = {getattr(found, part)!r:.80}")
 
 
 MODEL_KINDS: Registry[ModelKind] = Registry(
@@ -127,25 +138,30 @@ def _takes(kind: ModelKind, config: Config) -> bool:
     return called(kind, "takes", lambda: bool(kind.takes(config)))
 
 
-def called(kind: ModelKind, name: str, call: Callable[[], T]) -> T:
+def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None) -> T:
     """Return what a call of a kind returns; a crash of one outside of the package becomes a clear error.
 
     Args:
         kind: whose method it is.
         name: of the method.
         call: calls it.
+        returns: what it must return, such as ``str``; None: anything.
 
     Raises:
-        KingyoError: of the kind, as it is; or with the crash, its file and its line.
+        KingyoError: of the kind, as it is; or with the crash, its file and line; or with what it returned.
     """
     try:
-        return call()
+        found = call()
     except KingyoError:
         raise
     except (Exception, SystemExit) as error:
         if MODEL_KINDS.is_registered(kind.name):
             raise
         raise _broken(kind.name, f"a call of {name} that succeeds", crash(error)) from error
+    if returns is not None and not isinstance(found, returns):
+        wanted = returns.__name__ if isinstance(returns, type) else str(returns)
+        raise _broken(kind.name, f"{name} to return {wanted}", f"{found!r:.80}")
+    return found
 
 
 def load_live(kind: ModelKind, path: Path, options: LoadOptions) -> Live:
