@@ -100,6 +100,15 @@ class Checkpoint:
         return around if (around / PIPELINE).is_file() else None
 
     @cached_property
+    def pipeline_index(self) -> Mapping[str, object]:
+        """The ``model_index.json`` of that pipeline; empty where there is none.
+
+        Raises:
+            KingyoError: it is broken.
+        """
+        return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
+
+    @cached_property
     def layout(self) -> Layout:
         """Where each tensor sits in the model."""
         return Layout(self.tensors, self.config)

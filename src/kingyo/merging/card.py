@@ -116,7 +116,8 @@ def _use(target: Target) -> str | None:
 
 def _part(target: Target) -> CardPart | None:
     """What its kind of model says in a card; None where it is of no known kind."""
-    kind = known_kind(target.plan.like.config)
+    like = target.plan.like
+    kind = known_kind(like.config, like.pipeline_index)
     return None if kind is None else kind.card
 
 

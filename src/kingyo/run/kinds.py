@@ -30,7 +30,8 @@ def kind_of_models(
     Raises:
         KingyoError: see ``kingyo.models.kinds.common_kind``.
     """
-    return common_kind({model: each.config for model, each in models.items()}, name, folder)
+    pipelines = {model: each.pipeline_index for model, each in models.items()}
+    return common_kind({model: each.config for model, each in models.items()}, name, folder, pipelines)
 
 
 def require_answers(task: Task, kind: ModelKind) -> None:

@@ -133,7 +133,7 @@ class ImageClassification:
         scored="the likeliest class of each image",
     )
 
-    def takes(self, config: Config) -> bool:
+    def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (of the protocol)
         """Return whether an architecture of the config is one."""
         named = config.get("architectures")
         names = cast("list[object]", named) if isinstance(named, list) else []

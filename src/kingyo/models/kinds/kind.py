@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kingyo.models.training import Course, Start
 
 Config = Mapping[str, object]
-"""A checkpoint's config.json."""
+"""A checkpoint's config.json, or the ``model_index.json`` of a pipeline of diffusers."""
 Options = Mapping[str, object]
 """What the user said of a task, by the keys of task files, with defaults."""
 
@@ -129,8 +129,14 @@ class ModelKind(Protocol):
         """Its part of a model card."""
         ...
 
-    def takes(self, config: Config) -> bool:
-        """Return whether a checkpoint with this config.json is of this kind."""
+    def takes(self, config: Config, pipeline: Config) -> bool:
+        """Return whether a checkpoint is of this kind.
+
+        Args:
+            config: its config.json.
+            pipeline: the ``model_index.json`` of the pipeline of diffusers that it is a component of; empty
+                where it is of none.
+        """
         ...
 
     def load(self, path: Path, options: LoadOptions) -> Live:
