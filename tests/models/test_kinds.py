@@ -66,6 +66,7 @@ class Painter:
 
     name = "text-to-image"
     provides = (Draws,)
+    libraries = ("diffusers",)
     card = None
 
     def takes(self, config, pipeline):
@@ -112,6 +113,32 @@ def test_the_config_says_the_kind() -> None:
 def test_a_model_of_no_known_kind_is_left_to_the_loader_of_language_models(config: dict[str, object]) -> None:
     assert known_kind(config) is None
     assert kind_of(config).name == "causal-lm"
+
+
+@pytest.mark.parametrize(
+    ("config", "is_refused"),
+    [
+        ({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava"}, True),
+        ({"architectures": ["T5ForConditionalGeneration"], "model_type": "t5"}, True),
+        ({"architectures": ["MinePlus"], "model_type": "llava", "auto_map": {"AutoModel": "m.M"}}, False),
+        ({"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3"}, False),
+        ({"model_type": "nobody-knows-it"}, False),
+        ({"model_type": ["llava"]}, False),
+    ],
+)
+def test_a_model_that_transformers_knows_to_be_no_language_model_is_refused(
+    config: dict[str, object], is_refused: bool
+) -> None:
+    assert known_kind(config) is None
+    if not is_refused:
+        assert kind_of(config).name == "causal-lm"
+        return
+    with pytest.raises(KingyoError) as caught:
+        kind_of(config)
+    assert caught.value.received == f"{config['model_type']} of transformers"
+    with pytest.raises(KingyoError):
+        common_kind({"a": config, "b": config})
+    assert kind_of(config, "causal-lm").name == "causal-lm", "whoever says it is believed"
 
 
 def test_a_model_of_diffusers_that_no_kind_takes_is_refused() -> None:

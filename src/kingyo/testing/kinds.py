@@ -65,6 +65,12 @@ class ModelKindContract:
         assert self.make().name
         assert self.make().name == self.make().name
 
+    def test_it_names_the_libraries_that_its_answers_depend_on(self) -> None:
+        """Their versions are stored; one that is not installed has none."""
+        libraries = self.make().libraries
+        assert not isinstance(libraries, str), "one name is a sequence, too"
+        assert all(name and isinstance(name, str) for name in libraries)  # pyright: ignore[reportUnnecessaryIsInstance]
+
     def test_it_takes_its_own_checkpoints_and_no_others(self) -> None:
         """Configs of strangers are no error."""
         with self._checkpoint() as folder:

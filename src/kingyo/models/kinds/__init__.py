@@ -70,7 +70,7 @@ NO_PIPELINE: Config = MappingProxyType({})
 NO_PIPELINES: Mapping[str, Config] = MappingProxyType({})
 """Of models none of which is."""
 DEFAULT = "causal-lm"
-"""The kind of a model that no kind takes: its loader says what is wrong with it."""
+"""The kind of a model that no kind takes and that may be one: its loader says what is wrong with it."""
 _FIX = "Fix the kind; kingyo.testing.kinds holds its contract."
 
 
@@ -99,8 +99,8 @@ def kind_of(
         pipeline: see ``ModelKind.takes``.
 
     Raises:
-        KingyoError: an unknown name, a kind of somebody's own that fails, or a model of diffusers that no
-            kind takes.
+        KingyoError: an unknown name, a kind of somebody's own that fails, or a model of diffusers or
+            transformers that no kind takes and that is no language model.
     """
     if name is not None:
         return MODEL_KINDS.get(name, folder)
@@ -108,15 +108,19 @@ def kind_of(
 
 
 def _default(config: Config) -> ModelKind:
-    """The kind of a model that no kind takes. Those of diffusers, which name their class, have none."""
-    if "_class_name" in config:
-        raise KingyoError(
-            "model",
-            expected=f"one of a kind that can be run: {', '.join(MODEL_KINDS.names())}",
-            received=f"{config['_class_name']} of diffusers",
-            remedy="Install a plug-in for it (docs/kinds.md), or merge it by a recipe: kingyo merge.",
-        )
-    return MODEL_KINDS.get(DEFAULT)
+    """The kind of a model that no kind takes: a language model, unless diffusers or transformers know better."""
+    kind = MODEL_KINDS.get(DEFAULT)
+    from kingyo.models.kinds.causal_lm import may_load
+
+    if "_class_name" not in config and may_load(config):
+        return kind
+    what = f"{config.get('_class_name') or config['model_type']}"
+    raise KingyoError(
+        "model",
+        expected=f"one of a kind that can be run: {', '.join(MODEL_KINDS.names())}",
+        received=f"{what} of {'diffusers' if '_class_name' in config else 'transformers'}",
+        remedy="Install a plug-in for it (docs/kinds.md), or merge it by a recipe: kingyo merge.",
+    )
 
 
 def known_kind(config: Config, pipeline: Config = NO_PIPELINE) -> ModelKind | None:

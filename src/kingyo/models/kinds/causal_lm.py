@@ -35,6 +35,7 @@ class CausalLM:
 
     name = DEFAULT
     provides = (GeneratesText, CutAware, RatesText)
+    libraries = ("transformers", "tokenizers", "jinja2", "sentencepiece")
     card = CardPart(
         pipeline_tag="text-generation",
         auto_class="AutoModelForCausalLM",
@@ -125,6 +126,21 @@ class CausalLM:
         from kingyo.models.training import train_lora
 
         return train_lora(start, examples, course, out)
+
+
+def may_load(config: Config) -> bool:
+    """Return whether AutoModelForCausalLM may load a model whose architectures do not say so.
+
+    It does not where transformers knows the type of the model, and no language model of it. Whatever it does
+    not know, or brings code of its own, may be one.
+    """
+    named = config.get("model_type")
+    if not isinstance(named, str) or "auto_map" in config:
+        return True
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return named in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or named not in CONFIG_MAPPING_NAMES
 
 
 def _most_new(options: Options) -> int:

@@ -127,6 +127,7 @@ class ImageClassification:
 
     name = NAME
     provides = (RatesClasses,)
+    libraries = ("transformers", "pillow", "torchvision")
     card = CardPart(
         pipeline_tag=NAME,
         auto_class="AutoModelForImageClassification",

@@ -125,6 +125,14 @@ class ModelKind(Protocol):
         ...
 
     @property
+    def libraries(self) -> Sequence[str]:
+        """Installed distributions that its answers depend on, beside torch, numpy and safetensors.
+
+        Such as ``transformers`` and ``pillow``. A run stores their versions, and goes on with no others.
+        """
+        ...
+
+    @property
     def card(self) -> CardPart:
         """Its part of a model card."""
         ...
