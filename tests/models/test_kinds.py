@@ -232,7 +232,8 @@ def test_sources_of_different_kinds_are_one_clear_error(
 
 def test_a_kind_that_is_named_takes_the_models_or_no_other_kind_does(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from tests.models.test_kinds import Painter\nKIND = Painter()\nKIND.takes = lambda config, pipeline: False"
+        "from tests.models.test_kinds import Painter\nKIND = Painter()\n"
+        "KIND.takes = lambda config, pipeline: False"
     )
     assert common_kind({"ja": LLAMA}, "causal-lm").name == "causal-lm"
     assert common_kind({"ja": {}}, "mine.py:KIND", tmp_path).name == "text-to-image"

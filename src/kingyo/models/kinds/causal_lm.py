@@ -137,10 +137,10 @@ def may_load(config: Config) -> bool:
     named = config.get("model_type")
     if not isinstance(named, str) or "auto_map" in config:
         return True
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    return named in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or named not in CONFIG_MAPPING_NAMES
+    return named in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or named not in CONFIG_MAPPING
 
 
 def _most_new(options: Options) -> int:
