@@ -19,6 +19,7 @@ from kingyo.models.kinds.kind import (
     BatchMemory,
     CardPart,
     Config,
+    InPipeline,
     Live,
     LoadOptions,
     ModelKind,
@@ -41,6 +42,7 @@ __all__ = [
     "BatchMemory",
     "CardPart",
     "Config",
+    "InPipeline",
     "Live",
     "LoadOptions",
     "ModelKind",
@@ -108,7 +110,7 @@ def kind_of(
 
 
 def _default(config: Config) -> ModelKind:
-    """The kind of a model that no kind takes: a language model, unless diffusers or transformers know better."""
+    """The kind of a model that no kind takes: a language model, unless it is known to be none."""
     kind = MODEL_KINDS.get(DEFAULT)
     from kingyo.models.kinds.causal_lm import may_load
 
@@ -217,9 +219,7 @@ def common_kind(
     return kind
 
 
-def _require_taken(
-    configs: Mapping[str, Config], kind: ModelKind, pipelines: Mapping[str, Config]
-) -> None:
+def _require_taken(configs: Mapping[str, Config], kind: ModelKind, pipelines: Mapping[str, Config]) -> None:
     """Refuse a kind for models that are of others; of those that no kind takes the user may say it."""
     others = {
         model: other.name

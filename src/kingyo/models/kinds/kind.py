@@ -188,6 +188,20 @@ class ModelKind(Protocol):
         ...
 
 
+@runtime_checkable
+class InPipeline(ModelKind, Protocol):
+    """A kind of model that is a component of a pipeline of diffusers, and needs others of it."""
+
+    @property
+    def around(self) -> Sequence[str]:
+        """The folders of the pipeline that a live model needs, such as ``text_encoder*`` and ``vae``.
+
+        They lie beside the folder that ``load`` gets. Those on the Hub are fetched, and a run goes on with no
+        others.
+        """
+        ...
+
+
 class PassableModels(Protocol):
     """Live models whose layers can be passed through in any order."""
 
@@ -257,5 +271,5 @@ class TrainsLora(ModelKind, Protocol):
         ...
 
 
-ABILITIES: tuple[type, ...] = (PassesLayers, ShowsStreams, TrainsLora)
+ABILITIES: tuple[type, ...] = (InPipeline, PassesLayers, ShowsStreams, TrainsLora)
 """What else a kind may do."""
