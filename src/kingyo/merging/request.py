@@ -27,6 +27,7 @@ class Request:
         share_layers: write the layers of a path once, with code that follows it.
         ignore_licences: the user answers for licences that forbid to merge.
         component: what is merged of pipelines of diffusers that the recipe names whole.
+        pipeline: write the pipeline around a component, too.
         allow_pickle: read weights that are there only as pickles; see ``open_checkpoint``.
     """
 
@@ -42,6 +43,7 @@ class Request:
     share_layers: bool = False
     ignore_licences: bool = False
     component: str | None = None
+    pipeline: bool = False
     allow_pickle: bool = False
 
     @property
