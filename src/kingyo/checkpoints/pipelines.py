@@ -51,7 +51,8 @@ def whole_pipeline(
             stored.reference,
             expected=f"a whole pipeline around it: {', '.join(sorted(parts))}",
             received=f"one without {', '.join(missing)}, or without their weights in safetensors",
-            remedy="Complete the pipeline, or say --no-pipeline: only the component is written then.",
+            remedy="Complete the pipeline, or write the component alone: export with --no-pipeline, merge "
+            "without --pipeline.",
         )
     return files
 

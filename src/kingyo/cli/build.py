@@ -76,8 +76,8 @@ def merge(
     pipeline: Annotated[
         bool,
         typer.Option(
-            "--pipeline/--no-pipeline",
-            help="Write the whole pipeline around a component, or that alone, which is the default.",
+            "--pipeline",
+            help="Write the whole pipeline of diffusers around a component, not that alone.",
         ),
     ] = False,
     allow_pickle: AllowPickle = False,
