@@ -76,18 +76,18 @@ def test_a_run_keeps_its_images_and_goes_on_and_exports_without_the_data(world: 
     assert (out / "media").is_dir() and not (out / "images").exists()
 
 
-def test_a_run_of_images_stores_the_version_of_pillow(world: Path) -> None:
+def test_a_run_stores_the_versions_of_the_libraries_of_its_kind(world: Path) -> None:
     run = begun(world)
     with RunStore.open(run) as store:
         whole = cast("dict[str, str]", store.fact("versions"))
-        assert whole["pillow"] == version("pillow")
+        assert whole["tokenizers"] == version("tokenizers")
         journey_of(Run.stored(store), lambda event: None).run()
-        store.set_fact("versions", {name: each for name, each in whole.items() if name != "pillow"})
+        store.set_fact("versions", {name: each for name, each in whole.items() if name != "tokenizers"})
         require_unchanged(store)  # a kingyo that did not store it began the run
         journey_of(Run.stored(store), lambda event: None).run()
         assert store.fact("versions") == whole
-        store.set_fact("versions", {**whole, "pillow": "0.1"})
-        with pytest.raises(KingyoError, match=r"^pillow: .*pillow 0\.1; received pillow"):
+        store.set_fact("versions", {**whole, "tokenizers": "0.1"})
+        with pytest.raises(KingyoError, match=r"^tokenizers: .*tokenizers 0\.1; received tokenizers"):
             journey_of(Run.stored(store), lambda event: None)
 
 

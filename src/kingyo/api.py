@@ -40,6 +40,7 @@ class MergeOptions(TypedDict, total=False):
     share_layers: bool
     ignore_licences: bool
     component: str
+    pipeline: bool
     allow_pickle: bool
 
 

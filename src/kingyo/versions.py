@@ -35,17 +35,8 @@ SCORING = (
     "types.py",
 )
 """Rooms that decode, merge, answer and grade: with other code in them a recipe may score otherwise."""
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "numpy",
-    "safetensors",
-    "numba",
-    "jinja2",
-    "sentencepiece",
-)
-"""Those of them that are installed count."""
+LIBRARIES = ("torch", "numpy", "safetensors", "numba")
+"""What merging depends on; those of them that are installed count. A kind of model adds its own."""
 PLUGINS = ("kingyo.graders", "kingyo.methods", "kingyo.model_kinds", "kingyo.tasks")
 """Entry points whose code changes scores."""
 

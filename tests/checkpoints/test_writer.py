@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from kingyo.checkpoints import Checkpoint, CheckpointWriter, open_checkpoint
 from kingyo.checkpoints import writer as writer_module
 from kingyo.errors import KingyoError
+from tests.checkpoints.pipelines import pipeline
 from tests.checkpoints.writing import forms, stored, write_checkpoint
 from tests.models_on_disk import FAMILIES, llama
 
@@ -158,6 +159,42 @@ def test_weights_of_diffusers_keep_their_names(tmp_path: Path) -> None:
         assert again.stem == like.stem and torch.equal(again.read("b"), weights["b"])
         assert "torch_dtype" not in again.config
     assert (tmp_path / "shards" / "diffusion_pytorch_model.safetensors.index.json").is_file()
+
+
+def test_a_component_within_its_pipeline_is_resumed(tmp_path: Path) -> None:
+    like = open_checkpoint(str(pipeline(tmp_path / "sd") / "unet"))
+    weights = dict(stored(like))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "vae.json").write_text("{}")
+
+    def begin() -> CheckpointWriter:
+        stem = "unet/diffusion_pytorch_model"
+        return CheckpointWriter(tmp_path / "out", forms(weights), max_shard_bytes=2000, stem=stem)
+
+    def write(writer: CheckpointWriter, shards: int) -> None:
+        for i, shard in list(enumerate(writer.shards))[:shards]:
+            if not writer.is_finished(i):
+                writer.begin(i)
+                for name in shard.starts:
+                    writer.write(name, 0, weights[name].contiguous().view(-1))
+                writer.finish(i)
+
+    with pytest.raises(KeyboardInterrupt), begin() as writer:
+        write(writer, 2)
+        (tmp_path / ".out.partial/content/vae").mkdir()
+        (tmp_path / ".out.partial/content/vae/config.json").touch()  # of what came last
+        raise KeyboardInterrupt
+    with begin() as writer:
+        assert writer.n_finished == writer.n_kept == 2 < len(writer.shards)
+        assert not (tmp_path / ".out.partial/content/vae").exists()
+        write(writer, len(writer.shards))
+        out = writer.complete(
+            like=like, around={"vae/vae.json": tmp_path / "other/vae.json"}, files={"x": "y"}
+        )
+    assert {each.name for each in out.iterdir()} == {"unet", "vae", "x"}
+    again = open_checkpoint(str(out / "unet"))
+    assert again.config == like.config
+    assert all(torch.equal(tensor, again.read(name)) for name, tensor in weights.items())
 
 
 def test_configs_of_parts_tell_the_dtype_too(tmp_path: Path) -> None:

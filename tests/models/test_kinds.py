@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Protocol
 
 import pytest
 
+from kingyo.checkpoints import open_checkpoint
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import (
     MODEL_KINDS,
@@ -28,8 +30,10 @@ from kingyo.models.kinds import (
     require_ability,
     require_needs,
 )
+from kingyo.run.kinds import kind_of_models
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import CutAware, GeneratesText, LanguageModel, RatesText
+from tests.checkpoints.pipelines import INDEX, pipeline
 from tests.models_on_disk import llama
 
 LLAMA = {"architectures": ["LlamaForCausalLM"]}
@@ -66,8 +70,9 @@ class Painter:
     name = "text-to-image"
     provides = (Draws,)
     card = CardPart(pipeline_tag="text-to-image", auto_class="Painter", scored="its pictures")
+    libraries = ("diffusers",)
 
-    def takes(self, config):
+    def takes(self, config, pipeline):
         return config["_class_name"] == "Painter"
 
     def load(self, path, options): ...
@@ -79,7 +84,16 @@ class Painter:
     def usage(self, example, options, *, trusted): ...
 
 
-PAINTER = Painter()
+class Inpainter(Painter):
+    """A kind of UNets, which their configs do not tell from those of other pipelines."""
+
+    name = "inpainting"
+
+    def takes(self, config, pipeline):
+        return "_class_name" in config and "Inpaint" in pipeline.get("_class_name", "")
+
+
+PAINTER, INPAINTER = Painter(), Inpainter()
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
@@ -102,6 +116,32 @@ def test_the_config_says_the_kind() -> None:
 def test_a_model_of_no_known_kind_is_left_to_the_loader_of_language_models(config: dict[str, object]) -> None:
     assert known_kind(config) is None
     assert kind_of(config).name == "causal-lm"
+
+
+@pytest.mark.parametrize(
+    ("config", "is_refused"),
+    [
+        ({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava"}, True),
+        ({"architectures": ["T5ForConditionalGeneration"], "model_type": "t5"}, True),
+        ({"architectures": ["MinePlus"], "model_type": "llava", "auto_map": {"AutoModel": "m.M"}}, False),
+        ({"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3"}, False),
+        ({"model_type": "nobody-knows-it"}, False),
+        ({"model_type": ["llava"]}, False),
+    ],
+)
+def test_a_model_that_transformers_knows_to_be_no_language_model_is_refused(
+    config: dict[str, object], is_refused: bool
+) -> None:
+    assert known_kind(config) is None
+    if not is_refused:
+        assert kind_of(config).name == "causal-lm"
+        return
+    with pytest.raises(KingyoError) as caught:
+        kind_of(config)
+    assert caught.value.received == f"{config['model_type']} of transformers"
+    with pytest.raises(KingyoError):
+        common_kind({"a": config, "b": config})
+    assert kind_of(config, "causal-lm").name == "causal-lm", "whoever says it is believed"
 
 
 def test_a_model_of_diffusers_that_no_kind_takes_is_refused() -> None:
@@ -158,6 +198,25 @@ def test_an_installed_kind_takes_what_no_built_in_kind_takes(
     assert kind_of(LLAMA).name == "causal-lm"
 
 
+def test_a_kind_is_told_of_the_pipeline_around_a_component(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, "tests.models.test_kinds:INPAINTER")
+    unet, around = {"_class_name": "UNet2DConditionModel"}, {"_class_name": "StableDiffusionInpaintPipeline"}
+    assert known_kind(unet, around) is kind_of(unet, pipeline=around) is INPAINTER
+    assert known_kind(unet) is known_kind(unet, {"_class_name": "StableDiffusionPipeline"}) is None
+    assert common_kind({"a": unet, "b": unet}, pipelines={"a": around, "b": around}) is INPAINTER
+    with pytest.raises(KingyoError, match="UNet2DConditionModel of diffusers"):
+        common_kind({"a": unet, "b": unet}, pipelines={"a": around})
+    index = tmp_path / "sd" / "model_index.json"
+    pipeline(index.parent)
+    named = {"a": open_checkpoint("sd/unet", tmp_path)}
+    with pytest.raises(KingyoError, match="UNet2DConditionModel of diffusers"):
+        kind_of_models(named)
+    index.write_text(json.dumps({**INDEX, **around}))
+    assert kind_of_models({"a": open_checkpoint("sd/unet", tmp_path)}) is INPAINTER
+
+
 def test_an_installed_kind_that_stumbles_over_a_config_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +253,8 @@ def test_sources_of_different_kinds_are_one_clear_error(
 
 def test_a_kind_that_is_named_takes_the_models_or_no_other_kind_does(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from tests.models.test_kinds import Painter\nKIND = Painter()\nKIND.takes = lambda config: False"
+        "from tests.models.test_kinds import Painter\nKIND = Painter()\n"
+        "KIND.takes = lambda config, pipeline: False"
     )
     assert common_kind({"ja": LLAMA}, "causal-lm").name == "causal-lm"
     assert common_kind({"ja": {}}, "mine.py:KIND", tmp_path).name == "text-to-image"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -301,6 +302,7 @@ def test_a_run_stores_the_version_of_the_plug_in_of_its_kind(run_yaml: Path) -> 
     assert kingyo(folder, "evolve", "run.yaml", "--run", "run").returncode == 0
     versions, code = made_with(run)
     assert versions["perceptron"] == "1.0" and "rows.py" in code
+    assert "tokenizers" not in versions, "its kind does not name it"
     with RunStore.open(run) as store:  # as a kingyo that did not store it left it
         store.set_fact("versions", {name: each for name, each in versions.items() if name != "perceptron"})
     metadata = folder / "perceptron-1.0.dist-info" / "METADATA"
@@ -320,10 +322,12 @@ def test_a_run_stores_the_version_of_the_plug_in_of_its_kind(run_yaml: Path) -> 
 
 def test_a_run_stores_the_file_of_its_kind(unnamed: Path) -> None:
     folder, own = unnamed.parent, unnamed.parent / "perceptron.py"
+    own.write_text(own.read_text().replace("libraries = ()", "libraries = ('pyyaml', 'not-installed')"))
     done = kingyo(folder, "evolve", named(unnamed, "perceptron.py:PERCEPTRON"), "--run", "run")
     assert done.returncode == 0, done.stderr
     versions, code = made_with(folder / "run")
     assert code["perceptron.py"] == sha256(own.read_bytes()).hexdigest() and "safetensors" in versions
+    assert versions["pyyaml"] == version("pyyaml") and "not-installed" not in versions
     own.write_text(own.read_text() + "\n# another line\n")
     done = kingyo(folder, "resume", "run")
     assert done.returncode == 1

@@ -135,7 +135,7 @@ def modules_imported(path: Path) -> Iterator[Path]:
                 yield from (place / "__init__.py", place.with_suffix(".py"))
 
 
-@pytest.mark.parametrize("name", ["kingyo", "kingyo's code", "python", "torch", "transformers", "tokenizers"])
+@pytest.mark.parametrize("name", ["kingyo", "kingyo's code", "python", "torch", "safetensors", "numpy"])
 def test_another_version_is_refused_by_name_with_both_ways_to_go_on(stopped: RunStore, name: str) -> None:
     provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
     now = cast("dict[str, str]", stopped.fact("versions"))[name]

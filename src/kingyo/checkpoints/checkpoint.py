@@ -62,6 +62,8 @@ class Checkpoint:
         stem: how the names of its files with weights begin: ``model``, or ``diffusion_pytorch_model``.
         seen: its files with weights as they were when it was opened.
         n_missing: bytes of its weights that are still on the Hub; they read as zeros.
+        around: files of the pipeline that it is a component of, by their names in it, that belong to it: a
+            live model is loaded with them.
         adapter: a LoRA that is merged into it as it is read.
         made_of: the checkpoints that it is computed from; none for one on disk.
         made_by: what tells it from all else that could be made of them.
@@ -79,6 +81,7 @@ class Checkpoint:
     stem: str = "model"
     seen: Mapping[Path, FileStamp] = field(default_factory=dict[Path, FileStamp], repr=False, compare=False)
     n_missing: int = 0
+    around: Mapping[str, Path] = field(default_factory=dict[str, Path], repr=False)
     adapter: Adapter | None = field(default=None, repr=False)
     made_of: tuple[Checkpoint, ...] = field(default=(), repr=False)
     made_by: str = field(default="", repr=False)
@@ -94,10 +97,19 @@ class Checkpoint:
     def pipeline(self) -> Path | None:
         """The folder of the pipeline of diffusers that it is a component of; None when it is of none.
 
-        Of one on the Hub that folder holds the component and ``model_index.json``, and no other component.
+        Of one on the Hub that folder holds the component, ``model_index.json`` and what else was asked for.
         """
         around = self.path.absolute().parent
         return around if (around / PIPELINE).is_file() else None
+
+    @cached_property
+    def pipeline_index(self) -> Mapping[str, object]:
+        """The ``model_index.json`` of that pipeline; empty where there is none.
+
+        Raises:
+            KingyoError: it is broken.
+        """
+        return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
 
     @cached_property
     def layout(self) -> Layout:
@@ -143,10 +155,14 @@ class Checkpoint:
         return tuple(self.tensors.values())
 
     def deciding_files(self) -> dict[str, Path]:
-        """The files that decide what it says (weights, config, tokenizer, adapter), by their names in it."""
+        """The files that decide what it says (weights, config, tokenizer, adapter), by their names in it.
+
+        Those of the pipeline around it (``around``) begin with ``../``.
+        """
         beside = (file for pattern in ("config.json", *SPEAKING, *SEEING) for file in self.path.glob(pattern))
         files = self.files.union(file for file in beside if file.is_file())
-        return {str(file.relative_to(self.path)): file for file in files}
+        around = {f"../{name}": file for name, file in self.around.items()}
+        return around | {str(file.relative_to(self.path)): file for file in files}
 
     @cached_property
     def files(self) -> frozenset[Path]:

@@ -6,7 +6,7 @@ It knows what transformers and diffusers name their files; what is in them is ch
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, cast
 
@@ -45,6 +45,18 @@ SEEING = (
     "video_preprocessor_config.json",
 )
 """The files that say how a model sees images."""
+
+COMPONENT = (
+    *(f"{stem}{end}" for stem in STEMS for end in (".safetensors", "-*.safetensors")),
+    "*.json",
+    "*.jinja",
+    "*.txt",
+    "*.model",
+    "*.tiktoken",
+)
+"""The files of a component of a pipeline of diffusers: of its weights one variant."""
+PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", "-*.bin"))
+"""Files of weights that are pickles."""
 
 _LONGEST = 100_000_000  # bytes of a config or an index
 _MEND_INDEX = "Fetch or save the model again: its index and its shards do not belong together."
@@ -318,6 +330,33 @@ def _components(pipeline: Path) -> list[str]:
     named = {name for name, value in stated.items() if _is_model(value)}
     ends = [f"{each.single}{end}" for each in _SAFE for end in ("", ".index.json")]
     return sorted(named | {file.parent.name for end in ends for file in pipeline.glob(f"*/{end}")})
+
+
+def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
+    """Return files of the pipeline around a component, by their names in it, with its index and licence.
+
+    Args:
+        component: its folder.
+        folders: patterns of the pipeline's other folders, such as ``vae``.
+        allow_pickle: whether pickles are among them where a folder has no other weights.
+    """
+    root = component.absolute().parent
+    if not (root / PIPELINE).is_file():
+        return {}
+    chosen = {each for pattern in folders for each in root.glob(pattern) if each.is_dir()}
+    files = [file for pattern in (PIPELINE, "LICENSE*", "NOTICE*") for file in root.glob(pattern)]
+    for folder in chosen - {component.absolute()}:
+        more = PICKLED if allow_pickle and not has_weights(folder) else ()
+        files += [file for pattern in (*COMPONENT, *more) for file in folder.glob(pattern)]
+    return {str(file.relative_to(root)): file for file in sorted(files) if file.is_file()}
+
+
+def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
+    """Return the folders that the index of a pipeline names, and whether each holds a model."""
+    pairs = {name: cast("list[object]", value) for name, value in index.items() if isinstance(value, list)}
+    return {
+        name: _is_model(pair) for name, pair in pairs.items() if len(pair) == 2 and isinstance(pair[1], str)
+    }
 
 
 def _is_model(value: object) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, LOOSE, PICKLE, WEIGHTS, read_adapter
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint, read_json
-from kingyo.checkpoints.files import PICKLES, STEMS, gguf, has_weights, no_component
+from kingyo.checkpoints.files import COMPONENT, PICKLED, files_around, gguf, has_weights, no_component
 from kingyo.checkpoints.lora import adapt
 from kingyo.checkpoints.reference import HUB_NAME, PIPELINE, is_folder, local_path, parse_reference
 from kingyo.checkpoints.remote import peek
@@ -21,8 +21,6 @@ from kingyo.errors import KingyoError, suggest
 _BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 _ABOUT = ("README.md", "LICENSE*", "NOTICE*")
 _MODEL = ("*.safetensors", *_BESIDE, *_ABOUT)
-_COMPONENT = (*(f"{stem}{end}" for stem in STEMS for end in (".safetensors", "-*.safetensors")), *_BESIDE)
-_PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", "-*.bin"))
 _ADAPTER = (CONFIG, WEIGHTS, LOOSE, *_ABOUT)
 _CONFIGS = ("config.json", PIPELINE, "adapter_config.json")
 """One of these is in every folder that can be named as a model."""
@@ -39,6 +37,7 @@ class _Asked:
     is_adapter: bool = False
     fetch: bool = True
     allow_pickle: bool = False
+    around: Sequence[str] = ()
 
     @property
     def reference(self) -> str:
@@ -52,7 +51,12 @@ class _Asked:
 
 
 def open_checkpoint(
-    reference: str, folder: Path | None = None, *, fetch: bool = True, allow_pickle: bool = False
+    reference: str,
+    folder: Path | None = None,
+    *,
+    fetch: bool = True,
+    allow_pickle: bool = False,
+    around: Sequence[str] = (),
 ) -> Checkpoint:
     """Open a checkpoint, with a LoRA merged into it as it is read if the reference names one.
 
@@ -64,6 +68,8 @@ def open_checkpoint(
         fetch: whether weights are fetched from the Hub; else only what says what they are (``n_missing``).
         allow_pickle: whether weights that are there only as pickles (``pytorch_model.bin``) are read, by
             ``torch.load(weights_only=True)``. Those on the Hub are fetched whole, whatever ``fetch`` says.
+        around: of a component, other folders of its pipeline that belong to it (``Checkpoint.around``), such
+            as ``vae`` and ``text_encoder*``. Those on the Hub are fetched, too; of their weights no pickles.
 
     Raises:
         KingyoError: it is neither, cannot be fetched, or is not a sound checkpoint or adapter.
@@ -71,16 +77,24 @@ def open_checkpoint(
     parsed = parse_reference(reference, folder)
     named = str(parsed.base)
     asked = _Asked(
-        name=parsed.model, revision=parsed.revision, folder=folder, fetch=fetch, allow_pickle=allow_pickle
+        name=parsed.model,
+        revision=parsed.revision,
+        folder=folder,
+        fetch=fetch,
+        allow_pickle=allow_pickle,
+        around=around,
     )
     found, n_missing = _find(asked)
     _check_whole(reference, found)
     own = reference if parsed.lora is None else named
     model = read_checkpoint(own, found, allow_pickle=allow_pickle)
-    model = replace(model, n_missing=n_missing) if n_missing else model
+    beside = files_around(found, around, allow_pickle=allow_pickle) if around else {}
+    model = replace(model, n_missing=n_missing, around=beside) if n_missing or beside else model
     if parsed.lora is None:
         return model
-    asked = replace(asked, name=parsed.lora, revision=parsed.lora_revision, is_adapter=True, fetch=True)
+    asked = replace(
+        asked, name=parsed.lora, revision=parsed.lora_revision, is_adapter=True, fetch=True, around=()
+    )
     lora, _ = _find(asked)
     adapter = read_adapter(reference.removeprefix(f"{named}+"), lora, model, allow_pickle=allow_pickle)
     return adapt(model, adapter, reference)
@@ -170,13 +184,13 @@ def _fetch(asked: _Asked) -> tuple[Path, int]:
 
 def _patterns(asked: _Asked, component: str | None) -> tuple[Sequence[str], Sequence[str]]:
     """The files on the Hub that are wanted, and those that are when there is no safetensors."""
-    wanted, pickled = (_ADAPTER, (PICKLE,)) if asked.is_adapter else (_MODEL, _PICKLED)
+    wanted, pickled = (_ADAPTER, (PICKLE,)) if asked.is_adapter else (_MODEL, PICKLED)
     if component is None:
         return wanted, pickled
     if asked.is_adapter and component.endswith(".safetensors"):
         return (component, *_ABOUT), ()
-    own = wanted if asked.is_adapter else _COMPONENT
-    within = [f"{component}/{pattern}" for pattern in own]
+    own = wanted if asked.is_adapter else COMPONENT
+    within = [f"{folder}/{pattern}" for folder in (component, *asked.around) for pattern in own]
     return (PIPELINE, *_ABOUT, *within), [f"{component}/{pattern}" for pattern in pickled]
 
 

@@ -90,6 +90,7 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
         copies=model.copies,
         stem=model.stem,
         n_missing=model.n_missing,
+        around=model.around,
         made_of=(model,),
         model=model,
         adapter=adapter,

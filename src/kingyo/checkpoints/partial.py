@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from kingyo.atomic import sync
+from kingyo.checkpoints.reference import PIPELINE
 from kingyo.errors import KingyoError
 
 _IDENTITY = "identity"
@@ -60,7 +61,7 @@ class PartialFolder:
         """Make it and hold it; what an earlier try left is kept if it is of the same content.
 
         Args:
-            kept: names of the files that may be kept; all others go.
+            kept: names of the files that may be kept, as ``unet/model.safetensors``; all others go.
 
         Raises:
             KingyoError: another process holds it, or ``out`` was taken in the meantime.
@@ -73,11 +74,12 @@ class PartialFolder:
         check_free(self.out, force=self._force)
         self.content.mkdir(exist_ok=True)
         is_same = self.is_same
-        for file in self.content.iterdir():
-            if file.is_dir():
-                shutil.rmtree(file)
-            elif not (is_same and file.name in kept):
-                file.unlink()
+        for path in sorted(self.content.rglob("*"), reverse=True):  # what is in a folder before the folder
+            if path.is_dir():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif not (is_same and str(path.relative_to(self.content)) in kept):
+                path.unlink()
         (self._folder / _IDENTITY).write_text(self._identity, encoding="utf-8")
 
     def publish(self) -> None:
@@ -215,7 +217,7 @@ def _check_replaceable(out: Path) -> None:
     """A slip of the pen must not cost a home folder, or the history of a repository."""
     target = out.resolve()
     reasons = {
-        "one without config.json": not (target / "config.json").is_file(),
+        "one without config.json": not any((target / name).is_file() for name in ("config.json", PIPELINE)),
         "one with a repository (.git)": (target / ".git").exists(),
         "one that holds the working directory": Path.cwd().is_relative_to(target),
     }

@@ -110,6 +110,18 @@ def with_component(reference: str, component: str, folder: Path | None = None) -
     return str(replace(parsed, model=f"{parsed.model.rstrip('/')}/{component}")) if is_whole else reference
 
 
+def component_references(reference: str) -> list[str]:
+    """Name the components of a pipeline in a local folder that have a config.json; none of anything else."""
+    root = local_path(parse_reference(reference).model)
+    if not (root / PIPELINE).is_file() or (root / "config.json").is_file():
+        return []
+    return [
+        with_component(reference, each.name)
+        for each in sorted(root.iterdir())
+        if (each / "config.json").is_file()
+    ]
+
+
 def path_from(out: Path, name: str, folder: Path) -> str:
     """Name a local file in a folder that may be published: by its relative path.
 

@@ -13,8 +13,8 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
+from pathlib import Path, PurePath
+from types import MappingProxyType, TracebackType
 
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.companions import config_of, copy_companions, write_json
@@ -25,6 +25,7 @@ from kingyo.kernels.raw import bytes_of
 from kingyo.late import Tensor
 
 MAX_SHARD_BYTES = 5_000_000_000
+NOTHING: Mapping[str, Path] = MappingProxyType({})
 _BLOCK = 1 << 26  # bytes; so many go to disk at once
 
 
@@ -38,7 +39,8 @@ class CheckpointWriter:
             tensors and shard size are kept.
         max_shard_bytes: where a new shard begins.
         force: replace the model that ``out`` holds, once the new one is complete.
-        stem: how the names of its files with weights begin.
+        stem: how the names of its files with weights begin; of a component that is written with its pipeline
+            as ``unet/diffusion_pytorch_model``, and its config and the like go into that folder, too.
 
     Raises:
         KingyoError: ``out`` is taken or cannot be written, the disk is too full, or another process writes
@@ -56,6 +58,7 @@ class CheckpointWriter:
         stem: str = "model",
     ) -> None:
         self.out = out
+        self._inside, stem = PurePath(stem).parent, PurePath(stem).name
         self.shards = lay_out(tensors, max_shard_bytes, stem)
         self._stem = stem
         self._dtypes = {tensor.dtype: 0 for tensor in tensors}
@@ -72,7 +75,8 @@ class CheckpointWriter:
 
     def __enter__(self) -> CheckpointWriter:
         try:
-            self._partial.take({shard.file for shard in self.shards})
+            self._partial.take({str(self._inside / shard.file) for shard in self.shards})
+            self._folder.mkdir(exist_ok=True)
             self._check_room()
         except OSError as error:
             self._partial.release(keep=False)
@@ -93,7 +97,7 @@ class CheckpointWriter:
     @property
     def is_published(self) -> bool:
         """Whether ``out`` is there already, made of the same: nothing is left to be done."""
-        files = {self.out / shard.file: shard.n_bytes for shard in self.shards}
+        files = {self.out / self._inside / shard.file: shard.n_bytes for shard in self.shards}
         return self._partial.is_published and all(
             file.is_file() and file.stat().st_size == n_bytes for file, n_bytes in files.items()
         )
@@ -110,7 +114,7 @@ class CheckpointWriter:
 
     def is_finished(self, shard: int) -> bool:
         """Whether a shard is complete, be it from an earlier try."""
-        return (self._partial.content / self.shards[shard].file).is_file()
+        return (self._folder / self.shards[shard].file).is_file()
 
     def shard_of(self, name: str) -> int:
         """The shard that a tensor belongs to."""
@@ -137,7 +141,7 @@ class CheckpointWriter:
 
     def begin(self, shard: int) -> None:
         """Open a shard and write its header."""
-        path = self._partial.content / f"{self.shards[shard].file}.part"
+        path = self._folder / f"{self.shards[shard].file}.part"
         try:
             self._files[shard] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
             os.pwrite(self._files[shard], self.shards[shard].header, 0)
@@ -154,7 +158,7 @@ class CheckpointWriter:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            (self._partial.content / f"{file}.part").rename(self._partial.content / file)
+            (self._folder / f"{file}.part").rename(self._folder / file)
         except OSError as error:
             raise unwritable(self.out, error) from error
 
@@ -165,33 +169,44 @@ class CheckpointWriter:
         files: Mapping[str, str | bytes] | None = None,
         without: Collection[str] = (),
         more: Collection[str] = (),
+        around: Mapping[str, Path] = NOTHING,
         is_one_of_several: bool = False,
     ) -> Path:
         """Add all other files and give the folder its name.
 
         Args:
             like: whose config, tokenizer and licence files are taken over.
-            files: further files, name -> content; they replace files of the same name.
+            files: further files of ``out``, name -> content; they replace files of the same name.
             without: patterns of names that are not taken over.
             more: patterns of further files that are.
+            around: files that are copied as they are, by their names in ``out``.
             is_one_of_several: leave a note beside it of what it was made, so that a rerun of several writes
                 knows that this one is done; ``forget`` removes it.
         """
-        folder = self._partial.content
+        folder = self._folder
         try:
+            for name, file in around.items():
+                place = self._partial.content / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, place)
             if len(self.shards) > 1:
                 write_json(folder / f"{self._stem}.safetensors.index.json", index_of(self.shards))
             copy_companions(folder, like, without, more)
             write_json(folder / "config.json", config_of(like, self._main_dtype))
             for name, content in (files or {}).items():
                 data = content.encode() if isinstance(content, str) else content
-                (folder / name).parent.mkdir(exist_ok=True)
-                (folder / name).write_bytes(data)
+                place = self._partial.content / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(data)
             self._partial.publish()
             self._is_noted = is_one_of_several
         except OSError as error:
             raise unwritable(self.out, error) from error
         return self.out
+
+    @property
+    def _folder(self) -> Path:
+        return self._partial.content / self._inside
 
     @property
     def _main_dtype(self) -> str | None:

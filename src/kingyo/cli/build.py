@@ -73,6 +73,13 @@ def merge(
             help="Merge this component, such as unet, of pipelines of diffusers that the recipe names whole.",
         ),
     ] = None,
+    pipeline: Annotated[
+        bool,
+        typer.Option(
+            "--pipeline",
+            help="Write the whole pipeline of diffusers around a component, not that alone.",
+        ),
+    ] = False,
     allow_pickle: AllowPickle = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and all that is wrong; write nothing.")
@@ -107,6 +114,7 @@ def merge(
             share_layers=share_layers,
             ignore_licences=ignore_licences,
             component=component,
+            pipeline=pipeline,
             allow_pickle=allow_pickle,
         )
         if dry_run:

@@ -117,11 +117,9 @@ def _scored(
 
 def _load(model: str, named: str | None, check: Callable[[ModelKind], None], options: LoadOptions) -> Live:
     """A model, and its LoRA if it has one, once its kind, the named one if any, was checked."""
-    from kingyo.checkpoints import open_checkpoint
-    from kingyo.run.kinds import kind_of_models, load_checkpoint
+    from kingyo.run.kinds import load_checkpoint, open_alone
 
-    checkpoint = open_checkpoint(model, allow_pickle=options.allow_pickle)
-    kind = kind_of_models({model: checkpoint}, named)
+    checkpoint, kind = open_alone(model, named, allow_pickle=options.allow_pickle)
     check(kind)
     return load_checkpoint(checkpoint, kind, options)
 

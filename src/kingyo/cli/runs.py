@@ -354,6 +354,13 @@ def export(
             help="Write layers that a path passes several times once, with a file of code that follows it.",
         ),
     ] = False,
+    pipeline: Annotated[
+        bool,
+        typer.Option(
+            "--pipeline/--no-pipeline",
+            help="Of a component of a pipeline of diffusers, write the whole pipeline or that alone.",
+        ),
+    ] = True,
 ) -> None:
     """Write the best model of a run as an ordinary Hugging Face folder with its recipe and model card.
 
@@ -374,7 +381,7 @@ def export(
     with RunStore.read(run) as store:
         tell_lost(store)
         chosen = choose(store, trial=trial, search=search, pick=pick, best=best)
-        written = export_run(store, out, chosen, share_layers=share_layers)
+        written = export_run(store, out, chosen, share_layers=share_layers, pipeline=pipeline)
         tell_versions(store, "exported")
         _say_which(store, chosen, written, is_default=trial is None and search is None)
     is_shared = share_layers and (written / CODE_FILE).is_file()

@@ -14,6 +14,7 @@ from kingyo import __version__
 from kingyo.checkpoints.companions import CODE
 from kingyo.checkpoints.partial import hidden
 from kingyo.checkpoints.shards import OutTensor
+from kingyo.checkpoints.stamps import file_stamps
 from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
 from kingyo.engine.derived import leaves, stamp
 from kingyo.engine.execute import How, execute
@@ -59,6 +60,8 @@ class Output:
         max_shard_bytes: where a new file of weights begins.
         force: replace the model that the folder holds.
         is_one_of_several: see ``CheckpointWriter.complete``.
+        around: files of the pipeline that the output is a component of, by their names in it: the folder gets
+            them as they are, and the checkpoint in a folder of its own. None: it is written by itself.
         copy_code: copy the Python files of the model that the output is like; they are never run.
         watch: is told of progress.
     """
@@ -67,6 +70,7 @@ class Output:
     force: bool = False
     is_one_of_several: bool = False
     copy_code: bool = False
+    around: Mapping[str, Path] | None = None
     watch: Watch | None = None
 
 
@@ -100,7 +104,8 @@ def to_folder(
     writer = _writer(plan, out, asked)
     if writer.is_published:
         return out
-    before = _count_complete(out)
+    inside = _inside(plan, asked)
+    before = _count_complete(out, inside)
     plan.sources.check_unchanged()
     with writer:
         dropped = before - writer.n_finished
@@ -109,26 +114,35 @@ def to_folder(
         _write_shards(plan, writer, how, asked.watch)
         return writer.complete(
             like=like,
-            files={**(own or {}), **(files or {}), **code},
+            files={
+                **{str(Path(inside, name)): text for name, text in {**(own or {}), **code}.items()},
+                **(files or {}),
+            },
             without=() if own is None else TOKENIZER_FILES,
             more=CODE if asked.copy_code else (),
+            around=asked.around or {},
             is_one_of_several=asked.is_one_of_several,
         )
 
 
-def _count_complete(out: Path) -> int:
+def _inside(plan: Plan, asked: Output) -> str:
+    """The folder in the output that gets the checkpoint: of a component its own."""
+    return "" if asked.around is None else plan.like.path.absolute().name
+
+
+def _count_complete(out: Path, inside: str) -> int:
     """How many files of weights an earlier try has left."""
-    return sum(1 for _ in (hidden(out) / "content").glob("*.safetensors"))
+    return sum(1 for _ in (hidden(out) / "content" / inside).glob("*.safetensors"))
 
 
 def _writer(plan: Plan, out: Path, asked: Output) -> CheckpointWriter:
     return CheckpointWriter(
         out,
         out_tensors(plan),
-        identity=identity(plan),
+        identity=identity(plan, asked.around),
         max_shard_bytes=asked.max_shard_bytes,
         force=asked.force,
-        stem=plan.like.stem,
+        stem=str(Path(_inside(plan, asked), plan.like.stem)),
     )
 
 
@@ -162,11 +176,14 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: 
             watch.finish(shard)
 
 
-def identity(plan: Plan) -> str:
-    """What a merge's weights depend on: recipe, sizes and times of the sources' files, and this version."""
+def identity(plan: Plan, around: Mapping[str, Path] | None = None) -> str:
+    """What a merge depends on: recipe, sizes and times of the files of sources and pipeline, this version."""
     stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.weights_of)]
     shared = [] if plan.shared is None else [plan.shared.code]
-    text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps, *shared])
+    pipeline = (
+        [] if around is None else [{str(file): each for file, each in file_stamps(around.values()).items()}]
+    )
+    text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps, *shared, *pipeline])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -7,9 +7,12 @@ whoever has it can score it again. It appears whole or not at all.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
-from kingyo.engine import plan, rooted, to_folder
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.engine import Output, plan, rooted, to_folder
 from kingyo.errors import KingyoError
 from kingyo.evolution.recipes import read_recipe
 from kingyo.export.card import Card, render_card
@@ -30,15 +33,21 @@ __all__ = ["choose", "export", "recipe_of"]
 
 
 def export(
-    store: RunStore, out: Path, chosen: StoredTrial | None = None, *, share_layers: bool = False
+    store: RunStore,
+    out: Path,
+    chosen: StoredTrial | None = None,
+    *,
+    share_layers: bool = False,
+    pipeline: bool = True,
 ) -> Path:
-    """Write a model of a run as a Hugging Face folder that transformers loads.
+    """Write a model of a run as a Hugging Face folder that transformers loads, or diffusers.
 
     Args:
         store: the run; only read.
         out: the folder to make; it must not exist, or be empty.
         chosen: a trial of any search, or a baseline; the best of the run when None, see ``choose``.
         share_layers: write layers that a path passes several times once; see ``kingyo.engine.shared``.
+        pipeline: of a component, write the whole pipeline around it; else the component by itself.
 
     Returns:
         ``out``.
@@ -54,6 +63,7 @@ def export(
     run = Run.stored(store)
     config, folder, recipe = run.config, run.folder, read_recipe(chosen)
     planned = plan(recipe, run.open_sources(), share_layers=share_layers)
+    around = _around(planned.like, run) if pipeline else None
     items = store.items()
     summary, entry = summarize(store), read_entry(store, "this model", chosen)
     card = Card(
@@ -71,13 +81,21 @@ def export(
         options=task_options(config, folder)[0],
         shared=planned.shared,
         versions=other_versions(store, "exported"),
+        part=None if around is not None or planned.like.pipeline is None else planned.like.path.name,
     )
     files = {
         **write_tasks(config.specs, folder, items),
         "recipe.yaml": rooted(recipe, folder, out=out).to_yaml(),
         "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
     }
-    return to_folder(planned, out, files=files)
+    return to_folder(planned, out, files=files, output=Output(around=around))
+
+
+def _around(like: Checkpoint, run: Run) -> Mapping[str, Path] | None:
+    """The files of the pipeline around a component; None of a model by itself."""
+    if like.pipeline is None:
+        return None
+    return whole_pipeline(like, run.folder, allow_pickle=run.config.allow_pickle)
 
 
 def _require_success(store: RunStore, chosen: StoredTrial) -> None:

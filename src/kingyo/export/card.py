@@ -65,6 +65,7 @@ class Card:
         example: an item of the fit split.
         options: of the first task.
         shared: of a path whose layers are written once.
+        part: the name of the component that was written without its pipeline; None: all was.
         versions: in which versions the export differs from what the run was scored with, in a sentence.
     """
 
@@ -82,6 +83,7 @@ class Card:
     options: Options
     shared: Shared | None = None
     versions: str | None = None
+    part: str | None = None
 
     @property
     def is_winner(self) -> bool:
@@ -332,4 +334,7 @@ def _use(card: Card) -> str:
     kind, trusted = card.kind, card.shared is not None
     code = called(kind, "usage", lambda: kind.usage(card.example, card.options, trusted=trusted), str)
     told = "" if card.shared is None else f"{shared_layers(card.shared)}\n\n"
+    if card.part is not None:
+        name = cell(card.part)
+        told += f"Put these files in place of the folder `{name}` in a copy of its pipeline; there:\n\n"
     return told + fence(code, "python")

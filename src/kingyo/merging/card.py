@@ -33,6 +33,10 @@ _LIMITS = (
     "It inherits the biases of the models that went in, and nobody has checked it for safety.",
 )
 
+_DRAWING = """from diffusers import DiffusionPipeline
+
+pipeline = DiffusionPipeline.from_pretrained('.')  # this folder"""
+
 _AGAIN: dict[Reproduces, str] = {
     "everywhere": "bit for bit.",
     "on one machine": "bit for bit on one machine; another may round otherwise.",
@@ -41,15 +45,20 @@ _AGAIN: dict[Reproduces, str] = {
 }
 
 
-def render_card(target: Target) -> str:
-    """Write the card: YAML that the Hub reads, then Markdown for people."""
+def render_card(target: Target, *, pipeline: bool = False) -> str:
+    """Write the card: YAML that the Hub reads, then Markdown for people.
+
+    Args:
+        target: what is written.
+        pipeline: whether the pipeline around it is, too.
+    """
     head = yaml.safe_dump(front_matter(target), sort_keys=False, allow_unicode=True)
     parts = [
         f"---\n{head}---\n\n# {cell(target.out.resolve().name)}\n\n{_summary(target)}",
         f"## Models that went in\n\n{models_section(target.origins, 'role')}",
         f"## Recipe\n\n{_recipe(target)}",
     ]
-    use = _use(target)
+    use = fence(_DRAWING, "python") if pipeline else _use(target)
     parts += [f"## Use\n\n{use}"] if use else []
     parts.append(f"## Limits\n\n{bullets(_LIMITS)}")
     return "\n\n".join(parts) + "\n"
@@ -116,7 +125,8 @@ def _use(target: Target) -> str | None:
 
 def _part(target: Target) -> CardPart | None:
     """What its kind of model says in a card; None where it is of no known kind."""
-    kind = known_kind(target.plan.like.config)
+    like = target.plan.like
+    kind = known_kind(like.config, like.pipeline_index)
     return None if kind is None else kind.card
 
 

@@ -29,6 +29,7 @@ class Request:
         share_layers: write the layers of a path once, with code that follows it.
         ignore_licences: the user answers for licences that forbid to merge.
         component: what is merged of pipelines of diffusers that the recipe names whole.
+        pipeline: write the pipeline around a component, too.
         allow_pickle: read weights that are there only as pickles; see ``open_checkpoint``.
 
     Raises:
@@ -47,6 +48,7 @@ class Request:
     share_layers: bool = False
     ignore_licences: bool = False
     component: str | None = None
+    pipeline: bool = False
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:

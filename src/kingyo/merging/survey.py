@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from kingyo.checkpoints import Checkpoint, fit
+from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.checkpoints.reference import with_component
 from kingyo.checkpoints.shards import Shard, lay_out
 from kingyo.engine import Plan
@@ -137,7 +138,17 @@ def survey(request: Request, *, fetch: bool = True) -> Survey:
     origins = _origins(book.steps, steps.models, request.root)
     findings += check_licences(origins, is_allowed=request.ignore_licences)
     findings += check_output(request, [(target.out, target.plan, target.n_bytes) for target in targets])
+    findings += _pipelines(targets, request, fetch=fetch)
     return Survey(request=request, steps=steps, targets=targets, findings=_in_order(findings))
+
+
+def _pipelines(targets: Sequence[Target], request: Request, *, fetch: bool) -> Iterator[Finding]:
+    """What is wrong with the pipelines that are written around the targets."""
+    for target in targets if request.pipeline else ():
+        try:
+            whole_pipeline(target.plan.like, request.root, fetch=fetch, allow_pickle=request.allow_pickle)
+        except KingyoError as error:
+            yield Finding.of(error)
 
 
 def _read(recipe: Path | RecipeBook, refuse: Refuse) -> RecipeBook | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kingyo.checkpoints.partial import forget
+from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import Output, rooted_book, to_folder
 from kingyo.engine.folder import Watch
 from kingyo.merging.card import render_card
@@ -25,15 +26,20 @@ def write(survey: Survey, target: Target, watch: Watch | None = None) -> Path:
     if survey.error is not None:
         raise survey.error
     request = survey.request
+    like = target.plan.like
+    around = (
+        whole_pipeline(like, request.root, allow_pickle=request.allow_pickle) if request.pipeline else None
+    )
     files = {
         "recipe.yaml": rooted_book(target.book, request.root, out=target.out).to_yaml(),
-        "README.md": render_card(target),
+        "README.md": render_card(target, pipeline=request.pipeline),
     }
     output = Output(
         max_shard_bytes=request.max_shard_bytes,
         force=request.force,
         is_one_of_several=len(survey.targets) > 1,
         copy_code=request.copy_code,
+        around=around,
         watch=watch,
     )
     return to_folder(target.plan, target.out, files, request.how, output)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.checkpoints.files import read_json
+from kingyo.checkpoints.reference import PIPELINE, component_references, local_path, parse_reference
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import (
+    InPipeline,
     Live,
     LoadOptions,
     ModelKind,
     Options,
     called,
     common_kind,
+    kind_of,
+    known_kind,
     load_live,
     require_needs,
 )
@@ -30,7 +35,51 @@ def kind_of_models(
     Raises:
         KingyoError: see ``kingyo.models.kinds.common_kind``.
     """
-    return common_kind({model: each.config for model, each in models.items()}, name, folder)
+    pipelines = {model: each.pipeline_index for model, each in models.items()}
+    return common_kind({model: each.config for model, each in models.items()}, name, folder, pipelines)
+
+
+def needed_around(checkpoint: Checkpoint, find: Callable[[], ModelKind]) -> Sequence[str]:
+    """Return the folders of the pipeline around a component that its kind needs; ``find`` returns the kind.
+
+    Raises:
+        KingyoError: as ``find`` does, which is asked of components alone.
+    """
+    kind = None if checkpoint.pipeline is None else find()
+    return kind.around if isinstance(kind, InPipeline) else ()
+
+
+def open_alone(
+    reference: str, name: str | None = None, *, allow_pickle: bool = False
+) -> tuple[Checkpoint, ModelKind]:
+    """Open a model that a command names, with what its kind needs of the pipeline around it.
+
+    A folder with a pipeline stands for the component that a kind takes which needs others of it.
+
+    Args:
+        reference: see ``open_checkpoint``.
+        name: the kind; the one that takes the model when None.
+        allow_pickle: see ``open_checkpoint``.
+
+    Raises:
+        KingyoError: see ``open_checkpoint`` and ``kingyo.models.kinds.common_kind``.
+    """
+    taken = [each for each in component_references(reference) if _is_in_pipeline(each, name)]
+    chosen = taken[0] if len(taken) == 1 else reference
+    found = open_checkpoint(chosen, allow_pickle=allow_pickle)
+    kind = kind_of_models({reference: found}, name)
+    if around := needed_around(found, lambda: kind):
+        found = open_checkpoint(chosen, allow_pickle=allow_pickle, around=around)
+    return found, kind
+
+
+def _is_in_pipeline(reference: str, name: str | None) -> bool:
+    """Whether a component is taken by a kind, the named one if any, that needs others of its pipeline."""
+    path = local_path(parse_reference(reference).model)
+    config = read_json(path / "config.json", "a model's config.json")
+    index = read_json(path.parent / PIPELINE, "the index of a pipeline")
+    kind = known_kind(config, index) if name is None else kind_of(config, name)
+    return isinstance(kind, InPipeline) and called(kind, "takes", lambda: bool(kind.takes(config, index)))
 
 
 def require_answers(task: Task, kind: ModelKind) -> None:

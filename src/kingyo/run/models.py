@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.run.config import RunConfig
+from kingyo.run.kinds import kind_of_models, needed_around
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,23 @@ def same_sources(models: Models, identity: Mapping[str, object]) -> list[list[st
 
 
 def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> Models:
-    """Open base and sources; nothing is read but headers, and without ``fetch`` nothing else is fetched."""
+    """Open base and sources; nothing is read but headers, and without ``fetch`` nothing else is fetched.
+
+    Candidates are loaded as the skeleton is. If that is a component of a pipeline, so are the other folders
+    that its kind needs, which belong to it then.
+    """
     opened = partial(open_checkpoint, folder=folder, fetch=fetch, allow_pickle=config.allow_pickle)
-    return Models(
+    models = Models(
         base=None if config.base is None else opened(config.base),
         sources={name: opened(reference) for name, reference in config.sources.items()},
+    )
+    skeleton = models.skeleton
+    around = needed_around(skeleton, partial(kind_of_models, models.named, config.kind, folder))
+    if not around:
+        return models
+    whole = opened(skeleton.reference, around=around)
+    if models.base is not None:
+        return replace(models, base=whole)
+    return replace(
+        models, sources={name: whole if each is skeleton else each for name, each in models.sources.items()}
     )

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from kingyo.run.run import Run
 
 VERSIONS, CODE = "versions", "code"
-PILLOW = "pillow"
 ACCEPTED, RESCORED = "accepted_changes", "rescored"
 Changes = Mapping[str, tuple[str | None, str | None]]
 """What changed -> what it was, and what it is now; None: nothing."""
@@ -78,11 +77,10 @@ def renewals(store: RunStore) -> tuple[Renewal, ...]:
 def libraries_of(run: Run) -> tuple[str, ...]:
     """Return the distributions that its run.yaml does not tell and the scores of a run depend on.
 
-    Those are the plug-in that brings the kind of its models, and Pillow where items have images.
+    Those are the ones that the kind of its models names, and the plug-in that brings it.
     """
     plugin = distribution_of(run.kind)
-    has_media = any(item.media for items in run.items.values() for item in items)
-    return (*(() if plugin is None else (plugin,)), *((PILLOW,) if has_media else ()))
+    return (*run.kind.libraries, *(() if plugin is None else (plugin,)))
 
 
 def made_with(

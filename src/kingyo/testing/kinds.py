@@ -65,13 +65,19 @@ class ModelKindContract:
         assert self.make().name
         assert self.make().name == self.make().name
 
+    def test_it_names_the_libraries_that_its_answers_depend_on(self) -> None:
+        """Their versions are stored; one that is not installed has none."""
+        libraries = self.make().libraries
+        assert not isinstance(libraries, str), "one name is a sequence, too"
+        assert all(name and isinstance(name, str) for name in libraries)  # pyright: ignore[reportUnnecessaryIsInstance]
+
     def test_it_takes_its_own_checkpoints_and_no_others(self) -> None:
         """Configs of strangers are no error."""
         with self._checkpoint() as folder:
-            assert self.make().takes(_config(folder)) is True
+            assert self.make().takes(_config(folder), _index(folder)) is True
         others: Sequence[object] = (None, [], "SomethingElse", ["SomethingElse"])
         for config in ({}, *({"architectures": other} for other in others)):
-            assert self.make().takes(config) is False, config
+            assert self.make().takes(config, {}) is False, config
 
     def test_a_live_model_does_what_the_kind_provides(self) -> None:
         """It has every method, and so has what stands in its place before a run."""
@@ -176,6 +182,12 @@ class ModelKindContract:
 
 def _config(folder: Path) -> dict[str, object]:
     return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def _index(folder: Path) -> dict[str, object]:
+    """The index of the pipeline that the folder is a component of; empty where there is none."""
+    file = folder.parent / "model_index.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _stored(folder: Path) -> dict[str, torch.Tensor]:

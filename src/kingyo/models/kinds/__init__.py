@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Generic, Protocol, TypeVar, cast
 
 from kingyo.errors import KingyoError, crash
@@ -19,6 +19,7 @@ from kingyo.models.kinds.kind import (
     BatchMemory,
     CardPart,
     Config,
+    InPipeline,
     Live,
     LoadOptions,
     ModelKind,
@@ -36,10 +37,12 @@ __all__ = [
     "ABILITIES",
     "DEFAULT",
     "MODEL_KINDS",
+    "NO_PIPELINE",
     "AllRead",
     "BatchMemory",
     "CardPart",
     "Config",
+    "InPipeline",
     "Live",
     "LoadOptions",
     "ModelKind",
@@ -64,8 +67,12 @@ __all__ = [
 
 T = TypeVar("T")
 
+NO_PIPELINE: Config = MappingProxyType({})
+"""What is around a model that is no component of a pipeline."""
+NO_PIPELINES: Mapping[str, Config] = MappingProxyType({})
+"""Of models none of which is."""
 DEFAULT = "causal-lm"
-"""The kind of a model that no kind takes: its loader says what is wrong with it."""
+"""The kind of a model that no kind takes and that may be one: its loader says what is wrong with it."""
 _FIX = "Fix the kind; kingyo.testing.kinds holds its contract."
 
 
@@ -92,39 +99,46 @@ MODEL_KINDS: Registry[ModelKind] = Registry(
 """Every kind of model by name."""
 
 
-def kind_of(config: Config, name: str | None = None, folder: Path | None = None) -> ModelKind:
+def kind_of(
+    config: Config, name: str | None = None, folder: Path | None = None, pipeline: Config = NO_PIPELINE
+) -> ModelKind:
     """Return the kind of a model; of one that no kind takes, the default kind.
 
     Args:
         config: its config.json.
         name: a registered name, or ``path/to/file.py:NAME``; it wins.
         folder: where a relative file is looked up; the working directory when None.
+        pipeline: see ``ModelKind.takes``.
 
     Raises:
-        KingyoError: an unknown name, a kind of somebody's own that fails, or a model of diffusers that no
-            kind takes.
+        KingyoError: an unknown name, a kind of somebody's own that fails, or a model of diffusers or
+            transformers that no kind takes and that is no language model.
     """
     if name is not None:
         return MODEL_KINDS.get(name, folder)
-    return known_kind(config) or _default(config)
+    return known_kind(config, pipeline) or _default(config)
 
 
 def _default(config: Config) -> ModelKind:
-    """The kind of a model that no kind takes. Those of diffusers, which name their class, have none."""
-    if "_class_name" in config:
-        raise KingyoError(
-            "model",
-            expected=f"one of a kind that can be run: {', '.join(MODEL_KINDS.names())}",
-            received=f"{config['_class_name']} of diffusers",
-            remedy="Install a plug-in for it (docs/kinds.md), or merge it by a recipe: kingyo merge.",
-        )
-    return MODEL_KINDS.get(DEFAULT)
+    """The kind of a model that no kind takes: a language model, unless it is known to be none."""
+    kind = MODEL_KINDS.get(DEFAULT)
+    from kingyo.models.kinds.causal_lm import may_load
+
+    if "_class_name" not in config and may_load(config):
+        return kind
+    what = f"{config.get('_class_name') or config['model_type']}"
+    raise KingyoError(
+        "model",
+        expected=f"one of a kind that can be run: {', '.join(MODEL_KINDS.names())}",
+        received=f"{what} of {'diffusers' if '_class_name' in config else 'transformers'}",
+        remedy="Install a plug-in for it (docs/kinds.md), or merge it by a recipe: kingyo merge.",
+    )
 
 
-def known_kind(config: Config) -> ModelKind | None:
+def known_kind(config: Config, pipeline: Config = NO_PIPELINE) -> ModelKind | None:
     """Return the first kind that takes a model, those of the package before plug-ins; None without one."""
     names = sorted(MODEL_KINDS.names(), key=lambda name: not MODEL_KINDS.is_registered(name))
-    return next((kind for kind in map(MODEL_KINDS.get, names) if _takes(kind, config)), None)
+    return next((kind for kind in map(MODEL_KINDS.get, names) if _takes(kind, config, pipeline)), None)
 
 
 def distribution_of(kind: ModelKind) -> str | None:
@@ -134,8 +148,8 @@ def distribution_of(kind: ModelKind) -> str | None:
     return MODEL_KINDS.distribution(kind)
 
 
-def _takes(kind: ModelKind, config: Config) -> bool:
-    return called(kind, "takes", lambda: bool(kind.takes(config)))
+def _takes(kind: ModelKind, config: Config, pipeline: Config) -> bool:
+    return called(kind, "takes", lambda: bool(kind.takes(config, pipeline)))
 
 
 def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None) -> T:
@@ -183,19 +197,26 @@ def _broken(name: str, expected: str, received: str) -> KingyoError:
 
 
 def common_kind(
-    configs: Mapping[str, Config], name: str | None = None, folder: Path | None = None
+    configs: Mapping[str, Config],
+    name: str | None = None,
+    folder: Path | None = None,
+    pipelines: Mapping[str, Config] = NO_PIPELINES,
 ) -> ModelKind:
     """Return the kind of several models.
 
     Args:
         configs: the config.json of each, by what the user calls it.
         name, folder: as of ``kind_of``.
+        pipelines: the index of the pipeline of each that is a component of one; see ``ModelKind.takes``.
 
     Raises:
         KingyoError: they are of different kinds, or other kinds take them and the named one does not; or as
             ``kind_of`` raises.
     """
-    kinds = {model: kind_of(config, name, folder) for model, config in configs.items()}
+    kinds = {
+        model: kind_of(config, name, folder, pipelines.get(model, NO_PIPELINE))
+        for model, config in configs.items()
+    }
     found = {kind.name: kind for kind in kinds.values()}
     if len(found) > 1:
         told = [
@@ -209,16 +230,17 @@ def common_kind(
         )
     kind = next(iter(found.values()))
     if name is not None:
-        _require_taken(configs, kind)
+        _require_taken(configs, kind, pipelines)
     return kind
 
 
-def _require_taken(configs: Mapping[str, Config], kind: ModelKind) -> None:
+def _require_taken(configs: Mapping[str, Config], kind: ModelKind, pipelines: Mapping[str, Config]) -> None:
     """Refuse a kind for models that are of others; of those that no kind takes the user may say it."""
     others = {
         model: other.name
         for model, config in configs.items()
-        if not _takes(kind, config) and (other := known_kind(config)) is not None
+        for around in (pipelines.get(model, NO_PIPELINE),)
+        if not _takes(kind, config, around) and (other := known_kind(config, around)) is not None
     }
     if others:
         raise KingyoError(

@@ -35,13 +35,14 @@ class CausalLM:
 
     name = DEFAULT
     provides = (GeneratesText, CutAware, RatesText)
+    libraries = ("transformers", "tokenizers", "jinja2", "sentencepiece")
     card = CardPart(
         pipeline_tag="text-generation",
         auto_class="AutoModelForCausalLM",
         scored="greedy decoding with the prompts",
     )
 
-    def takes(self, config: Config) -> bool:
+    def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (of the protocol)
         """Return whether an architecture of the config is one."""
         named = config.get("architectures")
         names = cast("list[object]", named) if isinstance(named, list) else []
@@ -125,6 +126,21 @@ class CausalLM:
         from kingyo.models.training import train_lora
 
         return train_lora(start, examples, course, out)
+
+
+def may_load(config: Config) -> bool:
+    """Return whether AutoModelForCausalLM may load a model whose architectures do not say so.
+
+    It does not where transformers knows the type of the model, and no language model of it. Whatever it does
+    not know, or brings code of its own, may be one.
+    """
+    named = config.get("model_type")
+    if not isinstance(named, str) or "auto_map" in config:
+        return True
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return named in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or named not in CONFIG_MAPPING
 
 
 def _most_new(options: Options) -> int:

@@ -127,13 +127,14 @@ class ImageClassification:
 
     name = NAME
     provides = (RatesClasses,)
+    libraries = ("transformers", "pillow", "torchvision")
     card = CardPart(
         pipeline_tag=NAME,
         auto_class="AutoModelForImageClassification",
         scored="the likeliest class of each image",
     )
 
-    def takes(self, config: Config) -> bool:
+    def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (of the protocol)
         """Return whether an architecture of the config is one."""
         named = config.get("architectures")
         names = cast("list[object]", named) if isinstance(named, list) else []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kingyo.models.training import Course, Start
 
 Config = Mapping[str, object]
-"""A checkpoint's config.json."""
+"""A checkpoint's config.json, or the ``model_index.json`` of a pipeline of diffusers."""
 Options = Mapping[str, object]
 """What the user said of a task, by the keys of task files, with defaults."""
 
@@ -125,12 +125,26 @@ class ModelKind(Protocol):
         ...
 
     @property
+    def libraries(self) -> Sequence[str]:
+        """Installed distributions that its answers depend on, beside torch, numpy and safetensors.
+
+        Such as ``transformers`` and ``pillow``. A run stores their versions, and goes on with no others.
+        """
+        ...
+
+    @property
     def card(self) -> CardPart:
         """Its part of a model card."""
         ...
 
-    def takes(self, config: Config) -> bool:
-        """Return whether a checkpoint with this config.json is of this kind."""
+    def takes(self, config: Config, pipeline: Config) -> bool:
+        """Return whether a checkpoint is of this kind.
+
+        Args:
+            config: its config.json.
+            pipeline: the ``model_index.json`` of the pipeline of diffusers that it is a component of; empty
+                where it is of none.
+        """
         ...
 
     def load(self, path: Path, options: LoadOptions) -> Live:
@@ -170,6 +184,20 @@ class ModelKind(Protocol):
             example: an item of a task that it was scored on.
             options: of that task.
             trusted: whether the folder holds code that must be trusted.
+        """
+        ...
+
+
+@runtime_checkable
+class InPipeline(ModelKind, Protocol):
+    """A kind of model that is a component of a pipeline of diffusers, and needs others of it."""
+
+    @property
+    def around(self) -> Sequence[str]:
+        """The folders of the pipeline that a live model needs, such as ``text_encoder*`` and ``vae``.
+
+        They lie beside the folder that ``load`` gets. Those on the Hub are fetched, and a run goes on with no
+        others.
         """
         ...
 
@@ -243,5 +271,5 @@ class TrainsLora(ModelKind, Protocol):
         ...
 
 
-ABILITIES: tuple[type, ...] = (PassesLayers, ShowsStreams, TrainsLora)
+ABILITIES: tuple[type, ...] = (InPipeline, PassesLayers, ShowsStreams, TrainsLora)
 """What else a kind may do."""
