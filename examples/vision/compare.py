@@ -5,8 +5,8 @@ python examples/vision/compare.py vision/run vision/common
 
 from __future__ import annotations
 
+import argparse
 import sqlite3
-import sys
 from pathlib import Path
 
 from kingyo.stats import paired_difference
@@ -14,9 +14,11 @@ from kingyo.stats import paired_difference
 
 def main() -> None:
     """Print the difference of the mean over the tasks, with its 95 % interval."""
-    if len(sys.argv) != 3:
-        raise SystemExit(__doc__)
-    one, other = (test_scores(Path(run)) for run in sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs=2, help="two run folders")
+    one, other = (test_scores(run) for run in parser.parse_args().runs)
     if one.keys() != other.keys():
         raise SystemExit("The test items of these runs differ.")
     pairs: dict[str, tuple[list[float], list[float]]] = {}
