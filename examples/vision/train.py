@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 from transformers import ViTConfig, ViTForImageClassification
 
 
@@ -18,28 +18,39 @@ class Training:
 
     Args:
         steps, batch, rate: AdamW; the rate rises for a tenth of the steps, then falls to zero.
-        own: share of each batch from the model's own domain; the rest are the few pictures of all.
+        few: pictures of each batch that are the few whose label the base is told.
         seed: of batches and shifts.
     """
 
     steps: int
     batch: int = 48
-    rate: float = 1e-3
-    own: float = 1.0
-    seed: int = 0
+    rate: float
+    few: int = 0
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """Pictures of one domain as the model takes them (count x 3 x height x width), and their labels."""
+    """Pictures of one domain as the model takes them, and what it is told of each.
+
+    Args:
+        pixels: count x 3 x height x width.
+        labels: their places among all labels.
+        names: count x labels; true where the picture may have this label, as far as the model is told.
+    """
 
     pixels: Tensor
     labels: Tensor
+    names: Tensor
 
     def few(self, count: int) -> Lesson:
         """Return the first ``count`` pictures of each label."""
         chosen = torch.cat([torch.where(self.labels == label)[0][:count] for label in self.labels.unique()])
-        return Lesson(pixels=self.pixels[chosen], labels=self.labels[chosen])
+        return Lesson(pixels=self.pixels[chosen], labels=self.labels[chosen], names=self.names[chosen])
+
+    def vague(self, groups: Tensor) -> Lesson:
+        """Return the same pictures, told only the group of each; ``groups`` is labels x labels."""
+        return replace(self, names=groups[self.labels])
 
 
 def new_model(labels: Sequence[str], size: int, seed: int) -> ViTForImageClassification:
@@ -64,17 +75,20 @@ def new_model(labels: Sequence[str], size: int, seed: int) -> ViTForImageClassif
 def train(
     model: nn.Module, own: Sequence[Lesson], few: Sequence[Lesson], training: Training, name: str
 ) -> None:
-    """Train a model on its own domain, and on a few pictures of all so that it forgets none."""
+    """Train a model on lessons of its own, and on a few pictures, to tell the labels of these lessons apart.
+
+    The model's other labels take no part in the loss, so that it is not taught to avoid them.
+    """
+    asked = torch.stack([lesson.names.any(0) for lesson in own]).any(0)
     rng = torch.Generator().manual_seed(training.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=training.rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, training.steps))
-    n_own = round(training.batch * training.own)
+    parts = [(own, training.batch - training.few), (few, training.few)]
     start = time.perf_counter()
     model.train()
     for step in range(1, training.steps + 1):
-        parts = [(own, n_own), (few, training.batch - n_own)]
-        pixels, labels = _batch([part for part in parts if part[1]], rng)
-        loss = cross_entropy(model(pixel_values=pixels).logits, labels, label_smoothing=0.05)
+        pixels, names = _batch([part for part in parts if part[1]], rng)
+        loss = _loss(model(pixel_values=pixels).logits.masked_fill(~asked, -torch.inf), names)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -88,17 +102,23 @@ def train(
     model.eval()
 
 
+def _loss(logits: Tensor, names: Tensor) -> Tensor:
+    """How unlikely the model finds it that one of a picture's possible labels is right, in nats."""
+    possible = logits.masked_fill(~names, -torch.inf)
+    return (logits.logsumexp(1) - possible.logsumexp(1)).mean()
+
+
 def _batch(parts: Sequence[tuple[Sequence[Lesson], int]], rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw pictures, each domain of a part as often as the next, and shift them a little."""
     pixels: list[Tensor] = []
-    labels: list[Tensor] = []
+    names: list[Tensor] = []
     for lessons, count in parts:
         domains = torch.randint(len(lessons), (count,), generator=rng).tolist()
         for place, lesson in enumerate(lessons):
             chosen = torch.randint(len(lesson.labels), (domains.count(place),), generator=rng)
             pixels.append(lesson.pixels[chosen])
-            labels.append(lesson.labels[chosen])
-    return _shift(torch.cat(pixels), rng), torch.cat(labels)
+            names.append(lesson.names[chosen])
+    return _shift(torch.cat(pixels), rng), torch.cat(names)
 
 
 def _shift(pixels: Tensor, rng: torch.Generator, most: int = 2) -> Tensor:
