@@ -114,7 +114,11 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
 def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
     file, stopped = write_demo(tmp_path), tmp_path / "stopped"
     whole = kingyo.evolve(file, tmp_path / "whole", progress=False)
-    code = "import sys, kingyo; kingyo.evolve(*sys.argv[1:])"
+    code = (
+        "import signal, sys, kingyo\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told to ignore it\n"
+        "kingyo.evolve(*sys.argv[1:])"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(file), str(stopped)], stderr=subprocess.PIPE, text=True
     ) as process:

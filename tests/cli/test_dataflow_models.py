@@ -83,7 +83,7 @@ def of_no_layers(folder: Path) -> None:
         (of_other_tokens, "the vocabularies of a and other: expected one id for each token"),
         (with_eps, "rms_norm_eps in config.json: expected 1e-06 as in a"),
         (quantised, "a quantised model (gptq)"),
-        (of_no_layers, "a model with one list of layers, as decoders have"),
+        (of_no_layers, "received t5 of transformers"),
         (qwen2, 'model_type in config.json: expected "llama" as in a'),
     ],
 )

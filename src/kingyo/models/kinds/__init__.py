@@ -213,10 +213,12 @@ def common_kind(
         KingyoError: they are of different kinds, or other kinds take them and the named one does not; or as
             ``kind_of`` raises.
     """
-    kinds = {
-        model: kind_of(config, name, folder, pipelines.get(model, NO_PIPELINE))
-        for model, config in configs.items()
-    }
+    kinds: dict[str, ModelKind] = {}
+    for model, config in configs.items():
+        try:
+            kinds[model] = kind_of(config, name, folder, pipelines.get(model, NO_PIPELINE))
+        except KingyoError as error:
+            raise error if name is not None else error.placed(model) from error
     found = {kind.name: kind for kind in kinds.values()}
     if len(found) > 1:
         told = [
