@@ -28,14 +28,13 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 HERE = Path(__file__).parent
 NODE = HERE / "node_modules"
-N_FEW = 5  # pictures of each label whose label the base is told
 SHARES = {"digits": 1, "fashion": 1, "emoji": 2, "letters": 3}  # how often the base sees each domain
-BASE = Training(steps=2400, rate=1.5e-3, few=6, seed=22)
-SPECIALISTS = {  # gentle, so that the four changes can be added
-    "digits": Training(steps=150, rate=1.5e-4, seed=1),
-    "fashion": Training(steps=150, rate=1.5e-4, seed=2),
-    "emoji": Training(steps=200, rate=2e-4, seed=3),
-    "letters": Training(steps=300, rate=2.5e-4, seed=4),
+BASE = Training(steps=8000, rate=1.5e-3, seed=22)
+SPECIALISTS = {
+    "digits": Training(steps=400, rate=3e-4, replay=24, seed=1),
+    "fashion": Training(steps=400, rate=3e-4, replay=24, seed=2),
+    "emoji": Training(steps=400, rate=3e-4, replay=24, seed=3),
+    "letters": Training(steps=400, rate=3e-4, replay=24, seed=4),
 }
 
 CARD = """---
@@ -119,15 +118,14 @@ def build_model(job: Job) -> None:
 
 def _train(job: Job, folder: Path) -> None:
     lessons = {name: read_lesson(job.out / "data" / "training", name) for name in DOMAINS}
-    few = [lesson.few(N_FEW) for lesson in lessons.values()]
+    vague = {name: lesson.vague(together(GROUPS)) for name, lesson in lessons.items()}
     if job.name == "base":
         model, usual = new_model(LABELS, SIZE, BASE.seed), BASE
-        vague = {name: lesson.vague(together(GROUPS)) for name, lesson in lessons.items()}
         own = [vague[name] for name, share in SHARES.items() for _ in range(share)]
     else:
         model = ViTForImageClassification.from_pretrained(job.out / "base")
         own, usual = [lessons[job.name]], SPECIALISTS[job.name]
-    train(model, own, few, replace(usual, steps=job.steps or usual.steps), job.name)
+    train(model, own, [*vague.values()], replace(usual, steps=job.steps or usual.steps), job.name)
     model.save_pretrained(folder)
     PROCESSOR.save_pretrained(folder)
 
@@ -141,11 +139,9 @@ def read_lesson(folder: Path, name: str) -> Lesson:
     rows = [json.loads(line) for line in lines]
     images = [Image.open(folder / row["image"]).convert("RGB") for row in rows]
     labels = torch.tensor([LABELS.index(row["label"]) for row in rows])
-    return Lesson(
-        pixels=PROCESSOR(images, return_tensors="pt")["pixel_values"],
-        labels=labels,
-        names=torch.eye(len(LABELS), dtype=torch.bool)[labels],
-    )
+    names = torch.eye(len(LABELS), dtype=torch.bool)[labels]
+    pixels = PROCESSOR(images, return_tensors="pt")["pixel_values"]
+    return Lesson(pixels=pixels, labels=labels, names=names, asked=names.any(0))
 
 
 def together(groups: Sequence[Sequence[str]]) -> torch.Tensor:

@@ -18,14 +18,14 @@ class Training:
 
     Args:
         steps, batch, rate: AdamW; the rate rises for a tenth of the steps, then falls to zero.
-        few: pictures of each batch that are the few whose label the base is told.
+        replay: pictures of each batch that are of all domains, as the base was taught.
         seed: of batches and shifts.
     """
 
     steps: int
     batch: int = 48
     rate: float
-    few: int = 0
+    replay: int = 0
     seed: int
 
 
@@ -37,20 +37,17 @@ class Lesson:
         pixels: count x 3 x height x width.
         labels: their places among all labels.
         names: count x labels; true where the picture may have this label, as far as the model is told.
+        asked: labels; those among which the model is asked, so that it is not taught to avoid the others.
     """
 
     pixels: Tensor
     labels: Tensor
     names: Tensor
-
-    def few(self, count: int) -> Lesson:
-        """Return the first ``count`` pictures of each label."""
-        chosen = torch.cat([torch.where(self.labels == label)[0][:count] for label in self.labels.unique()])
-        return Lesson(pixels=self.pixels[chosen], labels=self.labels[chosen], names=self.names[chosen])
+    asked: Tensor
 
     def vague(self, groups: Tensor) -> Lesson:
         """Return the same pictures, told only the group of each; ``groups`` is labels x labels."""
-        return replace(self, names=groups[self.labels])
+        return replace(self, names=groups[self.labels], asked=torch.ones_like(self.asked))
 
 
 def new_model(labels: Sequence[str], size: int, seed: int) -> ViTForImageClassification:
@@ -73,21 +70,17 @@ def new_model(labels: Sequence[str], size: int, seed: int) -> ViTForImageClassif
 
 
 def train(
-    model: nn.Module, own: Sequence[Lesson], few: Sequence[Lesson], training: Training, name: str
+    model: nn.Module, own: Sequence[Lesson], replay: Sequence[Lesson], training: Training, name: str
 ) -> None:
-    """Train a model on lessons of its own, and on a few pictures, to tell the labels of these lessons apart.
-
-    The model's other labels take no part in the loss, so that it is not taught to avoid them.
-    """
-    asked = torch.stack([lesson.names.any(0) for lesson in own]).any(0)
+    """Train a model on lessons of its own, and on others so that it changes little there."""
     rng = torch.Generator().manual_seed(training.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=training.rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, training.steps))
-    parts = [(own, training.batch - training.few), (few, training.few)]
+    parts = [(own, training.batch - training.replay), (replay, training.replay)]
     start = time.perf_counter()
     model.train()
     for step in range(1, training.steps + 1):
-        pixels, names = _batch([part for part in parts if part[1]], rng)
+        pixels, names, asked = _batch([part for part in parts if part[1]], rng)
         loss = _loss(model(pixel_values=pixels).logits.masked_fill(~asked, -torch.inf), names)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -108,17 +101,21 @@ def _loss(logits: Tensor, names: Tensor) -> Tensor:
     return (logits.logsumexp(1) - possible.logsumexp(1)).mean()
 
 
-def _batch(parts: Sequence[tuple[Sequence[Lesson], int]], rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def _batch(
+    parts: Sequence[tuple[Sequence[Lesson], int]], rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """Draw pictures, each domain of a part as often as the next, and shift them a little."""
     pixels: list[Tensor] = []
     names: list[Tensor] = []
+    asked: list[Tensor] = []
     for lessons, count in parts:
         domains = torch.randint(len(lessons), (count,), generator=rng).tolist()
         for place, lesson in enumerate(lessons):
             chosen = torch.randint(len(lesson.labels), (domains.count(place),), generator=rng)
             pixels.append(lesson.pixels[chosen])
             names.append(lesson.names[chosen])
-    return _shift(torch.cat(pixels), rng), torch.cat(names)
+            asked.append(lesson.asked.expand(len(chosen), -1))
+    return _shift(torch.cat(pixels), rng), torch.cat(names), torch.cat(asked)
 
 
 def _shift(pixels: Tensor, rng: torch.Generator, most: int = 2) -> Tensor:
