@@ -1,4 +1,4 @@
-"""What ``import kingyo`` offers: functions that do what the commands do, for programs and notebooks."""
+"""The public Python API: each function does what the command of that name does."""
 
 from __future__ import annotations
 
@@ -135,15 +135,15 @@ def evolve(
         >>> kingyo.summarize(run).winner.test  # doctest: +SKIP
     """
     if isinstance(config, Mapping):
-        data, file, beside = config, None, Path()
+        data, file, home = config, None, Path()
     else:
         file = Path(config)
-        data, beside = {"name": named_after(file), **read_yaml(file)}, file.parent
-    root = beside if folder is None else Path(folder)
+        data, home = {"name": named_after(file), **read_yaml(file)}, file.parent
+    root = home if folder is None else Path(folder)
     given = data if seed is None else {**data, "seed": seed}
     loaded = config_of(given, root, "config" if file is None else str(file))
     out = Path("runs") / loaded.name if run is None else Path(run)
-    new = begin(Run.open(loaded, root), out, file=file if root == beside else None)
+    new = begin(Run.open(loaded, root), out, file=file if root == home else None)
     return _to_the_end(new.begun, new, progress=progress)
 
 
