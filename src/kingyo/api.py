@@ -189,7 +189,13 @@ def summarize(run: Run | AnyPath) -> RunSummary:
 
 
 def export_model(
-    run: Run | AnyPath, out: AnyPath, *, trial: int | str | None = None, search: str | None = None
+    run: Run | AnyPath,
+    out: AnyPath,
+    *,
+    trial: int | str | None = None,
+    search: str | None = None,
+    pick: int | str | None = None,
+    pipeline: bool = True,
 ) -> Path:
     """Write the best model of a run as a Hugging Face folder with its recipe and model card.
 
@@ -198,16 +204,18 @@ def export_model(
         out: the folder to make.
         trial: one trial, such as 12, ``"random:12"`` or the name of a baseline.
         search: the winner of one search: ``"main"``, ``"random"``, ``"grid"``, ``"trained"``.
+        pick: ``"knee"`` or the number of a trial on the front, of a run with several objectives.
+        pipeline: whether to copy the rest of a diffusers pipeline around the merged component.
 
     Returns:
         ``out``.
 
     Raises:
-        KingyoError: no winner yet, no such trial, or ``out`` is taken.
+        KingyoError: more than one of ``trial``, ``search`` and ``pick``, no winner yet, no such trial, or ``out`` is taken.
     """
     with _read(run) as store:
-        chosen = choose(store, trial=None if trial is None else str(trial), search=search)
-        return export(store, Path(out), chosen)
+        chosen = choose(store, trial=_text(trial), search=search, pick=_text(pick))
+        return export(store, Path(out), chosen, pipeline=pipeline)
 
 
 def write_report(run: Run | AnyPath, out: AnyPath | None = None) -> Path:
@@ -225,6 +233,10 @@ def write_report(run: Run | AnyPath, out: AnyPath | None = None) -> Path:
     """
     with _read(run) as store:
         return write_report_of(store, None if out is None else Path(out))
+
+
+def _text(value: int | str | None) -> str | None:
+    return None if value is None else str(value)
 
 
 @contextmanager
