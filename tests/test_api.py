@@ -136,6 +136,9 @@ def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
     again = kingyo.evolve(config, tmp_path / "again", folder=file.parent, progress=False)
     assert kingyo.summarize(again).winner == kingyo.summarize(whole).winner
+    with pytest.raises(kingyo.KingyoError) as error:
+        kingyo.export_model(again, tmp_path / "out", trial=0, pick="knee")
+    assert error.value.argument == "--trial" and not (tmp_path / "out").exists()
 
 
 def test_it_is_lazy() -> None:

@@ -211,7 +211,8 @@ def export_model(
         ``out``.
 
     Raises:
-        KingyoError: more than one of ``trial``, ``search`` and ``pick``, no winner yet, no such trial, or ``out`` is taken.
+        KingyoError: more than one of ``trial``, ``search`` and ``pick``, no winner yet, no such trial, or
+            ``out`` is taken.
     """
     with _read(run) as store:
         chosen = choose(store, trial=_text(trial), search=search, pick=_text(pick))
