@@ -15,7 +15,17 @@ from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
 from kingyo.strategies import build
-from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split, Strategy
+from kingyo.types import (
+    Axis,
+    Evaluation,
+    Genome,
+    Item,
+    ItemScore,
+    Outcome,
+    Split,
+    Strategy,
+    Trial,
+)
 
 AXES = tuple(
     Axis(name=f"weight/{who}/{place}", low=0, high=1, place=place, family=f"weight/{who}")
@@ -183,3 +193,29 @@ def facts(store: RunStore) -> tuple[object, ...]:
         [store.winner(name) for name in names if name != BASELINES],
         store.fact("status"),
     )
+
+
+NAMED = {recipe.hash for recipe in BASELINE_RECIPES.values()}
+
+
+def some_fail(recipe: Recipe, before: int) -> bool:
+    """One recipe in four fails at once."""
+    return recipe.hash not in NAMED and int(recipe.hash[:8], 16) % 4 == 0
+
+
+class Listed:
+    """A strategy of given genomes, four at a time, then of none."""
+
+    batch = 4
+
+    def __init__(self, genomes: Sequence[Genome]) -> None:
+        self._genomes = list(genomes)
+        self._count = 0
+        self.told: list[Outcome] = []
+
+    def ask(self, n: int) -> list[Trial]:
+        first, self._count = self._count, min(self._count + n, len(self._genomes))
+        return [Trial(number=number, genome=self._genomes[number]) for number in range(first, self._count)]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        self.told += outcomes

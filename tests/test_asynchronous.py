@@ -10,8 +10,7 @@ from kingyo.evolution import MAIN
 from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
-from tests.test_evolve import Model, begun, facts, journey
-from tests.test_parallel import Shuffled
+from tests.fake_runs import Model, Shuffled, begun, facts, journey
 
 STRATEGIES = ["ga", "cma-es", "random", "tpe"]
 

@@ -19,7 +19,7 @@ from kingyo.store.database import MIGRATIONS, unusable
 from kingyo.store.lock import note_writes, noted_writes
 from kingyo.store.sums import SUMS, changed, seal, watch
 from kingyo.types import Evaluation
-from tests.test_store import SPLITS, begun, scores, trial
+from tests.stores import SPLITS, begun, scores, trial
 
 LOG = f"{DATABASE}-wal"
 

@@ -21,24 +21,19 @@ from kingyo.strategies.item_gp import ItemGp
 from kingyo.types import Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
 from tests.screened_runs import (
     AXES,
-    BASELINE_RECIPES,
     BUDGET,
+    NAMED,
     RULES,
     STRATEGIES,
     Fails,
+    Listed,
     Model,
     begun,
     facts,
     journey,
+    some_fail,
     weights,
 )
-
-NAMED = {recipe.hash for recipe in BASELINE_RECIPES.values()}
-
-
-def some_fail(recipe: Recipe, before: int) -> bool:
-    """One recipe in four fails at once."""
-    return recipe.hash not in NAMED and int(recipe.hash[:8], 16) % 4 == 0
 
 
 def some_fail_later(recipe: Recipe, before: int) -> bool:
@@ -156,24 +151,6 @@ def test_baselines_are_scored_on_four_times_the_items_of_a_candidate(
 
 
 GOOD, FAIR, LUCKY = (0.7, 0.5, 0.2, 0.3), (0.6, 0.5, 0.2, 0.3), (0.1, 0.9, 0.9, 0.9)
-
-
-class Listed:
-    """A strategy of given genomes, four at a time, then of none."""
-
-    batch = 4
-
-    def __init__(self, genomes: Sequence[Genome]) -> None:
-        self._genomes = list(genomes)
-        self._count = 0
-        self.told: list[Outcome] = []
-
-    def ask(self, n: int) -> list[Trial]:
-        first, self._count = self._count, min(self._count + n, len(self._genomes))
-        return [Trial(number=number, genome=self._genomes[number]) for number in range(first, self._count)]
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        self.told += outcomes
 
 
 class Streaks:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kingyo.evolution import MAIN, Limits
 from kingyo.evolution.finalists import spread_out
 from kingyo.types import Axis, Genome
-from tests.test_evolve import Model, begun, journey
+from tests.fake_runs import Model, begun, journey
 
 WEIGHT = Axis(name="weight", low=0, high=2)
 METHOD = Axis(name="method", low=0, high=2, kind="categorical", choices=("linear", "ties", "slerp"))

@@ -24,7 +24,7 @@ from kingyo.space.measures import closeness, few_sources, require_closeness
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, Split
-from tests.test_evolve import AXES, Plane, weights
+from tests.fake_runs import AXES, Plane, weights
 
 N = {"a": 12, "b": 4}
 ITEMS: dict[Split, tuple[Item, ...]] = {

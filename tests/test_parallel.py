@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
 
 from kingyo.evolution import MAIN, Event
-from kingyo.runners import Job, LocalRunner
-from kingyo.runners.runner import Evaluate
+from kingyo.runners import LocalRunner
 from kingyo.screens import ScreenSettings
 from kingyo.store import RunStore
-from kingyo.types import Evaluation
-from tests.test_evolve import Model, begun, facts, journey, weights
-
-
-class Shuffled:
-    """A runner of several workers, of whom any may finish first."""
-
-    def __init__(self, model: Evaluate, seed: int, n_workers: int = 3) -> None:
-        self.n_workers = n_workers
-        self._model = model
-        self._dice = random.Random(seed)
-        self._jobs: list[Job] = []
-        self.most = 0
-
-    def submit(self, job: Job) -> None:
-        self._jobs.append(job)
-        self.most = max(self.most, len(self._jobs))
-
-    def next(self) -> tuple[int, Evaluation]:
-        job = self._jobs.pop(self._dice.randrange(min(self.n_workers, len(self._jobs))))
-        return job.id, self._model(job.recipe, job.split, job.items)
-
-    def close(self) -> None:
-        self._jobs.clear()
-
+from tests.fake_runs import Model, Shuffled, begun, facts, journey, weights
 
 SCREENS = {
     "all": ScreenSettings(),

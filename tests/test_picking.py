@@ -16,8 +16,7 @@ from kingyo.recipe import Recipe
 from kingyo.results.summary import RunSummary, summarize
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Item, Split
-from tests.screened_runs import BASELINE_RECIPES, KNOWN, N_ITEMS, SPLITS, Model, journey, weights
-from tests.test_evolve_screens import Listed
+from tests.screened_runs import BASELINE_RECIPES, KNOWN, N_ITEMS, SPLITS, Listed, Model, journey, weights
 
 A, B, C = (0.1, 0.1, 0.1, 0.1), (0.9, 0.1, 0.1, 0.1), (0.1, 0.9, 0.1, 0.1)
 REST = [(gene / 10, 0.9, 0.9, 0.9) for gene in range(9)]

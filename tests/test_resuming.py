@@ -5,82 +5,19 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Journey, Limits
-from kingyo.runners import LocalRunner, Runner
+from kingyo.evolution import MAIN, Limits
 from kingyo.store import DATABASE, RunStore
 from kingyo.store.database import MIGRATIONS
-from kingyo.strategies import build
-from kingyo.types import Outcome, Resumable, Strategy, Trial
 from tests.databases import edited
-from tests.screened_runs import AXES, SMALL_GP, Model, begun, facts, journey
-from tests.test_evolve_screens import some_fail
-from tests.test_parallel import Shuffled
-
-MADE: dict[str, dict[str, object]] = {
-    "item-gp": SMALL_GP,
-    "m2n2": {"population": 5, "batch": 2},
-    "tpe": {"batch": 5, "startup": 5, "memory": 30},
-    "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 4.0},
-    "islands": {"strategy": "item-gp", "settings": {**SMALL_GP, "batch": 3}, "islands": 2, "migrants": 0},
-}
-BUDGET = Limits(candidates=40)
-
-
-class Counted:
-    """A strategy with states that counts for how many trials it was asked, and how often it was restored."""
-
-    def __init__(self, strategy: Strategy) -> None:
-        assert isinstance(strategy, Resumable)
-        self._strategy = strategy
-        self.n_asked = 0
-        self.n_restored = 0
-
-    @property
-    def batch(self) -> int:
-        return self._strategy.batch
-
-    def ask(self, n: int) -> list[Trial]:
-        trials = self._strategy.ask(n)
-        self.n_asked += len(trials)
-        return trials
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        self._strategy.tell(outcomes)
-
-    def learn(self, known: Sequence[Outcome]) -> None:
-        getattr(self._strategy, "learn", lambda _: None)(known)
-
-    def state(self) -> Mapping[str, object] | None:
-        return self._strategy.state()
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        self.n_restored += 1
-        self._strategy.restore(state, trials, outcomes)
-
-
-def made(name: str, **settings: object) -> Counted:
-    return Counted(build(name, AXES, 3, {**MADE[name], **settings}))
-
-
-def noted(
-    store: RunStore, runner: Model | Runner, strategy: Strategy, *, is_asynchronous: bool = False
-) -> Journey:
-    """A journey that notes a state with every ask."""
-    made = journey(store, Model(), strategy, limits=BUDGET)
-    main, control = made.searches
-    main = replace(main, note_after=0.0, is_asynchronous=is_asynchronous)
-    runner = LocalRunner(runner) if isinstance(runner, Model) else runner
-    return replace(made, runner=runner, searches=[main, control])
+from tests.fake_runs import Shuffled
+from tests.noted_runs import MADE, made, noted
+from tests.screened_runs import Model, begun, facts, journey, some_fail
 
 
 def stopped(folder: Path, name: str, after: int, *, is_asynchronous: bool = False) -> Model:
@@ -215,8 +152,8 @@ import os, signal, sys
 from pathlib import Path
 from kingyo.store import RunStore
 from tests.screened_runs import Model, begun, facts
-from tests.test_evolve_screens import some_fail
-from tests.test_resuming import made, noted
+from tests.screened_runs import some_fail
+from tests.noted_runs import made, noted
 
 folder, name = Path(sys.argv[1]), sys.argv[2]
 with begun(folder / "whole") as store:

@@ -22,7 +22,7 @@ from kingyo.results.summary import summarize
 from kingyo.stats.bootstrap import bootstrap_bounds
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media, SetMeasure, Split
-from tests.test_evolve import SPLITS, Model, facts, journey
+from tests.fake_runs import SPLITS, Model, facts, journey
 
 
 @dataclass(frozen=True, kw_only=True)

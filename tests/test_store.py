@@ -16,31 +16,10 @@ import yaml
 from kingyo.cli.resume import differences
 from kingyo.errors import KingyoError
 from kingyo.run.stored import stored_config
-from kingyo.store import DATABASE, NewTrial, RunStore, StoredOutcome, StrategyState
+from kingyo.store import DATABASE, RunStore, StoredOutcome, StrategyState
 from kingyo.store.database import MIGRATIONS
-from kingyo.types import Evaluation, Item, ItemScore, Trial
-
-ITEMS = tuple(Item(id=f"i{n}", prompt=f"{n}は?", answer=str(n), choices=("a", "b")) for n in range(4))
-SPLITS = {"fit": ITEMS[:2], "validation": ITEMS[2:3], "test": ITEMS[3:]}
-
-
-def begun(folder: Path) -> RunStore:
-    store = RunStore.create(folder)
-    store.begin({"name": "x", "status": "running"}, SPLITS)
-    store.add_search("main", {"strategy": "ga"})
-    return store
-
-
-def trial(number: int, recipe: str = "r") -> NewTrial:
-    return NewTrial(
-        asked=Trial(number=number, genome=(0.1, 1 / 3), parents=(0,) if number else ()),
-        recipe="{}",
-        recipe_hash=recipe,
-    )
-
-
-def scores(*values: float) -> tuple[ItemScore, ...]:
-    return tuple(ItemScore(item=f"i{n}", score=value, answer="答え") for n, value in enumerate(values))
+from kingyo.types import Evaluation, ItemScore
+from tests.stores import SPLITS, begun, scores, trial
 
 
 def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path) -> None:

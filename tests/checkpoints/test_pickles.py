@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,26 +16,8 @@ from kingyo.checkpoints import fingerprint, fingerprints_of, open_checkpoint
 from kingyo.checkpoints.mapping import MappedFiles
 from kingyo.checkpoints.stamps import check_stamps
 from kingyo.errors import ChangedSourceError, KingyoError
+from tests.checkpoints.pickles import Evil, pickled
 from tests.models_on_disk import llama, qwen2
-
-
-def pickled(folder: Path, shards: int = 1, stem: str = "pytorch_model") -> Path:
-    """Write the weights of a folder as pickles in their place."""
-    file = folder / "model.safetensors"
-    tensors = load_file(file)
-    file.unlink()
-    if shards == 1:
-        torch.save(tensors, folder / f"{stem}.bin")
-        return folder
-    weight_map: dict[str, str] = {}
-    for i in range(shards):
-        name = f"{stem}-{i + 1:05}-of-{shards:05}.bin"
-        part = {each: tensors[each] for each in list(tensors)[i::shards]}
-        torch.save(part, folder / name)
-        weight_map |= dict.fromkeys(part, name)
-    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}  # without either transformers fails
-    (folder / f"{stem}.bin.index.json").write_text(json.dumps(index))
-    return folder
 
 
 @pytest.mark.parametrize("shards", [1, 3])
@@ -99,13 +80,6 @@ def test_fingerprint_stamps_and_finiteness_know_them(tmp_path: Path) -> None:
     assert fingerprint(again) != before
     with pytest.raises(KingyoError, match=r"model\.norm\.weight: expected finite"):
         fingerprints_of([again], check_finite=True)
-
-
-class Evil:
-    """Runs a command when it is unpickled."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.system, ("touch evil",)
 
 
 def saved(content: object, **how: Any) -> Callable[[Path], object]:

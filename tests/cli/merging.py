@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from kingyo.cli import main
 
@@ -99,3 +101,10 @@ def foreseen(command: Command, *arguments: str | Path, says: str) -> None:
     found = json.loads(dry.out)
     assert "mistakes" not in found["error"]
     assert says in found["error"]["message"]
+
+
+def write_lora(folder: Path, trained_on: str) -> None:
+    folder.mkdir()
+    config = {"peft_type": "LORA", "r": 1, "base_model_name_or_path": trained_on}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    save_file({"base_model.model.model.norm.weight": torch.ones(16)}, folder / "adapter_model.safetensors")

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from tests.checkpoints.fitting import restate
+from tests.cli.bad_runs import files
 from tests.cli.conftest import World
-from tests.cli.test_bad_input import files
-from tests.models.test_image_classification import LABELS, picture, vit
+from tests.models.classifiers import LABELS, picture, vit
 
 Damage = Callable[[Path], object]
 DRY, EVOLVE = ("evolve", "run.yaml", "--dry-run"), ("evolve", "run.yaml", "--run", "run")

@@ -14,17 +14,10 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.store import RunStore
+from tests.cli.bad_runs import files
 from tests.cli.conftest import World, command
 from tests.databases import edited
 from tests.models_on_disk import llama
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
 
 
 def refused(world: World, *arguments: str | Path, says: str) -> None:

@@ -16,7 +16,7 @@ import yaml
 from kingyo.store import RunStore
 from kingyo.types import Split
 from tests.cli.conftest import World, evaluations, interrupted
-from tests.cli.test_resume import facts
+from tests.cli.resumed import facts
 
 KIND = '''
 from dataclasses import dataclass

@@ -15,17 +15,9 @@ from transformers import PreTrainedModel
 
 from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
+from tests.cli.path_runs import DATAFLOW
 from tests.decoders import ARCHITECTURES, SHAPE, loud, maker
 from tests.models_on_disk import tokenizer
-
-DATAFLOW = {
-    "space": "dataflow",
-    "dataflow": {"frame": "a", "repetitions": 2, "scales": "matrix", "max_hops": 4},
-    "merge": {"dtype": "float32"},
-    "search": {"strategy": "ga"},
-    "base": None,
-    "budget": {"candidates": 6},
-}
 
 
 def test_a_path_is_bred_resumed_reported_and_exported(world: World) -> None:

@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.cli.conftest import World
-from tests.cli.test_dataflow import DATAFLOW
+from tests.cli.path_runs import DATAFLOW
 from tests.models_on_disk import llama
 
 NUMBERS = 9072

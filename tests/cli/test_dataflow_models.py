@@ -12,9 +12,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import World
-from tests.cli.test_dataflow import DATAFLOW
-from tests.cli.test_merge_lora import write_lora
-from tests.models_on_disk import llama, qwen2, tokenizer
+from tests.cli.merging import write_lora
+from tests.cli.path_runs import DATAFLOW, of_no_layers, of_other_tokens
+from tests.models_on_disk import llama, qwen2
 
 PATH = "merge_method: passthrough\nbase_model: a\npath: [{model: a, layer: 0}, {model: other, layer: 1}]\n"
 
@@ -44,15 +44,6 @@ def test_models_that_cannot_follow_one_another_are_refused_by_every_command(worl
     assert not (world.folder / "runs").exists()
 
 
-def of_other_tokens(folder: Path) -> None:
-    llama(folder)
-    file = folder / "tokenizer.json"
-    known = json.loads(file.read_text())
-    words = known["model"]["vocab"]
-    words["cat"], words["is"] = words["is"], words["cat"]
-    file.write_text(json.dumps(known))
-
-
 def test_a_recipe_of_other_tokens_is_refused_too(world: World) -> None:
     of_other_tokens(world.folder / "other")
     (world.folder / "path.yaml").write_text(PATH)
@@ -67,14 +58,6 @@ def with_eps(folder: Path) -> None:
 
 def quantised(folder: Path) -> None:
     edit_config(llama(folder), quantization_config={"quant_method": "gptq", "bits": 4})
-
-
-def of_no_layers(folder: Path) -> None:
-    from transformers import T5Config, T5ForConditionalGeneration
-
-    config = T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4)
-    T5ForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 from kingyo.compare import likeness_picture
 from kingyo.errors import KingyoError
 from tests.cli.conftest import World
-from tests.cli.test_dataflow import DATAFLOW
-from tests.cli.test_dataflow_models import of_no_layers, of_other_tokens
+from tests.cli.path_runs import DATAFLOW, of_no_layers, of_other_tokens
 from tests.models_on_disk import llama, qwen2
 
 

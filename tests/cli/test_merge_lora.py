@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from tests.cli.conftest import World
-from tests.cli.merging import Command
+from tests.cli.merging import Command, write_lora
 
 SAYS = (
     "a+lora: expected an adapter that does here what it did when it was trained; received lora was trained "
@@ -21,13 +18,6 @@ SAYS = (
 @pytest.fixture
 def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     return Command(world.folder, capsys, monkeypatch)
-
-
-def write_lora(folder: Path, trained_on: str) -> None:
-    folder.mkdir()
-    config = {"peft_type": "LORA", "r": 1, "base_model_name_or_path": trained_on}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    save_file({"base_model.model.model.norm.weight": torch.ones(16)}, folder / "adapter_model.safetensors")
 
 
 @pytest.mark.parametrize("place", ["source", "base", "step"])

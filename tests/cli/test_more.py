@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import World, evaluations, interrupted
-from tests.cli.test_resume import facts
+from tests.cli.resumed import facts
 from tests.databases import edited
 
 NO_CONTROLS = {"random": False, "grid": False}

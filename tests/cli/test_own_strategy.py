@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import World, evaluations
-from tests.cli.test_resume import facts
+from tests.cli.resumed import facts
 
 OWN = '''
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.checkpoints.test_pickles import Evil, pickled
+from tests.checkpoints.pickles import Evil, pickled
 from tests.cli.conftest import World
 
 SAID = {"allow_pickle": True, "budget": {"candidates": 6}, "controls": {"random": False, "grid": False}}

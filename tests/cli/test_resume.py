@@ -13,25 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import World, evaluations, interrupted
+from tests.cli.resumed import facts
 from tests.databases import edited
 from tests.models_on_disk import fine_tuned
 
 KILLS = 10
-
-
-def facts(run: Path) -> dict[str, list[tuple[object, ...]]]:
-    """All that must not depend on how often a run was killed."""
-    queries = {
-        "trials": "SELECT search, number, batch, name, genome, parents FROM trials ORDER BY search, number",
-        "scores": "SELECT trial, item, score, answer FROM scores ORDER BY trial, item",
-        "told": "SELECT trial, failure, value, is_partial FROM outcomes ORDER BY trial",
-        "winners": "SELECT name, winner FROM searches ORDER BY name",
-        "status": "SELECT value FROM facts WHERE key = 'status'",
-    }
-    with sqlite3.connect(run / "run.db") as connection:
-        found = {name: list(connection.execute(query)) for name, query in queries.items()}
-    connection.close()
-    return found
 
 
 def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> None:

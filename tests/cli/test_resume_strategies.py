@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import World, evaluations, interrupted
-from tests.cli.test_resume import facts
+from tests.cli.resumed import facts
 
 SMALL = {"population": 5}
 OF_TWO = ["even", "closeness"]

@@ -13,7 +13,7 @@ from kingyo.kernels.device import moved
 from kingyo.kernels.noise import hashes_by_torch, uniform
 from kingyo.kernels.passes import running
 from kingyo.kernels.work import prepare
-from tests.kernels.test_compiled import blends, few, same_bits
+from tests.kernels.passes import blends, few, same_bits
 
 CPU = torch.device("cpu")
 words = st.integers(0, 2**32 - 1)

@@ -18,7 +18,7 @@ from kingyo.models.images import ImageProcessor
 from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions
 from kingyo.types import Media
 from tests.checkpoints.fitting import restate
-from tests.models.test_image_classification import PROCESSOR, picture, vit
+from tests.models.classifiers import PROCESSOR, picture, vit
 
 KIND = MODEL_KINDS.get("image-classification")
 

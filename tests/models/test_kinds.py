@@ -16,7 +16,6 @@ from kingyo.errors import KingyoError
 from kingyo.models.kinds import (
     MODEL_KINDS,
     BatchMemory,
-    CardPart,
     LoadOptions,
     PassesLayers,
     ShowsStreams,
@@ -34,6 +33,7 @@ from kingyo.run.kinds import kind_of_models
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import CutAware, GeneratesText, LanguageModel, RatesText
 from tests.checkpoints.pipelines import INDEX, pipeline
+from tests.models.painter import PAINTER, Draws, Painter
 from tests.models_on_disk import llama
 
 LLAMA = {"architectures": ["LlamaForCausalLM"]}
@@ -51,37 +51,8 @@ class TestCausalLM(ModelKindContract):
         return model.generate(prompts, max_new_tokens=4), model.log_likelihood([("the", " cat")])
 
 
-class Draws(Protocol):
-    """A model that draws pictures.
-
-    The rest of this text is for authors.
-    """
-
-    def draw(self, prompts: list[str]) -> list[bytes]: ...
-
-
 class NotDescribed(Protocol):
     def draw(self, prompts: list[str]) -> list[bytes]: ...
-
-
-class Painter:
-    """A kind that does nothing but draw."""
-
-    name = "text-to-image"
-    provides = (Draws,)
-    card = CardPart(pipeline_tag="text-to-image", auto_class="Painter", scored="its pictures")
-    libraries = ("diffusers",)
-
-    def takes(self, config, pipeline):
-        return config["_class_name"] == "Painter"
-
-    def load(self, path, options): ...
-
-    def reader(self, path): ...
-
-    def memory(self, path, config, load): ...
-
-    def usage(self, example, options, *, trusted): ...
 
 
 class Inpainter(Painter):
@@ -93,7 +64,7 @@ class Inpainter(Painter):
         return "_class_name" in config and "Inpaint" in pipeline.get("_class_name", "")
 
 
-PAINTER, INPAINTER = Painter(), Inpainter()
+INPAINTER = Inpainter()
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
@@ -153,7 +124,7 @@ def test_a_model_of_diffusers_that_no_kind_takes_is_refused() -> None:
 
 
 def test_a_name_wins_over_the_config_and_may_be_that_of_an_object_in_a_file(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from tests.models.test_kinds import PAINTER\nKIND = PAINTER\n")
+    (tmp_path / "mine.py").write_text("from tests.models.painter import PAINTER\nKIND = PAINTER\n")
     assert kind_of(LLAMA, "mine.py:KIND", tmp_path).name == "text-to-image"
 
 
@@ -163,7 +134,7 @@ def test_a_kind_that_nobody_knows_is_answered_with_the_nearest() -> None:
     assert caught.value.argument == "kind of model"
 
 
-@pytest.mark.parametrize("code", ["KIND = 3", "from tests.models.test_kinds import Painter as KIND"])
+@pytest.mark.parametrize("code", ["KIND = 3", "from tests.models.painter import Painter as KIND"])
 def test_a_file_without_a_kind_or_with_its_class_is_one_clear_error(tmp_path: Path, code: str) -> None:
     (tmp_path / "mine.py").write_text(code)
     with pytest.raises(KingyoError, match="expected an instance") as caught:
@@ -175,7 +146,7 @@ def test_a_file_without_a_kind_or_with_its_class_is_one_clear_error(tmp_path: Pa
 def test_a_kind_with_a_part_of_another_type_is_one_clear_error(tmp_path: Path, part: str) -> None:
     """Not after the hours of a search, where its card is written."""
     own = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
-    (tmp_path / "mine.py").write_text(f"from tests.models.test_kinds import Painter\n\n\n{own}")
+    (tmp_path / "mine.py").write_text(f"from tests.models.painter import Painter\n\n\n{own}")
     with pytest.raises(KingyoError, match="expected a text as name, classes as provides") as caught:
         kind_of(LLAMA, "mine.py:KIND", tmp_path)
     assert caught.value.received.startswith(part.partition(" = ")[0])
@@ -253,7 +224,7 @@ def test_sources_of_different_kinds_are_one_clear_error(
 
 def test_a_kind_that_is_named_takes_the_models_or_no_other_kind_does(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from tests.models.test_kinds import Painter\nKIND = Painter()\n"
+        "from tests.models.painter import Painter\nKIND = Painter()\n"
         "KIND.takes = lambda config, pipeline: False"
     )
     assert common_kind({"ja": LLAMA}, "causal-lm").name == "causal-lm"

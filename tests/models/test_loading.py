@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
 from kingyo.models.language import LiveModel
-from tests.checkpoints.test_pickles import Evil, pickled
+from tests.checkpoints.pickles import Evil, pickled
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import gpt2, llama, qwen2
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tests.oracle.cases import PLAIN, Case
 from tests.oracle.definitions import Vector
+from tests.oracle.methods import MISSING, defined, undecided, wide
 from tests.oracle.peer import Ours, Peer, PeerError
-from tests.oracle.test_methods import MISSING, defined, undecided, wide
 from tests.oracle.world import World
 
 pytestmark = pytest.mark.oracle

@@ -11,15 +11,14 @@ from torch import Tensor
 
 from kingyo.methods import METHODS
 from tests.oracle.cases import PLAIN, VARIED, Case
-from tests.oracle.definitions import DEFINITIONS, Vector, define, fusion_importance
+from tests.oracle.definitions import DEFINITIONS
+from tests.oracle.methods import MISSING, defined, undecided
 from tests.oracle.peer import Ours, Peer, difference
 from tests.oracle.world import World
 
 pytestmark = pytest.mark.oracle
 
 TOLERANCE = 1e-5
-MISSING: frozenset[str] = frozenset()
-"""Methods that are still to be written; it can only shrink."""
 OUTSIDE_LAST = ("model.norm.weight", "lm_head.weight")
 """What comes after the layers: mergekit gives it the first value of a gradient, kingyo the last."""
 
@@ -74,29 +73,6 @@ def compare(ours: dict[str, Tensor], theirs: dict[str, Tensor], case: Case, worl
             for tensors in (ours, theirs):
                 tensors[name] = tensors[name].masked_fill(_mask(left), 0.0)
         assert difference(ours[name], theirs[name]) <= TOLERANCE, name
-
-
-def defined(case: Case, world: World, name: str) -> Vector:
-    """The definition's result for one tensor."""
-    shared, each = case.values()
-    sources = [wide(world.tensors[model][name]) for model in case.models]
-    return define(
-        case.method, wide(world.tensors["base"][name]) if case.base else None, sources, shared, each
-    )
-
-
-def undecided(case: Case, world: World, name: str) -> np.ndarray:
-    """Entries that rounding decides: Arcee's divergence cancels in float32, so its limit is blurred there."""
-    base = wide(world.tensors["base"][name])
-    if case.method != "arcee_fusion":
-        return np.zeros(base.shape, dtype=bool)
-    importance, least = fusion_importance(base, wide(world.tensors[case.models[0]][name]))
-    return np.abs(importance / least - 1) < 2e-3
-
-
-def wide(tensor: Tensor) -> Vector:
-    """In float64."""
-    return tensor.double().numpy()
 
 
 def _mask(left: np.ndarray) -> Tensor:

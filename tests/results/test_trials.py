@@ -13,7 +13,7 @@ from kingyo.evolution.search import new_trial
 from kingyo.results.trials import describe_search, describe_trial, find_trial, reference_to, row_title
 from kingyo.store import RunStore
 from kingyo.types import Trial
-from tests.test_evolve import weights
+from tests.fake_runs import weights
 
 
 def run(folder: Path, baselines: tuple[str, ...], searches: Mapping[str, int]) -> RunStore:

@@ -29,8 +29,7 @@ from kingyo.run.extensions import (
 from kingyo.run.settings import settings_of
 from kingyo.store import RunStore
 from kingyo.strategies import build
-from tests.screened_runs import AXES, Model, begun, facts, journey
-from tests.test_evolve_screens import some_fail
+from tests.screened_runs import AXES, Model, begun, facts, journey, some_fail
 
 FIRST: Mapping[str, object] = {"candidates": 10}
 MORE: Amounts = {"candidates": 10}

@@ -20,7 +20,7 @@ from kingyo.run.journeys import journey_of
 from kingyo.run.run import Run
 from kingyo.run.worker import WorkOfRun
 from kingyo.store import RunStore
-from tests.test_export import config_of, make_world
+from tests.exported import config_of, make_world
 
 FINGERPRINT = importlib.import_module("kingyo.checkpoints.fingerprint")
 

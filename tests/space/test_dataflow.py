@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe, Source
 from kingyo.space import DataflowSpace, RoundedSpace, frankenmerge
-from kingyo.space.dataflow import HIDDEN
 from kingyo.types import Genome
 
 SOURCES = {"a": "models/a", "b": "models/b"}
@@ -34,7 +33,7 @@ def steps(recipe: Recipe) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("inclusion", ["binary", "threshold"])
-@pytest.mark.parametrize("scales", ["none", "layer", "matrix", "network"])
+@pytest.mark.parametrize("scales", ["none", "layer", "matrix"])
 @pytest.mark.parametrize("frame", ["a", "b"])
 def test_a_search_begins_at_the_frames_own_layers(inclusion: str, scales: str, frame: str) -> None:
     made = space(inclusion=inclusion, scales=scales, frame=frame)
@@ -45,9 +44,7 @@ def test_a_search_begins_at_the_frames_own_layers(inclusion: str, scales: str, f
     assert recipe.merge_method == "passthrough"
 
 
-@pytest.mark.parametrize(
-    ("scales", "n"), [("none", 0), ("layer", M), ("matrix", M * (M + 1)), ("network", 5 * HIDDEN + 1)]
-)
+@pytest.mark.parametrize(("scales", "n"), [("none", 0), ("layer", M), ("matrix", M * (M + 1))])
 def test_how_many_genes_there_are(scales: str, n: int) -> None:
     made = space(scales=scales, repetitions=3)
     assert len(made.axes) == 3 * M + n
@@ -122,7 +119,7 @@ def test_the_genome_of_a_path_with_no_room_is_none() -> None:
 
 
 @pytest.mark.parametrize("inclusion", ["binary", "threshold"])
-@pytest.mark.parametrize("scales", ["none", "layer", "matrix", "network"])
+@pytest.mark.parametrize("scales", ["none", "layer", "matrix"])
 @pytest.mark.parametrize("max_hops", [None, 1, 3])
 def test_every_genome_is_a_path_within_the_limits(inclusion: str, scales: str, max_hops: int | None) -> None:
     made = RoundedSpace(
@@ -178,19 +175,6 @@ def test_a_matrix_scales_a_layer_by_what_came_before_it() -> None:
 
 def made_place(made: DataflowSpace, name: str) -> int:
     return [axis.name for axis in made.axes].index(name)
-
-
-def test_a_network_sees_layer_layer_before_and_step() -> None:
-    made = space(scales="network", repetitions=2)
-    own = start(made)
-    bits, theta = list(own[: 2 * M]), list(own[2 * M :])
-    bits[M] = 1.0
-    for place, changed in ((0, "the layer before"), (1, "the layer"), (2, "the step")):
-        weights = list(theta)
-        weights[place], weights[4] = 2.0, 2.0
-        scales = [hop.scale for hop in made.decode((*bits, *weights)).path]
-        assert len(set(scales)) > 1, changed
-        assert (scales[0] == scales[3]) == (place == 1), changed
 
 
 def test_the_frankenmerge_is_the_first_of_one_and_the_last_of_the_other() -> None:

@@ -4,39 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.checkpoints import Layout
 from kingyo.errors import KingyoError
-from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, look_up
-from kingyo.space import Bounds, ParameterSpace, parent_recipe, uniform_recipe
+from kingyo.space import Bounds, parent_recipe, uniform_recipe
+from tests.space.spaces import LAYOUT, SOURCES, TENSORS, space
 
-TENSORS = [
-    "model.embed_tokens.weight",
-    *(
-        f"model.layers.{layer}.{part}.weight"
-        for layer in range(12)
-        for part in ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj", "input_layernorm")
-    ),
-    "model.norm.weight",
-    "lm_head.weight",
-]
-LAYOUT = Layout(TENSORS)
-SOURCES = {"ja": "models/ja", "maths": "models/maths"}
 GROUPS = ["one", "kind", "block", "layers:3", "block+kind"]
-
-
-def space(method: str = "dare_ties", groups: str = "one", **values: float | bool | Bounds) -> ParameterSpace:
-    return ParameterSpace(
-        method=METHODS.get(method),
-        method_name=method,
-        sources=SOURCES,
-        base="models/base",
-        layout=LAYOUT,
-        groups=groups,
-        values=values,
-        dtype="float32",
-        seed=7,
-    )
 
 
 def test_axes_of_one_group_are_parameter_and_source() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from kingyo.checkpoints import Layout
 from kingyo.space import places
-from tests.space.test_parameter import LAYOUT, space
+from tests.space.spaces import LAYOUT, space
 
 
 @pytest.mark.parametrize("how", ["one", "kind"])

@@ -9,7 +9,7 @@ from kingyo.methods import METHODS
 from kingyo.recipe import Recipe
 from kingyo.space import Bounds, ParameterSpace, RecipeSpace, SourceChoice, probes, values_of
 from kingyo.types import Axis, Genome
-from tests.space.test_parameter import LAYOUT
+from tests.space.spaces import LAYOUT
 
 SOURCES = {"ja": "models/ja", "maths": "models/maths", "poem": "models/poem"}
 ALL = ("linear", "ties", "dare_ties", "tsv", "model_stock", "della", "ram")

@@ -18,21 +18,10 @@ from kingyo.strategies.history import Told
 from kingyo.strategies.optuna_study import Memory
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Strategy, Trial
+from tests.strategies.kinds_of_axes import EVERY_KIND, score_of_every_kind
 from tests.strategies.problems import best, floats, sphere, work
 
 NAMES = ["tpe", "gp"]
-EVERY_KIND = (
-    Axis(name="weight", low=0, high=1),
-    Axis(name="layers", low=0, high=30, kind="int"),
-    Axis(name="used", low=0, high=1, kind="binary"),
-    Axis(name="method", low=0, high=4, kind="categorical", choices=tuple("abcde")),
-)
-
-
-def score_of_every_kind(genome: Genome) -> float:
-    """4 at weight 0.3, layer 17, used, method c."""
-    weight, layers, used, method = genome
-    return 4 - (weight - 0.3) ** 2 - abs(layers - 17) / 30 - (1 - used) - (method != 2)
 
 
 # ---- the contract
@@ -198,7 +187,7 @@ def test_an_ask_after_many_trials_sees_no_more_than_the_memory(
 ANOTHER_PROCESS = """
 import sys
 from tests.strategies.problems import work
-from tests.strategies.test_bayes import EVERY_KIND, score_of_every_kind
+from tests.strategies.kinds_of_axes import EVERY_KIND, score_of_every_kind
 from kingyo.strategies import build
 log = work(build(sys.argv[1], EVERY_KIND, 0, {}), score_of_every_kind, int(sys.argv[2]))
 print([trial.genome for trial, _ in log])

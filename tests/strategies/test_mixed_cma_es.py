@@ -19,16 +19,10 @@ from kingyo.strategies import build
 from kingyo.strategies.mixed_cma_es import MixedCmaEs
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Strategy, Trial
+from tests.strategies.mixed import METHODS, RECIPE, recipe
 from tests.strategies.problems import Knapsack, best, floats, rotated_ellipsoid, sphere, work
 
 Settings = MixedCmaEs.Settings
-METHODS = Axis(name="methods", low=0, high=4, kind="categorical", choices=tuple("abcde"))
-RECIPE = (
-    Axis(name="weight", low=0, high=1),
-    Axis(name="layers", low=0, high=30, kind="int"),
-    Axis(name="used", low=0, high=1, kind="binary"),
-    METHODS,
-)
 KINDS = [
     tuple(axis for axis in MIXED_AXES if axis.kind in kinds)
     for size in range(1, 5)
@@ -65,12 +59,6 @@ class TestMixedCmaEsOnOneInt(StrategyContract):
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("mixed-cma-es", axes, seed, {})
-
-
-def recipe(genome: Genome) -> float:
-    """4 for a weight of 0.3, 17 layers, used, by the method c."""
-    weight, layers, used, method = genome
-    return 4 - (weight - 0.3) ** 2 - abs(layers - 17) / 30 - (1 - used) - (method != 2)
 
 
 @pytest.mark.parametrize("axes", KINDS, ids=lambda axes: "+".join(dict.fromkeys(axis.kind for axis in axes)))
@@ -174,7 +162,7 @@ def test_the_librarys_rounding_is_ours() -> None:
 
 ANOTHER_PROCESS = """
 from tests.strategies.problems import work
-from tests.strategies.test_mixed_cma_es import RECIPE, recipe
+from tests.strategies.mixed import RECIPE, recipe
 from tests.strategies.problems import floats
 from kingyo.strategies import build
 axes = (*floats(20), *RECIPE)

@@ -136,7 +136,7 @@ class DataflowConfig(_Strict):
     frame: str | None = None
     repetitions: Annotated[Count, Field(le=MOST_REPETITIONS)] = 2
     order: Literal["depth", "source"] = "depth"
-    scales: Literal["none", "layer", "matrix", "network"] = "none"
+    scales: Literal["none", "layer", "matrix"] = "none"
     max_scale: Annotated[Real, Field(gt=1, le=FARTHEST)] = 1.25
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None

@@ -2,8 +2,7 @@
 
     slots     all layers of all sources, in their order, the whole list r times: T = M · r
     a gene    of 0 or 1 for each slot: its layer is in the path, or not
-    scales    of what enters a layer: none, one per layer, W_ij for layer j after layer i, or what a small
-              network π_θ(i, j, t) says of layer j after layer i as step t
+    scales    of what enters a layer: none, one per layer, or W_ij for layer j after layer i
 
 Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187; there a slot is in
 the path where I > 0, as with ``threshold``. A genome decodes to a recipe with a path. The space knows no
@@ -25,14 +24,12 @@ from kingyo.sizes import counted
 from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
 
-Scales = Literal["none", "layer", "matrix", "network"]
+Scales = Literal["none", "layer", "matrix"]
 Inclusion = Literal["binary", "threshold"]
 Order = Literal["source", "depth"]
 START = "start"
 """What stands before the first layer of a path."""
 MOST_SKIPS = 8
-HIDDEN = 4  # neurons of the network
-WIDEST = 2.0  # bound of the network's weights
 
 Layer = tuple[str, int]
 """Name of a source, number of a layer."""
@@ -120,10 +117,6 @@ class DataflowSpace(SourceSpace):
         elif self.scales == "matrix":
             before = [START, *map(_written, self.layers)]
             names = [f"{one}>{_written(other)}" for one, other in product(before, self.layers)]
-        elif self.scales == "network":
-            names = []
-            for k in range(5 * HIDDEN + 1):
-                yield Axis(name=f"network/{k}", low=-WIDEST, high=WIDEST, start=0.0)
         else:
             return
         for name in names:
@@ -160,8 +153,8 @@ class DataflowSpace(SourceSpace):
         bits, scales = genome[: len(self.slots)], genome[len(self.slots) :]
         layers = [self.slots[i] for i in self._chosen(bits)]
         hops: list[Hop] = []
-        for step, layer in enumerate(layers):
-            scale = self._scale(scales, layers[step - 1] if step else None, layer, step)
+        for before, layer in zip([None, *layers], layers, strict=False):
+            scale = self._scale(scales, before, layer)
             hops.append(Hop(model=self.sources[layer[0]], layer=layer[1], scale=scale))
         return self._recipe(hops)
 
@@ -216,27 +209,14 @@ class DataflowSpace(SourceSpace):
             return _spread(chosen, self.max_hops)
         return sorted(sorted(chosen, key=lambda i: (-bits[i], i))[: self.max_hops])
 
-    def _scale(self, genes: Sequence[float], before: Layer | None, layer: Layer, step: int) -> float:
+    def _scale(self, genes: Sequence[float], before: Layer | None, layer: Layer) -> float:
         own = self.layers.index(layer)
         if self.scales == "layer":
             return _power(genes[own])
         if self.scales == "matrix":
             row = 0 if before is None else self.layers.index(before) + 1
             return _power(genes[row * len(self.layers) + own])
-        if self.scales == "network":
-            row = -1 if before is None else self.layers.index(before)
-            return _power(math.log2(self.max_scale) * self._network(genes, row, own, step))
         return 1.0
-
-    def _network(self, theta: Sequence[float], i: int, j: int, t: int) -> float:
-        """π_θ: of numbers from -1 to 1 for i, j and t one such number, by one hidden layer."""
-        m = max(1, len(self.layers) - 1)
-        inputs = (2 * i / m - 1, 2 * j / m - 1, 2 * t / max(1, len(self.slots) - 1) - 1)
-        total = theta[5 * HIDDEN]
-        for k in range(HIDDEN):
-            a, b, c, bias, out = theta[5 * k : 5 * k + 5]
-            total += out * math.tanh(a * inputs[0] + b * inputs[1] + c * inputs[2] + bias)
-        return math.tanh(total)
 
 
 def check_limits(space: DataflowSpace) -> None:

@@ -1,0 +1,34 @@
+"""A run.yaml of layer paths, and models that no path can join."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.models_on_disk import llama, tokenizer
+
+DATAFLOW = {
+    "space": "dataflow",
+    "dataflow": {"frame": "a", "repetitions": 2, "scales": "matrix", "max_hops": 4},
+    "merge": {"dtype": "float32"},
+    "search": {"strategy": "ga"},
+    "base": None,
+    "budget": {"candidates": 6},
+}
+
+
+def of_other_tokens(folder: Path) -> None:
+    llama(folder)
+    file = folder / "tokenizer.json"
+    known = json.loads(file.read_text())
+    words = known["model"]["vocab"]
+    words["cat"], words["is"] = words["is"], words["cat"]
+    file.write_text(json.dumps(known))
+
+
+def of_no_layers(folder: Path) -> None:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
