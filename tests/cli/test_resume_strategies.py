@@ -22,8 +22,7 @@ SEARCHES: dict[str, dict[str, object]] = {
         "search": {"strategy": "mixed-cma-es"},
         "merge": {"method": ["linear", "ties"], "choose_sources": True},
     },
-    "tpe": {"search": {"strategy": "tpe"}},
-    "gp": {"search": {"strategy": "gp", "reuse": False}},
+    "tpe": {"search": {"strategy": "tpe", "reuse": False}},
     "nsga2": {"search": {"strategy": "nsga2", "settings": {"population": 6}}, "objectives": OF_TWO},
     "m2n2": {"search": {"strategy": "m2n2"}, "merge": {"groups": "block"}},
     "map-elites": {"search": {"strategy": "map-elites", "settings": SMALL}, "objectives": OF_TWO},
@@ -62,7 +61,7 @@ def test_killed_at_random_it_ends_the_same(world: World, name: str) -> None:
         "controls": {"random": True},
         **SEARCHES[name],
     }
-    if name in {"tpe", "gp"}:
+    if name == "tpe":
         pytest.importorskip("optuna", reason="it needs kingyo[bayes]")
     config = world.config(**changes)
     run, undisturbed = world.folder / "runs" / "small", world.folder / "undisturbed"
