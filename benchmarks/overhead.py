@@ -22,7 +22,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kingyo.evolution import MAIN, Event, Journey, Limits, Search
 from kingyo.evolution.search import SearchRun
@@ -72,7 +71,6 @@ def print_table(arguments: argparse.Namespace) -> None:
         *(f"ms a trial at {each:,}" for each in windows),
         f"share at {arguments.candidate_ms:g} ms a candidate",
         f"resume of {arguments.trials:,}, s (processor)",
-        "replayed of it",
         "database, MB",
     ]
     print("| " + " | ".join(head) + " |")
@@ -105,7 +103,6 @@ def row(name: str, windows: Sequence[int], arguments: argparse.Namespace) -> lis
         *("-" if ms is None else f"{ms:.2f}" for ms in each),
         f"{share:.1%}",
         f"{again['clock']:.1f} ({again['processor']:.1f})",
-        f"{again['asked']:,} trials",
         f"{size:.0f}",
     ]
 
@@ -166,22 +163,6 @@ class Weights:
         )
 
 
-class Counted:
-    """Counts what a strategy is asked for, and is that strategy in all else."""
-
-    def __init__(self, strategy: Any) -> None:
-        self.n_asked = 0
-        ask = strategy.ask
-
-        def counted(n: int) -> Any:
-            trials = ask(n)
-            self.n_asked += len(trials)
-            return trials
-
-        strategy.ask = counted
-        self.strategy = strategy
-
-
 def searched(run: Path, name: str, arguments: argparse.Namespace) -> Watch:
     """Search from the beginning."""
     watch = Watch()
@@ -196,23 +177,18 @@ def searched(run: Path, name: str, arguments: argparse.Namespace) -> Watch:
 
 
 def resumed(run: Path, name: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """Open a run that was searched, and go on: to its end, which is near."""
+    """Open a run that was searched and replay all of it."""
     clock, processor, watch = time.perf_counter(), time.process_time(), Watch()
     with RunStore.open(run) as store:
-        counted = _search(store, name, arguments, watch)
-    return {
-        "clock": time.perf_counter() - clock,
-        "processor": time.process_time() - processor,
-        "asked": counted.n_asked,
-    }
+        _search(store, name, arguments, watch)
+    return {"clock": time.perf_counter() - clock, "processor": time.process_time() - processor}
 
 
-def _search(store: RunStore, name: str, arguments: argparse.Namespace, watch: Watch) -> Counted:
-    counted = Counted(build(name, AXES, 0, SETTINGS.get(name, {})))
+def _search(store: RunStore, name: str, arguments: argparse.Namespace, watch: Watch) -> None:
     search = Search(
         name=MAIN,
         space=Weights(),
-        strategy=counted.strategy,
+        strategy=build(name, AXES, 0, SETTINGS.get(name, {})),
         limits=Limits(candidates=arguments.trials),
         screen=ScreenSettings(items=arguments.items),
         description={"strategy": name},
@@ -220,7 +196,6 @@ def _search(store: RunStore, name: str, arguments: argparse.Namespace, watch: Wa
     runner = LocalRunner(watch)
     measurer = Journey(store=store, runner=runner, baselines={}, searches=[search], finalists=1).measurer()
     SearchRun(search, store, measurer, watch.notify).run()
-    return counted
 
 
 def _coin(recipe: Recipe, item: str) -> float:

@@ -25,7 +25,7 @@ LOG = f"{DATABASE}-wal"
 
 
 def filled(folder: Path) -> RunStore:
-    """A run with a line in each table but states, and three writes after the last checkpoint."""
+    """A run with a line in each table, and three writes after the last checkpoint."""
     store = begun(folder)
     trials = store.add_trials("main", 0, [trial(0, "recipe zero"), trial(1, "recipe one")])
     store.record(trials[0].id, "fit", Evaluation(scores=scores(0.375, 1)))
@@ -273,7 +273,7 @@ def test_a_run_of_an_older_schema_is_looked_at_without_a_change(tmp_path: Path) 
     path = tmp_path / "run" / DATABASE
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP TABLE sums; ALTER TABLE scores DROP COLUMN is_cut;"
+            "DROP TABLE sums; CREATE TABLE states (search TEXT); ALTER TABLE scores DROP COLUMN is_cut;"
             "ALTER TABLE scores DROP COLUMN media; PRAGMA user_version = 4"
         )
     (tmp_path / "run" / "run.lock").unlink()

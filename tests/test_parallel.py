@@ -15,7 +15,6 @@ from tests.fake_runs import Model, Shuffled, begun, facts, journey, weights
 SCREENS = {
     "all": ScreenSettings(),
     "some": ScreenSettings(items=4),
-    "halving": ScreenSettings(rule="halving", keep=0.25),
     "racing": ScreenSettings(rule="racing", block=2, alpha=0.5, keep=0.3),
 }
 

@@ -20,7 +20,7 @@ from kingyo.strategies import STRATEGIES, build
 from kingyo.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
 from tests.fake_runs import weights
 
-NAMES = [name for name in STRATEGIES.names() if name not in {"tpe", "gp"} or find_spec("optuna") is not None]
+NAMES = [name for name in STRATEGIES.names() if name != "tpe" or find_spec("optuna") is not None]
 AXES = tuple(Axis(name=f"weight/{name}", low=0, high=1, place=0.5, family=f"weight/{name}") for name in "ab")
 
 

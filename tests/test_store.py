@@ -16,7 +16,7 @@ import yaml
 from kingyo.cli.resume import differences
 from kingyo.errors import KingyoError
 from kingyo.run.stored import stored_config
-from kingyo.store import DATABASE, RunStore, StoredOutcome, StrategyState
+from kingyo.store import DATABASE, RunStore, StoredOutcome
 from kingyo.store.database import MIGRATIONS
 from kingyo.types import Evaluation, ItemScore
 from tests.stores import SPLITS, begun, scores, trial
@@ -229,26 +229,6 @@ def test_an_older_run_keeps_its_way_to_choose(
         (spec,) = stored_config(store)[0].specs.values()
         assert dict(spec.graders) == after
         assert differences(store) is None, "the run.yaml has not changed"
-
-
-def test_a_state_is_stored_with_the_trials_that_follow_it_or_not_at_all(tmp_path: Path) -> None:
-    def state(**content: object) -> StrategyState:
-        return StrategyState(content=content, version="v", log="l")
-
-    with begun(tmp_path / "run") as store:
-        assert store.state("main") is None
-        store.add_trials("main", 0, [trial(0)], 0, state(step=1 / 3))
-        two, three = store.add_trials("main", 1, [trial(1), trial(2)], 1, state(known=[0, -1]))
-        assert store.state("main") == (two.id, state(known=[0, -1]))
-        assert (two.told, three.told) == (1, 1)
-        with pytest.raises(TypeError):
-            store.add_trials("main", 2, [trial(3)], 3, state(known={0}))
-        with pytest.raises(sqlite3.IntegrityError):  # the number is taken
-            store.add_trials("main", 2, [trial(2)], 3, state(known=[]))
-        assert store.state("main") == (two.id, state(known=[0, -1]))
-        assert len(store.trials("main")) == 3
-        store.add_trials("main", 2, [trial(3)], 3)
-        assert store.state("main") == (two.id, state(known=[0, -1])), "it stays until there is a newer one"
 
 
 def test_copies_cost_no_item_evaluation(tmp_path: Path) -> None:

@@ -310,36 +310,6 @@ class TaskAware(Strategy, Protocol):
 
 
 @runtime_checkable
-class Resumable(Strategy, Protocol):
-    """A strategy that can go on where it was, without being asked again for all that it was asked before.
-
-    Any strategy is resumed by a replay of asks and tells. One whose asks are costly can say what it holds
-    instead. A state is plain JSON, and small: trials and outcomes are in the log, so it names them by number.
-    """
-
-    def state(self) -> Mapping[str, object] | None:
-        """Return what the log does not say, as it is between any two asks and tells; it changes nothing.
-
-        None where only a replay can tell.
-        """
-        ...
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Become the strategy that had this state: the next asks are those that it would have made, exactly.
-
-        Called on a new strategy before it is asked, but after it has learned what that one had.
-
-        Args:
-            state: after a round through JSON, so with lists for tuples and keys of text alone.
-            trials: all that it had asked for, in order.
-            outcomes: all that it had been told, in the order of telling; answers may be empty.
-        """
-        ...
-
-
-@runtime_checkable
 class AppraisingStrategy(Strategy, Protocol):
     """A strategy that has a belief about points, which is steadier than what any one of them scored."""
 

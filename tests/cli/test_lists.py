@@ -98,7 +98,6 @@ def test_what_needs_an_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     has_optuna, has_lingua = (find_spec(name) is not None for name in ("optuna", "lingua"))
     assert needs == {
-        ("gp", "bayes", has_optuna),
         ("tpe", "bayes", has_optuna),
         ("language", "language", has_lingua),
     }

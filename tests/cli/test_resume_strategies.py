@@ -16,14 +16,13 @@ OF_TWO = ["even", "closeness"]
 SEARCHES: dict[str, dict[str, object]] = {
     "item-gp": {"search": {"strategy": "item-gp", "screen": {"items": 6}}},
     "coarse-to-fine": {"search": {"preset": "quality", "screen": {"items": 6}}, "merge": {}},
-    "cma-es": {"search": {"strategy": "cma-es", "screen": {"rule": "halving", "items": 4}}},
+    "cma-es": {"search": {"strategy": "cma-es", "screen": {"rule": "racing", "items": 4, "block": 2}}},
     "sep-cma-es": {"search": {"strategy": "sep-cma-es", "screen": {"choose": "random", "items": 5}}},
     "mixed-cma-es": {
         "search": {"strategy": "mixed-cma-es"},
         "merge": {"method": ["linear", "ties"], "choose_sources": True},
     },
-    "tpe": {"search": {"strategy": "tpe"}},
-    "gp": {"search": {"strategy": "gp", "reuse": False}},
+    "tpe": {"search": {"strategy": "tpe", "reuse": False}},
     "nsga2": {"search": {"strategy": "nsga2", "settings": {"population": 6}}, "objectives": OF_TWO},
     "m2n2": {"search": {"strategy": "m2n2"}, "merge": {"groups": "block"}},
     "map-elites": {"search": {"strategy": "map-elites", "settings": SMALL}, "objectives": OF_TWO},
@@ -62,7 +61,7 @@ def test_killed_at_random_it_ends_the_same(world: World, name: str) -> None:
         "controls": {"random": True},
         **SEARCHES[name],
     }
-    if name in {"tpe", "gp"}:
+    if name == "tpe":
         pytest.importorskip("optuna", reason="it needs kingyo[bayes]")
     config = world.config(**changes)
     run, undisturbed = world.folder / "runs" / "small", world.folder / "undisturbed"

@@ -1,4 +1,4 @@
-"""TPE and the Gaussian process: the contract, what they find, what they remember, what they need."""
+"""TPE by optuna: the contract, what it finds, what it remembers, what it needs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,6 @@ from kingyo.types import Axis, Genome, InformedStrategy, Strategy, Trial
 from tests.strategies.kinds_of_axes import EVERY_KIND, score_of_every_kind
 from tests.strategies.problems import best, floats, sphere, work
 
-NAMES = ["tpe", "gp"]
-
-
 # ---- the contract
 
 
@@ -44,65 +41,44 @@ class TestTpeAxisByAxis(StrategyContract):
         return build("tpe", axes, seed, {"batch": 5, "startup": 4, "multivariate": False, "candidates": 3})
 
 
-class TestGaussianProcess(StrategyContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("gp", axes, seed, {"batch": 2, "startup": 5})
+# ---- what it finds
 
 
-class TestGaussianProcessOnFloats(StrategyContract):
-    axes = FLOAT_AXES
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("gp", axes, seed, {"batch": 3, "startup": 2, "memory": 8})
-
-
-# ---- what they find
-
-
-@pytest.mark.parametrize(("name", "budget"), [("tpe", 100), ("gp", 40)])
-def test_they_beat_random_search_on_a_smooth_function(name: str, budget: int) -> None:
-    found = [best(name, floats(5), sphere, budget, seed) for seed in range(3)]
-    control = [best("random", floats(5), sphere, budget, seed) for seed in range(3)]
+def test_it_beats_random_search_on_a_smooth_function() -> None:
+    found = [best("tpe", floats(5), sphere, 100, seed) for seed in range(3)]
+    control = [best("random", floats(5), sphere, 100, seed) for seed in range(3)]
     assert min(found) > max(control)
 
 
-def test_the_gaussian_process_finds_the_optimum_of_a_bowl() -> None:
-    assert min(best("gp", floats(3), sphere, 40, seed, {"batch": 1}) for seed in range(2)) > -1e-3
-
-
-@pytest.mark.parametrize(("name", "budget"), [("tpe", 150), ("gp", 48)])
-def test_axes_of_every_kind(name: str, budget: int) -> None:
-    found = [best(name, EVERY_KIND, score_of_every_kind, budget, seed) for seed in range(2)]
-    control = [best("random", EVERY_KIND, score_of_every_kind, budget, seed) for seed in range(2)]
+def test_axes_of_every_kind() -> None:
+    found = [best("tpe", EVERY_KIND, score_of_every_kind, 150, seed) for seed in range(2)]
+    control = [best("random", EVERY_KIND, score_of_every_kind, 150, seed) for seed in range(2)]
     assert min(found) > 3.95
     assert min(found) > max(control)
 
 
-@pytest.mark.parametrize(("name", "budget"), [("tpe", 100), ("gp", 40)])
-def test_they_learn_which_category_is_best(name: str, budget: int) -> None:
+def test_it_learns_which_category_is_best() -> None:
     """One in five at random; the weight makes every genome a new one."""
     axes = (EVERY_KIND[3], EVERY_KIND[0])
-    log = work(build(name, axes, 0, {}), lambda genome: float(genome[0] == 3), budget)
+    log = work(build("tpe", axes, 0, {}), lambda genome: float(genome[0] == 3), 100)
     late = [trial.genome[0] for trial, _ in log[-20:]]
     assert late.count(3.0) >= 12
 
 
-@pytest.mark.parametrize(("name", "budget"), [("tpe", 120), ("gp", 60)])
-def test_failures_rank_below_the_lowest_score(name: str, budget: int) -> None:
+def test_failures_rank_below_the_lowest_score() -> None:
     """Nine tenths of the space fail, around the optimum too, and where it does not, scores are negative."""
 
     def score(genome: Genome) -> float | None:
         return None if abs(genome[0] - 0.7) > 0.05 else sphere(genome) - 100
 
-    log = work(build(name, floats(3), 0, {}), score, budget)
+    log = work(build("tpe", floats(3), 0, {}), score, 120)
     late_failures = sum(s is None for _, s in log[-20:])
     assert late_failures < 14, f"{late_failures} of the last 20 trials failed"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_batch_spreads(name: str) -> None:
+def test_a_batch_spreads() -> None:
     """Pending trials are seen: ten of the same knowledge are not ten of the same point."""
-    strategy = build(name, floats(2), 0, {})
+    strategy = build("tpe", floats(2), 0, {})
     work(strategy, sphere, 20)
     genomes = [trial.genome for n in (5, 5) for trial in strategy.ask(n)]
     gaps = [
@@ -111,15 +87,14 @@ def test_a_batch_spreads(name: str) -> None:
     assert min(gaps) > 1e-3
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_is_known_makes_the_start_unnecessary(name: str) -> None:
+def test_what_is_known_makes_the_start_unnecessary() -> None:
     """Twelve known points around the optimum: one of the first four asks is already near it."""
     near = [tuple(0.6 + 0.02 * (i * k % 11) for k in (1, 3, 7)) for i in range(12)]
     far = [(0.1 * (i % 10), 0.1, 0.9) for i in range(12)]
     known = [
         scored(Trial(number=-1 - i, genome=genome), sphere(genome)) for i, genome in enumerate(near + far)
     ]
-    strategy = build(name, floats(3), 0, {})
+    strategy = build("tpe", floats(3), 0, {})
     assert isinstance(strategy, InformedStrategy)
     strategy.learn(known)
     asked = strategy.ask(4)
@@ -127,26 +102,24 @@ def test_what_is_known_makes_the_start_unnecessary(name: str) -> None:
     assert all(trial.parents == () for trial in asked)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_genome_is_asked_twice_while_many_are_left(name: str) -> None:
+def test_no_genome_is_asked_twice_while_many_are_left() -> None:
     axes = (
         Axis(name="layers", low=0, high=9, kind="int"),
         Axis(name="used", low=0, high=1, kind="binary"),
         Axis(name="method", low=0, high=2, kind="categorical", choices=("a", "b", "c")),
     )
-    log = work(build(name, axes, 0, {}), lambda genome: -abs(genome[0] - 4) + genome[1], 30)
+    log = work(build("tpe", axes, 0, {}), lambda genome: -abs(genome[0] - 4) + genome[1], 30)
     assert len({trial.genome for trial, _ in log}) == 30
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_scores_that_strain_the_arithmetic(name: str) -> None:
+def test_scores_that_strain_the_arithmetic() -> None:
     for value in (0.0, 1e300, -1e300, 1e-300):
-        strategy = build(name, FLOAT_AXES, 0, {"startup": 2})
+        strategy = build("tpe", FLOAT_AXES, 0, {"startup": 2})
         work(strategy, lambda genome, value=value: value * genome[1], 24)
         work(strategy, lambda _, value=value: value, 8)
 
 
-# ---- what they remember
+# ---- what it remembers
 
 
 def told(number: int, score: float | None) -> Told:
@@ -160,10 +133,7 @@ def test_the_best_and_the_most_recent_are_remembered() -> None:
     assert memory.keep(log[:3]) == log[:3]
 
 
-@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
-def test_an_ask_after_many_trials_sees_no_more_than_the_memory(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_ask_after_many_trials_sees_no_more_than_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     import optuna
 
     sizes: list[int] = []
@@ -174,7 +144,7 @@ def test_an_ask_after_many_trials_sees_no_more_than_the_memory(
         return ask(study, distributions)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(optuna.Study, "ask", counted)
-    strategy = build(name, floats(2), 0, {"memory": 30})
+    strategy = build("tpe", floats(2), 0, {"memory": 30})
     for _ in range(12):
         trials = strategy.ask(10)
         strategy.tell([scored(trial, sphere(trial.genome)) for trial in trials[:-3]])
@@ -189,16 +159,15 @@ import sys
 from tests.strategies.problems import work
 from tests.strategies.kinds_of_axes import EVERY_KIND, score_of_every_kind
 from kingyo.strategies import build
-log = work(build(sys.argv[1], EVERY_KIND, 0, {}), score_of_every_kind, int(sys.argv[2]))
+log = work(build("tpe", EVERY_KIND, 0, {}), score_of_every_kind, 120)
 print([trial.genome for trial, _ in log])
 """
 
 
-@pytest.mark.parametrize(("name", "budget"), [("tpe", 120), ("gp", 16)])
-def test_another_process_with_more_threads_asks_the_same(name: str, budget: int) -> None:
+def test_another_process_with_more_threads_asks_the_same() -> None:
     results = [
         subprocess.run(
-            [sys.executable, "-c", ANOTHER_PROCESS, name, str(budget)],
+            [sys.executable, "-c", ANOTHER_PROCESS],
             cwd=Path(__file__).parents[2],
             env={**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
             capture_output=True,
@@ -210,9 +179,8 @@ def test_another_process_with_more_threads_asks_the_same(name: str, budget: int)
     assert results[0].stderr == b""
 
 
-@pytest.mark.parametrize("name", NAMES)
 def test_the_log_of_optuna_and_the_random_state_of_torch_are_left_as_they_were(
-    name: str, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     import optuna
     import torch
@@ -220,23 +188,22 @@ def test_the_log_of_optuna_and_the_random_state_of_torch_are_left_as_they_were(
     before = (optuna.logging.get_verbosity(), logging.root.level, torch.get_rng_state().tolist())
     filters = list(warnings.filters)
     environment = dict(os.environ)
-    work(build(name, FLOAT_AXES, 0, {"startup": 3}), lambda _: 0.0, 20)
+    work(build("tpe", FLOAT_AXES, 0, {"startup": 3}), lambda _: 0.0, 20)
     assert (optuna.logging.get_verbosity(), logging.root.level, torch.get_rng_state().tolist()) == before
     assert warnings.filters == filters
     assert dict(os.environ) == environment
     assert capfd.readouterr() == ("", "")
 
 
-# ---- what they refuse, and what they need
+# ---- what it refuses, and what it needs
 
 
-@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "options", [{"batch": 0}, {"startup": 0}, {"memory": 1}, {"memory": 9}, {"startup": 300}, {"memroy": 50}]
 )
-def test_an_option_that_makes_no_sense_is_named(name: str, options: dict[str, int]) -> None:
+def test_an_option_that_makes_no_sense_is_named(options: dict[str, int]) -> None:
     with pytest.raises(KingyoError, match=r"batch|startup|memory"):
-        build(name, FLOAT_AXES, 0, options)
+        build("tpe", FLOAT_AXES, 0, options)
 
 
 def test_candidates_of_tpe() -> None:
@@ -248,27 +215,24 @@ WITHOUT = """
 import sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == sys.argv[2]:
+        if name.split(".")[0] == "optuna":
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Missing())
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, build
 from kingyo.testing.strategies import MIXED_AXES
-assert {"tpe", "gp"} <= set(STRATEGIES.names())
+assert "tpe" in STRATEGIES.names()
 try:
-    build(sys.argv[1], MIXED_AXES, 0, {})
+    build("tpe", MIXED_AXES, 0, {})
 except KingyoError as error:
     print(error)
 """
 
 
-@pytest.mark.parametrize(("name", "missing"), [("tpe", "optuna"), ("gp", "optuna"), ("gp", "scipy")])
-def test_without_a_library_the_error_says_what_to_install(name: str, missing: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT, name, missing], capture_output=True, check=True, text=True
-    )
+def test_without_optuna_the_error_says_what_to_install() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == (
-        f"strategy {name}: expected the library {missing}; received an installation without it. "
+        "strategy tpe: expected the library optuna; received an installation without it. "
         "In a clone of kingyo: pip install '.[bayes]'"
     )
 
@@ -281,9 +245,8 @@ def test_names_and_settings_are_there_without_optuna() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_failed_start_goes_on_at_random(name: str) -> None:
-    strategy = build(name, MIXED_AXES, 0, {"startup": 3})
+def test_a_failed_start_goes_on_at_random() -> None:
+    strategy = build("tpe", MIXED_AXES, 0, {"startup": 3})
     for _ in range(6):
         strategy.tell([failed(trial) for trial in strategy.ask(5)])
     assert len({trial.genome for trial in strategy.ask(20)}) == 20

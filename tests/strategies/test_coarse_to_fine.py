@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.strategies import build
+from kingyo.strategies import build, coarse_to_fine
 from kingyo.strategies.coarse_to_fine import stages
+from kingyo.strategies.random_search import RandomSearch
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
-from kingyo.types import Axis, Resumable, Strategy
+from kingyo.types import Axis, Outcome, Strategy, Trial
 
 LAYERED = tuple(
     Axis(
@@ -84,16 +86,30 @@ def test_a_combinator_within_is_refused(name: str) -> None:
         build("coarse-to-fine", LAYERED, 0, {"strategy": name})
 
 
-def test_a_stage_begins_with_the_best_of_the_one_before_and_no_failures() -> None:
-    settings = {"per_gene": 120, "settings": {"batch": 120, "initial": 240}}
-    strategy = build("coarse-to-fine", LAYERED, 0, settings)
-    assert isinstance(strategy, Resumable)
+class Recorder(RandomSearch):
+    """A strategy that keeps what each stage was given to learn."""
+
+    learned: ClassVar[list[list[Outcome]]] = []
+
+    def __init__(self, axes: Sequence[Axis], seed: int) -> None:
+        super().__init__(axes, seed, RandomSearch.Settings())
+
+    def learn(self, known: Sequence[Outcome]) -> None:
+        self.learned.append(list(known))
+
+
+def test_a_stage_begins_with_the_best_of_the_one_before_and_no_failures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coarse_to_fine, "build_within", lambda _, axes, seed, __: Recorder(axes, seed))
+    monkeypatch.setattr(Recorder, "learned", [])
+    strategy = build("coarse-to-fine", LAYERED, 0, {"per_gene": 120})
+    trials: list[Trial] = []
     for _ in range(2):
-        trials = strategy.ask(120)
-        strategy.tell([failed(t) if t.number >= 120 else scored(t, -1 - t.number / 1000) for t in trials])
+        trials += strategy.ask(120)
+        fine = [failed(t) if t.number >= 120 else scored(t, -1 - t.number / 1000) for t in trials[-120:]]
+        strategy.tell(fine)
     strategy.ask(1)
-    state = strategy.state()
-    assert state is not None
-    assert state["learned"] == list(
-        range(120)
-    )  # of a hundred best and a hundred latest, those that have scores
+    (learned,) = Recorder.learned
+    scores = [outcome.score for outcome in learned]
+    assert scores == [-1 - number / 1000 for number in range(120)]  # all that did not fail

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import pytest
 
+from kingyo.abilities.groups import divided
 from kingyo.errors import KingyoError
-from kingyo.strategies import build
+from kingyo.strategies import build, item_gp
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import (
     AppraisingStrategy,
@@ -19,7 +19,6 @@ from kingyo.types import (
     InformedStrategy,
     ItemScore,
     Outcome,
-    Resumable,
     Strategy,
     TaskAware,
     Trial,
@@ -306,32 +305,6 @@ def test_a_plateau_of_partial_credit_does_not_hide_what_is_fully_right() -> None
     assert min(found) > 0.9
 
 
-def test_levels_that_appear_late_are_restored() -> None:
-    """Partial credit appears between two fits, so levels are more: a restored strategy asks the same."""
-
-    def told(trial: Trial, n: int) -> Outcome:
-        values = (0.0, 1.0) if n < 2 else (0.0, 0.3, 0.7, 1.0)
-        place = int(1000 * sum(trial.genome))
-        scores = tuple(ItemScore(f"i{k}", values[(place + k) % len(values)], "") for k in range(8))
-        return Outcome(trial=trial, scores=scores)
-
-    strategy = build("item-gp", WEIGHTS, 1, {"pool": 60})
-    trials: list[Trial] = []
-    outcomes: list[Outcome] = []
-    for n in range(4):
-        asked = strategy.ask(5)
-        trials += asked
-        outcomes += [told(trial, n) for trial in asked]
-        strategy.tell(outcomes[-5:])
-    strategy.ask(0)
-    assert isinstance(strategy, Resumable)
-    state = json.loads(json.dumps(strategy.state()))
-    other = build("item-gp", WEIGHTS, 1, {"pool": 60})
-    assert isinstance(other, Resumable)
-    other.restore(state, trials, outcomes)
-    assert other.ask(6) == strategy.ask(6)
-
-
 def test_asked_for_one_at_a_time_it_still_explores() -> None:
     rng = np.random.default_rng(0)
     strategy = build("item-gp", AXES, 0, {"pool": 200})
@@ -387,35 +360,21 @@ def test_models_that_are_right_on_items_of_their_own_are_told_apart() -> None:
     assert np.mean(told) > np.mean(untold) + 0.1
 
 
-def test_it_is_restored_with_the_items_of_known_models_divided() -> None:
-    known = [of_two_halves(Trial(number=-1 - n, genome=(1.0 - n,) * 4 + (float(n),) * 4)) for n in range(2)]
-    strategy, other = (build("item-gp", PARTS, 2, {"pool": 60}) for _ in range(2))
-    trials: list[Trial] = []
-    outcomes: list[Outcome] = []
-    assert isinstance(strategy, InformedStrategy) and isinstance(other, InformedStrategy)
-    strategy.learn(known)
-    for first in (0, 20, 30):
-        trials += strategy.ask(5)
-        outcomes += [of_two_halves(trial, range(first, first + 30)) for trial in trials[-5:]]
-        strategy.tell(outcomes[-5:])
-    strategy.ask(0)
-    assert isinstance(strategy, Resumable) and isinstance(other, Resumable)
-    state = json.loads(json.dumps(strategy.state()))
-    assert [len(task["items"]) for task in state["tasks"]] == [0, 30, 30]
-    other.learn(known)
-    other.restore(state, trials, outcomes)
-    assert other.ask(6) == strategy.ask(6)
+def test_trials_of_an_earlier_search_do_not_divide_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    models: list[int] = []
 
+    def count(scores: Sequence[Mapping[str, float]]) -> list[list[str]]:
+        models.append(len(scores))
+        return divided(scores)
 
-def test_trials_of_an_earlier_search_do_not_divide_items() -> None:
+    monkeypatch.setattr(item_gp, "divided", count)
     strategy = build("item-gp", PARTS, 2, {})
     known = [of_two_halves(Trial(number=-1 - n, genome=(1.0 - n,) * 4 + (float(n),) * 4)) for n in range(2)]
     tried = [of_two_halves(Trial(number=-3 - n, genome=(0.1 * n,) * 8), range(n, n + 24)) for n in range(3)]
-    assert isinstance(strategy, InformedStrategy) and isinstance(strategy, Resumable)
+    assert isinstance(strategy, InformedStrategy)
     strategy.learn([*tried, *known])
     strategy.ask(10)
-    state = json.loads(json.dumps(strategy.state()))
-    assert [len(task["items"]) for task in state["tasks"]] == [0, 30, 30]
+    assert models == [2]
 
 
 def test_it_believes_nothing_before_a_score() -> None:

@@ -9,7 +9,7 @@ import pytest
 from kingyo.strategies import build
 from kingyo.strategies.seeded import Seeded
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
-from kingyo.types import Axis, Resumable, Strategy
+from kingyo.types import Axis, Strategy
 
 POINTS = ((1.0, 0.5, 2.0, 1.0, 0.0), (0.0, 0.25, 7.0, 0.0, 2.0), (1.0, 0.5, 2.0, 1.0, 0.0))
 SMALL = {"batch": 4, "initial": 3, "pool": 40, "memory": 30}
@@ -63,12 +63,3 @@ def test_points_that_fail_are_not_learned_of() -> None:
     strategy.tell([failed(each) for each in strategy.ask(2)])
     alone = build("ga", MIXED_AXES, 0, {"population": 4})
     assert [each.genome for each in strategy.ask(4)] == [each.genome for each in alone.ask(4)]
-
-
-def test_it_has_a_state_where_the_strategy_has_one() -> None:
-    strategy = Seeded(build("item-gp", MIXED_AXES, 0, SMALL), POINTS)
-    assert isinstance(strategy, Resumable)
-    assert strategy.state() is None
-    strategy.tell([scored(each, 0.5) for each in strategy.ask(2)])
-    strategy.ask(1)
-    assert strategy.state() is not None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kingyo.cli.whole import Console
 
 ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
-EXTRAS = {"bayes": ("optuna", "scipy"), "language": ("lingua",)}
+EXTRAS = {"bayes": ("optuna",), "language": ("lingua",)}
 """Extra -> the modules that it installs."""
 OWN_GRADER = (
     "A function of your own: def FUNCTION(answer, item), with the model's text and the item, whose right "

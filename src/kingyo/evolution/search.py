@@ -63,7 +63,7 @@ class AnySearchRun(ABC):
         self._equal = ROUNDING if search.aims.by_set else EQUAL / len(self._items)
         self._responses = Responses(self._items)
         self._spent = Spent()
-        self._strategist = Strategist(search, store)
+        self._strategist = Strategist(search)
         self._ended = 0
         self._total: int | None = None
 
@@ -97,15 +97,12 @@ class AnySearchRun(ABC):
         """
 
     def _asked(self, batch: int, n: int, first: int) -> list[StoredTrial]:
-        """Ask for new trials and log them, with a note of the strategy that asked where one is due."""
-        note = self._strategist.note()
+        """Ask for new trials and log them."""
         asked = self._strategist.ask(n, first)
         if not asked:
             return []
         new = [new_trial(trial, self.search.space.decode(trial.genome)) for trial in asked]
-        trials = self._store.add_trials(self.search.name, batch, new, self._strategist.n_told, note)
-        self._strategist.logged(trials)
-        return trials
+        return self._store.add_trials(self.search.name, batch, new, self._strategist.n_told)
 
     def ranked(self) -> list[tuple[StoredTrial, float]]:
         """The trials of different recipes with what they are believed to score on fit, the best first.

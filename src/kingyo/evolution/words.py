@@ -54,8 +54,6 @@ class Search:
         prepare: what has to be done before the first candidate, given the run's database; a session that
             resumes the search calls it again.
         is_asynchronous: candidates are asked for and told one by one; the screen's rule is none then.
-        note_after: seconds of its strategy's time after which the state is noted, so that a resume need not
-            repeat them; only the speed of a resume depends on it.
         timeout: seconds that a call of its strategy may take; None is any time.
         description: what it was made of, for the store.
     """
@@ -75,7 +73,6 @@ class Search:
     simplicity: Callable[[Recipe], float] | None = None
     prepare: Callable[[RunStore], None] | None = None
     is_asynchronous: bool = False
-    note_after: float = 1.0
     timeout: float | None = None
     description: Mapping[str, object] = field(default_factory=dict[str, object])
 

@@ -44,7 +44,7 @@ from kingyo.store.database import (
 from kingyo.store.evaluations import EvaluationLog
 from kingyo.store.lock import acquire, is_locked, noted_writes
 from kingyo.store.media import keep_media, kept
-from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial, StrategyState
+from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial
 from kingyo.store.sums import watch
 from kingyo.types import SPLITS, Genome, Item, Split, Trial
 
@@ -55,7 +55,6 @@ __all__ = [
     "RunStore",
     "StoredOutcome",
     "StoredTrial",
-    "StrategyState",
 ]
 
 
@@ -238,7 +237,7 @@ class RunStore(EvaluationLog):
         self._synced = -math.inf  # what follows is on the disk for good
         with self._saved():
             self._db.execute("UPDATE searches SET winner = NULL")
-            for table in ("states", "outcomes", "scores", "parts", "trials", "searches"):
+            for table in ("outcomes", "scores", "parts", "trials", "searches"):
                 self._db.execute(f"DELETE FROM {table}")
             self._db.execute("DELETE FROM sessions WHERE id IS NOT ?", (self._session,))
             self._db.executemany("DELETE FROM facts WHERE key = ?", [(key,) for key in forgotten])
@@ -304,18 +303,14 @@ class RunStore(EvaluationLog):
         batch: int,
         trials: Iterable[NewTrial],
         told: int = 0,
-        state: StrategyState | None = None,
     ) -> list[StoredTrial]:
-        """Log one ask: all its trials in one transaction, and the state before it where there is one.
-
-        So each state that is stored is followed by the trials that it must ask for.
+        """Log one ask: all its trials in one transaction.
 
         Args:
             search: whose strategy asked.
             batch: number of the ask.
             trials: what it asked for.
             told: how many outcomes it had been told by then.
-            state: what it said of itself before.
         """
         now = time.time()
         with self._saved():
@@ -324,32 +319,8 @@ class RunStore(EvaluationLog):
                 " asked_at, told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(search, new.asked.number, batch, *_values(new), now, told) for new in trials],
             )
-            if state is not None:
-                first = "(SELECT MIN(id) FROM trials WHERE search = ?1 AND batch = ?2)"
-                self._db.execute(
-                    f"INSERT OR REPLACE INTO states VALUES (?1, {first}, ?3, ?4, ?5)",
-                    (search, batch, state.version, state.log, json.dumps(state.content)),
-                )
         rows = self._db.execute(f"{_TRIAL} WHERE search = ? AND batch = ? ORDER BY id", (search, batch))
         return [_trial(row) for row in rows]
-
-    def state(self, search: str) -> tuple[int, StrategyState] | None:
-        """Return the latest state of a search's strategy, with the first trial (its id) asked for then.
-
-        None where there is none that can be read: the trials and outcomes hold all that it does.
-        """
-        row = self._db.execute(
-            "SELECT trial, content, version, log FROM states WHERE search = ?", (search,)
-        ).fetchone()
-        if row is None:
-            return None
-        try:
-            content: object = json.loads(row[1])
-        except (TypeError, ValueError):
-            return None
-        if not isinstance(content, dict):
-            return None
-        return row[0], StrategyState(content=cast("dict[str, object]", content), version=row[2], log=row[3])
 
     def trials(self, search: str | None = None) -> list[StoredTrial]:
         """Return the trials of one search, or of all, in the order of asking."""

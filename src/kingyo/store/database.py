@@ -101,6 +101,8 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # 7: the image that was answered, as JSON.
     "ALTER TABLE scores ADD COLUMN media TEXT;",
+    # 8: no states of strategies: a resume replays the log.
+    "DROP TABLE states;",
 )
 SUMMED = 5
 """From this version on a database has sums."""
@@ -112,7 +114,6 @@ HOLDS = {
     "scores": "scores and answers",
     "searches": "the searches and their winners",
     "sessions": "the times of work",
-    "states": "the states of strategies",
     "trials": "the trials and their recipes",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kingyo.types import Trial
@@ -33,21 +32,6 @@ class NewTrial:
     recipe: str
     recipe_hash: str
     name: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StrategyState:
-    """What a strategy said of itself before it asked for something.
-
-    Attributes:
-        content: the state, plain JSON.
-        version: of the code that it belongs to.
-        log: a hash of all asks and tells before it.
-    """
-
-    content: Mapping[str, object]
-    version: str
-    log: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,6 @@ MEAN_ALONE = (
     "cma-es",
     "coarse-to-fine",
     "ga",
-    "gp",
     "item-gp",
     "m2n2",
     "mixed-cma-es",

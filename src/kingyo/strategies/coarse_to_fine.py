@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search, require
@@ -26,7 +25,6 @@ from kingyo.types import (
     Genome,
     InformedStrategy,
     Outcome,
-    Resumable,
     Strategy,
     TaskAware,
     Trial,
@@ -97,7 +95,7 @@ class CoarseToFine:
         check_count(n)
         if n and self._history.count - self._first >= self._share() and self._level + 1 < len(self._stages):
             self._begin(self._level + 1, self._history.count)
-            self._inner_learns_of(self._best_and_latest())
+            self._inner_learns([*self._known, *self._best_and_latest()])
         trials = self._inner.ask(n)
         return [self._outer(trial) for trial in trials]
 
@@ -106,27 +104,6 @@ class CoarseToFine:
         self._history.tell(outcomes)
         self._told |= {each.trial.number: _without_answers(each) for each in outcomes}
         self._inner.tell(self._mine(outcomes))
-
-    def state(self) -> Mapping[str, object] | None:
-        """Return which stage it is, what that one began with, and the state of its strategy."""
-        inner = self._inner.state() if isinstance(self._inner, Resumable) else None
-        if inner is None:
-            return None
-        return {"level": self._level, "first": self._first, "learned": self._learned, "inner": inner}
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Begin the same stage with the same outcomes, and let its strategy go on in it."""
-        self._history.restore(trials, outcomes, ())
-        self._told = {each.trial.number: _without_answers(each) for each in outcomes}
-        if state["level"]:
-            self._begin(cast("int", state["level"]), cast("int", state["first"]))
-            self._inner_learns_of(cast("list[int]", state["learned"]))
-        self._asked = {each.number: self._inward(each) for each in trials[self._first :]}
-        assert isinstance(self._inner, Resumable), "only such a one has a state"
-        inner = cast("Mapping[str, object]", state["inner"])
-        self._inner.restore(inner, list(self._asked.values()), self._mine(outcomes))
 
     def appraise(self, genomes: Sequence[Genome]) -> list[float] | None:
         """What the strategy of the stage expects of genomes, by the mean of genes that it ties."""
@@ -142,17 +119,11 @@ class CoarseToFine:
         self._stage = self._stages[level]
         self._first = first
         self._asked: dict[int, Trial] = {}
-        self._learned: list[int] = []
         self._inner: Strategy = build_within(
             self._settings.strategy, self._stage.axes, self._seed + level, self._settings.settings
         )
         if self._tasks is not None and isinstance(self._inner, TaskAware):
             self._inner.learn_tasks(*self._tasks)
-
-    def _inner_learns_of(self, numbers: Sequence[int]) -> None:
-        """Let the strategy of the stage know what was known before all, and how these trials ended."""
-        self._learned = list(numbers)
-        self._inner_learns([*self._known, *(self._told[number] for number in numbers)])
 
     def _inner_learns(self, outcomes: Sequence[Outcome]) -> None:
         inside = [each for each in outcomes if self._stage.holds(each.trial.genome)]
@@ -167,12 +138,12 @@ class CoarseToFine:
                 ]
             )
 
-    def _best_and_latest(self) -> list[int]:
+    def _best_and_latest(self) -> list[Outcome]:
         """Those of the trials that did not fail: a failure teaches no strategy before its first ask."""
         scores = {number: each.score for number, each in sorted(self._told.items())}
         told = [(score, -number) for number, score in scores.items() if score is not None]
         best, latest = sorted(told, reverse=True)[: MOST_KNOWN // 2], told[-MOST_KNOWN // 2 :]
-        return sorted({-number for _, number in [*best, *latest]})
+        return [self._told[number] for number in sorted({-number for _, number in [*best, *latest]})]
 
     def _mine(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Those of the stage, as its strategy knows them."""
@@ -184,13 +155,6 @@ class CoarseToFine:
         trial = self._history.ask(self._stage.fine(inner.genome), parents)
         self._asked[trial.number] = inner
         return trial
-
-    def _inward(self, trial: Trial) -> Trial:
-        """What ``_outer`` made a trial of."""
-        parents = tuple(parent - self._first for parent in trial.parents)
-        return Trial(
-            number=trial.number - self._first, genome=self._stage.tied(trial.genome), parents=parents
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,10 +178,6 @@ class Stage:
             for index in group:
                 found[index] = gene
         return tuple(found)
-
-    def tied(self, genome: Genome) -> Genome:
-        """Take the gene of each group, of a genome that ``fine`` made."""
-        return tuple(genome[group[0]] for group in self.groups)
 
     def coarse(self, genome: Genome) -> Genome:
         """Take the mean gene of each group."""

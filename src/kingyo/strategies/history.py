@@ -7,7 +7,7 @@ order of their numbers, however they came. It knows no algorithm.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kingyo.errors import KingyoError
@@ -107,24 +107,6 @@ class History:
     def take_all(self) -> list[Told]:
         """Hand over all outcomes not yet taken, in the order of their numbers. Call it from ``ask``."""
         return self.take(len(self._fresh)) if self._fresh else []
-
-    @property
-    def fresh(self) -> list[int]:
-        """The trials whose outcomes are not yet taken: what a state says of a history."""
-        return sorted(self._fresh)
-
-    def restore(
-        self, trials: Sequence[Trial], outcomes: Sequence[Outcome], fresh: Collection[int]
-    ) -> dict[int, Told]:
-        """Be the history of these asks and tells, of which all but the fresh ones are taken.
-
-        Returns:
-            all that was told, by number.
-        """
-        self._trials = list(trials)
-        self.tell(outcomes)
-        told, self._fresh = self._fresh, {number: self._fresh[number] for number in fresh}
-        return told
 
     def _check(self, outcome: Outcome) -> None:
         number = outcome.trial.number

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES, pareto
@@ -27,7 +26,6 @@ from kingyo.types import (
     InformedStrategy,
     ItemScore,
     Outcome,
-    Resumable,
     Strategy,
     TaskAware,
     Trial,
@@ -129,36 +127,6 @@ class Islands:
         for island in self._islands:
             island.learn(known)
 
-    def state(self) -> Mapping[str, object] | None:
-        """Return whose trials are whose, and the states of the islands.
-
-        None where their strategy has none, or welcomes guests: those are in nobody's log.
-        """
-        inner = [island.state() for island in self._islands]
-        if None in inner:
-            return None
-        places = {id(island): index for index, island in enumerate(self._islands)}
-        return {
-            "fresh": self._history.fresh,
-            "homes": [places[id(home)] for home in self._homes],
-            "turn": self._turn,
-            "islands": inner,
-        }
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Give every island back its trials and its state."""
-        told = self._history.restore(trials, outcomes, cast("list[int]", state["fresh"]))
-        self._n_objectives = count_objectives(outcomes, self._n_objectives)
-        self._homes = [self._islands[place] for place in cast("list[int]", state["homes"])]
-        self._turn = cast("int", state["turn"])
-        inner = cast("list[Mapping[str, object]]", state["islands"])
-        for island, its_state in zip(self._islands, inner, strict=True):
-            mine = [each for each in trials if self._homes[each.number] is island]
-            ended = [each for each in outcomes if self._homes[each.trial.number] is island]
-            island.restore(its_state, mine, ended, told)
-
     def _take_in(self) -> None:
         """Sort what was told into islands. Here and not in ``tell``: its order must not matter."""
         fresh: dict[int, list[Told]] = {}
@@ -228,32 +196,6 @@ class _Island:
         if pool:
             order, _ = pareto.best_first([told.objectives for told in pool])
             self.best = [pool[index] for index in order[: self.strategy.batch]]
-
-    def state(self) -> Mapping[str, object] | None:
-        if isinstance(self.strategy, Welcoming) or not isinstance(self.strategy, Resumable):
-            return None
-        inner = self.strategy.state()
-        if inner is None:
-            return None
-        return {"best": [told.number for told in self.best], "ended": self._ended, "strategy": inner}
-
-    def restore(
-        self,
-        state: Mapping[str, object],
-        trials: Sequence[Trial],
-        outcomes: Sequence[Outcome],
-        told: Mapping[int, Told],
-    ) -> None:
-        """Go on: trials and outcomes are those of the island, under their numbers outside."""
-        for trial in trials:
-            parents = tuple(self._inner[parent].number for parent in trial.parents)
-            inner = Trial(number=len(self._inner), genome=trial.genome, parents=parents)
-            self.asked(inner, trial.number)
-        self.best = [told[number] for number in cast("list[int]", state["best"])]
-        self._ended = cast("int", state["ended"])
-        assert isinstance(self.strategy, Resumable), "only such a one has a state"
-        own = cast("Mapping[str, object]", state["strategy"])
-        self.strategy.restore(own, list(self._inner.values()), [self.inward(each) for each in outcomes])
 
     def is_due(self, generations: int) -> bool:
         period = generations * self.strategy.batch

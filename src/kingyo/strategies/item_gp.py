@@ -23,7 +23,6 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,27 +175,6 @@ class ItemGp:
         if belief is None:
             return None
         return belief.expected(self._box.features(self._box.points(genomes))).tolist()
-
-    def state(self) -> Mapping[str, object]:
-        """Return which points are known, and from where the last fits began: they are done again."""
-        return {
-            "fresh": self._history.fresh,
-            "known": [told.number for told in self._known],
-            "tasks": [task.state() for task in self._tasks],
-            "shaped": self._shaped,
-        }
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Know the same points, and fit the processes to them once more."""
-        told = self._history.restore(trials, outcomes, cast("list[int]", state["fresh"]))
-        told |= {each.number: each for each in self._known}
-        self._known = [told[number] for number in cast("list[int]", state["known"])]
-        self._shaped = cast("int", state["shaped"])
-        points = self._features()
-        for task, held in zip(self._tasks, cast("list[Mapping[str, object]]", state["tasks"]), strict=True):
-            task.restore(held, points, self._known)
 
     @property
     def _belief(self) -> Belief | None:

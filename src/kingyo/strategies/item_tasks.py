@@ -18,9 +18,8 @@ A task also holds what was last fitted to it, from where the next fit goes on. I
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +47,6 @@ class TaskItems:
         self._weight = weight
         self.belief: TaskBelief | None = None
         self._columns: dict[str, int] = {}
-        self._fit: _Fit | None = None
 
     @property
     def has_items(self) -> bool:
@@ -71,40 +69,16 @@ class TaskItems:
             learn_shape: whether lengths and variance are learned anew; they are where levels are new.
         """
         scores, seen = self._matrix(known)
-        n_levels = len(_scale(scores[seen > 0]).cuts)
-        priors = self._priors()
-        if len(priors) != n_levels:
-            priors = [first_prior(is_weight, len(self._columns))] * n_levels
+        scale, priors = _scale(scores[seen > 0]), self._priors()
+        if len(priors) != len(scale.cuts):
+            priors = [first_prior(is_weight, len(self._columns))] * len(scale.cuts)
             learn_shape = True
-        self._fit = _Fit(priors=priors, learn_shape=learn_shape)
-        self._believe(points, known, self._fit)
-
-    def state(self) -> dict[str, object]:
-        """Return the items, and from where the last fit began."""
-        return {
-            "items": list(self._columns),
-            "fit": None if self._fit is None else self._fit.to_dict(),
-        }
-
-    def restore(self, state: Mapping[str, object], points: Matrix, known: Sequence[Told]) -> None:
-        """Fit the processes once more from where the last fit began: the same beginning has the same end."""
-        items = cast("list[str]", state["items"])
-        self._columns = {item: column for column, item in enumerate(items)}
-        self._fit = _Fit.from_dict(cast("Mapping[str, object]", state["fit"])) if state["fit"] else None
-        if self._fit is not None:
-            self._believe(points, known, self._fit)
-
-    def _believe(self, points: Matrix, known: Sequence[Told], fit: _Fit) -> None:
-        scores, seen = self._matrix(known)
         failures = np.array([FAILURE_WEIGHT if told.score is None else 0.0 for told in known])
-        scale = _scale(scores[seen > 0])
         levels: list[LevelBelief] = []
-        for cut, step, prior in zip(scale.cuts, scale.steps, fit.priors, strict=True):
+        for cut, step, prior in zip(scale.cuts, scale.steps, priors, strict=True):
             reached = np.where(scores >= cut, 1.0, 0.0)
             observed = Observed(points=points, scores=reached, seen=seen, failures=failures)
-            levels.append(
-                LevelBelief(field=fit_field(observed, prior, learn_shape=fit.learn_shape), step=step)
-            )
+            levels.append(LevelBelief(field=fit_field(observed, prior, learn_shape=learn_shape), step=step))
         weight = float(len(self._columns)) if self._weight is None else self._weight
         self.belief = TaskBelief(levels=levels, floor=scale.floor, weight=weight)
 
@@ -154,41 +128,3 @@ def _scale(values: Vector) -> _Scale:
     places = np.searchsorted(np.array(cuts), values, side="right")
     means = [float(values[places == place].mean()) for place in range(len(cuts) + 1)]
     return _Scale(cuts=cuts, steps=np.diff(means).tolist(), floor=means[0])
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Fit:
-    """Where a fit of the processes to the known points begins, level by level."""
-
-    priors: Sequence[Prior]
-    learn_shape: bool
-
-    def to_dict(self) -> dict[str, object]:
-        return {"levels": [_as_dict(prior) for prior in self.priors], "learn_shape": self.learn_shape}
-
-    @staticmethod
-    def from_dict(data: Mapping[str, object]) -> _Fit:
-        levels = cast("Sequence[Mapping[str, object]]", data["levels"])
-        return _Fit(
-            priors=[_as_prior(each) for each in levels], learn_shape=cast("bool", data["learn_shape"])
-        )
-
-
-def _as_dict(prior: Prior) -> dict[str, object]:
-    return {
-        "lengths": prior.lengths.tolist(),
-        "usual": prior.usual.tolist(),
-        "variance": float(prior.variance),
-        "mean": float(prior.mean),
-        "difficulty": prior.difficulty.tolist(),
-    }
-
-
-def _as_prior(data: Mapping[str, object]) -> Prior:
-    return Prior(
-        lengths=np.array(data["lengths"], dtype=np.float64),
-        usual=np.array(data["usual"], dtype=np.float64),
-        variance=cast("float", data["variance"]),
-        mean=cast("float", data["mean"]),
-        difficulty=np.array(data["difficulty"], dtype=np.float64),
-    )

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +106,6 @@ class M2N2:
         self._settings = settings
         self._initial = settings.population if settings.initial is None else settings.initial
         self._history = History()
-        self._known: dict[int, Told] = {}
         self.breeder = Breeder(self._axes, seed, settings)
 
     @property
@@ -131,8 +129,7 @@ class M2N2:
                 remedy="Tell what is known first.",
             )
         for outcome in sorted(known, key=lambda outcome: -outcome.trial.number):
-            self._known[outcome.trial.number] = told = Told.of(outcome)
-            self._enter(told)
+            self._enter(Told.of(outcome))
         if self._settings.initial is None and len(self.breeder.niches.members) > 1:
             self._initial = 0
 
@@ -148,28 +145,6 @@ class M2N2:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Learn how trials ended; they enter the archive at the next ask."""
         self._history.tell(outcomes)
-
-    def state(self) -> Mapping[str, object]:
-        """Return who is in the archive, and where chance stands."""
-        return {
-            "fresh": self._history.fresh,
-            "initial": self._initial,
-            "columns": self.breeder.niches.columns,
-            "members": [member.number for member in self.breeder.niches.members],
-            "chance": self.breeder.chance,
-        }
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Fill the archive with the same members, and go on drawing from there."""
-        told = self._history.restore(trials, outcomes, cast("list[int]", state["fresh"]))
-        told |= self._known
-        self._initial = cast("int", state["initial"])
-        niches = self.breeder.niches
-        niches.columns = cast("list[str]", state["columns"])
-        niches.members = [self._member(told[number]) for number in cast("list[int]", state["members"])]
-        self.breeder.chance = cast("Mapping[str, Any]", state["chance"])
 
     def _enter(self, told: Told) -> None:
         if told.score is not None:
@@ -209,20 +184,6 @@ class Breeder:
         self._others = [index for index, axis in enumerate(axes) if axis.kind != "float"]
         self._places: Array = places(axes)
         self._flip_rate = genes.mutation_rate(axes) if settings.flip_rate is None else settings.flip_rate
-
-    @property
-    def chance(self) -> Mapping[str, Any]:
-        """Where the two streams of random numbers stand, as plain data; may be set."""
-        arrays = self._rng.get_state(legacy=False)
-        key, pos = arrays["state"]["key"].tolist(), int(arrays["state"]["pos"])
-        return {"arrays": {**arrays, "state": {"key": key, "pos": pos}}, "genes": self._chance.getstate()}
-
-    @chance.setter
-    def chance(self, found: Mapping[str, Any]) -> None:
-        arrays, (version, internal, gauss) = found["arrays"], found["genes"]
-        key = np.array(arrays["state"]["key"], dtype=np.uint32)
-        self._rng.set_state({**arrays, "state": {**arrays["state"], "key": key}})
-        self._chance.setstate((version, tuple(internal), gauss))
 
     def newcomer(self) -> Array:
         """A random point."""

@@ -8,7 +8,7 @@ and a specialist keeps its place beside better generalists: implicit fitness sha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,15 +59,6 @@ class Niches:
     def weigh(self, weights: Mapping[str, float]) -> None:
         """Let items feed more or less than 1, by their names."""
         self._weights = weights
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of all items that were seen, in the order of the columns; may be set."""
-        return list(self._columns)
-
-    @columns.setter
-    def columns(self, items: Sequence[str]) -> None:
-        self._columns = {item: column for column, item in enumerate(items)}
 
     def row(self, items: Mapping[str, float]) -> Array:
         """Scores by column; items that are seen for the first time become new columns."""

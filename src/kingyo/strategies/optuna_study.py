@@ -15,7 +15,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import genes
@@ -116,24 +116,6 @@ class OptunaSearch(ABC):
         """Learn how trials ended; the sampler hears of it at the next ask."""
         self._history.tell(outcomes)
 
-    def state(self) -> Mapping[str, object]:
-        """Return which trials are remembered, and which are pending: a sampler has no memory of its own."""
-        return {
-            "fresh": self._history.fresh,
-            "told": [told.number for told in self._told],
-            "pending": list(self._pending),
-        }
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Remember the same trials."""
-        told = self._history.restore(trials, outcomes, cast("list[int]", state["fresh"]))
-        told |= {each.number: each for each in self._told}
-        self._told = [told[number] for number in cast("list[int]", state["told"])]
-        self._pending = {number: trials[number].genome for number in cast("list[int]", state["pending"])}
-        self._seen.update(trial.genome for trial in trials)
-
     @abstractmethod
     def _sampler(self, seed: int) -> BaseSampler:
         """Make the sampler from a seed, anew for every study."""
@@ -188,18 +170,17 @@ class OptunaSearch(ABC):
         return derived(self._seed, self._history.count)
 
 
-def require_optuna(strategy: str, *others: str) -> None:
-    """Raise unless optuna is installed, and the other libraries that the strategy needs of it."""
-    for name in ("optuna", *others):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise KingyoError(
-                f"strategy {strategy}",
-                expected=f"the library {name}",
-                received="an installation without it",
-                remedy="In a clone of kingyo: pip install '.[bayes]'",
-            ) from error
+def require_optuna(strategy: str) -> None:
+    """Raise unless optuna is installed."""
+    try:
+        importlib.import_module("optuna")
+    except ImportError as error:
+        raise KingyoError(
+            f"strategy {strategy}",
+            expected="the library optuna",
+            received="an installation without it",
+            remedy="In a clone of kingyo: pip install '.[bayes]'",
+        ) from error
 
 
 @contextmanager

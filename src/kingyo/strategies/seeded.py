@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
 
 from kingyo.strategies.history import History, check_count
 from kingyo.types import (
@@ -16,7 +15,6 @@ from kingyo.types import (
     Genome,
     InformedStrategy,
     Outcome,
-    Resumable,
     Strategy,
     TaskAware,
     Trial,
@@ -41,7 +39,7 @@ class Seeded:
         self._history = History()
         self._known: list[Outcome] = []
         self._first: dict[int, Outcome] = {}
-        self._learned: list[int] | None = None
+        self._has_begun = False
 
     @property
     def next_batch(self) -> int:
@@ -73,8 +71,8 @@ class Seeded:
         asked = [self._history.ask(point) for point in first]
         if len(asked) == n:
             return asked
-        if self._learned is None:
-            self._begin([number for number, each in sorted(self._first.items()) if each.failure is None])
+        if not self._has_begun:
+            self._begin()
         return [*asked, *(self._outer(trial) for trial in self._inner.ask(n - len(asked)))]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -88,41 +86,16 @@ class Seeded:
         """What the strategy expects of genomes, if it expects anything."""
         return self._inner.appraise(genomes) if isinstance(self._inner, AppraisingStrategy) else None
 
-    def state(self) -> Mapping[str, object] | None:
-        """Return which points the strategy learned of, and its own state."""
-        if self._learned is None or not isinstance(self._inner, Resumable):
-            return None
-        inner = self._inner.state()
-        return None if inner is None else {"learned": self._learned, "inner": inner}
-
-    def restore(
-        self, state: Mapping[str, object], trials: Sequence[Trial], outcomes: Sequence[Outcome]
-    ) -> None:
-        """Let the strategy learn of the same points, and go on."""
-        self._history.restore(trials, outcomes, ())
-        n = len(self._points)
-        self._first = {each.trial.number: each for each in outcomes if each.trial.number < n}
-        self._begin(cast("list[int]", state["learned"]))
-        assert isinstance(self._inner, Resumable), "only such a one has a state"
-        self._inner.restore(
-            cast("Mapping[str, object]", state["inner"]),
-            [_moved(trial, -n) for trial in trials[n:]],
-            [self._inward(each) for each in outcomes if each.trial.number >= n],
-        )
-
-    def _begin(self, learned: Sequence[int]) -> None:
-        self._learned = list(learned)
-        n = len(self._known)
-        seen = [
-            replace(self._first[number], trial=Trial(number=-1 - n - index, genome=self._points[number]))
-            for index, number in enumerate(learned)
-        ]
+    def _begin(self) -> None:
+        """Let the strategy learn what was known before and how the points ended, failures left out."""
+        self._has_begun = True
+        ended = [each for _, each in sorted(self._first.items()) if each.failure is None]
         known = [
-            replace(each, trial=replace(each.trial, number=-1 - index))
-            for index, each in enumerate(self._known)
+            replace(each, trial=Trial(number=-1 - index, genome=each.trial.genome))
+            for index, each in enumerate([*self._known, *ended])
         ]
-        if isinstance(self._inner, InformedStrategy) and (known or seen):
-            self._inner.learn([*known, *seen])
+        if isinstance(self._inner, InformedStrategy) and known:
+            self._inner.learn(known)
 
     def _outer(self, trial: Trial) -> Trial:
         moved = _moved(trial, len(self._points))

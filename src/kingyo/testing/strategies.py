@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kingyo.testing.restoring import expect_restored
 from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
 
 MIXED_AXES = (
@@ -175,10 +174,6 @@ class StrategyContract:
             strategy.tell(outcomes)
 
         self._expect_twin(pause)
-
-    def test_a_restored_one_asks_the_same(self) -> None:
-        """From any state, sent through JSON, a new strategy goes on exactly as the one that had it."""
-        expect_restored(self._informed, self.evaluate)
 
     # what it is told
 
