@@ -54,18 +54,6 @@ def test_it_is_written_as_the_two_merges_one_after_the_other(tmp_path: Path) -> 
     assert all(torch.equal(found[name], expected[name]) for name in found)
 
 
-def test_its_layers_can_be_shared(tmp_path: Path) -> None:
-    a, b = (str(each) for each in family(tmp_path)[1])
-    recipe = bred(a, b)
-    planned = plan(recipe, open_sources(recipe), share_layers=True)
-    assert planned.shared is not None
-    assert planned.shared.config["path_layers"] == [0, 1, 0]
-    found = load_file(to_folder(planned, tmp_path / "shared") / "model.safetensors")
-    plain = load_file(to_folder(plan(recipe, open_sources(recipe)), tmp_path / "plain") / "model.safetensors")
-    assert {each.split(".")[2] for each in found if ".layers." in each} == {"0", "1"}
-    assert all(torch.equal(found[name], plain[name]) for name in found)
-
-
 def test_as_slices_it_is_several_recipes_that_make_the_same_model(tmp_path: Path) -> None:
     a, b = (str(each) for each in family(tmp_path)[1])
     book = rewritten(RecipeBook(steps=(NamedRecipe(name=None, recipe=bred(a, b)),)), "slices")

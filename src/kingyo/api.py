@@ -37,7 +37,6 @@ class MergeOptions(TypedDict, total=False):
     force: bool
     allow_nonfinite: bool
     copy_code: bool
-    share_layers: bool
     ignore_licences: bool
     component: str
     pipeline: bool

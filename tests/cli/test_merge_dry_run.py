@@ -104,14 +104,13 @@ def test_the_steps_before_the_last_are_told(command: Command) -> None:
     assert "slerp of 1: soup" in lines
 
 
-@pytest.mark.parametrize("form", [[], ["--share-layers"]])
-def test_merges_within_a_path(command: Command, form: list[str]) -> None:
+def test_merges_within_a_path(command: Command) -> None:
     (command.folder / "inner.yaml").write_text(
         "merge_method: passthrough\nbase_model: a\ndtype: float32\n"
         "path: [{model: m, layer: 0}, {model: m, layer: 0}, {model: b, layer: 1}]\n"
         "merges: {m: {merge_method: linear, models: [{model: a}, {model: b}], parameters: {weight: 1}}}\n"
     )
-    done = command("merge", "inner.yaml", "out", "--dry-run", *form)
+    done = command("merge", "inner.yaml", "out", "--dry-run")
     assert done.code == 0, done.out
     assert "of 2 files" in done.out
 

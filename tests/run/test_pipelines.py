@@ -87,7 +87,7 @@ class Painter:
     def memory(self, path, config, load):
         return None
 
-    def usage(self, example, options, *, trusted):
+    def usage(self, example, options):
         return (
             "from diffusers import DiffusionPipeline\\n\\n"
             f"print(DiffusionPipeline.from_pretrained('.')({example.prompt!r}).images[0])\\n"

@@ -62,7 +62,7 @@ def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language"
         raise KingyoError(
             "config.json",
             expected="a model whose layers follow one another",
-            received="a path whose layers are written once (--share-layers)",
+            received="a path whose layers an earlier kingyo wrote once (--share-layers)",
             remedy="Take layers of the models that it was made of; its recipe.yaml names them.",
         )
     levels = find_levels(config, part)

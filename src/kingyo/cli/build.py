@@ -55,13 +55,6 @@ def merge(
     copy_code: Annotated[
         bool, typer.Option("--copy-code", help="Copy the Python files beside the config. They are not run.")
     ] = False,
-    share_layers: Annotated[
-        bool,
-        typer.Option(
-            "--share-layers",
-            help="Write layers that a path passes several times once, with a file of code that follows it.",
-        ),
-    ] = False,
     ignore_licences: Annotated[
         bool, typer.Option("--ignore-licences", help="Merge models whose licences forbid it.")
     ] = False,
@@ -111,7 +104,6 @@ def merge(
             force=force,
             allow_nonfinite=allow_nonfinite,
             copy_code=copy_code,
-            share_layers=share_layers,
             ignore_licences=ignore_licences,
             component=component,
             pipeline=pipeline,
@@ -237,5 +229,4 @@ def _told(target: Target, seconds: float) -> str:
     from kingyo.sizes import size_text, time_text
 
     what = f"{counted(len(target.plan.jobs), 'tensor')} by {target.plan.recipe.merge_method}"
-    wrote = f"Wrote {target.out}: {what}, {size_text(target.n_bytes)} in {time_text(seconds)}."
-    return wrote if target.plan.shared is None else f"{wrote} It is {target.plan.shared}."
+    return f"Wrote {target.out}: {what}, {size_text(target.n_bytes)} in {time_text(seconds)}."

@@ -347,13 +347,6 @@ def export(
             help="The best of the bred model, the baselines and the winners of controls: the default.",
         ),
     ] = False,
-    share_layers: Annotated[
-        bool,
-        typer.Option(
-            "--share-layers",
-            help="Write layers that a path passes several times once, with a file of code that follows it.",
-        ),
-    ] = False,
     pipeline: Annotated[
         bool,
         typer.Option(
@@ -372,7 +365,6 @@ def export(
     """
     from kingyo.cli.advice import tell_lost, tell_versions
     from kingyo.cli.resume import require_one_run
-    from kingyo.engine.shared import CODE_FILE
     from kingyo.export import choose
     from kingyo.export import export as export_run
     from kingyo.store import RunStore
@@ -381,14 +373,10 @@ def export(
     with RunStore.read(run) as store:
         tell_lost(store)
         chosen = choose(store, trial=trial, search=search, pick=pick, best=best)
-        written = export_run(store, out, chosen, share_layers=share_layers, pipeline=pipeline)
+        written = export_run(store, out, chosen, pipeline=pipeline)
         tell_versions(store, "exported")
         _say_which(store, chosen, written, is_default=trial is None and search is None)
-    is_shared = share_layers and (written / CODE_FILE).is_file()
-    if share_layers and not is_shared:
-        echo("The path passes each layer once, unscaled: this is an ordinary checkpoint, without code.")
-    trust = " --trust-remote-code" if is_shared else ""
-    echo(f"Try it: kingyo chat {shlex.quote(str(written))}{trust}")
+    echo(f"Try it: kingyo chat {shlex.quote(str(written))}")
 
 
 def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:

@@ -59,7 +59,6 @@ def plan_steps(
     *,
     fetch: bool = True,
     allow_pickle: bool = False,
-    share_layers: bool = False,
 ) -> PlannedSteps:
     """Plan every recipe of a book; see ``plan_book``.
 
@@ -69,7 +68,6 @@ def plan_steps(
         refuse: is told of models that cannot be opened and of recipes that cannot be planned; if it returns,
             what does not depend on that is planned all the same.
         fetch, allow_pickle: see ``open_checkpoint``.
-        share_layers: of the models that the book is for; see ``plan``.
     """
     opened = open_models(book, folder, refuse, fetch=fetch, allow_pickle=allow_pickle)
     plans: dict[str | None, Plan] = {}
@@ -84,8 +82,7 @@ def plan_steps(
         if not all(reference in opened for reference in _references(step.recipe, refuse)):
             continue
         try:
-            is_shared = share_layers and step in book.outputs
-            found = plans[step.name] = _plan(step, Sources(opened, folder), share_layers=is_shared)
+            found = plans[step.name] = _plan(step, Sources(opened, folder))
         except KingyoError as error:
             refuse(error)
             continue
@@ -165,9 +162,9 @@ def _meant(error: KingyoError, source: str) -> KingyoError:
     )
 
 
-def _plan(step: NamedRecipe, sources: Sources, *, share_layers: bool) -> Plan:
+def _plan(step: NamedRecipe, sources: Sources) -> Plan:
     try:
-        return plan(step.recipe, sources, share_layers=share_layers)
+        return plan(step.recipe, sources)
     except KingyoError as error:
         if step.name is None:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import local
 from typing import Protocol
@@ -19,7 +19,6 @@ from kingyo.checkpoints.writer import MAX_SHARD_BYTES, CheckpointWriter
 from kingyo.engine.derived import leaves, stamp
 from kingyo.engine.execute import How, execute
 from kingyo.engine.plan import Plan, TensorJob
-from kingyo.engine.shared import CODE_FILE
 from kingyo.errors import KingyoError
 from kingyo.kernels.blocks import Span
 from kingyo.kernels.raw import empty_vector
@@ -97,10 +96,7 @@ def to_folder(
         KingyoError: ``out`` is one of the sources; or see ``compute`` and ``CheckpointWriter``.
     """
     check_no_source(plan, out)
-    asked, own, like = output or Output(), plan.tokenizer_files, plan.like
-    code: dict[str, str] = {}
-    if plan.shared is not None:
-        like, code = replace(like, config=plan.shared.config), {CODE_FILE: plan.shared.code}
+    asked, own = output or Output(), plan.tokenizer_files or {}
     writer = _writer(plan, out, asked)
     if writer.is_published:
         return out
@@ -113,12 +109,9 @@ def to_folder(
             asked.watch.drop(dropped)
         _write_shards(plan, writer, how, asked.watch)
         return writer.complete(
-            like=like,
-            files={
-                **{str(Path(inside, name)): text for name, text in {**(own or {}), **code}.items()},
-                **(files or {}),
-            },
-            without=() if own is None else TOKENIZER_FILES,
+            like=plan.like,
+            files={**{str(Path(inside, name)): text for name, text in own.items()}, **(files or {})},
+            without=() if plan.tokenizer_files is None else TOKENIZER_FILES,
             more=CODE if asked.copy_code else (),
             around=asked.around or {},
             is_one_of_several=asked.is_one_of_several,
@@ -179,11 +172,10 @@ def _write_shards(plan: Plan, writer: CheckpointWriter, how: How | None, watch: 
 def identity(plan: Plan, around: Mapping[str, Path] | None = None) -> str:
     """What a merge depends on: recipe, sizes and times of the files of sources and pipeline, this version."""
     stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.weights_of)]
-    shared = [] if plan.shared is None else [plan.shared.code]
     pipeline = (
         [] if around is None else [{str(file): each for file, each in file_stamps(around.values()).items()}]
     )
-    text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps, *shared, *pipeline])
+    text = json.dumps([__version__, plan.recipe.hash, _own_code(plan), stamps, *pipeline])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

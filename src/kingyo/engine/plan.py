@@ -12,7 +12,6 @@ from kingyo.engine.inner import with_merges
 from kingyo.engine.layers import LayerTensor, TensorInput
 from kingyo.engine.outline import Outline, Place, outline
 from kingyo.engine.pieces import Piece, Region, regions
-from kingyo.engine.shared import Shared, has_to_share, once, share
 from kingyo.engine.sources import Sources, all_references
 from kingyo.engine.unmatched import Unmatched, unmatched
 from kingyo.engine.unrolled import unrolled
@@ -73,7 +72,6 @@ class Plan:
             ``like``. None of ``TOKENIZER_FILES`` of ``like`` goes with them.
         differences: of the models, which bend the merge and do not break it, as sentences.
         unmatched: filters without effect.
-        shared: of a path whose layers are written once; ``like`` is then a model of these, in a row.
     """
 
     recipe: Recipe
@@ -85,7 +83,6 @@ class Plan:
     tokenizer_files: Mapping[str, bytes] | None = None
     differences: tuple[str, ...] = ()
     unmatched: tuple[Unmatched, ...] = ()
-    shared: Shared | None = None
 
     @property
     def weights_of(self) -> frozenset[str]:
@@ -105,36 +102,28 @@ class Plan:
 
     def heading(self) -> list[str]:
         """Lines that say what is merged: which models, on which base, into which vocabulary."""
-        sliced = (
-            unrolled(self.recipe, self.sources) if self.shared is None else once(self.recipe, self.sources)
-        )
-        found = regions(sliced, self.method)
+        found = regions(unrolled(self.recipe, self.sources), self.method)
         lines = [f"{self.method.name} of {line}" for region in found for line in _describe_region(region)]
         lines += [f"base: {self.recipe.base_model}"] if self.recipe.base_model is not None else []
-        lines += [str(self.shared)] if self.shared is not None else []
         lines += [f"seed: {self.recipe.seed}"] if self.method.stochastic else []
         return lines + (self.vocabulary.describe() if self.vocabulary is not None else [])
 
 
-def plan(recipe: Recipe, sources: Sources, *, share_layers: bool = False) -> Plan:
+def plan(recipe: Recipe, sources: Sources) -> Plan:
     """Plan a merge.
 
     Args:
         recipe: what to merge.
         sources: the opened models, by the references that the recipe uses.
-        share_layers: write the layers of a path once; see ``kingyo.engine.shared``. A path that passes each
-            of its layers once and unscaled gives the same plan as without.
 
     Raises:
         KingyoError: unknown method or parameter, a missing, misplaced or invalid value, too few or too many
-            sources, models that do not fit together (the tensor and both shapes are named), or no path whose
-            layers could be shared.
+            sources, or models that do not fit together (the tensor and both shapes are named).
     """
     method = METHODS.get(recipe.merge_method, sources.folder)
     _check_opened(recipe, sources)
     sources = with_merges(recipe, sources, plan)
-    is_shared = share_layers and has_to_share(recipe)
-    sliced = once(recipe, sources) if is_shared else unrolled(recipe, sources)
+    sliced = unrolled(recipe, sources)
     found = regions(sliced, method, recipe.base_model if recipe.path else None)
     alignment = align(recipe, sources)
     agreement = agree(sliced, found, sources if alignment is None else alignment.sources)
@@ -154,7 +143,6 @@ def plan(recipe: Recipe, sources: Sources, *, share_layers: bool = False) -> Pla
         tokenizer_files=_tokenizer_files(recipe, alignment, made.output, sources),
         differences=agreement.warnings,
         unmatched=unmatched(method, made.varied(pieces)),
-        shared=share(recipe, agreement, output) if is_shared else None,
     )
 
 

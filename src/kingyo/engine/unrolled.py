@@ -42,8 +42,6 @@ FOLDABLE = (
     "stablelm",
 )
 """Architectures (model_type) for which this was tested: norms before the parts of a block, none behind."""
-SHAREABLE = (*FOLDABLE, "gemma2", "gemma3_text", "olmo2")
-"""Those for which ``--share-layers`` was tested, which folds nothing."""
 
 
 def unrolled(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
@@ -72,14 +70,12 @@ def check_foldable(like: Checkpoint) -> None:
     """
     kind = like.config.get("model_type")
     if kind not in FOLDABLE:
-        live = "Say --share-layers, which folds nothing and applies scales as the model runs. Else leave"
-        leave = live if kind in SHAREABLE else "Leave"
         raise KingyoError(
             f"path of {like.reference}",
-            expected=f"scale 1 everywhere, or one of {', '.join(FOLDABLE)}: scales are folded into the "
-            "weights where norms stand before the parts of a block alone",
+            expected="scale 1 everywhere, or an architecture whose weights can hold scales "
+            f"({', '.join(FOLDABLE)})",
             received=f"scales in a model of type {kind}",
-            remedy=f"{leave} the scales out; in a run.yaml say scales: none.",
+            remedy="Leave the scales out; in a run.yaml say scales: none.",
         )
 
 

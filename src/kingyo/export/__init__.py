@@ -37,7 +37,6 @@ def export(
     out: Path,
     chosen: StoredTrial | None = None,
     *,
-    share_layers: bool = False,
     pipeline: bool = True,
 ) -> Path:
     """Write a model of a run as a Hugging Face folder that transformers loads, or diffusers.
@@ -46,7 +45,6 @@ def export(
         store: the run; only read.
         out: the folder to make; it must not exist, or be empty.
         chosen: a trial of any search, or a baseline; the best of the run when None, see ``choose``.
-        share_layers: write layers that a path passes several times once; see ``kingyo.engine.shared``.
         pipeline: of a component, write the whole pipeline around it; else the component by itself.
 
     Returns:
@@ -62,7 +60,7 @@ def export(
     require_same_code(store, *stored_config(store))
     run = Run.stored(store)
     config, folder, recipe = run.config, run.folder, read_recipe(chosen)
-    planned = plan(recipe, run.open_sources(), share_layers=share_layers)
+    planned = plan(recipe, run.open_sources())
     around = _around(planned.like, run) if pipeline else None
     items = store.items()
     summary, entry = summarize(store), read_entry(store, "this model", chosen)
@@ -79,7 +77,6 @@ def export(
         kind=run.kind,
         example=items["fit"][0],
         options=task_options(config, folder)[0],
-        shared=planned.shared,
         versions=other_versions(store, "exported"),
         part=None if around is not None or planned.like.pipeline is None else planned.like.path.name,
     )

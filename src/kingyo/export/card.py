@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import yaml
 
-from kingyo.engine.shared import Shared
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.export.task_files import ITEMS, TASK, TASKS
 from kingyo.lineage import (
@@ -22,7 +21,6 @@ from kingyo.lineage import (
     passed,
     public_name,
     public_recipe,
-    shared_layers,
     table,
 )
 from kingyo.models.kinds import ModelKind, Options, called
@@ -36,7 +34,7 @@ from kingyo.tasks import TaskSpec
 from kingyo.types import SPLITS, Item
 
 _AGAIN = """```sh
-kingyo evaluate . {task} --split test{trust}
+kingyo evaluate . {task} --split test
 ```
 
 `{items} the items of all splits with their answers: leave {them} out where you publish this
@@ -64,7 +62,6 @@ class Card:
         kind: of the models.
         example: an item of the fit split.
         options: of the first task.
-        shared: of a path whose layers are written once.
         part: the name of the component that was written without its pipeline; None: all was.
         versions: in which versions the export differs from what the run was scored with, in a sentence.
     """
@@ -81,7 +78,6 @@ class Card:
     kind: ModelKind
     example: Item
     options: Options
-    shared: Shared | None = None
     versions: str | None = None
     part: str | None = None
 
@@ -323,18 +319,16 @@ def _task(spec: TaskSpec) -> str:
 
 def _files(card: Card) -> dict[str, str]:
     """What the card calls the tasks and their files."""
-    n, trust = len(card.config.specs), "" if card.shared is None else " --trust-remote-code"
+    n = len(card.config.specs)
     if n == 1:
-        return {"task": TASK, "items": f"{ITEMS}` holds", "them": "it", "tasks": "one task", "trust": trust}
-    several = {"task": TASKS, "items": "items-*.jsonl` hold", "them": "them", "tasks": f"{n} tasks"}
-    return {**several, "trust": trust}
+        return {"task": TASK, "items": f"{ITEMS}` holds", "them": "it", "tasks": "one task"}
+    return {"task": TASKS, "items": "items-*.jsonl` hold", "them": "them", "tasks": f"{n} tasks"}
 
 
 def _use(card: Card) -> str:
-    kind, trusted = card.kind, card.shared is not None
-    code = called(kind, "usage", lambda: kind.usage(card.example, card.options, trusted=trusted), str)
-    told = "" if card.shared is None else f"{shared_layers(card.shared)}\n\n"
-    if card.part is not None:
-        name = cell(card.part)
-        told += f"Put these files in place of the folder `{name}` in a copy of its pipeline; there:\n\n"
-    return told + fence(code, "python")
+    code = called(card.kind, "usage", lambda: card.kind.usage(card.example, card.options), str)
+    if card.part is None:
+        return fence(code, "python")
+    name = cell(card.part)
+    place = f"Put these files in place of the folder `{name}` in a copy of its pipeline; there:"
+    return f"{place}\n\n{fence(code, 'python')}"

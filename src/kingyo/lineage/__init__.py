@@ -3,7 +3,7 @@
 from kingyo.lineage.licences import check_licences, front_licence, strictest
 from kingyo.lineage.markdown import bullets, cell, fence, table
 from kingyo.lineage.origins import Origin, describe, public_name, public_recipe, read_front_matter
-from kingyo.lineage.sections import base_models, models_section, passed, shared_layers
+from kingyo.lineage.sections import base_models, models_section, passed
 
 __all__ = [
     "Origin",
@@ -19,7 +19,6 @@ __all__ = [
     "public_name",
     "public_recipe",
     "read_front_matter",
-    "shared_layers",
     "strictest",
     "table",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kingyo.engine.shared import Shared
 from kingyo.lineage.licences import UNKNOWN, kind_of, strictest
 from kingyo.lineage.markdown import cell, table
 from kingyo.lineage.origins import Origin
@@ -29,14 +28,6 @@ def passed(recipe: Recipe, names: Mapping[str, str]) -> str:
     through = [cell(names.get(each, each)) for each in dict.fromkeys(hop.model for hop in recipe.path)]
     ends = "" if frame is None else f", with embeddings and head of {cell(names.get(frame, frame))}"
     return f"A path through {counted(len(recipe.path), 'layer')} of {', '.join(through)}{ends}"
-
-
-def shared_layers(shared: Shared) -> str:
-    """Say how a path is loaded whose layers are written once."""
-    return (
-        f"This is {shared}. Read that file before you trust it; it needs nothing but transformers. "
-        "Programs that run no code of models cannot load this folder: for these write an ordinary checkpoint."
-    )
 
 
 def models_section(origins: Sequence[Origin], first: str = "name") -> str:

@@ -11,7 +11,6 @@ from typing import cast
 import yaml
 
 from kingyo import __version__
-from kingyo.engine.shared import OPTION
 from kingyo.lineage import (
     base_models,
     bullets,
@@ -21,7 +20,6 @@ from kingyo.lineage import (
     models_section,
     passed,
     public_recipe,
-    shared_layers,
 )
 from kingyo.merging.survey import Target
 from kingyo.methods import Reproduces
@@ -93,8 +91,7 @@ def _summary(target: Target) -> str:
 
 def _recipe(target: Target) -> str:
     text = _public(target).to_yaml()
-    note = "`recipe.yaml` holds it with paths as seen from this folder, where it was merged: `kingyo merge"
-    note += "`" if target.plan.shared is None else f" {OPTION}`"
+    note = "`recipe.yaml` holds it with paths as seen from this folder, where it was merged: `kingyo merge`"
     return f"{fence(text, 'yaml')}\n\n{note} makes the same weights of it, {_AGAIN[target.reproduces]}"
 
 
@@ -115,12 +112,10 @@ def _use(target: Target) -> str | None:
     has_tokenizer = (like.path / "tokenizer_config.json").is_file()
     imports = ", ".join(sorted((kind, "AutoTokenizer") if has_tokenizer else (kind,)))
     lines = [f"from transformers import {imports}", ""]
-    trusted = "" if target.plan.shared is None else ", trust_remote_code=True"
     if has_tokenizer:
-        lines.append(f"tokenizer = AutoTokenizer.from_pretrained('.'{trusted})  # this folder")
-    lines.append(f"model = {kind}.from_pretrained('.', dtype='auto'{trusted})")
-    told = "" if target.plan.shared is None else f"{shared_layers(target.plan.shared)}\n\n"
-    return told + fence("\n".join(lines), "python")
+        lines.append("tokenizer = AutoTokenizer.from_pretrained('.')  # this folder")
+    lines.append(f"model = {kind}.from_pretrained('.', dtype='auto')")
+    return fence("\n".join(lines), "python")
 
 
 def _part(target: Target) -> CardPart | None:

@@ -12,7 +12,6 @@ from kingyo.checkpoints.partial import check_free, hidden, is_published, unwrita
 from kingyo.checkpoints.writer import no_room
 from kingyo.engine import Plan
 from kingyo.engine.folder import check_no_source
-from kingyo.engine.shared import OPTION
 from kingyo.engine.sources import tokenizer_choice
 from kingyo.errors import KingyoError
 from kingyo.merging.request import Request
@@ -112,21 +111,9 @@ def check_output(request: Request, targets: Sequence[tuple[Path, Plan, int]]) ->
             check_no_source(plan, out)
         except KingyoError as error:
             yield Finding.of(error)
-        if request.share_layers and plan.shared is None:
-            yield _nothing_shared()
     yield from _room(request.out, targets)
     for like in {id(plan.like): plan.like for _, plan, _ in targets}.values():
         yield from _code(like, is_copied=request.copy_code)
-
-
-def _nothing_shared() -> Finding:
-    return Finding(
-        level="warning",
-        argument=OPTION,
-        expected="a path that passes some layer again, or with a scale",
-        received="one that passes each of its layers once, unscaled",
-        remedy="It becomes an ordinary checkpoint, which needs no code: leave the option out.",
-    )
 
 
 def existing_parent(path: Path) -> Path:

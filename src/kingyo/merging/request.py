@@ -26,7 +26,6 @@ class Request:
         force: replace the model that ``out`` holds.
         allow_nonfinite: go on with NaN and infinity.
         copy_code: copy the Python files that a config names; they are never run.
-        share_layers: write the layers of a path once, with code that follows it.
         ignore_licences: the user answers for licences that forbid to merge.
         component: what is merged of pipelines of diffusers that the recipe names whole.
         pipeline: write the pipeline around a component, too.
@@ -45,7 +44,6 @@ class Request:
     force: bool = False
     allow_nonfinite: bool = False
     copy_code: bool = False
-    share_layers: bool = False
     ignore_licences: bool = False
     component: str | None = None
     pipeline: bool = False

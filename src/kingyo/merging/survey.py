@@ -160,14 +160,7 @@ def _steps(
 ) -> PlannedSteps:
     """Plan the recipes; of those that could not be read whole, the models are opened all the same."""
     if is_whole:
-        return plan_steps(
-            book,
-            request.root,
-            refuse,
-            fetch=fetch,
-            allow_pickle=request.allow_pickle,
-            share_layers=request.share_layers,
-        )
+        return plan_steps(book, request.root, refuse, fetch=fetch, allow_pickle=request.allow_pickle)
     models = open_models(book, request.root, refuse, fetch=False, allow_pickle=request.allow_pickle)
     return PlannedSteps(models=models, plans={})
 

@@ -27,8 +27,6 @@ _STACKS = ("layers", "h")
 """What transformers calls the list of a decoder's layers."""
 _EPSILONS = ("variance_epsilon", "eps")
 """Where a norm keeps the number that it adds to what it divides by."""
-_BEHIND = "post_feedforward_layernorm"
-"""A norm of what a part says, and not of the stream: such layers cannot have scales folded into them."""
 _INDEX = "layer_idx"
 """Where a module of a layer keeps the number of its key-value cache."""
 
@@ -178,8 +176,9 @@ class _Norms:
     """The norms with which a module reads the stream."""
 
     def __init__(self, module: nn.Module) -> None:
-        children = [] if hasattr(module, _BEHIND) else list(module.children())
-        self._own = [(each, name, getattr(each, name)) for each in children for name in _epsilon(each)]
+        self._own = [
+            (each, name, getattr(each, name)) for each in module.children() for name in _epsilon(each)
+        ]
         self._product = 1.0
 
     def follow(self, product: float) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.engine import Plan, Sources, plan
-from kingyo.engine.shared import can_share
+from kingyo.engine import Plan, plan
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Search
 from kingyo.models.kinds import PassesLayers, require_ability
@@ -34,7 +33,7 @@ def check(run: Run) -> None:
     if run.settings.paths is not None:
         remedy = "Say space: parameters, or name models of another kind."
         require_ability(f"space: {config.space}", PassesLayers, kind, remedy)
-        _check_paths(run, sources)
+        check_paths(run)
     task = run.task
     require_answers(task, kind)
     require_measures(task, sets_of(config))
@@ -108,12 +107,15 @@ def _require_alike(first: Plan, other: Plan) -> None:
             )
 
 
-def _check_paths(run: Run, sources: Sources) -> None:
-    """Whether layers of all sources can follow one another, and speak of the same tokens."""
+def check_paths(run: Run) -> None:
+    """Check that a path through layers of the sources can be exported, and that their tokens are the same.
+
+    Raises:
+        KingyoError: layers that cannot follow one another, scales in an architecture whose weights cannot
+            hold them, or other tokens.
+    """
     merge = None if run.config.space == "dataflow" else first_merge(run)
-    space = dataflow_space(run, merge)
-    is_live = space.scales != "none" and can_share(run.models.skeleton)  # what cannot be folded
-    plan(space.probe(), sources, share_layers=is_live)
+    plan(dataflow_space(run, merge).probe(), run.open_sources())
     check_tokens({each.reference: each.path for each in models_of_paths(run).values()})
 
 

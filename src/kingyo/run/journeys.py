@@ -9,6 +9,7 @@ from dataclasses import replace
 from kingyo.errors import KingyoError
 from kingyo.evolution import Event, Journey, Search
 from kingyo.recipe import Recipe
+from kingyo.run.checks import check_paths
 from kingyo.run.config import TRAINED
 from kingyo.run.extensions import Amounts, asked_controls, extend, extended
 from kingyo.run.provenance import (
@@ -70,10 +71,10 @@ def rescore(store: RunStore) -> Renewal:
         store: the run, open for writing.
 
     Raises:
-        KingyoError: a model is another one now, or the task cannot be opened; nothing is changed then.
+        KingyoError: a model is another one now, the task cannot be opened, or its paths cannot be exported;
+            nothing is changed then.
     """
-    run = Run.stored(store)
-    _ = run.task
+    run = _openable(store)
     return score_again(store, run.config, run.folder, libraries_of(run))
 
 
@@ -86,11 +87,20 @@ def accept(store: RunStore) -> Renewal | None:
     """Let a run go on with other code or versions than it has scores of; see ``accept_changes``.
 
     Raises:
-        KingyoError: a model is another one now, or the task cannot be opened; nothing is changed then.
+        KingyoError: a model is another one now, the task cannot be opened, or its paths cannot be exported;
+            nothing is changed then.
     """
+    run = _openable(store)
+    return accept_changes(store, run.config, run.folder, libraries_of(run))
+
+
+def _openable(store: RunStore) -> Run:
+    """Open a stored run, with its task and, where it searches paths, their check."""
     run = Run.stored(store)
     _ = run.task
-    return accept_changes(store, run.config, run.folder, libraries_of(run))
+    if run.settings.paths is not None:
+        check_paths(run)
+    return run
 
 
 def add_budget(store: RunStore, more: Amounts) -> None:

@@ -86,7 +86,7 @@ class CausalLM:
             record={"longest_prompt_tokens": longest},
         )
 
-    def usage(self, example: Item, options: Options, *, trusted: bool) -> str:
+    def usage(self, example: Item, options: Options) -> str:
         """Return code that answers a prompt as the task asks it."""
         prompt, stops = repr(example.prompt), list(cast("Sequence[str]", options.get("stop") or ()))
         asked = f"tokenizer({prompt}, return_tensors='pt').input_ids"
@@ -95,13 +95,12 @@ class CausalLM:
                 f"tokenizer.apply_chat_template([{{'role': 'user', 'content': {prompt}}}], "
                 "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
             )
-        trust = ", trust_remote_code=True" if trusted else ""
         stop = f", stop_strings={stops}, tokenizer=tokenizer" if stops else ""
         new = _most_new(options)
         return (
             "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-            f"tokenizer = AutoTokenizer.from_pretrained('.'{trust})  # this folder\n"
-            f"model = AutoModelForCausalLM.from_pretrained('.'{trust})\n"
+            "tokenizer = AutoTokenizer.from_pretrained('.')  # this folder\n"
+            "model = AutoModelForCausalLM.from_pretrained('.')\n"
             f"ids = {asked}\n"
             f"answer = model.generate(ids, do_sample=False, max_new_tokens={new}{stop})\n"
             "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"

@@ -177,13 +177,12 @@ class ImageClassification:
     def memory(self, path: Path, config: Config, load: Workload) -> None:
         """Return nothing: what passes through the layers depends on the architecture."""
 
-    def usage(self, example: Item, options: Options, *, trusted: bool) -> str:  # noqa: ARG002 (of the protocol)
+    def usage(self, example: Item, options: Options) -> str:  # noqa: ARG002 (of the protocol)
         """Return code that names the class of an image."""
-        trust = ", trust_remote_code=True" if trusted else ""
         image = f"{MEDIA}/{example.media[0].name}" if example.media else "image.png"
         return (
             "from transformers import pipeline\n\n"
-            f"classify = pipeline('image-classification', model='.'{trust})  # this folder\n"
+            "classify = pipeline('image-classification', model='.')  # this folder\n"
             f"print(classify({image!r})[0])\n"
         )
 

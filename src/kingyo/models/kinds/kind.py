@@ -177,13 +177,12 @@ class ModelKind(Protocol):
         """
         ...
 
-    def usage(self, example: Item, options: Options, *, trusted: bool) -> str:
+    def usage(self, example: Item, options: Options) -> str:
         """Return Python code that loads a model from its own folder and answers an item.
 
         Args:
             example: an item of a task that it was scored on.
             options: of that task.
-            trusted: whether the folder holds code that must be trusted.
         """
         ...
 

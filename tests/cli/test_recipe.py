@@ -1,12 +1,7 @@
-"""`kingyo merge --share-layers` and `kingyo recipe`: paths in a folder, as slices, and back."""
+"""`kingyo recipe`: recipes of a file or a run, as paths, as slices, and back."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +12,7 @@ from safetensors.torch import load_file
 from kingyo.engine import rooted
 from kingyo.recipe import load_recipe
 from tests.cli.conftest import World
-from tests.cli.merging import Command, contents, foreseen
+from tests.cli.merging import Command
 
 PATH = """merge_method: passthrough
 base_model: base
@@ -34,84 +29,6 @@ PLAIN = PATH.replace(", scale: 0.9", "")
 def command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     (world.folder / "path.yaml").write_text(PATH)
     return Command(world.folder, capsys, monkeypatch)
-
-
-def test_layers_are_written_once_and_the_card_says_how_to_load_them(command: Command) -> None:
-    dry = command("merge", "path.yaml", "out", "--share-layers", "--dry-run")
-    told = "a path of 5 layers, of which 3 are written, each once"
-    assert told in " ".join(dry.out.split())
-    assert not (command.folder / "out").exists()
-    done = command("merge", "path.yaml", "out", "--share-layers")
-    assert done.code == 0, done.err
-    assert told in done.out
-    assert done.err == ""
-    out = command.folder / "out"
-    layers = {name.split(".")[2] for name in load_file(out / "model.safetensors") if ".layers." in name}
-    assert layers == {"0", "1", "2"}
-    config = json.loads((out / "config.json").read_text())
-    assert config["path_layers"] == [0, 1, 1, 2, 2]
-    assert config["path_scales"] == [1, 1, 0.9, 1, 1]
-    card = (out / "README.md").read_text()
-    assert told in card
-    assert "`kingyo merge --share-layers` makes the same weights" in card
-    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
-    assert code is not None
-    asked = f"{code[1]}\nprint(model.config.num_hidden_layers, type(model).__name__)"
-    ran = subprocess.run(
-        [sys.executable, "-c", asked],
-        cwd=out,
-        env=os.environ | {"HF_MODULES_CACHE": str(command.folder / "modules")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.stdout == "5 PathForCausalLM\n", ran.stderr
-
-
-def test_the_same_command_again_does_nothing_and_another_form_is_another_model(command: Command) -> None:
-    assert command("merge", "path.yaml", "out", "--share-layers").code == 0
-    before = contents(command.folder / "out")
-    assert command("merge", "path.yaml", "out").code == 1
-    assert contents(command.folder / "out") == before
-    assert command("merge", "path.yaml", "out", "--force").code == 0
-    assert not (command.folder / "out" / "modeling_path.py").exists()
-
-
-def test_of_several_recipes_the_last_is_shared(command: Command) -> None:
-    mean = (
-        "name: mean\nmerge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 1}\n---\n"
-    )
-    (command.folder / "both.yaml").write_text(mean + PATH.replace("{model: b", "{model: mean"))
-    assert command("merge", "both.yaml", "out", "--share-layers").code == 0
-    mine, a, b = (load_file(command.folder / each / "model.safetensors") for each in ("out", "a", "b"))
-    name = "model.layers.2.mlp.down_proj.weight"
-    torch.testing.assert_close(mine[name], (a[name] + b[name]) / 2)
-
-
-def test_what_has_no_path_is_refused(command: Command) -> None:
-    foreseen(
-        command,
-        command.recipe(),
-        "out",
-        "--share-layers",
-        says="--share-layers: expected a recipe with a path",
-    )
-
-
-def test_a_path_with_nothing_to_share_is_an_ordinary_checkpoint_and_says_so(command: Command) -> None:
-    (command.folder / "once.yaml").write_text("merge_method: passthrough\npath: [{model: a, layer: 1}]\n")
-    done = command("merge", "once.yaml", "out", "--share-layers")
-    assert done.code == 0
-    assert "passes each of its layers once" in done.err
-    assert not (command.folder / "out" / "modeling_path.py").exists()
-
-
-def test_its_layers_are_no_source_of_layers(command: Command) -> None:
-    assert command("merge", "path.yaml", "shared", "--share-layers").code == 0
-    (command.folder / "again.yaml").write_text(
-        "merge_method: passthrough\npath: [{model: shared, layer: 0}]\n"
-    )
-    foreseen(command, "again.yaml", "out", says="its recipe.yaml names them")
 
 
 class TestRecipe:
