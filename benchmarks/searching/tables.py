@@ -92,7 +92,7 @@ def _equal(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]
 
 
 def _lead(pairs: Sequence[float]) -> str:
-    """Return the mean lead and the number of seeds with a lead: an outlier makes any interval of means wide."""
+    """Return the mean lead and the number of seeds with a lead; an outlier widens any interval of means."""
     wins = sum(each > 0 for each in pairs)
     return f"{interval([100 * each for each in pairs], signed=True)}; {wins} of {len(pairs)} seeds"
 
