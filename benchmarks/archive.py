@@ -1,13 +1,12 @@
-"""Quality-diversity beside NSGA-II on three tasks of the zoo, at equal item evaluations.
+"""Compare quality-diversity with NSGA-II on three tasks of the zoo, at equal item evaluations.
 
     python benchmarks/archive.py --seeds 5 --out archive.jsonl
     python benchmarks/archive.py --out archive.jsonl --markdown     (the tables of docs/benchmarks-archive.md)
 
-Each search merges the five sources on splits drawn by its seed and is told of the same known points, which
-count as spent. All that it measured goes into the same archives, one per task (``illuminating.judge``).
-Those who hold a cell there, and those whom one would take, are scored on test items once more, since the best
-scores of fit are the luckiest; this costs a search nothing and tells it nothing. Results that are in the file
-are not run again.
+Each search merges the five sources on splits drawn by its seed. It knows the same baselines, which count
+towards its cost. All candidates go into the same archives, one per task (``illuminating.judge``). Candidates
+that hold a cell, and the best ones, are scored again on test items, because the best scores on fit are lucky;
+the search does not see these scores, and they are free. Results in the file are not run again.
 It needs `pip install '.[bench]'` in a clone.
 """
 
@@ -26,7 +25,7 @@ from illuminating.tables import render
 
 CANDIDATES = 100
 CHECKPOINTS = (25, 50, 100)
-"""After how many candidates it is asked whom one would take."""
+"""Numbers of candidates after which the best ones are chosen."""
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["one"])
     parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=list(SEARCHES))
     parser.add_argument("--candidates", type=int, default=CANDIDATES, help="each costs all items of fit")
-    parser.add_argument("--quick", action="store_true", help="test only those whom one would take")
+    parser.add_argument("--quick", action="store_true", help="test only the best candidates")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time")
     parser.add_argument("--out", type=Path, default=Path("archive.jsonl"), help="where results are kept")
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown, run nothing")
@@ -63,13 +62,13 @@ def main() -> None:
 
 
 def read(path: Path) -> list[dict[str, object]]:
-    """Results of earlier calls, search by search."""
+    """Return the results of earlier calls, by search."""
     found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return sorted(found, key=lambda each: (list(SEARCHES).index(str(each["search"])), int(str(each["seed"]))))
 
 
 def run(wanted: tuple[str, str, int, int, bool]) -> dict[str, object]:
-    """Run one search, then test those whom one would take and, unless it is quick, all who hold a cell."""
+    """Run a search, then test its best candidates and, unless quick, all that hold a cell."""
     setting, name, seed, candidates, is_quick = wanted
     problem = ThreeTasks(setting=SETTINGS[setting], seed=seed)
     found = found_by(name, problem, candidates * problem.n_items)

@@ -1,11 +1,11 @@
-"""Paths through layers: parity, speed and export of what is live, how soon strategies find good ones, what
-each default of their search is worth, and whole runs of paths, of weights and of both on the zoo.
+"""Benchmark paths through layers: parity, speed and export; strategies; the defaults of the search; and
+complete runs of paths, of weights and of both on the zoo.
 
     python benchmarks/dataflow.py --out dataflow.jsonl
     python benchmarks/dataflow.py --out dataflow.jsonl --markdown  (as in docs/benchmarks-dataflow.md)
 
-Results that are in the file are not measured again. `KINGYO_MERGEKIT` names a virtual environment with
-mergekit 0.1.5, for the frankenmerge; without it that row is left out. All computes with one thread.
+Results in the file are not measured again. `KINGYO_MERGEKIT` names a virtual environment with mergekit 0.1.5,
+for the frankenmerge; without it that row is left out. Everything runs on one thread.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def summary(runs: Sequence[Run], reference: str = "m2n2") -> dict[str, dict[str,
 
 def show(table: dict[str, dict[str, object]]) -> None:
     """Print the table in Markdown, in percent."""
-    print("| algorithm | fit | test | m2n2 ahead on test, paired | seconds a seed |")
+    print("| algorithm | fit | test | lead of m2n2 on test, paired | seconds per seed |")
     print("| --- | --- | --- | --- | --- |")
     for name, row in table.items():
         cells = [percent(row.get(key)) for key in ("fit", "test", "ahead")]

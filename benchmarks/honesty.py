@@ -97,7 +97,7 @@ def _table(results: Sequence[Result], settings: Sequence[str]) -> list[str]:
         "setting",
         "runs",
         "prediction holds [95 %]",
-        "half its width",
+        "half-width",
         *(f"{each} − test" for each in GAPS.values()),
     )
     rows = [_row(name, [each for each in results if each["setting"] == name]) for name in settings]

@@ -1,4 +1,4 @@
-"""Results on the domains as tables: means with intervals over domains, spread, and what went wrong."""
+"""Format the results on the domains as tables: means with intervals over domains, spread, bad runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from domains.contenders import BY_ITEMS, DEFAULT
 from kingyo.stats import ROUNDING
 
 Result = Mapping[str, object]
-LEAST_ROOM = 0.05  # a domain in which the best known merge gains less says nothing about searches
+LEAST_ROOM = 0.05  # gain of the best known merge below which a domain does not separate searches
 
 
 def render(results: Sequence[Result], *, markdown: bool) -> str:
-    """Return all tables, one after the other."""
+    """Return all tables."""
     parts: list[str] = []
     for candidates in sorted({_number(each, "candidates") for each in results}):
         mine = [each for each in results if each["candidates"] == candidates]
@@ -29,12 +29,16 @@ def render(results: Sequence[Result], *, markdown: bool) -> str:
 def render_sooner(results: Sequence[Result], *, markdown: bool) -> str:
     """Return how often the default is as good with a share of mergekit-evolve's item evaluations.
 
-    Three times: what it exports; what mergekit-evolve exports in the mean of the seeds; and, as
-    ``benchmarks/search.py`` counts, what the search would have answered after any of its generations, beside
-    the answer of mergekit-evolve, both without validation and baselines.
+    It compares exported models by seed; the exported model with the mean of mergekit-evolve's; and, as in
+    ``benchmarks/search.py``, the best answer after any generation with the last one of mergekit-evolve, both
+    without validation and baselines.
     """
     names = ("mergekit-evolve, test", "its items", "default, test", "items")
-    counts = {"as good": _is_as_good, "as good as its mean": _is_as_its_mean, "reached on the way": _reaches}
+    counts = {
+        "as good": _is_as_good,
+        "as good as its mean": _is_as_its_mean,
+        "reached during the search": _reaches,
+    }
     rows, shares = list[tuple[str, ...]](), {name: list[float]() for name in counts}
     for domain in dict.fromkeys(str(each["domain"]) for each in results):
         mine, theirs = (_by_seed(results, domain, name) for name in (BY_ITEMS, MERGEKIT))
@@ -53,19 +57,19 @@ def render_sooner(results: Sequence[Result], *, markdown: bool) -> str:
         found = {name: count(pairs) for name, count in counts.items()}
         for name, each in found.items():
             shares[name].append(each / len(pairs))
-        said = [f"{each} of {len(pairs)}" for each in found.values()]
-        rows.append((domain, str(len(pairs)), *numbers, *said))
-    told = "\n".join(
+        cells = [f"{each} of {len(pairs)}" for each in found.values()]
+        rows.append((domain, str(len(pairs)), *numbers, *cells))
+    summary = "\n".join(
         f"{name.capitalize()} in {100 * statistics.mean(each):.0f} % of runs, and in 90 % of seeds on "
         f"{sum(share >= 0.9 for share in each)} of {len(each)} domains."
         for name, each in shares.items()
         if each
     )
-    return f"{table(('domain', 'n', *names, *counts), rows, markdown)}\n\n{told}"
+    return f"{table(('domain', 'n', *names, *counts), rows, markdown)}\n\n{summary}"
 
 
 Pairs = Sequence[tuple[Result, Result]]
-"""Results of the default and of mergekit-evolve, of the same seeds."""
+"""Results of the default and of mergekit-evolve with the same seeds."""
 
 
 def _is_as_good(pairs: Pairs) -> int:
@@ -82,7 +86,7 @@ def _reaches(pairs: Pairs) -> int:
 
 
 def _answers(result: Result) -> list[float]:
-    """Test scores of what a search would have answered, in their order."""
+    """Return the test scores of a search's answers, in order."""
     return [score for _, score in cast("Sequence[tuple[int, float]]", result["answers"])]
 
 
@@ -96,11 +100,11 @@ def _by_seed(results: Sequence[Result], domain: str, contender: str) -> dict[flo
 OVERALL = (
     "search",
     "domains",
-    "test score, 0 best baseline, 100 best known",
-    "default ahead by, paired",
+    "test score (0 = best baseline, 100 = best known)",
+    "lead of default, paired",
     "below the best baseline",
     "prediction holds",
-    "spread over seeds, points",
+    "spread over seeds (points)",
 )
 
 

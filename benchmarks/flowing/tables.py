@@ -1,4 +1,4 @@
-"""The results as tables in Markdown."""
+"""Format the results as Markdown tables."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from flowing.searching import DEFAULTS
 
 Row = Mapping[str, object]
 MIXED, PLAIN = "mixed CMA-ES", "CMA-ES on thresholds"
-BARS: dict[str, tuple[str, str]] = {
-    "own layers": ("logits of a path of a model's own layers minus the model's, at most", "0"),
-    "frankenmerge": ("logits minus those of mergekit's checkpoint, at most", "≤ 1e-5"),
-    "cache": ("greedy answers with a cache equal to those without", "all"),
+TARGETS: dict[str, tuple[str, str]] = {
+    "own layers": ("max. difference of logits: path of a model's own layers and the model", "0"),
+    "frankenmerge": ("max. difference of logits: path and mergekit's checkpoint", "≤ 1e-5"),
+    "cache": ("equal greedy answers with and without cache", "all"),
     "change of path, ms": ("change of path, 24 + 24 layers, median, ms", "≤ 1"),
-    "change of path, slowest, ms": ("the slowest change, ms", ""),
-    "memory beside the weights": ("memory beside the sources' weights, share", "≤ 0.05"),
-    "time per token": ("time per token beside transformers' own model of 24 layers, median ratio", "≤ 1.05"),
-    "time of a deep layer": ("time of one more layer from 24 to 48, beside one from 3 to 12", "0.9 to 1.1"),
-    "export": ("greedy answers of the folded checkpoint equal to the live ones", "≥ 99 %"),
+    "change of path, slowest, ms": ("slowest change, ms", ""),
+    "memory beside the weights": ("memory besides the sources' weights, share", "≤ 0.05"),
+    "time per token": ("time per token relative to transformers' model with 24 layers, median", "≤ 1.05"),
+    "time of a deep layer": ("time per added layer, 24 to 48 layers relative to 3 to 12", "0.9 to 1.1"),
+    "export": ("equal greedy answers of the exported checkpoint and the live path", "≥ 99 %"),
 }
 COUNTS = ("cache", "export")
 
 
 def render(rows: Sequence[Row]) -> str:
-    """All tables that there are results for."""
+    """Return all tables that have results."""
     parts = [_mechanics(rows), _strategies(rows), _defaults(rows), _outcomes(rows)]
     return "\n\n".join(part for part in parts if part)
 
@@ -38,7 +38,7 @@ def _of(rows: Sequence[Row], part: str) -> list[Row]:
 
 
 def _longest(rows: Sequence[Row], part: str) -> list[Row]:
-    """Searches of the most evaluations: those of fewer are no seeds of the same."""
+    """Return the searches with the most evaluations; others are not comparable seeds."""
     found = _of(rows, part)
     most = max((_number(each["evaluations"]) for each in found), default=0)
     return [each for each in found if each["evaluations"] == most]
@@ -47,11 +47,11 @@ def _longest(rows: Sequence[Row], part: str) -> list[Row]:
 def _mechanics(rows: Sequence[Row]) -> str:
     found = {str(each["what"]): each for each in _of(rows, "mechanics")}
     lines = [
-        (said, _value(name, found[name]), f"{found[name]['n']:,}", bar)
-        for name, (said, bar) in BARS.items()
+        (label, _value(name, found[name]), f"{found[name]['n']:,}", target)
+        for name, (label, target) in TARGETS.items()
         if name in found
     ]
-    return table(("what", "measured", "n", "bar"), lines) if lines else ""
+    return table(("what", "measured", "n", "target"), lines) if lines else ""
 
 
 def _value(name: str, row: Row) -> str:
@@ -60,7 +60,7 @@ def _value(name: str, row: Row) -> str:
 
 
 def _strategies(rows: Sequence[Row]) -> str:
-    """Scores by evaluations, and how soon the mixed one is where the plain one ends."""
+    """Return scores by evaluations, and when mixed CMA-ES reaches the last score of plain CMA-ES."""
     curves: dict[str, dict[int, list[float]]] = {}
     for each in _longest(rows, "strategies"):
         seed = int(_number(each["seed"]))
@@ -78,7 +78,7 @@ def _strategies(rows: Sequence[Row]) -> str:
 
 
 def _defaults(rows: Sequence[Row]) -> str:
-    """Each change beside the preset, seed by seed."""
+    """Return each change compared with the preset, paired by seed."""
     runs: dict[str, dict[int, Row]] = {}
     for each in _longest(rows, "defaults"):
         runs.setdefault(str(each["name"]), {})[int(_number(each["seed"]))] = each
@@ -89,7 +89,7 @@ def _defaults(rows: Sequence[Row]) -> str:
         names = [name for name in block if name in runs]
         lines += [_default(name, runs[name], runs[names[0]]) for name in names]
     (first, *_) = next(iter(runs.values())).values()
-    beside = "minus the first of its kind [95 %, paired by seed]"
+    beside = "minus the first of its block [95 %, paired by seed]"
     best = f"best of {first['evaluations']} on fit, %"
     return table(("search", "seeds", best, beside, "test, %", beside, "hops"), lines)
 
@@ -113,20 +113,20 @@ def _test(row: Row) -> float:
 
 
 def _sooner(curves: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
-    """Of the mean curves: where the mixed one reaches the last score of the plain one."""
+    """Say after how many evaluations the mean curve of the mixed one reaches the end of the plain one."""
     both = sorted(curves[MIXED].keys() & curves[PLAIN].keys())
     mixed, plain = ([curves[name][seed] for seed in both] for name in (MIXED, PLAIN))
     last = statistics.mean(curve[-1] for curve in plain)
     n = len(plain[0])
     mean = [statistics.mean(step) for step in zip(*mixed, strict=True)]
     reached = next((place + 1 for place, value in enumerate(mean) if value >= last), None)
-    told = (
+    outcome = (
         "does not reach it"
         if reached is None
         else f"reaches it after {reached}, a share of {reached / n:.2f}"
     )
     ends = f"{PLAIN} ends at {100 * last:.1f} % after {n} evaluations (mean of {len(both)} seeds)"
-    return f"{ends}; {MIXED} {told}."
+    return f"{ends}; {MIXED} {outcome}."
 
 
 def _outcomes(rows: Sequence[Row]) -> str:
@@ -137,14 +137,14 @@ def _outcomes(rows: Sequence[Row]) -> str:
         runs.setdefault(key, {})[int(_number(each["seed"]))] = each
     lines = [line for (setting, way), own in runs.items() for line in _line(setting, way, own)]
     shown = table(
-        ("models", "bred by", "seeds", "test, % [95 %]", "beside", "ahead by [95 %, paired]"), lines
+        ("models", "bred by", "seeds", "test, % [95 %]", "compared with", "lead [95 %, paired]"), lines
     )
     between = [line for setting in dict.fromkeys(key[0] for key in runs) for line in _between(setting, runs)]
     return "\n\n".join([shown, *between]) if lines else ""
 
 
 def _line(setting: str, way: str, own: Mapping[int, Row]) -> Iterator[tuple[str, ...]]:
-    """The winner beside each that it is compared with; parents as the best of them, seed by seed."""
+    """Yield the winner compared with each other model; parents as the best of them, by seed."""
     seeds = sorted(own)
     scores = [_number(own[seed]["winner"]) for seed in seeds]
     others = [cast("dict[str, float]", own[seed]["others"]) for seed in seeds]
@@ -163,7 +163,7 @@ def _line(setting: str, way: str, own: Mapping[int, Row]) -> Iterator[tuple[str,
 
 
 def _between(setting: str, runs: Mapping[tuple[str, str], Mapping[int, Row]]) -> Iterator[str]:
-    """Both spaces beside weights alone, at equal cost, seed by seed."""
+    """Yield both spaces compared with weights alone, at equal cost, by seed."""
     weights, both = runs.get((setting, "weights"), {}), runs.get((setting, "both"), {})
     seeds = sorted(weights.keys() & both.keys())
     if not seeds:
@@ -176,7 +176,7 @@ def _between(setting: str, runs: Mapping[tuple[str, str], Mapping[int, Row]]) ->
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -186,7 +186,7 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def _interval(values: Sequence[float], *, signed: bool = False) -> str:
-    """Mean of seeds in %, with Student's interval."""
+    """Return the mean over seeds in %, with Student's interval, as text."""
     form = "+.1f" if signed else ".1f"
     mean = 100 * statistics.mean(values)
     if len(values) < 2:

@@ -1,4 +1,4 @@
-"""The results as tables: each figure with its interval, and how far ahead of NSGA-II it is, seed by seed."""
+"""Format the results as tables: each figure with its interval, and leads over NSGA-II, paired by seed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from illuminating.problem import Scores
 Result = Mapping[str, object]
 PEERS = ("nsga2", "pymoo NSGA2")
 SHARES = ("coverage", "best")
-"""Figures whose name begins so are shares, told in percent."""
+"""Prefixes of figures that are shares, shown in percent."""
 ITEMS = {"fit": "on fit", "test": "on items that no search saw"}
 
 
 def render(results: Sequence[Result], *, markdown: bool) -> str:
-    """For each setting and split a table of figures, and one of how far ahead of each peer others are."""
+    """Return a table of figures and one of leads over each peer, for each setting and split."""
     parts: list[str] = []
     for setting in dict.fromkeys(str(each["setting"]) for each in results):
         for split, where in ITEMS.items():
             runs = _runs([each for each in results if each["setting"] == setting], split)
             name = f"Genes: {setting}; {where}"
-            parts += [f"{name}:\n\n{_means(runs, markdown)}", f"{name}, ahead:\n\n{_leads(runs, markdown)}"]
+            parts += [f"{name}:\n\n{_means(runs, markdown)}", f"{name}, leads:\n\n{_leads(runs, markdown)}"]
     return "\n\n".join(parts)
 
 
@@ -43,7 +43,7 @@ def _on_fit(result: Result) -> Figures:
 
 
 def _on_test(result: Result) -> Figures:
-    """Those who held a cell on fit, if all of them were tested; whom to take was decided on fit, too."""
+    """Return the figures on test; cells and picks are those of fit, and need all their candidates tested."""
     test = {int(index): f for index, f in cast("Mapping[str, Scores]", result["test"]).items()}
     held = cast("Sequence[int]", result["held"])
     ground = spread([test[index] for index in held]) if test.keys() >= set(held) else {}
@@ -71,7 +71,7 @@ def _means(runs: Runs, markdown: bool) -> str:
         (
             figure,
             *(
-                _told([each[figure] for each in own.values() if figure in each], figure)
+                _text([each[figure] for each in own.values() if figure in each], figure)
                 for own in runs.values()
             ),
         )
@@ -81,7 +81,7 @@ def _means(runs: Runs, markdown: bool) -> str:
 
 
 def _leads(runs: Runs, markdown: bool) -> str:
-    """Paired by seed."""
+    """Return a table of leads, paired by seed."""
     pairs = [(one, peer) for one in runs if one not in PEERS for peer in PEERS if peer in runs]
     rows = [
         (figure, *(_lead(runs[one], runs[peer], figure) for one, peer in pairs)) for figure in _figures(runs)
@@ -91,11 +91,11 @@ def _leads(runs: Runs, markdown: bool) -> str:
 
 def _lead(one: Mapping[int, Figures], other: Mapping[int, Figures], figure: str) -> str:
     shared = [seed for seed in one if figure in one[seed] and figure in other.get(seed, {})]
-    return _told([one[seed][figure] - other[seed][figure] for seed in shared], figure, signed=True)
+    return _text([one[seed][figure] - other[seed][figure] for seed in shared], figure, signed=True)
 
 
-def _told(values: Sequence[float], figure: str, *, signed: bool = False) -> str:
-    """Mean, interval and n; shares in percent."""
+def _text(values: Sequence[float], figure: str, *, signed: bool = False) -> str:
+    """Return mean, interval and n as text; shares in percent."""
     factor = 100 if figure.startswith(SHARES) else 1
     return f"{interval([factor * each for each in values], signed=signed)} n={len(values)}" if values else ""
 

@@ -1,4 +1,4 @@
-"""The results beside the bars that they must pass, as text or as Markdown."""
+"""Format the results and their targets as text or Markdown."""
 
 from __future__ import annotations
 
@@ -14,40 +14,38 @@ _SPARSE = ("ties", "dare_ties", "dare_linear")
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of the table. ``passed`` is None where there is no bar."""
+    """A line of the table; ``passed`` is None without a target."""
 
     what: str
     ours: str
     theirs: str = ""
     ratio: str = ""
-    bar: str = ""
+    target: str = ""
     passed: bool | None = None
 
     def cells(self) -> tuple[str, ...]:
-        """As text."""
+        """Return the cells as text."""
         verdict = "" if self.passed is None else "yes" if self.passed else "NO"
-        return self.what, self.ours, self.theirs, self.ratio, self.bar, verdict
+        return self.what, self.ours, self.theirs, self.ratio, self.target, verdict
 
 
-HEAD = ("what", "kingyo", "mergekit", "ratio", "bar", "passed")
+HEAD = ("what", "kingyo", "mergekit", "ratio", "target", "met")
 
 
 def render(results: Mapping[str, Row], machine: Mapping[str, str], *, markdown: bool) -> str:
-    """All sections that were measured."""
+    """Return all sections that have results."""
     sections = {
-        "Files to files: wall time (processor time of all threads)": _times(results),
-        "Files to files: peak memory in MiB (owned + pages of files = as the kernel counts it)": _memory(
-            results
-        ),
-        "A candidate in memory, one thread, ns per parameter (processor time)": _candidates(results),
+        "Files to files: wall time (CPU time of all threads)": _times(results),
+        "Files to files: peak memory in MiB (allocated + file pages = resident)": _memory(results),
+        "A candidate in memory, one thread, ns per parameter (CPU time)": _candidates(results),
         "Two threads in memory": _threads(results, machine.get("size", "0.5b")),
-        "Start-up: wall time (processor time of all threads)": _startup(results),
+        "Start-up: wall time (CPU time of all threads)": _startup(results),
     }
     parts = [_machine(machine, markdown=markdown)]
     for title, lines in sections.items():
-        found = list(lines)
-        if found:
-            parts.append(_section(title, [line.cells() for line in found], markdown=markdown))
+        rows = list(lines)
+        if rows:
+            parts.append(_section(title, [line.cells() for line in rows], markdown=markdown))
     return "\n\n".join(parts)
 
 
@@ -55,18 +53,18 @@ def _times(results: Mapping[str, Row]) -> Iterator[Line]:
     for method in _methods(results, "files"):
         rows = [results[f"files/{method}/{tool}"] for tool in ("kingyo", "mergekit")]
         ours, theirs = (row["seconds"] for row in rows)
-        bar = 4 if method in _SIMPLE else 10
+        target = 4 if method in _SIMPLE else 10
         yield Line(
             what=method,
             ours=_seconds(rows[0]),
             theirs=_seconds(rows[1]),
             ratio=f"{theirs / ours:.1f}×",
-            bar=f"≥ {bar}×",
-            passed=theirs / ours >= bar,
+            target=f"≥ {target}×",
+            passed=theirs / ours >= target,
         )
     merges = {
         "linear": results.get("files/linear/kingyo"),
-        "linear, once all is imported,": results.get("limit/engine"),
+        "linear without imports": results.get("limit/engine"),
     }
     for kind in ("written", "on disk"):
         row = results.get(f"limit/{kind}")
@@ -81,7 +79,7 @@ def _times(results: Mapping[str, Row]) -> Iterator[Line]:
                     what=f"{name} against {what}",
                     ours=f"{merge['seconds']:.2f} s",
                     ratio=f"{share:.2f}×",
-                    bar="≤ 1.5×",
+                    target="≤ 1.5×",
                     passed=share <= 1.5,
                 )
 
@@ -93,23 +91,25 @@ def _memory(results: Mapping[str, Row]) -> Iterator[Line]:
             what=method,
             ours=_kinds(ours),
             theirs=_kinds(theirs),
-            ratio="; owned ".join(f"{ours[kind] / theirs[kind]:.0%}" for kind in ("resident", "anonymous")),
-            bar="≤ 60 %",
+            ratio="; allocated ".join(
+                f"{ours[kind] / theirs[kind]:.0%}" for kind in ("resident", "anonymous")
+            ),
+            target="≤ 60 %",
             passed=ours["resident"] <= 0.6 * theirs["resident"],
         )
         yield Line(
-            what=f"{method}: owned memory",
+            what=f"{method}: allocated memory",
             ours=f"{ours['anonymous']:.0f}",
-            bar="≤ 1536",
+            target="≤ 1536",
             passed=ours["anonymous"] <= 1536,
         )
     one, many = (results.get(f"shards/{n}/kingyo") for n in (1, 8))
     if one is not None and many is not None:
         yield Line(
-            what="linear from 8 shards a model, against 1",
+            what="linear with 8 shards per model against 1",
             ours=f"{_kinds(many)} against {_kinds(one)}",
-            ratio=f"owned {many['anonymous'] / one['anonymous']:.2f}×",
-            bar="≤ 1.05×",
+            ratio=f"allocated {many['anonymous'] / one['anonymous']:.2f}×",
+            target="≤ 1.05×",
             passed=many["anonymous"] <= 1.05 * one["anonymous"],
         )
 
@@ -118,13 +118,13 @@ def _candidates(results: Mapping[str, Row]) -> Iterator[Line]:
     for what in _methods(results, "memory"):
         method = what.split(" of ")[0]
         ours, theirs = results[f"memory/{what}/kingyo"], results.get(f"memory/{what}/mergekit")
-        bar = 2 if method in _DENSE else 4 if method in _SPARSE else None
+        target = 2 if method in _DENSE else 4 if method in _SPARSE else None
         yield Line(
             what=f"{what} against copying ({ours['copy 1']:.2f})",
             ours=_nanoseconds(ours),
             ratio=f"{ours['1'] / ours['copy 1']:.1f}×",
-            bar="" if bar is None else f"≤ {bar}×",
-            passed=None if bar is None else ours["1"] <= bar * ours["copy 1"],
+            target="" if target is None else f"≤ {target}×",
+            passed=None if target is None else ours["1"] <= target * ours["copy 1"],
         )
         if theirs is not None:
             gain = theirs["1"] / ours["1"]
@@ -133,7 +133,7 @@ def _candidates(results: Mapping[str, Row]) -> Iterator[Line]:
                 ours=_nanoseconds(ours),
                 theirs=_nanoseconds(theirs),
                 ratio=f"{gain:.0f}×",
-                bar="" if method in _DENSE else "≥ 100×",
+                target="" if method in _DENSE else "≥ 100×",
                 passed=None if method in _DENSE else gain >= 100,
             )
 
@@ -144,10 +144,10 @@ def _threads(results: Mapping[str, Row], size: str) -> Iterator[Line]:
             row = results[f"{part}/{what}/kingyo"]
             ours, copied = row["1"] / row["2"], row["copy 1"] / row["copy 2"]
             yield Line(
-                what=f"{what}, {title}: gain, against that of copying ({copied:.2f}×)",
+                what=f"{what}, {title}: speed-up relative to copying ({copied:.2f}×)",
                 ours=f"{ours:.2f}×",
                 ratio=f"{ours / copied:.2f}",
-                bar="≥ 0.9",
+                target="≥ 0.9",
                 passed=ours >= 0.9 * copied,
             )
 
@@ -158,17 +158,17 @@ def _startup(results: Mapping[str, Row]) -> Iterator[Line]:
         ours, theirs = (row["seconds"] for row in rows)
         is_help = what == "help"
         yield Line(
-            what="--help" if is_help else f"{what} of a model of 5M parameters",
+            what="--help" if is_help else f"{what} of a 5M-parameter model",
             ours=_seconds(rows[0]),
             theirs=_seconds(rows[1]),
             ratio=f"{ours / theirs:.0%}",
-            bar="≤ 0.4 s" if is_help else "≤ 40 %",
+            target="≤ 0.4 s" if is_help else "≤ 40 %",
             passed=ours <= 0.4 if is_help else ours <= 0.4 * theirs,
         )
 
 
 def _methods(results: Mapping[str, Row], part: str) -> list[str]:
-    """What a part measured for both tools or ours, in order."""
+    """Return the names of a part's measurements, in order."""
     return [key.split("/")[1] for key in results if key.startswith(f"{part}/") and key.endswith("/kingyo")]
 
 

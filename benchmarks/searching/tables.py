@@ -1,4 +1,4 @@
-"""The results as tables: how soon the others' accuracy is reached, and who is ahead at equal cost."""
+"""Format the results as tables: cost to reach the others' accuracy, and leads at equal cost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MERGEKIT = "mergekit-evolve"
 
 
 def render(results: Sequence[Result], *, markdown: bool) -> str:
-    """All tables, of all settings that have results."""
+    """Return the tables of all settings that have results."""
     settings = list(dict.fromkeys(str(each["setting"]) for each in results))
     reached = [row for setting in settings for row in _reached(results, setting)]
     equal = [row for setting in settings for row in _equal(results, setting)]
@@ -27,7 +27,7 @@ def render(results: Sequence[Result], *, markdown: bool) -> str:
         "share",
     )
     parts = [table(head, reached, markdown)]
-    head = ("setting", "search", "n", "items", "test accuracy [95 %]", "ahead by [95 %, paired]")
+    head = ("setting", "search", "n", "items", "test accuracy [95 %]", "lead of `fast` [95 %, paired]")
     return "\n\n".join([*parts, table(head, equal, markdown)])
 
 
@@ -42,7 +42,7 @@ def _runs(results: Sequence[Result], setting: str) -> dict[str, dict[int, list[t
 
 
 def _reached(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]:
-    """Seed by seed: the first checkpoint where ours is as good as mergekit-evolve at its end."""
+    """Yield by seed the first checkpoint that is as good as mergekit-evolve at its end."""
     runs = _runs(results, setting)
     theirs = runs.get(MERGEKIT, {})
     for name in runs:
@@ -70,13 +70,13 @@ def _reached(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...
 
 
 def _equal(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]:
-    """At the largest budget that all were given: mean test accuracy, and fast minus each, paired by seed."""
+    """Yield mean test accuracy at the largest common budget, and fast minus each, paired by seed."""
     runs = _runs(results, setting)
     ours = runs.get("fast", {})
     budgets = [int(str(e["budget"])) for e in results if e["setting"] == setting and e["search"] != MERGEKIT]
     items = min(budgets, default=0)
     for name, by_seed in runs.items():
-        if name == MERGEKIT:  # its budget is its own
+        if name == MERGEKIT:  # it has another budget
             continue
         ends = {seed: _at(trace, items) for seed, trace in by_seed.items()}
         pairs = [_at(ours[seed], items) - ends[seed] for seed in sorted(set(ours) & set(ends))]
@@ -92,19 +92,19 @@ def _equal(results: Sequence[Result], setting: str) -> Iterator[tuple[str, ...]]
 
 
 def _lead(pairs: Sequence[float]) -> str:
-    """The mean lead, and with how many seeds there is one: an outlier makes any interval of means wide."""
+    """Return the mean lead and the number of seeds with a lead; an outlier widens any interval of means."""
     wins = sum(each > 0 for each in pairs)
-    return f"{interval([100 * each for each in pairs], signed=True)}; with {wins} of {len(pairs)} seeds"
+    return f"{interval([100 * each for each in pairs], signed=True)}; {wins} of {len(pairs)} seeds"
 
 
 def _at(trace: Sequence[tuple[int, float]], items: int) -> float:
-    """The test accuracy of the last answer for at most so many items; of the first, if each took more."""
+    """Return the test accuracy of the last answer within a budget; of the first if all exceed it."""
     before = [score for spent, score in trace if spent <= items]
     return before[-1] if before else trace[0][1]
 
 
 def interval(values: Sequence[float], *, signed: bool = False) -> str:
-    """Mean and 95 % interval by Student's t, in words; the mean alone of one value."""
+    """Return the mean and its 95 % interval by Student's t as text; only the mean for one value."""
     mean, form = statistics.mean(values), "+.1f" if signed else ".1f"
     if len(values) < 2:
         return f"{mean:{form}}"
@@ -117,7 +117,7 @@ def _items(value: float) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> str:
-    """Rows below a head, in Markdown or in columns."""
+    """Return rows below a head, in Markdown or in columns."""
     if markdown:
         lines = [head, ["---"] * len(head), *rows]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -154,9 +154,7 @@ def test_verbose_without_a_dry_run_is_told_to_have_no_effect(command: Command) -
 
 def test_licences_that_forbid_merges(command: Command) -> None:
     (command.folder / "b" / "README.md").write_text("---\nlicense: cc-by-nd-4.0\n---\n")
-    foreseen(
-        command, command.recipe(), "merged", says="the licence of b: expected one that allows derivatives"
-    )
+    foreseen(command, command.recipe(), "merged", says="the licence of b: ")
     done = command("merge", command.recipe(), "merged", "--ignore-licences")
     assert done.code == 0 and "Warning: the licence of b" in done.err
 

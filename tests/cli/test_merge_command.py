@@ -141,9 +141,7 @@ class TestCard:
             (command.folder / name / "README.md").write_text(CARD.format(licence=licence, language=language))
         done = command("merge", command.recipe(), "merged")
         assert done.code == 0, done.err
-        assert done.err.startswith(
-            "Warning: licences: expected licences that ask for the same; received cc-by-nc"
-        )
+        assert done.err.startswith("Warning: licences: ") and "received cc-by-nc" in done.err
         card = ModelCard.load(command.folder / "merged" / "README.md")
         data = card.data.to_dict()
         assert data["license_name"] == "those-of-the-merged-models"
@@ -154,7 +152,7 @@ class TestCard:
         assert data["language"] == ["ja", "en"]
         assert "| merged | b | cc-by-nc-4.0 |" in card.text
         assert "| base | base | not stated in its card |" in card.text
-        assert "The strictest of those that are known is **cc-by-nc-4.0**." in card.text
+        assert "The strictest known licence is **cc-by-nc-4.0**." in card.text
 
     def test_tells_the_recipe_and_no_path(self, command: Command) -> None:
         whole = str(command.folder / "b")

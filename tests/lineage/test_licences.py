@@ -75,7 +75,7 @@ def test_licences_that_forbid_merges() -> None:
 def test_licences_that_do_not_ask_for_the_same() -> None:
     assert levels("apache-2.0", "apache-2.0", "mit", "cc-by-4.0") == []
     assert levels("cc-by-nc-4.0", "cc-by-nc-4.0") == []
-    assert levels("cc-by-nc-4.0", "mit") == [("warning", "cc-by-nc-4.0 of org/m0 beside mit of org/m1")]
+    assert levels("cc-by-nc-4.0", "mit") == [("warning", "cc-by-nc-4.0 of org/m0 and mit of org/m1")]
     assert len(levels("gpl-3.0", "cc-by-nc-4.0")) == 2
     assert levels("gpl-3.0", "mit") == []
     assert levels("llama3", "gemma") == [("warning", "llama3 and gemma")]
@@ -106,9 +106,9 @@ def test_one_that_the_hub_has_no_word_for() -> None:
 
 def test_the_section_says_which_is_strictest_and_what_is_unknown() -> None:
     text = models_section(origins("mit", None, "cc-by-nc-4.0"))
-    assert "The strictest of those that are known is **cc-by-nc-4.0**." in text
+    assert "The strictest known licence is **cc-by-nc-4.0**." in text
     assert "| m1 | org/m1 | not stated in its card |" in text
-    assert "The strictest is **mit**." in models_section(origins("mit"))
+    assert "The strictest licence is **mit**." in models_section(origins("mit"))
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=30)), min_size=1, max_size=4))

@@ -44,10 +44,8 @@ def own(tmp_path: Path, models: Path) -> Path:
 def test_a_sound_recipe(ask: Ask) -> None:
     found = survey(ask())
     assert found.error is None and found.of("error") == () and found.of("warning") == ()
-    assert told(found, "note") == [
-        "the licence of source-0, source-1, base: expected one that is known here; received not stated in "
-        "its card. Read what its authors say before you pass the result on."
-    ]
+    (note,) = told(found, "note")
+    assert "the licence of source-0, source-1, base" in note and "not stated in its card" in note
     (target,) = found.targets
     assert [origin.name for origin in target.origins] == ["merged", "merged", "base"]
     assert target.out == found.request.out

@@ -1,4 +1,4 @@
-"""Where a merged model comes from: its models, what their cards say of licences, words for its own card."""
+"""Read the cards and licences of the models in a merge, and write parts of the merged model's card."""
 
 from kingyo.lineage.licences import check_licences, front_licence, strictest
 from kingyo.lineage.markdown import bullets, cell, fence, table

@@ -1,6 +1,6 @@
-"""What licences ask of a merge: none, some or all of it. An aid to reading them, and no legal advice.
+"""Classify licences by what they require of a merge. This is no legal advice.
 
-It knows licences by the Hub's identifiers, as model cards state them.
+Licences are the Hub's identifiers, as stated in model cards.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _KINDS = (
     ),
     ("none", re.compile(r"cc0.*|unlicense|wtfpl|pddl")),
 )
-"""What licences ask for, the strictest first; the first that matches says what kind a licence is."""
+"""Kinds of licences, the strictest first; the first match decides."""
 
 
 def kind_of(licence: str | None) -> str | None:
-    """What a licence asks for, as one of the words above; None when it is not known here, or not stated."""
+    """Return the kind of a licence; None if it is unknown or not stated."""
     stated = (licence or "unknown").strip().lower()
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(stated)), None)
 
 
 def strictest(origins: Sequence[Origin]) -> tuple[str, ...]:
-    """The licences, of those that are known, that ask for most; several when they ask for the same."""
+    """Return the strictest of the known licences; several if they are of the same kind."""
     order = [kind for kind, _ in _KINDS]
     ranked = [(order.index(kind), licence) for licence in _stated(origins) if (kind := kind_of(licence))]
     best = min((rank for rank, _ in ranked), default=None)
@@ -43,9 +43,9 @@ def strictest(origins: Sequence[Origin]) -> tuple[str, ...]:
 
 
 def front_licence(origins: Sequence[Origin]) -> dict[str, object]:
-    """What the Hub reads: a licence when all have the same; else the card lists them, and none is claimed."""
-    found = {licence for origin in origins for _, licence in origin.licences}
-    if len(found) > 1:
+    """Return the licence for the front matter of a card: the common one, else ``other``."""
+    licences = {licence for origin in origins for _, licence in origin.licences}
+    if len(licences) > 1:
         return {"license": "other", "license_name": "those-of-the-merged-models"}
     licence, named = origins[0].licence, origins[0].licence_name
     if licence == "other":
@@ -54,11 +54,11 @@ def front_licence(origins: Sequence[Origin]) -> dict[str, object]:
 
 
 def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> Iterator[Finding]:
-    """Say which licences forbid to merge, which contradict one another, and of which nothing is known.
+    """Yield findings on licences that forbid merges, conflict, or are unknown.
 
     Args:
-        origins: the models that are merged.
-        is_allowed: whether the user takes responsibility: what forbids is a warning then.
+        origins: the merged models.
+        is_allowed: whether the user takes responsibility; then a forbidden merge is only a warning.
     """
     stated = dict.fromkeys(pair for origin in origins for pair in origin.licences)
     kinds = {name: kind_of(licence) for name, licence in stated}
@@ -70,11 +70,11 @@ def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> It
     silent = [name for name, licence in stated if licence is None]
     if silent:
         yield _unknown(", ".join(silent), UNKNOWN)
-    yield from _mixed(stated, "non-commercial", "The whole may be used for nothing commercial.")
+    yield from _mixed(stated, "non-commercial", "Do not use the merge commercially.")
     yield from _mixed(
         {pair: None for pair in stated if kind_of(pair[1]) in ("share-alike", "non-commercial")},
         "share-alike",
-        "Share-alike asks that the whole be under its own licence: check whether both can hold.",
+        "Share-alike requires its own licence for the merge: check whether both can apply.",
     )
     own = dict.fromkeys(licence for _, licence in stated if kind_of(licence) == "terms of its own")
     if len(own) > 1:
@@ -83,7 +83,7 @@ def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> It
             argument="licences",
             expected="one set of terms",
             received=" and ".join(str(each) for each in own),
-            remedy="All of them hold for the whole: check that they allow your use.",
+            remedy="All of them apply to the merge: check that they allow your use.",
         )
 
 
@@ -93,28 +93,28 @@ def _stated(origins: Sequence[Origin]) -> Iterator[str]:
 
 
 def _mixed(stated: dict[tuple[str, str | None], None], kind: str, remedy: str) -> Iterator[Finding]:
-    """Licences of a kind, beside others."""
+    """Yield a warning if licences of a kind are mixed with others."""
     strict = [pair for pair in stated if kind_of(pair[1]) == kind]
     others = [pair for pair in stated if pair[1] not in {licence for _, licence in strict}]
     if strict and others:
-        (one, asks), (other, permits) = strict[0], others[0]
+        (one, first), (other, second) = strict[0], others[0]
         yield Finding(
             level="warning",
             argument="licences",
-            expected="licences that ask for the same",
-            received=f"{asks} of {one} beside {permits or 'none stated'} of {other}",
+            expected="licences with the same terms",
+            received=f"{first} of {one} and {second or 'none stated'} of {other}",
             remedy=remedy,
         )
 
 
 def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Finding:
-    remedy = "Leave it out, ask its authors, or say --ignore-licences and keep the result to yourself."
+    remedy = "Leave the model out, ask its authors, or use --ignore-licences and do not share the result."
     return Finding(
         level="warning" if is_allowed else "error",
         argument=f"the licence of {name}",
-        expected="one that allows derivatives, since a merge is one",
+        expected="a licence that allows derivatives",
         received=licence,
-        remedy="Do not pass the result on." if is_allowed else remedy,
+        remedy="Do not share the result." if is_allowed else remedy,
     )
 
 
@@ -122,7 +122,7 @@ def _unknown(name: str, licence: str) -> Finding:
     return Finding(
         level="note",
         argument=f"the licence of {name}",
-        expected="one that is known here",
+        expected="a known licence",
         received=licence,
-        remedy="Read what its authors say before you pass the result on.",
+        remedy="Read the authors' terms before you share the result.",
     )

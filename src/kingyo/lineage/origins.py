@@ -1,4 +1,4 @@
-"""What is known of the models that were merged: where they are, and what their own cards say of them."""
+"""Origins of the merged models: their places, and the licences and languages in their cards."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from kingyo.engine.sources import replaced
 from kingyo.recipe import Recipe
 
 FENCE = "---"
-_LONGEST = 1 << 20  # characters of a card that are read: its head is at the beginning
+_LONGEST = 1 << 20  # characters of a card to read; its front matter comes first
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """One model that went into a merge.
+    """A model of a merge.
 
     Attributes:
-        name: what the user calls it.
-        reference: as the recipe names it.
-        place: its reference with whole paths of folders.
-        licence: as its card says, in the Hub's words; None when it says nothing, or has no card.
-        licence_name: of one that the Hub has no word for.
-        languages: of its card.
-        lora_licence: of its LoRA, if it has one.
-        commit: which version of it was taken, if it is from the Hub.
+        name: the user's name for it.
+        reference: the model in the recipe.
+        place: the reference with absolute paths.
+        licence: the Hub's identifier, from the card; None if the card states none or is missing.
+        licence_name: name of a licence without an identifier.
+        languages: from the card.
+        lora_licence: of its LoRA, if any.
+        commit: the version, if it is from the Hub.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Origin:
 
     @property
     def public_names(self) -> tuple[str, ...]:
-        """How a card may name it, then its LoRA: as the Hub does; folders by the last part of their paths."""
+        """Names of the model and its LoRA for a card: Hub names, or the last part of a folder's path."""
         return tuple(public_name(part) for part in self._places)
 
     @property
     def hub_names(self) -> tuple[str, ...]:
-        """Those of them that are on the Hub."""
+        """Those of the public names that are on the Hub."""
         named = (part for part in self._places if not Path(part).is_absolute())
         return tuple(found["name"] if (found := HUB_NAME.fullmatch(part)) else part for part in named)
 
@@ -62,20 +62,20 @@ class Origin:
 
     @property
     def public_name(self) -> str:
-        """Both in one."""
+        """The public names joined by ``+``."""
         return "+".join(self.public_names)
 
     @property
     def licences(self) -> tuple[tuple[str, str | None], ...]:
-        """Public name and licence of the model, then of its LoRA."""
+        """Public name and licence of the model and of its LoRA."""
         stated = (self.licence_name or self.licence, self.lora_licence)
         return tuple(zip(self.public_names, stated, strict=False))
 
 
 def public_name(name: str) -> str:
-    """Name a file without the folders of this machine: the last part of a whole path, or what was written.
+    """Return the last part of an absolute path, and any other name unchanged.
 
-    A component of a pipeline is named with it, as ``sdxl/unet``.
+    A component of a pipeline keeps the pipeline's name, as ``sdxl/unet``.
     """
     path = Path(name)
     if not path.is_absolute() and not name.startswith("~"):
@@ -84,45 +84,45 @@ def public_name(name: str) -> str:
 
 
 def public_recipe(recipe: Recipe, origins: Sequence[Origin]) -> Recipe:
-    """The recipe as it was written, but for whole paths, of which the last part is left."""
+    """Return the recipe with absolute paths reduced to their last part."""
     names = {origin.reference: origin.public_name for origin in origins}
 
     def place(reference: str) -> str:
-        is_whole = any(public_name(part) != part for part in reference.split("+"))
-        return names.get(reference, Path(reference).name) if is_whole else reference
+        is_absolute = any(public_name(part) != part for part in reference.split("+"))
+        return names.get(reference, Path(reference).name) if is_absolute else reference
 
     return replaced(replace(recipe, merge_method=public_name(recipe.merge_method)), place)
 
 
 def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
-    """Read what a model's card says.
+    """Return a model's origin from its card.
 
     Args:
-        name: what the user calls it.
+        name: the user's name for it.
         checkpoint: the model.
-        folder: where relative paths of references start.
+        folder: start of relative paths in references.
     """
     place = checkpoint.pipeline or checkpoint.path
-    told = read_front_matter(place / "README.md")
+    front = read_front_matter(place / "README.md")
     lora = None
     if checkpoint.adapter is not None:
         lora_licence, lora_name = _licence(read_front_matter(checkpoint.adapter.path / "README.md"))
         lora = lora_name or lora_licence
-    licence, licence_name = _licence(told)
+    licence, licence_name = _licence(front)
     return Origin(
         name=name,
         reference=checkpoint.reference,
         place=whole_model(checkpoint.reference, folder),
         licence=licence,
         licence_name=licence_name,
-        languages=_texts(told.get("language")),
+        languages=_texts(front.get("language")),
         lora_licence=lora,
         commit=place.name if place.parent.name == "snapshots" and _COMMIT.fullmatch(place.name) else None,
     )
 
 
 def read_front_matter(card: Path) -> Mapping[str, object]:
-    """Read the YAML at the head of a model card; nothing when it has none, or none that can be read."""
+    """Return the YAML front matter of a model card; empty if it is missing or unreadable."""
     try:
         with card.open(encoding="utf-8") as stream:
             text = stream.read(_LONGEST)
@@ -133,10 +133,10 @@ def read_front_matter(card: Path) -> Mapping[str, object]:
     return cast("Mapping[str, object]", loaded) if isinstance(loaded, dict) else {}
 
 
-def _licence(told: Mapping[str, object]) -> tuple[str | None, str | None]:
-    """The licence of a card, and the name of one that the Hub has no word for."""
-    found, named = ", ".join(_texts(told.get("license"))) or None, told.get("license_name")
-    return found, named.strip() if found == "other" and isinstance(named, str) and named.strip() else None
+def _licence(front: Mapping[str, object]) -> tuple[str | None, str | None]:
+    """Return the licence of a card, and its name if the Hub has no identifier for it."""
+    licence, name = ", ".join(_texts(front.get("license"))) or None, front.get("license_name")
+    return licence, name.strip() if licence == "other" and isinstance(name, str) and name.strip() else None
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the card of a merged model says of the models that went in."""
+"""Write the parts of a merged model's card about its sources."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kingyo.sizes import counted
 
 
 def base_models(origins: Sequence[Origin]) -> dict[str, object]:
-    """The models and LoRAs that went in and are on the Hub, which reads these names; folders are on none."""
+    """Return the front matter that lists the models and LoRAs from the Hub; folders are left out."""
     names = list(dict.fromkeys(name for origin in origins for name in origin.hub_names))
     return {"base_model": names, "base_model_relation": "merge"} if names else {}
 
 
 def passed(recipe: Recipe, names: Mapping[str, str]) -> str:
-    """Say in words what a recipe with a path is.
+    """Describe a recipe with a path.
 
     Args:
-        recipe: with a path.
-        names: of the models, by reference; a model that has none here is called as the recipe has it.
+        recipe: has a path.
+        names: names of the models by reference; the reference itself by default.
     """
     frame = recipe.base_model
     through = [cell(names.get(each, each)) for each in dict.fromkeys(hop.model for hop in recipe.path)]
@@ -31,11 +31,11 @@ def passed(recipe: Recipe, names: Mapping[str, str]) -> str:
 
 
 def models_section(origins: Sequence[Origin], first: str = "name") -> str:
-    """A table of the models that went in, and what their licences ask for.
+    """Return a table of the merged models, and a note on their licences.
 
     Args:
         origins: the models.
-        first: what their names are.
+        first: head of the column of names.
     """
     has_versions = any(origin.commit for origin in origins)
     head = (first, "model", *(("version",) if has_versions else ()), "licence")
@@ -53,10 +53,10 @@ def models_section(origins: Sequence[Origin], first: str = "name") -> str:
 
 def _licences(origins: Sequence[Origin]) -> str:
     note = "The licence of a merge follows from those of its sources: check that they allow your use."
-    found = strictest(origins)
-    silent = any(kind_of(licence) is None for origin in origins for _, licence in origin.licences)
-    if not found:
+    licences = strictest(origins)
+    has_unknown = any(kind_of(licence) is None for origin in origins for _, licence in origin.licences)
+    if not licences:
         return note
-    names = " and ".join(f"**{cell(licence)}**" for licence in found)
-    said = f"The strictest {'of those that are known ' if silent else ''}is {names}."
-    return f"{said} {note}"
+    names = " and ".join(f"**{cell(licence)}**" for licence in licences)
+    verb = "licence is" if len(licences) == 1 else "licences are"
+    return f"The strictest {'known ' if has_unknown else ''}{verb} {names}. {note}"

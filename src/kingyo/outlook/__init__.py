@@ -1,6 +1,6 @@
-"""What a run will be, before anything of it is run: whether all fits together, and what it will take.
+"""Dry runs: check a run and estimate its cost and memory, without weights and without writing.
 
-It reads run.yaml, configs, headers, tokenizers and data; it reads no weight and writes nothing.
+Reads run.yaml, configs, headers, tokenizers and data.
 """
 
 from kingyo.outlook.cost import STAGES, Cost, Part, Stage, cost_of, total

@@ -1,4 +1,4 @@
-"""How many answers a run grades, stage by stage: counted from its searches, before any of it runs."""
+"""Count the answers that a run grades, by stage, before it starts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ STAGES: tuple[Stage, ...] = ("baselines", "search", "controls", "validation", "t
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The models of one search, or the baselines, scored on the items of one split.
+    """The models of a search, or the baselines, scored on one split.
 
     Attributes:
         stage: of the run.
-        name: of the search, or ``baselines``.
+        name: name of the search, or ``baselines``.
         split: of the items.
-        models: how many at most; None where time decides.
-        items: how many at most of each model.
-        seconds: how long it may take, where the budget says so.
-        like: searches that together grade at least as many answers as this control.
+        models: maximum number of models; None if the budget is in seconds.
+        items: maximum number of items per model.
+        seconds: limit from the budget, if any.
+        like: searches whose number of answers limits this control.
     """
 
     stage: Stage
@@ -40,18 +40,18 @@ class Part:
 
     @property
     def answers(self) -> int | None:
-        """How many answers are graded at most."""
+        """Maximum number of graded answers."""
         return None if self.models is None else self.models * self.items
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run scores.
+    """Number of answers that a run grades.
 
     Attributes:
-        parts: all of it.
-        stored: what earlier sessions scored: name and split of a part -> trial (its id) -> items.
-        workers: how many models are scored at a time.
+        parts: all parts of the run.
+        stored: items scored in earlier sessions: name and split of a part -> trial id -> items.
+        workers: number of models scored at the same time.
     """
 
     parts: tuple[Part, ...]
@@ -61,23 +61,23 @@ class Cost:
     workers: int = 1
 
     def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
-        """Return how many answers are graded at most: of a split, of a stage, or in all.
+        """Return the maximum number of graded answers of a split, a stage, or the run.
 
-        None where time decides.
+        None if the budget is in seconds.
         """
         return total(
             part.answers for part in self.parts if split in (None, part.split) and stage in (None, part.stage)
         )
 
     def share(self, stage: Stage) -> float | None:
-        """Return the share of a stage in all answers, 0 to 1; None where time decides."""
+        """Return the share of a stage in all answers, 0 to 1; None if the budget is in seconds."""
         own, every = self.answers(stage=stage), self.answers()
         return None if own is None or not every else own / every
 
     def seconds(self, stage: Stage) -> float | None:
-        """Return how long a stage takes, where the budget says so."""
-        found = [part.seconds for part in self.parts if part.stage == stage]
-        return total(found) if found else None
+        """Return the seconds of a stage if the budget sets them, else None."""
+        seconds = [part.seconds for part in self.parts if part.stage == stage]
+        return total(seconds) if seconds else None
 
 
 @overload
@@ -85,10 +85,10 @@ def total(numbers: Iterable[int | None]) -> int | None: ...
 @overload
 def total(numbers: Iterable[float | None]) -> float | None: ...
 def total(numbers: Iterable[float | None]) -> float | None:
-    """Return the sum of numbers; None where one of them is not known."""
-    found = list(numbers)
-    known = [each for each in found if each is not None]
-    return sum(known) if len(known) == len(found) else None
+    """Return the sum of numbers; None if one of them is None."""
+    every = list(numbers)
+    known = [each for each in every if each is not None]
+    return sum(known) if len(known) == len(every) else None
 
 
 def count(
@@ -98,14 +98,14 @@ def count(
     finalists: int,
     n_workers: int = 1,
 ) -> Cost:
-    """Count what a run scores at most. A merge that was scored before costs none, which is not foreseen.
+    """Count the answers that a run grades at most; repeated merges, which cost nothing, count too.
 
     Args:
-        searches: all of them, in their order.
-        n_baselines: models to compare with.
+        searches: all searches in order.
+        n_baselines: number of baselines.
         splits: the items.
-        finalists: of each search, for validation.
-        n_workers: which share the seconds of a budget.
+        finalists: finalists per search on validation.
+        n_workers: workers that share the seconds of a budget.
     """
     n_fit = len(splits["fit"])
     first = Screen(searches[0].screen_of_baselines, searches[0].seed).most_items(n_fit)
@@ -123,9 +123,9 @@ def count(
 
 
 def cost_of(journey: Journey) -> Cost:
-    """Count what a journey scores at most, with what earlier sessions scored of it.
+    """Count the answers that a journey grades at most, including those of earlier sessions.
 
-    Seconds of a budget are those that are left.
+    Seconds are those left of the budget.
     """
     searches, store, workers = list(journey.searches), journey.store, journey.runner.n_workers
     if journey.then is not None:
@@ -141,7 +141,7 @@ def cost_of(journey: Journey) -> Cost:
 
 
 def _stored(store: RunStore, part: Part) -> dict[int, int]:
-    """Return the items of each trial that a part has scored; on test, of the present winner alone."""
+    """Return the scored items of each trial of a part; on test only those of the current winner."""
     costs = store.costs(part.name, part.split)
     if part.split == "test" and part.name != BASELINES:
         winner = store.winner(part.name)
@@ -150,10 +150,9 @@ def _stored(store: RunStore, part: Part) -> dict[int, int]:
 
 
 def _left(store: RunStore, part: Part, n_stored: int, n_workers: int) -> Part:
-    """Return a part with what is left of its seconds, and the models that it has in the end.
+    """Return a part with its remaining seconds and its final number of models.
 
-    A search whose winner is picked scores no more. Of an extended run the finalists of before are in the race
-    again, beside new ones.
+    A search with a winner scores no more. In an extended run, earlier finalists race again with the new ones.
     """
     if part.name != BASELINES and part.split != "test" and store.winner(part.name) is not None:
         return replace(part, models=n_stored, seconds=None if part.seconds is None else 0.0)
@@ -171,13 +170,13 @@ def _read(split: Literal["validation", "test"], models: Mapping[str, int], items
 
 
 def _finalists(search: Search, wanted: int, n: int | None) -> int:
-    """How many trials are scored on validation at most, with those that a search keeps in any case."""
+    """Return the maximum number of trials on validation, including those that a search always keeps."""
     most = wanted + len(search.keep)
     return most if n is None else min(most, n)
 
 
 def _tried(search: Search, before: Mapping[str, Part], n_fit: int, n_workers: int) -> Part:
-    """Return what a search scores on fit: a control as much as those it is like, a finite one all it has."""
+    """Return the part of a search on fit; a control is limited by its searches, a finite one by its size."""
     items = Screen(search.screen, search.seed).most_items(n_fit)
     models, seconds = spent.total(search.limits, items), search.limits.seconds
     if seconds is not None:

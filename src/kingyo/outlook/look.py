@@ -1,4 +1,4 @@
-"""All that is known of a run before it begins, in one object."""
+"""Collect everything known about a run before it starts."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from kingyo.sizes import counted, size_text
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What is known of a run.
+    """Everything known about a run before it starts.
 
     Attributes:
-        run: opened, and checked but for its weights.
+        run: opened and checked, except for its weights.
         notes: settings that look like mistakes.
-        cost: what is scored.
-        memory: what it takes.
-        paths: how long and large its paths may be; None where weights are merged.
-        missing_device: why it cannot run on this machine; None where its device is here.
+        cost: number of graded answers.
+        memory: memory estimate.
+        paths: length and size of its paths; None if the run merges weights.
+        missing_device: why the run's device is not available; None if it is.
     """
 
     run: Run
@@ -37,17 +37,19 @@ class Outlook:
 
 
 def foresee(run: Run) -> Outlook:
-    """Look at a run without running any of it; no weight is read.
+    """Check a run and estimate its cost without reading weights.
 
     Args:
-        run: opened; of models on the Hub what says what they are will do.
+        run: opened; models on the Hub need only configs, tokenizers and headers.
 
     Raises:
-        KingyoError: whatever is wrong with models, data or settings.
+        KingyoError: models, data or settings are invalid.
     """
     check(run)
     config, memory = run.config, foresee_memory(run)
-    if any(item.media for items in run.items.values() for item in items):  # prompts were read for the memory
+    if any(
+        item.media for items in run.items.values() for item in items
+    ):  # the memory estimate has read prompts
         check_questions(run)
     paths = None if run.settings.paths is None else foresee_paths(run)
     if paths is not None:
@@ -63,7 +65,7 @@ def foresee(run: Run) -> Outlook:
 
 
 def describe(run: Run) -> list[str]:
-    """Check models, data and settings as ``begin`` does, and say in sentences what was found."""
+    """Check models, data and settings as ``begin`` does, and return a description in sentences."""
     check_all(run)
     shape, n = run.models.skeleton, len(run.models.sources)
     splits = ", ".join(f"{len(items)} {split}" for split, items in run.items.items())
@@ -88,7 +90,7 @@ def describe(run: Run) -> list[str]:
 
 
 def _missing(device: str) -> str | None:
-    """A run may be looked at where it cannot run."""
+    """Return why a device is not available, or None: a dry run works without it."""
     if device == "cpu":
         return None
     from kingyo.models.loading import require_device  # it takes seconds

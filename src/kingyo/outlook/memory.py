@@ -1,4 +1,4 @@
-"""The memory that a run takes, as far as headers, config and items tell: bytes, and what they are for."""
+"""Estimate the memory of a run from headers, config and items."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from kingyo.types import SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes.
+    """Memory in bytes.
 
     Attributes:
-        live: weights of what lives, on the run's device.
-        n_live: how many models that are.
-        batch: what a full batch takes there beside them; None where the kind of model does not tell.
-        sources: of each model in its files, by reference. They are mapped: memory of the processor that the
-            system may take back.
-        missing: of these, what is still on the Hub, by reference.
+        live: weights of the live models, on the run's device.
+        n_live: number of live models.
+        batch: memory of a full batch on the device; None if the kind of model gives no estimate.
+        sources: files of each model, by reference; mapped, so the system can reclaim this CPU memory.
+        missing: the part of them that is still on the Hub, by reference.
     """
 
     live: int
@@ -37,7 +36,7 @@ def foresee_memory(run: Run) -> Memory:
     """Estimate the memory of a run.
 
     Raises:
-        KingyoError: an item that the models cannot answer, such as a prompt that is too long.
+        KingyoError: the models cannot answer an item, for example because its prompt is too long.
     """
     config, models, planned = run.config, run.models, run.plan
     opened = models.by_reference.values()
@@ -64,5 +63,5 @@ def _size(shape: Sequence[int]) -> int:
 
 
 def _dtype_size(plan: Plan) -> int:
-    """Bytes of a number of the widest weights."""
+    """Return the bytes per number of the widest weights."""
     return max((WIDTHS[job.dtype] for job in plan.jobs), default=4)

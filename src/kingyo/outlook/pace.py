@@ -13,7 +13,7 @@ from kingyo.run.config import PARAMETERS
 from kingyo.types import Split
 
 GRACE = 0.1
-"""Models that end within this share of the first one's time after it are warm-up: a race ends several."""
+"""Share of the first model's time after it in which other models count as warm-up: a race ends several."""
 
 State: TypeAlias = Literal["waiting", "running", "done"]
 _Key: TypeAlias = tuple[str, Split]
@@ -21,13 +21,13 @@ _Key: TypeAlias = tuple[str, Split]
 
 @dataclass(frozen=True, kw_only=True)
 class Warmup:
-    """The first model of each worker on a part in this session, and those that ended soon after the first.
+    """The first model of each worker on a part in this session, and those that end soon after the first.
 
-    They are slower than others: they may load models, and compile kernels.
+    They are slower than others because they load models and compile kernels.
 
     Attributes:
-        until: seconds of the part after which a worker's second model is no part of it.
-        seconds, models, answers: what it took, and what it scored.
+        until: seconds of the part after which a worker's second model no longer counts.
+        seconds, models, answers: totals of the warm-up.
     """
 
     until: float
@@ -38,19 +38,19 @@ class Warmup:
 
 @dataclass(kw_only=True)
 class Leg:
-    """A part of a run, and how far it is.
+    """A part of a run and its progress.
 
     Attributes:
-        part: what it scores.
-        total: models that it scores, at least those that are done; None where time decides.
-        done: models that it has scored.
-        answers: how many were graded, in this session and before it.
-        new, new_answers: of these, models and answers of this session.
-        seconds: of this session, on the clock.
-        warmup: how it began in this session; None before its first model.
-        state: whether it has begun, or ended.
-        scored: items of each trial, by its id.
-        workers: how many models are scored at a time.
+        part: the part.
+        total: number of models, at least those that are done; None if the budget is in seconds.
+        done: models scored so far.
+        answers: answers graded so far, including earlier sessions.
+        new, new_answers: models and answers of this session.
+        seconds: wall time of this session.
+        warmup: the warm-up of this session; None before its first model.
+        state: waiting, running or done.
+        scored: items of each trial, by trial id.
+        workers: number of models scored at the same time.
     """
 
     part: Part
@@ -66,7 +66,7 @@ class Leg:
     workers: int = 1
 
     def take(self, event: Event) -> None:
-        """Count a model that was scored, or scored on more items. Copied scores cost no answers."""
+        """Count a scored model, or more items of one. Copied scores cost no answers."""
         trial, evaluation = event.trial, event.evaluation
         assert trial is not None and evaluation is not None, "events of trials have both"
         self.done = max(self.done, event.done)
@@ -88,7 +88,7 @@ class Leg:
 
     @property
     def per_model(self) -> float | None:
-        """Seconds of a model after the warm-up; None before there is one."""
+        """Seconds per model after the warm-up; None if no model ended after it."""
         first = self.warmup
         if first is None or self.new <= first.models:
             return None
@@ -96,7 +96,7 @@ class Leg:
 
     @property
     def per_answer(self) -> float | None:
-        """The same of an answer."""
+        """Seconds per answer after the warm-up; None if no answer came after it."""
         first = self.warmup
         if first is None or self.new_answers <= first.answers:
             return None
@@ -104,11 +104,11 @@ class Leg:
 
 
 class Pace:
-    """Follows a run by its events. Parts that were not foreseen are added as they begin.
+    """Follow a run by its events. Unexpected parts are added when they start.
 
     Args:
-        cost: what the run scores.
-        clock: seconds that only go forward.
+        cost: expected cost of the run.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(self, cost: Cost, clock: Callable[[], float] = time.monotonic) -> None:
@@ -123,11 +123,11 @@ class Pace:
 
     @property
     def has_begun(self) -> bool:
-        """Whether any part has."""
+        """Whether any part has begun."""
         return any(leg.state != "waiting" for leg in self._legs.values())
 
     def take(self, event: Event) -> None:
-        """Take one event in."""
+        """Update the progress with an event."""
         if event.kind == "phase":
             self._turn(event)
         elif event.kind in ("ended", "more") and self.running is not None:
@@ -135,32 +135,32 @@ class Pace:
             self.running.take(event)
 
     def finish(self) -> None:
-        """Take the run as finished: nothing is left of it."""
+        """Mark all parts as done."""
         self._end()
         for leg in self._legs.values():
             leg.state = "done"
 
     def legs(self, stage: Stage | None = None) -> list[Leg]:
-        """Return the parts of a stage, or of all in their order."""
+        """Return the parts of a stage, or of all stages in order."""
         every = list(self._legs.values())
         return [leg for each in STAGES for leg in every if leg.part.stage == each and stage in (None, each)]
 
     def seconds(self, leg: Leg) -> float:
-        """Return the time that a part has taken in this session."""
+        """Return the seconds of a part in this session."""
         return leg.seconds + (self._clock() - self._since if leg is self.running else 0.0)
 
     def left(self, legs: Sequence[Leg]) -> float | None:
-        """Return the seconds that parts still take, by what answers took so far; None until that is known."""
+        """Estimate the seconds left for parts; None before an estimate is possible."""
         return total(self._seconds_left(leg) for leg in legs)
 
     def share(self) -> float:
-        """Return how much of the run is done, 0 to 1, by answers; 0 until it is known how many there are."""
+        """Return the share of answers that are done, 0 to 1; 0 while their number is unknown."""
         left = total(self._answers_left(leg) for leg in self.legs())
         done = sum(leg.answers for leg in self.legs())
         return 0.0 if left is None or not done else done / (done + left)
 
     def _turn(self, event: Event) -> None:
-        """End the part that was running, and begin the next."""
+        """End the running part and begin the next."""
         self._end()
         key: _Key = event.search, event.split
         leg = self._legs.get(key) or Leg(part=_unforeseen(event), total=event.total, workers=self._workers)
@@ -175,27 +175,27 @@ class Pace:
             leg.state, leg.total = "done", leg.done if leg.total is None else leg.total
 
     def _tick(self, *, is_counted: bool) -> None:
-        """Add the time since the last event to what is running; what was read from the store took none."""
+        """Add the time since the last event to the running part, unless the event was replayed."""
         now = self._clock()
         if self.running is not None and is_counted:
             self.running.seconds += now - self._since
         self._since = now
 
     def _seconds_left(self, leg: Leg) -> float | None:
-        """By the time of a model where the part has measured one, else by the time of an answer elsewhere."""
+        """Estimate from the part's own time per model, else from the time per answer of other parts."""
         if leg.state == "done":
             return 0.0
         limit = None if leg.part.seconds is None else max(0.0, leg.part.seconds - self.seconds(leg))
         models = None if leg.total is None else leg.total - leg.done
         if models == 0:
             return 0.0
-        found: float | None = None
+        estimate: float | None = None
         if models is not None and leg.per_model is not None:
-            found = models * leg.per_model
+            estimate = models * leg.per_model
         elif models is not None:
             answers, each = self._answers_left(leg), self._per_answer(leg)
-            found = None if answers is None or each is None else answers * each
-        return limit if found is None else found if limit is None else min(found, limit)
+            estimate = None if answers is None or each is None else answers * each
+        return limit if estimate is None else estimate if limit is None else min(estimate, limit)
 
     def _answers_left(self, leg: Leg) -> float | None:
         if leg.state == "done":
@@ -209,7 +209,7 @@ class Pace:
         return min(left, max(0.0, sum(most) - leg.answers)) if most else left
 
     def _per_answer(self, leg: Leg) -> float | None:
-        """Seconds of an answer: of the part itself, of the last part on the same split, or of the last."""
+        """Return seconds per answer: of the part, of the last part on its split, or of the last part."""
         measured = [each for each in self._legs.values() if each.per_answer is not None]
         alike = [each for each in measured if each.part.split == leg.part.split]
         return next(
@@ -218,7 +218,7 @@ class Pace:
 
 
 def _begun(part: Part, stored: Mapping[int, int], workers: int) -> Leg:
-    """Return a part that has done what earlier sessions stored of it."""
+    """Return a part with the progress of earlier sessions."""
     total = None if part.models is None else max(part.models, len(stored))
     return Leg(
         part=part,

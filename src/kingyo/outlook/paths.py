@@ -1,4 +1,4 @@
-"""What paths take: how long they may be, how large they are exported, and the models that live for them."""
+"""Estimate the length, size and memory of paths."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kingyo.space import path_sizes
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
-    """The lengths of paths, and the bytes of their weights as they would be exported.
+    """Lengths of paths in layers, and bytes of their exported weights.
 
     Attributes:
         own, own_bytes: of the frame's own layers, where a search begins.
-        longest, longest_bytes: of the longest, of the largest layers.
+        longest, longest_bytes: of the longest path of the largest layers.
     """
 
     own: int
@@ -31,7 +31,7 @@ def foresee_paths(run: Run) -> Paths:
     """Measure the paths of a run.
 
     Raises:
-        KingyoError: a limit that leaves no room for a layer.
+        KingyoError: the limit leaves no room for a layer.
     """
     space, frame, sizes = dataflow_space(run), frame_of(run), path_sizes_of(run)
     own = min(frame.layout.n_blocks, space.most_hops)
@@ -44,11 +44,11 @@ def foresee_paths(run: Run) -> Paths:
 
 
 def with_paths(memory: Memory, run: Run, longest: int) -> Memory:
-    """Return the memory of a run whose candidates are paths: all sources live at once, none is copied.
+    """Return the memory of a run of paths, where all sources are live and none is copied.
 
     Args:
-        memory: of the same run, if each candidate were the frame.
-        run: opened. Some of its baselines are no paths, and need a live model of their own.
+        memory: of the same run with the frame as each candidate.
+        run: opened; baselines that are not paths need another live model.
         longest: layers of the longest path.
     """
     models, frame = run.models, frame_of(run)
@@ -69,7 +69,7 @@ def with_paths(memory: Memory, run: Run, longest: int) -> Memory:
 
 
 def _dtype(model: Checkpoint) -> str:
-    """What a model is loaded in that nobody says a dtype for: that of most of its numbers."""
+    """Return the default dtype of a model: that of most of its numbers."""
     counts: dict[str, int] = {}
     for info in model.tensors.values():
         counts[info.stored_dtype] = counts.get(info.stored_dtype, 0) + info.n_elements

@@ -1,4 +1,4 @@
-"""An outlook as plain data, for programs."""
+"""Convert an outlook to plain data."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kingyo.types import SPLITS, Axis
 Json: TypeAlias = Mapping[str, object]
 
 
-def outlook_record(found: Outlook) -> Json:
-    """What is known of a run: models, genes, search, answers, memory, the first recipe."""
-    run, wanted = found.run, found.run.settings.first
+def outlook_record(outlook: Outlook) -> Json:
+    """Return an outlook as JSON data: models, genes, search, answers, memory and the first recipe."""
+    run, wanted = outlook.run, outlook.run.settings.first
     main = run.searches[0]
     return {
         "name": run.config.name,
         "device": run.config.device,
-        "missing_device": found.missing_device,
+        "missing_device": outlook.missing_device,
         "base": run.config.base,
         "sources": dict(run.config.sources),
         "parameters": run.models.skeleton.n_parameters,
@@ -43,11 +43,11 @@ def outlook_record(found: Outlook) -> Json:
         },
         "controls": [search.name for search in run.foreseen[1:]],
         "baselines": list(run.baselines),
-        "answers": _cost(found.cost),
-        "memory": _memory(found.memory),
-        "paths": None if found.paths is None else asdict(found.paths),
+        "answers": _cost(outlook.cost),
+        "memory": _memory(outlook.memory),
+        "paths": None if outlook.paths is None else asdict(outlook.paths),
         "first_recipe": run.first.to_dict(),
-        "notes": list(found.notes),
+        "notes": list(outlook.notes),
     }
 
 

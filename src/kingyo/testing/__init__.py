@@ -1,1 +1,1 @@
-"""Contract tests that authors of plug-ins subclass: what every strategy, method or task promises."""
+"""Contract tests for authors of plug-ins to subclass."""

@@ -1,4 +1,4 @@
-"""The contract of a kind of model, as tests: subclass it under pytest and say how yours is made.
+"""Contract tests for kinds of models: subclass them in pytest and implement ``make``.
 
     class TestMine(ModelKindContract):
         def make(self):
@@ -11,8 +11,8 @@
         def ask(self, model):
             return model.classify([my_image])
 
-Each test states one promise of ``kingyo.models.kinds.ModelKind``. They see the kind from outside only, and
-need nothing but ``assert``.
+Each test checks one promise of ``kingyo.models.kinds.ModelKind`` through its public interface, with plain
+``assert``.
 """
 
 from __future__ import annotations
@@ -35,44 +35,44 @@ LOADED = LoadOptions(dtype="float32", batch_size=2)
 
 
 class ModelKindContract:
-    """What every kind of model promises. Subclass it and implement the first three methods."""
+    """Contract of a kind of model. Subclass it and implement the first three methods."""
 
     def make(self) -> ModelKind:
         """Return the kind under test."""
-        raise NotImplementedError("a contract test says which kind it is of")
+        raise NotImplementedError("implement make: return the kind under test")
 
     def make_checkpoint(self, folder: Path) -> Path | None:
-        """Write a small model into an empty folder: config.json, safetensors, and what else belongs to it.
+        """Write a small model into an empty folder: config.json, safetensors and other files it needs.
 
-        A model that is part of a pipeline may lie in a folder below: return that one then.
+        For a component of a pipeline, return the folder of the component.
         """
-        raise NotImplementedError("a contract test says how a checkpoint of its kind looks")
+        raise NotImplementedError("implement make_checkpoint: write a small model")
 
     def ask(self, model: Any) -> object:
-        """Return what a live model answers to a few questions; answers are compared by ``==``."""
-        raise NotImplementedError("a contract test says what its models are asked")
+        """Return a live model's answers to a few questions; they are compared by ``==``."""
+        raise NotImplementedError("implement ask: return a live model's answers")
 
     def make_items(self) -> Sequence[Item]:
         """Return items of a task that models of this kind can answer."""
         return [Item(id="item", prompt="1 + 2 = ?", answer="3")]
 
     def make_options(self) -> Options:
-        """Return what a user may say of that task."""
+        """Return a user's options of that task."""
         return {"max_new_tokens": 4}
 
     def test_it_has_a_name_that_stays(self) -> None:
-        """Runs, messages and ``kingyo list`` call it by its name."""
+        """The name is stable: runs, messages and ``kingyo list`` use it."""
         assert self.make().name
         assert self.make().name == self.make().name
 
     def test_it_names_the_libraries_that_its_answers_depend_on(self) -> None:
-        """Their versions are stored; one that is not installed has none."""
+        """Libraries are a sequence of names; their versions are stored."""
         libraries = self.make().libraries
-        assert not isinstance(libraries, str), "one name is a sequence, too"
+        assert not isinstance(libraries, str), "libraries is a string, not a sequence of names"
         assert all(name and isinstance(name, str) for name in libraries)  # pyright: ignore[reportUnnecessaryIsInstance]
 
     def test_it_takes_its_own_checkpoints_and_no_others(self) -> None:
-        """Configs of strangers are no error."""
+        """Configs of other models return False and raise no error."""
         with self._checkpoint() as folder:
             assert self.make().takes(_config(folder), _index(folder)) is True
         others: Sequence[object] = (None, [], "SomethingElse", ["SomethingElse"])
@@ -80,7 +80,7 @@ class ModelKindContract:
             assert self.make().takes(config, {}) is False, config
 
     def test_a_live_model_does_what_the_kind_provides(self) -> None:
-        """It has every method, and so has what stands in its place before a run."""
+        """The live model and the reader have every method of the protocols."""
         kind = self.make()
         assert kind.provides
         with self._checkpoint() as folder:
@@ -92,7 +92,7 @@ class ModelKindContract:
                 assert all(hasattr(model, name) for name in needed), (model, each, needed)
 
     def test_its_weights_are_those_of_the_file(self) -> None:
-        """They have the names of the checkpoint, its shapes and its values, and learn nothing."""
+        """Weights have the names, shapes and values of the checkpoint and require no gradient."""
         with self._checkpoint() as folder:
             live, stored = self.make().load(folder, LOADED), _stored(folder)
         assert live.weights
@@ -102,7 +102,7 @@ class ModelKindContract:
             assert torch.equal(tensor.cpu().float(), stored[name].float()), name
 
     def test_weights_that_are_overwritten_are_those_that_answer(self) -> None:
-        """Other weights answer otherwise, and the first ones again as before."""
+        """Other weights change the answers, and the original weights restore them."""
         with self._checkpoint() as folder:
             live = self.make().load(folder, LOADED)
             first = self.ask(live)
@@ -115,13 +115,13 @@ class ModelKindContract:
             assert self.ask(live) == first
 
     def test_answers_do_not_change(self) -> None:
-        """The same weights answer the same, however often, and in every model that is loaded from them."""
+        """The same weights give the same answers, in repeated calls and after loading again."""
         with self._checkpoint() as folder:
             one, other = (self.make().load(folder, LOADED) for _ in range(2))
             assert self.ask(one) == self.ask(one) == self.ask(other)
 
     def test_a_checkpoint_stays_as_it_was(self) -> None:
-        """Nothing is written to a source, also where the live model is."""
+        """Overwriting a live model's weights changes no file of the checkpoint."""
         with self._checkpoint() as folder:
             before = _files(folder)
             live = self.make().load(folder, LoadOptions())
@@ -131,7 +131,7 @@ class ModelKindContract:
             assert _files(folder) == before
 
     def test_a_folder_without_weights_is_an_error(self) -> None:
-        """It is told as one, not as a crash."""
+        """Loading a folder without weights raises a KingyoError."""
         with self._checkpoint() as folder:
             for file in folder.glob("*.safetensors*"):
                 file.unlink()
@@ -142,7 +142,7 @@ class ModelKindContract:
         raise AssertionError("load raised no KingyoError")
 
     def test_what_reads_before_a_run_reads_and_answers_nothing(self) -> None:
-        """Where there is such a reader, it raises AllRead when it is asked what a live model can answer."""
+        """The reader, if any, raises AllRead on items that a live model can answer."""
         with self._checkpoint() as folder:
             reader = self.make().reader(folder)
             if reader is None:
@@ -154,7 +154,7 @@ class ModelKindContract:
         raise AssertionError("the reader raised no AllRead")
 
     def test_memory_is_known_without_weights(self) -> None:
-        """A dry run reads none; what is not known is None."""
+        """The memory estimate needs no weights; unknown values are None."""
         with self._checkpoint() as folder:
             for file in folder.glob("*.safetensors*"):
                 file.unlink()
@@ -167,7 +167,7 @@ class ModelKindContract:
             json.dumps(dict(found.record))
 
     def test_the_card_has_code_that_compiles(self) -> None:
-        """Whoever has an exported folder can load it and ask it an item."""
+        """The code that loads an exported folder and answers an item compiles."""
         kind = self.make()
         assert kind.card.pipeline_tag and kind.card.auto_class and kind.card.scored and kind.card.library
         code = kind.usage(self.make_items()[0], self.make_options())
@@ -184,7 +184,7 @@ def _config(folder: Path) -> dict[str, object]:
 
 
 def _index(folder: Path) -> dict[str, object]:
-    """The index of the pipeline that the folder is a component of; empty where there is none."""
+    """Return the index of the pipeline around a component; empty if there is none."""
     file = folder.parent / "model_index.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 

@@ -1,10 +1,10 @@
-"""The contract of a merge method, as tests: subclass it under pytest and say which method is yours.
+"""Contract tests for merge methods: subclass them in pytest and set ``method``.
 
     class TestMine(MergeMethodContract):
         method = Mine()
 
-Each test states one promise of ``kingyo.methods.MergeMethod``. They see the method from outside only, and
-need nothing but ``assert``.
+Each test checks one promise of ``kingyo.methods.MergeMethod`` through its public interface, with plain
+``assert``.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ SHAPES = ((), (1,), (0,), (3, 0), (0, 4), (7,), (5, 6), (1, 6), (6, 1), (2, 3, 4
 
 
 class MergeMethodContract:
-    """What every merge method promises. Subclass it and set ``method``; narrow the attributes if need be.
+    """Contract of a merge method. Subclass it and set ``method``; override the attributes if needed.
 
     Attributes:
-        method: the method.
-        n_sources: how many sources the tests merge; by default three, or as many as the method takes.
-        any_order: whether the order of sources does not matter beyond rounding; true by default for methods
-            of two sources or more that draw no random numbers.
-        keeps_equal: whether sources that all equal the base (or one another, without a base) give just that.
-        scales: whether sources and base that are four times as large give a result four times as large.
+        method: the method under test.
+        n_sources: number of merged sources; three by default, within the limits of the method.
+        any_order: whether the result depends on the order of sources only by rounding; true by default for
+            methods of two or more sources without random numbers.
+        keeps_equal: whether sources that equal the base (or one another, without a base) give that tensor.
+        scales: whether scaling sources and base by 4 scales the result by 4.
     """
 
     method: MergeMethod
@@ -56,22 +56,22 @@ class MergeMethodContract:
 
     @property
     def n_sources(self) -> int:
-        """How many sources the tests merge."""
+        """Number of merged sources."""
         most = self.method.max_sources
         return max(self.method.min_sources, 3 if most is None else min(3, most))
 
     @property
     def any_order(self) -> bool:
-        """Whether the order of sources does not matter."""
+        """Whether the result is independent of the order of sources."""
         return not self.method.stochastic and self.n_sources > 1
 
     @property
     def with_base(self) -> tuple[bool, ...]:
-        """Whether the tests give a base: both ways where it is optional."""
+        """Whether the tests pass a base; both if it is optional."""
         return (True,) if self.method.needs_base else (False, True) if takes_base(self.method) else (False,)
 
     def values(self, n: int) -> MethodValues:
-        """Values that are typical: the middle of what is searched, else the default; unequal for sources."""
+        """Return typical values: mid-range if searched, else the default; different per source."""
         shared: dict[str, float | bool] = {}
         per_source: dict[str, tuple[float, ...]] = {}
         for parameter in self.method.params:
@@ -86,25 +86,25 @@ class MergeMethodContract:
     def result(
         self, sources: Sequence[Tensor], base: Tensor | None, context: TensorContext | None = None
     ) -> Tensor | Lazy:
-        """Merge with typical values, as the method describes it."""
+        """Merge with typical values and return the method's result."""
         context = context or TensorContext(0, "contract.weight")
         return self.method(sources, base, self.values(len(sources)), context)
 
     def merge(self, sources: Sequence[Tensor], base: Tensor | None, seed: int = 0) -> Tensor:
-        """Merge with typical values, all of it; a tensor that the method returns is returned."""
+        """Merge with typical values and return the full tensor."""
         return whole(self.result(sources, base, TensorContext(seed, "contract.weight")))
 
     def worlds(
         self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
     ) -> list[tuple[list[Tensor], Tensor | None]]:
-        """Sources and base of this shape, without and with the base where it is optional."""
+        """Return sources and base of a shape, without and with the base if it is optional."""
         sources, base = tensors(self.n_sources, shape, dtype)
         return [(sources, base if given else None) for given in self.with_base]
 
-    # what it declares
+    # declarations
 
     def test_it_is_a_merge_method(self) -> None:
-        """All that a plan reads is there."""
+        """The method has every attribute that a plan reads."""
         assert isinstance(self.method, MergeMethod)
         assert self.method.name and self.method.doc
         assert reproduces(self.method) in get_args(Reproduces)
@@ -113,25 +113,27 @@ class MergeMethodContract:
         assert takes_base(self.method) or not self.method.needs_base, "it needs a base that it does not take"
 
     def test_parameters_are_declared_once(self) -> None:
-        """Names are distinct, and each says what it does."""
+        """Names are distinct, and each parameter has a description."""
         names = [parameter.name for parameter in self.method.params]
         assert len(names) == len(set(names)), f"declared twice: {names}"
         assert all(parameter.doc for parameter in self.method.params)
 
     def test_defaults_and_search_bounds_are_valid(self) -> None:
-        """What it declares passes its own check."""
+        """Defaults and search bounds pass the parameter's own check."""
         for parameter in self.method.params:
             for number in (parameter.default, parameter.search_low, parameter.search_high):
                 if number is not None:
                     parameter.check(number, "the contract")
             low, high = parameter.search_low, parameter.search_high
-            assert (low is None) == (high is None), f"{parameter.name}: half a range"
-            assert low is None or high is None or low < high, f"{parameter.name}: an empty range"
-            assert low is None or parameter.kind != "bool", f"{parameter.name}: a range of a switch"
-            assert low is None or parameter.search_scale == "linear" or low > 0, f"{parameter.name}: log of 0"
+            assert (low is None) == (high is None), f"{parameter.name}: one search bound without the other"
+            assert low is None or high is None or low < high, f"{parameter.name}: an empty search range"
+            assert low is None or parameter.kind != "bool", f"{parameter.name}: a search range of a bool"
+            assert low is None or parameter.search_scale == "linear" or low > 0, (
+                f"{parameter.name}: a log range that starts at 0 or below"
+            )
 
     def test_values_out_of_bounds_are_errors(self) -> None:
-        """A value outside validity raises, and so does one of the wrong kind."""
+        """Values out of bounds or of the wrong kind raise a KingyoError."""
         for parameter in self.method.params:
             wrong: list[float | bool] = [0.5 if parameter.kind == "bool" else True]
             wrong += [parameter.low - 1.0] if parameter.low is not None else []
@@ -144,10 +146,10 @@ class MergeMethodContract:
                     continue
                 raise AssertionError(f"{parameter.name} accepts {value!r}")
 
-    # what it returns
+    # results
 
     def test_shape_and_dtype(self) -> None:
-        """Any shape and floating dtype goes in, float32 of that shape comes out, finite."""
+        """Any shape and floating dtype gives a finite float32 tensor of that shape."""
         for shape in SHAPES:
             for dtype in DTYPES:
                 for sources, base in self.worlds(shape, dtype):
@@ -157,22 +159,22 @@ class MergeMethodContract:
                     assert bool(torch.isfinite(merged).all()), f"{dtype} {shape} gives NaN or infinity"
 
     def test_dtypes_differ_by_their_rounding_alone(self) -> None:
-        """It computes in float32 or wider: half-precision tensors give what the same in float32 give."""
+        """Half-precision tensors give the result of the same values in float32."""
         for dtype in (torch.float16, torch.bfloat16):
             for sources, base in self.worlds((40, 33), dtype):
                 wide = [source.float() for source in sources], base if base is None else base.float()
-                for given in (base, wide[1]):  # also of a base that is wider than the sources
+                for given in (base, wide[1]):  # also with a base wider than the sources
                     assert torch.equal(self.merge(sources, given), self.merge(*wide)), f"{dtype}"
 
     def test_zeros_give_finite_numbers(self) -> None:
-        """Tensors of zeros, which have no direction and no length, are no special case."""
+        """Zero tensors give finite numbers."""
         zeros = torch.zeros(5, 4)
         for sources in ([zeros] * self.n_sources, [zeros + 1] * self.n_sources):
             for given in self.with_base:
                 assert bool(torch.isfinite(self.merge(sources, zeros if given else None)).all())
 
     def test_unchanged_sources_are_fine(self) -> None:
-        """A source that equals the base, in a tensor or in a row, gives finite numbers."""
+        """A source that equals the base, in a tensor or a row, gives finite numbers."""
         for sources, base in self.worlds((6, 5)):
             if base is None:
                 continue
@@ -183,7 +185,7 @@ class MergeMethodContract:
             assert bool(torch.isfinite(self.merge(sources, base)).all())
 
     def test_nan_does_not_vanish(self) -> None:
-        """NaN in a source shows in the result, where whoever writes it finds it; or it is a clear error."""
+        """NaN in a source gives a non-finite result or a KingyoError."""
         for sources, base in self.worlds((6, 5)):
             sources[0][1, 2] = math.nan
             try:
@@ -193,20 +195,20 @@ class MergeMethodContract:
             assert not bool(torch.isfinite(merged).all())
 
     def test_arguments_are_untouched(self) -> None:
-        """It never writes to a source or the base, nor returns their memory (written to here)."""
+        """The method neither writes to its arguments nor returns their memory."""
         for dtype in DTYPES:
             for sources, base in self.worlds((9, 11), dtype):
                 given = [*sources, *([] if base is None else [base])]
                 before = [tensor.clone() for tensor in given]
                 self.merge(sources, base).add_(1)
                 for tensor, copy in zip(given, before, strict=True):
-                    assert torch.equal(tensor, copy), f"it changed an argument ({dtype})"
+                    assert torch.equal(tensor, copy), f"an argument was changed ({dtype})"
 
     def test_it_is_deterministic(self) -> None:
-        """The same arguments give the same bits, as widely as it declares; views count as their values."""
+        """The same arguments give the same bits, for views and any number of threads as far as declared."""
         for sources, base in self.worlds((300, 301)):
             first = self.merge(sources, base)
-            assert torch.equal(first, self.merge(sources, base)), "other bits, called again"
+            assert torch.equal(first, self.merge(sources, base)), "other bits on a second call"
             threads = torch.get_num_threads()
             try:
                 for count in (1, 2, 3):
@@ -218,7 +220,7 @@ class MergeMethodContract:
             assert self._same(first, self.merge(views, base)), "other bits for views"
 
     def test_spans_give_the_bits_of_the_whole(self) -> None:
-        """A lazy result may be asked for any spans, in any order."""
+        """A lazy result gives the same bits for any spans in any order."""
         for shape in ((37, 29), (2001, 5), (5, 2001), (70_001,)):
             for sources, base in self.worlds(shape):
                 result = self.result(sources, base)
@@ -232,7 +234,7 @@ class MergeMethodContract:
                 assert torch.equal(merged.reshape(shape), whole(result)), f"{shape}"
 
     def test_what_hands_tensors_on_needs_their_memory_alone(self) -> None:
-        """Where it says that it ``hands_on``, memory without torch gives a ``Blend`` of the same bits."""
+        """A method that ``hands_on`` tensors turns raw memory into a ``Blend`` with the same bits."""
         values = self.values(self.n_sources)
         if not hands_on(self.method, values) or not has_compiler():
             return
@@ -242,12 +244,12 @@ class MergeMethodContract:
                 merged = torch.empty_like(sources[0], dtype=torch.float32)
                 with running(compiled=True):
                     result = self.method(*raw, values, TensorContext(0, "contract.weight"))
-                    assert isinstance(result, Blend), f"it gives a {type(result).__name__}"
+                    assert isinstance(result, Blend), f"expected a Blend, got {type(result).__name__}"
                     write(result, (0, merged.numel()), merged.view(-1))
                 assert torch.equal(merged, self.merge(sources, base)), f"{dtype}"
 
     def test_measures_that_are_known_change_nothing(self) -> None:
-        """Later merges, which find measures of earlier ones, give the same bits."""
+        """Merges that reuse measures of earlier ones give the same bits."""
         for sources, base in self.worlds((30, 31)) + self.worlds((300, 257), torch.bfloat16):
             names = [f"source-{i}" for i in range(len(sources))]
             facts, wanted = Facts(), self.merge(sources, base)
@@ -257,17 +259,17 @@ class MergeMethodContract:
                 assert self._same(wanted, whole(self.result(given, base, context)))
 
     def test_only_random_methods_depend_on_the_seed(self) -> None:
-        """A seed (or name of the tensor) changes the result if and only if the method is stochastic."""
+        """The seed and the tensor name change the result if and only if the method is stochastic."""
         for sources, base in self.worlds((40, 40)):
             first = self.merge(sources, base, seed=1)
             assert torch.equal(first, self.merge(sources, base, seed=2)) != self.method.stochastic
             other = whole(self.result(sources, base, TensorContext(1, "other.weight")))
             assert torch.equal(first, other) != self.method.stochastic
 
-    # what it means
+    # meaning
 
     def test_equal_sources_give_just_that(self) -> None:
-        """No task vector, no change; a mean of equal tensors is that tensor."""
+        """Sources equal to the base give the base; equal sources without a base give that tensor."""
         if not self.keeps_equal:
             return
         for shape in ((8, 9), (7,), ()):
@@ -277,7 +279,7 @@ class MergeMethodContract:
                 assert torch.allclose(merged, wanted, rtol=1e-6, atol=0)
 
     def test_scale(self) -> None:
-        """Weights that are four times as large merge to four times as much."""
+        """Scaling sources and base by 4 scales the result by 4."""
         if not self.scales:
             return
         for sources, base in self.worlds((20, 21)):
@@ -285,19 +287,19 @@ class MergeMethodContract:
             assert _close(large, 4 * self.merge(sources, base))
 
     def test_order_of_sources(self) -> None:
-        """Sources and their values in another order give the same, but for rounding."""
+        """Another order of sources and their values gives the same result up to rounding."""
         if not self.any_order:
             return
         for sources, base in self.worlds((20, 20)):
             values = self.values(len(sources))
-            turned = MethodValues(
+            reversed_values = MethodValues(
                 shared=values.shared,
                 per_source={name: numbers[::-1] for name, numbers in values.per_source.items()},
             )
             context = TensorContext(0, "contract.weight")
-            there = whole(self.method(sources, base, values, context))
-            back = whole(self.method(sources[::-1], base, turned, context))
-            assert torch.allclose(there, back, rtol=1e-4, atol=1e-5)
+            forward = whole(self.method(sources, base, values, context))
+            backward = whole(self.method(sources[::-1], base, reversed_values, context))
+            assert torch.allclose(forward, backward, rtol=1e-4, atol=1e-5)
 
     def _same(self, one: Tensor, other: Tensor) -> bool:
         if reproduces(self.method) == "with as many threads":
@@ -306,7 +308,7 @@ class MergeMethodContract:
 
 
 def tensors(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
-    """Make n sources near a base, and the base."""
+    """Return n sources near a base, and the base."""
     generator = torch.Generator().manual_seed(n)
     base = torch.randn(shape, generator=generator)
     sources = [base + 0.1 * torch.randn(shape, generator=generator) for _ in range(n)]

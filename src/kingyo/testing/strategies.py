@@ -1,11 +1,10 @@
-"""The contract of a strategy, as tests: subclass it under pytest and say how yours is made.
+"""Contract tests for strategies: subclass them in pytest and implement ``make``.
 
     class TestMine(StrategyContract):
         def make(self, axes, seed):
             return Mine(axes, seed, Mine.Settings())
 
-Each test states one promise of ``kingyo.types.Strategy``. They see the strategy from outside only, and need
-nothing but ``assert``.
+Each test checks one promise of ``kingyo.types.Strategy`` through its public interface, with plain ``assert``.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def failed(trial: Trial, reason: str = "the model answered nothing but NaN") -> 
 
 @dataclass(frozen=True)
 class Asked:
-    """An event of a search's log: n trials were asked for."""
+    """An event of a search's log: an ask for n trials."""
 
     n: int
 
@@ -55,11 +54,11 @@ Event = Asked | tuple[Outcome, ...]
 
 
 class StrategyContract:
-    """What every strategy promises. Subclass it, implement ``make``; narrow ``axes`` if need be.
+    """Contract of a strategy. Subclass it and implement ``make``; restrict ``axes`` if needed.
 
     Attributes:
-        axes: the space that the tests search; for a strategy of one kind of axis, give only those.
-        exhaustible: true for a strategy that may run out of points in this space, such as a grid.
+        axes: the search space; override it for a strategy that supports only some kinds of axes.
+        exhaustible: whether the strategy may run out of points in this space, such as a grid.
     """
 
     axes: tuple[Axis, ...] = MIXED_AXES
@@ -67,10 +66,10 @@ class StrategyContract:
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         """Make a new strategy."""
-        raise NotImplementedError("a contract test says how its strategy is made")
+        raise NotImplementedError("implement make: return a new strategy")
 
     def evaluate(self, trial: Trial) -> Outcome:
-        """Give a trial its outcome; by default a smooth score, and a failure for one trial in seven."""
+        """Return the outcome of a trial; by default a smooth score, and a failure for one trial in seven."""
         if trial.number % 7 == 3:
             return failed(trial)
         return scored(trial, self.score(trial.genome))
@@ -80,36 +79,38 @@ class StrategyContract:
         places = [(g - a.low) / (a.high - a.low) for a, g in zip(self.axes, genome, strict=True)]
         return 1 - sum((place - 1 / 3) ** 2 for place in places) / len(places)
 
-    # what it asks
+    # asks
 
     def test_batch_is_a_positive_whole_number(self) -> None:
-        """The batch is what a runner asks for at once."""
+        """The batch, which a runner asks for at once, is an int of 1 or more."""
         batch: object = self.make(self.axes, 0).batch
         assert isinstance(batch, int) and batch >= 1, f"batch is {batch!r}"
 
     def test_numbers_count_on_from_zero(self) -> None:
-        """Trials are numbered within the search, over all asks; asking for none gives none."""
+        """Trials are numbered from 0 over all asks; an ask for none returns none."""
         strategy = self.make(self.axes, 0)
         trials = [*strategy.ask(2), *strategy.ask(0), *strategy.ask(3)]
         self._expect_count(len(trials), 5)
         assert [trial.number for trial in trials] == list(range(len(trials)))
 
     def test_genomes_respect_bounds_and_kinds(self) -> None:
-        """One float per axis, inside the bounds; a whole number where the axis is not a float."""
+        """A genome has one float per axis, within its bounds, and integral unless the axis is a float."""
         for seed in range(3):
             trials, _ = self._search(self.make(self.axes, seed), generations=6)
             for trial in trials:
                 self._expect_genome(trial.genome)
 
     def test_parents_are_earlier_trials(self) -> None:
-        """Parents are different numbers of trials that were asked before their child."""
+        """Parents are distinct numbers of earlier trials."""
         trials, _ = self._search(self.make(self.axes, 1), generations=6)
         for trial in trials:
-            assert all(0 <= parent < trial.number for parent in trial.parents), f"{trial} has a later parent"
+            assert all(0 <= parent < trial.number for parent in trial.parents), (
+                f"{trial} has a parent that is no earlier trial"
+            )
             assert len(set(trial.parents)) == len(trial.parents), f"{trial} names a parent twice"
 
     def test_asks_do_not_wait_for_tells(self) -> None:
-        """Asked for far more than its batch, with nothing told, it still proposes."""
+        """A strategy proposes more than its batch without any tell."""
         strategy = self.make(self.axes, 0)
         asks = (strategy.batch, 1, 3 * strategy.batch + 1)
         trials = [trial for n in asks for trial in strategy.ask(n)]
@@ -117,15 +118,15 @@ class StrategyContract:
         for trial in trials:
             self._expect_genome(trial.genome)
 
-    # what it asks depends on axes, settings, seed and history alone
+    # asks depend only on axes, settings, seed and history
 
     def test_replay_asks_the_same(self) -> None:
-        """The log of asks and tells is the state: replayed into a new strategy, the same asks."""
+        """A new strategy proposes the same trials when the log of asks and tells is replayed."""
         trials, log = self._untidy_search(self.make(self.axes, 5))
         assert _replay(self.make(self.axes, 5), log) == trials
 
     def test_global_random_state_is_neither_used_nor_changed(self) -> None:
-        """Its randomness is its own."""
+        """The global random state neither affects the strategy nor changes."""
         python_state, numpy_state = random.getstate(), np.random.get_state()
         try:
             runs: list[list[Trial]] = []
@@ -136,13 +137,13 @@ class StrategyContract:
                 runs.append(self._search(self.make(self.axes, 0), generations=3)[0])
                 after = (random.getstate(), str(np.random.get_state()))
                 assert before == after, "the global random state was changed"
-            assert runs[0] == runs[1], "the global random state decides what it asks"
+            assert runs[0] == runs[1], "the asks depend on the global random state"
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
 
     def test_order_of_tells_does_not_matter(self) -> None:
-        """The same set told before the next ask, in any order and in any parts: the same next ask."""
+        """The order and grouping of tells before an ask do not change the ask."""
 
         def reverse(strategy: Strategy, outcomes: list[Outcome]) -> None:
             strategy.tell(outcomes[::-1])
@@ -152,11 +153,11 @@ class StrategyContract:
             for outcome in outcomes:
                 strategy.tell([outcome])
 
-        for told in (reverse, one_by_one):
-            self._expect_twin(told)
+        for tell in (reverse, one_by_one):
+            self._expect_twin(tell)
 
     def test_repeated_tell_is_ignored(self) -> None:
-        """The same outcome told again, at once or later, changes nothing."""
+        """A repeated outcome, at once or later, changes nothing."""
         past: list[Outcome] = []
 
         def repeat(strategy: Strategy, outcomes: list[Outcome]) -> None:
@@ -167,7 +168,7 @@ class StrategyContract:
         self._expect_twin(repeat)
 
     def test_empty_tell_is_ignored(self) -> None:
-        """Telling nothing changes nothing."""
+        """An empty tell changes nothing."""
 
         def pause(strategy: Strategy, outcomes: list[Outcome]) -> None:
             strategy.tell([])
@@ -178,14 +179,14 @@ class StrategyContract:
     # what it is told
 
     def test_partial_and_late_tells(self) -> None:
-        """Outcomes may come in parts, generations later or never."""
+        """Outcomes may arrive in parts, generations later, or never."""
         trials, _ = self._untidy_search(self.make(self.axes, 2))
         assert [trial.number for trial in trials] == list(range(len(trials)))
         for trial in trials:
             self._expect_genome(trial.genome)
 
     def test_failures_do_not_stop_it(self) -> None:
-        """Whole generations may fail, first or later."""
+        """All trials of a generation may fail, in the first or a later one."""
         strategy = self.make(self.axes, 0)
         for generation in range(8):
             batch = strategy.batch
@@ -193,11 +194,11 @@ class StrategyContract:
             self._expect_count(len(trials), batch)
             for trial in trials:
                 self._expect_genome(trial.genome)
-            fine = generation in (3, 4)
-            strategy.tell([self.evaluate(trial) if fine else failed(trial) for trial in trials])
+            succeeds = generation in (3, 4)
+            strategy.tell([self.evaluate(trial) if succeeds else failed(trial) for trial in trials])
 
     def test_scores_of_any_size_are_taken(self) -> None:
-        """Equal, zero, negative and large scores are all finite numbers."""
+        """Equal, zero, negative and large scores are accepted."""
         strategy = self.make(self.axes, 0)
         for value in (0.0, 0.0, -3.0, 1e6, -1e6):
             trials = strategy.ask(strategy.batch)
@@ -206,7 +207,7 @@ class StrategyContract:
             self._expect_genome(trial.genome)
 
     def test_several_objectives_are_taken(self) -> None:
-        """Outcomes may have one number per objective, and a value for who looks for one thing only."""
+        """Outcomes may have several objectives and one value."""
         strategy = self.make(self.axes, 0)
         for _ in range(4):
             trials = strategy.ask(strategy.batch)
@@ -215,7 +216,7 @@ class StrategyContract:
             self._expect_genome(trial.genome)
 
     def test_partial_scores_are_taken(self) -> None:
-        """Some trials may have been scored on some of the items only; their value is an estimate."""
+        """Trials may be scored on some of the items, with an estimate as their value."""
         strategy = self.make(self.axes, 0)
         for _ in range(4):
             trials = strategy.ask(strategy.batch)
@@ -224,28 +225,28 @@ class StrategyContract:
             self._expect_genome(trial.genome)
 
     def test_known_points_are_learned(self) -> None:
-        """A strategy that can learn what was measured before asks the same whenever it learns the same."""
+        """A strategy that learns the same known points proposes the same trials."""
         trials, log = self._search(self._informed(), generations=4)
         for trial in trials:
             self._expect_genome(trial.genome)
-            assert all(parent >= 0 for parent in trial.parents), "a known point has no number"
+            assert all(parent >= 0 for parent in trial.parents), "a known point is a parent"
         assert _replay(self._informed(), log) == trials
 
     def test_unknown_trial_is_refused(self) -> None:
-        """A trial that was never asked cannot end; the error leaves the search as it was."""
+        """A tell for a trial that was never asked is an error and changes nothing."""
         self._expect_refusal(lambda trials: scored(Trial(number=999_999, genome=trials[0].genome), 0.5))
 
     def test_other_genome_is_refused(self) -> None:
-        """A trial ends with the genome that was asked."""
+        """A tell with another genome than the ask is an error."""
 
         def swap(trials: list[Trial]) -> Outcome:
-            elsewhere = next(t for t in trials if t.genome != trials[0].genome)
-            return scored(Trial(number=0, genome=elsewhere.genome, parents=trials[0].parents), 0.5)
+            other = next(t for t in trials if t.genome != trials[0].genome)
+            return scored(Trial(number=0, genome=other.genome, parents=trials[0].parents), 0.5)
 
         self._expect_refusal(swap)
 
     def test_contradicting_tell_is_refused(self) -> None:
-        """A trial ends once: a second, different outcome is an error."""
+        """A second, different outcome of a trial is an error."""
         strategy = self.make(self.axes, 0)
         trial = strategy.ask(1)[0]
         strategy.tell([scored(trial, 0.5)])
@@ -253,18 +254,18 @@ class StrategyContract:
         _expect_error(strategy, failed(trial))
 
     def test_not_a_number_is_refused(self) -> None:
-        """An evaluation without a score is a failure, not NaN."""
+        """A NaN score is refused; an evaluation without a score is a failure."""
         self._expect_refusal(lambda trials: scored(trials[0], math.nan))
 
     def test_arguments_are_left_alone(self) -> None:
-        """It changes neither its axes nor the outcomes, and keeps no list of the caller's."""
+        """The strategy changes neither axes nor outcomes and keeps no list of the caller."""
         axes = list(self.axes)
         strategy, twin = self.make(axes, 0), self.make(self.axes, 0)
         assert axes == list(self.axes), "the axes were changed"
         axes.clear()
         for _ in range(3):
             trials = strategy.ask(strategy.batch)
-            assert twin.ask(twin.batch) == trials, "it reads the caller's list of axes after it was made"
+            assert twin.ask(twin.batch) == trials, "the strategy depends on the caller's list of axes"
             outcomes = [self.evaluate(trial) for trial in trials][::-1]
             given = list(outcomes)
             strategy.tell(given)
@@ -273,10 +274,10 @@ class StrategyContract:
             trials.clear()
             twin.tell(outcomes)
 
-    # how the tests look
+    # helpers
 
     def _informed(self) -> Strategy:
-        """A strategy that knows some points, if it can learn."""
+        """Return a strategy that knows some points, if it can learn."""
         strategy = self.make(self.axes, 0)
         trials = [
             Trial(number=-1 - index, genome=trial.genome)
@@ -299,7 +300,7 @@ class StrategyContract:
         return trials, log
 
     def _untidy_search(self, strategy: Strategy) -> tuple[list[Trial], list[Event]]:
-        """Search as a cluster would: odd counts; outcomes in parts, late, out of order, some never."""
+        """Search like a cluster: varying counts; outcomes in parts, late, out of order, or missing."""
         chance = random.Random(11)
         trials: list[Trial] = []
         log: list[Event] = []
@@ -317,8 +318,8 @@ class StrategyContract:
             log += [Asked(n), outcomes]
         return trials, log
 
-    def _expect_twin(self, told: Callable[[Strategy, list[Outcome]], None]) -> None:
-        """Tell two equal strategies the same set, one plainly, one by ``told``: they must ask the same."""
+    def _expect_twin(self, tell: Callable[[Strategy, list[Outcome]], None]) -> None:
+        """Check that ``tell`` has the same effect on the asks as one tell of all outcomes."""
         plain, twin = self.make(self.axes, 3), self.make(self.axes, 3)
         for generation in range(5):
             n = plain.batch + generation % 3
@@ -326,10 +327,10 @@ class StrategyContract:
             assert twin.ask(n) == trials, f"other trials after generation {generation}"
             outcomes = [self.evaluate(trial) for trial in trials]
             plain.tell(outcomes)
-            told(twin, list(outcomes))
+            tell(twin, list(outcomes))
 
     def _expect_refusal(self, wrong: Callable[[list[Trial]], Outcome]) -> None:
-        """Telling the wrong outcome, alone or among right ones, is an error and leaves no trace."""
+        """Check that a wrong outcome, alone or among right ones, raises an error and changes nothing."""
         plain, twin = self.make(self.axes, 3), self.make(self.axes, 3)
         trials = plain.ask(plain.batch + 1)
         assert twin.ask(twin.batch + 1) == trials
@@ -341,8 +342,8 @@ class StrategyContract:
         assert twin.ask(5) == plain.ask(5), "a refused tell changed the search"
 
     def _expect_count(self, asked: int, wanted: int) -> None:
-        fine = asked <= wanted if self.exhaustible else asked == wanted
-        assert fine, f"asked for {wanted} trials, got {asked}"
+        is_right = asked <= wanted if self.exhaustible else asked == wanted
+        assert is_right, f"asked for {wanted} trials, got {asked}"
 
     def _expect_genome(self, genome: Genome) -> None:
         assert isinstance(genome, tuple), f"a genome is a tuple, got {type(genome).__name__}"  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -380,4 +381,4 @@ def _expect_error(strategy: Strategy, *outcomes: Outcome) -> None:
         strategy.tell(outcomes)
     except ValueError:  # KingyoError is one
         return
-    raise AssertionError(f"told {outcomes[-1]}, it raised no KingyoError or ValueError")
+    raise AssertionError(f"tell raised no KingyoError or ValueError for {outcomes[-1]}")

@@ -1,4 +1,4 @@
-"""The contracts of tasks and graders, as tests: subclass them under pytest and say how yours are made.
+"""Contract tests for tasks and graders: subclass them in pytest and implement ``make``.
 
     class TestMine(TaskContract):
         def make(self, splits):
@@ -11,8 +11,8 @@
         def make(self):
             return my_grader
 
-Each test states one promise of ``kingyo.types.Task`` or ``kingyo.tasks.Grader``. They see both from outside
-only, and need nothing but ``assert``. ``ScriptedModel`` stands in for a live model.
+Each test checks one promise of ``kingyo.types.Task`` or ``kingyo.tasks.Grader`` through its public interface,
+with plain ``assert``. ``ScriptedModel`` replaces a live model.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ from kingyo.types import SPLITS, Item, ItemScore, Split, Task
 
 
 class ScriptedModel:
-    """A language model that says what its script says, and tells what it was asked.
+    """A language model with scripted answers that records its prompts.
 
     Args:
-        script: the text for each prompt, or a function from prompt to text. A prompt that is missing in the
-            mapping gets ``default``.
-        default: what it says to a prompt outside its script.
+        script: the text for each prompt, or a function from prompt to text.
+        default: the text for prompts that are not in the mapping.
 
     Attributes:
-        prompts: every prompt that it was asked to continue, in order.
+        prompts: all prompts passed to ``generate``, in order.
     """
 
     def __init__(self, script: Mapping[str, str] | Callable[[str], str], default: str = "") -> None:
@@ -53,7 +52,7 @@ class ScriptedModel:
         return texts
 
     def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """Return −1 for what the script says, and a lower number, fixed for each pair, for anything else."""
+        """Return −1 for the scripted text, and a lower number, fixed for each pair, for any other."""
         return [
             -1.0 if continuation.strip() == self._say(prompt).strip() else -2.0 - _noise(prompt, continuation)
             for prompt, continuation in pairs
@@ -70,13 +69,13 @@ class ScriptedModel:
 
 
 def _noise(*texts: str) -> float:
-    """A number in [0, 1) that depends on the texts alone."""
+    """Return a number in [0, 1) that depends only on the texts."""
     digest = hashlib.sha256("\0".join(texts).encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32
 
 
 class TaskContract:
-    """What every task promises. Subclass it and implement ``make``; replace items and model if need be."""
+    """Contract of a task. Subclass it and implement ``make``; override items and model if needed."""
 
     def make(self, splits: Mapping[Split, Sequence[Item]]) -> Task:
         """Build the task under test from its split items."""
@@ -101,25 +100,25 @@ class TaskContract:
         return ScriptedModel(right, default="no idea")
 
     def test_it_has_a_name(self) -> None:
-        """The name is a text that never changes."""
+        """The name is not empty and never changes."""
         task = self._task()
         assert task.name
         assert task.name == task.name == self._task().name
 
     def test_its_needs_are_a_protocol_that_the_model_meets(self) -> None:
-        """A task that says what it needs of a model says it as a protocol, which is found on any model."""
+        """The attribute ``needs``, if any, is a protocol that the model implements."""
         needs = getattr(self._task(), "needs", object)
         assert isinstance(needs, type)
         assert isinstance(self.make_model(), needs)
 
     def test_items_keep_their_order(self) -> None:
-        """Each split holds its own items, in the order given, every time."""
+        """Each split has its own items, in the given order, every time."""
         task = self._task()
         for split in SPLITS:
             assert list(task.items(split)) == list(self.make_items(split)) == list(task.items(split))
 
     def test_an_unknown_split_is_an_error(self) -> None:
-        """No empty list for a split that nobody made."""
+        """An unknown split raises an error instead of returning an empty list."""
         try:
             self._task().items("trial")  # type: ignore[arg-type]
         except KingyoError:
@@ -127,7 +126,7 @@ class TaskContract:
         raise AssertionError("items('trial') raised no KingyoError")
 
     def test_scores_come_in_the_order_of_the_items(self) -> None:
-        """One score per item, by its id, whatever the order asked."""
+        """Each item has one score, in the order of the items."""
         items = self.make_items("fit")
         forward = self._score(items)
         backward = self._score(items[::-1])
@@ -135,7 +134,7 @@ class TaskContract:
         assert [score.item for score in backward] == [item.id for item in items[::-1]]
 
     def test_scores_are_shares(self) -> None:
-        """Every score is a number from 0 to 1."""
+        """Every score is a finite float from 0 to 1."""
         for score in self._score(self.make_items("validation")):
             assert isinstance(score.score, float)
             assert math.isfinite(score.score)
@@ -149,17 +148,17 @@ class TaskContract:
         assert list(task.score(model, items)) == list(task.score(model, items)) == self._score(items)
 
     def test_an_item_is_scored_alone(self) -> None:
-        """What an item scores does not depend on its company, so that racing may score parts."""
+        """The score of an item does not depend on the other items, so races may score parts."""
         items = self.make_items("fit")
         alone = [score for item in items for score in self._score([item])]
         assert alone == self._score(items)
 
     def test_no_items_no_scores(self) -> None:
-        """An empty list is no error."""
+        """An empty list of items gives no scores."""
         assert self._score([]) == []
 
     def test_nothing_is_mutated(self) -> None:
-        """Items and splits stay as they were."""
+        """Scoring changes neither items nor splits."""
         splits: dict[Split, list[Item]] = {split: list(self.make_items(split)) for split in SPLITS}
         before = copy.deepcopy(splits)
         items = list(splits["fit"])
@@ -175,7 +174,7 @@ class TaskContract:
 
 
 class GraderContract:
-    """What every grader promises. Subclass it, implement ``make`` and give examples.
+    """Contract of a grader. Subclass it, implement ``make`` and give examples.
 
     Attributes:
         right: pairs of a model's text and an item's answer that score 1.
@@ -194,17 +193,17 @@ class GraderContract:
         return Item(id="item", prompt="prompt", answer=answer)
 
     def test_right_texts_score_one(self) -> None:
-        """All examples that are right."""
+        """Right examples score 1."""
         for text, answer in self.right:
             assert self.make()(text, self.make_item(answer)) == 1, (text, answer)
 
     def test_wrong_texts_score_zero(self) -> None:
-        """All examples that are wrong."""
+        """Wrong examples score 0."""
         for text, answer in self.wrong:
             assert self.make()(text, self.make_item(answer)) == 0, (text, answer)
 
     def test_any_text_can_be_graded(self) -> None:
-        """Models say anything; the score is still a share, and the same when asked again."""
+        """Any text gets a score from 0 to 1, the same on repeated calls."""
         grader = self.make()
         for text in _ANY_TEXT:
             for _, answer in [*self.right, *self.wrong]:
