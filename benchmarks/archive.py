@@ -7,7 +7,7 @@ Each search merges the five sources on splits drawn by its seed. It knows the sa
 towards its cost. All candidates go into the same archives, one per task (``illuminating.judge``). Candidates
 that hold a cell, and the best ones, are scored again on test items, because the best scores on fit are lucky;
 the search does not see these scores, and they are free. Results in the file are not run again.
-It needs `pip install '.[bench]'` in a clone.
+It needs `pip install -e '.[bench]'` in a clone.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ images that it ever saw, the first of equals; tests are read at the points of th
                 quality, M2N2's crossover and mutation
     ga          M2N2 without competition for images
 
-It needs `pip install '.[bench,report]'` in a clone.
+It needs `pip install -e '.[bench,report]'` in a clone.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def test_what_needs_an_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setitem(EXTRAS, "bayes", ("no_such_library",))
     row = Row(name="tpe", doc="It searches.", options=[], extra="bayes")
-    assert row.line == "It searches. Extra: bayes (in a clone: pip install '.[bayes]')."
+    assert row.line == "It searches. Extra: bayes (in a clone: pip install -e '.[bayes]')."
 
 
 def test_a_name_that_is_none_of_them() -> None:

@@ -58,7 +58,7 @@ class Row:
         """Its description, with the extra that it needs, in one line."""
         if self.extra is None:
             return self.doc
-        here = "installed" if self.is_installed else f"in a clone: pip install '.[{self.extra}]'"
+        here = "installed" if self.is_installed else f"in a clone: pip install -e '.[{self.extra}]'"
         return f"{self.doc} Extra: {self.extra} ({here})."
 
 

@@ -104,7 +104,7 @@ def require_peft() -> None:
             "control trained",
             expected="the library peft",
             received="an installation without it",
-            remedy="In a clone of kingyo: pip install '.[lora]'",
+            remedy="In a clone of kingyo: pip install -e '.[lora]'",
         )
 
 

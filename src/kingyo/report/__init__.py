@@ -93,5 +93,5 @@ def require(packages: tuple[str, ...]) -> None:
             "report",
             expected="plotly and matplotlib to be installed",
             received=f"no {' and no '.join(missing)}",
-            remedy="In a clone of kingyo: pip install '.[report]'",
+            remedy="In a clone of kingyo: pip install -e '.[report]'",
         )

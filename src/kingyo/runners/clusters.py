@@ -191,7 +191,7 @@ def _import_ray() -> _Ray:
             "runner",
             expected="'local' or 'processes', or ray installed",
             received="'ray' without the package",
-            remedy="In a clone of kingyo: pip install '.[ray]'",
+            remedy="In a clone of kingyo: pip install -e '.[ray]'",
         ) from error
 
 

@@ -179,7 +179,7 @@ def require_optuna(strategy: str) -> None:
             f"strategy {strategy}",
             expected="the library optuna",
             received="an installation without it",
-            remedy="In a clone of kingyo: pip install '.[bayes]'",
+            remedy="In a clone of kingyo: pip install -e '.[bayes]'",
         ) from error
 
 

@@ -215,7 +215,7 @@ def _detector(code: str) -> tuple[_Detector, str]:
             f"language {code}",
             expected="the library lingua",
             received="an installation without it",
-            remedy="In a clone of kingyo: pip install '.[language]'",
+            remedy="In a clone of kingyo: pip install -e '.[language]'",
         ) from error
     codes = sorted({code, *_RIVALS[_SCRIPT_OF[code]].split()})
     iso = [lingua.IsoCode639_1.from_str(each.upper()) for each in codes]

@@ -153,7 +153,7 @@ def _type_of(content: bytes, where: str) -> str:
             where,
             expected="the library `pillow`, which reads images",
             received="an installation without it",
-            remedy="In a clone of kingyo: pip install '.[vision]'",
+            remedy="In a clone of kingyo: pip install -e '.[vision]'",
         ) from error
     try:
         with warnings.catch_warnings():

@@ -238,7 +238,7 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
             "data.dataset",
             expected="the library `datasets`",
             received="an installation without it",
-            remedy="In a clone of kingyo: pip install '.[datasets]'",
+            remedy="In a clone of kingyo: pip install -e '.[datasets]'",
         ) from error
     local = folder / source.dataset
     name = str(local) if local.exists() else source.dataset
