@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,9 @@ def test_a_file_a_mapping_and_a_recipe_merge_to_the_same(models: Path) -> None:
     kingyo.merge(str(models / "recipe.yaml"), models / "one", progress=False)
     kingyo.merge(RECIPE, models / "two", folder=models, progress=False)
     kingyo.merge(Recipe.from_dict(RECIPE, "it"), models / "three", folder=models, progress=False)
-    weights = {(models / name / "model.safetensors").read_bytes() for name in ("one", "two", "three")}
+    kingyo.merge(kingyo.load_recipe(models / "one" / "recipe.yaml"), models / "five", progress=False)
+    weights = {(models / name / "model.safetensors").read_bytes() for name in ("one", "two", "three", "five")}
     assert len(weights) == 1
-    assert kingyo.load_recipe(str(models / "one" / "recipe.yaml")).merge_method == "linear"
     kingyo.merge(RECIPE, models / "four", folder=models, max_shard_size="1kB", progress=False)
     assert (models / "four" / "model.safetensors.index.json").is_file()
 
@@ -91,8 +92,14 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
         kingyo.merge({**RECIPE, "merge_method": "liner"}, models / "out", folder=models)
     with pytest.raises(kingyo.KingyoError, match="other"):
         kingyo.merge({**RECIPE, "base_model": "other"}, models / "out", folder=models)
-    with pytest.raises(kingyo.KingyoError, match="seed"):
-        kingyo.merge(RECIPE, models / "out", folder=models, seed=1.5)  # type: ignore[arg-type]
+    for argument, wrong in {"recipe": [RECIPE], "out": None, "seed": 1.5, "force": "yes", "foo": 1}.items():
+        given = {"recipe": RECIPE, "out": models / "out", argument: wrong}
+        with pytest.raises(kingyo.KingyoError) as error:
+            kingyo.merge(**given, folder=models)  # type: ignore[arg-type]
+        assert error.value.argument == argument and "help(kingyo.merge)" in error.value.remedy
+    with pytest.raises(kingyo.KingyoError) as error:
+        kingyo.merge(RECIPE, models / "out", folder=models, threads=10**9)
+    assert error.value.argument == "threads"
     with pytest.raises(kingyo.KingyoError, match="budget"):
         kingyo.evolve({"name": "x", "budgets": {"candidates": 3}}, models / "run", folder=models)
     config = {
@@ -109,6 +116,21 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
     with pytest.raises(kingyo.KingyoError):
         kingyo.summarize(models / "run")
     assert not (models / "out").exists() and not (models / "run").exists()
+
+
+def test_a_run_may_be_read_from_another_thread_and_folder_and_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_demo(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(kingyo.evolve, file, "mine", progress=False).result()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with run:
+        assert kingyo.summarize(run).winner is not None
+    assert kingyo.summarize(run).status == "finished"
+    assert kingyo.write_report(run).parent == tmp_path / "mine"
 
 
 def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
@@ -128,7 +150,8 @@ def test_interrupted_the_run_goes_on_to_the_same_winner(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stderr.read()
-    assert process.returncode != 0 and "KeyboardInterrupt" in rest
+    assert process.returncode != 0 and f"go on with kingyo.resume({str(stopped)!r})" in rest.splitlines()[-1]
+    assert "torch" not in rest
     resumed = kingyo.resume(stopped, progress=False)
     first, second = (kingyo.summarize(run).winner for run in (whole, resumed))
     assert first is not None and second is not None

@@ -24,7 +24,7 @@ FLOORS: dict[str, float] = {
     "types": 0.1,
     "sizes": 0.1,
     "strict": 0.1,
-    "registry": 0.2,
+    "registry": 0.25,
     "versions": 0.1,
     "user_files": 0.2,
     "recipe": 0.3,

@@ -109,7 +109,8 @@ def test_what_decided_between_the_finalists_is_told(tmp_path: Path) -> None:
     assert {each.trial: each.together for each in found.finalists} == pytest.approx(
         dict(enumerate(together.values()))
     )
-    said = "Picked from 3 by fit (estimated) and validation together, 54.0 %; the next is trial 0, 53.6 %."
+    how = "the search's estimate on fit and the score on validation, together 54.0 %"
+    said = f"Picked from 3 by {how}; the next is trial 0, 53.6 %."
     assert found.how_picked() == said
     json = found.to_json()["finalists"]
     assert isinstance(json, list) and json[0]["validation"] == 0.5

@@ -8,12 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kingyo.api import evolve, export_model, merge, resume, summarize, write_report
-    from kingyo.checkpoints import open_checkpoint
+    from kingyo.api import (
+        evolve,
+        export_model,
+        load_recipe,
+        merge,
+        open_checkpoint,
+        resume,
+        summarize,
+        write_report,
+    )
     from kingyo.errors import KingyoError
     from kingyo.methods import METHODS
     from kingyo.models.kinds import MODEL_KINDS
-    from kingyo.recipe import Recipe, load_recipe
+    from kingyo.recipe import Recipe
     from kingyo.run.run import Run
     from kingyo.strategies import STRATEGIES
     from kingyo.tasks import GRADERS, TASK_KINDS
@@ -48,8 +56,6 @@ _HOMES = {
     "KingyoError": "errors",
     "Recipe": "recipe",
     "Run": "run.run",
-    "load_recipe": "recipe",
-    "open_checkpoint": "checkpoints",
 }
 
 

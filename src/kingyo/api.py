@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import ParamSpec, TypeVar, Unpack
 
+from pydantic import ConfigDict, InstanceOf, ValidationError, validate_call, with_config
+from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints import open_checkpoint as open_model
 from kingyo.cli.live import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
 from kingyo.documents import read_yaml
+from kingyo.engine import rooted
+from kingyo.errors import KingyoError
 from kingyo.export import choose, export
 from kingyo.merging import Request, finish, survey, write
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
+from kingyo.recipe import load_recipe as read_recipe
 from kingyo.report import write_report as write_report_of
 from kingyo.results.summary import RunSummary
 from kingyo.results.summary import summarize as summarize_store
@@ -26,9 +35,30 @@ from kingyo.sizes import parse_size
 from kingyo.store import RunStore
 
 AnyPath = str | Path
-AnyRecipe = str | Path | Mapping[str, object] | Recipe
+AnyRecipe = str | Path | Mapping[str, object] | InstanceOf[Recipe]
+AnyRun = InstanceOf[Run] | str | Path
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+def _checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Raise a KingyoError for an argument of a wrong type."""
+    check = validate_call(config=ConfigDict(strict=True))(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return check(*args, **kwargs)
+        except ValidationError as error:
+            if error.title != function.__name__:
+                raise
+            raise _wrong_type(function.__name__, list(signature(function).parameters), error) from None
+
+    return call
+
+
+@with_config(ConfigDict(extra="forbid"))
 class MergeOptions(TypedDict, total=False):
     """Options of ``merge``; see ``kingyo.merging.Request``."""
 
@@ -43,12 +73,26 @@ class MergeOptions(TypedDict, total=False):
     allow_pickle: bool
 
 
+def _wrong_type(function: str, parameters: Sequence[str], error: ValidationError) -> KingyoError:
+    first, *others = error.errors()
+    place = first["loc"][0]
+    same = [each for each in others if each["loc"][:1] == (place,)]  # one for each type that is taken
+    types = dict.fromkeys(each["msg"].removeprefix("Input should be ") for each in (first, *same))
+    return KingyoError(
+        parameters[place] if isinstance(place, int) else place,
+        expected=" or ".join(types).lower(),
+        received=repr(first["input"])[:80],
+        remedy=f"See help(kingyo.{function}).",
+    )
+
+
+@_checked
 def merge(
     recipe: AnyRecipe,
     out: AnyPath,
     *,
     folder: AnyPath | None = None,
-    max_shard_size: str = "5GB",
+    max_shard_size: str | int = "5GB",
     progress: bool = True,
     **options: Unpack[MergeOptions],
 ) -> Path:
@@ -61,7 +105,7 @@ def merge(
             ``Recipe``.
         out: the folder to make. Several recipes make a folder each below it.
         folder: where relative paths of the recipe begin; the file's folder, or the current one, when None.
-        max_shard_size: where a new file of weights begins.
+        max_shard_size: where a new file of weights begins; a number is bytes.
         progress: whether a bar on standard error shows how far it is.
         options: see ``MergeOptions``.
 
@@ -79,7 +123,7 @@ def merge(
         recipe=_recipe(recipe),
         out=Path(out),
         folder=None if folder is None else Path(folder),
-        max_shard_bytes=parse_size(max_shard_size, "max_shard_size"),
+        max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"),
         **options,
     )
     found = survey(request, fetch=False)
@@ -103,6 +147,36 @@ def _recipe(given: AnyRecipe) -> Path | RecipeBook:
     return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe),))
 
 
+@_checked
+def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkpoint:
+    """Open a checkpoint: a folder, a Hub name, ``model+lora``, or a component such as ``org/name/unet``.
+
+    This reads headers, not weights.
+
+    Args:
+        reference: which one.
+        allow_pickle: read weights that exist only as pickles, with ``weights_only``.
+
+    Raises:
+        KingyoError: there is no such model, or its files are broken.
+    """
+    return open_model(str(reference), allow_pickle=allow_pickle)
+
+
+@_checked
+def load_recipe(path: AnyPath) -> Recipe:
+    """Read a recipe from a YAML file, with relative paths of local models made absolute.
+
+    Args:
+        path: a file of one recipe.
+
+    Raises:
+        KingyoError: the file cannot be read, or is no sound recipe.
+    """
+    return rooted(read_recipe(path), Path(path).parent.resolve())
+
+
+@_checked
 def evolve(
     config: AnyPath | Mapping[str, object],
     run: AnyPath | None = None,
@@ -128,6 +202,7 @@ def evolve(
     Raises:
         KingyoError: whatever is wrong with settings, models or data, and nothing is written then; or a
             baseline cannot be scored.
+        KeyboardInterrupt: interrupted; its message says how to go on.
 
     Example:
         >>> run = kingyo.evolve("run.yaml", "runs/first")  # doctest: +SKIP
@@ -141,16 +216,17 @@ def evolve(
     root = home if folder is None else Path(folder)
     given = data if seed is None else {**data, "seed": seed}
     loaded = config_of(given, root, "config" if file is None else str(file))
-    out = Path("runs") / loaded.name if run is None else Path(run)
+    out = (Path("runs") / loaded.name if run is None else Path(run)).absolute()
     new = begin(Run.open(loaded, root), out, file=file if root == home else None)
     return _to_the_end(new.begun, new, progress=progress)
 
 
-def resume(run: AnyPath, *, progress: bool = True) -> Run:
+@_checked
+def resume(run: AnyRun, *, progress: bool = True) -> Run:
     """Go on with a run that was interrupted, to the same winner.
 
     Args:
-        run: its folder.
+        run: a run, or its folder.
         progress: whether standard error shows how the search goes.
 
     Returns:
@@ -159,7 +235,7 @@ def resume(run: AnyPath, *, progress: bool = True) -> Run:
     Raises:
         KingyoError: no run, one that another process works on, or models, code or versions have changed.
     """
-    store = RunStore.open(Path(run))
+    store = RunStore.open(_folder(run))
     try:
         require_unchanged(store)
     except BaseException:
@@ -170,11 +246,16 @@ def resume(run: AnyPath, *, progress: bool = True) -> Run:
 
 def _to_the_end(store: RunStore, run: Run | None, *, progress: bool) -> Run:
     with store, LiveDisplay(store, quiet=not progress) as display:
-        ended = run_shown(store, run, display)
+        try:
+            ended = run_shown(store, run, display)
+        except KeyboardInterrupt:
+            go_on = f"kingyo.resume({str(store.folder)!r})"
+            raise KeyboardInterrupt(f"every score so far is stored; go on with {go_on}") from None
     return replace(ended, store=RunStore.read(store.folder))
 
 
-def summarize(run: Run | AnyPath) -> RunSummary:
+@_checked
+def summarize(run: AnyRun) -> RunSummary:
     """Return what is known of a run: winner, baselines, controls and comparisons, with n and intervals.
 
     Args:
@@ -183,12 +264,13 @@ def summarize(run: Run | AnyPath) -> RunSummary:
     Raises:
         KingyoError: no such run.
     """
-    with _read(run) as store:
+    with RunStore.read(_folder(run)) as store:
         return summarize_store(store)
 
 
+@_checked
 def export_model(
-    run: Run | AnyPath,
+    run: AnyRun,
     out: AnyPath,
     *,
     trial: int | str | None = None,
@@ -213,12 +295,13 @@ def export_model(
         KingyoError: more than one of ``trial``, ``search`` and ``pick``, no winner yet, no such trial, or
             ``out`` is taken.
     """
-    with _read(run) as store:
+    with RunStore.read(_folder(run)) as store:
         chosen = choose(store, trial=_text(trial), search=search, pick=_text(pick))
         return export(store, Path(out), chosen, pipeline=pipeline)
 
 
-def write_report(run: Run | AnyPath, out: AnyPath | None = None) -> Path:
+@_checked
+def write_report(run: AnyRun, out: AnyPath | None = None) -> Path:
     """Write the report of a run: one HTML file that needs no network, and pictures.
 
     Args:
@@ -231,7 +314,7 @@ def write_report(run: Run | AnyPath, out: AnyPath | None = None) -> Path:
     Raises:
         KingyoError: the extra ``report`` is not installed, or the file cannot be written.
     """
-    with _read(run) as store:
+    with RunStore.read(_folder(run)) as store:
         return write_report_of(store, None if out is None else Path(out))
 
 
@@ -239,10 +322,6 @@ def _text(value: int | str | None) -> str | None:
     return None if value is None else str(value)
 
 
-@contextmanager
-def _read(run: Run | AnyPath) -> Generator[RunStore]:
-    if isinstance(run, Run):
-        yield run.begun
-    else:
-        with RunStore.read(Path(run)) as store:
-            yield store
+def _folder(run: Run | str | Path) -> Path:
+    """Return the folder of a run, whatever the current folder is now and whether its store is closed."""
+    return run.begun.folder if isinstance(run, Run) else Path(run).absolute()

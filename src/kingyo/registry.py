@@ -1,7 +1,6 @@
-"""Finding a method, a strategy or a grader by name: in the package, in a plugin, in a user's file.
+"""Find a method, a strategy or a grader by name: in the package, in a plug-in, or in a user's file.
 
-A registry knows a package whose modules register themselves when imported; it imports them on first use,
-so that listing names costs nothing at start-up. It does not know what it holds.
+The modules of the package register themselves when they are imported, which happens on first use.
 """
 
 from __future__ import annotations
@@ -10,17 +9,27 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.user_files import files_behind, in_place, root_of
 
 T = TypeVar("T")
 
 _IN_FILE = ".py:"
+
+
+@dataclass(frozen=True)
+class _InFile:
+    """An object of a user's file, and what the file and the code behind it were when it was loaded."""
+
+    thing: object
+    stamps: Mapping[Path, tuple[int, int]]
 
 
 class Registry(Generic[T]):
@@ -42,7 +51,7 @@ class Registry(Generic[T]):
         self._group = group
         self._check = check
         self._found: dict[str, T] = {}
-        self._from_files: dict[str, T] = {}
+        self._from_files: dict[str, _InFile] = {}
         self._scanned = False
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -75,7 +84,9 @@ class Registry(Generic[T]):
         return None
 
     def get(self, name: str, folder: Path | None = None) -> T:
-        """Find by name, or by ``path/to/file.py:Name`` relative to ``folder``; a file is run once.
+        """Find by name, or by ``path/to/file.py:Name`` relative to ``folder``.
+
+        A file is run once, and again when it or code that it imports has changed.
 
         Raises:
             KingyoError: nobody knows the name (the nearest is suggested), or it means something else.
@@ -84,14 +95,24 @@ class Registry(Generic[T]):
         if name in self._found:
             return self._found[name]
         if is_in_file(name):
-            place = whole_reference(name, folder or Path.cwd())
-            if place not in self._from_files:
-                self._from_files[place] = self._checked(name, load_from_file(name, folder))
-            return self._from_files[place]
+            return self._in_file(name, folder or Path.cwd())
         for point in entry_points(group=self._group):
             if point.name == name:
                 return self._checked(name, _loaded(point))
         raise unknown(self._kind, name, self.names())
+
+    def _in_file(self, name: str, folder: Path) -> T:
+        place = whole_reference(name, folder)
+        known = self._from_files.get(place)
+        if known is not None and known.stamps != _stamps(known.stamps):
+            _forget(known.stamps)
+            known = None
+        if known is None:
+            thing = self._checked(name, load_from_file(name, folder))
+            file = folder / name.rpartition(":")[0]
+            known = _InFile(thing, _stamps({in_place(file), *files_behind(file, root_of(file, folder))}))
+            self._from_files[place] = known
+        return cast(T, known.thing)
 
     def _checked(self, name: str, found: object) -> T:
         if self._check is not None:
@@ -115,6 +136,25 @@ def is_in_file(name: str) -> bool:
 def whole_reference(name: str, folder: Path) -> str:
     """A name that means the same from everywhere: with the whole path, if it is that of a user's file."""
     return str(folder.resolve() / name) if is_in_file(name) else name
+
+
+def _stamps(files: Collection[Path]) -> dict[Path, tuple[int, int]]:
+    """Return time of change and size of each file that is there."""
+    stats = {file: file.stat() if file.is_file() else None for file in files}
+    return {
+        file: (0, 0) if stat is None else (stat.st_mtime_ns, stat.st_size) for file, stat in stats.items()
+    }
+
+
+def _forget(files: Collection[Path]) -> None:
+    """Make Python import these files anew."""
+    importlib.invalidate_caches()
+    for file in files:  # Python takes a cache for fresh if the file changed within a second and kept its size
+        Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name != "__main__" and isinstance(file, str) and in_place(Path(file)) in files:
+            del sys.modules[name]
 
 
 def _loaded(point: EntryPoint) -> object:

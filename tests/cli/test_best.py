@@ -136,7 +136,8 @@ def test_the_report_says_it_in_its_headline(parent: tuple[World, str]) -> None:
 def test_the_parent_is_exported_as_a_copy(parent: tuple[World, str], tmp_path: Path) -> None:
     world, _ = parent
     said, card = export(world, tmp_path / "best")
-    assert "the parent math-sym, a copy of it. The best model of this run is the parent math-sym" in said
+    assert "the parent math-sym, a copy of it. On test" in said
+    assert "The best model of this run is the parent math-sym" in said
     assert "`--search main` writes the bred model" in said
     own = load_file(ROOT / "zoo" / "math-sym" / "model.safetensors")
     written = load_file(tmp_path / "best" / "model.safetensors")
@@ -207,7 +208,7 @@ def test_a_baseline_by_its_name(parent: tuple[World, str], tmp_path: Path, name:
     assert "A merge of math-sym, sort: the uniform merge of the run small" in card
     assert "Nothing was searched for it" in card
     text = world.run("show", "runs/small", "--trial", name).stdout
-    assert text.startswith("Trial baselines:uniform of runs/small")
+    assert text.startswith("The uniform merge of runs/small")
     one = json.loads(world.run("show", "runs/small", "--trial", name, "--json").stdout)
     assert one["name"] == "uniform"
     recipe = yaml.safe_load(world.run("recipe", "runs/small", "--trial", name).stdout)

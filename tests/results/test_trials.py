@@ -97,14 +97,12 @@ def test_an_unknown_one_says_what_there_is(store: RunStore, reference: str, reme
 
 
 @pytest.mark.parametrize("name", ["bred", "Bred", "winner"])
-def test_the_bred_model_is_a_trial_with_a_number(store: RunStore, name: str) -> None:
+def test_the_bred_model_has_a_name_once_it_is_picked(store: RunStore, name: str) -> None:
     with pytest.raises(KingyoError) as caught:
         find_trial(store, name)
-    assert caught.value.remedy == "The bred model is not picked yet."
+    assert "kingyo resume" in caught.value.remedy
     store.set_winner(MAIN, store.trials(MAIN)[7].id)
-    with pytest.raises(KingyoError) as caught:
-        find_trial(store, name)
-    assert caught.value.remedy == "The bred model is --trial 7."
+    assert find_trial(store, name).asked.number == 7
 
 
 def test_the_best_of_a_run_is_no_trial(store: RunStore) -> None:

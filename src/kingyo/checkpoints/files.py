@@ -249,11 +249,13 @@ def _no_weights(path: Path) -> KingyoError:
     others = sorted(file.name for file in path.glob("*.safetensors"))
     file = next(path.glob("*.gguf"), None)
     if others:
+        first = others[0].partition(".")[0]
+        name = f"{first if first in STEMS else STEMS[0]}.safetensors"  # of a variant such as fp16
         return KingyoError(
             str(path),
-            expected="model.safetensors or its index",
+            expected=f"{name} or its index",
             received=f"other weights ({others[0]})",
-            remedy=f"Rename {others[0]} to model.safetensors if these are the weights you mean.",
+            remedy=f"Rename {others[0]} to {name} if these are the weights you mean.",
         )
     if pickles:
         is_readable = _is_there(path, _PICKLED)

@@ -198,7 +198,7 @@ def check_free(out: Path, *, force: bool = False) -> None:
             str(out),
             expected="a new or empty folder",
             received="one with files",
-            remedy="Choose another path, or say --force to replace the model that it holds.",
+            remedy="Choose another path, or pass --force (in Python: force=True) to replace the model in it.",
         )
     _check_replaceable(out)
 

@@ -101,9 +101,9 @@ def _records(file: Path) -> dict[int, int]:
     if not is_zip:
         raise _unfit(
             file,
-            "a pickle that torch 1.6 or later has written",
-            "none: older ones cannot be mapped",
-            "Load it where you trust it, and save it again. Fetch it again if it is not that old.",
+            "a whole file of torch.save, of torch 1.6 or later",
+            "an empty file" if not file.stat().st_size else "no zip archive: it is cut off, damaged or older",
+            "Fetch it again. If torch before 1.6 wrote it, load it where you trust it and save it again.",
         )
     if order not in (b"", sys.byteorder.encode()):
         raise _unfit(file, f"numbers in {sys.byteorder} endian order", f"{order!r:.80}", _SAVE_AGAIN)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.files import has_weights, parts_of
+from kingyo.checkpoints.files import has_weights, parts_of, read_weights
 from kingyo.checkpoints.locate import open_checkpoint
 from kingyo.errors import KingyoError
 
@@ -54,6 +54,9 @@ def whole_pipeline(
             remedy="Complete the pipeline, or write the component alone: export with --no-pipeline, merge "
             "without --pipeline.",
         )
+    for name, is_model in others.items():
+        if is_model and has_weights(root / name):
+            read_weights(root / name)  # whether all shards are there
     return files
 
 

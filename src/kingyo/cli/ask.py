@@ -49,13 +49,18 @@ def by_default(flags: Flags, task: str, folder: Path) -> Said:
 
     Args:
         flags: what was given.
-        task: the file of prompts and answers.
+        task: the file of prompts and answers. Prompt and answer are its likeliest fields unless given.
         folder: where a grader's own file is looked for.
     """
+    fields = _fields(task) if flags.prompt is None or flags.answer is None else []
+    prompt = flags.prompt or _likely_prompt(fields)
+    answer = flags.answer or _likely_answer(fields, prompt)
+    if (flags.prompt or "{prompt}", flags.answer or ANSWER) != (prompt, answer):
+        echo(f"Read from {task}: prompt {prompt}, answer {answer}. --prompt and --answer name others.")
     return Said(
         task=task,
-        prompt=flags.prompt,
-        answer=ANSWER if flags.answer is None else flags.answer,
+        prompt=prompt,
+        answer=answer,
         grader=flags.grader or _grader(None, folder),
         language=flags.language,
         candidates=flags.candidates or CANDIDATES,
@@ -170,8 +175,7 @@ def _prompt(given: str | None, task: str, fields: Sequence[str]) -> str:
             make_splits(_items(task, prompt, None), Sizes())
         return prompt
 
-    likely = [each for each in fields if each.lower() not in UNLIKELY] or fields
-    default = f"{{{'prompt' if 'prompt' in fields else likely[0]}}}"
+    default = _likely_prompt(fields)
     question = "Prompt template ({field} is filled in; {{ and }} are literal braces)"
     return _until(question, check, given=given, default=default)
 
@@ -200,9 +204,18 @@ def _answer(given: str | None, task: str, prompt: str, fields: Sequence[str]) ->
         with _naming(fields):
             return answer, _items(task, prompt, answer)
 
-    likely = [each for each in fields if each.lower() not in UNLIKELY and f"{{{each}}}" not in prompt]
-    default = ANSWER if ANSWER in fields else (likely or fields)[0]
+    default = _likely_answer(fields, prompt)
     return _until("Field with the right answer", check, given=given, default=default)
+
+
+def _likely_prompt(fields: Sequence[str]) -> str:
+    likely = [each for each in fields if each.lower() not in UNLIKELY] or fields
+    return f"{{{'prompt' if 'prompt' in fields else likely[0]}}}"
+
+
+def _likely_answer(fields: Sequence[str], prompt: str) -> str:
+    likely = [each for each in fields if each.lower() not in UNLIKELY and f"{{{each}}}" not in prompt]
+    return ANSWER if ANSWER in fields else (likely or fields)[0]
 
 
 @contextmanager

@@ -74,7 +74,8 @@ def _search_lines(found: Outlook) -> Iterator[str]:
     run, config, wanted = found.run, found.run.config, found.run.settings.first
     items = ", ".join(f"{len(run.items[split])} {split}" for split in SPLITS)
     near = f"; {run.data.near}" if run.data.near.groups else ""
-    yield f"items: {items}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
+    unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
+    yield f"items: {items}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
     example = run.items["fit"][0]
     yield f"an item: {example.in_a_line()} → {example.answer!r}"
     settings = ", ".join(

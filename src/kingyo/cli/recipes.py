@@ -49,7 +49,7 @@ def recipe(
 ) -> None:
     """Print a recipe, or that of a run's best model, as YAML that `kingyo merge` reads.
 
-    Example: `kingyo recipe runs/first --as slices > mergekit.yaml`
+    Example: `kingyo recipe runs/first > recipe.yaml`
     """
     from kingyo.recipe import rewritten
 

@@ -367,7 +367,9 @@ def export(
     from kingyo.cli.resume import require_one_run
     from kingyo.export import choose
     from kingyo.export import export as export_run
+    from kingyo.run.run import Run
     from kingyo.store import RunStore
+    from kingyo.types import GeneratesText
 
     require_one_run(run, "export", str(out))
     with RunStore.read(run) as store:
@@ -376,7 +378,8 @@ def export(
         written = export_run(store, out, chosen, pipeline=pipeline)
         tell_versions(store, "exported")
         _say_which(store, chosen, written, is_default=trial is None and search is None)
-    echo(f"Try it: kingyo chat {shlex.quote(str(written))}")
+        if GeneratesText in Run.stored(store).kind.provides:
+            echo(f"Try it: kingyo chat {shlex.quote(str(written))}")
 
 
 def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
@@ -387,7 +390,11 @@ def _say_which(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: b
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
     echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
-    better = summarize(store).better_than_bred() if is_default else None
+    summary = summarize(store)
+    scored = summary.beside_baselines(chosen)
+    if scored is not None:
+        echo(scored)
+    better = summary.better_than_bred() if is_default else None
     if better is not None and chosen.search != MAIN:
         echo(f"{better} `--search main` writes the bred model.")
 

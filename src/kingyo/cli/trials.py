@@ -8,13 +8,13 @@ from rich.markup import escape
 from kingyo.cli.answers import answers_record, print_answers, worst_answers
 from kingyo.cli.tables import print_path
 from kingyo.cli.whole import Console, say
-from kingyo.evolution import stored_aims
+from kingyo.evolution import BASELINES, stored_aims
 from kingyo.evolution.recipes import read_recipe
 from kingyo.results.estimates import estimate
 from kingyo.results.measured import number_of
 from kingyo.results.paths import NamedPath, read_atlas
 from kingyo.results.summary import Entry, interval_json, read_entry
-from kingyo.results.trials import failure_of, find_trial, reference_to
+from kingyo.results.trials import describe_trial, failure_of, find_trial, reference_to
 from kingyo.sizes import counted
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS
@@ -35,10 +35,12 @@ def print_trial(store: RunStore, reference: str, answers: int | None = None) -> 
     name = reference_to(trial)
     shown = None if answers is None else worst_answers(store, trial, answers)
     console = Console(highlight=False)
+    title = describe_trial(trial)
+    batch = "" if trial.search == BASELINES else f", batch {trial.batch + 1}"
     parents = f", parents {', '.join(map(str, trial.asked.parents))}" if trial.asked.parents else ""
     say(
         console,
-        f"[bold]Trial {escape(name)}[/bold] of {escape(str(store.folder))}: batch {trial.batch + 1}{parents}",
+        f"[bold]{escape(title[0].upper() + title[1:])}[/bold] of {escape(str(store.folder))}{batch}{parents}",
     )
     for split in SPLITS:
         score = entry.on(split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,8 @@ from kingyo.checkpoints.writer import MAX_SHARD_BYTES
 from kingyo.engine import How
 from kingyo.errors import KingyoError
 from kingyo.recipe import RecipeBook
+
+MOST_THREADS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +53,13 @@ class Request:
     allow_pickle: bool = False
 
     def __post_init__(self) -> None:
-        for key, least in (("seed", 0), ("threads", 1)):
+        for key, least, most in (("seed", 0, math.inf), ("threads", 1, MOST_THREADS)):
             value = cast(object, getattr(self, key))
-            if value is not None and (type(value) is not int or value < least):
+            if value is not None and (type(value) is not int or not least <= value <= most):
+                at_most = "" if most == math.inf else f" and at most {most}"
                 raise KingyoError(
                     key,
-                    expected=f"a whole number of at least {least}",
+                    expected=f"a whole number of at least {least}{at_most}",
                     received=repr(value)[:80],
                     remedy=f"Give {key} such a number, or leave it out.",
                 )

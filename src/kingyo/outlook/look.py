@@ -71,6 +71,7 @@ def describe(run: Run) -> list[str]:
     splits = ", ".join(f"{len(items)} {split}" for split, items in run.items.items())
     example = run.items["fit"][0]
     near = f" {run.data.near}." if run.data.near.groups else ""
+    unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
     paths = None if run.settings.paths is None else foresee_paths(run)
     longest = (
         f"The longest path has {counted(paths.longest, 'layer')} and {size_text(paths.longest_bytes)} "
@@ -81,7 +82,7 @@ def describe(run: Run) -> list[str]:
     return [
         f"{counted(n, 'model')} of {shape.n_parameters:,} parameters {'fits' if n == 1 else 'fit together'}.",
         *([longest] if longest is not None else []),
-        f"Items: {splits}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
+        f"Items: {splits}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
         f"An item: {example.in_a_line()} -> {example.answer!r}",
         f"{counted(len(run.axes), 'gene')}: {', '.join(axis.name for axis in run.axes[:8])}"
         f"{', …' if len(run.axes) > 8 else ''}",

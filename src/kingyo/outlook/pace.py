@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -209,12 +210,19 @@ class Pace:
         return min(left, max(0.0, sum(most) - leg.answers)) if most else left
 
     def _per_answer(self, leg: Leg) -> float | None:
-        """Return seconds per answer: of the part, of the last part on its split, or of the last part."""
-        measured = [each for each in self._legs.values() if each.per_answer is not None]
+        """Return seconds per answer: of the part, of the last part on its split, or of the likest part.
+
+        Answers cost less where each model gives more of them, so the likest part has about as many per model.
+        """
+        measured = [each for each in self._legs.values() if each.per_answer]
         alike = [each for each in measured if each.part.split == leg.part.split]
-        return next(
-            (each.per_answer for each in (leg, *alike[::-1], *measured[::-1]) if each.per_answer), None
-        )
+        others = sorted(measured, key=lambda each: _unlike(each, leg.part.items))
+        return next((each.per_answer for each in (leg, *alike[::-1], *others) if each.per_answer), None)
+
+
+def _unlike(leg: Leg, items: int) -> float:
+    """Return the distance of two numbers of answers per model, on a log scale."""
+    return abs(math.log((leg.new_answers / leg.new) / max(1, items))) if leg.new_answers else math.inf
 
 
 def _begun(part: Part, stored: Mapping[int, int], workers: int) -> Leg:

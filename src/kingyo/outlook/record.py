@@ -29,6 +29,7 @@ def outlook_record(outlook: Outlook) -> Json:
         "items": {
             **{split: len(items) for split, items in run.items.items()},
             "duplicates": run.data.duplicates,
+            "unused": run.data.unused,
         },
         "near_duplicates": asdict(run.data.near),
         "search": {

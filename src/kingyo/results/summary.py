@@ -256,6 +256,21 @@ class RunSummary:
             f"{interval_in_words(mine, self.decided_by)}{why})."
         )
 
+    def beside_baselines(self, trial: StoredTrial) -> str | None:
+        """Say what a model scores on test, and the best baseline; None if test was not read for it."""
+        own = next((each for each in self.models if each.trial == trial), None)
+        mine = None if own is None else own.counts_on("test")
+        others = [(each.counts_on("test"), each.trial) for each in self.baselines.values()]
+        rivals = [(score, other) for score, other in others if score is not None and other != trial]
+        if mine is None or not rivals:
+            return None
+        score, other = max(rivals, key=lambda each: each[0].score)
+        text = (
+            f"On test (n = {mine.n}) it scores {interval_in_words(mine, self.decided_by)}; "
+            f"the best baseline, {describe_trial(other)}, scores {interval_in_words(score, self.decided_by)}"
+        )
+        return f"{text}{'.' if mine.score > score.score else ', so nothing is gained.'}"
+
     def how_picked(self) -> str | None:
         """Say by what the winner was picked, and which finalist came next; None if there was one alone."""
         picked = self.winner and self.winner.trial.asked.number
@@ -272,11 +287,11 @@ class RunSummary:
             rest = f"{name}, is not clearly ahead on validation"
         else:
             rest = f"the next is {name}"
-        by = "fit (estimated) and validation together"
+        by = "the search's estimate on fit and the score on validation, together"
         if self.decided_by is not None and self.winner is not None:
             by = f"{self.decided_by} on validation"
             score = interval_in_words(self.winner.counts_on("validation"), self.decided_by)
-        return f"Picked from {len(self.finalists)} by {by}, {score}; {rest}."
+        return f"Picked from {len(self.finalists)} by {by} {score}; {rest}."
 
     def not_compared(self) -> str | None:
         """Say of searches of equal cost that were not run which commands run them; else None."""

@@ -21,7 +21,7 @@ Known = Mapping[str, Mapping[str, StoredTrial]]
 _BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
 _LORA = "trained LoRA"
 BRED = ("bred", "winner")
-"""Names that users try for the bred model, which is found by its number."""
+"""Names of the winner of the main search."""
 
 
 def find_trial(store: RunStore, reference: str) -> StoredTrial:
@@ -29,12 +29,15 @@ def find_trial(store: RunStore, reference: str) -> StoredTrial:
 
     Args:
         store: the run.
-        reference: ``N`` (of the main search), ``SEARCH:N``, ``baselines:NAME``, or the NAME of a baseline.
+        reference: ``N`` (of the main search), ``SEARCH:N``, ``baselines:NAME``, the NAME of a baseline, or
+            ``bred`` for the winner of the main search.
 
     Raises:
         KingyoError: there is no such trial, or a name is that of a baseline and of a search.
     """
     known = _known(store)
+    if reference.strip().casefold() in BRED and reference not in known.get(BASELINES, {}):
+        return _bred(store)
     search, colon, name = reference.strip().partition(":")
     if not colon:
         search, name = MAIN if _is_number(search) else BASELINES, search
@@ -97,6 +100,18 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
+def _bred(store: RunStore) -> StoredTrial:
+    winner = store.winner(MAIN)
+    if winner is None:
+        raise KingyoError(
+            "--trial",
+            expected="a run whose winner is picked",
+            received=f"'bred' of one that is {store.status()}",
+            remedy=f"Go on with `kingyo resume {shlex.quote(str(store.folder))}`, or name a trial.",
+        )
+    return winner
+
+
 def _is_search(known: Known, name: str) -> KingyoError:
     is_baseline = name in known.get(BASELINES, {})
     remedy = f"Say {name}:N with its number" + (f", or {BASELINES}:{name}." if is_baseline else ".")
@@ -113,11 +128,7 @@ def _is_search(known: Known, name: str) -> KingyoError:
 def _unknown(store: RunStore, known: Known, reference: str) -> KingyoError:
     search, colon, name = reference.strip().partition(":")
     remedy = f"`kingyo show {shlex.quote(str(store.folder))}` says how the run stands."
-    if not colon and search.casefold() in BRED:
-        winner = store.winner(MAIN)
-        named = "not picked yet" if winner is None else f"--trial {reference_to(winner)}"
-        remedy = f"The bred model is {named}."
-    elif not colon and search.casefold() == "best":
+    if not colon and search.casefold() == "best":
         remedy = "Leave --trial out: `kingyo export` writes the best model of the run."
     elif colon and search not in known:
         remedy = suggest(search, known)

@@ -78,11 +78,12 @@ def _check_budget(search: Search, run: Run) -> None:
     most = Screen(search.screen, search.seed).most_items(len(run.items["fit"]))
     given = None if search.like else search.limits.item_evaluations
     if given is not None and given < most:
+        fewer = "." if search.aims.by_set else ", or score candidates on fewer items: search.screen.items."
         raise KingyoError(
             "budget.item_evaluations",
             expected=f"at least {most}, the items that one candidate is scored on; better {100 * most}",
             received=str(given) if run.settings.then is None else f"{given}, {_whose(search, run.config)}",
-            remedy="Give a larger budget, or score candidates on fewer items: search.screen.items.",
+            remedy=f"Give a larger budget{fewer}",
         )
 
 

@@ -10,8 +10,11 @@ from kingyo.run.models import same_sources
 from kingyo.run.run import Run
 from kingyo.run.spaces import space_of
 from kingyo.sizes import counted
-from kingyo.stats import mean_name
+from kingyo.stats import mean_name, wilson
 from kingyo.strategies import MEAN_ALONE
+
+FEW = 30
+"""Fewer items of validation or test than this get a note."""
 
 
 def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, ...]:
@@ -26,7 +29,21 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
         models = run.models.by_reference
         identity = {reference: deciding_files(each) for reference, each in models.items()}
     found = (*_by_set(run), *_unbred(run), *_short(run), *_blind(run), *_beyond(run), *_trains(run))
-    return (*run.plan.warnings, *run.data.notes, *_same(run, identity), *found)
+    return (*run.plan.warnings, *run.data.notes, *_few(run), *_same(run, identity), *found)
+
+
+def _few(run: Run) -> Iterator[str]:
+    """Note splits that are too small to tell models apart."""
+    sizes = {split: len(items) for split, items in run.items.items() if split != "fit"}
+    small = {split: n for split, n in sizes.items() if n < FEW}
+    if small:
+        fewest = min(small.values())
+        likely = wilson(fewest // 2, fewest)
+        parts = " and ".join(f"{counted(n, 'item')} of {split}" for split, n in small.items())
+        yield (
+            f"with {parts}, models are hard to tell apart: half of {fewest} right has a 95 % interval of "
+            f"{100 * likely.low:.0f} to {100 * likely.high:.0f} %. Add rows if you can"
+        )
 
 
 def _same(run: Run, identity: Mapping[str, object]) -> Iterator[str]:

@@ -151,7 +151,7 @@ def require_new(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     is_run = (folder / DATABASE).is_file()
-    other = "choose another with --run."
+    other = "choose another run folder (--run)."
     raise KingyoError(
         str(folder),
         expected="a run folder that does not exist yet",
@@ -170,7 +170,7 @@ def connect(path: Path) -> sqlite3.Connection:
         sqlite3.Error: it is damaged, or a full disk or the like is in the way.
     """
     try:
-        connection = sqlite3.connect(path, timeout=30)
+        connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
     except sqlite3.OperationalError as error:
         raise KingyoError(
             str(path),
@@ -198,7 +198,8 @@ def connect_to_look(folder: Path) -> sqlite3.Connection:
     if not is_logged and os.access(folder, os.W_OK) and os.access(path, os.W_OK):
         return connect(path)
     how = "mode=ro" if is_logged else "immutable=1"
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=30)
+    uri = f"{path.resolve().as_uri()}?{how}"
+    return sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
 
 
 @contextlib.contextmanager

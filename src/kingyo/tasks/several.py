@@ -40,6 +40,7 @@ class LoadedSplits:
     Attributes:
         splits: the items.
         duplicates: how many rows were dropped, since another asks the same.
+        unused: how many items are in no split, since their sizes leave them out.
         near: how many near-duplicates are among the items.
         notes: on near-duplicates that stand in more than one split.
     """
@@ -48,6 +49,7 @@ class LoadedSplits:
     duplicates: int
     near: NearDuplicates
     notes: tuple[str, ...]
+    unused: int = 0
 
 
 class SeveralTasks:
@@ -208,7 +210,7 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         KingyoError: see ``load_items`` and ``make_splits``.
     """
     found: dict[Split, list[Item]] = {split: [] for split in SPLITS}
-    duplicates, placed = 0, list[list[Placed]]()
+    duplicates, unused, placed = 0, 0, list[list[Placed]]()
     notes: list[str] = []
     for name, spec in specs.items():
         loaded = load_items(spec, folder)
@@ -220,6 +222,7 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
             own |= {item.id: (split, item if len(specs) == 1 else _marked(item, name)) for item in items}
         for split, item in own.values():
             found[split].append(item)
+        unused += len(loaded.items) - len(own)
         used = [[own[item.id] for item in group if item.id in own] for group in groups]
         notes += note_apart(used, "", f"Correct the column {sizes.column}, or delete rows")
         placed += used
@@ -229,6 +232,7 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         duplicates=duplicates,
         near=count_near(placed),
         notes=tuple(notes),
+        unused=unused,
     )
 
 
