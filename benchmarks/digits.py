@@ -257,7 +257,7 @@ def percent(value: object) -> str:
 
 
 def plot(runs: Sequence[Run], path: Path) -> None:
-    """Plot mean test accuracy by evaluations, with the range of the seeds."""
+    """Mean test accuracy along the way, with the range of the seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
