@@ -1,8 +1,8 @@
-"""How often 95 % intervals of graded scores hold the true mean: ours beside the BCa bootstrap of scipy.
+"""Measure how often 95 % intervals of graded scores contain the true mean: kingyo and scipy's BCa bootstrap.
 
     python benchmarks/coverage.py --runs 2000      (the tables of docs/statistics.md; ten minutes on one core)
 
-Scores, or differences of two models' scores on one item, are drawn from distributions whose mean is known.
+Scores, or differences of scores on one item, are drawn from distributions with known means.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from kingyo.stats import bounded_mean
 Array = NDArray[np.float64]
 SIZES = (5, 10, 20, 50, 200)
 BOOTSTRAPS = 200
-"""Runs of the bootstrap, which is slow and misses by far more than that many can hide."""
+"""Runs of the bootstrap, which is slow; its errors are larger than the noise of so few runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A distribution: how n values are drawn, and their true mean."""
+    """A distribution: a function that draws n values, and their true mean."""
 
     draw: Callable[[np.random.Generator, int], Array]
     mean: float
 
 
 def _levels(values: Mapping[float, float]) -> Made:
-    """Values and their chances."""
+    """Return a distribution of values with given probabilities."""
     levels, chances = list(values), list(values.values())
     mean = float(np.dot(levels, chances))
     return Made(draw=lambda rng, n: rng.choice(levels, n, p=chances), mean=mean)
 
 
 def _rarely(chance: float, rare: float, low: float, high: float) -> Made:
-    """One value with a chance, else any between low and high."""
+    """Return a distribution of a rare value, else uniform between low and high."""
     mean = chance * rare + (1 - chance) * (low + high) / 2
     return Made(
         draw=lambda rng, n: np.where(rng.random(n) < chance, rare, rng.uniform(low, high, n)), mean=mean
@@ -68,13 +68,13 @@ DIFFERENCES: Mapping[str, Made] = {
 
 
 def ours(values: Array, bounds: tuple[float, float], seed: int) -> tuple[float, float]:
-    """Return the limits that kingyo gives."""
+    """Return kingyo's limits."""
     found = bounded_mean(values.tolist(), bounds, seed=seed)
     return found.low, found.high
 
 
 def bca(values: Array, _: tuple[float, float], seed: int) -> tuple[float, float]:
-    """Return scipy's BCa limits; where all values are equal, these."""
+    """Return scipy's BCa limits; the common value if all values are equal."""
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
     with warnings.catch_warnings():
@@ -89,7 +89,7 @@ Limits = Callable[[Array, tuple[float, float], int], tuple[float, float]]
 def covered(
     made: Made, n: int, runs: int, limits: Limits, bounds: tuple[float, float]
 ) -> tuple[float, float]:
-    """Return how often the limits hold the mean, and how far apart they are on average."""
+    """Return the coverage of the limits and their mean width."""
     rng = np.random.default_rng(n)
     found = np.array([limits(made.draw(rng, n), bounds, seed) for seed in range(runs)])
     holds = (found[:, 0] <= made.mean + 1e-12) & (made.mean - 1e-12 <= found[:, 1])
@@ -97,7 +97,7 @@ def covered(
 
 
 def table(many: Mapping[str, Made], bounds: tuple[float, float], runs: int) -> Iterator[str]:
-    """One line for each distribution, in Markdown: coverage and width at each size, ours / BCa."""
+    """Yield Markdown lines, one per distribution: coverage and width at each size, kingyo / BCa."""
     yield "| " + " | ".join(["", *(f"n = {n}" for n in SIZES)]) + " |"
     yield "|" + "---|" * (1 + len(SIZES))
     for name, made in many.items():

@@ -1,15 +1,15 @@
-"""Digit classifiers evolved from random weights without gradients: M2N2, CMA-ES, MAP-Elites, equal budgets.
+"""Evolve digit classifiers from random weights without gradients, by several algorithms at equal budgets.
 
-The first experiment of Abrantes, Lange, Tang 2025 (arXiv:2508.16204), which uses scikit-learn's digits: the
-first 80 % of the images (1437) are what the search sees, the last 360 (other writers) are the test. A genome
-is all 19,210 weights of a network 64-256-10. An evaluation is one pass over the images of the search.
+The first experiment of Abrantes, Lange, Tang 2025 (arXiv:2508.16204) on scikit-learn's digits: the search
+sees the first 80 % of the images (1437); the last 360 (other writers) are the test. A genome is all 19,210
+weights of a network 64-256-10. An evaluation is one pass over the images of the search.
 
-All begin with N(0, 0.01²), and those that mutate do so by 0.01. The answer of a search is the best on its own
-images that it ever saw, the first of equals; tests are read at the points of the curve and decide nothing.
+All start from N(0, 0.01²) and mutate by 0.01. The answer of a search is the genome with the best score on its
+own images; ties go to the first. Tests are read at the points of the curve and decide nothing.
 
-    m2n2        kingyo's Breeder (the strategy without trials: History would keep 600 KB for each of them)
-    cma-es      pycma as the paper uses it, see ``cma_es`` for what of it has no time to act
-    sep-cma     the separable CMA-ES of ``cmaes``, which the paper does not have: it learns 19,210 step sizes
+    m2n2        kingyo's Breeder (without trials: History would keep 600 KB per trial)
+    cma-es      pycma as in the paper, see ``cma_es`` for the part that is left out
+    sep-cma     the separable CMA-ES of ``cmaes``, not in the paper: it learns 19,210 step sizes
     map-elites  the paper's: a grid of 10 × 10 by accuracy on even and on odd digits, parents in proportion to
                 quality, M2N2's crossover and mutation
     ga          M2N2 without competition for images
@@ -53,7 +53,7 @@ POINTS = 50  # of a curve
 
 @dataclass(frozen=True, kw_only=True)
 class Digits:
-    """Images with their labels: for the search, and for the test."""
+    """Images and labels of the search and of the test."""
 
     fit: NDArray[np.float32]
     fit_labels: NDArray[np.int64]
@@ -72,7 +72,7 @@ class Digits:
 
 
 def right(weights: Array, images: NDArray[np.float32], labels: NDArray[np.int64]) -> Flags:
-    """Which images the network names rightly."""
+    """Return which images the network classifies correctly."""
     cuts = np.cumsum([int(np.prod(shape)) for shape in SHAPES])[:-1]
     parts = zip(np.split(weights.astype(np.float32), cuts), SHAPES, strict=True)
     w1, b1, w2, b2 = (part.reshape(shape) for part, shape in parts)
@@ -84,7 +84,7 @@ Evaluate = Callable[[Array], Flags]
 
 
 def m2n2(evaluate: Evaluate, _is_odd: Flags, seed: int, alpha: float = 1.0) -> Search:
-    """The paper's settings; 2 random models first, as in its code."""
+    """Search with the paper's settings; the first two models are random, as in its code."""
     axes = tuple(Axis(name=f"w{i}", low=-LIMIT, high=LIMIT, start=0.0) for i in range(N_WEIGHTS))
     fraction = STEP / (2 * LIMIT)
     settings = M2N2.Settings(population=POPULATION, alpha=alpha, spread=fraction, mutation_step=fraction)
@@ -99,12 +99,12 @@ def m2n2(evaluate: Evaluate, _is_odd: Flags, seed: int, alpha: float = 1.0) -> S
 
 
 def ga(evaluate: Evaluate, is_odd: Flags, seed: int) -> Search:
-    """M2N2 without competition, the paper's ablation; attraction stays."""
+    """Search by M2N2 without competition but with attraction, the paper's ablation."""
     return m2n2(evaluate, is_odd, seed, alpha=0.0)
 
 
 def sep_cma(evaluate: Evaluate, _is_odd: Flags, seed: int) -> Search:
-    """CMA-ES with a diagonal covariance."""
+    """Search by CMA-ES with a diagonal covariance."""
     first = np.random.RandomState(seed).normal(scale=STEP, size=N_WEIGHTS)
     cma = SepCMA(mean=first, sigma=STEP, seed=seed, population_size=POPULATION)
     while True:
@@ -118,10 +118,10 @@ def sep_cma(evaluate: Evaluate, _is_odd: Flags, seed: int) -> Search:
 
 
 def cma_es(evaluate: Evaluate, _is_odd: Flags, seed: int) -> Search:
-    """The paper's CMA-ES, by pycma, but for learning of the covariance, which is too slow to matter.
+    """Search by the paper's CMA-ES (pycma) without covariance updates, which are too slow to matter.
 
-    Of 19,210 weights and a population of 20, c₁ + c_μ is 2.7e-8: after 2,500 generations the covariance
-    would have moved by 7e-5 of itself. Without it no matrix of 3 GB is kept and decomposed.
+    With 19,210 weights and a population of 20, c₁ + c_μ is 2.7e-8: after 2,500 generations the covariance
+    would have changed by 7e-5. Without the updates no matrix of 3 GB is kept and decomposed.
     """
     import cma
 
@@ -139,7 +139,7 @@ def cma_es(evaluate: Evaluate, _is_odd: Flags, seed: int) -> Search:
 
 
 def map_elites(evaluate: Evaluate, is_odd: Flags, seed: int) -> Search:
-    """A grid of cells by accuracy on odd and on even digits; each keeps the best seen in it."""
+    """Search by a grid of cells by accuracy on odd and even digits; each cell keeps its best."""
     rng = np.random.RandomState(seed)
     cells: dict[tuple[int, int], tuple[Array, float]] = {}
     place, floats = np.arange(N_WEIGHTS) / (N_WEIGHTS - 1), np.ones(N_WEIGHTS, dtype=bool)
@@ -175,7 +175,7 @@ ALGORITHMS: dict[str, Callable[[Evaluate, Flags, int], Search]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One search: accuracy of its answer on its own images and on the test, along the way."""
+    """A search: accuracy of its answer on its own images and on the test at the points of the curve."""
 
     algorithm: str
     seed: int
@@ -210,7 +210,7 @@ def run(algorithm: str, seed: int, budget: int) -> Run:
 
 
 def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
-    """Mean with Student's 95 % interval: there are few seeds, for which a bootstrap is too narrow."""
+    """Return the mean with Student's 95 % interval; a bootstrap of few seeds is too narrow."""
     from scipy.stats import t  # pyright: ignore[reportMissingTypeStubs]
 
     n, mean = len(values), float(np.mean(values))
@@ -221,7 +221,7 @@ def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
 
 
 def summary(runs: Sequence[Run], reference: str = "m2n2") -> dict[str, dict[str, object]]:
-    """Accuracies by algorithm, and how far the reference is ahead on the test, paired by seed."""
+    """Return accuracies by algorithm, and the reference's lead on the test, paired by seed."""
     tests = {(each.algorithm, each.seed): each.test[-1] for each in runs}
     table: dict[str, dict[str, object]] = {}
     for name in dict.fromkeys(each.algorithm for each in runs):
@@ -247,7 +247,7 @@ def show(table: dict[str, dict[str, object]]) -> None:
 
 
 def percent(value: object) -> str:
-    """A mean with its interval; a dash where there is none."""
+    """Return a mean with its interval; a dash if there is none."""
     if not isinstance(value, dict):
         return "—"
     numbers = cast(dict[str, float], value)
@@ -273,7 +273,7 @@ def plot(runs: Sequence[Run], path: Path) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """What to run."""
+    """Parse the arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--budget", type=int, default=50_000, help="evaluations of each search")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
@@ -282,17 +282,17 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=int, default=1, help="searches side by side, one thread each")
     parser.add_argument(
-        "--json", type=Path, help="keep all curves and the table here; what is in it is not run again"
+        "--json", type=Path, help="keep all curves and the table here; runs in it are not repeated"
     )
     parser.add_argument("--plot", type=Path, help="write the curve here, as PNG")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Run every algorithm with every seed, then print, write and draw."""
+    """Run every algorithm with every seed, then print, write and plot."""
     asked = arguments()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = "1"  # read by the workers, which are started anew
+        os.environ[variable] = "1"  # read by the spawned workers
     runs = read(asked.json, asked.budget) if asked.json else []
     done = {(each.algorithm, each.seed) for each in runs}
     jobs = [(name, seed) for seed in asked.seeds for name in asked.algorithms if (name, seed) not in done]
@@ -314,7 +314,7 @@ def main() -> None:
 
 
 def read(path: Path, budget: int) -> list[Run]:
-    """Runs of an earlier call with the same budget, which are not run again."""
+    """Return the runs of an earlier call with the same budget."""
     if not path.exists():
         return []
     values = json.loads(path.read_text(encoding="utf-8"))
@@ -328,7 +328,7 @@ def _run_of(values: dict[str, Any]) -> Run:
 
 
 def write(path: Path, runs: Sequence[Run], budget: int) -> None:
-    """All that is known so far, so that a run that is stopped leaves what it found."""
+    """Write all results so far, so that a stopped call keeps them."""
     values = {"budget": budget, "table": summary(runs), "runs": [asdict(each) for each in runs]}
     path.write_text(json.dumps(values, indent=1), encoding="utf-8")
 

@@ -1,12 +1,11 @@
-"""How often a run's word about its winner holds: 50 short runs, each with splits and a search of its own.
+"""Measure how often a run's prediction holds: 50 short runs with different splits and searches.
 
     python benchmarks/honesty.py --runs 50 --out honesty.jsonl
     python benchmarks/honesty.py --out honesty.jsonl --markdown      (the table of docs/benchmarks-search.md)
 
-Before test is read, a run predicts the winner's test score with a 95 % interval. Counted is how often the
-test score lies in it; beside it, how far three plain numbers are from the test score: the winner's mean on
-those items of fit that it was scored on, its score on validation, and the prediction. Runs that are in the
-file are not run again.
+Before test is read, a run predicts the winner's test score with a 95 % interval. The table counts how often
+the interval contains the test score, and compares three numbers with it: the winner's mean on its fit items,
+its score on validation, and the prediction. Runs in the file are not run again.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from kingyo.stats import wilson
 SPLITS = {"fit": 60, "validation": 100, "test": 300}
 BUDGET = 480  # item evaluations of a search: thirty trials of the default
 GAPS = {"fit": "its items of fit", "validation": "validation", "predicted": "predicted"}
-"""A candidate is scored on some items of fit, mostly informative ones: their mean is no estimate."""
+"""A candidate is scored on some fit items, mostly informative ones; their mean estimates nothing."""
 Result = Mapping[str, object]
 
 
 def main() -> None:
-    """Run what is missing, then print what held."""
+    """Run what is missing, then print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,7 +62,7 @@ def main() -> None:
 
 
 def run(setting: str, seed: int) -> dict[str, object]:
-    """One whole run of the default search, from its baselines to test."""
+    """Run the default search from its baselines to test."""
     data = run_data(SETTINGS[setting], {**SPLITS, "seed": seed})
     config = parse_config({**data, "seed": seed, "budget": {"item_evaluations": BUDGET}}, "benchmark")
     with (
@@ -73,9 +72,9 @@ def run(setting: str, seed: int) -> dict[str, object]:
         journey_of(begun, silent).run()
         found = summarize(begun.begun)
     winner, predicted = found.winner, found.predicted
-    assert winner is not None, "a run of the zoo has a winner"
+    assert winner is not None, "a zoo run has a winner"
     assert predicted is not None, "its finalists were scored on validation"
-    assert winner.fit and winner.validation and winner.test, "a run that is finished has scored its winner"
+    assert winner.fit and winner.validation and winner.test, "a finished run has scored its winner"
     return {
         "setting": setting,
         "seed": seed,

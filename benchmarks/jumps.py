@@ -1,12 +1,12 @@
-"""Does the likeness of streams foretell which paths work? Random paths of the zoo, and their scores.
+"""Test whether similar streams predict which paths work, with random paths of the zoo.
 
     python benchmarks/jumps.py                       (60 paths of each kind, 40 items)
     python benchmarks/jumps.py --paths 20 --json out.json
     python benchmarks/jumps.py --again out.json      (the same tables, without running a path)
 
-Of each path: how plausible its jumps are (the mean of `kingyo.compare.likeness.jumps`), simple things that
-need no measurement, and how well it does: the mean log-likelihood of the right answers, and the share of
-answers that are right. Rank correlations (Spearman) with intervals of 95 %, by a bootstrap over the paths.
+For each path: how plausible its jumps are (the mean of `kingyo.compare.likeness.jumps`), simple predictors
+without measurement, and two outcomes: the mean log-likelihood of the right answers, and the share of right
+answers. Rank correlations (Spearman) with 95 % intervals, by a bootstrap over the paths.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FRAME = "ja"
 RESAMPLES = 2000
 HEAD = "| more than the depth step | more than the rule of thumb |\n|---|---|---|---|"
 RULE = "rule of thumb"
-"""What to say of a path without measuring anything: the mean depth step, each end counting 1 out of place."""
+"""A predictor without measurement: the mean depth step, plus 1 for each end out of place."""
 
 
 def config(n_items: int) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def config(n_items: int) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """A path, and how it did."""
+    """A path and its outcomes."""
 
     path: Sequence[Layer]
     right: float
@@ -73,13 +73,13 @@ class Tried:
 
 
 def uniform(rng: random.Random, n_layers: Mapping[str, int]) -> list[Layer]:
-    """Eight hops, each any layer."""
+    """Draw eight hops, each any layer."""
     layers = [(name, k) for name, n in n_layers.items() for k in range(n)]
     return [rng.choice(layers) for _ in range(8)]
 
 
 def in_slots(rng: random.Random, n_layers: Mapping[str, int], hops: tuple[int, int] = (8, 8)) -> list[Layer]:
-    """As the space draws them: slots by depth, gone through twice; so many of them are on."""
+    """Draw slots by depth, repeated twice, as the space does; ``hops`` limits the number of active slots."""
     space = DataflowSpace(sources={name: name for name in n_layers}, n_layers=n_layers, frame=FRAME)
     chosen = sorted(rng.sample(range(len(space.slots)), rng.randint(*hops)))
     return [space.slots[i] for i in chosen]
@@ -97,13 +97,13 @@ KINDS: Mapping[str, Callable[[random.Random, Mapping[str, int]], list[Layer]]] =
 
 
 def plausibility(found: Likeness, path: Sequence[Layer], measure: Measure) -> float:
-    """The mean over the jumps of a path."""
-    said = [found.jump(one, other, measure) for one, other in pairwise(path)]
-    return float(np.mean([min(1.0, max(0.0, each)) for each in said]))
+    """Return the mean plausibility of a path's jumps."""
+    jumps = [found.jump(one, other, measure) for one, other in pairwise(path)]
+    return float(np.mean([min(1.0, max(0.0, each)) for each in jumps]))
 
 
 def depth_steps(found: Likeness, path: Sequence[Layer]) -> float:
-    """The mean |difference of relative depth| between what a jump leaves and what it enters."""
+    """Return the mean absolute difference of relative depth between the two ends of a jump."""
     pairs = pairwise(path)
     return float(
         np.mean([abs((a[1] + 1) / found.n_layers[a[0]] - b[1] / found.n_layers[b[0]]) for a, b in pairs])
@@ -118,18 +118,18 @@ def with_depth_ends(found: Likeness, path: Sequence[Layer]) -> float:
 
 
 def ends_out(found: Likeness, path: Sequence[Layer]) -> float:
-    """Whether it begins with no first layer, and whether it ends with no last one: 0, 1 or 2."""
+    """Return the number of ends that are not a first or last layer: 0, 1 or 2."""
     return float(path[0][1] != 0) + float(path[-1][1] != found.n_layers[path[-1][0]] - 1)
 
 
 def rule_of_thumb(found: Likeness, path: Sequence[Layer]) -> float:
-    """Larger is better, as of the others: what a search could prefer without a look at any stream."""
+    """Return the predictor without streams; larger is better, as for the others."""
     n = len(path) - 1
     return -(n * depth_steps(found, path) + ends_out(found, path)) / (n + 2)
 
 
 def predictors(found: Likeness, path: Sequence[Layer]) -> dict[str, float]:
-    """What is known of a path before it is run; larger should be better."""
+    """Return the predictors of a path; larger should be better."""
     return {
         "plausibility by cosine": plausibility(found, path, "cosine"),
         "plausibility by CKA": plausibility(found, path, "cka"),
@@ -162,12 +162,12 @@ def score(models: PathModels, task: Task, paths: Sequence[Sequence[Layer]]) -> l
 
 
 def _solution(steps: str, answer: str) -> str:
-    """As the models of the zoo were taught to write it."""
+    """Return the solution in the form that the zoo's models were trained on."""
     return "\n".join([*steps.split("; "), f"答えは{answer}"])
 
 
 def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
-    """The correlation of ranks, equal values sharing theirs; NaN where one is constant."""
+    """Return Spearman's rank correlation; ties share a rank; NaN if one side is constant."""
     a, b = (_ranks(np.asarray(each)) for each in (x, y))
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
@@ -181,7 +181,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def resampled(columns: Mapping[str, Sequence[float]], y: Sequence[float]) -> dict[str, np.ndarray]:
-    """Bootstrapped rank correlations of each column with y, on the same draws of paths."""
+    """Return bootstrapped rank correlations of each column with y, on the same draws of paths."""
     rng = np.random.default_rng(0)
     draws = rng.integers(len(y), size=(RESAMPLES, len(y)))
     target = np.asarray(y)
@@ -196,19 +196,19 @@ def interval(values: np.ndarray) -> list[float]:
 
 
 def report(found: Likeness, tried: Sequence[Tried], outcome: str) -> dict[str, Any]:
-    """Correlations of all predictors with an outcome, and how much better one is than the depth step."""
+    """Return correlations of all predictors with an outcome, and leads over depth and the rule of thumb."""
     rows = [predictors(found, each.path) for each in tried]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     y = [getattr(each, outcome) for each in tried]
     boots = resampled(columns, y)
-    told: dict[str, Any] = {}
+    correlations: dict[str, Any] = {}
     for name, x in columns.items():
         rho = spearman(x, y)
         if np.isnan(rho):
-            told[name] = None
+            correlations[name] = None
             continue
         control = "−mean depth step, with both ends" if "ends" in name else "−mean depth step"
-        told[name] = {
+        correlations[name] = {
             "rho": rho,
             "interval": interval(boots[name]),
             "over_depth": rho - spearman(columns[control], y),
@@ -216,7 +216,7 @@ def report(found: Likeness, tried: Sequence[Tried], outcome: str) -> dict[str, A
             "over_rule": rho - spearman(columns[RULE], y),
             "over_rule_interval": interval(boots[name] - boots[RULE]),
         }
-    return told
+    return correlations
 
 
 def main() -> None:
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=40, help="of the fit split")
     parser.add_argument("--seed", type=int, default=0, help="of the paths")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS), help="of paths")
-    parser.add_argument("--again", type=Path, help="what --json wrote: tables of it, no path is run")
+    parser.add_argument("--again", type=Path, help="print tables of a --json file without running paths")
     parser.add_argument("--json", type=Path, help="also write all numbers here")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -235,23 +235,23 @@ def main() -> None:
     found = sources_alike(parsed, ZOO).likeness
     print(f"{found.n_tokens} tokens of {asked.items} prompts.")
     tried = read(asked.again) if asked.again else run(parsed, found.n_layers, asked)
-    whole: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for kind, paths in tried.items():
         right, likely = [each.right for each in paths], [each.likelihood for each in paths]
-        whole[kind] = {"paths": [each.__dict__ for each in paths]}
+        results[kind] = {"paths": [each.__dict__ for each in paths]}
         print(f"\n{kind}, {len(paths)} paths: right {min(right):.3f} to {max(right):.3f}, above 0 for")
         print(f"{sum(each > 0 for each in right)}; log-likelihood {min(likely):.1f} to {max(likely):.1f}")
         for outcome in ("likelihood", "right"):
-            whole[kind][outcome] = told = report(found, paths, outcome)
+            results[kind][outcome] = rows = report(found, paths, outcome)
             print(f"\n| {outcome}, n={len(paths)} | Spearman {HEAD}")
-            for name, each in told.items():
+            for name, each in rows.items():
                 print(f"| {name} | {_cells(each)} |")
     if asked.json is not None:
-        asked.json.write_text(json.dumps(whole, ensure_ascii=False, indent=1))
+        asked.json.write_text(json.dumps(results, ensure_ascii=False, indent=1))
 
 
 def run(parsed: RunConfig, n_layers: Mapping[str, int], asked: argparse.Namespace) -> dict[str, list[Tried]]:
-    """Draw paths of each kind, and score them."""
+    """Draw and score paths of each kind."""
     task = build_tasks(parsed.specs, load_splits(parsed.specs, ZOO).splits, ZOO)
     live = {name: LiveModel.load(open_checkpoint(name, ZOO).path, batch_size=256) for name in SOURCES}
     models, drawn = PathModels(live), dict[str, list[Tried]]()
@@ -262,7 +262,7 @@ def run(parsed: RunConfig, n_layers: Mapping[str, int], asked: argparse.Namespac
 
 
 def read(file: Path) -> dict[str, list[Tried]]:
-    """The paths of an earlier run with their scores."""
+    """Return the paths of an earlier run with their scores."""
     stored = json.loads(file.read_text())
     return {
         kind: [

@@ -1,7 +1,7 @@
-"""Run a run.yaml and its controls with several seeds, and print a table as in docs/results.md, in Markdown.
+"""Run a run.yaml and its controls with several seeds, and print a Markdown table as in docs/results.md.
 
-That page leaves out columns that are equal in all rows (best parent, uniform). Runs that exist are read, not
-repeated; runs that were stopped go on.
+The page omits columns that are equal in all rows (best parent, uniform). Finished runs are read, stopped runs
+are resumed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SEEDS = (1, 2, 3, 4, 5)
 
 
 def main() -> None:
-    """Breed, then print one row for each seed."""
+    """Run each seed, then print one row per seed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=DEMO, help="the run.yaml; the demo's by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the run folders are or go")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def bred(config: Path, run: Path, seed: int) -> dict[str, Any]:
-    """Breed (or go on), run the controls, and return what ``kingyo show --json`` says."""
+    """Run or resume, run the controls, and return the output of ``kingyo show --json``."""
     command = ["evolve", str(config), "--seed", str(seed), "--run", str(run)]
     if run.exists():
         command = ["resume", str(run)]
@@ -66,7 +66,7 @@ def kingyo(*arguments: str) -> str:
 
 
 def row(seed: int, shown: dict[str, Any]) -> list[str]:
-    """One line of the table, all on the test split."""
+    """Return a row of the table, all on the test split."""
     parents = {name: scores for name, scores in shown["baselines"].items() if name != "uniform"}
     best = max(parents, key=lambda name: parents[name]["test"]["score"])
     comparisons = shown["comparisons"]
@@ -81,17 +81,17 @@ def row(seed: int, shown: dict[str, Any]) -> list[str]:
 
 
 def percent(value: dict[str, float]) -> str:
-    """Score with its interval, in percent."""
+    """Return a score with its interval, in percent."""
     return f"{100 * value['score']:.1f} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
 
 
 def points(value: dict[str, float]) -> str:
-    """Paired difference with its interval, in points."""
+    """Return a paired difference with its interval, in points."""
     return f"{100 * value['score']:+.1f} [{100 * value['low']:+.1f}, {100 * value['high']:+.1f}]"
 
 
 def print_row(cells: list[str] | tuple[str, ...]) -> None:
-    """One Markdown row."""
+    """Print a Markdown row."""
     print(f"| {' | '.join(cells)} |")
 
 
