@@ -80,16 +80,16 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
         (DRY, EVALUATE),
         "image: expected one image; received 2",
     ),
-    "no class": (row(label="purple"), (DRY, EVOLVE, EVALUATE), "expected one of 3 classes of the model"),
+    "no class": (row(label="purple"), (DRY, EVOLVE, EVALUATE), "one of the 3 classes"),
     "an endless number": (
         row(label="1" * 5000),
         (DRY, EVOLVE, EVALUATE),
-        "expected one of 3 classes of the model",
+        "one of the 3 classes",
     ),
     "a name of two classes": (
         config(*ALL, id2label={"0": "red", "1": "red", "2": "blue"}),
         (DRY, EVALUATE),
-        "a name of one class; received 'red', which is the name of 2. Write its number: 0 or 1",
+        "received 'red', the name of 2 classes. Use its index: 0 or 1",
     ),
     "classes in another order": (
         config("other", id2label=SWAPPED),

@@ -80,19 +80,19 @@ def test_the_model_chooses_among_the_classes_of_the_task(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("labels", "options", "said"),
+    ("labels", "options", "message"),
     [
-        (("cta", "dog"), {}, "expected one of 3 classes of the model.*Did you mean 'cat'"),
-        ((7,), {}, "expected one of 3 classes of the model, or its number from 0; received '7'"),
+        (("cta", "dog"), {}, "label of item .* 3 classes.*Did you mean 'cat'"),
+        ((7,), {}, "label of item .* 3 classes.* received '7'"),
         (CLASSES, {"classes": ["cat", "bird"]}, "task album: classes: .* received 'bird'"),
-        (CLASSES, {"classes": ["cat", "dog"]}, "label of item .*: expected one of 2 classes"),
+        (CLASSES, {"classes": ["cat", "dog"]}, "label of item .* 2 classes"),
     ],
 )
 def test_what_is_no_class_is_one_error(
-    tmp_path: Path, labels: Sequence[object], options: dict[str, object], said: str
+    tmp_path: Path, labels: Sequence[object], options: dict[str, object], message: str
 ) -> None:
     task = album(tmp_path, labels, **options)
-    with pytest.raises(KingyoError, match=said):
+    with pytest.raises(KingyoError, match=message):
         task.score(Model(), every(task))
 
 
@@ -102,12 +102,13 @@ def test_a_model_of_nan_is_no_model_of_the_first_class(tmp_path: Path) -> None:
             return [[0.0, float("nan"), 0.0] for _ in images]
 
     task = album(tmp_path)
-    with pytest.raises(KingyoError, match="expected a number for each class; received NaN"):
+    with pytest.raises(KingyoError, match="task album: item ") as caught:
         task.score(Broken(), every(task))
+    assert caught.value.received == "NaN"
 
 
 def test_an_empty_label_and_an_unknown_key_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(KingyoError, match="expected a class; received an empty cell"):
+    with pytest.raises(KingyoError, match="line 1: label"):
         album(tmp_path, (" ",))
     with pytest.raises(KingyoError, match="Did you mean 'label'"):
         album(tmp_path, lable="label")

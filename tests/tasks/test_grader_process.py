@@ -170,7 +170,7 @@ def test_what_a_grader_prints_is_not_on_standard_output(
 def test_a_grader_whose_file_was_written_since_is_not_mixed_with_the_old_one(folder: Path) -> None:
     grade = verdict(folder, "prints", timeout=60)
     (folder / "mine.py").write_text("def prints(answer, item): return 0.0")
-    with pytest.raises(ChangedSourceError, match="the files that it was built from"):
+    with pytest.raises(ChangedSourceError, match="grader "):
         grade("3", ITEM)
 
 
@@ -191,9 +191,9 @@ def test_a_killed_grader_is_not_built_again_of_helpers_or_data_that_were_written
     assert grade("3", ITEM) == 1
     (folder / changed).write_text("worth = 0.25\n")
     assert grade("3", ITEM) == 1  # the same process goes on
-    with pytest.raises(KingyoError, match="expected a score within"):
+    with pytest.raises(KingyoError, match=r"within 0\.3 s"):
         grade("bad", ITEM)
-    with pytest.raises(ChangedSourceError, match="the files that it was built from"):
+    with pytest.raises(ChangedSourceError, match="grader "):
         grade("3", ITEM)
 
 

@@ -71,13 +71,13 @@ def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
-        ("class Kind:\n    Settings = 3\n", "a dataclass as Settings; received 3"),
+        ("class Kind:\n    Settings = 3\n", "Settings; received 3"),
         (KIND.replace("def read_item", "def read_items"), r"read_item\(row, settings\)"),
         (
             KIND.replace("return with_images(item, row, settings.images)", "return 3"),
-            "TypeError: 3, which is",
+            "TypeError: 3",
         ),
         (
             KIND.replace("return with_images(item, row, settings.images)", "return row.gone"),
@@ -85,29 +85,29 @@ def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
         ),
         (
             KIND.replace('answer: str = "answer"', 'answer: str = "answer"\n        data: str = "x"'),
-            "data, which",
+            "kind .*Colours: .*received data",
         ),
-        (KIND.replace("question: str", "question: slice"), "options whose types a YAML can hold"),
+        (KIND.replace("question: str", "question: slice"), "YAML"),
     ],
 )
-def test_a_kind_of_the_users_own_that_is_not_sound_is_named(tmp_path: Path, kind: str, said: str) -> None:
+def test_a_kind_of_the_users_own_that_is_not_sound_is_named(tmp_path: Path, kind: str, message: str) -> None:
     album(tmp_path, 4)
     (tmp_path / "mine.py").write_text(kind)
-    with pytest.raises(KingyoError, match=said) as told:
+    with pytest.raises(KingyoError, match=message) as caught:
         load_items(
             parse_task_spec({**TASK, "kind": "mine.py:" + ("Kind" if "Kind" in kind else "Colours")}),
             tmp_path,
         )
-    assert "Traceback" not in str(told.value)
+    assert "Traceback" not in str(caught.value)
 
 
 def test_all_that_is_wrong_in_a_task_is_told_at_once_with_its_place() -> None:
     task = {"dta": "items.jsonl", "grader": 3, "stopp": ["x"], "max_new_tokens": "many", "weight": -1}
-    with pytest.raises(MistakesError) as told:
+    with pytest.raises(MistakesError) as caught:
         parse_config(
             {"sources": {"a": "a"}, "budget": {"candidates": 1}, "tasks": {"sums": task}}, "run.yaml"
         )
-    mistakes = [str(each) for each in told.value.mistakes]
+    mistakes = [str(each) for each in caught.value.mistakes]
     assert len(mistakes) == 5, mistakes
     for start, part in (
         ("run.yaml: tasks.sums: ", "'dta'. Did you mean 'data'"),
@@ -120,9 +120,9 @@ def test_all_that_is_wrong_in_a_task_is_told_at_once_with_its_place() -> None:
 
 
 def test_a_misspelt_grader_is_not_also_missing() -> None:
-    with pytest.raises(KingyoError, match=r"task: .*'gradr'. Did you mean 'grader'") as told:
+    with pytest.raises(KingyoError, match=r"task: .*'gradr'. Did you mean 'grader'") as caught:
         parse_task_spec({"data": "items.jsonl", "gradr": "exact"})
-    assert not isinstance(told.value, MistakesError)
+    assert not isinstance(caught.value, MistakesError)
 
 
 def test_the_grader_choice_alone_says_the_kind(tmp_path: Path) -> None:

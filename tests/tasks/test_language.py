@@ -128,7 +128,7 @@ class TestWithLingua:
 def test_without_lingua_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     language._detector.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "lingua", None)
-    with pytest.raises(KingyoError, match=r"pip install '\.\[language\]'"):
+    with pytest.raises(KingyoError, match=r"pip install .*\[language\]"):
         is_written_in("Die Antwort ist 17.", "de")
     assert is_written_in("答えは17個です。", "ja")
     language._detector.cache_clear()

@@ -158,9 +158,9 @@ def test_24_items_in_spellings_are_never_in_fit_and_test_both() -> None:
 
 
 def test_counts_that_groups_do_not_fit_into_are_an_error_that_names_the_largest_group() -> None:
-    with pytest.raises(KingyoError, match=r"the largest has 5 items; received fit 12 .* of 24 items.*shares"):
+    with pytest.raises(KingyoError, match=r"splits: .*5 items; received fit 12 .* of 24 items"):
         make_splits(spelled("1", "2", "3", "4", "5")[:24], Sizes(fit=12, validation=6, test=6))
-    with pytest.raises(KingyoError, match="the largest has 5 items"):
+    with pytest.raises(KingyoError, match=r"splits: .*5 items"):
         make_splits(spelled("1"))
 
 
@@ -203,11 +203,8 @@ def test_a_column_that_parts_near_duplicates_is_noted_and_moves_none(tmp_path: P
     assert loaded.near == NearDuplicates(groups=2, items=4, apart=1)
     assert str(loaded.near) == "2 groups of near-duplicates (4 items), 1 in more than one split"
     (note,) = loaded.notes
-    assert (
-        "1 group of near-duplicates stands in more than one split, such as '1+1' (fit) and '1 + 1?' (test)"
-        in note
-    )
-    assert "column part" in note
+    assert note.startswith("1 group of near-duplicates ")
+    assert "'1+1' (fit) and '1 + 1?' (test)" in note and "column part" in note
 
 
 def test_a_question_of_two_tasks_in_different_splits_is_noted(tmp_path: Path) -> None:
@@ -216,7 +213,7 @@ def test_a_question_of_two_tasks_in_different_splits_is_noted(tmp_path: Path) ->
     loaded = load_splits({"sums": one, "more": two}, tmp_path)
     assert loaded.near == NearDuplicates()
     (note,) = loaded.notes
-    assert "1 group of near-duplicates across tasks stands" in note
+    assert note.startswith("1 group of near-duplicates across tasks ")
     assert "'1+1' (fit of sums) and '1 + 1?' (test of more)" in note
 
 

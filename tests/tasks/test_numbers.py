@@ -123,5 +123,5 @@ def test_tolerance() -> None:
 
 
 def test_an_answer_without_a_number_is_refused() -> None:
-    with pytest.raises(KingyoError, match=r"answer of item 7: expected a number.*'many'"):
+    with pytest.raises(KingyoError, match=r"answer of item 7: .*'many'"):
         Number().check(Item(id="7", prompt="", answer="many"))

@@ -66,7 +66,7 @@ def test_prompts_that_differ_in_form_only_are_one() -> None:
     same = [Item(id=str(i), prompt=p, answer="") for i, p in enumerate(["a 1", "ａ １", " a\n1", "a\u30001"])]
     splits = make_splits([*items(20), *same], Sizes(fit=10, validation=10, test=1))
     assert sum(item in same for split in SPLITS for item in splits[split]) == 1
-    with pytest.raises(KingyoError, match="at most 21 different items"):
+    with pytest.raises(KingyoError, match=r"splits: .* 21 "):
         make_splits([*items(20), *same], Sizes(fit=10, validation=10, test=2))
 
 
@@ -107,11 +107,11 @@ def test_a_row_that_is_there_twice_keeps_its_first_split() -> None:
 @pytest.mark.parametrize(
     ("said", "column", "message"),
     [
-        (("fit", "train", "test"), "part", r"fit, validation, test in every row; received 'train' where"),
-        (("fit", "", "test"), "part", r"in every row; received '' where the prompt begins 'prompt 1'"),
+        (("fit", "train", "test"), "part", "splits.column: part: .*received 'train' .*'prompt 1'"),
+        (("fit", "", "test"), "part", "splits.column: part: .*received '' .*'prompt 1'"),
         (("fit", "Validation", "test"), "part", "received 'Validation'"),
-        (("fit", "fit", "test"), "part", "splits.validation: expected at least one row whose part is valid"),
-        (("fit", "validation", "test"), "prat", r"received no such column .* Did you mean 'part'\?"),
+        (("fit", "fit", "test"), "part", "splits.validation: .* part .*received none"),
+        (("fit", "validation", "test"), "prat", r"splits.column: prat: .* Did you mean 'part'\?"),
     ],
 )
 def test_a_column_that_does_not_say_it(said: tuple[str, ...], column: str, message: str) -> None:
@@ -127,16 +127,16 @@ def test_a_column_stands_alone() -> None:
 @pytest.mark.parametrize(
     ("n", "sizes", "message"),
     [
-        (0, Sizes(), r"splits.fit: expected at least one item; received 0.5 of 0 items"),
-        (1, Sizes(), r"splits.* expected at least one item"),
+        (0, Sizes(), "splits.fit: .*received 0.5 of 0 items"),
+        (1, Sizes(), "splits.fit|splits.validation|splits.test"),
         (
             10,
             Sizes(fit=8, validation=2, test=1),
-            r"at most 10 different.*fit 8 \+ validation 2 \+ test 1 = 11",
+            r"splits: .* 10 .*fit 8 \+ validation 2 \+ test 1 = 11",
         ),
         (10, Sizes(fit=8), r"fit 8 \+ validation 0.25 \+ test 0.25"),
-        (100, Sizes(fit=0.5, validation=0.4, test=0.2), r"splits: expected sizes"),
-        (100, Sizes(test=0.001), r"splits.test: expected at least one item; received 0.001 of 100"),
+        (100, Sizes(fit=0.5, validation=0.4, test=0.2), r"splits: .*fit 0.5 \+ validation 0.4"),
+        (100, Sizes(test=0.001), "splits.test: .*received 0.001 of 100"),
     ],
 )
 def test_too_few_items(n: int, sizes: Sizes, message: str) -> None:

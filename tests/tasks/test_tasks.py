@@ -101,12 +101,12 @@ def test_items_that_cannot_be_graded_are_refused_before_the_search() -> None:
     bad = Item(id="i8", prompt="?", answer="many")
     with pytest.raises(KingyoError, match="answer of item i8"):
         build_task(GENERATE, {**SPLITS, "test": [bad]}, Path())
-    with pytest.raises(KingyoError, match="answer of item i8: expected one of the choices"):
+    with pytest.raises(KingyoError, match=r"answer of item i8: .*received 'many'"):
         build_task(CHOICE, {**SPLITS, "test": [bad]}, Path())
 
 
 def test_choice_does_not_mix() -> None:
-    with pytest.raises(KingyoError, match="`choice` alone"):
+    with pytest.raises(KingyoError, match=r"grader: .*received choice, number"):
         build(grader=["choice", "number"], choices="options")
 
 
@@ -117,7 +117,7 @@ def test_a_model_that_skips_answers_is_caught() -> None:
         ) -> list[str]:
             return []
 
-    with pytest.raises(KingyoError, match="expected 1 answers; received 0"):
+    with pytest.raises(KingyoError, match=r"model: .*received 0"):
         build().score(Lazy({}), [ITEM])
 
 
@@ -159,19 +159,19 @@ class Other:
 
 
 @pytest.mark.parametrize(
-    ("returned", "says"),
+    ("returned", "message"),
     [
         ("1 / 0", "ZeroDivisionError"),
         ("None", "received None"),
         ("exit(3)", "SystemExit: 3"),
         ("Other(KeyError('lost'))", "KeyError: 'lost'"),
         ("Other(None)", "TypeError"),
-        ("Other([])", "the 1 items of fit that it was given; received 0 items"),
-        ("Other(['a'])", "received others"),
+        ("Other([])", "fit; received 0 items"),
+        ("Other(['a'])", "received other items"),
     ],
 )
-def test_a_kind_of_the_users_own_that_fails_is_named(tmp_path: Path, returned: str, says: str) -> None:
+def test_a_kind_of_the_users_own_that_fails_is_named(tmp_path: Path, returned: str, message: str) -> None:
     (tmp_path / "mine.py").write_text(OTHER + f"def kind(name, settings, splits, folder): return {returned}")
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
-    with pytest.raises(KingyoError, match=rf"kind mine\.py:kind of task mine: .*{says}"):
+    with pytest.raises(KingyoError, match=rf"kind mine\.py:kind of task mine: .*{message}"):
         build_task(spec, SPLITS, tmp_path)

@@ -1,7 +1,7 @@
-"""Tasks: items with splits, and graders that turn a live model's answers into item scores.
+"""Tasks: items in splits, and graders that score a model's answers.
 
-From a user's file to a task: ``load_task_spec`` -> ``load_items`` -> ``make_splits`` -> ``build_task``;
-of several at once ``load_splits`` -> ``build_tasks``.
+One task: ``load_task_spec`` -> ``load_items`` -> ``make_splits`` -> ``build_task``.
+Several tasks: ``load_splits`` -> ``build_tasks``.
 """
 
 from kingyo.tasks.grader import GRADERS, Grader

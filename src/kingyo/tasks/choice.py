@@ -1,4 +1,4 @@
-"""Multiple choice: the model's answer is the choice that it finds most likely after the prompt."""
+"""Multiple-choice tasks: the answer is the choice that the model finds most likely after the prompt."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from kingyo.types import Example, Item, ItemScore, RatesText, Split
 @register_grader("choice")
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Right when the most likely of the item's choices is the answer.
+    """Right if the most likely choice is the answer.
 
     Attributes:
-        normalise: whether log-likelihoods are divided by the choices' lengths in bytes of UTF-8, so that long
-            choices are as likely to win as short ones (Gao 2021,
-            blog.eleuther.ai/multiple-choice-normalization). Unlike tokens, bytes are the same for all models.
-        separator: text between prompt and choice, often one space in languages that write spaces.
+        normalise: divide each log-likelihood by the choice's length in UTF-8 bytes, so that long choices do
+            not lose to short ones (Gao 2021, blog.eleuther.ai/multiple-choice-normalization). Unlike tokens,
+            bytes are the same for all models.
+        separator: text between prompt and choice; usually one space in languages that use spaces.
     """
 
     normalise: bool = True
     separator: str = ""
 
     def __call__(self, answer: str, item: Item) -> float:
-        """Compare the chosen text."""
+        """Return 1 if the chosen text is the answer, else 0."""
         return float(answer == item.answer)
 
     def check(self, item: Item) -> None:
-        """Refuse an item without choices, or whose answer is none of them."""
+        """Check that the item's answer is one of its choices."""
         if item.answer not in item.choices:
             raise KingyoError(
                 f"answer of item {item.id}",
                 expected=f"one of the choices {list(item.choices)}",
                 received=repr(item.answer),
-                remedy="Name the column of the right choice with answer:, or give a choice as the answer.",
+                remedy="Set answer: to the column of the right choice, or use a choice as the answer.",
             )
 
     def best(self, item: Item, likelihoods: Sequence[float]) -> str:
-        """Return the choice with the highest score; the first of equals."""
+        """Return the choice with the highest score; ties go to the first."""
         scores = [
             likelihood / len(choice.encode()) if self.normalise else likelihood
             for choice, likelihood in zip(item.choices, likelihoods, strict=True)
@@ -54,16 +54,16 @@ class Choice:
 
 @TASK_KINDS.register("choice")
 class ChoiceTask:
-    """A task whose answers are chosen, not written.
+    """A task in which the model picks each answer from the item's choices.
 
     Args:
         name: unique within a run.
-        settings: how the model is asked; ``choice`` is the only grader.
+        settings: the prompt and its options; ``choice`` is the only grader.
         splits: the items of each split.
-        folder: where relative paths start.
+        folder: base of relative paths.
 
     Raises:
-        KingyoError: other graders, a wrong option, or an item whose answer is none of its choices.
+        KingyoError: another grader, an invalid option, or an item whose answer is not one of its choices.
     """
 
     Settings = TextSettings
@@ -79,19 +79,19 @@ class ChoiceTask:
 
     @property
     def name(self) -> str:
-        """Unique within a run."""
+        """The task's name, unique within a run."""
         return self._name
 
     def items(self, split: Split) -> Sequence[Item]:
-        """The items of a split, in a fixed order.
+        """Return the items of a split, in a fixed order.
 
         Raises:
-            KingyoError: there is no such split.
+            KingyoError: the split does not exist.
         """
         return self._items.of(split)
 
     def score(self, model: RatesText, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Score each item, in the order given."""
+        """Return the score of each item, in the order of ``items``."""
         pairs = [(prompt, choice) for item in items for prompt, choice in self._pairs(model, item)]
         likelihoods = iter(model.log_likelihood(pairs))
         scores: list[ItemScore] = []
@@ -104,11 +104,11 @@ class ChoiceTask:
         self,
         model: RatesText,
         items: Sequence[Item],
-        answers: Mapping[str, Sequence[str]],  # noqa: ARG002 (of the protocol)
+        answers: Mapping[str, Sequence[str]],  # noqa: ARG002 (part of the protocol)
         *,
         prefers_given: bool,  # noqa: ARG002
     ) -> Sequence[Example]:
-        """Return the right choice of each item, beside the wrong ones; no other answers are needed."""
+        """Return one example per item: its right choice, with the wrong ones as ``others``."""
         return tuple(self._example(model, item) for item in items)
 
     def _example(self, model: RatesText, item: Item) -> Example:
@@ -128,9 +128,9 @@ def _choice_of(settings: TextSettings, folder: Path) -> Choice:
     if [name for name, _ in settings.graders] != ["choice"]:
         raise KingyoError(
             "grader",
-            expected="`choice` alone in a multiple-choice task",
+            expected="`choice` as the only grader of a multiple-choice task",
             received=", ".join(name for name, _ in settings.graders),
-            remedy="Write `grader: choice` alone, or set kind: generate.",
+            remedy="Write `grader: choice`, or set kind: generate.",
         )
     choice = build_grader("choice", settings.graders[0][1], folder)
     if not isinstance(choice, Choice):

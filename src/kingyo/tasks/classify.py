@@ -1,4 +1,4 @@
-"""Classify images: the model's answer is the class that it finds likeliest."""
+"""Image classification tasks: the answer is the model's most likely class."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class RatesClasses(Protocol):
 
     @property
     def classes(self) -> Sequence[str]:
-        """The names of its classes, in the order of its output."""
+        """Names of the classes, in the order of the model's output."""
         ...
 
     def rate_classes(self, images: Sequence[Media]) -> Sequence[Sequence[float]]:
-        """Return how likely each class is, image by image; larger is likelier."""
+        """Return a score per class for each image; a higher score is more likely."""
         ...
 
 
@@ -41,8 +41,8 @@ class ClassifySettings:
 
     Attributes:
         image: the column of the image.
-        label: the column of its class: a name, or a number from 0 in the order of the model's output.
-        classes: names among which the model chooses; all of its own when empty.
+        label: the column of the class: a name, or its index (from 0) in the model's output.
+        classes: the classes that the model may choose from; empty means all of them.
     """
 
     image: Name = "image"
@@ -52,9 +52,9 @@ class ClassifySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class MacroF1:
-    """The mean over the classes of the harmonic mean of precision and recall, so that rare classes count.
+    """Mean of the F1 of each class, so that rare classes count as much as common ones.
 
-    Of classes that occur as a label (Opitz and Burst 2019, arXiv 1911.03347: the mean of the F1 of classes).
+    Only classes that occur as a label count (Opitz and Burst 2019, arXiv 1911.03347, "averaged F1").
     """
 
     name: str = "macro_f1"
@@ -73,26 +73,26 @@ class MacroF1:
 
 @TASK_KINDS.register("classify")
 class ClassifyTask:
-    """A task of images, each of one class; right when the likeliest class is the label (top-1).
+    """Image classification with one class per image; right if the most likely class is the label (top-1).
 
     Args:
         name: unique within a run.
         settings: columns and classes.
         splits: the items of each split.
-        folder: where relative paths start; unused.
+        folder: base of relative paths; unused.
     """
 
     Settings = ClassifySettings
     needs = RatesClasses
 
-    def __init__(self, name: str, settings: ClassifySettings, splits: Splits, folder: Path) -> None:  # noqa: ARG002 (of the protocol)
+    def __init__(self, name: str, settings: ClassifySettings, splits: Splits, folder: Path) -> None:  # noqa: ARG002 (part of the protocol)
         self._name = name
         self._settings = settings
         self._items = SplitItems(splits)
 
     @staticmethod
     def read_item(row: Row, settings: ClassifySettings) -> Item:
-        """Make a row an item: its image asks, and its label answers."""
+        """Return a row as an item, with its image as the question and its label as the answer."""
         label = stringify(row.cell(settings.label, "label")).strip()
         if not label:
             raise KingyoError(
@@ -113,27 +113,27 @@ class ClassifyTask:
 
     @property
     def name(self) -> str:
-        """Unique within a run."""
+        """The task's name, unique within a run."""
         return self._name
 
     @property
     def set_measures(self) -> Sequence[SetMeasure]:
-        """Macro F1, which is no mean over items."""
+        """Macro F1: computed from all answers together, not averaged over items."""
         return (MacroF1(),)
 
     def items(self, split: Split) -> Sequence[Item]:
-        """The items of a split, in a fixed order.
+        """Return the items of a split, in a fixed order.
 
         Raises:
-            KingyoError: there is no such split.
+            KingyoError: the split does not exist.
         """
         return self._items.of(split)
 
     def score(self, model: RatesClasses, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Score each item, in the order given.
+        """Return the score of each item, in the order of ``items``.
 
         Raises:
-            KingyoError: a label or one of ``classes`` is no class of the model.
+            KingyoError: the model does not have a label or one of ``classes``, or outputs NaN.
         """
         known = list(model.classes)
         allowed = [self._place(each, known, "classes") for each in self._settings.classes]
@@ -150,22 +150,22 @@ class ClassifyTask:
                     f"task {self._name}: item {item.id}",
                     expected="a number for each class",
                     received="NaN",
-                    remedy="Leave this model out, or run it in float32: its numbers overflow, or hold NaN.",
+                    remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
                 )
-            best = max(allowed, key=lambda place: rates[place])  # the first of equals
-            answer = known[best] if item.answer in known else str(best)  # in the words of the label
+            best = max(allowed, key=lambda place: rates[place])  # ties go to the first
+            answer = known[best] if item.answer in known else str(best)  # a name or an index, like the label
             scores.append(ItemScore(item=item.id, score=float(best == label), answer=answer))
         return tuple(scores)
 
     def _place(self, name: str, known: Sequence[str], argument: str) -> int:
-        """The place of a class in the model's output, by its name, else by its number."""
+        """Return the index of a class in the model's output, from its name or its index."""
         if known.count(name) > 1:
             places = [str(place) for place, each in enumerate(known) if each == name]
             raise KingyoError(
                 f"task {self._name}: {argument}",
-                expected="a name of one class",
-                received=f"{name!r:.80}, which is the name of {len(places)}",
-                remedy=f"Write its number: {' or '.join(places)}.",
+                expected="the name of one class",
+                received=f"{name!r:.80}, the name of {len(places)} classes",
+                remedy=f"Use its index: {' or '.join(places)}.",
             )
         if name in known:
             return known.index(name)
@@ -176,7 +176,7 @@ class ClassifyTask:
     def _unknown(self, argument: str, name: str, known: Sequence[str]) -> KingyoError:
         return KingyoError(
             f"task {self._name}: {argument}",
-            expected=f"one of {len(known)} classes of the model, or its number from 0",
+            expected=f"one of the {len(known)} classes, or its index from 0",
             received=f"{name!r:.80}",
             remedy=suggest(name[:80], known),
         )

@@ -1,4 +1,4 @@
-"""Generate and grade: the model writes an answer, graders judge its text."""
+"""Generation tasks: the model writes an answer, and graders score its text."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kingyo.types import CutAware, Example, GeneratesText, Item, ItemScore, Spli
 
 @TASK_KINDS.register("generate")
 class GenerateTask:
-    """A task whose answers are written by the model.
+    """A task in which the model writes each answer.
 
     Args:
         name: unique within a run.
-        settings: how the model is asked, and which graders judge its answers.
+        settings: the prompt and its options, and the graders.
         splits: the items of each split.
-        folder: where the graders' files are looked up.
+        folder: base of relative paths to the graders' files.
 
     Raises:
-        KingyoError: an unknown grader or option, or an item that the graders could never grade.
+        KingyoError: an unknown grader or option, or an item that a grader cannot grade.
     """
 
     Settings = TextSettings
@@ -39,30 +39,30 @@ class GenerateTask:
 
     @property
     def name(self) -> str:
-        """Unique within a run."""
+        """The task's name, unique within a run."""
         return self._name
 
     def items(self, split: Split) -> Sequence[Item]:
-        """The items of a split, in a fixed order.
+        """Return the items of a split, in a fixed order.
 
         Raises:
-            KingyoError: there is no such split.
+            KingyoError: the split does not exist.
         """
         return self._items.of(split)
 
     def score(self, model: GeneratesText, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Score each item, in the order given.
+        """Return the score of each item, in the order of ``items``.
 
         Raises:
-            KingyoError: a grader failed, or the model returned another number of answers.
+            KingyoError: a grader failed, or the model returned too few or too many answers.
         """
-        answers = self._written(model, items)
+        answers = self._answers(model, items)
         if len(answers) != len(items):
             raise KingyoError(
                 "model",
                 expected=f"{len(items)} answers",
                 received=f"{len(answers)}",
-                remedy="Let the model's generate return one text for each prompt, in their order.",
+                remedy="Make the model's `generate` return one text per prompt, in order.",
             )
         scores = self._verdict.grade([(each.text, item) for each, item in zip(answers, items, strict=True)])
         return tuple(
@@ -78,24 +78,25 @@ class GenerateTask:
         *,
         prefers_given: bool,
     ) -> Sequence[Example]:
-        """Return each item's own answer, if the graders give it full marks, or the given ones.
+        """Return an example per training answer, followed by the first stop string.
 
-        The first stop string follows an answer.
+        An item's training answers are its own answer, if it gets full marks, or else those of ``answers``;
+        ``prefers_given`` reverses the order.
         """
         end = self._settings.stop[0] if self._settings.stop else ""
         return tuple(
             Example(item=item.id, prompt=self._prompt(model, item), answer=answer + end)
             for item in items
-            for answer in self._right(item, answers.get(item.id, ()), prefers_given=prefers_given)
+            for answer in self._training_answers(item, answers.get(item.id, ()), prefers_given=prefers_given)
         )
 
-    def _right(self, item: Item, given: Sequence[str], *, prefers_given: bool) -> Sequence[str]:
+    def _training_answers(self, item: Item, given: Sequence[str], *, prefers_given: bool) -> Sequence[str]:
         is_right = bool(item.answer) and self._verdict(item.answer, item) == 1
         own = [item.answer] if is_right else []
         return (given or own) if prefers_given else (own or given)
 
-    def _written(self, model: GeneratesText, items: Sequence[Item]) -> Sequence[Written]:
-        """Ask the model. Where it cannot say which answers were cut, none counts as cut."""
+    def _answers(self, model: GeneratesText, items: Sequence[Item]) -> Sequence[Written]:
+        """Return the model's answers; if it does not report cut answers, none counts as cut."""
         prompts, settings = [self._prompt(model, item) for item in items], self._settings
         if isinstance(model, CutAware):
             return model.write(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)

@@ -1,4 +1,4 @@
-"""What a grader is, how the user's words become one, and the one place where its verdict is checked."""
+"""The grader protocol, building graders from a task's YAML, and checking the scores they return."""
 
 from __future__ import annotations
 
@@ -29,38 +29,41 @@ from kingyo.types import Item
 
 
 class Grader(Protocol):
-    """Judges one answer: 1 is right, 0 is wrong, anything between is partly right.
+    """Scores one answer: 1 is right, 0 is wrong, values between are partly right.
 
-    A grader is a frozen dataclass whose fields are its options, declared once; ``{name: value}`` in the YAML
-    sets the first. A plain function without options is a grader too.
+    A grader is a frozen dataclass whose fields are its options, or a function, which has no options. In the
+    YAML ``{name: value}`` sets the first option and ``{name: {option: value}}`` any of them.
     """
 
     def __call__(self, answer: str, item: Item, /) -> float:
-        """Score the text that a model answered to an item."""
+        """Return the score of a model's answer to an item."""
         ...
 
 
 @runtime_checkable
 class Checking(Protocol):
-    """A grader that can tell beforehand that an item is not for it."""
+    """A grader that can reject an item before it grades any answer."""
 
     def check(self, item: Item, /) -> None:
-        """Raise KingyoError when no answer to this item could be graded."""
+        """Raise KingyoError if the grader cannot grade answers to this item."""
         ...
 
 
 GRADERS: Registry[Callable[..., object]] = Registry("grader", "kingyo.tasks", "kingyo.graders")
-"""Every grader by name. Plug-ins: entry points of the group ``kingyo.graders``."""
+"""Graders by name. Plug-ins use the entry point group ``kingyo.graders``."""
 
 RUN_PATTERNS = frozenset({"regex"})
-"""Built-in graders in which a user's pattern may take for ever. An alarm ends them on the main thread. Off
-it they need another process, since no other thread runs while Python matches a pattern."""
+"""Built-in graders that run a user's regular expression, which may never return.
+
+On the main thread an alarm stops them. Elsewhere they need another process, since Python holds its lock while
+it matches a pattern.
+"""
 
 G = TypeVar("G", bound=Callable[..., object])
 
 
 def register_grader(name: str) -> Callable[[G], G]:
-    """Return a decorator that registers a built-in grader and leaves its type as it is."""
+    """Return a decorator that registers a built-in grader and keeps its type."""
 
     def put(grader: G) -> G:
         GRADERS.register(name)(grader)
@@ -71,12 +74,12 @@ def register_grader(name: str) -> Callable[[G], G]:
 
 @dataclass(frozen=True, kw_only=True)
 class IsolatedGrader:
-    """A grader that is called in another process, since it may hang in a way that only a kill ends.
+    """A grader that runs in another process, since only a kill stops it if it hangs.
 
     Attributes:
-        grader: the same in this process.
-        reference: how another process finds it.
-        even_on_main_thread: whether it is called there even on the main thread, where an alarm could end it.
+        grader: the same grader in this process.
+        reference: identifies the grader for the other process.
+        even_on_main_thread: use the other process on the main thread too, where an alarm could stop it.
     """
 
     grader: Grader
@@ -84,43 +87,45 @@ class IsolatedGrader:
     even_on_main_thread: bool
 
     def __call__(self, answer: str, item: Item, /) -> float:
-        """Score here."""
+        """Score an answer in this process."""
         return self.grader(answer, item)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Several graders that must all hold: the score is their product.
+    """The product of several graders' scores.
 
-    Each may take ``timeout`` seconds on an answer; None is any time, and then all run in this process.
+    Attributes:
+        graders: names and graders, in the order of the calls.
+        timeout: seconds per answer and grader; None means no limit, with all graders in this process.
     """
 
     graders: tuple[tuple[str, Grader], ...]
     timeout: float | None = None
 
     def __call__(self, answer: str, item: Item) -> float:
-        """Score an answer; see ``grade``."""
+        """Return the score of one answer; see ``grade``."""
         return self.grade([(answer, item)])[0]
 
     def grade(self, answers: Sequence[tuple[str, Item]]) -> list[float]:
-        """Score answers; later graders are not called for those whose score is 0.
+        """Return the score of each answer; an answer with score 0 skips the remaining graders.
 
         Raises:
-            KingyoError: a grader raised, took too long, crashed, or returned no number in [0, 1].
+            KingyoError: a grader raised, timed out, crashed, or did not return a number in [0, 1].
         """
         scores = [1.0] * len(answers)
         for name, grader in self.graders:
-            left = [index for index, score in enumerate(scores) if score]
-            found = self._results_of(name, grader, "grade", [answers[index] for index in left])
-            for index, score in zip(left, found, strict=True):
+            remaining = [index for index, score in enumerate(scores) if score]
+            results = self._results_of(name, grader, "grade", [answers[index] for index in remaining])
+            for index, score in zip(remaining, results, strict=True):
                 scores[index] *= score
         return scores
 
     def check(self, items: Sequence[Item]) -> None:
-        """Refuse items that a grader could never grade.
+        """Check that every grader can grade every item.
 
         Raises:
-            KingyoError: names the item.
+            KingyoError: a grader rejects an item, which the message names.
         """
         for name, grader in self.graders:
             if isinstance(grader.grader if isinstance(grader, IsolatedGrader) else grader, Checking):
@@ -133,7 +138,7 @@ class Verdict:
             if self.timeout is not None and questions and (grader.even_on_main_thread or not has_alarm()):
                 with suppress(UnknownThereError):
                     results = GRADER_PROCESS.ask(grader.reference, action, questions, self.timeout)
-                    # They end at the first error, which is raised here.
+                    # The results end at the first error; `_score_of` raises it.
                     return [
                         _score_of(name, question[-1], result, self.timeout)
                         for question, result in zip(questions, results, strict=False)
@@ -149,12 +154,12 @@ def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: fl
     """Build the graders of a task.
 
     Args:
-        specs: names with what the user wrote after them: None, a mapping of options or the first option.
-        folder: where ``file.py:function`` is looked for.
-        timeout: seconds that a grader may take on an answer.
+        specs: (name, option) pairs; an option is None, a mapping of options, or the first option's value.
+        folder: base of relative paths in ``file.py:function``.
+        timeout: seconds per answer and grader.
 
     Raises:
-        KingyoError: an unknown name or option; the nearest is suggested.
+        KingyoError: an unknown name or option; the message suggests the nearest.
     """
     return Verdict(
         graders=tuple((name, _isolated_if_needed(name, option, folder)) for name, option in specs),
@@ -163,7 +168,7 @@ def build_verdict(specs: Sequence[tuple[str, object]], folder: Path, timeout: fl
 
 
 def _isolated_if_needed(name: str, option: object, folder: Path) -> Grader:
-    """Build a grader, isolated if it may hang: graders of the package return by themselves."""
+    """Build a grader; isolate it if it is the user's own or runs the user's pattern."""
     grader, is_own = build_grader(name, option, folder), not GRADERS.is_registered(name)
     if os.name != "posix" or not (is_own or name in RUN_PATTERNS):
         return grader
@@ -173,44 +178,44 @@ def _isolated_if_needed(name: str, option: object, folder: Path) -> Grader:
 
 
 def build_grader(name: str, option: object, folder: Path) -> Grader:
-    """Build one grader from its name and what the user wrote after it."""
-    found = GRADERS.get(name, folder)
-    if not callable(found):
+    """Build one grader from its name and the option in the YAML; see ``build_verdict``."""
+    kind = GRADERS.get(name, folder)
+    if not callable(kind):
         raise KingyoError(
             f"grader {name}",
             expected="a function",
-            received=type(found).__name__,
+            received=type(kind).__name__,
             remedy="Name a function or a dataclass after the colon.",
         )
-    if not isinstance(found, type):
+    if not isinstance(kind, type):
         if option is not None:
             raise KingyoError(
                 f"grader.{name}",
-                expected="no option: it is a function",
+                expected="no option, since it is a function",
                 received=repr(option),
-                remedy=f"Write `{name}` alone, or make it a dataclass with this option.",
+                remedy=f"Write `{name}` without an option, or make it a dataclass with this option.",
             )
-        return _callable(name, found)
-    if not is_dataclass(found):
+        return _callable(name, kind)
+    if not is_dataclass(kind):
         raise KingyoError(
             f"grader {name}",
             expected="a function or a dataclass",
-            received=str(cast(object, found)),
+            received=str(cast(object, kind)),
             remedy="Put @dataclass(frozen=True) above the class, or name a function.",
         )
-    return _callable(name, parse_settings(found, _options(found, name, option), f"grader.{name}"))
+    return _callable(name, parse_settings(kind, _options(kind, name, option), f"grader.{name}"))
 
 
 def _callable(name: str, grader: object) -> Grader:
-    """Return a grader that takes an answer and its item, as far as its signature tells."""
+    """Return the grader after checking that its signature accepts an answer and an item."""
     try:
         inspect.signature(cast(Grader, grader)).bind("the answer", "its item")
-    except ValueError:  # of some that are written in C nothing is known
+    except ValueError:  # some callables written in C have no signature
         return cast(Grader, grader)
     except TypeError as error:
         raise KingyoError(
             f"grader {name}",
-            expected="a call with an answer and its item",
+            expected="a callable that takes an answer and an item",
             received=str(error),
             remedy="Write it as `def grade(answer, item)`, or `__call__(self, answer, item)` of a dataclass.",
         ) from error
@@ -225,28 +230,31 @@ def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
     names = [field.name for field in fields(cast("type[Verdict]", kind))]
     if not names:
         raise KingyoError(
-            f"grader.{name}", expected="no option", received=repr(option), remedy=f"Write `{name}` alone."
+            f"grader.{name}",
+            expected="no option",
+            received=repr(option),
+            remedy=f"Write `{name}` without an option.",
         )
     return {names[0]: option}
 
 
 def call_check(grader: Grader, item: Item) -> float:
-    """Let a grader look at an item that it may have to refuse; return 1 where it does not."""
+    """Call a grader's ``check`` and return 1, so that the call has a result like a score."""
     cast(Checking, grader).check(item)
     return 1.0
 
 
 def call_grader(name: str, grade: Callable[[], float], item: Item, timeout: float | None) -> float:
-    """Return a grader's score as a number.
+    """Call a grader in this process and return its score as a number.
 
     Args:
-        name: of the grader.
-        grade: calls it.
-        item: that it grades, for messages.
-        timeout: seconds that it may take in this process.
+        name: the grader's name, for messages.
+        grade: calls the grader.
+        item: the graded item, for messages.
+        timeout: seconds that the call may take.
 
     Raises:
-        KingyoError: it raised, took too long, or returned no number in [0, 1].
+        KingyoError: the grader raised, timed out, or did not return a number in [0, 1].
     """
     try:
         score = cast(object, within(timeout, grade))
@@ -254,7 +262,7 @@ def call_grader(name: str, grade: Callable[[], float], item: Item, timeout: floa
         raise
     except TooSlowError as error:
         raise _late(name, item, timeout) from error
-    except (Exception, SystemExit) as error:  # any crash of a user's function becomes one clear message
+    except (Exception, SystemExit) as error:  # a user's function may raise anything
         raise _crashed(name, item, _short(crash(error))) from error
     number = _number(score)
     if number is None or not 0 <= number <= 1:
@@ -262,13 +270,13 @@ def call_grader(name: str, grade: Callable[[], float], item: Item, timeout: floa
             _where(name, item),
             expected="true, false or a number from 0 to 1",
             received=_short(repr(score)),
-            remedy="Let the grader return 1 for right, 0 for wrong, or a number between.",
+            remedy="Make the grader return 1 for right, 0 for wrong, or a number between.",
         )
     return number
 
 
 def _score_of(name: str, item: Item, result: Result, timeout: float) -> float:
-    """Return the score in a result of another process, or raise as ``call_grader`` does."""
+    """Return the score of a result from the grader process, or raise like ``call_grader``."""
     if isinstance(result, TooSlowError):
         raise _late(name, item, timeout) from result
     if isinstance(result, CrashedError):
@@ -287,30 +295,36 @@ def _late(name: str, item: Item, timeout: float | None) -> KingyoError:
         _where(name, item),
         expected=f"a score within {timeout:g} s",
         received="none",
-        remedy="Fix the grader, or let the task's grader_timeout be larger.",
+        remedy="Fix the grader, or increase the task's grader_timeout.",
     )
 
 
-def _crashed(name: str, item: Item, how: str) -> KingyoError:
+def _crashed(name: str, item: Item, reason: str) -> KingyoError:
     return KingyoError(
         _where(name, item),
         expected="a score",
-        received=how,
-        remedy="Fix the grader so that it takes every text that a model may write.",
+        received=reason,
+        remedy="Fix the grader so that it accepts any text.",
     )
 
 
 def _short(text: str, limit: int = 1000) -> str:
-    """A text of any length as a message holds it: its beginning and its end."""
+    """Shorten a long text to its beginning and its end, for messages."""
     half = limit // 2
     return text if len(text) <= limit else f"{text[:half]} … {text[-half:]}"
 
 
 def _number(score: object) -> float | None:
-    """A plain number, or a single one of numpy or torch; None for anything else."""
+    """Return a finite number, also from a numpy or torch scalar; None for anything else."""
     try:
         plain: object = score if isinstance(score, bool | int | float) else getattr(score, "item")()  # noqa: B009
         number = float(plain) if isinstance(plain, bool | int | float) else math.nan
-    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):  # no item(), or of several
+    except (
+        AttributeError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        OverflowError,
+    ):  # no item(), or several elements
         return None
     return number if math.isfinite(number) else None

@@ -1,8 +1,8 @@
-"""A process for graders that may hang or crash: it can be killed whatever they do, and dies with this one.
+"""A child process for graders that may hang or crash; it can be killed at any time and dies with its parent.
 
-One process serves all such graders. It starts when the first is called, and again after it was killed. It
-gets many answers at once and sends each result as soon as it is there, so that a hang can be told of its
-answer. This module knows no grader; ``grader_worker`` is the other side.
+One process serves all such graders. It starts with the first call, and again after a kill. A request holds
+many answers; the process sends each result at once, so that a timeout names the answer that caused it.
+``grader_worker`` is the code of the child.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from kingyo.user_files import hash_own
 from kingyo.versions import hash_of
 
 BUILD_SECONDS = 600.0
-"""The most seconds that the process may take to start and to import a grader."""
+"""Limit in seconds for starting the process and importing a grader."""
 LOOK_SECONDS = 1.0
-"""Seconds between looks whether the process lives: a grader's subprocess may keep its connection open."""
+"""Seconds between checks that the process is alive: a grader's subprocess may keep its connection open."""
 CLOSE_SECONDS = 2.0
-"""Seconds that the process has to end by itself before it is killed."""
+"""Seconds that the process may take to exit before it is killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraderReference:
-    """A grader as another process finds it again: what the user wrote, and the code that it meant."""
+    """Identifies a grader for another process: its name and option in the YAML, and a digest of its code."""
 
     name: str
     option: object
@@ -53,7 +53,7 @@ class UnknownThereError(Exception):
 
 
 class CrashedError(Exception):
-    """The process ended while it graded; how, in a few words."""
+    """The process ended while it graded; the text is the reason."""
 
 
 Result = float | KingyoError | TooSlowError | CrashedError
@@ -61,7 +61,7 @@ Action = Literal["grade", "check"]
 
 
 def reference_to(name: str, option: object, folder: Path) -> GraderReference:
-    """Note which grader is meant, and what its file, and all that this depends on, hold now."""
+    """Return a reference to a grader, with a digest of its file and of the files that it depends on."""
     folder = folder.resolve()
     file = Path(whole_reference(name, folder).rpartition(":")[0])
     own = hash_own(file, option, folder) if is_in_file(name) else {}
@@ -70,7 +70,7 @@ def reference_to(name: str, option: object, folder: Path) -> GraderReference:
 
 
 class GraderProcess:
-    """Asks graders in another process, which it starts, kills and starts again."""
+    """Runs graders in a child process, which it starts, kills and restarts as needed."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -80,20 +80,20 @@ class GraderProcess:
     def ask(
         self, grader: GraderReference, action: Action, arguments: Sequence[tuple[object, ...]], seconds: float
     ) -> list[Result]:
-        """Call a grader for each of several answers, up to the first that fails.
+        """Call a grader once per element of ``arguments``, up to the first call that fails.
 
         Args:
-            grader: which one.
+            grader: the grader.
             action: ``grade`` with an answer and its item, or ``check`` with an item.
-            arguments: of each call.
-            seconds: that each may take.
+            arguments: the arguments of each call.
+            seconds: limit of each call.
 
         Returns:
-            The scores; the last may be an error. After one that is late or crashes the process is gone.
+            The scores; the last may be an error. A timeout or a crash ends the process.
 
         Raises:
             UnknownThereError: the grader must be called in this process.
-            ChangedSourceError: its file, or one that this depends on, has changed since it was built.
+            ChangedSourceError: the grader's code has changed since it was built.
         """
         key = pickle.dumps(grader)
         if key in self._unknown:
@@ -108,18 +108,18 @@ class GraderProcess:
             except UnknownThereError:
                 self._unknown.add(key)
                 raise
-            except BaseException:  # such as Ctrl-C: what is under way must not answer the next question
+            except BaseException:  # e.g. Ctrl-C: pending results must not answer the next request
                 self._end()
                 raise
 
     def close(self) -> None:
-        """Let the process end by itself, and kill it if it does not."""
+        """Ask the process to exit, and kill it if it does not."""
         if self._child is not None:
             self._child.leave()
         self._end()
 
     def forget(self) -> None:
-        """Leave the process to the one that this one was forked from."""
+        """Drop the process after a fork; it belongs to the parent."""
         if self._child is not None:
             self._child.forget()
         self._child, self._lock = None, Lock()
@@ -136,16 +136,16 @@ class GraderProcess:
         return results
 
     def _ready(self, key: bytes, grader: GraderReference) -> _Child:
-        """The process, with this grader built in it."""
+        """Return the process, with this grader built in it."""
         child = self._child = self._child or _Child()
         if key in child.built:
             return child
         if reference_to(grader.name, grader.option, grader.folder) != grader:
             raise ChangedSourceError(
                 f"grader {grader.name}",
-                expected="the files that it was built from",
-                received="some that were written since",
-                remedy="Bring the old files back and go on, or start anew.",
+                expected="unchanged source files during a run",
+                received="files that changed since the grader was built",
+                remedy="Restore the old files and resume, or start a new run.",
             )
         try:
             child.send(pickle.dumps((key, "build", [])), BUILD_SECONDS)
@@ -153,9 +153,9 @@ class GraderProcess:
         except (TooSlowError, CrashedError) as error:
             raise KingyoError(
                 f"grader {grader.name}",
-                expected="one that another process can import as well",
-                received=str(error) or f"nothing in {BUILD_SECONDS:g} s",
-                remedy="Let its file do nothing on import but define it.",
+                expected="a grader that another process can import",
+                received=str(error) or f"no answer in {BUILD_SECONDS:g} s",
+                remedy="Make sure that importing its file only defines the grader.",
             ) from error
         if isinstance(answer, Exception):
             raise UnknownThereError
@@ -169,12 +169,12 @@ class GraderProcess:
 
 
 class _Child:
-    """The process, seen from here."""
+    """The parent's side of the child process."""
 
     def __init__(self) -> None:
         self.built: set[bytes] = set()
         self._ours, theirs = socket.socketpair()
-        life, self._held = os.pipe()  # it ends when nobody holds the other end any more
+        life, self._held = os.pipe()  # the child reads its end when this process is gone
         code = (
             f"import sys; sys.path[:] = {[str(each) for each in sys.path]!r}; "
             f"from kingyo.tasks.grader_worker import serve; serve({theirs.fileno()}, {life})"
@@ -185,10 +185,10 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # the worker sends it to standard error
                 pass_fds=[theirs.fileno(), life],
-                start_new_session=True,  # a group to kill, which no Ctrl-C at the terminal reaches
+                start_new_session=True,  # its own group: killable, and safe from Ctrl-C
                 env={**os.environ, **_threads()},
             )
-        except BaseException:  # the system has no room for another process
+        except BaseException:  # e.g. the system cannot start another process
             self._close()
             raise
         finally:
@@ -196,7 +196,7 @@ class _Child:
             os.close(life)
         self._poll = select.poll()
         self._poll.register(self._ours, select.POLLIN)
-        self._heard = b""
+        self._buffer = b""
 
     def send(self, request: bytes, seconds: float) -> None:
         self._ours.settimeout(seconds)
@@ -208,37 +208,37 @@ class _Child:
             raise CrashedError(self._ended()) from error
 
     def hear(self, seconds: float) -> Result:
-        """Wait for a line: a score, or an error in its parts."""
-        until = time.monotonic() + seconds
-        while b"\n" not in self._heard:
-            left = until - time.monotonic()
-            if left <= 0:
+        """Wait for one line and return its score or its error."""
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._buffer:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 raise TooSlowError
-            if self._poll.poll(1000 * min(left, LOOK_SECONDS)):
-                self._hear_more()
+            if self._poll.poll(1000 * min(remaining, LOOK_SECONDS)):
+                self._receive()
             elif self._process.poll() is not None:
                 raise CrashedError(self._ended())
-        line, _, self._heard = self._heard.partition(b"\n")
+        line, _, self._buffer = self._buffer.partition(b"\n")
         try:
             value: object = json.loads(line)
-        except ValueError as error:  # a grader wrote there
-            raise CrashedError("something else on the connection of its process") from error
+        except ValueError as error:  # a grader wrote to the connection
+            raise CrashedError("other output on the connection of its process") from error
         if isinstance(value, float):
             return value
         argument, expected, received, remedy = map(str, cast("list[object]", value))
         return KingyoError(argument, expected=expected, received=received, remedy=remedy)
 
-    def _hear_more(self) -> None:
+    def _receive(self) -> None:
         try:
             more = self._ours.recv(1 << 16)
         except OSError:
             more = b""
         if not more:
             raise CrashedError(self._ended())
-        self._heard += more
+        self._buffer += more
 
     def _ended(self) -> str:
-        with suppress(subprocess.TimeoutExpired):  # it may still be on its way out
+        with suppress(subprocess.TimeoutExpired):  # it may still be exiting
             code = self._process.wait(LOOK_SECONDS)
             return (
                 f"its process ended by signal {-code}" if code < 0 else f"its process ended with code {code}"
@@ -252,14 +252,14 @@ class _Child:
             self._process.wait(CLOSE_SECONDS)
 
     def kill(self) -> None:
-        """Kill it and all that it began."""
+        """Kill the process and everything it started."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._close()
 
     def forget(self) -> None:
-        self._process.returncode = 0  # it is no child of this process
+        self._process.returncode = 0  # it is not a child of this process
         self._close()
 
     def _close(self) -> None:
@@ -268,7 +268,7 @@ class _Child:
 
 
 def _threads() -> dict[str, str]:
-    """As many threads as torch has here: sums of a grader that uses it may depend on them."""
+    """Return the environment that gives torch as many threads as here: its sums may depend on them."""
     torch = sys.modules.get("torch")
     return {} if torch is None else {"OMP_NUM_THREADS": str(torch.get_num_threads())}
 

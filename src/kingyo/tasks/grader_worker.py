@@ -1,4 +1,4 @@
-"""The process that ``grader_process`` starts: it builds graders, calls them, and writes a line a result."""
+"""The child process of ``grader_process``: build graders, call them, and write one line per result."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def serve(connection: int, life: int) -> None:
 
     Args:
         connection: descriptor of a socket: pickled requests come in, lines of JSON go out.
-        life: descriptor of a pipe that is closed when the parent is gone, however it went.
+        life: descriptor of a pipe that closes when the parent ends for any reason.
     """
     for descriptor in (connection, life):
-        os.set_inheritable(descriptor, False)  # what graders start shall not hold them open
+        os.set_inheritable(descriptor, False)  # subprocesses of graders must not keep them open
     _end_with_parent(life)
     with suppress(OSError):  # standard error is closed
-        os.dup2(2, 1)  # standard output is for the parent's answer alone
+        os.dup2(2, 1)  # graders print to standard error
     sys.stdout = sys.stderr
     graders: dict[bytes, tuple[str, Grader]] = {}
     with socket.socket(fileno=connection) as ours, ours.makefile("rb") as requests:
@@ -48,20 +48,20 @@ def serve(connection: int, life: int) -> None:
 def _answer(
     graders: dict[bytes, tuple[str, Grader]],
     request: tuple[bytes, Action | str, list[tuple[object, ...]]],
-    say: Callable[[object], None],
+    send: Callable[[object], None],
 ) -> None:
     key, action, questions = request
     try:
         if action == "build":
             reference = cast(GraderReference, pickle.loads(key))
             graders[key] = reference.name, build_grader(reference.name, reference.option, reference.folder)
-            say(1.0)
+            send(1.0)
         for question in questions:
             name, grader = graders[key]
             call = partial(call_check if action == "check" else _graded, grader, *question)
-            say(call_grader(name, call, cast(Item, question[-1]), None))
+            send(call_grader(name, call, cast(Item, question[-1]), None))
     except KingyoError as error:
-        say([error.argument, error.expected, error.received, error.remedy])
+        send([error.argument, error.expected, error.received, error.remedy])
 
 
 def _graded(grader: Grader, answer: str, item: Item) -> float:
@@ -69,20 +69,20 @@ def _graded(grader: Grader, answer: str, item: Item) -> float:
         return grader(answer, item)
     except Exception:
         raise
-    except BaseException as error:  # nobody has interrupted this process
+    except BaseException as error:  # not an interrupt of this process, so the grader's own
         raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 def _end_with_parent(life: int) -> None:
-    """Let this process, and all that it starts, be killed as soon as the parent is gone."""
+    """Kill this process and everything it starts when the parent ends."""
     if not hasattr(fcntl, "F_SETSIG"):
         Thread(target=_watch, args=(life,), name="kingyo-parent", daemon=True).start()
         return
-    # Linux does it without a thread, so also while a grader's C code holds Python's lock.
+    # Linux needs no thread for it, so it works while a grader's C code holds Python's lock.
     fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([life], [], [], 0)[0]:  # it was gone before
+    if select.select([life], [], [], 0)[0]:  # the parent ended before
         os.killpg(0, signal.SIGKILL)
 
 

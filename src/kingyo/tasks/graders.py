@@ -13,18 +13,18 @@ from kingyo.types import Item
 @register_grader("exact")
 @dataclass(frozen=True, kw_only=True)
 class Exact:
-    """Right when the text is the answer.
+    """Right if the text equals the answer.
 
     Attributes:
-        case: whether upper and lower case differ.
-        strip: whether white space around the text is ignored.
+        case: distinguish upper and lower case.
+        strip: ignore white space around both texts.
     """
 
     case: bool = True
     strip: bool = True
 
     def __call__(self, answer: str, item: Item) -> float:
-        """Compare the whole text."""
+        """Compare the text with the item's answer."""
         return float(self._form(answer) == self._form(item.answer))
 
     def _form(self, text: str) -> str:
@@ -35,38 +35,38 @@ class Exact:
 @register_grader("contains")
 @dataclass(frozen=True, kw_only=True)
 class Contains:
-    """Right when the answer occurs in the text.
+    """Right if the text contains the answer.
 
     Attributes:
-        case: whether upper and lower case differ.
+        case: distinguish upper and lower case.
     """
 
     case: bool = True
 
     def __call__(self, answer: str, item: Item) -> float:
-        """Look for the item's answer."""
+        """Search the text for the item's answer."""
         if self.case:
             return float(item.answer in answer)
         return float(item.answer.casefold() in answer.casefold())
 
     def check(self, item: Item) -> None:
-        """Refuse an empty answer: every text contains it."""
+        """Reject an empty answer, which every text contains."""
         if not item.answer:
             raise KingyoError(
                 f"item {item.id}",
-                expected="an answer to look for",
-                received="an empty one",
-                remedy="Name the column of the answers with answer:, or take another grader.",
+                expected="an answer to search for",
+                received="an empty answer",
+                remedy="Set answer: to the column of the answers, or use another grader.",
             )
 
 
 @register_grader("regex")
 @dataclass(frozen=True, kw_only=True)
 class Regex:
-    """Right when the last match's first group is the answer; without groups, when anything matches.
+    """Right if the first group of the last match is the answer; a pattern without groups only has to match.
 
     Attributes:
-        pattern: a regular expression of Python.
+        pattern: a Python regular expression.
     """
 
     pattern: str
@@ -78,7 +78,7 @@ class Regex:
             raise ValueError(f"a regular expression: {error}") from error
 
     def __call__(self, answer: str, item: Item) -> float:
-        """Search the text."""
+        """Search the text for the pattern."""
         matches = list(re.finditer(self.pattern, answer))
         if not matches or not matches[-1].re.groups:
             return float(bool(matches))

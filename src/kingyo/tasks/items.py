@@ -1,4 +1,4 @@
-"""From rows to items: each kind of task reads its own, duplicates are removed here. Knows no grader."""
+"""Load a task's items: read rows by the rules of its kind, check them, and remove duplicates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kingyo.types import Item
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedItems:
-    """The items of a file in its order, and how many rows were dropped because they asked the same."""
+    """The items of a file, in its order, and the number of duplicate rows that were dropped."""
 
     items: tuple[Item, ...]
     duplicates: int
@@ -26,16 +26,16 @@ class LoadedItems:
 def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
     """Read, check and de-duplicate the items of a task.
 
-    Two rows ask the same when their prompts (and choices) are equal after Unicode NFKC and with white space
-    run together, and their media are the same; the first is kept.
+    Rows are duplicates if their prompts are equal after NFKC and collapsing white space, and their choices
+    and media are equal; the first row is kept.
 
     Args:
         spec: the task.
-        folder: where relative paths start.
+        folder: base of relative paths.
 
     Raises:
-        KingyoError: a broken line, a missing field, two answers to one question, no rows at all, or a kind of
-            the user's own that fails.
+        KingyoError: an invalid line, a missing field, duplicates with different answers, no rows, or a
+            failure in a user's own kind.
     """
     settings = settings_of(spec, folder)
     read = reader_of(spec.kind_name, folder)
@@ -45,30 +45,30 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
     for row in read_rows(spec.data, folder):
         rows += 1
         item = _identified(_read(row, read, settings, spec), row.where)
-        known = items.setdefault(item.id, item)
-        place = places.setdefault(item.id, row.where)
-        if known.answer != item.answer:
+        first = items.setdefault(item.id, item)
+        first_place = places.setdefault(item.id, row.where)
+        if first.answer != item.answer:
             raise KingyoError(
                 row.where,
-                expected=f"one answer to a question: {known.answer!r} at {place}",
+                expected=f"one answer per question, {first.answer!r} as at {first_place}",
                 received=f"{item.answer!r} to the same question",
-                remedy="Delete the wrong one of the two rows, or let what they ask differ.",
+                remedy="Delete the wrong row, or make the two questions differ.",
             )
     if not items:
         source = spec.data if isinstance(spec.data, str) else spec.data.dataset
         raise KingyoError(
             f"data: {source}",
             expected="at least one row",
-            received="an empty file",
-            remedy="Write rows into the file, or name another.",
+            received="no rows",
+            remedy="Add rows, or set data: to another file or dataset.",
         )
     return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items))
 
 
 def question(item: Item) -> str:
-    """What two items have in common that ask the same.
+    """Return the key that duplicates share.
 
-    That is the prompt after NFKC with white space run together, the choices, and the hashes of the media.
+    It joins the prompt (after NFKC, with white space collapsed), the choices, and the hashes of the media.
     """
     normalised = " ".join(unicodedata.normalize("NFKC", item.prompt).split())
     return "\0".join([normalised, *item.choices, *(each.sha256 for each in item.media)])
@@ -78,7 +78,7 @@ def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
     try:
         item: object = read(row, settings)
         if not isinstance(item, Item):
-            raise TypeError(f"{item!r}, which is no Item"[:120])
+            raise TypeError(f"{item!r}, which is not an Item"[:120])
     except KingyoError:
         raise
     except (Exception, SystemExit) as error:
@@ -100,15 +100,15 @@ def _identified(item: Item, where: str) -> Item:
 
 
 def _require_text(prompt: str, fields: Mapping[str, str], where: str) -> None:
-    r"""Refuse half characters: JSON can write ``\ud83d`` alone, but no file and no database can hold it."""
+    r"""Reject lone surrogates: JSON can hold ``\ud83d`` alone, but UTF-8 files and databases cannot."""
     for name, text in [*fields.items(), ("prompt", prompt)]:
         try:
             f"{name}{text}".encode()
         except UnicodeEncodeError as error:
-            half = f"U+{ord(error.object[error.start]):04X}, half a character"
+            surrogate = f"U+{ord(error.object[error.start]):04X}, half a character"
             raise KingyoError(
                 f"{where}: {name!a}",
-                expected="text",
-                received=half,
-                remedy="Write the whole character, or take it out.",
+                expected="valid Unicode text",
+                received=surrogate,
+                remedy="Write the complete character, or remove it.",
             ) from error

@@ -1,4 +1,4 @@
-"""The kinds of tasks: what one brings along, and where it is found."""
+"""Kinds of tasks: their registry, their options, and how they read rows."""
 
 from __future__ import annotations
 
@@ -15,49 +15,51 @@ from kingyo.types import Item, Split, Task
 
 Splits = Mapping[Split, Sequence[Item]]
 ReadItem = Callable[[Row, Any], object]
-"""Makes a row an item, by the settings of its kind."""
-FIX = "Fix the kind; kingyo.testing.tasks holds the contract of a task."
+"""Turns a row into an item, given the settings of its kind."""
+FIX = "Fix the kind; kingyo.testing.tasks has tests of the contract."
 
 
 class TaskKind(Protocol):
-    """What the registry holds: usually the class of the task itself.
+    """Builds a task; usually the class of the task.
 
-    It may have a frozen dataclass ``Settings``, the keys of the task that are its own, and a static method
-    ``read_item(row, settings)``, which returns an Item without an id. Without them they are those of
-    ``generate``: ``TextSettings`` and ``read_text_item``.
+    It may have a frozen dataclass ``Settings`` with its keys of the YAML, and a static method
+    ``read_item(row, settings)`` that returns an Item without an id. The defaults are ``TextSettings`` and
+    ``read_text_item``, as for ``generate``.
     """
 
     def __call__(self, name: str, settings: Any, splits: Splits, folder: Path, /) -> Task:
-        """Make a task of its name, its settings, its items, and the folder where relative paths start."""
+        """Build a task from its name, settings, items, and the base folder of relative paths."""
         ...
 
 
 TASK_KINDS: Registry[TaskKind] = Registry("task kind", "kingyo.tasks", "kingyo.tasks")
-"""Every kind of task by name. Plug-ins: entry points of the group ``kingyo.tasks``."""
+"""Kinds of tasks by name. Plug-ins use the entry point group ``kingyo.tasks``."""
 
 
 def settings_class(kind: str, folder: Path) -> type[object]:
     """Return the dataclass of a kind's options.
 
     Args:
-        kind: its name, or ``file.py:Name``.
-        folder: where relative paths start.
+        kind: a registered name, or ``file.py:Name``.
+        folder: base of relative paths.
 
     Raises:
-        KingyoError: nobody knows the kind, or its ``Settings`` is no dataclass.
+        KingyoError: the kind is unknown, or its ``Settings`` is not a dataclass.
     """
-    found = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
-    if not isinstance(found, type) or not is_dataclass(found):
-        received = repr(cast(object, found))[:80]
-        raise KingyoError(f"kind {kind}", expected="a dataclass as Settings", received=received, remedy=FIX)
-    return cast("type[object]", found)
+    settings = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
+    if not isinstance(settings, type) or not is_dataclass(settings):
+        received = repr(cast(object, settings))[:80]
+        raise KingyoError(
+            f"kind {kind}", expected="a dataclass named Settings", received=received, remedy=FIX
+        )
+    return cast("type[object]", settings)
 
 
 def reader_of(kind: str, folder: Path) -> ReadItem:
-    """Return what makes a row an item of a kind.
+    """Return the function that turns a row into an item of a kind.
 
     Raises:
-        KingyoError: the kind has options of its own, but does not say how it reads a row.
+        KingyoError: the kind has its own ``Settings`` but no ``read_item``.
     """
     read = getattr(TASK_KINDS.get(kind, folder), "read_item", None)
     if read is None and issubclass(settings_class(kind, folder), TextSettings):
@@ -65,8 +67,8 @@ def reader_of(kind: str, folder: Path) -> ReadItem:
     if not callable(read):
         raise KingyoError(
             f"kind {kind}",
-            expected="a static method read_item(row, settings) beside its own Settings",
+            expected="a static method read_item(row, settings), since it has its own Settings",
             received=repr(read),
-            remedy="Write it, or derive Settings from kingyo.tasks.TextSettings.",
+            remedy="Add the method, or derive Settings from kingyo.tasks.TextSettings.",
         )
     return cast(ReadItem, read)

@@ -1,15 +1,16 @@
-"""Is a text written in a given language? By script first; lingua (offline) tells apart those that share one.
+"""Check that a text is in a given language, by script and, for shared scripts, by the offline library lingua.
 
-Only letters count; digits, signs and emoji belong to no language. Latin or Greek words of one or two letters
-in a text of another script are variables and units (x, cm) and do not count either. Then:
+Only letters count, not digits, signs or emoji. In other scripts, Latin or Greek words of one or two letters
+are taken as variables and units (x, cm) and do not count. The rules:
 
-1. At least ``share`` (0.8) of the letters must be in the language's script; no letters, no language.
-2. They must not be the same few again and again (ああああ, hahaha): see ``_is_varied``.
-3. Japanese needs kana, a tenth of its letters at least: kanji alone cannot be told from Chinese. From eight
-   letters on it needs two different ones. A ー is no kana of its own.
-4. Languages that own their script (ja zh ko he el hy ka th bn pa gu ta te) are decided by that alone.
-5. For others lingua judges each sentence: sentences with ``share`` of the letters must be the language's. It
-   loads the language and the usual rivals in its script, no more: 25 to 30 MB of memory each.
+1. At least ``share`` (0.8) of the letters are in the language's script; a text without letters fails.
+2. The letters are not a few that repeat (ああああ, hahaha); see ``_is_varied``.
+3. In Japanese, kana are at least a tenth of the letters, since kanji alone may be Chinese. With eight letters
+   or more, at least two kana differ. ー does not count as kana.
+4. Languages with a script of their own (ja zh ko he el hy ka th bn pa gu ta te) need no other check.
+5. For the others lingua identifies the language of each sentence; sentences with at least ``share`` of the
+   letters are in the language. lingua loads only the language and the common rivals in its script, 25 to 30
+   MB of memory each.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ _SHARED_SCRIPT = {
     "LATIN": "af az bs ca cs cy da de en eo es et eu fi fr ga hr hu id is it la lg lt lv mi ms nb nl nn pl "
     "pt ro sk sl sn so sq st sv sw tl tn tr ts vi xh yo zu",
 }
-_SYMBOLS = ("LATIN", "GREEK")  # scripts that lend their letters to variables and units
+_SYMBOLS = ("LATIN", "GREEK")  # scripts of variables and units
 _COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "jp": "ja", "kr": "ko", "se": "sv", "ua": "uk"}
 _RIVALS = {"ARABIC": "ar fa", "CYRILLIC": "bg ru uk", "DEVANAGARI": "hi mr", "LATIN": "de en es fr"}
 _SCRIPT_OF = {code: script for script, codes in _SHARED_SCRIPT.items() for code in codes.split()}
@@ -62,16 +63,16 @@ _SCRIPT_OF = {code: script for script, codes in _SHARED_SCRIPT.items() for code 
 _LONG = "ー"
 _WORD = re.compile(r"[^\W\d_]+")
 _SENTENCE = re.compile(r"[^.!?؟।\n]+[.!?؟।\n]*")
-_FEW_LETTERS = 10  # lingua guesses on less: such sentences are judged together with the next
+_FEW_LETTERS = 10  # shorter sentences are joined with the next; lingua is unreliable on them
 
 
 def is_written_in(text: str, code: str, share: float = 0.8) -> bool:
-    """Tell whether a text is written in a language.
+    """Return whether a text is written in a language; the module's docstring lists the rules.
 
     Args:
         text: any text.
-        code: ISO 639-1, such as ``ja``.
-        share: of the letters that must be the language's.
+        code: ISO 639-1 code, such as ``ja``.
+        share: minimum share of the letters that belong to the language.
 
     Raises:
         KingyoError: the code is unknown, or it needs lingua, which is not installed.
@@ -87,17 +88,17 @@ def is_written_in(text: str, code: str, share: float = 0.8) -> bool:
     if code == "ja":
         kana = [letter for letter in plain if _script(letter) in _KANA and letter != _LONG]
         return len(kana) >= max(1, 0.1 * own) and len(set(kana)) >= (2 if own >= 8 else 1)
-    return code in _OWN_SCRIPT or _is_judged(plain, code, share)
+    return code in _OWN_SCRIPT or _is_detected(plain, code, share)
 
 
 def require_language(code: str) -> None:
-    """Refuse a code that nothing here knows, or whose detector is not installed."""
+    """Check that a language code is known and its detector installed."""
     known = {*_OWN_SCRIPT, *_SCRIPT_OF}
     if code not in known:
         near = _COUNTRIES.get(code.lower()[:2], code.lower()[:2])
         raise KingyoError(
             "language",
-            expected="a code of ISO 639-1",
+            expected="a supported ISO 639-1 code",
             received=f"'{code}'",
             remedy=suggest(near, [near] if near in known else known),
         )
@@ -108,11 +109,11 @@ def require_language(code: str) -> None:
 @register_grader("language")
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """Right when the text is written in a language; most languages need lingua.
+    """Right if the text is written in a language; most languages need lingua.
 
     Attributes:
-        code: ISO 639-1, such as ``ja``.
-        share: of the letters that must be the language's.
+        code: ISO 639-1 code, such as ``ja``.
+        share: minimum share of the letters that belong to the language.
     """
 
     extra = "language"
@@ -121,16 +122,16 @@ class Language:
     share: Annotated[float, Field(gt=0.5, le=1)] = 0.8
 
     def __call__(self, answer: str, _item: Item) -> float:
-        """Judge the text; the item does not matter."""
+        """Identify the language of the text; the item is not used."""
         return float(is_written_in(answer, self.code, self.share))
 
     def check(self, _item: Item) -> None:
-        """Refuse an unknown language, or one whose detector is not installed."""
+        """Check that the language is known and its detector installed."""
         require_language(self.code)
 
 
 def _letters(text: str, scripts: tuple[str, ...]) -> dict[str, int]:
-    """Count letters by script, without short words of symbols when the language is written otherwise."""
+    """Count letters by script, without short Latin or Greek words if the language has another script."""
     counts: dict[str, int] = {}
     for word in _WORD.findall(text):
         for script, length in _runs(word):
@@ -140,10 +141,10 @@ def _letters(text: str, scripts: tuple[str, ...]) -> dict[str, int]:
 
 
 def _is_varied(text: str, scripts: tuple[str, ...]) -> bool:
-    """Whether the letters of a text are not the same few again and again, as when a broken model answers.
+    """Return whether a text uses enough different letters; broken models often repeat a few.
 
-    Of n letters 1 + n // 3 must be different, four at most; of six or more none may be over two thirds. So
-    ママ, いいえ and だんだん are varied.
+    n letters must hold at least min(4, 1 + n // 3) different ones; in six or more, no letter may take over
+    two thirds. ママ, いいえ and だんだん pass.
     """
     letters = [letter for letter in text.casefold() if letter.isalpha() and _script(letter) in scripts]
     counts = Counter(letters)
@@ -152,7 +153,7 @@ def _is_varied(text: str, scripts: tuple[str, ...]) -> bool:
 
 
 def _runs(word: str) -> Iterator[tuple[str, int]]:
-    """Yield script and length of each stretch of one script: Japanese puts no space around foreign words."""
+    """Yield the script and length of each run of one script; Japanese has no spaces around foreign words."""
     current, length = "", 0
     for character in word:
         script = _script(character)
@@ -168,27 +169,27 @@ def _script(character: str) -> str:
     return re.split(r"[ -]", unicodedata.name(character, "UNKNOWN"), maxsplit=1)[0]
 
 
-class _Tongue(Protocol):
+class _Language(Protocol):
     name: str
 
 
 class _Detector(Protocol):
-    def detect_language_of(self, text: str) -> _Tongue | None: ...
+    def detect_language_of(self, text: str) -> _Language | None: ...
 
 
-def _is_judged(text: str, code: str, share: float) -> bool:
+def _is_detected(text: str, code: str, share: float) -> bool:
     detector, name = _detector(code)
-    mine = total = 0
+    matching = total = 0
     for sentence in _sentences(text):
         length = _count(sentence)
-        judged = detector.detect_language_of(sentence)
+        detected = detector.detect_language_of(sentence)
         total += length
-        mine += length if judged is not None and judged.name == name else 0
-    return mine > 0 and mine >= share * total
+        matching += length if detected is not None and detected.name == name else 0
+    return matching > 0 and matching >= share * total
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Yield sentences, short ones joined with what follows, the last with what stands before."""
+    """Yield sentences; a short one is joined with the next, a short last one with the previous."""
     pieces: list[str] = []
     for sentence in _SENTENCE.findall(text):
         if pieces and _count(pieces[-1]) < _FEW_LETTERS:
@@ -207,7 +208,7 @@ def _count(text: str) -> int:
 
 @cache
 def _detector(code: str) -> tuple[_Detector, str]:
-    """A detector for a language among its rivals, and lingua's name of the language."""
+    """Return a detector for a language and its rivals, and lingua's name of the language."""
     try:
         lingua = importlib.import_module("lingua")
     except ImportError as error:
@@ -221,7 +222,7 @@ def _detector(code: str) -> tuple[_Detector, str]:
     iso = [lingua.IsoCode639_1.from_str(each.upper()) for each in codes]
     build = cast("Callable[..., object]", lingua.LanguageDetectorBuilder.from_iso_codes_639_1)
     detector = cast(_Detector, cast("_Builder", build(*iso)).build())
-    target = cast(_Tongue, lingua.Language.from_iso_code_639_1(lingua.IsoCode639_1.from_str(code.upper())))
+    target = cast(_Language, lingua.Language.from_iso_code_639_1(lingua.IsoCode639_1.from_str(code.upper())))
     return detector, target.name
 
 

@@ -1,4 +1,4 @@
-"""Images of rows: read from files beside the data or from the row itself, and checked."""
+"""Read and check the images of rows, from files next to the data or from the row itself."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-"""Of image files. Pillow reads others, too, some of them by starting programs."""
+"""Accepted image formats. Pillow reads more, some by running external programs."""
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 1 << 28
-"""Of an image file: 256 MiB, more than its pixels take."""
-_INSTEAD = "Put an image there, or delete this row."
+"""Largest image file: 256 MiB, more than ``MOST_PIXELS`` take uncompressed."""
+_REMEDY = "Provide an image, or delete this row."
 
 
 def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
-    """Return an item with the images of its row; its fields name their files as they lie in a run folder.
+    """Return the item with the images of its row; its fields hold the images' paths in the run folder.
 
-    A cell holds a path relative to the file of the data, the bytes of an image file, an image of the library
+    A cell holds a path relative to the data file, the bytes of an image file, an image of the library
     ``datasets``, or a list of these.
 
     Args:
-        item: without media.
-        row: that it was made of.
-        columns: of the images, in order.
+        item: an item without media.
+        row: the row of the item.
+        columns: the image columns, in order.
 
     Raises:
-        KingyoError: a column or an image is missing, a path leaves the folder of the data, or what is there
-            is no image, is cut short, or has too many pixels.
+        KingyoError: a column or an image is missing, a path is outside the folder of the data, or a file is
+            not an image, is truncated, or is too large.
     """
     media: list[Media] = []
     names: dict[str, str] = {}
@@ -47,29 +47,29 @@ def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
         where, cell = f"{row.where}: {column}", _parsed(row.cell(column, "images"))
         is_several = isinstance(cell, list | tuple)
         cells = cast("Sequence[object]", cell) if is_several else [cell]
-        found = [_image(each, row.folder, where) for each in cells]
-        if not found:
+        images = [_image(each, row.folder, where) for each in cells]
+        if not images:
             raise _unread(where, "nothing")
-        files = [f"{MEDIA}/{each.name}" for each in found]
+        files = [f"{MEDIA}/{each.name}" for each in images]
         names[column] = json.dumps(files) if is_several else files[0]
-        media += found
+        media += images
     return replace(item, media=tuple(media), fields={**item.fields, **names})
 
 
 def _parsed(cell: object) -> object:
-    """Return a cell; a list of paths written as JSON, as CSV and exported tasks have it, becomes a list."""
+    """Return a cell, with a JSON list of paths (as in CSV files and exported tasks) parsed."""
     if isinstance(cell, str) and cell.startswith("["):
         try:
-            found: object = json.loads(cell)
+            value: object = json.loads(cell)
         except (ValueError, RecursionError):
             return cell
-        return cast(object, found) if isinstance(found, list) else cell
+        return cast(object, value) if isinstance(value, list) else cell
     return cell
 
 
 def _image(cell: object, folder: Path, where: str) -> Media:
-    may_be_whole = isinstance(cell, Mapping)
-    if isinstance(cell, Mapping):  # of the library datasets, whose paths may be whole ones
+    may_be_absolute = isinstance(cell, Mapping)
+    if isinstance(cell, Mapping):  # from the library datasets, whose paths may be absolute
         image = cast("Mapping[str, object]", cell)
         cell = image.get("path") if image.get("bytes") is None else image["bytes"]
     if is_decoded(cell):
@@ -78,7 +78,7 @@ def _image(cell: object, folder: Path, where: str) -> Media:
         content = bytes(cell)
         return Media(sha256=sha256(content).hexdigest(), type=_type_of(content, where), content=content)
     if isinstance(cell, str) and cell:
-        path = _inside(cell, folder, where, may_be_whole=may_be_whole)
+        path = _inside(cell, folder, where, may_be_absolute=may_be_absolute)
         content = _content(path, cell, where)
         return Media(sha256=sha256(content).hexdigest(), type=_type_of(content, where), path=path)
     raise _unread(where, "nothing" if cell == "" else "null" if cell is None else repr(cell)[:80])
@@ -86,7 +86,7 @@ def _image(cell: object, folder: Path, where: str) -> Media:
 
 def _unread(where: str, received: str) -> KingyoError:
     return KingyoError(
-        where, expected="an image: a path, bytes, or a list of these", received=received, remedy=_INSTEAD
+        where, expected="an image: a path, bytes, or a list of these", received=received, remedy=_REMEDY
     )
 
 
@@ -96,32 +96,32 @@ def _as_png(image: Image) -> bytes:
     return stream.getvalue()
 
 
-def _inside(name: str, folder: Path, where: str, *, may_be_whole: bool) -> Path:
-    """Return the path of a file below a folder, whatever links lead to it."""
+def _inside(name: str, folder: Path, where: str, *, may_be_absolute: bool) -> Path:
+    """Return the resolved path of a file; it must be inside the folder after following links."""
     root = folder.resolve()
     try:
         path = (root / name).resolve()
-    except (OSError, ValueError, RuntimeError):  # a null byte, a loop of links
+    except (OSError, ValueError, RuntimeError):  # a null byte or a loop of links
         path = root / "\N{REPLACEMENT CHARACTER}"
-    if path.is_relative_to(root) and (may_be_whole or not Path(name).is_absolute()):
+    if path.is_relative_to(root) and (may_be_absolute or not Path(name).is_absolute()):
         return path
     raise KingyoError(
         where,
         expected="a relative path inside the folder of the data",
         received=name[:80],
-        remedy=f"Put the image below {root}, and write its path as seen from there.",
+        remedy=f"Put the image below {root}, and give its path relative to that folder.",
     )
 
 
 def _content(path: Path, name: str, where: str) -> bytes:
-    told = f"{name[:80]!a}".strip("'\"")
+    shown = f"{name[:80]!a}".strip("'\"")
     try:
         if not path.is_file():
             raise KingyoError(
                 where,
                 expected="an image file",
-                received=f"a folder, {told}" if path.is_dir() else f"no file {told}",
-                remedy="Correct the path, put the image there, or delete this row.",
+                received=f"a folder, {shown}" if path.is_dir() else f"no file {shown}",
+                remedy="Correct the path, provide the image, or delete this row.",
             )
         if path.stat().st_size > MOST_BYTES:
             raise _too_large(where, f"a file of {path.stat().st_size:,} bytes")
@@ -130,7 +130,7 @@ def _content(path: Path, name: str, where: str) -> bytes:
         raise KingyoError(
             where,
             expected="an image file",
-            received=f"{told}: {error.strerror}",
+            received=f"{shown}: {error.strerror}",
             remedy="Correct the path, or make the file readable.",
         ) from error
 
@@ -145,7 +145,7 @@ def _too_large(where: str, received: str) -> KingyoError:
 
 
 def _type_of(content: bytes, where: str) -> str:
-    """Return the MIME type of an image file, once all of it could be decoded."""
+    """Return the MIME type of an image file, after decoding all of it."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
@@ -157,7 +157,7 @@ def _type_of(content: bytes, where: str) -> str:
         ) from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow finds large is refused below
+            warnings.simplefilter("ignore")  # the size is checked below
             with Image.open(BytesIO(content), formats=FORMATS) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise _too_large(where, f"{image.width:,} x {image.height:,} pixels")
@@ -169,15 +169,15 @@ def _type_of(content: bytes, where: str) -> str:
         raise KingyoError(
             where,
             expected=f"an image file: {', '.join(FORMATS)}",
-            received=f"another file of {len(content):,} bytes",
-            remedy=_INSTEAD,
+            received=f"a file of another type, {len(content):,} bytes",
+            remedy=_REMEDY,
         ) from error
     except KingyoError:
         raise
-    except Exception as error:  # the library raises a zoo of its own
+    except Exception as error:  # Pillow raises many types
         raise KingyoError(
             where,
-            expected="a whole image",
-            received=f"one that cannot be decoded: {error}",
+            expected="a complete image",
+            received=f"an image that cannot be decoded: {error}",
             remedy="Copy the image again, or delete this row.",
         ) from error

@@ -1,4 +1,4 @@
-"""Items that ask the same in another spelling, or nearly so, or of the same image. Knows no grader."""
+"""Near-duplicates: items with the same question in another spelling, a similar one, or the same image."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from kingyo.sizes import counted
 from kingyo.types import Item, Split
 
 N_CHARACTERS = 5
-"""The length of the n-grams by which texts are compared."""
+"""Length in characters of the n-grams of texts."""
 N_RAREST = 10
-"""How many of their rarest n-grams two texts must share before they are compared whole."""
+"""Number of rare n-grams that two texts must share before all their n-grams are compared."""
 
 ROUNDING = 1e-9
 SHOWN = 60
-"""How many characters of a prompt a note shows."""
+"""Characters of a prompt that a note shows."""
 Placed = tuple[Split, Item]
-"""An item with the split that it is in."""
+"""A split, and an item in it."""
 
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2012\u2013\u2014\u2015\u2212", "-"))
 _BLANK = re.compile("[\u034f\u1160\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Invisible characters that Unicode counts as marks and letters: fillers, selectors of a glyph's variant."""
+"""Invisible characters that Unicode classifies as marks or letters: fillers and variation selectors."""
 _OPERATORS = "*/\\%&#@_"
 _SIGN = re.compile(r"-+|[\W_]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NearDuplicates:
-    """How many groups of near-duplicates the splits of a run hold.
+    """Counts of near-duplicates in the splits of a run.
 
     Attributes:
-        groups: of two or more items of one task.
-        items: in all of these groups.
-        apart: how many of the groups stand in more than one split.
-        images: how many of the groups are of items that show the same image.
+        groups: groups of two or more items of one task.
+        items: items in these groups.
+        apart: groups with items in more than one split.
+        images: groups with images.
     """
 
     groups: int = 0
@@ -48,7 +48,7 @@ class NearDuplicates:
     images: int = 0
 
     def __str__(self) -> str:
-        """Return a line for people."""
+        """Return a one-line summary."""
         where = f"{self.apart:,} in more than one split" if self.apart else "each within one split"
         images = f"; {counted(self.images, 'group')} of the same image" if self.images else ""
         items = f"{counted(self.items, 'item')}{images}"
@@ -56,7 +56,7 @@ class NearDuplicates:
 
 
 def count_near(groups: Sequence[Sequence[Placed]]) -> NearDuplicates:
-    """Count groups of near-duplicates, with the split of each item."""
+    """Count the groups of near-duplicates among placed items."""
     several = [group for group in groups if len(group) > 1]
     return NearDuplicates(
         groups=len(several),
@@ -66,23 +66,25 @@ def count_near(groups: Sequence[Sequence[Placed]]) -> NearDuplicates:
     )
 
 
-def note_apart(groups: Sequence[Sequence[Placed]], what: str, remedy: str) -> Iterator[str]:
-    """Yield a sentence on the groups that stand in more than one split, if there are any."""
+def note_apart(groups: Sequence[Sequence[Placed]], scope: str, remedy: str) -> Iterator[str]:
+    """Yield a warning about the groups with items in more than one split, if there are any."""
     apart = [group for group in groups if _is_apart(group)]
     if apart:
         first, *others = apart[0]
         example = [first, next(each for each in others if each[0] != first[0])]
-        of_images = " or of one image" if has_media(item for group in apart for _, item in group) else ""
+        of_images = (
+            " or items with the same image" if has_media(item for group in apart for _, item in group) else ""
+        )
         yield (
-            f"{counted(len(apart), 'group')} of near-duplicates{of_images}{what} "
-            f"{'stands' if len(apart) == 1 else 'stand'} in more than one split, such as "
-            f"{' and '.join(_told(*each) for each in example)}: a model that was chosen by the one is tested "
-            f"on the other. {remedy}"
+            f"{counted(len(apart), 'group')} of near-duplicates{of_images}{scope} "
+            f"{'is' if len(apart) == 1 else 'are'} in more than one split, such as "
+            f"{' and '.join(_describe(*each) for each in example)}: the search selects models on one and "
+            f"tests them on the other. {remedy}"
         )
 
 
 def has_media(items: Iterable[Item]) -> bool:
-    """Return whether there is an image among items."""
+    """Return whether any item has an image."""
     return any(item.media for item in items)
 
 
@@ -90,7 +92,7 @@ def _is_apart(group: Sequence[Placed]) -> bool:
     return len({split for split, _ in group}) > 1
 
 
-def _told(split: Split, item: Item) -> str:
+def _describe(split: Split, item: Item) -> str:
     prompt = item.prompt if len(item.prompt) <= SHOWN else f"{item.prompt[:SHOWN]}…"
     images = [f"image {each.sha256[:8]}…" if each.path is None else each.path.name for each in item.media]
     asked = " ".join([*([repr(prompt)] if prompt or not images else []), *images])
@@ -103,17 +105,18 @@ def near_groups(
     """Return the items in groups of near-duplicates; most groups have one item.
 
     Args:
-        items: each once.
-        similar: the Jaccard similarity of n-grams from which two items are near-duplicates, too.
-        share_images: whether items of different groups may show the same image; else a chain of items each
-            of which shows an image of the next is one group, whatever they ask.
+        items: distinct items.
+        similar: Jaccard similarity of n-grams at which texts count as near-duplicates; None means only texts
+            that differ in form.
+        share_images: allow the same image in several groups; otherwise items that share an image, directly
+            or through other items, form one group.
     """
     groups = _groups_of_text(items, similar)
     return groups if share_images else _joined_by_images(groups)
 
 
 def _groups_of_text(items: Sequence[Item], similar: float | None) -> list[list[Item]]:
-    """Return groups of items that ask the same, or nearly so, of the same images."""
+    """Return groups of items with the same or a similar text and the same images."""
     groups: dict[tuple[str, tuple[str, ...]], list[Item]] = {}
     for item in items:
         groups.setdefault((_text_key(item), _hashes(item)), []).append(item)
@@ -126,7 +129,7 @@ def _groups_of_text(items: Sequence[Item], similar: float | None) -> list[list[I
 
 
 def _joined_by_images(groups: Sequence[list[Item]]) -> list[list[Item]]:
-    """Return the groups, those that show the same image joined."""
+    """Join the groups that share an image."""
     sets, first = _Sets(len(groups)), dict[str, int]()
     for place, group in enumerate(groups):
         for each in {hash_ for item in group for hash_ in _hashes(item)}:
@@ -138,7 +141,7 @@ def _joined_by_images(groups: Sequence[list[Item]]) -> list[list[Item]]:
 
 
 class _Sets:
-    """Numbers from 0 in disjoint sets, each known by one of its numbers, its root."""
+    """Disjoint sets of the numbers below n; a set's root is one of its numbers."""
 
     def __init__(self, n: int) -> None:
         self._parents = list(range(n))
@@ -162,14 +165,14 @@ def _hashes(item: Item) -> tuple[str, ...]:
 
 
 _ROUNDS = 4
-"""How often signs are looked at again, since what stands beside them may be gone; a text may be all signs."""
+"""Passes over the signs of a text: removing one changes the neighbours of the next."""
 
 
 def bare(text: str) -> str:
     """Return a text without case, white space, format characters and punctuation.
 
-    Signs that can tell one question from another stay: symbols such as ``+`` and ``<``, operators, a minus,
-    brackets around what is no word, and punctuation between digits.
+    Signs that may change the meaning stay: symbols such as ``+`` and ``<``, operators, a minus, brackets
+    around anything but a word, and punctuation between digits.
 
     >>> bare("What is 1 + 1.5?") == bare("what is １＋１.５")
     True
@@ -189,9 +192,9 @@ def _is_visible(character: str) -> bool:
     return not character.isspace() and unicodedata.category(character) not in ("Cc", "Cf")
 
 
-def _if_it_matters(found: re.Match[str]) -> str:
-    sign, text = found.group(), found.string
-    before, after = text[max(0, found.start() - 2) : found.start()], text[found.end() : found.end() + 2]
+def _if_it_matters(match: re.Match[str]) -> str:
+    sign, text = match.group(), match.string
+    before, after = text[max(0, match.start() - 2) : match.start()], text[match.end() : match.end() + 2]
     if sign[0] in "-([{":
         matters = not _is_word(after)
     elif sign in ")]}":
@@ -207,14 +210,14 @@ def _if_it_matters(found: re.Match[str]) -> str:
 
 
 def _is_word(pair: str) -> bool:
-    """Whether two characters are letters of one word: a single letter may be a variable."""
+    """Return whether two characters are letters of one word; a single letter may be a variable."""
     return len(pair) == 2 and pair.isalpha() and (pair[0] < "\u0250") == (pair[1] < "\u0250")
 
 
 def _components(keys: Sequence[tuple[str, tuple[str, ...]]], similar: float) -> list[int]:
-    """Return a group number for each text with its media; a chain of similar texts is one group.
+    """Return a group number for each (text, hashes of media); a chain of similar texts is one group.
 
-    Texts that have other media are never joined.
+    Texts with different media are never joined.
     """
     sets = _Sets(len(keys))
     places: dict[str, dict[tuple[str, ...], int]] = {}
@@ -235,8 +238,8 @@ class _Text:
     """The n-grams of a text.
 
     Attributes:
-        size: how many there are.
-        shared: those that another text has too, as numbers; a rarer n-gram has a smaller number.
+        size: number of n-grams.
+        shared: numbers of the n-grams that other texts have too; rarer n-grams have smaller numbers.
     """
 
     size: int
@@ -248,7 +251,7 @@ class _Text:
 
 
 def _texts(keys: Sequence[str]) -> list[_Text]:
-    """Return the n-grams of each key, without those of all keys, which come from the prompt's template."""
+    """Return the n-grams of each key, without those that all keys share (they come from the template)."""
     grams = [{key[i : i + N_CHARACTERS] for i in range(max(1, len(key) - N_CHARACTERS + 1))} for key in keys]
     counts = Counter(chain.from_iterable(grams))
     of_all = {gram for gram, n in counts.items() if n == len(keys)}
@@ -261,12 +264,12 @@ def _texts(keys: Sequence[str]) -> list[_Text]:
 
 
 def _candidates(texts: Sequence[_Text], similar: float) -> Iterator[tuple[int, int]]:
-    """Yield candidate pairs; every similar pair is among them.
+    """Yield pairs of texts that may be similar; every similar pair is among them.
 
-    Of two sets whose Jaccard similarity is t and the larger of which has n elements, at least a = t n are
-    common.
-    In each the k rarest of these are among its n - a + k rarest, since the other a - k are more frequent: see
-    Chaudhuri et al., A primitive operator for similarity joins in data cleaning, ICDE 2006, with k = 1.
+    Two sets with Jaccard similarity t, the larger with n elements, share at least a = t n elements. In each
+    set the k rarest shared elements are among its n - a + k rarest, since the other a - k are more frequent.
+    Source, with k = 1: Chaudhuri et al., A primitive operator for similarity joins in data cleaning, ICDE
+    2006.
     """
     holders: dict[int, list[int]] = defaultdict(list)
     for i in sorted(range(len(texts)), key=lambda i: texts[i].size):

@@ -1,12 +1,12 @@
-r"""The last number of a text, however it is written, and the grader that compares it.
+r"""Parse the last number of a text in its many notations, and grade answers by it.
 
-``docs/graders.md`` has a table of what is understood, which is also the test. In short: the last number
-counts, or the last one of the last ``\boxed{}`` where there is one. What may mean two things is not guessed
-at: if the last thing like a number is unclear (``1,5``, ``12:30``, ``\sqrt{2}``), the text has no number.
+The table in ``docs/graders.md``, which is also a test, lists the notations. The last number counts, or the
+last one in the last ``\boxed{}`` if there is one. Ambiguous numbers are not guessed: if the last match is
+unclear (``1,5``, ``12:30``, ``\sqrt{2}``), the text has no number.
 
-A text is first rewritten so that there is one way to say a thing (``_plain``): LaTeX fractions, ``½``, ``³``
-and full-width characters become ASCII, what is no plain number becomes ``_UNCLEAR``. Then the last match of
-``_NUMBER`` is read. Both take time in proportion to the text, and what is too large is unclear.
+``_plain`` first normalises the text: LaTeX fractions, ``½``, ``³`` and full-width characters become ASCII,
+and what is not a plain number becomes ``_UNCLEAR``. Then the last match of ``_NUMBER`` is evaluated. Both
+take time proportional to the length of the text; numbers that are too large are unclear.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from kingyo.tasks.grader import register_grader
 from kingyo.types import Item
 
 _MOST_DIGITS = 1000
-_UNCLEAR = "\ue000"  # stands for what is no plain number, and whose parts are not to be read as one
-_JOIN = "\u2064"  # stands before a fraction that was one sign: joins it to a whole number before it
-_THIN = "\u2009"  # a space that only groups digits
+_UNCLEAR = "\ue000"  # replaces what is not a plain number, so that its parts are not read as one
+_JOIN = "\u2064"  # precedes a fraction that was one character, and joins it to a preceding integer
+_THIN = "\u2009"  # a space that groups digits
 _SPACES = " \t\u3000" + _THIN
-_NEAR = 40  # characters before a number that say whether it has a sign
+_NEAR = 40  # characters before a number that decide its sign
 
 _SMALL = {"百": 10**2, "千": 10**3, "hundred": 10**2}
 _LARGE = {
@@ -39,7 +39,7 @@ _SHORT = {"k": 10**3, "bn": 10**9, "tn": 10**12}
 _OF_MONEY = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12, "bn": 10**9, "tn": 10**12}
 _MONEY = "$¥€£₩₹"
 
-# Unicode NFKC would do this too, but it also turns cm² into cm2, whose 2 is no number.
+# NFKC would do this too, but it also turns cm² into cm2, whose 2 is not a number.
 _CHARACTERS: dict[int, str] = {
     **{full: chr(full - 0xFEE0) for full in range(0xFF01, 0xFF5F)},
     **dict.fromkeys(map(ord, "\uff0d\ufe63"), "−"),
@@ -73,12 +73,12 @@ _LATEX = (
 )
 _LATEX_FRACTION = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|(\d))\s*(?:\{([^{}]*)\}|(\d))")
 _LATEX_REST = ((r"\\(?:frac|sqrt)[^=\n$]*", _UNCLEAR), (r"\\[A-Za-z]+|\\[;: ]", " "))
-_NESTED = 4  # how deep fractions in fractions are looked for
+_NESTED = 4  # maximum depth of nested fractions
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _POWER = re.compile(r"(?<=[\d)])[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
-_DIGITS = rf"(?:\d+(?:[.,'_{_THIN}]\d+)*|\.\d+)"  # whether the marks make sense is seen by ``_decimal``
+_DIGITS = rf"(?:\d+(?:[.,'_{_THIN}]\d+)*|\.\d+)"  # ``_decimal`` checks the separators
 _GAP = f"[{_SPACES}]"
 _UNITS = rf"(?:[百千万億亿兆京]|{_GAP}?(?i:hundred|thousand|million|billion|trillion)s?\b)"
 _NUMBER = re.compile(
@@ -113,16 +113,18 @@ _NUMBER = re.compile(
 )
 _PART = re.compile(rf"({_DIGITS})|([百千万億亿兆京]|[a-z]+?(?=s?(?:[^a-z]|$)))")
 _GROUPED = re.compile(rf"[1-9]\d{{0,2}}([,'_{_THIN}])\d{{3}}(?:\1\d{{3}})*(?:\.\d+)?")
-_EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+,\d+")  # 1.234,5 can be read in one way alone
+_EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+,\d+")  # 1.234,5 is unambiguous
 _PLAIN = re.compile(r"\d*\.?\d+")
-_COUNTED = re.compile(r"\d[^\W\d_A-Za-z\u3040-\u309f]{1,3}$")  # 5個: a dash after it subtracts
+_COUNTED = re.compile(
+    r"\d[^\W\d_A-Za-z\u3040-\u309f]{1,3}$"
+)  # 5個: a dash after it is a minus sign of a subtraction
 
 
 def last_number(text: str) -> Fraction | None:
-    """Return the last number of a text; None when it has none, or one that may mean two things.
+    """Return the last number of a text, or None if there is none or the last one is ambiguous.
 
-    A sign belongs to the number unless something stands before it to subtract from: the last number of
-    "12-3" is 3, of "= -3" it is −3.
+    A minus belongs to the number unless it follows something to subtract from: "12-3" gives 3, "= -3" gives
+    −3.
     """
     boxed = _boxed(text)
     if boxed is None:
@@ -136,34 +138,34 @@ def last_number(text: str) -> Fraction | None:
 @register_grader("number")
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """Right when the last number of the text equals the last number of the answer.
+    """Right if the last number of the text equals the last number of the answer.
 
     Attributes:
-        tolerance: the largest difference that still counts as equal.
+        tolerance: largest difference that counts as equal.
     """
 
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     def __call__(self, answer: str, item: Item) -> float:
-        """Compare two numbers exactly, or within the tolerance."""
+        """Compare the two numbers within the tolerance, in exact arithmetic."""
         given, right = last_number(answer), last_number(item.answer)
         if given is None or right is None:
             return 0.0
         return float(abs(given - right) <= Fraction(repr(float(self.tolerance))))
 
     def check(self, item: Item) -> None:
-        """Refuse an answer without a number."""
+        """Check that the item's answer has a number."""
         if last_number(item.answer) is None:
             raise KingyoError(
                 f"answer of item {item.id}",
                 expected="a number, for the grader `number`",
                 received=repr(item.answer),
-                remedy="Write it in plain digits, such as 1234.5, or choose another grader.",
+                remedy="Write the answer in plain digits, such as 1234.5, or use another grader.",
             )
 
 
 def _boxed(text: str) -> str | None:
-    """What the last box holds, or the text if there is no box; None when it is not closed."""
+    """Return the content of the last box, None if that is not closed, or the text if there is no box."""
     start = max((match.end() for match in _BOX.finditer(text)), default=None)
     if start is None:
         return text
@@ -176,7 +178,7 @@ def _boxed(text: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """The text with one way to write each thing."""
+    """Normalise the notations of a text."""
     text = text.translate(_CHARACTERS)
     text = _POWER.sub(lambda power: "^" + power[0].translate(_POWERS), text)
     text = _replaced(text, _WRITTEN)
@@ -195,10 +197,10 @@ def _replaced(text: str, table: tuple[tuple[str, str], ...]) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    r"""``\frac{3}{4}`` as ``3/4``; unclear when a part of it is more than a number."""
+    r"""Return ``\frac{3}{4}`` as ``3/4``; unclear unless both parts are numbers."""
     parts = [part.strip() for part in match.groups() if part is not None]
     numbers = [_NUMBER.fullmatch(part.lstrip("-−")) for part in parts]
-    values = [None if found is None else _value(found) for found in numbers]
+    values = [None if number is None else _value(number) for number in numbers]
     above, below = values
     if above is None or not below:
         return _UNCLEAR
@@ -213,7 +215,7 @@ def _signed(match: re.Match[str]) -> Fraction | None:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    """The value of a match without its sign; None when it is unclear, or far too long."""
+    """Return the value of a match without its sign, or None if it is unclear or too long."""
     if match["unclear"] is not None or match["unit"] is not None or match["again"] is not None:
         return None
     try:
@@ -225,12 +227,12 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _first(match: re.Match[str]) -> Fraction:
-    """The number before words and letters that multiply it."""
+    """Return the number before multipliers such as words and letters."""
     if match["number"] is None:
         whole = match["whole"] or match["whole_of"]
         part = _decimal(match["above"] or match["over"]) / _decimal(match["below"] or match["under"])
         if whole is not None and (part >= 1 or not whole.isdecimal()):
-            raise ValueError("3 5/2 is no mixed number")
+            raise ValueError("an improper mixed number, such as 3 5/2")
         return part + (_decimal(whole) if whole else 0)
     value = _decimal(match["number"])
     if match["power"] is not None:
@@ -241,10 +243,10 @@ def _first(match: re.Match[str]) -> Fraction:
 
 
 def _decimal(text: str) -> Fraction:
-    """Read digits with the marks that group them.
+    """Parse digits with separators.
 
     Raises:
-        ValueError: the marks may mean two things, such as 1,5, or there are too many digits.
+        ValueError: the separators are ambiguous, such as in 1,5, or there are too many digits.
     """
     if len(text) > _MOST_DIGITS:
         raise ValueError("too many digits")
@@ -254,7 +256,7 @@ def _decimal(text: str) -> Fraction:
         return Fraction(re.sub(r"[^\d.]", "", text))
     if _EUROPEAN.fullmatch(text):
         return Fraction(text.replace(".", "").replace(",", "."))
-    raise ValueError("unclear marks")
+    raise ValueError("ambiguous separators")
 
 
 def _power(base: Fraction, exponent: str) -> Fraction:
@@ -266,10 +268,12 @@ def _power(base: Fraction, exponent: str) -> Fraction:
 
 
 def _multiplied(first: Fraction, more: str) -> Fraction:
-    """1万2千 is 12,000, 3千万 is 30,000,000: 万 and the like multiply all that stands since the last of them.
+    """Apply multipliers: 1万2千 is 12,000, 3千万 is 30,000,000.
+
+    A large multiplier such as 万 applies to everything since the previous large one.
 
     Raises:
-        ValueError: they are in no order, such as 5万3億, or too many.
+        ValueError: large multipliers increase, as in 5万3億, or the text is too long.
     """
     if len(more) > _MOST_DIGITS:
         raise ValueError("too many multipliers")
@@ -285,7 +289,7 @@ def _multiplied(first: Fraction, more: str) -> Fraction:
         elif current is None and not section:  # 万亿, thousand million
             total *= _LARGE[unit]
         elif last and _LARGE[unit] >= last:
-            raise ValueError("no order")
+            raise ValueError("multipliers in the wrong order")
         else:
             last = _LARGE[unit]
             total += (section + (current or 0)) * last
@@ -294,10 +298,10 @@ def _multiplied(first: Fraction, more: str) -> Fraction:
 
 
 def _short(match: re.Match[str]) -> int:
-    """What 5k is multiplied by, or $5M.
+    """Return the factor of a short suffix, such as in 5k or $5M.
 
     Raises:
-        ValueError: 5M, which may be 5 million or 5 metres of something.
+        ValueError: the suffix may be a unit, as in 5M without a currency.
     """
     written = match["short"]
     if written is None:
@@ -315,14 +319,14 @@ def _short(match: re.Match[str]) -> int:
 
 
 def _sign(text: str, start: int) -> int | None:
-    """1 or −1; None when a dash before the number may be a sign or not."""
+    """Return 1 or −1, or None if a dash before the number is ambiguous."""
     before = text[max(0, start - _NEAR) : start].rstrip("*([{" + _MONEY + _JOIN)
     near = before.rstrip(_SPACES)
     if not near.endswith(("-", "−", "ー")):
         return 1
     dash, rest, is_apart = near[-1], near[:-1], near != before
     left = rest.rstrip(_SPACES)
-    if not left or left.endswith("\n"):  # a minus, or an item of a list
+    if not left or left.endswith("\n"):  # a minus, or a list's bullet
         return None if is_apart and dash != "−" else -1
     if left.endswith(("-", "−")):
         return None
@@ -332,7 +336,14 @@ def _sign(text: str, start: int) -> int | None:
 
 
 def _sign_after_letter(letter: str, dash: str, is_apart: bool, is_touched: bool) -> int | None:
-    """``is_apart``: a space stands after the dash; ``is_touched``: none stands before it."""
+    """Return the sign of a number whose dash follows a letter; None if it is ambiguous.
+
+    Args:
+        letter: the letter before the dash.
+        dash: the dash.
+        is_apart: there is a space after the dash.
+        is_touched: there is no space before the dash.
+    """
     if dash == "ー" and is_touched:  # コーヒー3杯
         return None if "\u3040" <= letter <= "\u309f" else 1
     if is_touched and letter.isascii():  # x-3; in Japanese, signs follow letters: 答えは-3

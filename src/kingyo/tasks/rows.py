@@ -1,4 +1,4 @@
-"""Reading rows of a user's file or dataset, each with its line, so that every complaint can name it."""
+"""Read the rows of a file or dataset; each row knows its line, for error messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rows = Iterable[Mapping[str, object]]
 
 
 class DatasetSource(BaseModel):
-    """Rows from the Hub or a folder, read by the library ``datasets``."""
+    """A dataset on the Hub or in a folder, read with the library ``datasets``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,8 +37,8 @@ class Row:
 
     Attributes:
         where: its place, such as ``items.jsonl line 7``.
-        columns: as they were written.
-        folder: that holds the files which it may name.
+        columns: the cells by column, unconverted.
+        folder: base of relative paths in its cells.
     """
 
     where: str
@@ -46,32 +46,32 @@ class Row:
     folder: Path = Path()
 
     def texts(self) -> dict[str, str]:
-        """Return the columns as text, without those that hold the bytes of images."""
+        """Return the columns as text, without those that hold images as bytes."""
         return {name: stringify(each) for name, each in self.columns.items() if not _holds_bytes(each)}
 
     def cell(self, column: str, key: str) -> object:
-        """Return what a column holds.
+        """Return the cell of a column.
 
         Args:
-            column: its name.
-            key: the option that names it, for messages.
+            column: the column's name.
+            key: the option that names the column, for messages.
 
         Raises:
-            KingyoError: the row has no such column, or null in it.
+            KingyoError: the column is missing or null.
         """
         if self.columns.get(column) is None:
             is_null = column in self.columns
             raise KingyoError(
                 f"{self.where}: {key}",
                 expected=f"a field '{column}' in the row",
-                received="null" if is_null else "none",
+                received="null" if is_null else "no such field",
                 remedy="Fill it in, or delete this row." if is_null else suggest(column, self.columns),
             )
         return self.columns[column]
 
 
 def stringify(value: object) -> str:
-    """Text of a cell: 3.0 is "3", true is "true", lists and mappings are JSON, null is empty."""
+    """Return a cell as text: 3.0 is "3", true is "true", null is empty, lists and mappings are JSON."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -88,7 +88,7 @@ def stringify(value: object) -> str:
 
 
 def _holds_bytes(value: object) -> bool:
-    """Whether a cell holds an image as bytes, as the library ``datasets`` has it, or decoded."""
+    """Return whether a cell holds an image as bytes (as in the library ``datasets``) or decoded."""
     if isinstance(value, str | int | float | None):
         return False
     if isinstance(value, Mapping):
@@ -99,7 +99,7 @@ def _holds_bytes(value: object) -> bool:
 
 
 def is_decoded(value: object) -> bool:
-    """Whether a value is an image of the library Pillow, which is not imported for this."""
+    """Return whether a value is a Pillow image, without importing Pillow."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(value, pillow.Image)
 
@@ -108,11 +108,12 @@ def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
     """Yield the rows of a .jsonl or .csv file, or of a dataset.
 
     Args:
-        source: as in the task's ``data``.
-        folder: where relative paths start.
+        source: ``data`` of the task.
+        folder: base of relative paths.
 
     Raises:
-        KingyoError: no such file, not UTF-8, a broken line (named), ``datasets`` is not installed.
+        KingyoError: the file is missing or not UTF-8, a line is invalid (the message names it), or
+            ``datasets`` is not installed.
     """
     if isinstance(source, DatasetSource):
         yield from _dataset(source, folder)
@@ -177,14 +178,14 @@ def _jsonl(text: str, path: Path) -> Iterator[Row]:
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name}, which is no JSON")
+    raise ValueError(f"{name}, which is not valid JSON")
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a field that is given twice")
-    return found
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field that occurs twice")
+    return fields
 
 
 def _csv(text: str, path: Path) -> Iterator[Row]:
@@ -204,7 +205,7 @@ def _csv(text: str, path: Path) -> Iterator[Row]:
                     where,
                     expected=f"{len(header)} cells, as in the header",
                     received=f"{len(cells)}",
-                    remedy="Put cells that hold a comma in double quotes, or add the cells that lack.",
+                    remedy="Quote cells that contain a comma, or add the missing cells.",
                 )
             columns = dict(zip(header, cells, strict=True))
             yield Row(where=where, columns=columns, folder=path.parent)
@@ -213,7 +214,7 @@ def _csv(text: str, path: Path) -> Iterator[Row]:
             f"{path.name} line {line}",
             expected="a row of CSV",
             received=str(error),
-            remedy="Close every quoted cell, and write a quote inside one twice.",
+            remedy="Close every quoted cell, and double the quotes inside it.",
         ) from error
 
 
@@ -223,9 +224,9 @@ def _header(cells: Iterable[str], where: str) -> list[str]:
         if not name or names.count(name) > 1:
             raise KingyoError(
                 where,
-                expected="distinct names of columns",
+                expected="distinct column names",
                 received=f"{names}",
-                remedy="Give every column a name of its own in the first line.",
+                remedy="Give every column a different name in the first line.",
             )
     return names
 
@@ -245,13 +246,13 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
     try:
         load = cast("Callable[..., Rows]", library.load_dataset)
         rows = load(name, source.subset, split=source.split)
-    except Exception as error:  # the library raises a zoo of its own
+    except Exception as error:  # the library raises many types
         first = str(error).strip().split("\n", 1)[0]
         raise KingyoError(
             f"data: {source.dataset}",
             expected=f"a dataset with the split '{source.split}'",
             received=f"{type(error).__name__}: {first}",
-            remedy="Correct dataset, subset or split under data:, or fetch the dataset first.",
+            remedy="Correct dataset, subset or split under data:, or download the dataset first.",
         ) from error
     cache = Path(str(library.config.HF_CACHE_HOME))
     for number, columns in enumerate(_readable(_with_files(rows, library), source.dataset), start=1):
@@ -260,15 +261,15 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
 
 
 def _readable(rows: Rows, name: str) -> Rows:
-    """Yield rows; what the library makes of one that it cannot decode becomes a clear error."""
-    number, left = 0, iter(rows)
+    """Yield the rows; raise KingyoError for a row that the library cannot decode."""
+    number, rest = 0, iter(rows)
     while True:
         number += 1
         try:
-            columns = next(left)
+            columns = next(rest)
         except StopIteration:
             return
-        except Exception as error:  # the library raises a zoo of its own
+        except Exception as error:  # the library raises many types
             first = str(error).strip().split("\n", 1)[0]
             raise KingyoError(
                 f"{name} row {number}",
@@ -280,12 +281,12 @@ def _readable(rows: Rows, name: str) -> Rows:
 
 
 def _with_files(rows: Rows, library: ModuleType) -> Rows:
-    """Return the rows of a dataset with the files of its images in place of decoded images."""
+    """Return the rows of a dataset with images as files, not decoded."""
     features = cast("Mapping[str, Any]", getattr(rows, "features", None) or {})
-    found, files = cast(Any, rows), library.Image(decode=False)
+    dataset, files = cast(Any, rows), library.Image(decode=False)
     for name, feature in features.items():
         if isinstance(feature, library.Image):
-            found = found.cast_column(name, files)
-        elif isinstance(getattr(feature, "feature", None), library.Image):  # several in a cell
-            found = found.cast_column(name, type(feature)(files))
-    return found
+            dataset = dataset.cast_column(name, files)
+        elif isinstance(getattr(feature, "feature", None), library.Image):  # several images per cell
+            dataset = dataset.cast_column(name, type(feature)(files))
+    return dataset

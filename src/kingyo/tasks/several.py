@@ -1,7 +1,7 @@
-"""Several tasks as one: their items side by side, each scored by its own task.
+"""Combine several tasks into one, whose items are scored by their own tasks.
 
-A single task stays as it is, with the names of items that it always had; of several, an item is called
-``TASK/ID`` and knows its task.
+In a run with several tasks an item's id is ``TASK/ID`` and its ``task`` is the task's name; in a run with one
+task items keep their ids.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from kingyo.types import (
     TeachingTask,
 )
 
-_FIX = "kingyo.testing.tasks holds the contract of a task."
+_FIX = "Fix the task; kingyo.testing.tasks has tests of the contract."
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSplits:
-    """The split items of all tasks, task by task.
+    """The items of all tasks by split, task by task.
 
     Attributes:
         splits: the items.
-        duplicates: how many rows were dropped, since another asks the same.
-        unused: how many items are in no split, since their sizes leave them out.
-        near: how many near-duplicates are among the items.
-        notes: on near-duplicates that stand in more than one split.
+        duplicates: number of duplicate rows that were dropped.
+        near: counts of near-duplicates.
+        notes: warnings about near-duplicates in different splits.
+        unused: number of items outside the splits, because of the splits' sizes.
     """
 
     splits: Mapping[Split, tuple[Item, ...]]
@@ -53,11 +53,11 @@ class LoadedSplits:
 
 
 class SeveralTasks:
-    """A task made of tasks: an item is scored by the task that its ``task`` names.
+    """A task that combines tasks; each item is scored by the task that its ``task`` names.
 
     Args:
-        tasks: with different names; their items are marked with these.
-        weights: how much the mean of each counts, by its name.
+        tasks: tasks with different names.
+        weights: weight of each task's mean score, by name.
     """
 
     def __init__(self, tasks: Sequence[Task], weights: Mapping[str, float]) -> None:
@@ -66,26 +66,25 @@ class SeveralTasks:
 
     @property
     def name(self) -> str:
-        """The names of all."""
+        """The names of the tasks, joined with " + "."""
         return " + ".join(self._tasks)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks, in their order."""
+        """The tasks, in the order given."""
         return tuple(self._tasks.values())
 
     def items(self, split: Split) -> Sequence[Item]:
-        """The items of a split, task by task."""
+        """Return the items of a split, task by task."""
         return tuple(item for task in self.tasks for item in task.items(split))
 
     def score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Score each item, in the order given; a task is asked once for all of its items.
+        """Return the score of each item, in the order of ``items``; each task is called once.
 
         Raises:
-            KingyoError: an item of none of the tasks, a task that does not score all that it is given, or
-                whatever a task raises.
+            KingyoError: an item's task is unknown, or a task failed or did not score all its items.
         """
-        found: dict[str, ItemScore] = {}
+        by_item: dict[str, ItemScore] = {}
         for name, own in _by_task(items).items():
             if name not in self._tasks:
                 raise KingyoError(
@@ -96,8 +95,8 @@ class SeveralTasks:
                 )
             scores = self._tasks[name].score(model, own)
             check_order(f"task {name}", own, scores)
-            found |= {each.item: each for each in scores}
-        return tuple(found[item.id] for item in items)
+            by_item |= {each.item: each for each in scores}
+        return tuple(by_item[item.id] for item in items)
 
 
 def examples_of(
@@ -108,28 +107,28 @@ def examples_of(
     *,
     prefers_given: bool,
 ) -> tuple[Example, ...]:
-    """Return what a model should learn for a task, or for each of several.
+    """Return the training examples of a task, or of each of several tasks.
 
     Args:
-        task, model, items, answers, prefers_given: see ``TeachingTask.examples``; the items name their tasks.
+        task, model, items, answers, prefers_given: see ``TeachingTask.examples``.
 
     Raises:
-        KingyoError: a task cannot say what a model should learn.
+        KingyoError: a task has no method ``examples``.
     """
     require_teaching(task)
-    found: list[Example] = []
+    examples: list[Example] = []
     for each in single_tasks(task):
         own = [item for item in items if item.task in ("", each.name)]
         if isinstance(each, TeachingTask):
-            found += each.examples(model, own, answers, prefers_given=prefers_given)
-    return tuple(found)
+            examples += each.examples(model, own, answers, prefers_given=prefers_given)
+    return tuple(examples)
 
 
 def require_teaching(task: Task) -> None:
     """Check that a model can be trained on a task.
 
     Raises:
-        KingyoError: it is of a kind of the user's own that cannot say what a model should learn.
+        KingyoError: a task has no method ``examples``.
     """
     for each in single_tasks(task):
         if not isinstance(each, TeachingTask):
@@ -137,46 +136,46 @@ def require_teaching(task: Task) -> None:
                 f"control trained: task {each.name}",
                 expected="a task of kind generate or choice, or one with a method `examples`",
                 received=type(each).__name__,
-                remedy="Switch the control off (controls: {trained: false}), or add `examples`, as in "
+                remedy="Turn the control off (controls: {trained: false}), or add `examples`, as in "
                 "kingyo.types.TeachingTask.",
             )
 
 
 def single_tasks(task: Task) -> tuple[Task, ...]:
-    """The tasks that a task is made of: itself, if it is one."""
+    """Return the tasks of a combined task, or the task itself."""
     return task.tasks if isinstance(task, SeveralTasks) else (task,)
 
 
 def set_measures_of(task: Task) -> dict[str, Sequence[SetMeasure]]:
-    """Return the measures of sets of each task, by what its items call it.
+    """Return the set measures of each task, by the value of ``task`` in its items ("" for a single task).
 
     Raises:
-        KingyoError: two measures of a task have one name.
+        KingyoError: two measures of a task have the same name.
     """
-    found: dict[str, Sequence[SetMeasure]] = {}
+    by_task: dict[str, Sequence[SetMeasure]] = {}
     for each in single_tasks(task):
         measures = each.set_measures if isinstance(each, MeasuredTask) else ()
         names = [measure.name for measure in measures]
         if len(set(names)) < len(names):
             raise KingyoError(
                 f"task {each.name}: set_measures",
-                expected="measures with different names",
+                expected="distinct names of measures",
                 received=", ".join(names),
                 remedy="Rename one of them.",
             )
-        found["" if each is task else each.name] = measures
-    return found
+        by_task["" if each is task else each.name] = measures
+    return by_task
 
 
 def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
-    """Check that tasks have the measures of sets that are to count.
+    """Check that tasks have the set measures that a run uses.
 
     Args:
-        task: one, or several as one.
-        wanted: by what the items of a task call it: the name of its measure.
+        task: a single or combined task.
+        wanted: names of measures, with the keys of ``set_measures_of``.
 
     Raises:
-        KingyoError: a task without measures, or one that has no measure of this name.
+        KingyoError: a task does not have the measure.
     """
     measures = set_measures_of(task)
     for name, measure in wanted.items():
@@ -184,32 +183,30 @@ def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
         if measure not in known:
             raise KingyoError(
                 f"task {name or task.name}: measure",
-                expected=f"one of {', '.join(known)}"
-                if known
-                else "a kind of task that measures sets of answers",
-                received=f"'{measure}'" + ("" if known else " of a kind without such measures"),
+                expected=f"one of {', '.join(known)}" if known else "a kind of task with set measures",
+                received=f"'{measure}'" + ("" if known else " for a kind without set measures"),
                 remedy=suggest(measure, known)
                 if known
-                else "Leave it out, or let the kind have `set_measures`, as in kingyo.types.MeasuredTask.",
+                else "Remove `measure`, or add `set_measures` to the kind, as in kingyo.types.MeasuredTask.",
             )
 
 
 def weights_of(task: Task) -> dict[str, float]:
-    """How much each task counts, by what its items call it: the items of a single task name none."""
+    """Return the weight of each task, with the keys of ``set_measures_of``."""
     return task.weights if isinstance(task, SeveralTasks) else {"": 1.0}
 
 
 def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
-    """Read and split the items of a run's tasks, each by its own sizes.
+    """Load and split the items of a run's tasks, each by its own sizes.
 
     Args:
-        specs: by name; one or more.
-        folder: where relative paths start.
+        specs: one or more tasks, by name.
+        folder: base of relative paths.
 
     Raises:
         KingyoError: see ``load_items`` and ``make_splits``.
     """
-    found: dict[Split, list[Item]] = {split: [] for split in SPLITS}
+    by_split: dict[Split, list[Item]] = {split: [] for split in SPLITS}
     duplicates, unused, placed = 0, 0, list[list[Placed]]()
     notes: list[str] = []
     for name, spec in specs.items():
@@ -221,14 +218,14 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         for split, items in make_splits(loaded.items, sizes, groups=groups).items():
             own |= {item.id: (split, item if len(specs) == 1 else _marked(item, name)) for item in items}
         for split, item in own.values():
-            found[split].append(item)
+            by_split[split].append(item)
         unused += len(loaded.items) - len(own)
         used = [[own[item.id] for item in group if item.id in own] for group in groups]
         notes += note_apart(used, "", f"Correct the column {sizes.column}, or delete rows")
         placed += used
-    notes += _notes_across(found, specs) if len(specs) > 1 else ()
+    notes += _notes_across(by_split, specs) if len(specs) > 1 else ()
     return LoadedSplits(
-        splits={split: tuple(items) for split, items in found.items()},
+        splits={split: tuple(items) for split, items in by_split.items()},
         duplicates=duplicates,
         near=count_near(placed),
         notes=tuple(notes),
@@ -237,7 +234,7 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
 
 
 def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:
-    """Yield a note on questions that several tasks ask, or images that they show, in different splits."""
+    """Yield a warning about questions or images that several tasks have in different splits."""
     placed: dict[str, Placed] = {item.id: (split, item) for split, items in splits.items() for item in items}
     shared = any(spec.splits.share_images for spec in specs.values())
     groups: list[list[Placed]] = []
@@ -249,12 +246,12 @@ def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, Ta
 
 
 def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> Task:
-    """Build the task of a run: the only one, or all of them as one.
+    """Build the task of a run; several tasks are combined.
 
     Args:
-        specs: by name; one or more.
-        splits: the items of all, from ``load_splits`` or a run's store.
-        folder: where relative paths start.
+        specs: one or more tasks, by name.
+        splits: the items of all tasks, from ``load_splits`` or a run's store.
+        folder: base of relative paths.
 
     Raises:
         KingyoError: see ``build_task``.
@@ -266,7 +263,7 @@ def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> 
 
 
 def splits_of(name: str, specs: Mapping[str, TaskSpec], splits: Splits) -> Splits:
-    """The items of one of a run's tasks."""
+    """Return the items of one of a run's tasks."""
     if len(specs) == 1:
         return splits
     return {split: tuple(item for item in items if item.task == name) for split, items in splits.items()}
@@ -277,21 +274,25 @@ def _marked(item: Item, task: str) -> Item:
 
 
 def _by_task(items: Sequence[Item]) -> dict[str, list[Item]]:
-    found: dict[str, list[Item]] = {}
+    by_task: dict[str, list[Item]] = {}
     for item in items:
-        found.setdefault(item.task, []).append(item)
-    return found
+        by_task.setdefault(item.task, []).append(item)
+    return by_task
 
 
 def check_order(where: str, items: Sequence[Item], scores: object) -> None:
-    """Raise unless a task, which may be a user's own, gave each item its score, in their order."""
-    found = cast("Sequence[object]", scores) if isinstance(scores, Sequence) else [scores]
-    for each in found:
+    """Check that a task returned one ItemScore per item, in order; a user's task may not.
+
+    Raises:
+        KingyoError: it did not.
+    """
+    results = cast("Sequence[object]", scores) if isinstance(scores, Sequence) else [scores]
+    for each in results:
         if not isinstance(each, ItemScore):
             raise KingyoError(
                 where, expected="an ItemScore for each item", received=repr(each)[:80], remedy=_FIX
             )
-    given = cast("Sequence[ItemScore]", found)
+    given = cast("Sequence[ItemScore]", results)
     if [each.item for each in given] != [item.id for item in items]:
         raise KingyoError(
             where,

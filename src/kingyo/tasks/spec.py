@@ -1,4 +1,4 @@
-"""What a user writes about a task: its data, its splits, the keys of its kind. Inert; opens no data."""
+"""The YAML of a task: its data, its splits, and the keys of its kind. Parsing does not open the data."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from kingyo.tasks.rows import DatasetSource
 from kingyo.tasks.text import Text, graders_in
 
 TASK_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
-"""Of a task: files may be called by it."""
+"""Pattern of a task's name, which may become a file name."""
 
 
 class Sizes(BaseModel):
-    """How the items are split: counts (``200``) or shares of all (``0.25``), or by what a column says.
+    """Sizes of the splits: counts (``200``), shares of all items (``0.25``), or a column with the split.
 
-    ``similar`` is the similarity of n-grams from which items are near-duplicates, beside those that differ in
-    form alone. With ``share_images`` items that show the same image may be in different splits.
+    Items that differ only in form are near-duplicates, and so are those whose n-gram similarity is at least
+    ``similar``. ``share_images`` allows items with the same image in different splits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,16 +63,16 @@ Data = Annotated[
 
 
 class TaskSpec(BaseModel):
-    """A task in the user's words: keys that all kinds have, and beside them those of its kind.
+    """The YAML of a task: keys of all kinds, and those of its own kind as extra fields.
 
     Attributes:
-        name: unique within a run; the name of the file when it is read from one.
-        kind: how it is scored: ``generate`` or ``choice``, a plug-in's name or ``file.py:Name``. By default
-            ``choice`` when that is the grader, else ``generate``.
+        name: unique within a run; the default is the file's name without its extension.
+        kind: ``generate``, ``choice``, a plug-in's name or ``file.py:Name``. The default is ``choice`` if
+            that is the grader, else ``generate``.
         data: a .jsonl or .csv file, or a mapping {dataset, subset, split}.
         splits: sizes of fit, validation and test.
-        weight: how much its mean score counts beside those of a run's other tasks.
-        measure: of the set of all answers, one that its kind has, that counts in place of the mean score.
+        weight: weight of the task's score among the tasks of a run.
+        measure: a set measure of the kind, used in place of the mean score.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -87,7 +87,7 @@ class TaskSpec(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _with_options(cls, values: object, parse: Callable[[object], TaskSpec]) -> TaskSpec:
-        """Check the options of a kind of the package, too; others are known once their file is loaded."""
+        """Check the options of a registered kind too; those of a user's kind need its file."""
         return validate_together(lambda: parse(values), lambda: cls._check_options(values))
 
     @classmethod
@@ -102,17 +102,17 @@ class TaskSpec(BaseModel):
 
     @property
     def options(self) -> dict[str, object]:
-        """The keys of its kind, as the user wrote them; see ``settings_of``."""
+        """The keys of its kind, unparsed; ``settings_of`` parses them."""
         return dict(self.model_extra or {})
 
     @property
     def kind_name(self) -> str:
-        """Its kind, also where the user names none."""
+        """Its kind, or the default kind."""
         return _kind_name(self.kind, self.options.get("grader"))
 
     @property
     def graders(self) -> tuple[tuple[str, object], ...]:
-        """Every grader with the option that the user gave it, None for none; of a kind without, none."""
+        """(name, option) of each grader; a grader without an option has None."""
         return graders_in(self.options.get("grader"))
 
 
@@ -123,46 +123,46 @@ def _kind_name(kind: object, grader: object) -> str:
 
 
 def settings_of(spec: TaskSpec, folder: Path) -> object:
-    """Return the options of a task as its kind declares them: an instance of the kind's ``Settings``.
+    """Return the options of a task as an instance of its kind's ``Settings``.
 
     Args:
         spec: the task.
-        folder: where relative paths start.
+        folder: base of relative paths.
 
     Raises:
-        KingyoError: an unknown kind, an unknown option (the nearest is suggested), a wrong value, or a kind
-            of the user's own whose options cannot be told from the keys of all tasks.
+        KingyoError: an unknown kind or option (the message suggests the nearest), an invalid value, or a kind
+            whose ``Settings`` reuses a key of all tasks.
     """
     kind = settings_class(spec.kind_name, folder)
     taken = sorted(TaskSpec.model_fields.keys() & getattr(kind, "__dataclass_fields__", {}).keys())
     if taken:
         raise KingyoError(
             f"kind {spec.kind_name}",
-            expected="options with names of their own",
-            received=f"{', '.join(taken)}, which every task has",
-            remedy="Rename them in its Settings.",
+            expected="options that differ from the keys of every task",
+            received=", ".join(taken),
+            remedy="Rename these options in its Settings.",
         )
     return parse_settings(kind, spec.options, f"task {spec.name}", beside=TaskSpec.model_fields)
 
 
 def parse_task_spec(values: Mapping[str, object], where: str = "task") -> TaskSpec:
-    """Check a mapping of a YAML file.
+    """Parse the mapping of a task's YAML.
 
     Args:
-        values: what the user wrote.
+        values: the mapping.
         where: its file or key, for messages.
 
     Raises:
-        KingyoError: an unknown key (the nearest is suggested), a missing one, a wrong value.
+        KingyoError: an unknown key (the message suggests the nearest), a missing key or an invalid value.
     """
     return parse_model(TaskSpec, values, where)
 
 
 def load_task_spec(path: Path) -> TaskSpec:
-    """Read a TASK.yaml; paths in it are relative to it and become absolute.
+    """Read a TASK.yaml and make its paths, which are relative to the file, absolute.
 
     Raises:
-        KingyoError: the file is missing or wrong; the message says where.
+        KingyoError: the file is missing or invalid.
     """
     spec = parse_task_spec(read_yaml(path), str(path))
     folder = path.resolve().parent

@@ -1,4 +1,4 @@
-"""The items of a task by split, which every kind of task holds alike."""
+"""The items of a task by split, shared by all kinds of tasks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class SplitItems:
         self._splits: dict[Split, tuple[Item, ...]] = {split: tuple(items) for split, items in splits.items()}
 
     def of(self, split: Split) -> tuple[Item, ...]:
-        """The items of one split, in their order.
+        """Return the items of one split, in order.
 
         Raises:
-            KingyoError: there is no such split.
+            KingyoError: the split does not exist.
         """
         if split not in self._splits:
             raise unknown("split", split, self._splits)
         return self._splits[split]
 
     def all(self) -> tuple[Item, ...]:
-        """The items of every split."""
+        """Return the items of all splits."""
         return tuple(item for items in self._splits.values() for item in items)

@@ -1,4 +1,4 @@
-"""Fit, validation and test: made once, from nothing but the items and a seed."""
+"""Split items into fit, validation and test; the result depends only on the items, the sizes and a seed."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def make_splits(
     *,
     groups: Sequence[Sequence[Item]] | None = None,
 ) -> Mapping[Split, tuple[Item, ...]]:
-    """Split the items; those that are equal up to Unicode form and white space count once.
+    """Split the items of a task, without duplicates.
 
-    Items are ordered by a hash of seed and prompt, then cut: the same on every machine, whatever the order of
-    the file, and a row that is added moves no more than the items at the two borders. The first items of a
-    split are a random sample of it. A group of near-duplicates goes into the first split with room for all.
+    Items are ordered by a hash of seed and question, then cut. The result is the same on every machine and
+    for any order of the file, and a new row moves only items at the two borders. The first items of a split
+    are a random sample of it. A group of near-duplicates goes into the first split with room for all of it.
 
     Args:
-        items: of one task; of several that ask the same, the first is used.
-        sizes: counts, or shares of all items, 50 / 25 / 25 % by default; or the column that says the split.
-        seed: instead of the seed in ``sizes``.
-        groups: of near-duplicates, from ``near_groups``, where they are known already.
+        items: the items; the first of duplicates is used.
+        sizes: counts or shares (default 50 / 25 / 25 %), or the column with the split.
+        seed: replaces the seed in ``sizes``.
+        groups: the result of ``near_groups``, if known.
 
     Raises:
         KingyoError: a split would be empty, there are too few items, groups of near-duplicates do not fit
-            into the counts, or a row says no split.
+            into the counts, or the column does not name a split.
     """
     sizes, items = sizes or Sizes(), _distinct(items)
     if sizes.column is not None:
-        return _as_told(items, sizes.column)
+        return _splits_by_column(items, sizes.column)
     salt = sizes.seed if seed is None else seed
     if groups is None:
         groups = near_groups(items, sizes.similar, share_images=sizes.share_images)
@@ -48,7 +48,7 @@ def make_splits(
 
 
 def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping[Split, list[Item]]:
-    # A group takes the rank of one member, whichever that is: the best rank of all would favour fit.
+    # A group takes the rank of one fixed member: its best rank would favour fit.
     members = [sorted(group, key=question) for group in groups]
     by_rank = sorted(members, key=lambda group: _rank(group[0], salt))
     counts = _counts(sizes, sum(map(len, groups)))
@@ -59,10 +59,10 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
             return splits
     largest = max(groups, key=len)
     is_of_images = has_media(largest) and not sizes.share_images
-    shown = " joined by images that they share" if is_of_images else ""
+    shown = " joined by shared images" if is_of_images else ""
     raise KingyoError(
         "splits",
-        expected="sizes into which groups of near-duplicates fit, each in one split: the largest has "
+        expected="sizes that keep each group of near-duplicates in one split: the largest has "
         f"{counted(len(largest), 'item')}{shown}",
         received=" + ".join(f"{split} {getattr(sizes, split)}" for split in SPLITS)
         + f" of {counted(sum(map(len, groups)), 'item')}",
@@ -71,13 +71,11 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
 
 
 def _more_room(sizes: Sizes, *, is_of_images: bool) -> str:
-    """What helps where groups do not fit, of what this user has not done yet."""
-    images = ["let splits share images (splits.share_images: true)"] if is_of_images else []
-    similar = [] if sizes.similar is None else ["raise similar, so that fewer items are near-duplicates"]
-    counts = (
-        ["give shares (0.5) in place of counts"] if any(_is_count(sizes, each) for each in SPLITS) else []
-    )
-    ways = [*images, *similar, *counts, "give other sizes", "add rows that ask something else"]
+    """Return a remedy for groups that do not fit, from the options that the sizes leave."""
+    images = ["allow shared images (splits.share_images: true)"] if is_of_images else []
+    similar = [] if sizes.similar is None else ["increase similar, so that fewer items are near-duplicates"]
+    counts = ["use shares (0.5) in place of counts"] if any(_is_count(sizes, each) for each in SPLITS) else []
+    ways = [*images, *similar, *counts, "change the sizes", "add rows with other questions"]
     return f"{', '.join(ways[:-1])}, or {ways[-1]}.".capitalize()
 
 
@@ -86,12 +84,12 @@ def _fill(
 ) -> dict[Split, list[Item]]:
     """Put each group into the first split with room for all of it.
 
-    Where no split has room for a whole group, a split with a share takes all of it, and a split with a count
-    takes as many of its items as are missing.
+    A group that fits into no split goes to the split with the most room: all of it if the split's size is a
+    share, and only as many items as the split lacks if it is a count.
     """
     room: dict[Split, int] = dict(counts)
     splits: dict[Split, list[Item]] = {split: [] for split in SPLITS}
-    left: list[Sequence[Item]] = []
+    unplaced: list[Sequence[Item]] = []
     for group in groups:
         for split in SPLITS:
             if len(group) <= room[split]:
@@ -99,8 +97,8 @@ def _fill(
                 room[split] -= len(group)
                 break
         else:
-            left.append(group)
-    for group in left:
+            unplaced.append(group)
+    for group in unplaced:
         place: Split = max(SPLITS, key=lambda split: room[split])
         if room[place] > 0:
             taken = group[: room[place]] if _is_count(sizes, place) else group
@@ -113,23 +111,23 @@ def _is_count(sizes: Sizes, split: Split) -> bool:
     return isinstance(getattr(sizes, split), int)
 
 
-def _as_told(items: Sequence[Item], column: str) -> Mapping[Split, tuple[Item, ...]]:
-    """The items of each split in the order of the file, by what a column of their rows says."""
+def _splits_by_column(items: Sequence[Item], column: str) -> Mapping[Split, tuple[Item, ...]]:
+    """Return the items of each split, in the order of the file, by the column that names the split."""
     splits: dict[Split, tuple[Item, ...]] = {
         split: tuple(item for item in items if item.fields.get(column) == split) for split in SPLITS
     }
-    odd = next((item for item in items if item.fields.get(column) not in SPLITS), None)
-    if odd is not None:
-        said = odd.fields.get(column)
+    invalid = next((item for item in items if item.fields.get(column) not in SPLITS), None)
+    if invalid is not None:
+        value = invalid.fields.get(column)
         raise KingyoError(
             f"splits.column: {column}",
             expected=f"{', '.join(SPLITS)} in every row",
-            received=f"{'no such column' if said is None else repr(said)} where the prompt begins "
-            f"{odd.prompt[:40]!r}",
-            remedy=suggest(column, odd.fields) if said is None else "Correct that row, or delete it.",
+            received=f"{'no such column' if value is None else repr(value)} in the row whose prompt begins "
+            f"{invalid.prompt[:40]!r}",
+            remedy=suggest(column, invalid.fields) if value is None else "Correct that row, or delete it.",
         )
-    for split, found in splits.items():
-        if not found:
+    for split, own in splits.items():
+        if not own:
             raise KingyoError(
                 f"splits.{split}",
                 expected=f"at least one row whose {column} is {split}",
@@ -152,7 +150,7 @@ def _rank(item: Item, seed: int) -> str:
 
 
 def _counts(sizes: Sizes, total: int) -> dict[Split, int]:
-    """Whole numbers of items; shares are cut at rounded borders: shares of 1 in sum use every item."""
+    """Return the number of items per split; rounded borders make shares that add up to 1 use every item."""
     wanted: dict[Split, int | float] = {
         "fit": sizes.fit,
         "validation": sizes.validation,
@@ -172,15 +170,15 @@ def _counts(sizes: Sizes, total: int) -> dict[Split, int]:
                 f"splits.{split}",
                 expected="at least one item",
                 received=f"{wanted[split]} of {counted(total, 'item')}",
-                remedy="Give more rows, or a larger size.",
+                remedy="Add rows, or increase the size.",
             )
     needed = sum(counts.values())
     if needed > total or share > 1 + 1e-9:
         raise KingyoError(
             "splits",
-            expected=f"sizes of at most {counted(total, 'different item')} in sum",
+            expected=f"sizes that add up to at most {counted(total, 'different item')}",
             received=" + ".join(f"{split} {wanted[split]}" for split in SPLITS) + f" = {needed}",
-            remedy="Give more rows, or set all three of fit, validation and test.",
+            remedy="Add rows, or set all of fit, validation and test.",
         )
     return counts
 

@@ -1,4 +1,4 @@
-"""From a spec and its split items to a task, by the task's kind."""
+"""Build a task from its spec and its split items."""
 
 from __future__ import annotations
 
@@ -15,35 +15,33 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
     """Build the task of a spec.
 
     Args:
-        spec: what the user wrote.
-        splits: its items, from the file or, when a run is resumed, from the run's store.
-        folder: where relative paths in the spec start.
+        spec: the task's YAML.
+        splits: its items, from the data or from a run's store.
+        folder: base of relative paths in the spec.
 
     Raises:
-        KingyoError: an unknown kind, grader or option, an item that the graders cannot grade, or a kind of
-            the user's own that fails.
+        KingyoError: an unknown kind, grader or option, an item that a grader cannot grade, or a failure in a
+            user's own kind.
     """
     kind, settings = spec.kind_name, settings_of(spec, folder)
-    make = TASK_KINDS.get(kind, folder)
+    build = TASK_KINDS.get(kind, folder)
     try:
-        made = cast(object, make(spec.name, settings, splits, folder))
-        if not isinstance(made, Task):
-            raise _unmade(kind, spec, f"{made!r}, without name, items and score"[:120])
+        task = cast(object, build(spec.name, settings, splits, folder))
+        if not isinstance(task, Task):
+            raise _invalid_kind(kind, spec, f"{task!r}, without name, items and score"[:120])
         for split, items in splits.items():
-            found = list(made.items(split))
-            if found != list(items):
-                counted = "others" if len(found) == len(items) else f"{len(found)} items"
-                raise _unmade(kind, spec, counted, f"the {len(items)} items of {split} that it was given")
+            own = list(task.items(split))
+            if own != list(items):
+                difference = "other items" if len(own) == len(items) else f"{len(own)} items"
+                raise _invalid_kind(kind, spec, difference, f"the {len(items)} given items of {split}")
     except KingyoError:
         raise
     except (Exception, SystemExit) as error:
-        raise _unmade(kind, spec, crash(error)) from error
-    return made
+        raise _invalid_kind(kind, spec, crash(error)) from error
+    return task
 
 
-def _unmade(
-    kind: str, spec: TaskSpec, received: str, expected: str = "a task that can be made"
-) -> KingyoError:
+def _invalid_kind(kind: str, spec: TaskSpec, received: str, expected: str = "a task") -> KingyoError:
     return KingyoError(
         f"kind {kind} of task {spec.name}",
         expected=expected,

@@ -1,4 +1,4 @@
-"""Prompt templates, parsed once and filled for every row: ``{field}`` is replaced, other braces stay."""
+"""Prompt templates: ``{field}`` is replaced by a column of the row, other braces stay."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PIECES = re.compile(r"(\{\{|\}\}|\{[^{}\n]*\})")
 
 
 class Template:
-    """A prompt with places for the fields of a row.
+    """A prompt with placeholders for the fields of a row.
 
-    A brace is literal when doubled, or when what it holds is neither a column nor shaped like a name:
-    ``{"json": 1}`` needs no care, ``\\frac{{a}}{{b}}`` does.
+    Doubled braces are literal, and so are braces around anything but a column or an identifier:
+    ``{"json": 1}`` needs no doubling, ``\\frac{{a}}{{b}}`` does.
     """
 
     def __init__(self, source: str) -> None:
@@ -24,7 +24,7 @@ class Template:
         """Return the prompt of one row.
 
         Args:
-            fields: the columns of the row; their own braces mean nothing.
+            fields: the columns of the row; braces in their text are literal.
             where: the file and line, for messages.
 
         Raises:
@@ -33,7 +33,7 @@ class Template:
         return "".join(self._piece(piece, fields, where) for piece in self._pieces)
 
     def uses(self, fields: Mapping[str, str]) -> bool:
-        """Whether any column appears in the template."""
+        """Return whether the template uses any column."""
         return any(piece[1:-1] in fields for piece in self._pieces if piece.startswith("{"))
 
     @staticmethod
@@ -47,7 +47,7 @@ class Template:
             raise KingyoError(
                 f"{where}: prompt",
                 expected=f"a field '{name}' in the row",
-                received="none",
+                received="no such field",
                 remedy=f"{suggest(name, fields)} Write {{{{ and }}}} for literal braces.",
             )
         return piece

@@ -1,4 +1,4 @@
-"""The options of tasks whose questions and answers are text, and how a row becomes such a question."""
+"""The options of text tasks, and reading a row as a text item."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kingyo.types import Item
 
 Text = Annotated[str, Field(min_length=1)]
 LONGEST = 86_400
-"""Seconds that a grader may be given at most: a day."""
+"""Largest ``grader_timeout`` in seconds: one day."""
 MOST_TOKENS = 1_000_000
 GraderSpec = str | dict[str, object]
-"""A grader's name, or a mapping of names to options: all of them, or the first one's value alone."""
+"""A grader's name, or a mapping from names to options: a mapping of options, or the first option's value."""
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _template = lru_cache(maxsize=16)(Template)
 
 
 def graders_in(grader: object) -> tuple[tuple[str, object], ...]:
-    """Return the graders that a user names, each with its option, or None; anything else is ignored."""
+    """Return (name, option) of each grader in the YAML; the option may be None. Ignore invalid entries."""
     specs = cast("list[object]", grader if isinstance(grader, list) else [grader])
     pairs: list[tuple[str, object]] = []
     for each in specs:
@@ -48,18 +48,18 @@ def _named(value: object) -> object:
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings:
-    """The options of ``generate`` and ``choice``, and of kinds that declare none of their own.
+    """The options of ``generate`` and ``choice``, and of kinds without ``Settings``.
 
     Attributes:
-        prompt: template with ``{field}`` for a column of the row; ``{{`` and ``}}`` are literal braces,
-            and so is any brace that holds no name.
-        chat: whether the prompt is sent as a user's message through the model's chat template.
-        answer: the column of the right answer; null when the graders need none.
+        prompt: template with ``{field}`` for a column of the row; ``{{`` and ``}}`` are literal braces, and
+            so are braces around anything but a name.
+        chat: apply the model's chat template to the prompt, as a user message.
+        answer: the column of the right answer; null if the graders need none.
         choices: the column of the choices, for ``choice``.
-        grader: a name, a mapping {name: option}, or a list of these, which must all hold.
-        grader_timeout: seconds that a grader may take on one answer; then the candidate has failed.
+        grader: a name, a mapping {name: option}, or a list of these, whose scores are multiplied.
+        grader_timeout: seconds that a grader may take on one answer before the candidate fails.
         stop: strings that end an answer.
-        max_new_tokens: the most tokens of an answer.
+        max_new_tokens: maximum number of tokens in an answer.
     """
 
     prompt: Text = "{prompt}"
@@ -73,21 +73,21 @@ class TextSettings:
 
     def __post_init__(self) -> None:
         if self.choices is None and any(name == "choice" for name, _ in self.graders):
-            raise ValueError("`choices:`, the column that holds the choices, for the grader `choice`")
+            raise ValueError("`choices:`, the column of the choices, for the grader `choice`")
         if not self.graders:
             raise ValueError("at least one grader")
 
     @property
     def graders(self) -> tuple[tuple[str, object], ...]:
-        """Every grader with the option that the user gave it, None for none."""
+        """(name, option) of each grader; a grader without an option has None."""
         return graders_in(self.grader)
 
 
 def read_text_item(row: Row, settings: TextSettings) -> Item:
-    """Make a row an item: its prompt filled in, with its answer and its choices.
+    """Return a row as an item: its filled-in prompt, its answer and its choices.
 
     Raises:
-        KingyoError: a field is missing or empty, or the answer is none of the choices.
+        KingyoError: a field is missing or empty, or the answer is not one of the choices.
     """
     fields = row.texts()
     template = _template(settings.prompt)
@@ -98,15 +98,15 @@ def read_text_item(row: Row, settings: TextSettings) -> Item:
         raise KingyoError(
             "prompt",
             expected="a {field} of the row",
-            received="a template without any",
+            received="a template without fields",
             remedy=f"{hint}Fields: {', '.join(fields)}.",
         )
     if not prompt.strip():
         raise KingyoError(
             row.where,
             expected="a prompt",
-            received="an empty one",
-            remedy="Fill in the fields that the prompt uses, or delete this row.",
+            received="an empty text",
+            remedy="Fill in the fields of the prompt, or delete this row.",
         )
     choices = _choices(row, settings.choices)
     answer = _answer(row, settings.answer, choices)
@@ -122,18 +122,18 @@ def _answer(row: Row, column: str | None, choices: Sequence[str]) -> str:
         raise KingyoError(
             f"{row.where}: {column}",
             expected="an answer",
-            received="an empty one",
+            received="an empty text",
             remedy="Fill it in, or delete this row.",
         )
     return answer
 
 
 def _choices(row: Row, column: str | None) -> tuple[str, ...]:
-    """The choices of a row: a list, or text with ``|`` between them."""
+    """Return the choices of a row, from a list or from text separated by ``|``."""
     if column is None:
         return ()
     value = row.cell(column, "choices")
-    if isinstance(value, Mapping) and "text" in value:  # {text: [...], label: [...]}, as ARC has it
+    if isinstance(value, Mapping) and "text" in value:  # {text: [...], label: [...]}, as in ARC
         value = cast("Mapping[str, object]", value)["text"]
     if isinstance(value, str):
         value = value.split("|")
@@ -143,7 +143,7 @@ def _choices(row: Row, column: str | None) -> tuple[str, ...]:
     if len(choices) < 2 or len(set(choices)) < len(choices) or "" in choices:
         raise KingyoError(
             f"{row.where}: {column}",
-            expected="at least two different choices, a list or text with | between",
+            expected="at least two different choices, as a list or as text separated by |",
             received=repr(row.columns[column]),
             remedy="Correct the choices, or delete this row.",
         )
@@ -151,7 +151,7 @@ def _choices(row: Row, column: str | None) -> tuple[str, ...]:
 
 
 def _chosen(value: object, choices: Sequence[str], where: str) -> str:
-    """The right choice, named by its text, else by its number from 0, else by its letter."""
+    """Return the right choice, given by its text, its index from 0, or its letter."""
     answer = stringify(value).strip()
     if answer in choices:
         return answer
@@ -161,7 +161,7 @@ def _chosen(value: object, choices: Sequence[str], where: str) -> str:
     if not 0 <= index < len(choices):
         raise KingyoError(
             where,
-            expected="an answer that is a choice, its number from 0 or its letter",
+            expected="a choice, its index from 0 or its letter as the answer",
             received=f"{answer!r}, with the choices {list(choices)}",
             remedy="Correct the answer, or delete this row.",
         )
