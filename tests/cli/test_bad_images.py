@@ -126,7 +126,7 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
     "an unknown architecture": (
         config(*ALL, model_type="nosuch"),
         (DRY, EVOLVE, EVALUATE),
-        "expected a checkpoint that transformers can read",
+        "expected a checkpoint that transformers can load",
     ),
 }
 

@@ -32,13 +32,13 @@ def text(template: str | None) -> Text:
 @pytest.mark.parametrize(
     ("template", "received"),
     [
-        (LOOPS, r"none within 0\.5 s"),
+        (LOOPS, r"within 0\.5 s"),
         ("{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "RecursionError"),
         ("{{ 'a' * 10**10 }}", "more than 1 GiB of memory"),
         ("{{ ('%' ~ 10**10 ~ 'd') % 1 }}", "more than 1 GiB of memory"),
         ("{{ 'a'.ljust(10**10) | length }}", "more than 1 GiB of memory"),
         ("{% set x = [0] * 10**10 %}", "more than 1 GiB of memory"),
-        ("{{ 'abcd' * 10**7 }}", "one of 40,000,000 characters"),
+        ("{{ 'abcd' * 10**7 }}", "40,000,000 characters"),
         ("{% for %}", "TemplateSyntaxError"),
         ("{{ raise_exception('no users here') }}", "TemplateError: no users here"),
         ("{{ 1 + 'a' }}", "TypeError"),
@@ -63,7 +63,7 @@ def test_a_template_that_cannot_be_used_is_one_error_that_names_the_model(
 
 
 def test_a_text_that_doubles_again_and_again_takes_no_more_memory_than_it_may() -> None:
-    with pytest.raises(KingyoError, match=r"more than 1 GiB of memory|none within 10 s"):
+    with pytest.raises(KingyoError, match=r"1 GiB of memory|within 10 s"):
         text(DOUBLES).chat("Hi")
 
 

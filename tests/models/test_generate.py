@@ -133,16 +133,16 @@ def test_an_empty_prompt_starts_a_text(live: LiveModel) -> None:
 
 
 def test_prompts_longer_than_the_context_are_refused(live: LiveModel) -> None:
-    with pytest.raises(KingyoError, match=r"prompt 1: expected at most 64 tokens.*received 61 tokens"):
+    with pytest.raises(KingyoError, match=r"prompt 1: .* 64 tokens.*received 61 tokens"):
         live.generate(["1", "1 " * 61], max_new_tokens=4)
     assert len(live.generate(["1 " * 61], max_new_tokens=3)) == 1
 
 
 def test_broken_weights_are_named(live: LiveModel) -> None:
     next(iter(live.weights.values())).fill_(float("nan"))
-    with pytest.raises(KingyoError, match=r"finite logits; received NaN"):
+    with pytest.raises(KingyoError, match=r"model: .*received NaN"):
         live.generate(PROMPTS, max_new_tokens=2)
-    with pytest.raises(KingyoError, match=r"finite logits; received NaN"):
+    with pytest.raises(KingyoError, match=r"model: .*received NaN"):
         live.log_likelihood([("1 + 2 =", " 3")])
 
 

@@ -77,12 +77,12 @@ def test_its_weights_decide_what_it_answers_and_pixels_are_kept(tmp_path: Path) 
 def test_what_cannot_be_loaded_or_read_is_one_clear_error(tmp_path: Path) -> None:
     path = vit(tmp_path / "m")
     broken = Media(sha256=sha256(b"no image").hexdigest(), type="image/png", content=b"no image")
-    with pytest.raises(KingyoError, match="expected an image that the model's image processor can use"):
+    with pytest.raises(KingyoError, match=f"image {broken.name}"):
         KIND.reader(path).rate_classes([broken])
     with pytest.raises(AllRead):
         KIND.reader(path).rate_classes([picture((1, 2, 3))])
     (path / "preprocessor_config.json").unlink()
-    with pytest.raises(KingyoError, match="expected an image processor"):
+    with pytest.raises(KingyoError, match=r"preprocessor_config.json"):
         KIND.load(path, LoadOptions())
 
 

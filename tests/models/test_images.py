@@ -76,7 +76,7 @@ def test_a_broken_image_processor_is_one_clear_error(tmp_path: Path, content: by
     [
         ({"image_std": [0, 0, 0]}, "pixels that are NaN or infinite"),
         ({"image_mean": [0.5]}, "mean must have 3 elements"),
-        ({"size": {"height": 16, "width": 16}}, "pixels of the shape [3, 16, 16]"),
+        ({"size": {"height": 16, "width": 16}}, "[3, 16, 16]"),
     ],
 )
 def test_a_processor_that_does_not_fit_is_known_before_the_run(
@@ -90,27 +90,27 @@ def test_images_that_are_not_resized_must_have_one_size(tmp_path: Path) -> None:
     path = changed(vit(tmp_path / "m"), do_resize=False)
     images = [picture((1, 2, 3)), picture((3, 2, 1), size=9)]
     assert refused(path, *images).argument == f"image {images[1].name}"
-    with pytest.raises(KingyoError, match="as of other images"):
+    with pytest.raises(KingyoError, match=f"image {images[1].name}"):
         KIND.load(path, LoadOptions()).rate_classes(images)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
         ({"patch_size": 2}, "embeddings"),
         ({"num_channels": 1}, "embeddings.patch_embeddings.projection.weight"),
         ({"id2label": {"0": "red", "1": "green"}}, r"classifier\."),
-        ({"id2label": ["red", "green", "blue"]}, "a checkpoint that transformers can read"),
-        ({"id2label": {"0": "red", "1": "green", "7": "blue"}}, "expected the classes 0 to 2; received"),
-        ({"model_type": "nosuch"}, "a checkpoint that transformers can read"),
+        ({"id2label": ["red", "green", "blue"]}, "m: .*transformers"),
+        ({"id2label": {"0": "red", "1": "green", "7": "blue"}}, "id2label in config.json: .*0 to 2"),
+        ({"model_type": "nosuch"}, "m: .*transformers"),
     ],
 )
 def test_a_config_that_does_not_fit_the_weights_is_one_error_without_them(
-    tmp_path: Path, keys: dict[str, object], said: str
+    tmp_path: Path, keys: dict[str, object], message: str
 ) -> None:
     path = restate(vit(tmp_path / "m"), **keys)
     for load in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
-        with pytest.raises(KingyoError, match=said):
+        with pytest.raises(KingyoError, match=message):
             load(path)
 
 

@@ -137,7 +137,7 @@ def test_a_kind_that_nobody_knows_is_answered_with_the_nearest() -> None:
 @pytest.mark.parametrize("code", ["KIND = 3", "from tests.models.painter import Painter as KIND"])
 def test_a_file_without_a_kind_or_with_its_class_is_one_clear_error(tmp_path: Path, code: str) -> None:
     (tmp_path / "mine.py").write_text(code)
-    with pytest.raises(KingyoError, match="expected an instance") as caught:
+    with pytest.raises(KingyoError, match="ModelKind") as caught:
         kind_of(LLAMA, "mine.py:KIND", tmp_path)
     assert caught.value.argument == "kind of model mine.py:KIND"
 
@@ -147,14 +147,14 @@ def test_a_kind_with_a_part_of_another_type_is_one_clear_error(tmp_path: Path, p
     """Not after the hours of a search, where its card is written."""
     own = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
     (tmp_path / "mine.py").write_text(f"from tests.models.painter import Painter\n\n\n{own}")
-    with pytest.raises(KingyoError, match="expected a text as name, classes as provides") as caught:
+    with pytest.raises(KingyoError, match="CardPart") as caught:
         kind_of(LLAMA, "mine.py:KIND", tmp_path)
     assert caught.value.received.startswith(part.partition(" = ")[0])
 
 
 def test_a_kind_that_returns_something_else_is_named() -> None:
     found: object = None
-    with pytest.raises(KingyoError, match="expected usage to return str; received None") as caught:
+    with pytest.raises(KingyoError, match=r"usage .*str; received None") as caught:
         called(PAINTER, "usage", lambda: found, str)
     assert caught.value.argument == "kind of model text-to-image"
     assert called(PAINTER, "memory", lambda: found, BatchMemory | None) is None

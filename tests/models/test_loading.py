@@ -132,34 +132,34 @@ class TestBrokenFolders:
             LiveModel.load(folder)
 
     def test_no_folder(self, tmp_path: Path) -> None:
-        self.refused(tmp_path / "nowhere", "received no such folder")
+        self.refused(tmp_path / "nowhere", "nowhere: .*no such folder")
 
     def test_no_config(self, folder: Path) -> None:
         (folder / "config.json").unlink()
-        self.refused(folder, r"no config\.json")
+        self.refused(folder, r"model: .*config\.json")
 
     def test_a_broken_config(self, folder: Path) -> None:
         (folder / "config.json").write_text("{")
-        self.refused(folder, "that transformers can read")
+        self.refused(folder, "model: .*transformers")
 
     def test_a_config_that_contradicts_itself(self, folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 5}))
-        self.refused(folder, r"that transformers can read.*hidden size \(16\).*attention heads \(5\)")
+        self.refused(folder, r"model: .*hidden size \(16\).*attention heads \(5\)")
 
     def test_pickles_only(self, folder: Path) -> None:
         weights_file(folder).rename(folder / "pytorch_model.bin")
-        self.refused(folder, "expected weights in safetensors")
+        self.refused(folder, "model: .*safetensors")
 
     def test_a_truncated_file(self, folder: Path) -> None:
         file = weights_file(folder)
         file.write_bytes(file.read_bytes()[:1000])
-        self.refused(folder, "that transformers can read")
+        self.refused(folder, "model: .*transformers")
 
     def test_no_tokenizer(self, folder: Path) -> None:
         for file in folder.glob("tokenizer*"):
             file.unlink()
-        self.refused(folder, "that transformers can read")
+        self.refused(folder, "model: .*transformers")
 
     def test_a_missing_tensor(self, folder: Path) -> None:
         self.change(folder, lambda stored: stored.pop("model.layers.1.mlp.up_proj.weight"))
@@ -167,11 +167,11 @@ class TestBrokenFolders:
 
     def test_a_tensor_of_another_shape(self, folder: Path) -> None:
         self.change(folder, lambda stored: stored.update({"model.norm.weight": torch.ones(3)}))
-        self.refused(folder, "shape|size mismatch|that transformers can read")
+        self.refused(folder, r"model\.norm\.weight: .*shape")
 
     def test_a_tensor_too_many(self, folder: Path) -> None:
         self.change(folder, lambda stored: stored.update({"model.layers.9.extra.weight": torch.ones(3)}))
-        self.refused(folder, r"model\.layers\.9\.extra\.weight.*none of that name")
+        self.refused(folder, r"model\.layers\.9\.extra\.weight: ")
 
     def change(self, folder: Path, change) -> None:
         file = weights_file(folder)
@@ -194,7 +194,7 @@ def test_pickles_load_as_safetensors_do_where_they_may(
     assert all(torch.equal(live.weights[name], tensor) for name, tensor in expected.items())
     fill(live, 3)
     assert digest(folder) == before
-    with pytest.raises(KingyoError, match="expected weights in safetensors"):
+    with pytest.raises(KingyoError, match=r"model: .*safetensors"):
         LiveModel.load(folder)
 
 
@@ -203,6 +203,6 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.Monke
     weights_file(folder).unlink()
     torch.save({"x": Evil()}, folder / "pytorch_model.bin")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(KingyoError, match="expected pickles of tensors alone"):
+    with pytest.raises(KingyoError, match=r"model: .*pickle"):
         LiveModel.load(folder, allow_pickle=True)
     assert not (tmp_path / "evil").exists()

@@ -61,7 +61,7 @@ def test_an_empty_prompt_is_the_start_of_a_text(live: LiveModel) -> None:
 
 
 def test_pairs_longer_than_the_context_are_refused(live: LiveModel) -> None:
-    with pytest.raises(KingyoError, match="prompt 0: expected at most 64 tokens"):
+    with pytest.raises(KingyoError, match=r"prompt 0: .* 64 tokens"):
         live.log_likelihood([("1 " * 60, "1 " * 5)])
 
 
@@ -85,7 +85,7 @@ def test_the_start_token_is_put_once(tmp_path: Path) -> None:
 
 
 def test_a_prompt_of_which_nothing_is_known_is_refused() -> None:
-    with pytest.raises(KingyoError, match="knows nothing of it"):
+    with pytest.raises(KingyoError, match="prompt 'xyz'"):
         Text(merging_tokenizer()).encode("xyz")
 
 
@@ -97,5 +97,5 @@ def test_a_message_goes_through_the_chat_template(tmp_path: Path) -> None:
 def test_without_a_template_there_is_no_chat(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model")
     (folder / "chat_template.jinja").unlink()
-    with pytest.raises(KingyoError, match=r"chat template.*Give the task a `prompt:`"):
+    with pytest.raises(KingyoError, match=r"chat: .*`prompt:`"):
         LiveModel.load(folder).chat_prompt("hello")

@@ -92,46 +92,44 @@ def test_no_weight_is_copied(pair: dict[str, PreTrainedModel]) -> None:
 
 def test_an_empty_path_is_refused() -> None:
     layers = Layers({"a": ARCHITECTURES["llama"]()})
-    with pytest.raises(KingyoError, match="path: expected at least one layer; received none"):
+    with pytest.raises(KingyoError, match=r"path: .*received none"):
         layers.follow([], "a")
 
 
 @pytest.mark.parametrize("step", [("a", 4, 1.0), ("c", 0, 1.0)])
 def test_a_layer_that_is_not_there_is_named(step: tuple[str, int, float]) -> None:
     layers = Layers({"a": ARCHITECTURES["llama"]()})
-    with pytest.raises(KingyoError, match=rf"layers of a \(4\); received layer {step[1]} of {step[0]}"):
+    with pytest.raises(KingyoError, match=rf"path: .*a \(4\); received layer {step[1]} of {step[0]}"):
         layers.follow(hops(step), "a")
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "message"),
     [
-        ({"hidden_size": 64}, "hidden_size of b: expected 32 as of a; received 64"),
-        ({"num_attention_heads": 8}, "head_dim of b: expected 8 as of a; received 4"),
+        ({"hidden_size": 64}, "hidden_size of b: .*32.*; received 64"),
+        ({"num_attention_heads": 8}, "head_dim of b: .*8.*; received 4"),
         (
             {"rope_parameters": {"rope_theta": 5.0, "rope_type": "default"}},
             "rope_parameters of b: .*10000.*5",
         ),
     ],
 )
-def test_layers_that_expect_another_frame_are_refused(changed: dict[str, object], says: str) -> None:
+def test_layers_that_expect_another_frame_are_refused(changed: dict[str, object], message: str) -> None:
     other = maker("Llama", **{**SHAPE, **changed})()
-    with pytest.raises(KingyoError, match=says):
+    with pytest.raises(KingyoError, match=message):
         Layers({"a": ARCHITECTURES["llama"](), "b": other})
 
 
 def test_another_architecture_and_an_unknown_frame_are_refused() -> None:
-    with pytest.raises(
-        KingyoError, match="architecture of b: expected LlamaForCausalLM as of a; received Qwen2"
-    ):
+    with pytest.raises(KingyoError, match=r"architecture of b: .*LlamaForCausalLM.*; received Qwen2"):
         Layers({"a": ARCHITECTURES["llama"](), "b": ARCHITECTURES["qwen2"]()})
-    with pytest.raises(KingyoError, match="frame: expected a known name; received 'c'"):
+    with pytest.raises(KingyoError, match=r"frame: .*received 'c'"):
         Layers({"a": ARCHITECTURES["llama"]()}).follow(own("a"), "c")
 
 
 def test_a_frame_must_know_the_windows_of_the_path() -> None:
     layers = Layers({"a": ARCHITECTURES["qwen2"](), "b": ARCHITECTURES["qwen2, sliding"]()})
-    with pytest.raises(KingyoError, match="sliding_window of b: expected None as of the frame a; received 5"):
+    with pytest.raises(KingyoError, match=r"sliding_window of b: .*None.*; received 5"):
         layers.follow(hops(("a", 0, 1.0), ("b", 2, 1.0)), "a")
     layers.follow(own("a"), "a")
     layers.follow(hops(("a", 0, 1.0), ("b", 2, 1.0)), "b")
@@ -139,5 +137,5 @@ def test_a_frame_must_know_the_windows_of_the_path() -> None:
 
 def test_a_model_without_a_list_of_layers_is_refused() -> None:
     config = transformers.T5Config(vocab_size=64, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4)
-    with pytest.raises(KingyoError, match="a: expected a decoder with one list of layers"):
+    with pytest.raises(KingyoError, match=r"a: .*received T5ForConditionalGeneration"):
         Layers({"a": transformers.T5ForConditionalGeneration(config)})

@@ -358,5 +358,5 @@ def test_a_merge_has_a_card_of_its_kind_and_cannot_chat(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "Error: kingyo chat: expected a model that writes text; received models of kind perceptron. "
-        "Name models of another kind, or ask for something else.\n"
+        "Use models of another kind, or another kind of task.\n"
     )

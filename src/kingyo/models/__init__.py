@@ -1,1 +1,1 @@
-"""Live models: built once from a checkpoint, then re-filled in place."""
+"""Live models: built once from a checkpoint; their weights are then overwritten in place."""

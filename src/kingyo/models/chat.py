@@ -1,4 +1,4 @@
-"""A chat template is code of the checkpoint: it is rendered within bounds of time, memory and length."""
+"""Render chat templates, which are code of the checkpoint, within limits of time, memory and length."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kingyo.errors import KingyoError
 from kingyo.timeout import TooSlowError, within
 
 SECONDS = 10.0
-"""That a template may take for a prompt."""
+"""Time limit per prompt, in seconds."""
 MOST_CHARACTERS = 10_000_000
-"""Of a prompt: more than any context holds."""
+"""Length limit of a rendered prompt; longer than any context."""
 MOST_BYTES = 2**30
-"""Of memory that a template may take on its way."""
+"""Limit of the memory that rendering may allocate, in bytes."""
 
 
 _TODAY = {"d": "26", "m": "07", "b": "Jul", "B": "July", "Y": "2024", "y": "24", "A": "Friday", "a": "Fri"}
@@ -29,11 +29,11 @@ _MACRO = "".join(
         " }}{%- endmacro -%}",
     )
 )
-"""What a template that asks for the date is told, so that an item has the same prompt on every day."""
+"""Replaces ``strftime_now`` with a fixed date, so that a prompt does not depend on the day."""
 
 
 class Templated(Protocol):
-    """What is used of a tokenizer with a chat template."""
+    """The part of a tokenizer that rendering a chat template needs."""
 
     chat_template: object
 
@@ -54,18 +54,18 @@ class NoTemplateError(KingyoError):
 
 
 def render_chat(tokenizer: Templated, message: str) -> str:
-    """Wrap a user's message in the chat template, up to where the answer begins.
+    """Apply the chat template to a user message, up to the start of the answer.
 
     Raises:
-        NoTemplateError: the tokenizer has none.
-        KingyoError: the template fails, or takes too much time, memory or room.
+        NoTemplateError: the tokenizer has no chat template.
+        KingyoError: the template fails, or exceeds the limit of time, memory or length.
     """
     if not tokenizer.chat_template:
         raise NoTemplateError(
             "chat",
             expected="a tokenizer with a chat template",
-            received="one without",
-            remedy="Give the task a `prompt:` template and drop `chat: true`.",
+            received="a tokenizer without one",
+            remedy="Add a `prompt:` template to the task and remove `chat: true`.",
         )
     turns = [{"role": "user", "content": message}]
     render = partial(
@@ -79,20 +79,20 @@ def render_chat(tokenizer: Templated, message: str) -> str:
         with _bounded_memory():
             prompt = within(SECONDS, render)
     except TooSlowError as error:
-        raise _unusable(tokenizer, f"none within {SECONDS:g} s") from error
+        raise _unusable(tokenizer, f"no prompt within {SECONDS:g} s") from error
     except MemoryError as error:
         raise _unusable(
-            tokenizer, f"one that takes more than {MOST_BYTES / 2**30:g} GiB of memory"
+            tokenizer, f"a template that takes more than {MOST_BYTES / 2**30:g} GiB of memory"
         ) from error
     except Exception as error:
         raise _unusable(tokenizer, f"{type(error).__name__}: {str(error)[:300]}") from error
     if len(prompt) > MOST_CHARACTERS:
-        raise _unusable(tokenizer, f"one of {len(prompt):,} characters")
+        raise _unusable(tokenizer, f"a prompt of {len(prompt):,} characters")
     return prompt
 
 
 def _dated(template: object) -> str | None:
-    """A template that asks for the date, with its answer; None: as the tokenizer has it."""
+    """Return a template that uses the date with the fixed date, or None to use the tokenizer's own."""
     return _MACRO + template if isinstance(template, str) and "strftime_now" in template else None
 
 
@@ -102,8 +102,8 @@ def _unusable(tokenizer: Templated, received: str) -> KingyoError:
         f"chat template of {name}" if name else "chat template",
         expected=f"a prompt of at most {MOST_CHARACTERS:,} characters",
         received=received,
-        remedy="Fix the template (chat_template.jinja, or in tokenizer_config.json), or ask without it: with "
-        "a `prompt:` template and no `chat: true`.",
+        remedy="Fix the template (chat_template.jinja, or in tokenizer_config.json), or use a `prompt:` "
+        "template without `chat: true`.",
     )
 
 
@@ -112,9 +112,9 @@ _LOCK = Lock()
 
 @contextmanager
 def _bounded_memory() -> Generator[None]:
-    """Let the process have no more than some memory beyond what it has: one operation can ask for any amount.
+    """Limit the memory that the process may allocate further: one template operation can request any amount.
 
-    Linux alone does it; elsewhere only time is bounded.
+    Only Linux supports it; other systems have only the time limit.
     """
     status = Path("/proc/self/statm")
     if not status.exists():

@@ -1,7 +1,7 @@
-"""Where the tensors of a checkpoint are in the model that transformers made of it.
+"""Find the tensors of a checkpoint in the model that transformers loaded from it.
 
-Transformers renames the weights of many families when it loads them, and joins some (the experts of a layer),
-splits some or turns them. Its conversion mapping says how; no family is named here.
+For many architectures transformers renames, joins (the experts of a layer), splits or transposes weights on
+loading. Its conversion mapping describes this, so this module names no architecture.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from transformers.core_model_loading import (
 def counterparts(model: PreTrainedModel, names: Iterable[str]) -> dict[str, tuple[str, Tensor]]:
     """Find the live counterpart of each tensor of a checkpoint.
 
-    It is a tensor of the model, or a view into one that transformers joined. The parts of a tensor that
-    transformers split move into one memory, which is the counterpart.
+    The counterpart is a tensor of the model, or a view into one that transformers joined. If transformers
+    split a tensor, its parts are moved into one memory, which is the counterpart.
 
     Args:
-        model: loaded from the checkpoint.
-        names: the tensors of the checkpoint.
+        model: the model loaded from the checkpoint.
+        names: names of the checkpoint's tensors.
 
     Returns:
-        Each name -> the name of its live tensor (the first of those that it was split into) and the
-        counterpart. Names without one are left out. One of another shape is no counterpart: transformers
-        does more to this tensor than can be undone in place.
+        Name -> (name of its live tensor, counterpart); for a split tensor, the name of its first part. Names
+        without a counterpart are missing. A counterpart of another shape cannot be used: transformers changes
+        this tensor in a way that cannot be undone in place.
     """
     state = cast("dict[str, Tensor]", model.state_dict(keep_vars=True))
     mapping = get_model_conversion_mapping(model)
     renamings = [each for each in mapping if isinstance(each, WeightRenaming)]
     converters = [each for each in mapping if isinstance(each, WeightConverter)]
     prefix = model.base_model_prefix
-    found: dict[str, tuple[str, Tensor]] = {}
+    result: dict[str, tuple[str, Tensor]] = {}
     converted: dict[str, str] = {}
-    for name in sorted(names, key=dot_natural_key):  # in the loader's order, which matters to some renamings
+    for name in sorted(names, key=dot_natural_key):  # in the loader's order, on which some renamings depend
         live, pattern = rename_source_key(name, renamings, converters, prefix, state)
         if live not in state and name in state:
             live, pattern = name, None
         if live in state and pattern is None:
-            found[name] = live, state[live]
+            result[name] = live, state[live]
         elif live in state:
             converted[name] = live
     parts: dict[str, Tensor] = {}
@@ -59,14 +59,14 @@ def counterparts(model: PreTrainedModel, names: Iterable[str]) -> dict[str, tupl
     for name, live in converted.items():
         renamed, _ = rename_source_key(name, renamings, [], prefix, parts)
         if renamed in parts:
-            found[name] = live, parts[renamed]
-    return found
+            result[name] = live, parts[renamed]
+    return result
 
 
 def _parts(
     model: PreTrainedModel, state: Mapping[str, Tensor], converter: WeightConverter, wanted: Collection[str]
 ) -> dict[str, Tensor]:
-    """Undo a conversion: the tensors that it was given, as views, by their names before it."""
+    """Undo a conversion; return its input tensors by name, as views."""
     undoing = converter.reverse_transform()
     groups: dict[str, dict[str, str]] = {}
     for live in sorted(state, key=dot_natural_key):
@@ -88,7 +88,7 @@ def _parts(
 def _gather(
     model: PreTrainedModel, state: Mapping[str, Tensor], converter: WeightConverter, name: str, whole: Tensor
 ) -> bool:
-    """Let a tensor share its memory with the live parts that it was joined from; return whether it can."""
+    """Make a tensor share its memory with its live parts, if possible; return whether it does."""
     live, pattern = deepcopy(converter).rename_source_key(name)
     if pattern is None:
         return False
@@ -101,7 +101,7 @@ def _gather(
         (_memory(state[each]), state[each].storage_offset() - view.storage_offset())
         for each, view in views.items()
     }
-    if len(starts) == 1:  # the parts lie side by side already
+    if len(starts) == 1:  # the parts are already contiguous
         ((_, start),) = starts
         whole.set_(state[live].untyped_storage(), start, whole.shape, whole.stride())
         return True
@@ -111,7 +111,7 @@ def _gather(
 
 
 def _fits(live: Tensor | None, view: Tensor) -> bool:
-    """Whether a view can take the place of a live tensor, to the bit of what is computed with it."""
+    """Return whether a view can replace a live tensor with bit-identical results."""
     if live is None or not live.is_contiguous() or not view.is_contiguous():
         return False
     return (live.shape, live.dtype) == (view.shape, view.dtype)
@@ -120,7 +120,7 @@ def _fits(live: Tensor | None, view: Tensor) -> bool:
 def _convert(
     model: PreTrainedModel, converter: Any, name: str, sources: Mapping[str, tuple[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """Convert tensors, given with the patterns that their names match; the results are views if they can."""
+    """Convert tensors, given with the patterns that their names match; return views where possible."""
     conversion = deepcopy(converter)
     for source, (pattern, tensor) in sources.items():
         conversion.add_tensor(name, source, pattern, tensor)
@@ -134,7 +134,7 @@ def _memory(tensor: Tensor) -> int:
 
 
 class _Views(TorchFunctionMode):
-    """Leave tensors where they are when transformers asks for copies without gaps."""
+    """Return tensors unchanged from ``contiguous``, so that conversions return views."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -1,7 +1,7 @@
-"""Greedy decoding of one left-padded batch with a key-value cache. Knows token numbers, not text.
+"""Greedy decoding of one left-padded batch of token ids with a key-value cache.
 
-Why not ``generate`` of transformers: here rows that have ended leave the batch, stop strings
-work with whole-word tokenizers too, and no sampling setting of a checkpoint's generation config can leak in.
+Unlike ``generate`` of transformers, it removes finished rows from the batch, supports stop strings with
+whole-word tokenizers, and ignores the sampling settings of the checkpoint's generation config.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from torch import Tensor
 
 from kingyo.models.forward import Forward, KeyValueCache, integers, require_numbers
 
-_COMPACT_BELOW = 0.8  # copying the cache costs about one step: wait until a fifth of the rows has ended
+_COMPACT_BELOW = 0.8  # copying the cache takes about one step, so wait until a fifth of the rows has ended
 
 Ended = Callable[[Sequence[int]], bool]
-"""Tells from the tokens generated so far whether a row has ended."""
+"""Returns whether a row has ended, given the tokens generated so far."""
 
 
 def decode(forward: Forward, tokens: Tensor, mask: Tensor, *, limit: int, ended: Ended) -> list[list[int]]:
-    """Continue every row with its most likely tokens until it has ended or ``limit`` is reached.
+    """Continue every row with its most likely tokens until it ends or reaches ``limit``.
 
     Args:
         forward: the model.
         tokens: int64 [rows, positions], padded on the left.
         mask: the same shape; 0 marks padding.
-        limit: the most new tokens of a row.
-        ended: asked after every new token of a row.
+        limit: maximum number of new tokens per row.
+        ended: called after every new token of a row.
 
     Returns:
-        The new tokens of each row; the one that ended it is the last.
+        The new tokens of each row, including the one that ended it.
 
     Raises:
         KingyoError: the model's logits are NaN.

@@ -1,7 +1,7 @@
-"""One call of a transformers model, under one set of names.
+"""A uniform forward pass for transformers models.
 
-Hides what differs between releases and architectures: what the key-value cache is called, whether positions
-and the number of logits may be given. Knows tensors, not text.
+It hides differences between releases and architectures: the name of the key-value cache, and whether the
+model accepts positions and the number of logits to keep.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _CACHE_NAMES = ("cache", "past_key_values")  # transformers renamed it within ve
 
 
 class KeyValueCache(Protocol):
-    """What decoding needs of the cache that a model returns."""
+    """The part of a model's cache that decoding needs."""
 
     def reorder_cache(self, beam_idx: Tensor) -> object:
-        """Keep these rows of the batch, in this order."""
+        """Select rows of the batch, in the given order."""
         ...
 
 
@@ -30,10 +30,10 @@ class Forward:
     """The forward pass of a decoder for left-padded batches.
 
     Args:
-        model: any causal language model of transformers with a key-value cache.
+        model: a causal language model of transformers.
 
     Raises:
-        KingyoError: the architecture has no such cache.
+        KingyoError: the architecture has no attention mask or no key-value cache.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -44,7 +44,7 @@ class Forward:
                 type(model).__name__,
                 expected="a decoder with attention and a key-value cache",
                 received="a forward pass without them",
-                remedy="Take another architecture: recurrent and encoder-decoder ones are not supported.",
+                remedy="Use another architecture: recurrent and encoder-decoder models are not supported.",
             )
         self._model = model
         self._cache_name = named[0]
@@ -54,13 +54,13 @@ class Forward:
     def __call__(
         self, tokens: Tensor, mask: Tensor, cache: KeyValueCache | None, *, keep: int
     ) -> tuple[Tensor, KeyValueCache]:
-        """Return the logits of the last ``keep`` positions and the grown cache.
+        """Return the logits of the last ``keep`` positions and the extended cache.
 
         Args:
             tokens: int64 [rows, new positions].
             mask: int64 [rows, all positions so far]; 0 marks padding on the left.
-            cache: of the earlier positions; None on the first call.
-            keep: how many positions' logits are wanted.
+            cache: the cache of the earlier positions; None on the first call.
+            keep: number of positions whose logits are returned.
 
         Returns:
             logits [rows, keep, vocabulary] in the model's dtype, and the cache.
@@ -77,7 +77,7 @@ class Forward:
 
 
 def require_numbers(values: Tensor) -> None:
-    """Refuse NaN: the weights are broken, and every text that follows would be noise.
+    """Check for NaN, which means that the weights are broken or overflow.
 
     Raises:
         KingyoError: a value is NaN.
@@ -87,10 +87,10 @@ def require_numbers(values: Tensor) -> None:
             "model",
             expected="finite logits",
             received="NaN",
-            remedy="Leave this model out, or run it in float32: its numbers overflow, or hold NaN.",
+            remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
         )
 
 
 def integers(values: Tensor) -> list[int]:
-    """Copy a vector of whole numbers out of torch, in one transfer."""
+    """Return a vector of integers as a list, in one transfer from the device."""
     return cast("list[int]", values.tolist())  # pyright: ignore[reportUnknownMemberType]

@@ -1,4 +1,4 @@
-"""What a model sees of an image, as the preprocessor_config.json of its folder says."""
+"""Preprocess images for a model, as its preprocessor_config.json defines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_SIDE = 8192
-"""Pixels of an image as a model sees it: a typing error must not fill the memory."""
-_MEND = "Copy the preprocessor_config.json of the model that it was trained from into the folder."
+"""Maximum side of a preprocessed image in pixels, so that a typing error does not exhaust the memory."""
+_REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
 
 
 class ImageProcessor:
-    """Makes pixels of images, all of one shape.
+    """Converts images into pixels of one shape.
 
     Args:
         inner: an image processor of transformers.
@@ -33,52 +33,52 @@ class ImageProcessor:
 
     @classmethod
     def load(cls, path: Path, *, remote_code: bool) -> Self:
-        """Read the image processor of a checkpoint's folder, the one of Pillow: the same on every machine.
+        """Load the image processor of a checkpoint, with the Pillow backend: the same on every machine.
 
         Raises:
-            KingyoError: there is none that transformers can read, or it makes enormous images.
+            KingyoError: transformers cannot load it, or its images are larger than ``MOST_SIDE``.
         """
         from transformers import AutoImageProcessor
         from transformers.image_processing_base import ImageProcessingMixin
 
         try:
-            found = cast(
+            processor = cast(
                 "Any",
                 AutoImageProcessor.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
                     path, local_files_only=True, trust_remote_code=remote_code, backend="pil"
                 ),
             )
-            if not isinstance(found, ImageProcessingMixin):
-                raise TypeError(f"{type(found).__name__} is none")
-            largest = max(_sides(found.to_dict()), default=0)
+            if not isinstance(processor, ImageProcessingMixin):
+                raise TypeError(f"{type(processor).__name__} is not an image processor")
+            largest = max(_sides(processor.to_dict()), default=0)
             if largest > MOST_SIDE:
-                raise ValueError(f"images of {largest:,} pixels a side, of at most {MOST_SIDE:,}")
-        except Exception as error:  # whatever a broken file makes the library raise
+                raise ValueError(f"images of {largest:,} pixels a side; the limit is {MOST_SIDE:,}")
+        except Exception as error:  # a broken file may raise anything
             first = str(error).strip().split("\n", 1)[0]
             raise KingyoError(
                 str(path),
-                expected="an image processor (preprocessor_config.json) that transformers can read",
+                expected="an image processor (preprocessor_config.json) that transformers can load",
                 received=f"{type(error).__name__}: {first}"[:300],
-                remedy=_MEND,
+                remedy=_REMEDY,
             ) from error
-        return cls(found)
+        return cls(processor)
 
     def __call__(self, image: Media) -> Tensor:
-        """Return pixels: [channels, height, width].
+        """Return the pixels of an image: [channels, height, width].
 
         Raises:
-            ChangedSourceError: the file of the image is no longer what it was.
-            KingyoError: it cannot be processed, its pixels are not finite, or have another shape than those
-                of images before.
+            ChangedSourceError: the image file has changed.
+            KingyoError: the image cannot be processed, its pixels are not finite, or their shape differs from
+                that of earlier images.
         """
         pixels = self._pixels(image)
         shape = tuple(pixels.shape)
         if self._shape not in (None, shape):
             raise KingyoError(
                 _where(image),
-                expected=f"pixels of the shape {list(self._shape or ())}, as of other images",
-                received=f"{list(shape)}",
-                remedy="Let the preprocessor_config.json of the model resize images, or resize this one.",
+                expected=f"pixels of shape {list(self._shape or ())}, like the other images",
+                received=f"shape {list(shape)}",
+                remedy="Resize this image, or configure resizing in the model's preprocessor_config.json.",
             )
         self._shape = shape
         return pixels
@@ -89,12 +89,12 @@ class ImageProcessor:
         content = image.read()
         try:
             with warnings.catch_warnings(), Image.open(BytesIO(content)) as opened:
-                warnings.simplefilter("ignore")  # what matters is an error here
-                found = self._inner(images=_rgb(opened), return_tensors="pt")
-            pixels = cast("Tensor", found["pixel_values"])[0]
+                warnings.simplefilter("ignore")  # real problems raise errors
+                processed = self._inner(images=_rgb(opened), return_tensors="pt")
+            pixels = cast("Tensor", processed["pixel_values"])[0]
             if not bool(torch.isfinite(pixels).all()):
                 raise ValueError("pixels that are NaN or infinite")
-        except Exception as error:  # both libraries raise a zoo of their own
+        except Exception as error:  # both libraries raise many types
             raise KingyoError(
                 _where(image),
                 expected="an image that the model's image processor can use",
@@ -105,42 +105,42 @@ class ImageProcessor:
 
 
 def require_takes(model: Any, shape: Sequence[int]) -> None:
-    """Refuse pixels of a shape that a model cannot take.
+    """Check that a model accepts pixels of a shape.
 
     Args:
-        model: of transformers, without weights, on torch's meta device.
+        model: a model of transformers on torch's meta device.
         shape: channels, height, width.
 
     Raises:
-        KingyoError: it cannot.
+        KingyoError: the model rejects them.
     """
     try:
         model(pixel_values=torch.empty(1, *shape, device="meta", dtype=model.dtype))
     except (RuntimeError, ValueError) as error:
-        if "meta" in str(error):  # it looks at numbers, of which there are none
+        if "meta" in str(error):  # it reads values, which meta tensors do not have
             return
         raise KingyoError(
             "preprocessor_config.json",
             expected="images that fit the model",
-            received=f"pixels of the shape {list(shape)}: {error}"[:300],
-            remedy=_MEND,
+            received=f"pixels of shape {list(shape)}: {error}"[:300],
+            remedy=_REMEDY,
         ) from error
 
 
 def _sides(settings: Mapping[str, object]) -> Iterator[int]:
-    """The lengths to which an image processor resizes, pads or cuts an image."""
+    """Yield the sides to which an image processor resizes, pads or crops images."""
     for name in ("size", "crop_size", "pad_size"):
-        stated = settings.get(name)
-        sides = cast("Mapping[str, object]", stated).values() if isinstance(stated, Mapping) else (stated,)
+        setting = settings.get(name)
+        sides = cast("Mapping[str, object]", setting).values() if isinstance(setting, Mapping) else (setting,)
         yield from (side for side in sides if isinstance(side, int))
 
 
 def _rgb(image: Image) -> Image:
-    """An image in RGB, turned as its EXIF data say, as pipelines of transformers do."""
+    """Return an image in RGB, rotated by its EXIF data, as pipelines of transformers do."""
     from PIL import ImageOps
 
-    if image.mode.startswith(("I", "F")):  # Pillow would make all of it white or black
-        raise ValueError(f"more than 8 bits a channel (mode {image.mode})")
+    if image.mode.startswith(("I", "F")):  # Pillow would clip it to white or black
+        raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
     return ImageOps.exif_transpose(image).convert("RGB")
 
 

@@ -1,6 +1,6 @@
-"""A live language model: built once from a checkpoint, then re-filled in place for every candidate.
+"""A live language model: built once from a checkpoint; candidates overwrite its weights in place.
 
-It implements ``kingyo.types.LanguageModel`` and knows nothing of tasks, recipes or merging.
+It implements ``kingyo.types.LanguageModel``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from kingyo.types import Written
 
 
 class LiveModel:
-    """A causal language model whose weights may be overwritten while it lives.
+    """A causal language model whose weights can be overwritten in place.
 
-    Greedy and deterministic: the same weights and prompts in the same order give the same texts, in any
-    process with the same libraries and number of threads. Sampling settings of the checkpoint are ignored.
+    Decoding is greedy and deterministic: the same weights and prompts in the same order give the same texts
+    in any process with the same libraries and number of threads. The checkpoint's sampling settings are
+    ignored.
 
     Build it with :meth:`load`.
     """
@@ -53,18 +54,18 @@ class LiveModel:
         remote_code: bool = False,
         allow_pickle: bool = False,
     ) -> Self:
-        """Build from a checkpoint's folder.
+        """Build a model from a checkpoint's folder.
 
         Args:
             path: folder with config.json, safetensors and a tokenizer.
-            dtype: float32, float16 or bfloat16; as saved when None.
-            device: where it lives, such as ``cpu`` or ``cuda:0``.
-            batch_size: how many prompts run at once.
-            remote_code: whether Python files of the checkpoint may run. Only ever on the user's word.
-            allow_pickle: whether weights that are there only as pickles are read; see ``load_model``.
+            dtype: float32, float16 or bfloat16; None keeps the saved dtype.
+            device: torch device, such as ``cpu`` or ``cuda:0``.
+            batch_size: number of prompts per batch.
+            remote_code: allow Python files of the checkpoint to run; only at the user's request.
+            allow_pickle: read pickled weights if there are no safetensors; see ``load_model``.
 
         Raises:
-            KingyoError: the folder is no complete checkpoint in safetensors, or in pickles that may be read.
+            KingyoError: the folder is not a complete checkpoint in an allowed format.
         """
         path = Path(path)
         model = load_model(
@@ -80,24 +81,21 @@ class LiveModel:
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
-        """The live tensors by their names in the checkpoint; writing into one changes what the model says.
+        """The live tensors by their names in the checkpoint; writing into one changes the model.
 
         A tied output layer appears once, under the embedding's name. No tensor requires a gradient.
         """
         return self._weights
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
-        """Continue each prompt greedily; the texts end before the first stop string, without the prompt.
-
-        Raises as ``write`` does.
-        """
+        """Return a greedy continuation of each prompt, up to the first stop string; see ``write``."""
         return [each.text for each in self.write(prompts, max_new_tokens=max_new_tokens, stop=stop)]
 
     @torch.inference_mode()
     def write(
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Written]:
-        """Continue each prompt as ``generate`` does, and tell which texts had no end within the limit.
+        """Return a greedy continuation of each prompt, and whether the token limit cut it.
 
         Raises:
             KingyoError: a prompt and its answer do not fit the model's context, or the logits are NaN.
@@ -120,8 +118,8 @@ class LiveModel:
     def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Return log p(continuation | prompt) in nats, summed over the continuation's tokens.
 
-        Prompt and continuation are tokenized together and split at their boundary; when a token straddles it,
-        each is tokenized alone. White space that ends a prompt counts as the start of the continuation.
+        Prompt and continuation are tokenized together and split at their boundary; if a token spans it, they
+        are tokenized separately. White space at the end of a prompt belongs to the continuation.
 
         Raises:
             KingyoError: a pair does not fit the model's context, or the logits are NaN.
@@ -139,16 +137,16 @@ class LiveModel:
 
     @property
     def dtype(self) -> str:
-        """What it computes in, such as ``float32``."""
+        """The dtype of the computation, such as ``float32``."""
         return str(self._model.dtype).removeprefix("torch.")
 
     @property
     def batch_size(self) -> int:
-        """How many prompts run at once."""
+        """Number of prompts per batch."""
         return self._batch_size
 
     def tokens(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each prompt, as they are answered.
+        """Return the tokens of each prompt, as ``generate`` uses them.
 
         Raises:
             KingyoError: a prompt does not fit the model's context.
@@ -158,14 +156,14 @@ class LiveModel:
         return rows
 
     def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Return tokens and mask of a batch, int64 [rows, longest], on the model's device."""
+        """Return the tokens and the mask of a batch, int64 [rows, longest], on the model's device."""
         return self._text.pad(rows, self._model.device)
 
     def chat_prompt(self, message: str) -> str:
-        """Wrap a user's message in the model's chat template, up to where the answer begins.
+        """Apply the chat template to a user message, up to the start of the answer.
 
         Raises:
-            KingyoError: the tokenizer has no chat template.
+            KingyoError: the tokenizer has no usable chat template.
         """
         return self._text.chat(message)
 
@@ -185,10 +183,10 @@ class LiveModel:
 
 
 class PathModels:
-    """Live models whose layers are passed through in any order; see ``kingyo.models.path``.
+    """Live models whose layers can run in any order; see ``kingyo.models.path``.
 
     Args:
-        models: by name. Their layers are shared: they answer as what was asked for last.
+        models: models by name. They share their layers, so only the model returned last is valid.
     """
 
     def __init__(self, models: Mapping[str, LiveModel]) -> None:
@@ -196,7 +194,7 @@ class PathModels:
         self._layers = Layers({name: each.module for name, each in models.items()})
 
     def follow(self, path: Sequence[Step], frame: str) -> LiveModel:
-        """Return the frame with these layers in place of its own; see ``Layers.follow``."""
+        """Return the frame with the layers of a path; see ``Layers.follow``."""
         self._layers.follow(path, frame)
         return self._models[frame]
 
@@ -207,7 +205,7 @@ class PathModels:
 
 
 def end_tokens(model: PreTrainedModel) -> Iterable[int]:
-    """Return the end tokens that the checkpoint's generation config and config name."""
+    """Yield the end tokens in the checkpoint's generation config and config."""
     for config in (model.generation_config, model.config):
         ends = cast("int | list[int] | None", getattr(config, "eos_token_id", None))
         if ends is not None:

@@ -1,6 +1,6 @@
-"""From a checkpoint's folder to a model in memory, and the names of its live tensors.
+"""Load a checkpoint's folder into memory, and map its tensor names to live tensors.
 
-Runs no code of a checkpoint unless told to, and none of a pickle.
+Code of a checkpoint runs only if allowed; code in pickles never runs.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from kingyo.models.conversion import counterparts
 from kingyo.models.text import Tokenizer
 from kingyo.recipe import DTYPES
 
-# Buffers that old checkpoints carried along.
+# Buffers in old checkpoints.
 _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
-_TOGETHER = "Fetch or save the model again, so that its weights fit its config.json."
+_RELOAD = "Download or save the model again, so that its weights fit its config.json."
 
 
 def load_model(
@@ -37,20 +37,20 @@ def load_model(
     allow_pickle: bool = False,
     auto: type[Any] = AutoModelForCausalLM,
 ) -> PreTrainedModel:
-    """Build a model from a folder of safetensors, ready for inference.
+    """Build a model for inference from a checkpoint's folder.
 
     Args:
         path: the folder.
-        dtype: float32, float16 or bfloat16; as saved when None.
-        device: where it lives, such as ``cpu`` or ``cuda:0``.
-        remote_code: whether Python files of the checkpoint may run.
-        allow_pickle: whether ``pytorch_model.bin``, or its shards, are read where there is no safetensors: by
-            ``torch.load(weights_only=True)``, mapped.
-        auto: what transformers loads this kind of model with, such as ``AutoModelForImageClassification``.
+        dtype: float32, float16 or bfloat16; None keeps the saved dtype.
+        device: torch device, such as ``cpu`` or ``cuda:0``.
+        remote_code: allow Python files of the checkpoint to run.
+        allow_pickle: if there are no safetensors, read ``pytorch_model.bin`` or its shards with
+            ``torch.load(weights_only=True)``.
+        auto: the auto class of this kind of model, such as ``AutoModelForImageClassification``.
 
     Raises:
-        KingyoError: no such folder, no safetensors, a tensor is missing or of another shape, it is no model
-            of this kind, or a pickle holds code.
+        KingyoError: the folder or its weights are missing, a tensor is missing or has another shape, the auto
+            class cannot load the model, or a pickle holds code.
     """
     require_checkpoint(path, allow_pickle=allow_pickle)
     if dtype is not None and dtype not in DTYPES:
@@ -68,7 +68,7 @@ def load_model(
                 local_files_only=True,
                 trust_remote_code=remote_code,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are told below, by their names
+                ignore_mismatched_sizes=True,  # `_require_complete` names them
             ),
         )
     model, report = cast("tuple[PreTrainedModel, Mapping[str, Collection[object]]]", loaded)
@@ -78,16 +78,16 @@ def load_model(
 
 
 def load_shapes(path: Path, auto: type[Any]) -> PreTrainedModel:
-    """Build a model without weights: it computes shapes and no numbers.
+    """Build a model without weights, on the meta device, to check shapes.
 
     Args:
         path: folder of a checkpoint.
-        auto: what transformers loads this kind of model with.
+        auto: the auto class of this kind of model.
 
     Raises:
-        KingyoError: transformers cannot build it, or its shapes are not those of the folder's tensors.
+        KingyoError: transformers cannot build the model, or its shapes differ from those of the checkpoint.
     """
-    require_checkpoint(path, allow_pickle=True)  # it reads no weight
+    require_checkpoint(path, allow_pickle=True)  # weights are not read
     with _quiet(), _readable(path), torch.device("meta"):
         config = cast(
             object,
@@ -101,10 +101,10 @@ def load_shapes(path: Path, auto: type[Any]) -> PreTrainedModel:
 
 
 def require_device(name: str) -> torch.device:
-    """Return a device that this machine has.
+    """Return a torch device after checking that this machine has it.
 
     Raises:
-        KingyoError: torch knows no such device, or it is not here.
+        KingyoError: torch does not know the device, or this machine does not have it.
     """
     try:
         device = torch.device(name)
@@ -120,10 +120,10 @@ def require_device(name: str) -> torch.device:
 
 
 def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
-    """Read the tokenizer of a checkpoint's folder.
+    """Load the tokenizer of a checkpoint's folder.
 
     Raises:
-        KingyoError: there is none that transformers can read.
+        KingyoError: transformers cannot load it.
     """
     with _quiet(), _readable(path):
         return cast(
@@ -135,10 +135,10 @@ def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
 
 
 def load_context(path: Path) -> int | None:
-    """Read from a folder's config how many tokens the model can see; None when it names no bound.
+    """Return the context length from a folder's config in tokens, or None if it has no limit.
 
     Raises:
-        KingyoError: there is no config that transformers can read.
+        KingyoError: transformers cannot read the config.
     """
     with _quiet(), _readable(path):
         config = cast(
@@ -151,66 +151,70 @@ def load_context(path: Path) -> int | None:
 
 
 def context(config: object) -> int | None:
-    """How many tokens a model of this config can see."""
+    """Return the context length of a config in tokens, or None if it has no limit."""
     return cast("int | None", getattr(config, "max_position_embeddings", None))
 
 
 def require_checkpoint(path: Path, *, allow_pickle: bool = False) -> None:
-    """Refuse a folder that is no checkpoint in safetensors, or pickles if allowed; say what it lacks."""
+    """Check that a folder has config.json and weights in an allowed format.
+
+    Raises:
+        KingyoError: the folder or a part of it is missing.
+    """
     if not path.is_dir():
         raise KingyoError(
             str(path),
             expected="a checkpoint's folder",
             received="no such folder",
-            remedy="Correct the path, or fetch the model first.",
+            remedy="Correct the path, or download the model first.",
         )
     if not (path / "config.json").is_file():
         raise KingyoError(
             str(path),
             expected="a checkpoint's folder",
-            received="no config.json in it",
-            remedy="Name the folder that holds config.json.",
+            received="a folder without config.json",
+            remedy="Give the folder that holds config.json.",
         )
     if not any(path.glob("*.safetensors")) and not (allow_pickle and any(path.glob("pytorch_model*.bin"))):
         raise KingyoError(
             str(path),
             expected="weights in safetensors",
-            received="none in the folder",
-            remedy="Convert pickled weights first: they can run code when loaded.",
+            received="a folder without safetensors",
+            remedy="Convert pickled weights to safetensors first, since loading pickles can run code.",
         )
 
 
 def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
-    """Map the tensor names of a checkpoint to the model's own tensors or views into them, each once.
+    """Map the tensor names of a checkpoint to the model's tensors or views into them, each once.
 
-    A tied output layer goes by the name of the embedding. Buffers that the checkpoint lacks are left out.
+    A tied output layer has the embedding's name. Buffers that are not in the checkpoint are left out.
 
     Raises:
-        KingyoError: the checkpoint holds a tensor that has no live counterpart of its own.
+        KingyoError: a tensor of the checkpoint has no live counterpart of the same shape.
     """
     with _readable(path):
         shapes = _stored_shapes(path)
-        found = counterparts(model, shapes)
+        live = counterparts(model, shapes)
     tied = cast("Mapping[str, str]", getattr(model, "all_tied_weights_keys", None) or {})
     weights: dict[int, tuple[str, Tensor]] = {}
-    for name in sorted(shapes, key=lambda name: (name in found and found[name][0] in tied, name)):
-        tensor = found[name][1] if name in found else None
+    for name in sorted(shapes, key=lambda name: (name in live and live[name][0] in tied, name)):
+        tensor = live[name][1] if name in live else None
         if tensor is not None and tensor.shape == shapes[name]:
             weights.setdefault(id(tensor), (name, tensor))
         elif not name.endswith(_DERIVED):
             raise KingyoError(
                 f"{path}: {name}",
-                expected=f"a tensor of {type(model).__name__}",
-                received="none of that name" if tensor is None else f"one of the shape {list(tensor.shape)}",
-                remedy="Take models of another architecture: transformers reshapes this one when loading.",
+                expected=f"a tensor of {type(model).__name__} of shape {list(shapes[name])}",
+                received="no such tensor" if tensor is None else f"a tensor of shape {list(tensor.shape)}",
+                remedy="Use another architecture: transformers reshapes this one when it loads it.",
             )
     return dict(sorted(weights.values()))
 
 
 def checkpoint_names(path: Path) -> list[str]:
-    """List the tensors of the file, else of the shards, that transformers loads, sorted; of pickles as well.
+    """Return the sorted names of the tensors that transformers loads from the folder, also from pickles.
 
-    Other safetensors in the folder (an adapter, ``consolidated.safetensors``) are not the model's.
+    Other safetensors in the folder (an adapter, ``consolidated.safetensors``) do not count.
     """
     return sorted(_stored_shapes(path))
 
@@ -228,7 +232,7 @@ def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _weight_files(path: Path) -> list[Path]:
-    """The files that transformers loads: the first of these that are there, each before its shards."""
+    """Return the files that transformers loads: safetensors before pickles, a single file before shards."""
     singles = [path / "model.safetensors", path / "pytorch_model.bin"]
     for single in singles:
         index = path / f"{single.name}.index.json"
@@ -241,25 +245,25 @@ def _weight_files(path: Path) -> list[Path]:
 
 
 def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> None:
-    """Transformers fills missing tensors with random numbers and a warning: refuse."""
+    """Check that no tensor is missing or of another shape; transformers would initialise it randomly."""
     missing = sorted(cast("set[str]", report.get("missing_keys", ())))
     if missing:
         raise KingyoError(
             f"{path}: {missing[0]}",
-            expected="every tensor of the architecture",
+            expected="all tensors of the architecture",
             received=f"{len(missing)} missing",
-            remedy=_TOGETHER,
+            remedy=_RELOAD,
         )
     mismatched = cast("Collection[tuple[str, object, object]]", report.get("mismatched_keys", ()))
-    for name, found, wanted in sorted(mismatched, key=str):
+    for name, stored, wanted in sorted(mismatched, key=str):
         raise KingyoError(
-            f"{path}: {name}", expected=f"shape {wanted}", received=f"shape {found}", remedy=_TOGETHER
+            f"{path}: {name}", expected=f"shape {wanted}", received=f"shape {stored}", remedy=_RELOAD
         )
 
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Loading draws progress bars and logs what becomes an error here."""
+    """Hide transformers' progress bars and warnings while loading."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -273,7 +277,7 @@ def _quiet() -> Generator[None]:
 
 @contextmanager
 def _readable(path: Path) -> Generator[None]:
-    """Turn what transformers says about a broken folder into one clear message."""
+    """Turn errors of transformers about a folder into KingyoError."""
     try:
         yield
     except KingyoError:
@@ -281,21 +285,19 @@ def _readable(path: Path) -> Generator[None]:
     except UnpicklingError as error:
         raise KingyoError(
             str(path),
-            expected="pickles of tensors alone",
-            received="code that one of them would run, or something else",
-            remedy="Load it where you trust it, and save it again as safetensors.",
+            expected="pickles that hold only tensors",
+            received="a pickle with code or other objects",
+            remedy="If you trust it, load it elsewhere and save it as safetensors.",
         ) from error
-    except Exception as error:  # whatever a broken folder makes the library raise
+    except Exception as error:  # a broken folder may raise anything
         first, *more = str(error).strip().split("\n")
-        if more and first.endswith(":"):  # what is wrong follows
+        if more and first.endswith(":"):  # the reason is on the next line
             first = f"{first} {more[0].strip()}"
-        whole = "Name a whole model, with its tokenizer, that transformers knows without further code."
-        trust = (
-            " Or read its code, and if you trust it say --trust-remote-code to `kingyo evaluate` and `chat`."
-        )
+        remedy = "Use a complete model, with its tokenizer, that transformers supports without custom code."
+        trust = " Or, if you trust its code, use `kingyo evaluate` or `chat` with --trust-remote-code."
         raise KingyoError(
             str(path),
-            expected="a checkpoint that transformers can read",
+            expected="a checkpoint that transformers can load",
             received=f"{type(error).__name__}: {first}",
-            remedy=whole + (trust if "custom code" in first else ""),
+            remedy=remedy + (trust if "custom code" in first else ""),
         ) from error

@@ -1,14 +1,12 @@
-"""Live models whose layers are passed through in any order: a path, changed in microseconds.
+"""Live models whose layers run in any order (a path); a path changes in microseconds.
 
-All sources are built once by transformers. One of them is the frame: it gives embeddings, final norm, head
-and whatever transformers does around its layers; the layers themselves are those of the path, shared and not
-copied. A layer that is passed twice has a key-value cache for each time.
+All sources are built once by transformers. One of them is the frame: it provides the embeddings, the final
+norm, the head, and everything that transformers does around the layers. The layers are those of the path,
+shared and not copied. A layer that occurs twice has two key-value caches.
 
-Norms divide by the size of the stream, and add a small number to it so as not to divide by nothing. That
-number grows with the scales: then a scaled stream says to the bit of rounding what it says in a checkpoint
-into whose weights the scales were folded.
-
-It knows nothing of tasks, recipes or merging.
+Norms add an epsilon before they divide by the norm of the hidden states. That epsilon is scaled along with
+the hidden states, so that the results equal, up to rounding, those of a checkpoint with the scales folded
+into its weights.
 """
 
 from __future__ import annotations
@@ -24,18 +22,18 @@ from transformers import PreTrainedModel
 from kingyo.errors import KingyoError, unknown
 
 _STACKS = ("layers", "h")
-"""What transformers calls the list of a decoder's layers."""
+"""Names that transformers uses for the list of a decoder's layers."""
 _EPSILONS = ("variance_epsilon", "eps")
-"""Where a norm keeps the number that it adds to what it divides by."""
+"""Attributes of a norm that hold its epsilon."""
 _INDEX = "layer_idx"
-"""Where a module of a layer keeps the number of its key-value cache."""
+"""Attribute of a layer's modules that holds the index of the key-value cache."""
 
 
 def own_layers(name: str, model: PreTrainedModel) -> list[nn.Module]:
-    """The layers of a model in their order.
+    """Return the layers of a model, in order.
 
     Raises:
-        KingyoError: it has no list of uniform layers.
+        KingyoError: the model has no list of uniform layers.
     """
     return [each.module for each in _Stack(name, model).layers]
 
@@ -45,29 +43,29 @@ class Step(Protocol):
 
     @property
     def model(self) -> str:
-        """Name of the source."""
+        """Name of the source model."""
         ...
 
     @property
     def layer(self) -> int:
-        """Number of the layer in it."""
+        """Index of the layer in the source model, from 0."""
         ...
 
     @property
     def scale(self) -> float:
-        """What the stream that enters the layer is multiplied by."""
+        """Factor of the hidden states that enter the layer."""
         ...
 
 
 class Layers:
-    """The layers of several models, of which paths are made.
+    """The layers of several models, combined into paths.
 
     Args:
         models: causal language models of one architecture, by name.
 
     Raises:
-        KingyoError: a model without a list of uniform layers, or models whose layers compute on streams of
-            another width, or with other positions or windows: these the frame makes for all of them.
+        KingyoError: a model has no list of uniform layers, or the models differ in width, head size or
+            positions, which the frame provides for all layers.
     """
 
     def __init__(self, models: Mapping[str, PreTrainedModel]) -> None:
@@ -77,37 +75,38 @@ class Layers:
         self._again: dict[tuple[str, int, int], _Layer] = {}
 
     def count(self, model: str) -> int:
-        """How many layers a model has of its own."""
+        """Return the number of a model's own layers."""
         return len(self._stacks[model].layers)
 
     def follow(self, path: Sequence[Step], frame: str) -> PreTrainedModel:
-        """Let a model pass through these layers in place of its own.
+        """Replace the frame's layers with those of a path.
 
-        The models of earlier paths share the layers, and must not be used any more.
+        Models of earlier paths share the layers and must not be used afterwards.
 
         Args:
-            path: the layers in their order.
-            frame: the model that gives all but the layers.
+            path: the layers, in order.
+            frame: name of the model that provides everything except the layers.
 
         Returns:
-            The frame, with as many layers as the path has steps.
+            The frame, with one layer per step of the path.
 
         Raises:
-            KingyoError: an empty path, or a layer that is not there.
+            KingyoError: the path is empty, a layer or the frame does not exist, or a model's sliding window
+                differs from the frame's.
         """
         if not path:
             raise KingyoError(
-                "path", expected="at least one layer", received="none", remedy="Switch some layer on."
+                "path", expected="at least one layer", received="none", remedy="Turn a layer on."
             )
         framing = self._frame(frame, path)
-        passed: dict[tuple[str, int], int] = {}
+        uses: dict[tuple[str, int], int] = {}
         hops: list[_Hop] = []
         kinds: list[str] = []
         product = 1.0
         for place, step in enumerate(path):
             stack = self._stack(step)
-            time = passed.get((step.model, step.layer), 0)
-            passed[step.model, step.layer] = time + 1
+            time = uses.get((step.model, step.layer), 0)
+            uses[step.model, step.layer] = time + 1
             layer = self._layer(stack, step.layer, time)
             product *= step.scale
             layer.place(place, product)
@@ -125,7 +124,7 @@ class Layers:
         return stack
 
     def restore(self, model: str) -> PreTrainedModel:
-        """Let a model pass through its own layers again, as it was built."""
+        """Restore a model's own layers."""
         stack = self._stacks[model]
         for place, layer in enumerate(stack.layers):
             layer.place(place, 1.0)
@@ -144,7 +143,7 @@ class Layers:
         return stack
 
     def _layer(self, stack: _Stack, number: int, time: int) -> _Layer:
-        """The layer itself, or where it is passed again another module of the same tensors."""
+        """Return the layer, or for a repeated use another module with the same tensors."""
         if time == 0:
             return stack.layers[number]
         key = stack.name, number, time
@@ -154,7 +153,7 @@ class Layers:
 
 
 class _Layer:
-    """A layer, and those of its modules that depend on its place: on its number, or on the stream's size."""
+    """A layer, with the modules that depend on its position or on the scale of the hidden states."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -167,13 +166,13 @@ class _Layer:
         self._norms.follow(product)
 
     def again(self) -> _Layer:
-        """Another layer of the same tensors, as if it had never been placed."""
+        """Return an unplaced layer with the same tensors."""
         with self._norms.own():
             return _Layer(_twin(self.module))
 
 
 class _Norms:
-    """The norms with which a module reads the stream."""
+    """The norms of a module's input."""
 
     def __init__(self, module: nn.Module) -> None:
         self._own = [
@@ -182,7 +181,7 @@ class _Norms:
         self._product = 1.0
 
     def follow(self, product: float) -> None:
-        """Let the stream be so many times what it would be without scales."""
+        """Set the epsilons for hidden states that are ``product`` times as large as without scales."""
         if product != self._product:
             self._product = product
             for norm, name, own in self._own:
@@ -190,7 +189,7 @@ class _Norms:
 
     @contextmanager
     def own(self) -> Generator[None]:
-        """As they are without scales, for a while."""
+        """Restore the original epsilons temporarily."""
         product = self._product
         self.follow(1.0)
         yield
@@ -198,7 +197,7 @@ class _Norms:
 
 
 class _Hop(nn.Module):
-    """A layer at one place of a path."""
+    """A layer at one position of a path."""
 
     def __init__(self, layer: nn.Module, scale: float) -> None:
         super().__init__()
@@ -206,13 +205,13 @@ class _Hop(nn.Module):
         self.scale = scale
 
     def forward(self, hidden_states: Tensor, *arguments: object, **options: object) -> Tensor:
-        if self.scale != 1.0:  # the stream as it is, to the bit
+        if self.scale != 1.0:  # 1.0 keeps the hidden states bit-identical
             hidden_states = hidden_states * self.scale
         return cast(Tensor, self.layer(hidden_states, *arguments, **options))
 
 
 class _Stack:
-    """The layers of one model, and the place where transformers looks for them."""
+    """The layers of one model, and the attribute that holds them."""
 
     def __init__(self, name: str, model: PreTrainedModel) -> None:
         self.name = name
@@ -223,9 +222,9 @@ class _Stack:
         if not isinstance(modules, nn.ModuleList) or not all(_indexed(each) for each in modules):
             raise KingyoError(
                 name,
-                expected="a decoder with one list of layers, each with a key-value cache of its own",
+                expected="a decoder with one list of layers, each with its own key-value cache",
                 received=type(model).__name__,
-                remedy="Take a decoder-only model, such as Llama, Mistral, Qwen, Gemma, GPT-2 or GPT-NeoX.",
+                remedy="Use a decoder-only model, such as Llama, Mistral, Qwen, Gemma, GPT-2 or GPT-NeoX.",
             )
         self.layers = [_Layer(each) for each in modules]
         kinds = cast("Sequence[str] | None", getattr(model.config, "layer_types", None))
@@ -238,29 +237,35 @@ class _Stack:
         )
 
     def require_alike(self, other: _Stack) -> None:
-        """Refuse a model whose layers expect something else of the model around them."""
-        for what, mine in self._shared.items():
-            yours = other._shared[what]
+        """Check that another model's layers need the same inputs from the frame."""
+        for name, mine in self._shared.items():
+            yours = other._shared[name]
             if mine != yours:
                 raise KingyoError(
-                    f"{what} of {other.name}",
-                    expected=f"{mine} as of {self.name}",
+                    f"{name} of {other.name}",
+                    expected=f"{mine}, as in {self.name}",
                     received=str(yours),
-                    remedy="Take models of one architecture, width and way to tell positions.",
+                    remedy="Use models with the same architecture, hidden size and positions.",
                 )
 
     def require_window(self, other: _Stack) -> None:
-        """Refuse a model whose layers look back as far as no other's, since the frame makes the masks."""
+        """Check that another model has this frame's sliding window, since the frame makes the masks."""
         if other._window not in (None, self._window):
             raise KingyoError(
                 f"sliding_window of {other.name}",
-                expected=f"{self._window} as of the frame {self.name}",
+                expected=f"{self._window}, as in the frame {self.name}",
                 received=str(other._window),
-                remedy=f"Take models of one window, or {other.name} as the frame where {self.name} has none.",
+                remedy=f"Use models with the same window, or the frame {other.name} if {self.name} has none.",
             )
 
     def framing(self, hops: Sequence[nn.Module], kinds: Sequence[str], product: float) -> PreTrainedModel:
-        """The model with these layers, which are of these kinds of attention and have scales of a product."""
+        """Return the model with other layers.
+
+        Args:
+            hops: the layers.
+            kinds: the attention type of each layer.
+            product: the product of their scales.
+        """
         self._norms.follow(product)
         setattr(self._inner, self._attribute, nn.ModuleList(hops))
         config = self._model.config
@@ -273,7 +278,7 @@ class _Stack:
 
 
 def _shared(model: PreTrainedModel) -> dict[str, object]:
-    """What the frame makes for all layers, and what makes it."""
+    """Return the settings that the layers and the frame must share."""
     config = model.config
     heads, width = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
     narrow = width // heads if isinstance(width, int) and isinstance(heads, int) else None
@@ -298,11 +303,11 @@ def _epsilon(module: nn.Module) -> list[str]:
 
 
 def _twin(module: nn.Module) -> nn.Module:
-    """Another module of the same tensors, which keeps another number of a cache and norms of its own."""
-    made = copy.copy(module)
+    """Return a copy of a module with the same tensors, but its own cache index and epsilons."""
+    twin = copy.copy(module)
     children = {
         name: _twin(child) if child is not None and (_indexed(child) or _epsilon(child)) else child
         for name, child in cast("Mapping[str, nn.Module | None]", vars(module)["_modules"]).items()
     }
-    vars(made)["_modules"] = children
-    return made
+    vars(twin)["_modules"] = children
+    return twin

@@ -1,4 +1,4 @@
-"""A model that reads prompts and answers none: whether they fit is known before anything is computed."""
+"""A stand-in for a language model that only tokenizes prompts, to check that they fit."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from kingyo.models.text import Text, require_room
 
 
 class PromptReader:
-    """Stands where a live model would, tokenizes what it is asked, and stops there.
+    """Tokenizes prompts in place of a live model, and raises AllRead.
 
     Args:
         text: the model's tokenizer.
-        context: the most tokens that the model can see; None when it names no bound.
+        context: the model's context length in tokens; None means no limit.
     """
 
     def __init__(self, text: Text, context: int | None) -> None:
         self._text = text
         self._context = context
         self.prompts: list[str] = []
-        """What it has read, in order; of prompts with continuations the prompts alone."""
+        """The prompts read so far, in order, without continuations."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read tokenizer and config of a checkpoint's folder; no weights."""
+        """Load the tokenizer and the config of a checkpoint's folder, without weights."""
         return cls(Text(load_tokenizer(path, remote_code=False)), load_context(path))
 
-    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:  # noqa: ARG002 (of the protocol)
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:  # noqa: ARG002 (part of the protocol)
         """Read the prompts.
 
         Raises:
-            KingyoError: one does not fit the context, or the tokenizer knows nothing of it.
-            AllRead: all is well.
+            KingyoError: a prompt does not fit the context, or the tokenizer returns no tokens for it.
+            AllRead: otherwise.
         """
         self.prompts += prompts
         rows = [self._text.encode(prompt) for prompt in prompts]
@@ -47,12 +47,12 @@ class PromptReader:
         self.generate(prompts, max_new_tokens=max_new_tokens, stop=stop)
 
     def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> Never:
-        """Read prompts with their continuations; raises as ``generate`` does."""
+        """Read prompts with their continuations; raise like ``generate``."""
         self.prompts += [prompt for prompt, _ in pairs]
         split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
         require_room([head + tail for head, tail in split], 0, self._context, [pair[0] for pair in pairs])
         raise AllRead
 
     def chat_prompt(self, message: str) -> str:
-        """Wrap a message as the model would."""
+        """Apply the model's chat template to a message."""
         return self._text.chat(message)

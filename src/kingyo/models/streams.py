@@ -1,7 +1,4 @@
-"""What passes through the layers of live models: the stream that enters each, and what leaves the last.
-
-It knows nothing of tasks or merging, and keeps nothing.
-"""
+"""The hidden states of live models: the input of each layer, and the output of the last."""
 
 from __future__ import annotations
 
@@ -18,16 +15,16 @@ from kingyo.models.path import own_layers
 from kingyo.models.text import by_length
 
 ROOM = 1 << 28
-"""Bytes for the streams of a batch, unless one prompt alone takes more. Whoever compares them copies them."""
+"""Bytes for the hidden states of a batch, unless one prompt takes more; comparing them needs copies."""
 
 
 class Streams:
-    """The streams of several models on the same tokens.
+    """The hidden states of several models on the same tokens.
 
     Args:
         models: causal language models of one width, by name, each with its own layers.
-        frame: name of the one that tokenizes, as in a path.
-        room: bytes for the streams of a batch.
+        frame: name of the model whose tokenizer is used.
+        room: bytes for the hidden states of a batch.
 
     Raises:
         KingyoError: a model has no list of layers.
@@ -41,15 +38,15 @@ class Streams:
 
     @property
     def n_layers(self) -> dict[str, int]:
-        """Name -> how many layers a model has."""
+        """Number of layers of each model, by name."""
         return {name: len(layers) for name, layers in self._layers.items()}
 
     @torch.inference_mode()
     def __call__(self, prompts: Sequence[str]) -> Iterator[Tensor]:
-        """Yield batches [places, tokens, width] in float64, of each model what enters layers, then leaves.
+        """Yield batches of hidden states, float64 [places, tokens, width].
 
-        Every token of every prompt counts but the first of each: many models keep numbers there that are
-        thousands of times as large as any other, and would decide alone.
+        The places are, model by model, the input of each layer and the output of the last. The first token of
+        each prompt is left out: in many models its values are thousands of times larger than all others.
 
         Raises:
             KingyoError: a prompt does not fit the context of the frame.
@@ -63,9 +60,9 @@ class Streams:
 
     def _pass(self, name: str, tokens: Tensor, mask: Tensor, counted: Tensor) -> list[Tensor]:
         model = self._models[name]
-        with _listening(self._layers[name], counted) as heard:
+        with _recording(self._layers[name], counted) as recorded:
             Forward(model.module)(tokens, mask, None, keep=1)
-        return heard
+        return recorded
 
     def _batch_size(self, rows: Sequence[Sequence[int]]) -> int:
         longest = max((len(row) for row in rows), default=1)
@@ -75,23 +72,23 @@ class Streams:
 
 
 @contextmanager
-def _listening(layers: Sequence[nn.Module], counted: Tensor) -> Generator[list[Tensor]]:
-    """Write down what enters each layer, and what leaves the last, while a model computes."""
-    heard: list[Tensor] = []
+def _recording(layers: Sequence[nn.Module], counted: Tensor) -> Generator[list[Tensor]]:
+    """Record the input of each layer and the output of the last during forward passes."""
+    recorded: list[Tensor] = []
 
-    def hear(stream: Tensor) -> None:
-        heard.append(stream.cpu()[counted].double())
+    def record(stream: Tensor) -> None:
+        recorded.append(stream.cpu()[counted].double())
 
     def enters(_: nn.Module, given: tuple[object, ...], named: Mapping[str, object]) -> None:
-        hear(cast(Tensor, given[0] if given else named["hidden_states"]))
+        record(cast(Tensor, given[0] if given else named["hidden_states"]))
 
     def leaves(_: nn.Module, __: object, out: Tensor | tuple[Tensor, ...]) -> None:
-        hear(out if isinstance(out, Tensor) else out[0])
+        record(out if isinstance(out, Tensor) else out[0])
 
     hooks = [each.register_forward_pre_hook(enters, with_kwargs=True) for each in layers]
     hooks.append(layers[-1].register_forward_hook(leaves))
     try:
-        yield heard
+        yield recorded
     finally:
         for hook in hooks:
             hook.remove()

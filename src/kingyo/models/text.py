@@ -1,4 +1,4 @@
-"""Text to token numbers and back: special tokens, boundaries, padding, ends of answers. Runs no model."""
+"""Tokenize text and decode tokens: special tokens, boundaries, padding, and the end of answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kingyo.sizes import counted
 
 
 class Tokenizer(Templated, Protocol):
-    """What is used of a tokenizer of transformers, fast or slow."""
+    """The part of a tokenizer of transformers, fast or slow, that this module uses."""
 
     bos_token: str | None
     bos_token_id: int | None
@@ -23,7 +23,7 @@ class Tokenizer(Templated, Protocol):
     all_special_tokens: list[str]
 
     def convert_tokens_to_ids(self, tokens: str) -> int:
-        """Return the number of a token by its name."""
+        """Return the id of a token."""
         ...
 
     def __call__(self, text: str, *, add_special_tokens: bool, verbose: bool) -> Mapping[str, list[int]]:
@@ -33,16 +33,16 @@ class Tokenizer(Templated, Protocol):
     def decode(
         self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
     ) -> str:
-        """Return the text of tokens."""
+        """Return the text of token ids."""
         ...
 
 
 class Text:
-    """A tokenizer with the few conventions that a live model needs.
+    """A tokenizer with the conventions of live models.
 
     Args:
-        tokenizer: fast or slow; it may lack a padding token, since padding is always masked.
-        ends: token numbers that end an answer, beside the tokenizer's own.
+        tokenizer: fast or slow; it needs no padding token, since padding is masked.
+        ends: ids of tokens that end an answer, besides the tokenizer's own.
     """
 
     def __init__(self, tokenizer: Tokenizer, ends: Iterable[int] = ()) -> None:
@@ -54,13 +54,13 @@ class Text:
         self._pad = pad if pad is not None else own or 0
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a prompt, with the start token that the tokenizer puts, once.
+        """Return the tokens of a prompt, with the tokenizer's start token once.
 
-        A chat template writes the start token itself; a tokenizer that appends an end token is undone.
-        An empty prompt is the start token alone.
+        The start token is not repeated if the text has it, as with chat templates. An end token that the
+        tokenizer appends is removed. An empty prompt is the start token alone.
 
         Raises:
-            KingyoError: the tokenizer knows no part of the text.
+            KingyoError: the tokenizer returns no tokens for the text.
         """
         start = self._tokenizer.bos_token
         written = bool(start) and text.startswith(start or "")
@@ -75,16 +75,16 @@ class Text:
             raise KingyoError(
                 f"prompt {text[:40]!r}",
                 expected="text in the model's vocabulary",
-                received="a text whose tokenizer knows nothing of it",
-                remedy="Write the prompt in a script that the model knows, or take another model.",
+                received="a text without any known token",
+                remedy="Write the prompt in a script that the model knows, or use another model.",
             )
         return tokens or [self._first()]
 
     def encode_pair(self, prompt: str, continuation: str) -> tuple[list[int], list[int]]:
         """Split the tokens of prompt + continuation at their boundary.
 
-        White space that ends the prompt goes to the continuation, where tokenizers expect it. Both are
-        tokenized together; when a token straddles the boundary, each is tokenized alone.
+        White space at the end of the prompt moves to the continuation, where tokenizers expect it. Both are
+        tokenized together, or separately if a token spans the boundary.
         """
         bare = prompt.rstrip()
         continuation = prompt[len(bare) :] + continuation
@@ -95,13 +95,13 @@ class Text:
         return head, self._plain(continuation, special=False)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of new tokens, without special ones."""
-        return self._tokenizer.decode(  # clean-up would eat spaces before punctuation
+        """Return the text of tokens, without special tokens."""
+        return self._tokenizer.decode(  # clean-up would remove spaces before punctuation
             list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
 
     def special(self, string: str) -> int | None:
-        """Return the number of the special token that a string names, or None: its text never shows."""
+        """Return the id of the special token that a string names, or None; decoded text never shows it."""
         known = string in self._tokenizer.all_special_tokens
         return self._tokenizer.convert_tokens_to_ids(string) if known else None
 
@@ -113,10 +113,10 @@ class Text:
         return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
 
     def chat(self, message: str) -> str:
-        """Wrap a user's message in the chat template, up to where the answer begins.
+        """Apply the chat template to a user message, up to the start of the answer.
 
         Raises:
-            KingyoError: the tokenizer has no chat template, or one that cannot be used; see ``render_chat``.
+            KingyoError: the tokenizer has no usable chat template; see ``render_chat``.
         """
         return render_chat(self._tokenizer, message)
 
@@ -124,13 +124,13 @@ class Text:
         return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
     def _first(self) -> int:
-        """What stands before an empty prompt: the start token, else the end token."""
+        """Return the token of an empty prompt: the start token, or the padding token if there is none."""
         start = self._tokenizer.bos_token_id
         return start if start is not None else self._pad
 
 
 class Stop:
-    """Tells when an answer is over, and cuts it: at an end token or before the first stop string."""
+    """Detects the end of an answer, at an end token or a stop string, and cuts the text there."""
 
     def __init__(self, text: Text, strings: Sequence[str]) -> None:
         if any(not each for each in strings):
@@ -143,28 +143,28 @@ class Stop:
         self._can_complete: dict[int, bool] = {}
 
     def ended(self, tokens: Sequence[int]) -> bool:
-        """Whether the newest token ended the answer."""
-        newest = tokens[-1]
-        if newest in self._ends:
+        """Return whether the last token ends the answer."""
+        last = tokens[-1]
+        if last in self._ends:
             return True
         if not self._strings:
             return False
-        return self._completes(newest) and self._position(self._text.decode(tokens)) is not None
+        return self._completes(last) and self._position(self._text.decode(tokens)) is not None
 
     def cut(self, tokens: Sequence[int]) -> str:
-        """The text of an answer, up to its end."""
+        """Return the text of an answer, up to its end."""
         text = self._text.decode(tokens[:-1] if tokens and tokens[-1] in self._ends else tokens)
         return text[: self._position(text)]
 
     def _position(self, text: str) -> int | None:
-        found = [place for place in map(text.find, self._strings) if place >= 0]
-        return min(found, default=None)
+        places = [place for place in map(text.find, self._strings) if place >= 0]
+        return min(places, default=None)
 
     def _completes(self, token: int) -> bool:
-        """Whether a stop string can end within this token: spares decoding the whole row at most steps."""
+        """Return whether a stop string can end within this token; most steps need not decode the row then."""
         if token not in self._can_complete:
             piece = self._text.decode([token])
-            # White space that decoders drop; a part of a character.
+            # Decoders drop white space; a token may be a part of a character.
             unclear = not piece.strip() or "\ufffd" in piece
             spaces = any(character.isspace() for character in self._last_characters)
             self._can_complete[token] = unclear or spaces or not self._last_characters.isdisjoint(piece)
@@ -172,16 +172,16 @@ class Stop:
 
 
 def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, prompts: Sequence[str]) -> None:
-    """Refuse what does not fit the context: cutting a prompt would change the question.
+    """Check that prompts and answers fit the context; prompts are never cut.
 
     Args:
         rows: the tokens of each prompt.
-        new: how many are to follow.
-        limit: the model's context; None when it names no bound.
-        prompts: their texts, for messages.
+        new: number of tokens to generate.
+        limit: the model's context length in tokens; None means no limit.
+        prompts: the prompts' texts, for messages.
 
     Raises:
-        KingyoError: a prompt is too long; its beginning is shown.
+        KingyoError: a prompt is too long; the message shows its beginning.
     """
     for position, row in enumerate(rows):
         if limit is not None and len(row) + new > limit:
@@ -189,13 +189,13 @@ def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, pro
             raise KingyoError(
                 f"prompt {position}",
                 expected=f"at most {counted(limit, 'token')}, the model's context",
-                received=f"{counted(len(row), 'token')} and room for {counted(new, 'new one')}; {begins}",
-                remedy="Shorten the prompt, or lower max_new_tokens.",
+                received=f"{counted(len(row), 'token')} and {counted(new, 'new token')}; {begins}",
+                remedy="Shorten the prompt, or decrease max_new_tokens.",
             )
 
 
 def by_length(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Yield batches of positions in ``rows``: longest first, ties in the order given."""
+    """Yield batches of indices of ``rows``, longest rows first; ties keep their order."""
     order = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
     for start in range(0, len(order), size):
         yield order[start : start + size]

@@ -1,6 +1,6 @@
-"""Train a LoRA on examples with peft: the loss counts answers alone. It knows no task and no recipe.
+"""Train a LoRA on examples with peft; only answers count in the loss.
 
-The result is an adapter in peft's format. The same model, examples and course give the same adapter, on the
+The result is an adapter in peft's format. The same model, examples and course give the same adapter on the
 same machine with the same libraries and number of threads.
 """
 
@@ -31,19 +31,19 @@ from kingyo.sizes import counted
 from kingyo.types import Example
 
 RANK = 16
-WARM_UP = 0.1  # of the steps
+WARM_UP = 0.1  # share of the steps
 LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """The model that training begins with.
+    """The model that training starts from.
 
     Attributes:
         path: its folder.
-        adapter: folder of a LoRA that it has already; this one is then trained on.
-        device: where it is trained.
-        allow_pickle: whether weights that are there only as pickles are read.
+        adapter: folder of an existing LoRA to train further; None starts a new one.
+        device: torch device of the training.
+        allow_pickle: read pickled weights if there are no safetensors.
     """
 
     path: Path
@@ -54,13 +54,13 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """How long and how fast a LoRA learns.
+    """Hyperparameters of training a LoRA.
 
     Attributes:
-        steps: updates of the weights, 1 or more.
-        learning_rate: the highest; it rises to it over the first tenth of the steps, then falls to 0.
-        batch_size: examples of one update.
-        seed: of the adapter's first weights and of the order of the examples.
+        steps: number of updates, 1 or more.
+        learning_rate: the maximum; the rate rises to it in the first tenth of the steps, then falls to 0.
+        batch_size: examples per update.
+        seed: seed of the adapter's initial weights and of the order of the examples.
     """
 
     steps: int
@@ -78,7 +78,13 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """An example as tokens: the prompt, and the answer followed by wrong choices."""
+    """An example as tokens.
+
+    Attributes:
+        prompts: the prompt, once per answer.
+        answers: the right answer, then the wrong choices.
+        sizes: divisors of the answers' log-likelihoods.
+    """
 
     prompts: tuple[list[int], ...]
     answers: tuple[list[int], ...]
@@ -86,7 +92,7 @@ class _Row:
 
 
 class _Peft(Protocol):
-    """What is used of a model with an adapter of peft."""
+    """The part of a peft model that this module uses."""
 
     def save_pretrained(self, save_directory: str, **options: object) -> None:
         """Write the adapter."""
@@ -94,11 +100,7 @@ class _Peft(Protocol):
 
 
 def require_peft() -> None:
-    """Check that peft is installed.
-
-    Raises:
-        KingyoError: it is not.
-    """
+    """Raise KingyoError unless peft is installed."""
     if importlib.util.find_spec("peft") is None:
         raise KingyoError(
             "control trained",
@@ -111,20 +113,20 @@ def require_peft() -> None:
 def train_lora(
     start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
 ) -> list[float]:
-    """Train a LoRA, and write it in one move.
+    """Train a LoRA and write it atomically.
 
     Args:
-        start: the model; nothing of it is changed.
-        examples: one or more.
-        course: how long and how fast.
-        out: the folder of the adapter; an older one is replaced. None: nothing is written.
+        start: the model, which stays unchanged on disk.
+        examples: one or more examples.
+        course: the hyperparameters.
+        out: folder of the adapter, which is replaced if it exists; None writes nothing.
 
     Returns:
-        The seconds that each step took. Loading the model is not among them.
+        The seconds of each step, without loading the model.
 
     Raises:
-        KingyoError: peft is missing or knows no layers of this architecture, an example is longer than the
-            model's context, or the loss is no number.
+        KingyoError: peft is missing or does not support the architecture, an example is longer than the
+            model's context, or the loss is not finite.
     """
     require_peft()
     with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType]
@@ -139,7 +141,7 @@ def train_lora(
         text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
         rows = [_row(text, example, context(model.config)) for example in examples]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names about to change, and of Conv1D layers, which are fine
+            warnings.simplefilter("ignore")  # deprecations, and Conv1D layers, which work
             adapted = _adapted(model, start)
         seconds = list(_train(model, text, rows, course))
         if out is not None:
@@ -148,12 +150,12 @@ def train_lora(
 
 
 def _dtype(device: str) -> str:
-    """Half floats overflow in training, and processors are slow at bfloat16."""
+    """Return the dtype of training: float16 overflows, and bfloat16 is slow on CPUs."""
     return "float32" if device == "cpu" else "bfloat16"
 
 
 def _adapted(model: PreTrainedModel, start: Start) -> _Peft:
-    """Put a LoRA into the layers of a model: a new one at every linear layer, or the one that it has."""
+    """Add a LoRA to a model: the existing one, or a new one at every linear layer."""
     peft = importlib.import_module("peft")
     try:
         if start.adapter is not None:
@@ -165,7 +167,7 @@ def _adapted(model: PreTrainedModel, start: Start) -> _Peft:
             str(start.path),
             expected="an architecture with linear layers that peft can adapt",
             received=f"{type(model).__name__}: {error}",
-            remedy="Switch the control off: controls: {trained: false}.",
+            remedy="Turn the control off (controls: {trained: false}).",
         ) from error
 
 
@@ -180,7 +182,7 @@ def _row(text: Text, example: Example, room: int | None) -> _Row:
             f"item {example.item}",
             expected=f"a prompt and answers of at most {counted(room, 'token')}, the model's context",
             received=f"{longest} tokens",
-            remedy="Shorten the prompt or the answer, or take models with a longer context.",
+            remedy="Shorten the prompt or the answer, or use models with a longer context.",
         )
     sizes = tuple(len(each.encode()) if example.per_byte else 1 for each in texts)
     return _Row(
@@ -189,31 +191,31 @@ def _row(text: Text, example: Example, room: int | None) -> _Row:
 
 
 def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Course) -> Iterator[float]:
-    """Yield the seconds of each step."""
+    """Train, and yield the seconds of each step."""
     forward = Forward(model)
     weights = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=course.learning_rate, weight_decay=0.0)
     for step, batch in zip(range(course.steps), _batches(rows, course), strict=False):
-        began = time.perf_counter()
+        start = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = course.rate(step)
         loss = _loss(forward, text, batch, model.device)
         if not math.isfinite(float(loss.detach())):
             raise KingyoError(
                 f"training with learning rate {course.learning_rate:g}",
-                expected="a loss that is a number",
+                expected="a finite loss",
                 received=f"{float(loss.detach())} at step {step + 1} of {course.steps}",
-                remedy="Nothing needs doing if the control's other settings were trained.",
+                remedy="Ignore this if other settings of the control were trained.",
             )
         optimizer.zero_grad()
         torch.autograd.backward([loss])
         torch.nn.utils.clip_grad_norm_(weights, LARGEST_GRADIENT)
         optimizer.step()  # pyright: ignore[reportUnknownMemberType]
-        yield time.perf_counter() - began
+        yield time.perf_counter() - start
 
 
 def _batches(rows: Sequence[_Row], course: Course) -> Iterator[list[_Row]]:
-    """Yield batches for ever; each pass over the examples has an order of its own."""
+    """Yield batches forever, with a new random order in each epoch."""
     order = random.Random(course.seed)
     while True:
         shuffled = order.sample(rows, len(rows))
@@ -222,7 +224,7 @@ def _batches(rows: Sequence[_Row], course: Course) -> Iterator[list[_Row]]:
 
 
 def _loss(forward: Forward, text: Text, batch: Sequence[_Row], device: torch.device) -> Tensor:
-    """Return the mean of: −log p of an answer's tokens; −log p of the right one of the choices."""
+    """Return the mean −log p per token of the answers, plus the mean −log p of the right choices."""
     prompts = [prompt for row in batch for prompt in row.prompts]
     answers = [answer for row in batch for answer in row.answers]
     tokens, mask = text.pad([a + b for a, b in zip(prompts, answers, strict=True)], device)
@@ -247,12 +249,12 @@ def _loss(forward: Forward, text: Text, batch: Sequence[_Row], device: torch.dev
 
 
 def _write(adapted: _Peft, out: Path) -> None:
-    """Write the adapter beside its place, then move it there."""
-    beside = out.with_name(f".{out.name}.partial")
-    for old in (beside, out):
+    """Write the adapter to a temporary folder, then rename it."""
+    temporary = out.with_name(f".{out.name}.partial")
+    for old in (temporary, out):
         if old.exists():
             shutil.rmtree(old)
-    beside.mkdir(parents=True)
-    adapted.save_pretrained(str(beside), safe_serialization=True)
-    (beside / "README.md").unlink(missing_ok=True)  # a form that nobody filled in
-    beside.rename(out)
+    temporary.mkdir(parents=True)
+    adapted.save_pretrained(str(temporary), safe_serialization=True)
+    (temporary / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    temporary.rename(out)

@@ -1,8 +1,7 @@
-"""Kinds of models: what a live model can do, how it is loaded, what a run must know of it beforehand.
+"""Kinds of models: how live models are loaded, what they can do, and what a run checks before it loads them.
 
-One file per kind. The package registers its own; plug-ins use the entry-point group ``kingyo.model_kinds``; a
-user's file is named as ``path/to/file.py:NAME``, an instance. A kind imports inside its methods what takes
-seconds to import, such as torch. It knows nothing of tasks, recipes or merging.
+There is one module per kind. Plug-ins use the entry point group ``kingyo.model_kinds``; a user's own kind is
+an instance named as ``path/to/file.py:NAME``. Kinds import slow libraries, such as torch, in their methods.
 """
 
 from __future__ import annotations
@@ -68,19 +67,19 @@ __all__ = [
 T = TypeVar("T")
 
 NO_PIPELINE: Config = MappingProxyType({})
-"""What is around a model that is no component of a pipeline."""
+"""The pipeline of a model that is not a component of one."""
 NO_PIPELINES: Mapping[str, Config] = MappingProxyType({})
-"""Of models none of which is."""
+"""The pipelines of models that are not components of one."""
 DEFAULT = "causal-lm"
-"""The kind of a model that no kind takes and that may be one: its loader says what is wrong with it."""
-_FIX = "Fix the kind; kingyo.testing.kinds holds its contract."
+"""The kind of a model that no kind takes but that may be a language model; loading it reports any problem."""
+_FIX = "Fix the kind; kingyo.testing.kinds has tests of the contract."
 
 
 def _check(name: str, found: object) -> None:
-    """Refuse what is no kind of model, from a plug-in or a file of the user's own."""
+    """Check that an object from a plug-in or a user's file is a kind of model."""
     if not isinstance(found, ModelKind) or isinstance(found, type):
         received = f"the class {found.__name__}" if isinstance(found, type) else repr(found)[:120]
-        raise _broken(name, "an instance with the parts of kingyo.models.kinds.ModelKind", received)
+        raise _broken(name, "an instance with the members of kingyo.models.kinds.ModelKind", received)
     provides: object = found.provides
     sound = {
         "name": isinstance(cast(object, found.name), str),
@@ -89,30 +88,30 @@ def _check(name: str, found: object) -> None:
         "card": isinstance(cast(object, found.card), CardPart),
     }
     for part in (part for part, is_sound in sound.items() if not is_sound):
-        kinds = "a text as name, classes as provides, a CardPart as card"
+        kinds = "a str as name, classes as provides, and a CardPart as card"
         raise _broken(name, kinds, f"{part} = {getattr(found, part)!r:.80}")
 
 
 MODEL_KINDS: Registry[ModelKind] = Registry(
     "kind of model", "kingyo.models.kinds", "kingyo.model_kinds", _check
 )
-"""Every kind of model by name."""
+"""Kinds of models by name."""
 
 
 def kind_of(
     config: Config, name: str | None = None, folder: Path | None = None, pipeline: Config = NO_PIPELINE
 ) -> ModelKind:
-    """Return the kind of a model; of one that no kind takes, the default kind.
+    """Return the kind of a model, or the default kind if no kind takes it.
 
     Args:
         config: its config.json.
-        name: a registered name, or ``path/to/file.py:NAME``; it wins.
-        folder: where a relative file is looked up; the working directory when None.
+        name: a registered name or ``path/to/file.py:NAME``, which overrides the config.
+        folder: base of a relative file; None means the working directory.
         pipeline: see ``ModelKind.takes``.
 
     Raises:
-        KingyoError: an unknown name, a kind of somebody's own that fails, or a model of diffusers or
-            transformers that no kind takes and that is no language model.
+        KingyoError: an unknown name, a failure in a user's kind, or a known model of diffusers or
+            transformers that no kind takes and that is not a language model.
     """
     if name is not None:
         return MODEL_KINDS.get(name, folder)
@@ -120,29 +119,29 @@ def kind_of(
 
 
 def _default(config: Config) -> ModelKind:
-    """The kind of a model that no kind takes: a language model, unless it is known to be none."""
+    """Return the default kind, unless the model is known not to be a language model."""
     kind = MODEL_KINDS.get(DEFAULT)
     from kingyo.models.kinds.causal_lm import may_load
 
     if "_class_name" not in config and may_load(config):
         return kind
-    what = f"{config.get('_class_name') or config['model_type']}"
+    model = f"{config.get('_class_name') or config['model_type']}"
     raise KingyoError(
         "model",
-        expected=f"one of a kind that can be run: {', '.join(MODEL_KINDS.names())}",
-        received=f"{what} of {'diffusers' if '_class_name' in config else 'transformers'}",
-        remedy="Install a plug-in for it (docs/kinds.md), or merge it by a recipe: kingyo merge.",
+        expected=f"a model of one of the kinds {', '.join(MODEL_KINDS.names())}",
+        received=f"{model} of {'diffusers' if '_class_name' in config else 'transformers'}",
+        remedy="Install a plug-in for it (docs/kinds.md), or merge it with a recipe (kingyo merge).",
     )
 
 
 def known_kind(config: Config, pipeline: Config = NO_PIPELINE) -> ModelKind | None:
-    """Return the first kind that takes a model, those of the package before plug-ins; None without one."""
+    """Return the first kind that takes a model, built-in kinds before plug-ins, or None."""
     names = sorted(MODEL_KINDS.names(), key=lambda name: not MODEL_KINDS.is_registered(name))
     return next((kind for kind in map(MODEL_KINDS.get, names) if _takes(kind, config, pipeline)), None)
 
 
 def distribution_of(kind: ModelKind) -> str | None:
-    """Return the installed distribution that brings a kind; None for one of the package or in a file."""
+    """Return the installed distribution of a plug-in's kind; None for a built-in kind or one in a file."""
     if MODEL_KINDS.is_registered(kind.name):
         return None
     return MODEL_KINDS.distribution(kind)
@@ -153,36 +152,36 @@ def _takes(kind: ModelKind, config: Config, pipeline: Config) -> bool:
 
 
 def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None) -> T:
-    """Return what a call of a kind returns; a crash of one outside of the package becomes a clear error.
+    """Call a method of a kind; turn a crash of a user's or plug-in's kind into KingyoError.
 
     Args:
-        kind: whose method it is.
-        name: of the method.
-        call: calls it.
-        returns: what it must return, such as ``str``; None: anything.
+        kind: the kind.
+        name: the method's name.
+        call: calls the method.
+        returns: the type that it must return, such as ``str``; None allows any.
 
     Raises:
-        KingyoError: of the kind, as it is; or with the crash, its file and line; or with what it returned.
+        KingyoError: the method raised, or returned another type.
     """
     try:
-        found = call()
+        value = call()
     except KingyoError:
         raise
     except (Exception, SystemExit) as error:
         if MODEL_KINDS.is_registered(kind.name):
             raise
         raise _broken(kind.name, f"a call of {name} that succeeds", crash(error)) from error
-    if returns is not None and not isinstance(found, returns):
+    if returns is not None and not isinstance(value, returns):
         wanted = returns.__name__ if isinstance(returns, type) else str(returns)
-        raise _broken(kind.name, f"{name} to return {wanted}", f"{found!r:.80}")
-    return found
+        raise _broken(kind.name, f"{name} to return {wanted}", f"{value!r:.80}")
+    return value
 
 
 def load_live(kind: ModelKind, path: Path, options: LoadOptions) -> Live:
-    """Load a live model, and check that it is one.
+    """Load a live model and check that it has all members that its kind provides.
 
     Raises:
-        KingyoError: see ``ModelKind.load``; or it lacks a part of what its kind provides.
+        KingyoError: see ``ModelKind.load``, or a member is missing.
     """
     live = called(kind, "load", lambda: kind.load(path, options))
     promised = {"dtype", "weights"}.union(*map(members, kind.provides))
@@ -205,13 +204,13 @@ def common_kind(
     """Return the kind of several models.
 
     Args:
-        configs: the config.json of each, by what the user calls it.
-        name, folder: as of ``kind_of``.
-        pipelines: the index of the pipeline of each that is a component of one; see ``ModelKind.takes``.
+        configs: the config.json of each model, by the user's name for it.
+        name, folder: see ``kind_of``.
+        pipelines: the pipeline of each model that is a component of one; see ``ModelKind.takes``.
 
     Raises:
-        KingyoError: they are of different kinds, or other kinds take them and the named one does not; or as
-            ``kind_of`` raises.
+        KingyoError: the models are of different kinds, the named kind does not take a model that another kind
+            takes, or see ``kind_of``.
     """
     kinds: dict[str, ModelKind] = {}
     for model, config in configs.items():
@@ -219,25 +218,25 @@ def common_kind(
             kinds[model] = kind_of(config, name, folder, pipelines.get(model, NO_PIPELINE))
         except KingyoError as error:
             raise error if name is not None else error.placed(model) from error
-    found = {kind.name: kind for kind in kinds.values()}
-    if len(found) > 1:
-        told = [
-            f"{each} ({', '.join(m for m, kind in kinds.items() if kind.name == each)})" for each in found
+    by_name = {kind.name: kind for kind in kinds.values()}
+    if len(by_name) > 1:
+        groups = [
+            f"{each} ({', '.join(m for m, kind in kinds.items() if kind.name == each)})" for each in by_name
         ]
         raise KingyoError(
             "models",
             expected="models of one kind",
-            received=" and ".join(told),
-            remedy="Name models of one kind: weights of others do not fit together.",
+            received=" and ".join(groups),
+            remedy="Use models of one kind.",
         )
-    kind = next(iter(found.values()))
+    kind = next(iter(by_name.values()))
     if name is not None:
         _require_taken(configs, kind, pipelines)
     return kind
 
 
 def _require_taken(configs: Mapping[str, Config], kind: ModelKind, pipelines: Mapping[str, Config]) -> None:
-    """Refuse a kind for models that are of others; of those that no kind takes the user may say it."""
+    """Check that no other kind takes a model that the named kind does not take."""
     others = {
         model: other.name
         for model, config in configs.items()
@@ -249,37 +248,37 @@ def _require_taken(configs: Mapping[str, Config], kind: ModelKind, pipelines: Ma
             f"kind: {kind.name}",
             expected="models that this kind takes",
             received=", ".join(f"{model} of kind {other}" for model, other in others.items()),
-            remedy="Leave the kind out: what config.json says then counts. Or name models of this kind.",
+            remedy="Remove the kind, so that config.json decides, or use models of this kind.",
         )
 
 
 def require_needs(what: str, needs: type, kind: ModelKind) -> None:
-    """Refuse a kind of model that cannot do what it will be asked.
+    """Check that live models of a kind have all members that something needs.
 
     Args:
-        what: who asks, such as ``task digits``.
-        needs: a protocol whose docstring begins as "A model that writes text." does.
-        kind: of the models.
+        what: what needs them, such as ``task digits``.
+        needs: a protocol whose docstring begins with a noun phrase, such as "A model that writes text."
+        kind: the kind of the models.
 
     Raises:
-        KingyoError: its live models lack a method.
+        KingyoError: a member is missing.
     """
     has = {name for each in kind.provides for name in members(each)}
     if not members(needs) <= has:
-        raise _unable(what, needs, kind, "Name models of another kind, or ask for something else.")
+        raise _unable(what, needs, kind, "Use models of another kind, or another kind of task.")
 
 
 def require_ability(what: str, ability: type[T], kind: ModelKind, remedy: str) -> T:
-    """Return a kind of model as one with an ability, such as ``PassesLayers``.
+    """Return a kind of model after checking that it has an ability, such as ``PassesLayers``.
 
     Args:
-        what: who asks, such as ``space: dataflow``.
-        ability: the protocol; its docstring begins with what it is.
-        kind: of the models.
-        remedy: what to do without.
+        what: what needs the ability, such as ``space: dataflow``.
+        ability: a protocol whose docstring begins with a noun phrase.
+        kind: the kind of the models.
+        remedy: the remedy of the error.
 
     Raises:
-        KingyoError: the kind lacks it.
+        KingyoError: the kind does not have the ability.
     """
     if not isinstance(kind, ability):
         raise _unable(what, ability, kind, remedy)
@@ -287,14 +286,14 @@ def require_ability(what: str, ability: type[T], kind: ModelKind, remedy: str) -
 
 
 def members(protocol: type) -> set[str]:
-    """Return the names of the methods and attributes that a protocol asks for."""
+    """Return the names of a protocol's public methods and attributes."""
     own = [each for each in protocol.__mro__ if each not in (object, Protocol, cast(object, Generic))]
     names = (name for each in own for name in (*vars(each), *vars(each).get("__annotations__", ())))
     return {name for name in names if not name.startswith("_")}
 
 
 def described(protocol: type) -> str:
-    """Return what a protocol stands for: the first line of its docstring, or else its members."""
+    """Return a noun phrase for a protocol: the first line of its docstring, or else its members."""
     first = (protocol.__doc__ or "").strip().split("\n", 1)[0].rstrip(".")
     return first[:1].lower() + first[1:] or f"a model with {', '.join(sorted(members(protocol)))}"
 

@@ -1,4 +1,4 @@
-"""Causal language models of transformers: they write text, and say how likely a text is."""
+"""Causal language models of transformers, which write text and rate its likelihood."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from kingyo.models.training import Course, Start
 
 _ENDINGS = ("ForCausalLM", "LMHeadModel")
-"""Of the names of architectures."""
+"""Suffixes of the architectures of causal language models."""
 
 
 class CausalLM:
-    """Language models that continue a text (any AutoModelForCausalLM)."""
+    """Causal language models (any AutoModelForCausalLM)."""
 
     name = DEFAULT
     provides = (GeneratesText, CutAware, RatesText)
@@ -42,8 +42,8 @@ class CausalLM:
         scored="greedy decoding with the prompts",
     )
 
-    def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (of the protocol)
-        """Return whether an architecture of the config is one."""
+    def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (part of the protocol)
+        """Return whether the config names an architecture of a causal language model."""
         named = config.get("architectures")
         names = cast("list[object]", named) if isinstance(named, list) else []
         return any(str(each).endswith(_ENDINGS) for each in names)
@@ -62,7 +62,7 @@ class CausalLM:
         )
 
     def reader(self, path: Path) -> PromptReader:
-        """Return what tokenizes prompts, and refuses those that leave no room in the context."""
+        """Return a reader that tokenizes prompts and checks that they fit the context."""
         from kingyo.models.reader import PromptReader
 
         return PromptReader.load(path)
@@ -70,10 +70,11 @@ class CausalLM:
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:
         """Estimate the keys and values of a full batch of the longest prompts and answers.
 
-        Without a config that tells their size, or a ``tokenizer.json``, it is not known.
+        The size is unknown without a ``tokenizer.json`` or the sizes in the config. Chat templates are not
+        counted.
 
         Raises:
-            KingyoError: a prompt, as it is sent but for a chat template, leaves no room for its answer.
+            KingyoError: a prompt and its answer do not fit the context.
         """
         new = max((_most_new(each) for each in load.options), default=0)
         longest = _longest(path, [item.prompt for item in load.items])
@@ -87,7 +88,7 @@ class CausalLM:
         )
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return code that answers a prompt as the task asks it."""
+        """Return code that answers a prompt with the task's settings."""
         prompt, stops = repr(example.prompt), list(cast("Sequence[str]", options.get("stop") or ()))
         asked = f"tokenizer({prompt}, return_tensors='pt').input_ids"
         if options.get("chat"):
@@ -107,7 +108,7 @@ class CausalLM:
         )
 
     def path_models(self, live: Mapping[str, LiveModel]) -> PathModels:
-        """Return the models as parts of paths; see ``kingyo.models.path``."""
+        """Return models whose layers can run in any order; see ``kingyo.models.path``."""
         from kingyo.models.language import PathModels
 
         return PathModels(live)
@@ -121,17 +122,17 @@ class CausalLM:
     def train_lora(
         self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
     ) -> list[float]:
-        """Train on answers; see ``kingyo.models.training``."""
+        """Train a LoRA on examples; see ``kingyo.models.training``."""
         from kingyo.models.training import train_lora
 
         return train_lora(start, examples, course, out)
 
 
 def may_load(config: Config) -> bool:
-    """Return whether AutoModelForCausalLM may load a model whose architectures do not say so.
+    """Return whether AutoModelForCausalLM may load a model whose architectures do not decide it.
 
-    It does not where transformers knows the type of the model, and no language model of it. Whatever it does
-    not know, or brings code of its own, may be one.
+    It may, unless transformers knows the model type and has no language model for it. Unknown types and
+    models with custom code may be language models.
     """
     named = config.get("model_type")
     if not isinstance(named, str) or "auto_map" in config:
@@ -143,12 +144,12 @@ def may_load(config: Config) -> bool:
 
 
 def _most_new(options: Options) -> int:
-    """How many tokens an answer of a task may have; a task without such an option asks for none."""
+    """Return the maximum number of tokens in an answer; 0 for a task without this option."""
     return cast(int, options.get("max_new_tokens", 0))
 
 
 def _cache_of_a_token(config: Config, width: int) -> int | None:
-    """Bytes of keys and values of one token in all layers."""
+    """Return the bytes of one token's keys and values in all layers."""
     layers, heads = _number(config, "num_hidden_layers"), _number(config, "num_attention_heads")
     hidden = _number(config, "hidden_size")
     if layers is None or heads is None or hidden is None:
@@ -158,7 +159,7 @@ def _cache_of_a_token(config: Config, width: int) -> int | None:
 
 
 def _longest(folder: Path, prompts: Sequence[str]) -> int | None:
-    """Tokens of the longest prompt, with the tokens that the tokenizer puts around it."""
+    """Return the number of tokens in the longest prompt, with special tokens; None if unknown."""
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None
@@ -166,7 +167,7 @@ def _longest(folder: Path, prompts: Sequence[str]) -> int | None:
 
     try:
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception:  # noqa: BLE001 (a bare Exception is what the library raises; the run will say more)
+    except Exception:  # noqa: BLE001 (the library raises a bare Exception; the run reports it)
         return None
     return max((len(each.ids) for each in tokenizer.encode_batch(list(prompts))), default=None)
 
@@ -176,10 +177,10 @@ def _require_room(config: Config, longest: int | None, max_new_tokens: int) -> N
     if context is not None and longest is not None and longest + max_new_tokens > context:
         raise KingyoError(
             "task.prompt",
-            expected=f"prompts of at most {context - max_new_tokens} tokens: the model sees {context}, of "
-            f"which {max_new_tokens} are the answer's",
-            received=f"one of {longest}",
-            remedy="Shorten or delete that row, or lower task.max_new_tokens.",
+            expected=f"prompts of at most {context - max_new_tokens} tokens: the context has {context}, and "
+            f"{max_new_tokens} are for the answer",
+            received=f"a prompt of {longest} tokens",
+            remedy="Shorten or delete that row, or decrease task.max_new_tokens.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Image classifiers of transformers: they say how likely each class of an image is."""
+"""Image classifiers of transformers, which rate the likelihood of each class of an image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kingyo.types import MEDIA, Item, Media
 NAME = "image-classification"
 _ENDING = "ForImageClassification"
 KEPT_BYTES = 1 << 30
-"""Of pixels that are kept for the next candidates."""
+"""Limit in bytes of the preprocessed pixels kept for later candidates."""
 
 
 @runtime_checkable
@@ -25,24 +25,24 @@ class RatesClasses(Protocol):
 
     @property
     def classes(self) -> Sequence[str]:
-        """The names of its classes, in the order of its output."""
+        """Names of the classes, in the order of the model's output."""
         ...
 
     def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
-        """Return the log-probability of each class, image by image."""
+        """Return the log-probability of each class, for each image."""
         ...
 
 
 class LiveImageClassifier:
-    """An image classifier whose weights may be overwritten while it lives.
+    """An image classifier whose weights can be overwritten in place.
 
-    What its image processor makes of an image does not depend on the weights, so it is kept.
+    It caches preprocessed pixels, which do not depend on the weights.
 
     Args:
-        model: of transformers.
-        processor: of the model.
+        model: the model of transformers.
+        processor: its image processor.
         weights: the live tensors, by their names in the checkpoint.
-        batch_size: how many images it looks at at once.
+        batch_size: number of images per batch.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class LiveImageClassifier:
 
     @property
     def dtype(self) -> str:
-        """What it computes in, such as ``float32``."""
+        """The dtype of the computation, such as ``float32``."""
         return str(self._model.dtype).removeprefix("torch.")
 
     def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
-        """Return the log-probability of each class, image by image.
+        """Return the log-probability of each class, for each image.
 
         Raises:
-            KingyoError: an image that its processor cannot use, or a probability is NaN.
+            KingyoError: the processor cannot use an image, or a probability is NaN.
         """
         rates: list[list[float]] = []
         for start in range(0, len(images), self._batch_size):
@@ -79,16 +79,16 @@ class LiveImageClassifier:
                     "model",
                     expected="finite logits",
                     received="NaN",
-                    remedy="Leave this model out, or run it in float32: its numbers overflow, or hold NaN.",
+                    remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
                 )
             rates += cast("list[list[float]]", rated.tolist())  # pyright: ignore[reportUnknownMemberType]
         return rates
 
     def _pixels_of(self, image: Media) -> Tensor:
-        """What the model sees of an image: [channels, height, width]."""
-        known = self._pixels.get(image.sha256)
-        if known is not None:
-            return known
+        """Return the preprocessed pixels of an image: [channels, height, width]."""
+        cached = self._pixels.get(image.sha256)
+        if cached is not None:
+            return cached
         pixels = self._processor(image)
         if self._n_bytes + pixels.nbytes <= KEPT_BYTES:
             self._n_bytes += pixels.nbytes
@@ -97,11 +97,11 @@ class LiveImageClassifier:
 
 
 class ImageReader:
-    """Stands where a live model would before a run: its processor reads every image, and nobody answers.
+    """Preprocesses images in place of a live model, to check them before a run, and raises AllRead.
 
     Args:
-        model: one without weights, which knows shapes.
-        processor: of the model.
+        model: a model on the meta device.
+        processor: its image processor.
     """
 
     def __init__(self, model: Any, processor: ImageProcessor) -> None:
@@ -113,11 +113,11 @@ class ImageReader:
         """Read the images.
 
         Raises:
-            KingyoError: the processor cannot use one, or makes of it what the model cannot take.
-            AllRead: all is well.
+            KingyoError: the processor cannot use an image, or the model rejects its shape.
+            AllRead: otherwise.
         """
-        seen = [tuple(self._processor(each).shape) for each in images]
-        for shape in set(seen):  # one, or none
+        shapes = [tuple(self._processor(each).shape) for each in images]
+        for shape in set(shapes):  # at most one
             require_takes(self._model, shape)
         raise AllRead
 
@@ -131,11 +131,11 @@ class ImageClassification:
     card = CardPart(
         pipeline_tag=NAME,
         auto_class="AutoModelForImageClassification",
-        scored="the likeliest class of each image",
+        scored="the most likely class of each image",
     )
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (of the protocol)
-        """Return whether an architecture of the config is one."""
+        """Return whether the config names an architecture of an image classifier."""
         named = config.get("architectures")
         names = cast("list[object]", named) if isinstance(named, list) else []
         return any(str(each).endswith(_ENDING) for each in names)
@@ -144,7 +144,7 @@ class ImageClassification:
         """Build a live model from a folder with config.json, safetensors and preprocessor_config.json.
 
         Raises:
-            KingyoError: the folder is no complete checkpoint, or the device is not here.
+            KingyoError: the folder is not a complete checkpoint, or the machine does not have the device.
         """
         from transformers import AutoModelForImageClassification
 
@@ -162,10 +162,10 @@ class ImageClassification:
         return LiveImageClassifier(model, processor, live_weights(model, path), batch_size=options.batch_size)
 
     def reader(self, path: Path) -> ImageReader:
-        """Return what reads images as the model would, without weights.
+        """Return a reader that preprocesses images and checks their shape.
 
         Raises:
-            KingyoError: transformers cannot read the folder, or its config does not fit its weights.
+            KingyoError: transformers cannot load the folder, or its config does not fit its weights.
         """
         from transformers import AutoModelForImageClassification
 
@@ -175,10 +175,10 @@ class ImageClassification:
         return ImageReader(load_shapes(path, AutoModelForImageClassification), processor)
 
     def memory(self, path: Path, config: Config, load: Workload) -> None:
-        """Return nothing: what passes through the layers depends on the architecture."""
+        """Return None: the memory depends on the architecture."""
 
     def usage(self, example: Item, options: Options) -> str:  # noqa: ARG002 (of the protocol)
-        """Return code that names the class of an image."""
+        """Return code that classifies an image."""
         image = f"{MEDIA}/{example.media[0].name}" if example.media else "image.png"
         return (
             "from transformers import pipeline\n\n"
@@ -188,10 +188,10 @@ class ImageClassification:
 
 
 def _classes(config: Config) -> tuple[str, ...]:
-    """The names of the classes of a config, in the order of its output.
+    """Return the class names of a config, in the order of the model's output.
 
     Raises:
-        KingyoError: their numbers are not 0, 1, 2, …
+        KingyoError: their indices are not 0, 1, 2, …
     """
     named = cast("Mapping[int, object]", config.get("id2label") or {})
     if sorted(named) != list(range(len(named))):
@@ -199,7 +199,7 @@ def _classes(config: Config) -> tuple[str, ...]:
             "id2label in config.json",
             expected=f"the classes 0 to {len(named) - 1}",
             received=f"{sorted(named)}"[:80],
-            remedy="Number the classes as the rows of the model's head: 0, 1, 2, …",
+            remedy="Number the classes like the rows of the model's head: 0, 1, 2, …",
         )
     return tuple(str(named[number]) for number in sorted(named))
 

@@ -1,7 +1,4 @@
-"""What a kind of model is: its protocol, what else a kind may do, and the data that go in and out.
-
-It imports no torch, and registers nothing.
-"""
+"""The protocol of a kind of model, its optional abilities and its data types; importing it loads no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 Config = Mapping[str, object]
 """A checkpoint's config.json, or the ``model_index.json`` of a pipeline of diffusers."""
 Options = Mapping[str, object]
-"""What the user said of a task, by the keys of task files, with defaults."""
+"""The options of a task by their YAML keys, with defaults."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +25,12 @@ class LoadOptions:
     """How a model is loaded.
 
     Attributes:
-        dtype: float32, float16 or bfloat16; as saved when None.
-        device: where it lives, such as ``cpu`` or ``cuda:0``.
-        batch_size: how many items it answers at once.
-        remote_code: whether Python files of the checkpoint may run. Only ever on the user's word.
-        allow_pickle: whether weights that are there only as pickles are read, by
-            ``torch.load(weights_only=True)``. Only ever on the user's word.
+        dtype: float32, float16 or bfloat16; None keeps the saved dtype.
+        device: torch device, such as ``cpu`` or ``cuda:0``.
+        batch_size: number of items per batch.
+        remote_code: allow Python files of the checkpoint to run; only at the user's request.
+        allow_pickle: if there are no safetensors, read pickles with ``torch.load(weights_only=True)``; only
+            at the user's request.
     """
 
     dtype: str | None = None
@@ -45,13 +42,13 @@ class LoadOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What a run asks of a live model.
+    """The work of a live model in a run.
 
     Attributes:
-        items: of all splits.
-        options: of each task.
-        batch_size: how many items are answered at once.
-        n_bytes: of one number of its widest weights.
+        items: the items of all splits.
+        options: the options of each task.
+        batch_size: number of items per batch.
+        n_bytes: bytes per value of the model's widest dtype.
     """
 
     items: Sequence[Item]
@@ -62,12 +59,12 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchMemory:
-    """What a full batch takes on the device beside the weights.
+    """Memory of a full batch on the device, without the weights.
 
     Attributes:
-        bytes: how much; None where it is not known.
-        what: what for, such as ``keys and values of a full batch``.
-        record: more of it, for programs.
+        bytes: the size; None if unknown.
+        what: what it is used for, such as ``keys and values of a full batch``.
+        record: further data for ``--json``.
     """
 
     bytes: int | None
@@ -77,13 +74,13 @@ class BatchMemory:
 
 @dataclass(frozen=True, kw_only=True)
 class CardPart:
-    """What the card of any model of a kind says.
+    """A kind's part of a model card.
 
     Attributes:
-        pipeline_tag: the Hub's word for what it does.
-        auto_class: the class of ``library`` that loads it.
-        scored: how it is scored, before "of TASK", such as ``greedy decoding with the prompts``.
-        library: the Hub's name of the library that loads it.
+        pipeline_tag: the Hub's pipeline tag.
+        auto_class: the class of ``library`` that loads the model.
+        scored: how models are scored, such as ``greedy decoding with the prompts``; the card adds "of TASK".
+        library: the Hub's name of the library that loads the model.
     """
 
     pipeline_tag: str
@@ -93,7 +90,7 @@ class CardPart:
 
 
 class Live(Protocol):
-    """A live model: it does what its kind provides, and its weights may be overwritten while it lives."""
+    """A loaded model with the members that its kind provides; its weights can be overwritten in place."""
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -102,12 +99,12 @@ class Live(Protocol):
 
     @property
     def dtype(self) -> str:
-        """What it computes in, such as ``float32``."""
+        """The dtype of the computation, such as ``float32``."""
         ...
 
 
-class AllRead(Exception):  # noqa: N818 (nothing is wrong)
-    """Raised by a reader that has read what it was asked: a live model could answer it."""
+class AllRead(Exception):  # noqa: N818 (not an error)
+    """Raised by a reader after it has read its input: a live model could answer it."""
 
 
 @runtime_checkable
@@ -116,25 +113,25 @@ class ModelKind(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique among kinds."""
+        """The kind's unique name."""
         ...
 
     @property
     def provides(self) -> Sequence[type]:
-        """What its live models do: protocols such as ``kingyo.types.GeneratesText``."""
+        """Protocols that its live models implement, such as ``kingyo.types.GeneratesText``."""
         ...
 
     @property
     def libraries(self) -> Sequence[str]:
-        """Installed distributions that its answers depend on, beside torch, numpy and safetensors.
+        """Distributions that its answers depend on, such as ``transformers`` and ``pillow``.
 
-        Such as ``transformers`` and ``pillow``. A run stores their versions, and goes on with no others.
+        torch, numpy and safetensors are implied. A run stores their versions and resumes only with the same.
         """
         ...
 
     @property
     def card(self) -> CardPart:
-        """Its part of a model card."""
+        """The kind's part of a model card."""
         ...
 
     def takes(self, config: Config, pipeline: Config) -> bool:
@@ -142,8 +139,8 @@ class ModelKind(Protocol):
 
         Args:
             config: its config.json.
-            pipeline: the ``model_index.json`` of the pipeline of diffusers that it is a component of; empty
-                where it is of none.
+            pipeline: the ``model_index.json`` of the diffusers pipeline that contains it; empty if there is
+                none.
         """
         ...
 
@@ -151,103 +148,106 @@ class ModelKind(Protocol):
         """Build a live model from a checkpoint's folder.
 
         Raises:
-            KingyoError: the folder is no complete checkpoint, or the device is not here.
+            KingyoError: the folder is not a complete checkpoint, or the machine does not have the device.
         """
         ...
 
     def reader(self, path: Path) -> Any:
-        """Return a stand-in for a live model, made without weights; None if there is none.
+        """Return a stand-in for a live model, loaded without weights, or None.
 
-        Before a run begins, tasks score it on all items. It has the methods of a live model. Each of those
-        that answer reads what it is asked, and raises AllRead if a live model could answer it, or a
-        KingyoError if not. So a bad test item is found at once, and not after hours of search.
+        Before a run starts, tasks score it on all items, so that a bad test item is found before hours of
+        search. It has the methods of a live model; those that answer read their input and raise AllRead if a
+        live model could answer it, else KingyoError.
         """
         ...
 
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory | None:
-        """Estimate what a batch takes, without weights; None where nothing is known.
+        """Estimate the memory of a batch without the weights; None if unknown.
 
         Args:
-            path: folder of a model like the candidates.
+            path: folder of a model with the shapes of the candidates.
             config: its config.json.
-            load: what it is asked.
+            load: the work of a run.
 
         Raises:
-            KingyoError: an item that it cannot answer.
+            KingyoError: the model cannot answer an item.
         """
         ...
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return Python code that loads a model from its own folder and answers an item.
+        """Return Python code that loads a model from the current folder and answers an item.
 
         Args:
-            example: an item of a task that it was scored on.
-            options: of that task.
+            example: an item of a task that scored the model.
+            options: the options of that task.
         """
         ...
 
 
 @runtime_checkable
 class InPipeline(ModelKind, Protocol):
-    """A kind of model that is a component of a pipeline of diffusers, and needs others of it."""
+    """A kind of model that is a component of a diffusers pipeline and needs its other components."""
 
     @property
     def around(self) -> Sequence[str]:
-        """The folders of the pipeline that a live model needs, such as ``text_encoder*`` and ``vae``.
+        """Patterns of the pipeline's folders that a live model needs, such as ``text_encoder*`` and ``vae``.
 
-        They lie beside the folder that ``load`` gets. Those on the Hub are fetched, and a run goes on with no
-        others.
+        They are next to the folder of ``load``. A run downloads them from the Hub, and resumes only with the
+        same.
         """
         ...
 
 
 class PassableModels(Protocol):
-    """Live models whose layers can be passed through in any order."""
+    """Live models whose layers can run in any order."""
 
     def follow(self, path: Sequence[Hop], frame: str) -> Any:
-        """Return the frame, a model by name, with these layers in place of its own."""
+        """Return the model named ``frame`` with the layers of a path."""
         ...
 
     def whole(self, name: str) -> Any:
-        """Return a model by name, with its own layers."""
+        """Return a model with its own layers."""
         ...
 
 
 @runtime_checkable
 class PassesLayers(ModelKind, Protocol):
-    """A kind of model whose layers can be passed through in any order."""
+    """A kind of model whose layers can run in any order."""
 
     def path_models(self, live: Mapping[str, Any]) -> PassableModels:
-        """Return models of this kind, by name, as parts of paths.
+        """Return the models, by name, for use in paths.
 
         Raises:
-            KingyoError: their layers cannot follow one another.
+            KingyoError: their layers cannot be combined.
         """
         ...
 
 
 class Streams(Protocol):
-    """What enters the layers of models, and what leaves the last, on the same prompts."""
+    """The hidden states of models on the same prompts."""
 
     @property
     def n_layers(self) -> Mapping[str, int]:
-        """Name -> how many layers a model has."""
+        """Number of layers of each model, by name."""
         ...
 
     def __call__(self, prompts: Sequence[Any]) -> Iterator[Tensor]:
-        """Yield batches [places, tokens, width] in float64; a model has a place more than layers."""
+        """Yield batches of hidden states, float64 [places, tokens, width].
+
+        The places are, model by model, the input of each layer and the output of the last.
+        """
         ...
 
 
 @runtime_checkable
 class ShowsStreams(ModelKind, Protocol):
-    """A kind of model that shows what passes through its layers.
+    """A kind of model that returns the hidden states of its layers.
 
-    Its ``reader`` keeps what it was asked, in order, as ``prompts``.
+    Its ``reader`` has the prompts that it has read, in order, as ``prompts``.
     """
 
     def streams(self, live: Mapping[str, Any], frame: str) -> Streams:
-        """Return the streams of models of this kind, by name; the frame reads the prompts.
+        """Return the hidden states of models, by name; the model named ``frame`` tokenizes the prompts.
 
         Raises:
             KingyoError: a model has no list of layers.
@@ -257,7 +257,7 @@ class ShowsStreams(ModelKind, Protocol):
 
 @runtime_checkable
 class TrainsLora(ModelKind, Protocol):
-    """A kind of model that can be trained on items."""
+    """A kind of model that can train a LoRA on items."""
 
     def train_lora(
         self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
@@ -265,10 +265,10 @@ class TrainsLora(ModelKind, Protocol):
         """Train a LoRA, write it to ``out``, and return the seconds of each step.
 
         Raises:
-            KingyoError: a library is missing, an example does not fit, or the loss is no number.
+            KingyoError: a library is missing, an example does not fit, or the loss is not finite.
         """
         ...
 
 
 ABILITIES: tuple[type, ...] = (InPipeline, PassesLayers, ShowsStreams, TrainsLora)
-"""What else a kind may do."""
+"""The optional abilities of a kind."""
