@@ -71,7 +71,7 @@ def test_one_of_each_kind() -> None:
     ):
         done = run(what, name)
         assert done.returncode == 0 and done.stdout.startswith(f"{name}: ") and option in done.stdout
-    assert "Merges 2 sources, a base if you like." in run("methods", "nuslerp").stdout
+    assert "Merges 2 sources, optionally a base." in run("methods", "nuslerp").stdout
 
 
 @pytest.mark.parametrize(

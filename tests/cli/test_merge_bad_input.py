@@ -87,11 +87,11 @@ def test_recipes(command: Command, changes: dict[str, Any], says: str) -> None:
     [
         (
             "def HALF(sources, base, values, context):\n    return sources[0]",
-            "the class function, which lacks name",
+            "the class function without name",
         ),
-        ("class HALF:\n    name = 'half'", "received the class HALF, which lacks doc, params"),
-        ("from kingyo.methods.nearswap import NearSwap as HALF", "received the class NearSwap. Write"),
-        ("HALF = 7", "received an object of the class int, which lacks name"),
+        ("class HALF:\n    name = 'half'", "received the class HALF without doc, params"),
+        ("from kingyo.methods.nearswap import NearSwap as HALF", "received the class NearSwap. "),
+        ("HALF = 7", "received an object of the class int without name"),
     ],
     ids=("function", "class", "whole class", "number"),
 )

@@ -123,10 +123,10 @@ def test_no_name_and_no_number_is_cut(command: Command, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("weights", "says"),
     [
-        ([1.0, -1.0], "weight: expected weights with a sum to divide by; received a sum of 0"),
+        ([1.0, -1.0], "weight: expected weights with a nonzero sum; received a sum of 0"),
         (
             [[0.0, 1.0], [0.0, 1.0]],
-            "model.embed_tokens.weight: weight: expected weights with a sum to",
+            "model.embed_tokens.weight: weight: expected weights with a nonzero sum",
         ),
     ],
 )

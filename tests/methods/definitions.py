@@ -1,4 +1,4 @@
-"""The methods written again from their papers: whole vectors, float64, numpy, plain loops."""
+"""Reference implementations of the methods from their papers, in float64 with numpy and loops."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def slerp(base: Vector, source: Vector, t: float) -> Vector:
 
 
 def trim(vector: Vector, density: float) -> Vector:
-    """Keep the k largest magnitudes; of equals the first."""
+    """Keep the k largest magnitudes; ties go to the first."""
     if density >= 1:
         return vector
     k = max(1, int(density * vector.size))
@@ -78,7 +78,7 @@ def dare(delta: Vector, random: Vector, density: float, rescale: str) -> Vector:
 
 
 def slerp_at(a: Vector, b: Vector, t: float) -> Vector:
-    """Without a limit to straight lines: those are where there is no angle."""
+    """Interpolate; only without an angle linearly."""
     norms = np.linalg.norm(a) * np.linalg.norm(b)
     cosine = min(1.0, max(-1.0, float(np.sum(a * b) / norms))) if norms > 0 else 1.0
     omega = math.acos(cosine)
@@ -106,7 +106,7 @@ def nuslerp(base: Vector | None, sources: Sequence[Vector], weights: Sequence[fl
 def multislerp(
     base: Vector | None, sources: Sequence[Vector], weights: Sequence[float], normalize: bool
 ) -> Vector | None:
-    """None where directions (nearly) cancel."""
+    """Return None if directions (nearly) cancel."""
     vectors = [source if base is None else source - base for source in sources]
     shares = [w / sum(weights) for w in weights] if normalize else list(weights)
     norms = [float(np.linalg.norm(vector)) for vector in vectors]
@@ -120,7 +120,7 @@ def multislerp(
 
 
 def karcher(sources: Sequence[Vector], max_iter: int, tol: float) -> Vector | None:
-    """None where directions (nearly) cancel."""
+    """Return None if directions (nearly) cancel."""
     norms = [float(np.linalg.norm(source)) for source in sources]
     units = [source / norm for source, norm in zip(sources, norms, strict=True) if norm > 0]
     mean = np.mean(units, axis=0) if units else np.zeros_like(sources[0])
@@ -184,7 +184,7 @@ def sce(base: Vector, sources: Sequence[Vector], topk: float) -> Vector:
 
 
 def model_stock_ratio(deltas: Sequence[Vector]) -> float | None:
-    """None where the divisor is near zero."""
+    """Return None if the divisor is near zero."""
     n, cosines = len(deltas), []
     for i in range(n):
         for j in range(i + 1, n):
@@ -280,7 +280,7 @@ def iso_cts(deltas: Sequence[Vector], weights: Sequence[float], common: float) -
 
 
 def singular_bands(delta: Vector, gains: Sequence[float]) -> Vector:
-    """Components from the largest on; one begins the next band where the ones before hold a third, two."""
+    """Sort components by size; the next band begins when earlier ones hold one or two thirds."""
     u, s, vt = np.linalg.svd(delta, full_matrices=False)
     merged, before, total = np.zeros_like(delta), 0.0, float(np.sum(s**2))
     for k, size in enumerate(s):

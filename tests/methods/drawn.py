@@ -1,4 +1,4 @@
-"""What the tests of methods draw and compare: small tensors of any kind, weights, values."""
+"""Hypothesis strategies and comparisons for methods: small tensors, weights, values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ shapes = st.sampled_from([(1,), (7,), (3, 5), (5, 3), (1, 4), (4, 1), (2, 3, 4),
 
 
 def values(method: str, n: int, **given: float | bool | Sequence[float]) -> MethodValues:
-    """Values by name, the rest by default; a single number of a source is that of all sources."""
+    """Return values, with defaults; a single number applies to all sources."""
     shared: dict[str, float | bool] = {}
     per_source: dict[str, tuple[float, ...]] = {}
     params = {parameter.name: parameter for parameter in METHODS.get(method).params}
@@ -40,7 +40,7 @@ def values(method: str, n: int, **given: float | bool | Sequence[float]) -> Meth
 def run(
     method: str, sources: Sequence[Tensor], base: Tensor | None, **given: float | bool | Sequence[float]
 ) -> Tensor:
-    """Merge with these values, and defaults."""
+    """Merge with values, and defaults for the others."""
     return whole(METHODS.get(method)(sources, base, values(method, len(sources), **given), CONTEXT))
 
 
@@ -51,7 +51,7 @@ def models(
     most: int = 4,
     shape: st.SearchStrategy[tuple[int, ...]] | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """A base and sources: vectors, or tensors of a drawn shape."""
+    """Draw a base and sources: vectors, or tensors of a drawn shape."""
     size = draw(shape) if shape is not None else (draw(st.integers(1, 24)),)
     n = int(np.prod(size))
     count = draw(st.integers(least, most))
@@ -62,16 +62,16 @@ def models(
 
 
 def wide(tensors: Sequence[Tensor]) -> list[Vector]:
-    """In float64."""
+    """Return tensors in float64."""
     return [tensor.numpy().astype(np.float64) for tensor in tensors]
 
 
 def draw_weights(data: st.DataObject, n: int) -> tuple[float, ...]:
-    """Weights that are exact in float32, some zero or negative."""
+    """Draw weights that are exact in float32, some zero or negative."""
     steps = st.sampled_from([-0.5, 0.0, 0.25, 0.5, 1.0, 1.5])
     return tuple(data.draw(st.lists(steps, min_size=n, max_size=n)))
 
 
 def assert_close(got: Tensor, wanted: Vector, tolerance: float = 2e-5) -> None:
-    """Equal but for rounding."""
+    """Assert equality up to rounding."""
     np.testing.assert_allclose(got.numpy(), wanted, rtol=tolerance, atol=tolerance)

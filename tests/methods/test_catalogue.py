@@ -1,4 +1,4 @@
-"""What is said of the methods is what they declare; docs/methods.md is up to date."""
+"""Descriptions match the declarations, and docs/methods.md is up to date."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def test_every_method_says_when_to_choose_it_and_who_says_so(name: str) -> None:
 
 
 def test_a_method_whose_bits_vary_says_so() -> None:
-    """What calls sin, acos, exp or a decomposition gives the bits of the library that has it."""
-    told = {name: describe(name)["reproduces"] for name in METHODS.names()}
-    by_library = {name for name, where in told.items() if where == "on one machine"}
+    """Results of sin, acos, exp and decompositions depend on the library."""
+    declared = {name: describe(name)["reproduces"] for name in METHODS.names()}
+    by_library = {name for name, where in declared.items() if where == "on one machine"}
     assert by_library == {"slerp", "nuslerp", "karcher", "arcee_fusion"}
-    by_threads = {name for name, where in told.items() if where == "with as many threads"}
+    by_threads = {name for name, where in declared.items() if where == "with as many threads"}
     assert by_threads == {"tsv", "iso_c", "iso_cts", "singular_bands"}
-    assert page().count("may round otherwise, and give other bits.") == len(by_library | by_threads)
+    assert page().count("guaranteed only on the same machine") == len(by_library | by_threads)
 
 
 def test_words() -> None:
-    told = {name: inputs(METHODS.get(name)) for name in ("slerp", "ties", "nuslerp", "karcher")}
-    assert told == {
+    texts = {name: inputs(METHODS.get(name)) for name in ("slerp", "ties", "nuslerp", "karcher")}
+    assert texts == {
         "slerp": "a base and 1 source",
         "ties": "a base and 1 or more sources",
-        "nuslerp": "2 sources, a base if you like",
+        "nuslerp": "2 sources, optionally a base",
         "karcher": "1 or more sources",
     }
     parameters = {each.name: each for name in METHODS.names() for each in METHODS.get(name).params}
     assert kind(parameters["density"]) == "number from 0 to 1"
     assert kind(parameters["max_iter"]) == "whole number of at least 0"
     assert default(parameters["nuslerp_flatten"]) == "true"
-    assert searched(METHODS.get("nearswap").params[0]) == "1e-05 to 0.1, in powers of ten"
+    assert searched(METHODS.get("nearswap").params[0]) == "1e-05 to 0.1, log scale"

@@ -11,9 +11,9 @@ from kingyo.methods import METHODS, reproduces
 from kingyo.testing.methods import MergeMethodContract
 
 ABSOLUTE = {"nearswap", "ram", "ramplus_tl", "arcee_fusion"}
-"""Methods with a threshold, or an exponential: results do not scale with the weights."""
+"""Methods with a threshold or an exponential, whose results do not scale with the weights."""
 SPECTRAL = {name for name in METHODS.names() if reproduces(METHODS.get(name)) == "with as many threads"}
-"""Methods on matrix decompositions: bits may depend on the number of threads."""
+"""Methods with matrix decompositions, whose bits may depend on the number of threads."""
 
 ANY_THREADS = [name for name in METHODS.names() if reproduces(METHODS.get(name)) != "with as many threads"]
 
@@ -53,7 +53,7 @@ def test_compiled_merges_give_the_bits_of_the_reference(name: str, dtype: torch.
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", ANY_THREADS)
 def test_threads_change_no_bit(name: str, compiled: bool) -> None:
-    """Tensors that are large enough to be shared."""
+    """Return tensors that are large enough to be shared."""
     held = contract(name)()
     for sources, base in held.worlds((1300, 1000), torch.bfloat16):
         merged: list[torch.Tensor] = []

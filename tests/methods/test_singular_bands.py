@@ -1,4 +1,4 @@
-"""Task arithmetic by singular bands, against numpy's decomposition and against task arithmetic."""
+"""Singular bands, compared with numpy's decomposition and with task arithmetic."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_one_direction_is_the_top() -> None:
 
 
 def test_a_source_is_decomposed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Candidates of one search share what was measured of the sources."""
+    """Candidates of one search share measures of the sources."""
     counted: list[int] = []
     real = singular_bands.leading_parts
 

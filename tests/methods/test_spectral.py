@@ -1,4 +1,4 @@
-"""Methods on singular values against their papers, written out with numpy's decompositions."""
+"""Methods on singular values, compared with their papers' definitions in numpy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEFINITIONS: dict[str, Definition] = {
 
 
 def matrices(shape: tuple[int, ...], n: int, seed: int = 0, rank: int | None = None) -> list[Tensor]:
-    """A base and n sources, with task vectors of this rank."""
+    """Return a base and n sources with task vectors of a rank."""
     generator = torch.Generator().manual_seed(seed)
     base = torch.randn(shape, generator=generator)
     if rank is None:
@@ -70,7 +70,7 @@ def test_what_is_no_matrix_is_averaged(method: str) -> None:
 @pytest.mark.parametrize("method", DEFINITIONS)
 @pytest.mark.parametrize("rank", [1, 3, 12])
 def test_tall_matrices_are_merged_as_small_ones(method: str, rank: int) -> None:
-    """Rows of zeros change nothing, but that there are so many that the matrix is never decomposed."""
+    """Rows of zeros do not change the result; they only make the matrix too tall to decompose."""
     small = matrices((40, 12), 2, rank=rank)
     tall = [torch.cat([each, torch.zeros(400, 12)]) for each in small]
     result = METHODS.get(method)(tall[1:], tall[0], values(method, 2), CONTEXT)
@@ -78,7 +78,7 @@ def test_tall_matrices_are_merged_as_small_ones(method: str, rank: int) -> None:
     merged = whole(result)
     torch.testing.assert_close(merged[:40], run(method, small[1:], small[0]), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(merged[40:], torch.zeros(400, 12), rtol=0, atol=1e-5)
-    if method != "iso_cts":  # which projects from the left alone
+    if method != "iso_cts":  # it projects only from the left
         turned = run(method, [each.t() for each in tall[1:]], tall[0].t())
         torch.testing.assert_close(turned.t(), merged, rtol=1e-4, atol=1e-4)
 
@@ -89,7 +89,7 @@ def test_one_source_is_itself_by_singular_vectors() -> None:
 
 
 def test_equal_sources_of_low_rank_are_that_source() -> None:
-    """Both say the same: nothing interferes, and no direction is invented."""
+    """Equal sources do not interfere, and there are no arbitrary directions."""
     base, source = matrices((20, 16), 1, rank=3)
     merged = run("tsv", [source, source], base)
     torch.testing.assert_close(merged, source, rtol=1e-4, atol=1e-4)
@@ -104,7 +104,10 @@ def test_orthogonal_sources_do_not_interfere() -> None:
 
 def test_isotropic_directions_are_equally_long() -> None:
     base, *sources = matrices((30, 20), 3)
-    for method, n in (("iso_c", 20), ("iso_cts", 16 + 3)):  # three tasks share what 16 leave of 20: one each
+    for method, n in (
+        ("iso_c", 20),
+        ("iso_cts", 16 + 3),
+    ):  # three tasks share the remaining 4 of 20 directions: one each
         sizes = torch.linalg.svdvals(run(method, sources, base) - base)[:n]
         torch.testing.assert_close(sizes, sizes.mean().expand(n), rtol=1e-4, atol=0)
     low, *sources = matrices((30, 20), 2, rank=2)

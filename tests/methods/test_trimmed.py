@@ -1,4 +1,4 @@
-"""Methods that keep some entries of task vectors, against their definitions in float64."""
+"""Methods that keep some entries of task vectors, compared with float64 references."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_della(rescale: str, drawn: tuple[Tensor, list[Tensor]], density: float,
     random = uniform(CONTEXT.key(0), 0, base.numel()).numpy().astype(np.float64).reshape(delta.shape)
     chances = definitions.della_chances(delta, density, epsilon)
     if np.any(np.abs(random - chances) < 1e-6):
-        return  # a draw that only rounding decides
+        return  # rounding decides the draw
     thin = np.where((random < chances) | (density >= 1), delta, 0.0)
     if rescale == "chance" and density < 1:
         thin = thin / np.maximum(chances, 1e-12)
@@ -109,7 +109,7 @@ def test_della_keeps_large_entries_more_often() -> None:
 
 
 def test_della_with_the_elected_sign_is_normalised() -> None:
-    """With density 1 nothing is left to chance, and della is ties."""
+    """With density 1 nothing is random, and della equals ties."""
     generator = torch.Generator().manual_seed(0)
     base, *sources = torch.randn(4, 50, generator=generator)
     weights = [0.5, 0.3, 0.9]
@@ -126,7 +126,7 @@ def test_densities_at_their_ends(method: str) -> None:
 
 @given(st.sampled_from([1, 2, 4]), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), st.data())
 def test_sce(count: int, topk: float, data: st.DataObject) -> None:
-    base, sources = data.draw(models(count, count))  # of 1, 2 or 4 numbers the mean is exact
+    base, sources = data.draw(models(count, count))  # the mean of 1, 2 or 4 numbers is exact
     merged = run("sce", sources, base, select_topk=topk)
     first, *others = wide([base, *sources])
     assert_close(merged, definitions.sce(first, others, topk))

@@ -96,7 +96,7 @@ def test_weights_that_sum_to_zero_are_an_error(special: World, peer: Peer, ours:
         {"model": special.path(name), "parameters": {"weight": weight}}
         for name, weight in (("s0", 1.0), ("s1", -1.0))
     ]
-    with pytest.raises(KingyoError, match="a sum to divide by"):
+    with pytest.raises(KingyoError, match=r"weight: .*a sum of 0"):
         ours.merge(written)
     assert not np.isfinite(peer.merge(written)[CHANGED].numpy()).all()
 

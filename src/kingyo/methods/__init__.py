@@ -1,6 +1,6 @@
-"""Merge methods, one file per family: pure functions on one tensor of each source.
+"""Merge methods, one module per family: pure functions of one tensor of each source.
 
-``METHODS.get(name)`` finds one by name, in an installed plugin (entry points ``kingyo.methods``) or as
+``METHODS.get(name)`` returns a built-in method, one of a plug-in (entry point group ``kingyo.methods``), or
 ``path/to/file.py:Name``.
 """
 

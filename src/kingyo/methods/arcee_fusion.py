@@ -1,4 +1,4 @@
-"""Arcee Fusion: take from the source the entries whose changes stand out."""
+"""Arcee Fusion: take the source's entries with outlying changes."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _ONE_THREAD = 1 << 14
 
 
 class ArceeFusion:
-    """θ₁ where |δ| · KL(row) reaches q₂ + 1.5 (q₃ - q₁), else θ₀.
+    """θ₁ where |δ| · KL(row) ≥ q₂ + 1.5 (q₃ - q₁), else θ₀.
 
-    KL is the divergence of softmax(θ₁) from softmax(θ₀) over the row: the entries that share all indices but
-    the last; a vector is one row. q₁, q₂, q₃ are the quartiles of |δ| · KL over the tensor: the entry at
-    place floor(q · (n - 1)) of the sorted ones.
+    KL is the divergence of softmax(θ₁) from softmax(θ₀) over the row, that is, over the last index; a vector
+    is one row. q₁, q₂, q₃ are the quartiles of |δ| · KL over the tensor, at index floor(q · (n - 1)) of the
+    sorted entries.
     """
 
     name = "arcee_fusion"
     doc = (
-        "The source's entries where size of change times divergence of the row stands out, else the base's "
-        "(Arcee 2025)."
+        "Take the source's entries whose change times the divergence of their row is an outlier, else the "
+        "base's (Arcee 2025)."
     )
     params = (
         Parameter(
             name="exact",
             kind="bool",
             default=False,
-            doc="Divergences in float64 and as they are defined; false has mergekit's rounding.",
+            doc="Compute exact divergences in float64; false reproduces mergekit's rounding.",
         ),
     )
     needs_base = True
@@ -48,11 +48,11 @@ class ArceeFusion:
     stochastic = False
     reproduces = "on one machine"
     guide = Guide(
-        when="One fine-tune of the base, of which you want only the changes that stand out.",
+        when="One fine-tune of the base, from which you want only the outlying changes.",
         source="Arcee AI 2025, release notes of mergekit v0.1",
         differs=(
-            "exact is not in mergekit, whose divergences are of float32 numbers to which 1e-8 was added: "
-            "where a row changes little they are rounding noise.",
+            "exact is not in mergekit, which adds 1e-8 to probabilities in float32: for rows that change "
+            "little its divergences are rounding noise.",
         ),
     )
 
@@ -67,8 +67,8 @@ class ArceeFusion:
         assert base is not None
         source, exact = sources[0], values.flag("exact")
         kind = "exact divergence" if exact else "divergence"
-        found = context.recall(kind, (0,), lambda: divergences(source, base, exact=exact))
-        divergence = torch.as_tensor(np.asarray(found, dtype=np.float32))[None, :]
+        measured = context.recall(kind, (0,), lambda: divergences(source, base, exact=exact))
+        divergence = torch.as_tensor(np.asarray(measured, dtype=np.float32))[None, :]
         length = base.shape[-1] if base.dim() else 1
         read = differences(sources, base)
 
@@ -78,25 +78,27 @@ class ArceeFusion:
         quartiles = context.recall(f"quartiles by {kind}", (0,), lambda: _quartiles(importance, base.numel()))
         low, middle, high = (float(each) for each in quartiles)
         threshold = float(np.float32(middle + 1.5 * (high - low)))
-        ours, theirs = base.reshape(-1), source.reshape(-1)
+        flat_base, flat_source = base.reshape(-1), source.reshape(-1)
 
         def compute(span: Span) -> Tensor:
-            small = importance(span) < threshold  # not of NaN, which must not vanish
-            return torch.where(small, ours[span[0] : span[1]].float(), theirs[span[0] : span[1]].float())
+            small = importance(span) < threshold  # False for NaN, which must remain in the result
+            return torch.where(
+                small, flat_base[span[0] : span[1]].float(), flat_source[span[0] : span[1]].float()
+            )
 
         return Elementwise(shape=tuple(base.shape), compute=compute)
 
 
 def divergences(source: Tensor, base: Tensor, *, exact: bool) -> NDArray[np.float64]:
-    """Σ p ln(p/q) of each row, with p = softmax(source) and q = softmax(base).
+    """Return Σ p ln(p/q) of each row, with p = softmax(source) and q = softmax(base).
 
     Args:
-        source, base: tensors of one shape.
-        exact: in float64; else terms are in float32, and 1e-8 is added to p and q.
+        source, base: tensors of the same shape.
+        exact: compute in float64; otherwise in float32, with 1e-8 added to p and q.
     """
     n = source.numel()
     length = source.shape[-1] if source.dim() else 1
-    found = np.zeros(n // max(1, length))
+    result = np.zeros(n // max(1, length))
     flat = source.reshape(-1), base.reshape(-1)
     for start, stop in spans(n, max(1, _AT_ONCE // max(1, length)) * length if n else 1):
         x, y = (each[start:stop].reshape(-1, length).float() for each in flat)
@@ -106,10 +108,10 @@ def divergences(source: Tensor, base: Tensor, *, exact: bool) -> NDArray[np.floa
         else:
             p, q = (each.softmax(-1).add_(_FLOOR) for each in (x, y))
             terms = p * (p / q).log()
-        # mergekit's order of summation, but for a long single row, where torch's depends on the threads
+        # mergekit's order of summation, except for a long single row, where torch's depends on the threads
         is_split = len(terms) == 1 and terms.numel() >= _ONE_THREAD
-        found[start // length : stop // length] = row_sums(terms) if is_split else terms.sum(-1).numpy()
-    return found
+        result[start // length : stop // length] = row_sums(terms) if is_split else terms.sum(-1).numpy()
+    return result
 
 
 def _quartiles(importance: Callable[[Span], Tensor], n: int) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""Model breadcrumbs: drop the smallest changes, and the very largest.
+"""Model breadcrumbs: drop the smallest and the very largest changes.
 
 Davari & Belilovsky 2023, "Model breadcrumbs: Scaling multi-task model merging with sparse masks"
-(arXiv 2312.06795); the sum is plain (breadcrumbs) or by elected signs as in TIES (breadcrumbs_ties).
+(arXiv 2312.06795). The sum is plain (breadcrumbs) or uses elected signs as in TIES (breadcrumbs_ties).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kingyo.methods.task_vectors import (
 
 _GAMMA = Parameter(
     name="gamma",
-    doc="Which part of the entries, the largest ones, is dropped; never more than density leaves over.",
+    doc="Fraction of entries, the largest, that is dropped; at most 1 - density.",
     default=0.01,
     low=0.0,
     high=1.0,
@@ -37,10 +37,10 @@ _GAMMA = Parameter(
 
 @dataclass(frozen=True, kw_only=True)
 class Breadcrumbs:
-    """θ₀ + λ Σ wᵢ mᵢδᵢ, where m drops the largest entries, and then keeps the largest of the rest.
+    """θ₀ + λ Σ wᵢ mᵢδᵢ, where the mask mᵢ drops the largest entries and keeps the largest of the rest.
 
-    Of n entries max(1, int(density · n)) are kept; those above them, at most int(gamma · n), and those below
-    are dropped. Of equal magnitudes the first are the larger.
+    Of n entries max(1, int(density · n)) are kept. At most int(gamma · n) larger ones, and all smaller ones,
+    are dropped. Of equal magnitudes the first counts as larger.
 
     Attributes:
         elect: add only entries that agree with the elected sign.
@@ -61,7 +61,7 @@ class Breadcrumbs:
         return True
 
     def hands_on(self, values: MethodValues) -> bool:
-        """See ``contract.hands_on``. What is kept is summed by torch where a limit ends."""
+        """See ``contract.hands_on``. Rescaling sums the kept entries with torch."""
         return not values.flag("rescale")
 
     def __call__(
@@ -89,28 +89,28 @@ _SOURCE = (
     "(arXiv 2312.06795)"
 )
 _DIFFERS = (
-    "At least one entry of every tensor is kept; mergekit keeps none where density · n is below 1, so small "
-    "tensors of one entry stay those of the base.",
+    "At least one entry of every tensor is kept; if density · n is below 1, mergekit keeps none, and the "
+    "tensor stays that of the base.",
 )
 
 for _method in (
     Breadcrumbs(
         name="breadcrumbs",
-        doc="Drop the smallest changes and the very largest, add up the rest (Davari 2023).",
+        doc="Drop the smallest and the very largest changes, and sum the rest (Davari 2023).",
         elect=False,
         guide=Guide(
-            when="Many sources, of which some have outliers: a few huge changes that would rule the sum.",
+            when="Many sources, some with outliers: a few huge changes that would dominate the sum.",
             source=_SOURCE,
             differs=_DIFFERS,
         ),
     ),
     Breadcrumbs(
         name="breadcrumbs_ties",
-        doc="Drop the smallest changes and the very largest, elect a sign per entry, add what agrees.",
+        doc="Drop the smallest and the very largest changes, elect a sign per entry, and sum what agrees.",
         elect=True,
         guide=Guide(
-            when="As breadcrumbs, where sources also pull entries in opposite directions.",
-            source=f"{_SOURCE}, with the election of Yadav et al. 2023 (arXiv 2306.01708)",
+            when="Like breadcrumbs, if sources also change entries in opposite directions.",
+            source=f"{_SOURCE}, with sign election from Yadav et al. 2023 (arXiv 2306.01708)",
             differs=_DIFFERS,
         ),
     ),

@@ -1,4 +1,4 @@
-"""What there is to know of the methods, from what they declare: as data, and as the page docs/methods.md."""
+"""Descriptions of all methods from their declarations, as data and as docs/methods.md."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from collections.abc import Iterator
 from kingyo.methods import METHODS
 from kingyo.methods.contract import MergeMethod, Parameter, Reproduces, guide_of, reproduces, takes_base
 
-_KIN = (
+_FAMILIES = (
     ("linear", "slerp", "nuslerp", "multislerp", "karcher", "passthrough"),
     ("task_arithmetic", "model_stock", "ties", "dare_linear", "dare_ties", "della_linear", "della"),
     ("breadcrumbs", "breadcrumbs_ties", "sce", "consensus", "ram", "ramplus_tl"),
     ("nearswap", "arcee_fusion", "tsv", "iso_c", "iso_cts", "singular_bands"),
 )
-"""The order of the page, kin beside kin; methods that are not named here come last."""
+"""The order of the page by families; methods that are not listed come last."""
 
 _INTRODUCTION = """\
 # Merge methods
 
-<!-- Made of what the methods declare, by `kingyo list methods --markdown > docs/methods.md`. -->
+<!-- Generated from the methods' declarations by `kingyo list methods --markdown > docs/methods.md`. -->
 
-θ₀ is the base, θᵢ a source, δᵢ = θᵢ - θ₀ its task vector; formulas hold tensor by tensor. All methods
-compute in float32 or wider, whatever the dtype of the models, and round once at the end; mergekit computes
-most in the models' dtype. Sums have a fixed order and random draws come from a hash, so results have the
-same bits on every machine, for any number of threads; methods for which that cannot be promised say so.
+θ₀ is the base, θᵢ is a source, and δᵢ = θᵢ - θ₀ is its task vector. The formulas apply to each tensor. All
+methods compute in float32 or wider and round once at the end, for any dtype of the models; mergekit computes
+mostly in the models' dtype. Sums have a fixed order and random draws come from a hash, so results are
+bit-identical on every machine and with any number of threads, except where a method states otherwise.
 
-What is given "per source" may stand below a source, or for all; every value may be a gradient or have
-filters. "Searched" is where a search looks if run.yaml says nothing.
+A "per source" parameter may be set for one source or for all. Every value may be a gradient or have filters.
+"Searched" is the default range of a search.
 
-With `base_model` mergekit lets `linear` and `karcher` merge the base too; here it is merged if it is among
-the models. A parameter that a method does not know, or that stands below a source and is not "per source", is
-an error here; mergekit ignores it. What comes after the layers has the last value of a gradient here, the
-first in mergekit."""
+General differences from mergekit: with `base_model`, mergekit's `linear` and `karcher` also merge the base;
+here the base is merged only if it is among the models. Unknown parameters, and parameters set for one source
+that are not "per source", are errors here; mergekit ignores them. Tensors after the layers get the last value
+of a gradient here, and the first in mergekit."""
 
 _ELSEWHERE: dict[Reproduces, str] = {
-    "on one machine": "Another machine may round otherwise, and give other bits.",
-    "with as many threads": "Another machine, or another number of threads, may round otherwise, and give "
-    "other bits.",
+    "on one machine": "Bit-identical results are guaranteed only on the same machine.",
+    "with as many threads": "Bit-identical results are guaranteed only on the same machine with the same "
+    "number of threads.",
 }
 
 
 def ordered() -> list[str]:
-    """The names of all methods, kin beside kin."""
-    names, first = METHODS.names(), [name for kin in _KIN for name in kin]
+    """Return the names of all methods, by family."""
+    names, first = METHODS.names(), [name for family in _FAMILIES for name in family]
     return [*(name for name in first if name in names), *(name for name in names if name not in first)]
 
 
 def describe(name: str) -> dict[str, object]:
-    """All that a method declares, as plain data."""
+    """Return everything that a method declares, as plain data."""
     method, guide = METHODS.get(name), guide_of(METHODS.get(name))
     return {
         "name": name,
@@ -83,17 +83,17 @@ def describe(name: str) -> dict[str, object]:
 
 
 def inputs(method: MergeMethod) -> str:
-    """What it merges, in words: "a base and 1 source", "2 sources, a base if you like"."""
+    """Return a method's inputs as text, such as "a base and 1 source" or "2 sources, optionally a base"."""
     least, most = method.min_sources, method.max_sources
     number = f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
     sources = f"{number} source{'' if most == 1 else 's'}"
     if method.needs_base:
         return f"a base and {sources}"
-    return f"{sources}, a base if you like" if takes_base(method) else sources
+    return f"{sources}, optionally a base" if takes_base(method) else sources
 
 
 def kind(parameter: Parameter) -> str:
-    """Its type and what is valid, in words."""
+    """Return a parameter's type and bounds as text."""
     if parameter.kind == "bool":
         return "true or false"
     noun = "whole number" if parameter.kind == "int" else "number"
@@ -102,7 +102,7 @@ def kind(parameter: Parameter) -> str:
 
 
 def default(parameter: Parameter) -> str:
-    """Its default, or that there is none."""
+    """Return a parameter's default as text, or "required"."""
     value = parameter.default
     if value is None:
         return "required"
@@ -110,15 +110,15 @@ def default(parameter: Parameter) -> str:
 
 
 def searched(parameter: Parameter) -> str:
-    """Where a search looks, or a dash."""
+    """Return a parameter's search range as text, or a dash."""
     if parameter.search_low is None or parameter.search_high is None:
         return "–"
-    scale = ", in powers of ten" if parameter.search_scale == "log" else ""
+    scale = ", log scale" if parameter.search_scale == "log" else ""
     return f"{parameter.search_low:g} to {parameter.search_high:g}{scale}"
 
 
 def page() -> str:
-    """docs/methods.md."""
+    """Return the text of docs/methods.md."""
     return "\n".join([*_overview(), *(line for name in ordered() for line in _section(name))])
 
 
@@ -135,7 +135,7 @@ def _section(name: str) -> Iterator[str]:
     yield from (f"## {name}", "", method.doc, "")
     yield from (f"{paragraph}\n" for paragraph in _how(method))
     facts = [f"Merges {inputs(method)}."]
-    facts += ["Draws random numbers."] if method.stochastic else []
+    facts += ["Uses random numbers."] if method.stochastic else []
     facts += [_ELSEWHERE[reproduces(method)]] if reproduces(method) in _ELSEWHERE else []
     facts += [f"Source: {guide.source}."] if guide else []
     yield from (" ".join(facts), "")
@@ -149,7 +149,7 @@ def _section(name: str) -> Iterator[str]:
 
 
 def _how(method: MergeMethod) -> list[str]:
-    """The paragraphs that say what it computes: of its guide, or of its class, up to the attributes."""
+    """Return the paragraphs on what a method computes, from its guide or its class's docstring."""
     guide = guide_of(method)
     text = (guide.how if guide else "") or inspect.getdoc(type(method)) or ""
     paragraphs = inspect.cleandoc(text).partition("\n\nAttributes:")[0].split("\n\n")

@@ -1,4 +1,4 @@
-"""Consensus: keep of the sum of task vectors what matters to several of them.
+"""Consensus: keep the entries of the summed task vectors that matter to several sources.
 
 Wang et al. 2024, "Localizing task information for improved model merging and compression" (arXiv 2405.07813).
 """
@@ -18,20 +18,20 @@ from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
 
 
 class Consensus:
-    """θ₀ + λ c τ with τ = Σ wᵢδᵢ, where c is 1 where at least ``agreement`` TALL masks are, else 0.
+    """θ₀ + λ c τ with τ = Σ wᵢδᵢ; c is 1 for entries in at least ``agreement`` TALL masks, else 0.
 
-    The TALL mask of source i is 1 where |δᵢ| ≥ tall_lambda |τ - δᵢ| (equation 4): where the sum is, for this
-    source, rather the source's own change than the others'. Entries that matter to one source only (selfish)
-    or to none (catastrophic) keep the base's value.
+    The TALL mask of source i is 1 where |δᵢ| ≥ tall_lambda |τ - δᵢ| (equation 4), that is, where the source's
+    own change is large compared with the rest of the sum. Entries that matter to only one source (selfish) or
+    to none (catastrophic) keep the base's value.
     """
 
     name = "consensus"
-    doc = "Add up task vectors, but only where the sum matters to several sources (Wang 2024, TALL masks)."
+    doc = "Sum task vectors, but only entries that matter to several sources (Wang 2024, TALL masks)."
     params = (
         EQUAL_WEIGHT,
         Parameter(
             name="tall_lambda",
-            doc="How large a source's change must be against the rest of the sum to count in its mask.",
+            doc="Minimum ratio of a source's change to the rest of the sum for an entry of its mask.",
             default=0.4,
             low=0.0,
             search_low=0.2,
@@ -41,7 +41,7 @@ class Consensus:
         Parameter(
             name="agreement",
             kind="int",
-            doc="How many sources' masks an entry needs.",
+            doc="Minimum number of masks that must contain an entry.",
             default=2,
             low=0,
         ),
@@ -52,25 +52,21 @@ class Consensus:
     max_sources = None
     stochastic = False
     guide = Guide(
-        when="Many sources (8 and more), whose plain sum harms all of them.",
+        when="Many sources (8 or more) whose plain sum hurts all of them.",
         source='Wang et al. 2024, "Localizing task information for improved model merging and compression" '
         "(arXiv 2405.07813)",
         differs=("Not in mergekit.",),
     )
 
     def check(self, values: MethodValues, n_sources: int) -> None:
-        """See ``check_together``.
-
-        Raises:
-            KingyoError: more masks are asked for than there are sources.
-        """
+        """Check that ``agreement`` is at most the number of sources; see ``check_together``."""
         least = int(values.number("agreement"))
         if least > n_sources:
             raise KingyoError(
                 "agreement",
                 expected=f"at most {n_sources}, the number of sources",
                 received=f"{least}",
-                remedy="Lower it, or name more sources.",
+                remedy="Decrease agreement, or add sources.",
             )
 
     def __call__(

@@ -1,7 +1,6 @@
-"""What a merge method is: a pure function on one tensor of each source, and the parameters that it declares.
+"""The protocol of merge methods, and the parameters that they declare.
 
-A parameter is declared once, here; search axes, validation and documentation derive from it. Methods know
-nothing of recipes, files or models.
+Validation, search axes and documentation derive from the declared parameters.
 """
 
 from __future__ import annotations
@@ -16,16 +15,17 @@ from kingyo.kernels.facts import Fact, Facts
 from kingyo.kernels.noise import key_of
 from kingyo.late import Tensor
 
-_LOOK_UP = "`kingyo list methods METHOD` says what it does."
+_LOOK_UP = "See `kingyo list methods METHOD`."
 _DECLARED = ("name", "doc", "params", "needs_base", "min_sources", "max_sources", "stochastic")
 
 Reproduces = Literal["everywhere", "on one machine", "with as many threads"]
-"""Where a method gives the same bits again, the widest promise first.
+"""Where a method gives bit-identical results, from the strongest guarantee to the weakest.
 
-- ``everywhere``: on every machine, for any number of threads: sums in a fixed order, and what IEEE defines.
-- ``on one machine``: for any number of threads; another processor or library may round sin, acos or exp in
-  another way.
-- ``with as many threads``: on one machine, with one number of threads: so it is with matrix decompositions.
+- ``everywhere``: on every machine, with any number of threads; it uses only IEEE arithmetic and sums in a
+  fixed order.
+- ``on one machine``: with any number of threads; other processors or libraries may round sin, acos or exp
+  differently.
+- ``with as many threads``: on one machine with the same number of threads, such as matrix decompositions.
 """
 
 
@@ -34,15 +34,15 @@ class Parameter:
     """One parameter of a method.
 
     Attributes:
-        name: as in recipes.
+        name: its key in recipes.
         doc: one sentence.
         kind: number, whole number or switch.
-        default: None when the recipe must give it.
-        low, high: what is valid, both inclusive; None is unbounded.
-        search_low, search_high: where a search looks unless told otherwise; None when it is not searched.
-        search_scale: whether steps of a search are equal differences or, ``log``, equal ratios.
-        per_source: whether each source may have its own value.
-        inert: accepted since recipes carry it, but it changes nothing, and is not to be searched.
+        default: the default; None means that the recipe must give a value.
+        low, high: inclusive bounds of valid values; None means unbounded.
+        search_low, search_high: default bounds of a search; None means that it is not searched.
+        search_scale: ``log`` if a search should use equal ratios in place of equal differences.
+        per_source: each source may have its own value.
+        inert: accepted because recipes of mergekit may contain it, but without effect; not searched.
     """
 
     name: str
@@ -58,19 +58,19 @@ class Parameter:
     inert: bool = False
 
     def check(self, value: float | bool, where: str) -> float | bool:
-        """Return the value.
+        """Return the value after checking its type and its bounds.
 
         Raises:
-            KingyoError: a number for a switch, a switch for a number, or out of bounds.
+            KingyoError: the type is wrong, or the value is out of bounds.
         """
-        whole = self.kind != "int" or (not isinstance(value, bool) and float(value).is_integer())
-        if isinstance(value, bool) != (self.kind == "bool") or not whole:
+        is_whole = self.kind != "int" or (not isinstance(value, bool) and float(value).is_integer())
+        if isinstance(value, bool) != (self.kind == "bool") or not is_whole:
             expected = {"bool": "true or false", "int": "a whole number", "float": "a number"}[self.kind]
             raise KingyoError(
                 f"{self.name} of {where}",
                 expected=expected,
                 received=repr(value),
-                remedy=f"Correct it; {_LOOK_UP}",
+                remedy=f"Correct the value. {_LOOK_UP}",
             )
         too_low = self.low is not None and value < self.low
         if too_low or (self.high is not None and value > self.high):
@@ -79,12 +79,12 @@ class Parameter:
                 f"{self.name} of {where}",
                 expected=bounds,
                 received=f"{value:g}",
-                remedy=f"{'Raise' if too_low else 'Lower'} it; {_LOOK_UP}",
+                remedy=f"{'Increase' if too_low else 'Decrease'} the value. {_LOOK_UP}",
             )
         return value
 
     def describe_bounds(self) -> str:
-        """The bounds in words."""
+        """Return the bounds as text, such as "from 0 to 1"."""
         if self.low is not None and self.high is not None:
             return f"from {self.low:g} to {self.high:g}"
         if self.low is not None:
@@ -94,38 +94,38 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodValues:
-    """The numbers of one tensor's merge, all resolved and valid.
+    """The parameter values for one tensor, resolved and valid.
 
     Attributes:
         shared: parameters with one value.
-        per_source: parameters with one value for each source, in order.
+        per_source: parameters with one value per source, in order.
     """
 
     shared: Mapping[str, float | bool] = field(default_factory=dict[str, "float | bool"])
     per_source: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
     def number(self, name: str) -> float:
-        """A shared number."""
+        """Return a shared number."""
         return float(self.shared[name])
 
     def flag(self, name: str) -> bool:
-        """A shared switch."""
+        """Return a shared switch."""
         return bool(self.shared[name])
 
     def each(self, name: str) -> tuple[float, ...]:
-        """One number per source."""
+        """Return one number per source."""
         return self.per_source[name]
 
 
 class TensorContext:
-    """What surrounds one tensor's merge: keys of random numbers, and measures that candidates share.
+    """The context of one tensor's merge: keys of random numbers, and a cache of measures across candidates.
 
     Args:
-        seed: of the recipe.
+        seed: the recipe's seed.
         tensor: the tensor's name.
-        facts: measures of earlier candidates, by name; a new one is added. None keeps nothing.
-        sources: what identifies each source's weights among the facts, in the order of the sources.
-        base: what identifies the base's weights.
+        facts: the cache of measures; None disables it.
+        sources: cache keys of the sources' weights, in the order of the sources.
+        base: cache key of the base's weights.
     """
 
     __slots__ = ("_base", "_facts", "_own", "_seed", "_sources", "_tensor")
@@ -146,37 +146,40 @@ class TensorContext:
         self._own: set[str] = set()
 
     def key(self, source: int) -> tuple[int, int]:
-        """The key of a source's random numbers: the same for every recipe with the same seed."""
+        """Return the key of a source's random numbers, which depends only on seed, source and tensor."""
         return key_of(self._seed, source, self._tensor)
 
     def recall(self, what: str, sources: Sequence[int], measure: Callable[[], Fact]) -> Fact:
-        """A measure of some sources (and the base), taken now unless it was taken before.
+        """Return a measure of some sources (and the base), from the cache or computed now.
 
         Args:
-            what: name of the measure, with every number that it depends on; beginning with ``facts.PASSING``
-                if few candidates will ask for the same.
-            sources: positions of the sources that it depends on.
-            measure: takes it.
+            what: name of the measure, with every number that it depends on; it starts with ``facts.PASSING``
+                if few candidates will need the same measure.
+            sources: indices of the sources that it depends on.
+            measure: computes it.
         """
         if self._facts is None:
             return measure()
         name = self._fact(what, sources)
-        found = self._facts.get(name)
-        if found is None:
-            found = measure()
-            self._facts.put(name, found)
+        fact = self._facts.get(name)
+        if fact is None:
+            fact = measure()
+            self._facts.put(name, fact)
             self._own.add(name)
-        return found
+        return fact
 
     def known(self, what: str, sources: Sequence[int]) -> Fact | None:
-        """A measure that an earlier candidate took: then others ask too, and more may be worth keeping."""
+        """Return a measure that an earlier candidate computed, or None.
+
+        If there is one, later candidates are likely to need it too, so further measures are worth caching.
+        """
         if self._facts is None:
             return None
         name = self._fact(what, sources)
         return None if name in self._own else self._facts.get(name)
 
     def has_room(self, n_bytes: int) -> bool:
-        """Whether a measure of this size can be kept without forgetting others."""
+        """Return whether the cache has room for a measure of this size without evicting others."""
         return self._facts is not None and self._facts.has_room(n_bytes)
 
     def _fact(self, what: str, sources: Sequence[int]) -> str:
@@ -185,13 +188,13 @@ class TensorContext:
 
 @dataclass(frozen=True, kw_only=True)
 class Guide:
-    """What the page of methods says of one, beside what it declares.
+    """Further documentation of a method, for docs/methods.md and ``kingyo list methods``.
 
     Attributes:
-        when: when to choose it; one or two sentences.
-        source: who says so: authors, year, title, where.
-        how: what it computes, where the docstring of its class does not say it.
-        differs: where its results are not those of mergekit 0.1.5, and why; one or two sentences each.
+        when: when to choose the method; one or two sentences.
+        source: authors, year, title and venue.
+        how: what the method computes; the default is the docstring of its class.
+        differs: differences from mergekit 0.1.5, with reasons; one or two sentences each.
     """
 
     when: str
@@ -202,47 +205,47 @@ class Guide:
 
 @runtime_checkable
 class MergeMethod(Protocol):
-    """A pure function on one tensor of each source.
+    """A pure function of one tensor of each source.
 
-    It computes in float32 or wider whatever the dtype of its arguments, and never changes them. ``sources``
-    does not hold the base. Every operation is elementwise IEEE arithmetic, or a sum in a fixed order
-    (``kernels.blocks``, ``kernels.measures``), so that the result has the same bits on every machine and for
-    any number of threads. A method for which that does not hold declares ``reproduces``.
+    It computes in float32 or wider for any dtype of its arguments, and never changes them. ``sources`` does
+    not include the base. By default all operations are elementwise IEEE arithmetic or sums in a fixed order
+    (``kernels.blocks``, ``kernels.measures``), so that the result is bit-identical on every machine and with
+    any number of threads. A method that uses others declares ``reproduces``.
 
-    Beside what stands here a method may declare ``takes_base: bool``, ``reproduces: Reproduces``,
-    ``guide: Guide``, ``check(values, n_sources)``, ``hides_nonfinite(values)`` and ``hands_on(values)``: see
-    the functions ``takes_base``, ``reproduces``, ``guide_of``, ``check_together``, ``hides_nonfinite`` and
-    ``hands_on``, which know what holds when it does not.
+    A method may also declare ``takes_base: bool``, ``reproduces: Reproduces``, ``guide: Guide``,
+    ``check(values, n_sources)``, ``hides_nonfinite(values)`` and ``hands_on(values)``. The functions
+    ``takes_base``, ``reproduces``, ``guide_of``, ``check_together``, ``hides_nonfinite`` and ``hands_on``
+    describe them and their defaults.
     """
 
     @property
     def name(self) -> str:
-        """As in recipes."""
+        """The method's name in recipes."""
         ...
 
     @property
     def doc(self) -> str:
-        """What it does, in one or two sentences, and who says so."""
+        """One or two sentences on what it does, with its source."""
         ...
 
     @property
     def params(self) -> tuple[Parameter, ...]:
-        """Its parameters."""
+        """The method's parameters."""
         ...
 
     @property
     def needs_base(self) -> bool:
-        """Whether it merges task vectors on a base."""
+        """Whether it requires a base."""
         ...
 
     @property
     def min_sources(self) -> int:
-        """The least number of sources, without the base."""
+        """The minimum number of sources, without the base."""
         ...
 
     @property
     def max_sources(self) -> int | None:
-        """The largest number of sources, without the base; None for any."""
+        """The maximum number of sources, without the base; None means any."""
         ...
 
     @property
@@ -253,57 +256,57 @@ class MergeMethod(Protocol):
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Tensor | Lazy:
-        """Merge.
+        """Merge one tensor.
 
         Args:
-            sources: the same tensor of each source; any shape, any floating dtype.
-            base: the base's tensor, of the same shape; None when the method needs none and none is given.
-            values: its parameters.
-            context: where keys of random numbers come from, and measures that candidates share.
+            sources: the tensor in each source; any shape, any floating dtype.
+            base: the tensor in the base, with the same shape; None if there is no base.
+            values: the parameters' values.
+            context: keys of random numbers, and the cache of measures.
 
         Returns:
-            float32 of that shape: a new tensor, or better (it is faster, and takes no memory) a ``Blend`` or
-            another ``Lazy`` result, which is computed while the arguments are still there.
+            float32 of the same shape: a new tensor, or a ``Blend`` or another ``Lazy`` result, which is
+            faster and needs no memory; it is computed before the arguments are freed.
         """
         ...
 
 
-def check_method(name: str, found: object) -> None:
-    """Refuse what is no merge method: a function, a class, an object that lacks something.
+def check_method(name: str, candidate: object) -> None:
+    """Check that an object is a merge method.
 
     Raises:
-        KingyoError: it is none; what it lacks is named.
+        KingyoError: it is a class, cannot be called, or lacks an attribute, which the message names.
     """
-    is_class = isinstance(found, type)
-    lacks = [each for each in _DECLARED if not hasattr(found, each)]
-    if not is_class and not lacks and callable(found):
+    is_class = isinstance(candidate, type)
+    missing = [each for each in _DECLARED if not hasattr(candidate, each)]
+    if not is_class and not missing and callable(candidate):
         return
-    what = f"the class {found.__name__}" if is_class else f"an object of the class {type(found).__name__}"
-    lacking = f", which lacks {', '.join(lacks)}" if lacks else ""
+    cls = candidate if isinstance(candidate, type) else type(candidate)
+    kind = f"{'the class' if is_class else 'an object of the class'} {cls.__name__}"
+    suffix = f" without {', '.join(missing)}" if missing else ""
     raise KingyoError(
         name,
-        expected=f"a merge method: an object that can be called, with {', '.join(_DECLARED)}",
-        received=f"{what}{lacking}" if is_class or lacks else f"{what}, which cannot be called",
-        remedy="Write a class with these and name an instance of it; docs/recipes.md has an example, and "
-        "kingyo/methods/nearswap.py is another.",
+        expected=f"a merge method: a callable object with {', '.join(_DECLARED)}",
+        received=f"{kind}{suffix}" if is_class or missing else f"{kind}, which is not callable",
+        remedy="Name an instance of a class with these, as in docs/recipes.md or kingyo/methods/nearswap.py.",
     )
 
 
 def takes_base(method: MergeMethod) -> bool:
-    """Whether it merges task vectors when there is a base: what it says, else whether it needs one."""
+    """Return whether a method merges task vectors if there is a base; the default is ``needs_base``."""
     return bool(getattr(method, "takes_base", method.needs_base))
 
 
 def reproduces(method: MergeMethod) -> Reproduces:
-    """Where it gives the same bits again: what it says, else everywhere."""
+    """Return where a method gives bit-identical results; the default is "everywhere"."""
     return cast("Reproduces", getattr(method, "reproduces", "everywhere"))
 
 
 def check_together(method: MergeMethod, values: MethodValues, n_sources: int) -> None:
-    """Refuse values that are each valid, but not together or with so many sources.
+    """Check that valid values also fit together and the number of sources.
 
     Raises:
-        KingyoError: of the method's ``check``, if it has one.
+        KingyoError: raised by the method's ``check``, if it has one.
     """
     check = cast("Callable[[MethodValues, int], None] | None", getattr(method, "check", None))
     if check is not None:
@@ -311,31 +314,33 @@ def check_together(method: MergeMethod, values: MethodValues, n_sources: int) ->
 
 
 def hides_nonfinite(method: MergeMethod, values: MethodValues) -> bool:
-    """Whether NaN or infinity in a source may leave a finite result: what it says, else not.
+    """Return whether NaN or infinity in a source may leave a finite result; the default is False.
 
-    Then sources are looked at; others are found broken by what becomes of them.
+    If so, a merge checks the sources; otherwise it checks only the result.
     """
     hides = cast("Callable[[MethodValues], bool] | None", getattr(method, "hides_nonfinite", None))
     return hides is not None and hides(values)
 
 
 def hands_on(method: MergeMethod, values: MethodValues) -> bool:
-    """Whether it computes with no tensor, but hands all on to ``kernels``: what it says, else not.
+    """Return whether a method leaves all computation to ``kernels``; the default is False.
 
-    It looks at shapes, and returns a ``Blend``. Then a merge of files gives it a ``RawTensor`` of each, and
-    need not wait until torch is imported. A mistaken yes costs that time.
+    Such a method only reads shapes and returns a ``Blend``. A merge of files then passes ``RawTensor``
+    objects and need not wait for the import of torch. A wrong True costs that wait.
     """
     kinds = type(method).__mro__
-    told, called = (
+    declared, defined = (
         next((i for i, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
         for name in ("hands_on", "__call__")
     )
-    if told > called or told == len(kinds):  # what a class says does not hold for one that computes otherwise
+    if declared > defined or declared == len(
+        kinds
+    ):  # a subclass that overrides `__call__` does not inherit it
         return False
     return cast("Callable[[MethodValues], bool]", method.hands_on)(values)  # pyright: ignore
 
 
 def guide_of(method: MergeMethod) -> Guide | None:
-    """What it says to those who choose, if it says so."""
+    """Return the guide of a method, or None."""
     guide = getattr(method, "guide", None)
     return guide if isinstance(guide, Guide) else None

@@ -1,7 +1,7 @@
-"""DARE: drop entries of task vectors at random, rescale the rest.
+"""DARE: drop entries of task vectors at random, and rescale the rest.
 
-Yu et al. 2024, "Language models are super Mario" (arXiv 2311.03099); the sum is plain (dare_linear) or
-by elected signs as in TIES (dare_ties).
+Yu et al. 2024, "Language models are super Mario" (arXiv 2311.03099). The sum is plain (dare_linear) or uses
+elected signs as in TIES (dare_ties).
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _PARAMS = (
         name="rescale_by_density",
         kind="bool",
         default=False,
-        doc="Scale by 1/density instead, as in the paper: right on average, not in each draw.",
+        doc="Rescale by 1/density instead, as in the paper: exact on average, not in each draw.",
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dare:
-    """θ₀ + λ Σ wᵢ mᵢδᵢ, where each entry of the mask m is 1 with probability density, then rescaled.
+    """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ; each entry of the mask mᵢ is 1 with probability density, and rᵢ rescales the rest.
 
     Attributes:
         elect: add only entries that agree with the elected sign.
@@ -50,7 +50,7 @@ class Dare:
     stochastic = True
 
     def hides_nonfinite(self, values: MethodValues) -> bool:
-        """What is dropped by chance, but for the sum of magnitudes. See ``contract.hides_nonfinite``."""
+        """See ``contract.hides_nonfinite``. A dropped NaN shows only in the sum of magnitudes."""
         return not values.flag("rescale") or values.flag("rescale_by_density")
 
     def hands_on(self, _values: MethodValues) -> bool:
@@ -82,29 +82,30 @@ _SOURCE = (
     'lunch" (arXiv 2311.03099)'
 )
 _DIFFERS = (
-    "Draws are a hash of seed, source, tensor and entry: the same on every machine, and a lower density "
-    "keeps a part of what a higher one keeps. Kept fraction and norms are mergekit's, the draws are not.",
-    "rescale_by_density is not in mergekit: the paper's 1/density in place of the ratio of magnitudes.",
+    "Draws are a hash of seed, source, tensor and entry: they are the same on every machine, and a lower "
+    "density keeps a subset of what a higher one keeps. The kept fraction and the norms match mergekit; the "
+    "individual draws do not.",
+    "rescale_by_density, the paper's 1/density in place of the ratio of magnitudes, is not in mergekit.",
 )
 
 for _method in (
     Dare(
         name="dare_linear",
-        doc="Drop changes at random, rescale the rest, add them up (Yu 2024).",
+        doc="Drop changes at random, rescale the rest, and sum them (Yu 2024).",
         elect=False,
         guide=Guide(
-            when="Fine-tunes with many small changes, of which most are redundant: low densities still work.",
+            when="Fine-tunes with many small, mostly redundant changes; low densities still work.",
             source=_SOURCE,
             differs=_DIFFERS,
         ),
     ),
     Dare(
         name="dare_ties",
-        doc="Drop changes at random, rescale the rest, elect a sign per entry, add what agrees (Yu 2024).",
+        doc="Drop changes at random, rescale the rest, elect a sign per entry, sum what agrees (Yu 2024).",
         elect=True,
         guide=Guide(
-            when="As dare_linear, where sources also pull entries in opposite directions.",
-            source=f"{_SOURCE}, with the election of Yadav et al. 2023 (arXiv 2306.01708)",
+            when="Like dare_linear, if sources also change entries in opposite directions.",
+            source=f"{_SOURCE}, with sign election from Yadav et al. 2023 (arXiv 2306.01708)",
             differs=_DIFFERS,
         ),
     ),

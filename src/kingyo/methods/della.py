@@ -1,7 +1,7 @@
-"""DELLA: drop entries of task vectors at random, small ones more often; rescale the rest.
+"""DELLA: drop entries of task vectors at random, small ones more often, and rescale the rest.
 
 Deep et al. 2024, "DELLA-Merging: Reducing interference in model merging through magnitude-based sampling"
-(arXiv 2406.11617); the sum is by elected signs as in TIES (della) or plain (della_linear).
+(arXiv 2406.11617). The sum uses elected signs as in TIES (della) or is plain (della_linear).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normaliz
 _RANKS = f"{PASSING}row ranks"
 _EPSILON = Parameter(
     name="epsilon",
-    doc="How far the chance of a row's largest entry lies above density, and that of its smallest below.",
+    doc="Spread of the keep probability in a row: density - epsilon for its smallest entry, density + "
+    "epsilon for its largest.",
     default=0.15,
     low=0.0,
     high=0.5,
@@ -30,7 +31,7 @@ _BY_CHANCE = Parameter(
     name="rescale_by_density",
     kind="bool",
     default=False,
-    doc="Scale each entry by 1 over its chance instead, as in the paper: right on average.",
+    doc="Rescale each entry by 1/probability instead, as in the paper: exact on average.",
 )
 
 
@@ -48,11 +49,12 @@ def _params(*, normalized: bool) -> tuple[Parameter, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Della:
-    """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ, where an entry's chance to be kept grows with its magnitude's rank in its row.
+    """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ; the probability of keeping an entry grows with its magnitude's rank in its row.
 
-    The smallest entry of a row of n has the chance density - ε, the largest density + ε, those between are
-    spread evenly (MagPrune); ε is epsilon, but at most density and 1 - density, so that chances lie in
-    [0, 1] and density is their mean. A vector is one row; the only entry of a row has the chance density.
+    The smallest entry of a row is kept with probability density - ε, the largest with density + ε, and the
+    others are spaced evenly (MagPrune). ε is epsilon, but at most density and 1 - density, so that
+    probabilities are in [0, 1] and their mean is density. A vector is one row; the only entry of a row has
+    the probability density.
 
     Attributes:
         elect: add only entries that agree with the elected sign.
@@ -69,7 +71,7 @@ class Della:
     stochastic = True
 
     def hides_nonfinite(self, values: MethodValues) -> bool:
-        """What is dropped by chance, but for the sum of magnitudes. See ``contract.hides_nonfinite``."""
+        """See ``contract.hides_nonfinite``. A dropped NaN shows only in the sum of magnitudes."""
         return not values.flag("rescale") or values.flag("rescale_by_density")
 
     def __call__(
@@ -95,31 +97,31 @@ class Della:
             )
             if inverse or not values.flag("rescale"):
                 return kept, 1.0
-            whole = whole_magnitude(sources, base, i, context)
-            if not is_kept:  # not to hold the ranks of all sources at once
-                drawn, after = draw(sources[i], base, kept, whole)
-                return drawn, scaled_back(whole, after)
-            wholes[i] = whole
+            magnitude = whole_magnitude(sources, base, i, context)
+            if not is_kept:  # so as not to hold the ranks of all sources at once
+                drawn, after = draw(sources[i], base, kept, magnitude)
+                return drawn, scaled_back(magnitude, after)
+            magnitudes[i] = magnitude
             return kept, 1.0
 
-        wholes: dict[int, float] = {}
-        made = blend(sources, base, values, elect=self.elect, keep=drop)
-        if not wholes:
-            return made
+        magnitudes: dict[int, float] = {}
+        result = blend(sources, base, values, elect=self.elect, keep=drop)
+        if not magnitudes:
+            return result
         taking_part = [i for i, weight in enumerate(values.each("weight")) if weight]
-        return Draft(blend=made, wholes=tuple(map(wholes.get, taking_part)))
+        return Draft(blend=result, wholes=tuple(map(magnitudes.get, taking_part)))
 
 
 def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> tuple[Fact, bool]:
-    """Ranks of one source, and whether they are remembered, as long as there is room."""
+    """Return the ranks of one source, and whether the cache has room for them."""
     known = context.known(_RANKS, (source,))
     if known is not None:
         return known, True
-    found = row_ranks(sources[source], base)
-    has_room = context.has_room(found.nbytes)
+    ranks = row_ranks(sources[source], base)
+    has_room = context.has_room(ranks.nbytes)
     if has_room:
-        context.recall(_RANKS, (source,), lambda: found)
-    return found, has_room
+        context.recall(_RANKS, (source,), lambda: ranks)
+    return ranks, has_room
 
 
 _SOURCE = (
@@ -128,31 +130,31 @@ _SOURCE = (
 )
 _DIFFERS = (
     "Draws are a hash of seed, source, tensor and entry, as in dare_linear: the same on every machine.",
-    "Where density ± epsilon leaves [0, 1] (as with the defaults of both), epsilon is what fits; mergekit "
+    "If density ± epsilon is outside [0, 1] (as with both defaults), epsilon is reduced to fit; mergekit "
     "stops with an error.",
-    "Rows of one entry have the chance density; mergekit crashes on them.",
-    "rescale_by_density is not in mergekit: the paper's 1/chance in place of the ratio of magnitudes.",
+    "Rows of one entry have the probability density; mergekit crashes on them.",
+    "rescale_by_density, the paper's 1/probability in place of the ratio of magnitudes, is not in mergekit.",
 )
 
 for _method in (
     Della(
         name="della",
-        doc="Drop changes at random, small ones more often, elect a sign per entry, average what agrees.",
+        doc="Drop changes at random, small ones more often, elect a sign per entry, and average what agrees.",
         elect=True,
         params=_params(normalized=True),
         guide=Guide(
-            when="As dare_ties, where large changes matter more than small ones.",
+            when="Like dare_ties, if large changes matter more than small ones.",
             source=_SOURCE,
             differs=_DIFFERS,
         ),
     ),
     Della(
         name="della_linear",
-        doc="Drop changes at random, small ones more often, rescale the rest, add them up (Deep 2024).",
+        doc="Drop changes at random, small ones more often, rescale the rest, and sum them (Deep 2024).",
         elect=False,
         params=_params(normalized=False),
         guide=Guide(
-            when="As dare_linear, where large changes matter more than small ones.",
+            when="Like dare_linear, if large changes matter more than small ones.",
             source=_SOURCE,
             differs=_DIFFERS,
         ),

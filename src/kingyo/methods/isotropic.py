@@ -1,4 +1,4 @@
-"""Isotropic merging: all directions of the merged task vector are made equally long.
+"""Isotropic merging: set all singular values of the merged task vector to their mean.
 
 Marczak et al. 2025, "No task left behind: Isotropic model merging with common and task-specific subspaces"
 (ICML 2025, arXiv 2502.04959): Iso-C (equations 6, 7) and Iso-CTS (algorithm 1).
@@ -25,11 +25,11 @@ def isotropic(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
 
 
 def isotropic_with_tasks(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
-    """σ̄ U′ V′ᵀ of the common directions, and those that tasks have outside of their span.
+    """σ̄ U′ V′ᵀ, from common directions and from directions of single tasks.
 
-    The k = round(common · r) leading directions of Σ wᵢδᵢ are common (r = min(rows, columns)); each task adds
-    the (r - k) // n leading ones of wᵢδᵢ less its part in the common span. U′ and V′ are the nearest matrices
-    with orthonormal columns, σ̄ is the mean of all singular values.
+    The common directions are the k = round(common · r) leading ones of Σ wᵢδᵢ, with r = min(rows, columns).
+    Each task adds the (r - k) // n leading directions of wᵢδᵢ without its projection on the common ones. U′
+    and V′ are the nearest matrices with orthonormal columns, and σ̄ is the mean of all singular values.
     """
     r = min(deltas[0].shape)
     k = round(values.number("common") * r)
@@ -63,19 +63,19 @@ _SOURCE = (
     'subspaces" (arXiv 2502.04959)'
 )
 _DIFFERS = (
-    "Not in mergekit. Weights per source are ours; with 1 for each it is the paper's.",
-    "Directions with singular values below 1e-5 of the largest take no part, nor count in the mean; the "
-    "authors' code fills up task vectors of a low rank, such as LoRA, with arbitrary directions.",
+    "Not in mergekit. The weight per source is kingyo's addition; weights of 1 give the paper's method.",
+    "Directions with singular values below 1e-5 of the largest are left out, also of the mean; the authors' "
+    "code completes task vectors of low rank, such as LoRA, with arbitrary directions.",
 )
 
 for _method in (
     Spectral(
         name="iso_c",
-        doc="Sum of task vectors with all its singular values set to their mean (Marczak 2025).",
+        doc="Sum task vectors, and set all singular values of the sum to their mean (Marczak 2025).",
         core=isotropic,
         guide=Guide(
-            when="Several fine-tunes on different tasks, of which a plain sum favours the loudest. "
-            "Tune lambda.",
+            when="Several fine-tunes on different tasks, if a plain sum favours the one with the largest "
+            "changes. Tune lambda.",
             source=_SOURCE,
             how=described(isotropic),
             differs=_DIFFERS,
@@ -83,14 +83,14 @@ for _method in (
     ),
     Spectral(
         name="iso_cts",
-        doc="As iso_c, with the last directions of the sum replaced by some of each task's own "
+        doc="Like iso_c, with the last directions of the sum replaced by directions of single tasks "
         "(Marczak 2025).",
         core=isotropic_with_tasks,
         params=(
             EQUAL_WEIGHT,
             Parameter(
                 name="common",
-                doc="Which part of the directions is of the sum; the rest is the tasks' own.",
+                doc="Fraction of directions from the sum; the rest are from single tasks.",
                 default=0.8,
                 low=0.0,
                 high=1.0,
@@ -101,7 +101,7 @@ for _method in (
             SPECTRAL,
         ),
         guide=Guide(
-            when="As iso_c, with many tasks: what only one of them needs has room of its own.",
+            when="Like iso_c, with many tasks: directions that only one task needs are kept.",
             source=_SOURCE,
             how=described(isotropic_with_tasks),
             differs=_DIFFERS,

@@ -1,4 +1,4 @@
-"""The Karcher mean: the point of the sphere with the least sum of squared angles to all sources."""
+"""The Karcher mean: the point on the sphere with the smallest sum of squared angles to all sources."""
 
 from __future__ import annotations
 
@@ -19,21 +19,19 @@ _CANCELLED = 1e-8
 class Karcher:
     """m · mean |θᵢ|, where m is the Karcher mean of the directions θᵢ / |θᵢ|.
 
-    From the normalised mean, m moves to exp_m(T) along the mean T of the logarithms log_m, until |T| < tol or
-    max_iter steps are done. All points stay in the span of the sources, so that their inner products are all
-    that is needed. A zero tensor has no direction, but counts in the mean length; directions that cancel have
-    no mean, and the plain mean is taken.
+    m starts at the normalised mean and moves to exp_m(T), where T is the mean of the logarithms log_m, until
+    |T| < tol or after max_iter steps. All points stay in the span of the sources, so their inner products
+    suffice. A zero tensor has no direction, but counts in the mean length. If the directions cancel, the
+    result is the plain mean.
     """
 
     name = "karcher"
-    doc = "Riemannian centre of the sources on the sphere, times their mean length; all count the same."
+    doc = "Riemannian centre of the sources on the sphere, times their mean length, with equal weights."
     params = (
         Parameter(
-            name="max_iter", kind="int", default=10, low=0, doc="At most so many steps towards the mean."
+            name="max_iter", kind="int", default=10, low=0, doc="Maximum number of steps towards the mean."
         ),
-        Parameter(
-            name="tol", default=1e-5, low=0.0, doc="A step shorter than this (in radians) is the last one."
-        ),
+        Parameter(name="tol", default=1e-5, low=0.0, doc="Length in radians below which a step is the last."),
     )
     needs_base = False
     min_sources = 1
@@ -41,11 +39,11 @@ class Karcher:
     stochastic = False
     reproduces = "on one machine"
     guide = Guide(
-        when="Sources of equal standing that lie far apart, such as independent fine-tunes without a base.",
+        when="Equally important sources that are far apart, such as independent fine-tunes without a base.",
         source='Karcher 1977, "Riemannian center of mass and mollifier smoothing" (CPAM)',
         differs=(
-            "Products are in float64, so directions that cancel are recognised: the result is their plain "
-            "mean. mergekit goes where rounding errors point.",
+            "Inner products are in float64, so directions that cancel are detected and give the plain mean; "
+            "in mergekit rounding errors decide the result.",
         ),
     )
 
@@ -68,7 +66,7 @@ class Karcher:
 
 
 def _centre(cosines: Matrix, max_iter: int, tol: float) -> list[float] | None:
-    """Coefficients of the centre in directions with these inner products; None where they cancel."""
+    """Return the centre's coefficients for directions with these inner products; None if they cancel."""
     n = len(cosines)
     length = _norm([1 / n] * n, cosines) if n else 0.0
     if length < _CANCELLED:
@@ -86,7 +84,7 @@ def _centre(cosines: Matrix, max_iter: int, tol: float) -> list[float] | None:
 
 
 def _mean_logarithm(m: Sequence[float], cosines: Matrix) -> list[float]:
-    """mean_i log_m(xᵢ) = mean_i (xᵢ - cos Ωᵢ m) Ωᵢ / sin Ωᵢ, where Ωᵢ is the angle between xᵢ and m."""
+    """Return mean_i log_m(xᵢ) = mean_i (xᵢ - cos Ωᵢ m) Ωᵢ / sin Ωᵢ; Ωᵢ is the angle between xᵢ and m."""
     n = len(cosines)
     step = [0.0] * n
     along = 0.0

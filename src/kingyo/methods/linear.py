@@ -19,11 +19,13 @@ from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContex
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale
 
 _SMALLEST_SUM = 1e-8
-_INERT = "No effect; recipes of mergekit may carry it. To drop entries take ties or dare_linear."
+_INERT = (
+    "No effect; accepted since recipes of mergekit may have it. To drop entries, use ties or dare_linear."
+)
 
 
 class Linear:
-    """w₁θ₁ + w₂θ₂ + …, divided by Σw when normalised. Weights that sum to zero cannot be normalised."""
+    """Σ wᵢθᵢ, divided by Σ wᵢ if normalised."""
 
     name = "linear"
     doc = "Weighted mean of the models themselves (Wortsman 2022, model soups)."
@@ -36,11 +38,11 @@ class Linear:
     max_sources = None
     stochastic = False
     guide = Guide(
-        when="Checkpoints of one training run, or fine-tunes near to one another; the baseline of all.",
+        when="Checkpoints of one training run, or fine-tunes close to each other; the usual baseline.",
         source='Wortsman et al. 2022, "Model soups: Averaging weights of multiple fine-tuned models improves '
         'accuracy without increasing inference time" (arXiv 2203.05482)',
         differs=(
-            "Weights that sum to zero are an error unless normalize is false; mergekit writes infinities.",
+            "Weights that sum to zero are an error unless normalize is false; mergekit returns infinities.",
         ),
     )
 
@@ -69,16 +71,16 @@ class Linear:
 
 
 def normalized(weights: Sequence[float]) -> tuple[float, ...]:
-    """Weights divided by their sum.
+    """Return the weights divided by their sum.
 
     Raises:
-        KingyoError: it is zero.
+        KingyoError: the sum is zero.
     """
     total = math.fsum(weights)
     if abs(total) < _SMALLEST_SUM:
         raise KingyoError(
             "weight",
-            expected="weights with a sum to divide by",
+            expected="weights with a nonzero sum",
             received=f"a sum of {total:g}",
             remedy="Change a weight, or set normalize to false.",
         )
@@ -86,7 +88,7 @@ def normalized(weights: Sequence[float]) -> tuple[float, ...]:
 
 
 class TaskArithmetic:
-    """θ₀ + λ Σ wᵢ(θᵢ - θ₀), the sum divided by Σw when normalised."""
+    """θ₀ + λ Σ wᵢδᵢ, the sum divided by Σ wᵢ if normalised."""
 
     name = "task_arithmetic"
     doc = "Weighted sum of task vectors, added to the base (Ilharco 2023)."
@@ -102,7 +104,7 @@ class TaskArithmetic:
     max_sources = None
     stochastic = False
     guide = Guide(
-        when="Fine-tunes of one base on different tasks; the first to try, and the fastest to search.",
+        when="Fine-tunes of one base on different tasks; try it first, since it is the fastest to search.",
         source='Ilharco et al. 2023, "Editing models with task arithmetic" (arXiv 2212.04089)',
     )
 

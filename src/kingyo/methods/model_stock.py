@@ -1,4 +1,4 @@
-"""Model stock: how far to go from the base to the mean of the sources, from the angles between task vectors.
+"""Model stock: interpolate between base and mean of the sources by the angles between task vectors.
 
 Jang et al. 2024, "Model Stock: All we need is just a few fine-tuned models" (arXiv 2403.19522).
 """
@@ -20,20 +20,19 @@ from kingyo.methods.sphere import cosine
 
 
 class ModelStock:
-    """t · mean θᵢ + (1 - t) θ₀ with t = N cos / (1 + (N-1) cos), cos the mean over pairs of δᵢ, δⱼ.
+    """t · mean θᵢ + (1 - t) θ₀ with t = N cos / (1 + (N-1) cos); cos is the mean over pairs of δᵢ, δⱼ.
 
-    t is not clamped. A pair with a task vector of zero has cos = 0; where the divisor is zero, as between two
-    opposite task vectors, t is 0. Filter-wise, each row (entries that share all indices but the last) has its
-    own t; vectors are one row.
+    t is not clamped. A pair with a zero task vector has cos = 0. If the divisor is zero, as for two opposite
+    task vectors, t is 0. With filter_wise each row (along the last index) has its own t; a vector is one row.
     """
 
     name = "model_stock"
     doc = (
-        "From the base towards the mean of the sources, the further the more task vectors agree (Jang 2024)."
+        "Move from the base towards the mean of the sources, further if task vectors agree more (Jang 2024)."
     )
     params = (
         Parameter(
-            name="filter_wise", kind="bool", default=False, doc="A ratio for each row, not for each tensor."
+            name="filter_wise", kind="bool", default=False, doc="Compute t per row instead of per tensor."
         ),
     )
     needs_base = True
@@ -41,7 +40,7 @@ class ModelStock:
     max_sources = None
     stochastic = False
     guide = Guide(
-        when="Two or more fine-tunes of one base on the same task, and no wish to tune any weight.",
+        when="Two or more fine-tunes of one base on the same task, without tuning weights.",
         source='Jang et al. 2024, "Model stock: All we need is just a few fine-tuned models" '
         "(arXiv 2403.19522)",
     )
@@ -66,7 +65,7 @@ class ModelStock:
 
 
 def _ratio(products: Fact) -> float:
-    """t, from the inner products of the task vectors, shape (N, N)."""
+    """Return t from the inner products of the task vectors, shape (N, N)."""
     n = products.shape[0]
     angles = [
         cosine(float(products[i, i]), float(products[j, j]), float(products[i, j])) or 0.0

@@ -1,4 +1,4 @@
-"""A mean of any number of tensors on the sphere: the mean direction, and the mean length."""
+"""Spherical mean of any number of tensors: their mean direction times their mean length."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from kingyo.methods.task_vectors import WEIGHT
 
 
 class MultiSlerp:
-    """Σ wᵢ|xᵢ| · u / |u| with u = Σ wᵢ xᵢ / |xᵢ|, where xᵢ is θᵢ, or δᵢ on a base.
+    """Σ wᵢ|xᵢ| · u / |u| with u = Σ wᵢ xᵢ / |xᵢ|, where xᵢ is θᵢ, or δᵢ if there is a base.
 
-    u / |u| is where the spherical weighted mean of Buss & Fillmore starts. A zero tensor has no direction,
-    but counts in the mean length. Where directions cancel (|u| ≤ eps) it is the weighted sum Σ wᵢxᵢ.
+    With a base the result is added to θ₀. u / |u| is the first iterate of the spherical weighted mean of Buss
+    & Fillmore. A zero tensor has no direction, but counts in the mean length. If directions cancel
+    (|u| ≤ eps), the result is the weighted sum Σ wᵢxᵢ.
     """
 
     name = "multislerp"
-    doc = "Mean direction of the sources (or, with a base, task vectors) times their mean length."
+    doc = "Mean direction of the sources (with a base: of the task vectors) times their mean length."
     params = (
         WEIGHT,
         Parameter(
@@ -36,7 +37,7 @@ class MultiSlerp:
             name="eps",
             default=1e-8,
             low=0.0,
-            doc="Where the weighted directions sum to less, they cancel: it is the weighted sum then.",
+            doc="Length of the summed directions at which they cancel; the weighted sum is used then.",
         ),
     )
     needs_base = False
@@ -45,12 +46,12 @@ class MultiSlerp:
     max_sources = None
     stochastic = False
     guide = Guide(
-        when="Like linear for more than two sources that are far apart: a plain mean would shrink them.",
+        when="Sources that are far apart, so that the mean of linear would be too short.",
         source='Buss & Fillmore 2001, "Spherical averages and applications to spherical splines" (ACM TOG)',
         differs=(
-            "Unchanged tensors (all task vectors zero) give the base, and directions that cancel the "
+            "If all task vectors are zero the result is the base, and if directions cancel it is the "
             "weighted sum; mergekit stops with an error.",
-            "Weights that sum to zero are an error unless normalize_weights is false; mergekit writes NaN.",
+            "Weights that sum to zero are an error unless normalize_weights is false; mergekit returns NaN.",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""NearSwap: take from the source what is near to the base, and little of what is far."""
+"""NearSwap: add the source's changes to the base, limited to a size of t."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContex
 
 
 class NearSwap:
-    """θ₀ + min(1, t/|δ|) δ: a change up to t is taken whole, a larger one is cut to t."""
+    """θ₀ + min(1, t/|δ|) δ, entry by entry: changes larger than t are clipped to t."""
 
     name = "nearswap"
-    doc = "Add the source's changes to the base, cut to a size of t (alchemonaut 2024)."
+    doc = "Add the source's changes to the base, each clipped to a size of t (alchemonaut 2024)."
     params = (
         Parameter(
             name="t",
-            doc="The largest change of an entry.",
+            doc="Maximum change of an entry.",
             low=0.0,
             search_low=1e-5,
             search_high=1e-1,
@@ -32,7 +32,7 @@ class NearSwap:
     max_sources = 1
     stochastic = False
     guide = Guide(
-        when="You want a touch of another model without any entry moving far.",
+        when="To add a slight influence of another model without a large change of any entry.",
         source="alchemonaut 2024, model card of QuartetAnemoi-70B-t0.0001 (Hugging Face)",
         differs=("A negative t is an error; mergekit returns the base.",),
     )

@@ -1,4 +1,4 @@
-"""Spherical interpolation between two sources or their task vectors, of whole tensors or line by line."""
+"""Spherical interpolation between two sources or their task vectors, per tensor, row or column."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _PARALLEL = 1 - 1e-12
 
 
 class NuSlerp:
-    """Slerp of θ₁ and θ₂ at t = w₂ / (w₁ + w₂); with a base, θ₀ + slerp of δ₁ and δ₂.
+    """slerp(θ₁, θ₂) at t = w₂ / (w₁ + w₂); with a base, θ₀ + slerp(δ₁, δ₂).
 
-    By lines, each row (or column) has its own angle; vectors are one line. Where two lines are parallel, or
-    one is zero and has no angle, it is the straight line.
+    Without nuslerp_flatten each row (or column) has its own angle; a vector is one row. If two rows are
+    parallel, or one is zero and has no angle, interpolation is linear.
     """
 
     name = "nuslerp"
-    doc = "Spherical interpolation between two sources by their weights; with a base, between task vectors."
+    doc = "Spherical interpolation between two sources by weight; with a base, between their task vectors."
     params = (
         WEIGHT,
         Parameter(
             name="nuslerp_flatten",
             kind="bool",
             default=True,
-            doc="One angle for the whole tensor; false has one for each row or column.",
+            doc="Use one angle per tensor; false uses one per row or column.",
         ),
         Parameter(
             name="nuslerp_row_wise",
             kind="bool",
             default=False,
-            doc="Without flatten: angles between lines along the first axis, not along the last.",
+            doc="Without nuslerp_flatten: compare columns (along the first axis), not rows (along the last).",
         ),
     )
     needs_base = False
@@ -49,12 +49,12 @@ class NuSlerp:
     stochastic = False
     reproduces = "on one machine"
     guide = Guide(
-        when="Like slerp, but with weights, between two sources beside the base, or between their changes.",
+        when="Like slerp, but with weights and two sources besides the base, or between their task vectors.",
         source="Shoemake 1985, as in slerp; the parameters are mergekit's",
         differs=(
-            "Where one tensor (or line) is zero it has no angle: the straight line, as in slerp. mergekit "
-            "takes a right angle.",
-            "Weights that sum to zero are an error; mergekit takes t = 0.5.",
+            "A tensor (or row) of zeros has no angle, so interpolation is linear, as in slerp; mergekit "
+            "assumes a right angle.",
+            "Weights that sum to zero are an error; mergekit uses t = 0.5.",
         ),
     )
 
@@ -79,12 +79,12 @@ class NuSlerp:
 
 
 def _shares(t: float, products: Fact) -> list[tuple[float, float]]:
-    """How much of either source each line has, from the inner products, shape (2, 2, lines)."""
-    found: list[tuple[float, float]] = []
+    """Return the factors of both sources per line, from the inner products, shape (2, 2, lines)."""
+    factors: list[tuple[float, float]] = []
     for i in range(products.shape[2]):
         cos = cosine(float(products[0, 0, i]), float(products[1, 1, i]), float(products[0, 1, i]))
-        found.append(shares(t, cos, _PARALLEL))
-    return found
+        factors.append(shares(t, cos, _PARALLEL))
+    return factors
 
 
 METHODS.register(NuSlerp.name)(NuSlerp())

@@ -1,4 +1,4 @@
-"""One source as it is, for models that are put together from the layers of others."""
+"""Copy one source, for models assembled from layers of others."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Passthrough:
     """scale · θ₁."""
 
     name = "passthrough"
-    doc = "The one source as it is, or scaled; with slices, layers of several models one after the other."
+    doc = "Copy one source, optionally scaled; with slices, stack layers of several models."
     params = (
         Parameter(
             name="scale",
             default=1.0,
-            doc="The factor of the tensor; 0 switches off a layer's output where it is a projection.",
+            doc="Factor of the tensor; 0 on an output projection turns that part of the layer off.",
             search_low=0.0,
             search_high=1.0,
             per_source=True,
@@ -31,7 +31,7 @@ class Passthrough:
     max_sources = 1
     stochastic = False
     guide = Guide(
-        when="You stack layers of one or several models with slices, or scale some tensors of one model.",
+        when="To stack layers of one or several models with slices, or to scale tensors of one model.",
         source="Community practice (frankenmerging); the name is mergekit's",
     )
 

@@ -1,4 +1,4 @@
-"""RAM: average changes that sources share, keep those that are one source's own.
+"""RAM: average changes that sources share, and keep those of a single source.
 
 Yuan et al. 2026, "Behavior knowledge merge in reinforced agentic models" (arXiv 2601.13572).
 """
@@ -16,11 +16,11 @@ from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
 
 _EPSILON = Parameter(
-    name="epsilon", doc="A change larger than this is one, a smaller one is noise.", default=1e-5, low=0.0
+    name="epsilon", doc="Size above which a change counts; smaller ones are noise.", default=1e-5, low=0.0
 )
 _R = Parameter(
     name="r",
-    doc="How strongly changes of one source alone are scaled up.",
+    doc="How strongly changes of a single source are scaled up.",
     default=0.1,
     low=0.0,
     search_low=0.0,
@@ -28,7 +28,7 @@ _R = Parameter(
 )
 _ALPHA = Parameter(
     name="alpha",
-    doc="The most that the ratio of shared to unique changes counts.",
+    doc="Maximum of the ratio of shared to unique changes.",
     default=0.2,
     low=0.0,
     search_low=0.0,
@@ -38,13 +38,13 @@ _ALPHA = Parameter(
 
 @dataclass(frozen=True, kw_only=True)
 class Ram:
-    """θ₀ + Σ gᵢ aᵢδᵢ / c, where aᵢ says which entries source i changes (|δᵢ| > epsilon), and c = Σ aᵢ.
+    """θ₀ + Σ gᵢ aᵢδᵢ / c, where aᵢ is 1 for entries that source i changes (|δᵢ| > epsilon) and c = Σ aᵢ.
 
-    gᵢ = 1 + r · min(alpha, sᵢ/uᵢ) where c = 1, else 1; sᵢ of the tensor's entries source i changes together
-    with others, uᵢ alone. Without rescaling gᵢ = 1.
+    For ramplus_tl, gᵢ = 1 + r · min(alpha, sᵢ/uᵢ) where c = 1: source i changes sᵢ entries of the tensor
+    together with others, and uᵢ alone. Otherwise gᵢ = 1.
 
     Attributes:
-        rescale: whether changes of one source alone are scaled up.
+        rescale: scale up changes of a single source.
     """
 
     name: str
@@ -94,22 +94,22 @@ _SOURCE = 'Yuan et al. 2026, "Behavior knowledge merge in reinforced agentic mod
 for _method in (
     Ram(
         name="ram",
-        doc="Average the changes that several sources make to an entry, keep those of one alone (Yuan 2026).",
+        doc="Average the changes of an entry by several sources, and keep those by a single one (Yuan 2026).",
         rescale=False,
         params=(_EPSILON,),
         guide=Guide(
-            when="Agents trained by reinforcement learning: their changes are sparse, and overlap little.",
+            when="Agents trained by reinforcement learning, whose changes are sparse and overlap little.",
             source=_SOURCE,
         ),
     ),
     Ram(
         name="ramplus_tl",
-        doc="As ram, and scale up what one source changes alone, by how much it shares (Yuan 2026).",
+        doc="Like ram, but scale up changes of a single source by its share of common changes (Yuan 2026).",
         rescale=True,
         params=(_R, _ALPHA, _EPSILON),
         guide=Guide(
-            when="As ram, where the merged model lost some of what its sources could do.",
-            source=f"{_SOURCE}; ratios tensor by tensor",
+            when="Like ram, if the merged model loses abilities of its sources.",
+            source=f"{_SOURCE}; ratios per tensor",
         ),
     ),
 ):

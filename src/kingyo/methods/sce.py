@@ -1,4 +1,4 @@
-"""SCE: select the entries that vary most between sources, calculate weights, erase what disagrees.
+"""SCE: select the entries that vary most between sources, calculate weights, and erase minority signs.
 
 Wan et al. 2024, "FuseChat: Knowledge fusion of chat models" (arXiv 2408.07990), section 3.3.
 """
@@ -21,19 +21,19 @@ from kingyo.methods.task_vectors import kept_count
 
 
 class Sce:
-    """θ₀ + Σ wᵢ aᵢδᵢ / Σ wᵢ aᵢ, with wᵢ = |δᵢ|² / Σ |δⱼ|² of the selected entries of the tensor.
+    """θ₀ + Σ wᵢ aᵢδᵢ / Σ wᵢ aᵢ, with wᵢ = |δᵢ|² / Σ |δⱼ|² over the selected entries of the tensor.
 
-    Select: of the v entries that are not equal in all sources, the max(1, int(select_topk · v)) with the
-    largest variance over the task vectors; all where select_topk is 1, or none varies. Erase: aᵢ is 1 where
-    δᵢ has the sign of Σ δⱼ (a sum of zero has +), else 0. A divisor below 1e-8 counts as 1.
+    Select: of the v entries that differ between sources, the max(1, int(select_topk · v)) with the largest
+    variance over the task vectors; all entries if select_topk is 1 or none differs. Erase: aᵢ is 1 where δᵢ
+    has the sign of Σ δⱼ (zero counts as +), else 0. A divisor below 1e-8 counts as 1.
     """
 
     name = "sce"
-    doc = "Select what varies most, weigh sources by their squared changes, erase what disagrees (Wan 2024)."
+    doc = "Select what varies most, weight sources by squared changes, erase minority signs (Wan 2024)."
     params = (
         Parameter(
             name="select_topk",
-            doc="Which part of the entries that vary between sources is merged.",
+            doc="Fraction of the entries that differ between sources that is merged.",
             default=1.0,
             low=0.0,
             high=1.0,
@@ -46,16 +46,16 @@ class Sce:
     max_sources = None
     stochastic = False
     guide = Guide(
-        when="Many chat models of one base, and no wish to tune a weight for each.",
+        when="Many chat models of one base, without tuning a weight for each.",
         source='Wan et al. 2024, "FuseChat: Knowledge fusion of chat models" (arXiv 2408.07990)',
         differs=(
-            "At least one entry is selected, and all where none varies (one source, or equal ones); mergekit "
-            "gives the base there.",
+            "At least one entry is selected, and all if none differs (one source, or equal ones); mergekit "
+            "returns the base then.",
         ),
     )
 
     def hands_on(self, values: MethodValues) -> bool:
-        """See ``contract.hands_on``. What is selected is counted, and summed where it ends, by torch."""
+        """See ``contract.hands_on``. Selecting entries needs torch."""
         return values.number("select_topk") >= 1.0
 
     def __call__(
@@ -65,11 +65,11 @@ class Sce:
         assert base is not None
         spread = _selected(sources, base, values.number("select_topk"), context)
         which = "all" if spread is None else f"{spread.least!r} {spread.before}"
-        found = context.recall(
+        squares = context.recall(
             f"{PASSING}energies of {which}", range(len(sources)), lambda: energies(sources, base, spread)
         )
-        total = math.fsum(float(each) for each in found) or 1.0
-        shares = [float(each) / total for each in found]
+        total = math.fsum(float(each) for each in squares) or 1.0
+        shares = [float(each) / total for each in squares]
         terms = (
             Term(source=each, factor=share, share=share) for each, share in zip(sources, shares, strict=True)
         )
@@ -85,7 +85,7 @@ class Sce:
 
 
 def _selected(sources: Sequence[Tensor], base: Tensor, topk: float, context: TensorContext) -> Limit | None:
-    """What separates the entries that vary most from the rest; None for all."""
+    """Return the limit that separates the selected entries from the rest; None selects all."""
     if topk >= 1.0:
         return None
     every = range(len(sources))
@@ -98,8 +98,8 @@ def _selected(sources: Sequence[Tensor], base: Tensor, topk: float, context: Ten
         limit = most_varied(sources, base, count)
         return np.array([limit.least, limit.before], dtype=np.float64)
 
-    found = context.recall(f"{PASSING}most varied {count}", every, measure)
-    return Limit(least=float(found[0]), before=int(found[1]))
+    measured = context.recall(f"{PASSING}most varied {count}", every, measure)
+    return Limit(least=float(measured[0]), before=int(measured[1]))
 
 
 METHODS.register(Sce.name)(Sce())

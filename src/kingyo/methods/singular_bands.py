@@ -1,8 +1,8 @@
 """Task arithmetic with a gain for each band of a task vector's singular values.
 
-The mutation of CycleQD (Kuroki et al. 2024, arXiv 2410.14735) scales the singular components of task vectors,
-each by a random number; here a recipe says by how much, band by band. What is decomposed is kept among the
-facts, so that a candidate of a search is one pass over the weights.
+The mutation of CycleQD (Kuroki et al. 2024, arXiv 2410.14735) scales each singular component of a task vector
+by a random number; here a recipe sets the gain of each band. Decompositions are cached, so that a candidate
+of a search takes one pass over the weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Parts = NDArray[np.float32]
 
 
 def _gain(name: str, doc: str, *, is_searched: bool) -> Parameter:
-    """A factor on a source's weight."""
+    """Return the parameter of a gain, a factor of the source's weight."""
     return Parameter(
         name=name,
         doc=doc,
@@ -41,35 +41,33 @@ def _gain(name: str, doc: str, *, is_searched: bool) -> Parameter:
 
 
 class SingularBands:
-    """θ₀ + λ Σ wᵢ (tᵢ Tᵢ + mᵢ Mᵢ + rᵢ Rᵢ), where δᵢ = Tᵢ + Mᵢ + Rᵢ, with the gains top, middle and rest.
+    """θ₀ + λ Σ wᵢ (tᵢTᵢ + mᵢMᵢ + rᵢRᵢ), where δᵢ = Tᵢ + Mᵢ + Rᵢ, and tᵢ, mᵢ, rᵢ are top, middle and rest.
 
-    Of δ = Σ σₖ uₖ vₖᵀ, from the largest σ down, T holds the components before which less than a third of Σ σ²
-    has passed, M those before which less than two thirds have, R the others: so each holds about a third of
-    the squared change, T in a few directions (one at least) and R in the most. Gains of 1 give the bits of
-    task_arithmetic.
+    The components of δ = Σ σₖ uₖ vₖᵀ are sorted by descending σ. A component belongs to T if the components
+    before it hold less than a third of Σ σ², to M if they hold less than two thirds, and else to R. So each
+    band holds about a third of the squared change: T in few directions (at least one), R in most. Gains of 1
+    give the same bits as task_arithmetic.
 
-    Tensors that are not matrices (of two rows and columns at least) have gains of 1. A search decomposes each
-    source once, and keeps 8 bytes for each entry of its matrices as long as there is room; a candidate then
-    costs as much as one of task_arithmetic with three times as many sources. Without room each candidate
-    decomposes them anew.
+    Tensors other than matrices with at least two rows and columns have gains of 1. A search decomposes each
+    source once and caches 8 bytes per entry of its matrices while there is room; a candidate then takes as
+    long as with task_arithmetic and three times as many sources. Without room each candidate repeats the
+    decomposition.
     """
 
     name = "singular_bands"
-    doc = (
-        "Task arithmetic with gains for a task vector's strongest singular directions, the next and the rest."
-    )
+    doc = "Task arithmetic with gains for the leading, the middle and the remaining singular directions."
     params = (
         WEIGHT,
-        _gain("top", "Gain of the leading directions, a third of the squared change.", is_searched=True),
-        _gain("middle", "Gain of the directions after them, the second third.", is_searched=True),
-        _gain("rest", "Gain of all others.", is_searched=False),
+        _gain("top", "Gain of the leading directions, with a third of the squared change.", is_searched=True),
+        _gain("middle", "Gain of the next directions, with the second third.", is_searched=True),
+        _gain("rest", "Gain of all other directions.", is_searched=False),
         LAMBDA,
         Parameter(
             name="spectral",
             kind="bool",
             default=True,
-            doc="Merge matrices by bands; false (for embeddings: give it a filter) merges them as "
-            "task_arithmetic does.",
+            doc="Merge matrices by bands; false merges them like task_arithmetic (for embeddings, set it "
+            "with a filter).",
         ),
     )
     needs_base = True
@@ -78,10 +76,9 @@ class SingularBands:
     stochastic = False
     reproduces = "with as many threads"
     guide = Guide(
-        when="A search that shall strengthen what a source learned most of, or drop what it learned by the "
-        "way.",
-        source="ours, after the mutation of Kuroki et al. 2024, Agent Skill Acquisition for Large Language "
-        "Models via CycleQD (arXiv 2410.14735)",
+        when="A search that should strengthen a source's main changes, or drop its minor ones.",
+        source='kingyo, after the mutation in Kuroki et al. 2024, "Agent Skill Acquisition for Large '
+        'Language Models via CycleQD" (arXiv 2410.14735)',
         differs=("Not in mergekit.",),
     )
 
@@ -107,17 +104,17 @@ class SingularBands:
 
 
 def _parts(source: Tensor, base: Tensor, i: int, context: TensorContext) -> list[Tensor]:
-    found = cast(
+    parts = cast(
         "Parts", context.recall(f"{PASSING}singular bands", (i,), lambda: leading_parts(source, base))
     )
-    return list(torch.as_tensor(found).unbind(0))
+    return list(torch.as_tensor(parts).unbind(0))
 
 
 def leading_parts(source: Tensor, base: Tensor) -> Parts:
-    """θ₀ + T and θ₀ + M of a matrix: float32, shape (2, rows, columns).
+    """Return θ₀ + T and θ₀ + M of a matrix: float32, shape (2, rows, columns).
 
-    On the base, so that a blend adds them as it does a source. Of what is not finite they are θ₀: the source
-    itself shows it.
+    The base is included, so that a blend can use them like sources. If the source is not finite both are θ₀;
+    the source itself still makes the result not finite.
     """
     is_wide = base.shape[1] > base.shape[0]
     if is_wide:
@@ -137,7 +134,7 @@ def leading_parts(source: Tensor, base: Tensor) -> Parts:
 
 
 def _bands(sizes: Tensor, vectors: Tensor) -> list[Tensor]:
-    """The vectors of the top and of the middle, by their singular values, descending."""
+    """Return the vectors of the top and of the middle band, given descending singular values."""
     energy = sizes.square()
     before, total = energy.cumsum(0) - energy, energy.sum()
     band = (before * BANDS >= total).long() + (before * BANDS >= 2 * total).long()

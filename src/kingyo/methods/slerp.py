@@ -18,15 +18,15 @@ _COLINEAR = 0.9995
 class Slerp:
     """(sin((1-t)Ω) θ₀ + sin(tΩ) θ₁) / sin Ω, where Ω is the angle between the two tensors.
 
-    Where |cos Ω| > 0.9995, or a tensor is zero and has no angle, it is the straight line (1-t) θ₀ + t θ₁.
+    If |cos Ω| > 0.9995, or a tensor is zero and has no angle, interpolation is linear: (1-t) θ₀ + t θ₁.
     """
 
     name = "slerp"
-    doc = "Spherical interpolation from the base (t = 0) to the one source (t = 1), tensor by tensor."
+    doc = "Spherical interpolation per tensor from the base (t = 0) to the source (t = 1)."
     params = (
         Parameter(
             name="t",
-            doc="Where between base (0) and source (1); beyond them it goes on along the circle.",
+            doc="Position between base (0) and source (1); values outside extrapolate along the circle.",
             search_low=0.0,
             search_high=1.0,
         ),
@@ -37,11 +37,11 @@ class Slerp:
     stochastic = False
     reproduces = "on one machine"
     guide = Guide(
-        when="You have two models and want one between them, with t per layer or kind of tensor.",
+        when="Two models, if you want one between them, with t per layer or kind of tensor.",
         source='Shoemake 1985, "Animating rotation with quaternion curves" (SIGGRAPH)',
         differs=(
-            "Where one tensor is zero it has no angle: the straight line, (1-t) θ₀ + t θ₁. mergekit takes a "
-            "right angle, and so sin(π(1-t)/2) θ₀.",
+            "A tensor of zeros has no angle, so interpolation is linear; mergekit assumes a right angle, "
+            "which gives sin(π(1-t)/2) θ₀ for a zero source.",
         ),
     )
 

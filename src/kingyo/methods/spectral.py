@@ -1,8 +1,8 @@
-"""What methods on singular values have in common: which tensors are matrices, and how large ones are merged.
+"""Shared parts of methods on singular values.
 
 Matrices with far more rows than columns (embeddings) are replaced by small ones with the same inner products:
-D = [δ₁ … δₙ] = Q R with orthonormal Q; R is merged, and Q R = D (R⁻¹ …) is computed row by row. So no
-copy of a large matrix is made, nor its decomposition.
+D = [δ₁ … δₙ] = Q R with orthonormal Q; R is merged, and Q R = D (R⁻¹ …) is computed row by row. This neither
+copies nor decomposes a large matrix.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContex
 from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA
 
 RANK = 1e-5
-"""A singular value below this part of the largest is rounding noise: its direction takes no part."""
+"""Singular values below this fraction of the largest are rounding noise; their directions are left out."""
 
 _HOW = """\
-θ₀ + λ M, where M is made of the singular vectors of the n task vectors, as matrices.
+θ₀ + λ M, where M combines singular vectors of the n task vectors, as matrices.
 
 M = {core}
 
-Tensors that are not matrices, and matrices with fewer rows or columns than sources (or 2), are averaged:
-θ₀ + λ Σ wᵢδᵢ / n. Decompositions take far longer than a sum: this is for one merge, not for a search."""
+Tensors that are not matrices, and matrices with fewer rows or columns than max(2, n), are averaged:
+θ₀ + λ Σ wᵢδᵢ / n. Decompositions take far longer than a sum, so use it for a merge, not for a search."""
 
 Core = Callable[[Sequence[Tensor], MethodValues], Tensor]
-"""Task vectors as float64 matrices, parameters -> the merged matrix."""
+"""Returns the merged matrix from task vectors (float64 matrices) and parameters."""
 
 SPECTRAL = Parameter(
     name="spectral",
     kind="bool",
     default=True,
-    doc="Merge matrices by singular values; false (for embeddings: give it a filter) averages them.",
+    doc="Merge matrices by singular values; false averages them (for embeddings, set it with a filter).",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spectral:
-    """θ₀ + λ M, as ``described`` says in full.
+    """θ₀ + λ M; see ``described``.
 
     Attributes:
-        core: makes M.
+        core: computes M.
     """
 
     name: str
@@ -74,12 +74,17 @@ class Spectral:
 
 
 def described(core: Core) -> str:
-    """What a method with this core computes, the docstring of the core in the middle."""
+    """Return the description of a method with this core, with the core's docstring in it."""
     return _HOW.format(core=inspect.getdoc(core))
 
 
 def decompose(matrix: Tensor, largest: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """U, the singular values and V of a matrix, without those below ``RANK`` · largest (else its own)."""
+    """Return U, the singular values and V of a matrix, without values below ``RANK`` · largest.
+
+    Args:
+        matrix: any matrix.
+        largest: the scale of the threshold; the default is the largest singular value.
+    """
     u, values, vh = cast(
         "tuple[Tensor, Tensor, Tensor]",
         torch.linalg.svd(matrix, full_matrices=False),  # pyright: ignore[reportUnknownMemberType]
@@ -91,9 +96,9 @@ def decompose(matrix: Tensor, largest: float | None = None) -> tuple[Tensor, Ten
 
 
 def directions(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Singular values and right singular vectors V of a matrix A, ascending, from AᵀA = V Σ² Vᵀ.
+    """Return singular values and right singular vectors V of a matrix A, ascending, from AᵀA = V Σ² Vᵀ.
 
-    Less work than ``decompose``; in float64 precise enough for what is above ``RANK``.
+    It is faster than ``decompose``, and in float64 precise enough for values above ``RANK``.
     """
     squares, vectors = cast(
         "tuple[Tensor, Tensor]",
@@ -104,10 +109,10 @@ def directions(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_orthogonal(columns: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrix with orthonormal columns that is nearest (orthogonal Procrustes), and the singular values.
+    """Return the nearest matrix with orthonormal columns (orthogonal Procrustes), and the singular values.
 
-    P Qᵀ of P D Qᵀ is columns · Q D⁻¹ Qᵀ. Directions in which the columns do not reach (below ``RANK``) stay
-    empty.
+    For columns = P D Qᵀ it is P Qᵀ = columns · Q D⁻¹ Qᵀ. Directions with singular values below ``RANK`` stay
+    zero.
     """
     sizes, q = directions(columns.t() @ columns)
     return columns @ ((q / sizes) @ q.t()), sizes
@@ -116,11 +121,13 @@ def nearest_orthogonal(columns: Tensor) -> tuple[Tensor, Tensor]:
 def _merge(
     sources: Sequence[Tensor], base: Tensor, core: Callable[[Sequence[Tensor]], Tensor]
 ) -> Tensor | Lazy | None:
-    """Merge matrices; None where they are not finite."""
+    """Merge matrices; return None if they are not finite."""
     rows, columns = base.shape
     if columns > rows:
-        turned = _merge([each.t() for each in sources], base.t(), lambda deltas: core(_turn(deltas)).t())
-        return None if turned is None else whole(turned).t().contiguous()
+        transposed = _merge(
+            [each.t() for each in sources], base.t(), lambda deltas: core(_transpose(deltas)).t()
+        )
+        return None if transposed is None else whole(transposed).t().contiguous()
     if rows > 2 * len(sources) * columns:
         return _merge_tall(sources, base, core)
     deltas = side_by_side(sources, base, (0, rows))
@@ -129,7 +136,7 @@ def _merge(
     return core(deltas.chunk(len(sources), dim=1)).float().add_(base)
 
 
-def _turn(deltas: Sequence[Tensor]) -> list[Tensor]:
+def _transpose(deltas: Sequence[Tensor]) -> list[Tensor]:
     return [delta.t() for delta in deltas]
 
 

@@ -1,4 +1,4 @@
-"""What methods on task vectors δᵢ = θᵢ - θ₀ have in common: their parameters, and the sum on the base."""
+"""Shared parts of methods on task vectors δᵢ = θᵢ - θ₀: parameters, and the sum on the base."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from kingyo.methods.contract import MethodValues, Parameter, TensorContext
 
 WEIGHT = Parameter(
     name="weight",
-    doc="How much of this source.",
+    doc="Weight of the source.",
     search_low=0.0,
     search_high=1.0,
     per_source=True,
 )
 EQUAL_WEIGHT = Parameter(
     name="weight",
-    doc="How much of this source.",
+    doc="Weight of the source.",
     default=1.0,
     search_low=0.0,
     search_high=1.5,
@@ -46,7 +46,7 @@ EQUAL_WEIGHT = Parameter(
 )
 DENSITY = Parameter(
     name="density",
-    doc="Which part of the task vector's entries is kept.",
+    doc="Fraction of the task vector's entries that is kept.",
     default=1.0,
     low=0.0,
     high=1.0,
@@ -54,23 +54,23 @@ DENSITY = Parameter(
     search_high=1.0,
     per_source=True,
 )
-LAMBDA = Parameter(name="lambda", doc="Scales the merged task vector.", default=1.0)
+LAMBDA = Parameter(name="lambda", doc="Factor of the merged task vector.", default=1.0)
 
-_MOST_ORDERED = 1 << 24  # entries: to sort more takes too much memory at once
+_MOST_ORDERED = 1 << 24  # entries; sorting more takes too much memory
 
 
 def rescale(default: bool) -> Parameter:
-    """The switch that makes up for what is dropped."""
-    doc = "Scale what is kept so that the sum of magnitudes stays what it was."
+    """Return the parameter ``rescale``, which compensates for dropped entries."""
+    doc = "Rescale the kept entries so that the sum of magnitudes stays the same."
     return Parameter(name="rescale", kind="bool", default=default, doc=doc)
 
 
 def normalize(default: bool, *, elect: bool = False) -> Parameter:
-    """The switch that divides by weights."""
+    """Return the parameter ``normalize``, which divides by the weights."""
     doc = (
-        "Divide each entry by the weights that agree on it (the disjoint mean)."
+        "Divide each entry by the sum of the weights that agree on it (disjoint mean)."
         if elect
-        else "Divide by the sum of the weights that take part."
+        else "Divide by the sum of the contributing weights."
     )
     return Parameter(name="normalize", kind="bool", default=default, doc=doc)
 
@@ -83,17 +83,17 @@ def blend(
     elect: bool,
     keep: Callable[[int], tuple[Keep | None, float]] = lambda _: (None, 1.0),
 ) -> Blend:
-    """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ, the sum divided by that of its weights when normalised.
+    """Return θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ, the sum divided by that of its weights if normalised.
 
     Args:
-        sources: θᵢ; those with weight 0 take no part.
+        sources: θᵢ; sources with weight 0 are left out.
         base: θ₀.
         values: ``weight`` per source, ``lambda`` and ``normalize``.
-        elect: keep, entry by entry, only what agrees with the sign of the sum, in the sum and the divisor.
-        keep: position of a source -> which entries are kept (all when None), and how they are scaled.
+        elect: in each entry, use only sources that agree with the sign of the sum, also for the divisor.
+        keep: returns a source's mask mᵢ (None keeps all entries) and its factor rᵢ, given the source's index.
 
     Returns:
-        The sum. A divisor below 1e-8 counts as 1; without any source it is the base.
+        The merged tensor, or the base if no source is left. A divisor below 1e-8 counts as 1.
     """
     weights = values.each("weight")
     parts: list[Term] = []
@@ -116,17 +116,17 @@ def blend(
 
 
 def kept_count(n: int, density: float) -> int:
-    """How many of n entries are kept: max(1, int(density · n)), and none of none."""
+    """Return how many of n entries are kept: max(1, int(density · n)), or 0 if n is 0."""
     return min(n, max(1, int(density * n)))
 
 
 def largest_entries(
     sources: Sequence[Tensor], base: Tensor, source: int, count: int, context: TensorContext
 ) -> Limit:
-    """The limit of a source's ``count`` largest entries.
+    """Return the limit of a source's ``count`` largest entries.
 
-    What an earlier candidate measured is remembered: how many entries have each size, and, once a second one
-    asks and as long as there is room, their order, which gives every limit at once.
+    The histogram of sizes is cached. From the second candidate on the sorted order is cached too, if there is
+    room; it gives every limit at once.
     """
     theta, ordered = sources[source], f"{PASSING}order"
     order = context.known(ordered, (source,))
@@ -144,7 +144,7 @@ def largest_entries(
 def rescaling(
     sources: Sequence[Tensor], base: Tensor, source: int, keep: Keep, context: TensorContext
 ) -> float:
-    """Σ|δ| / Σ|mδ| of one source: what keeps the sum of magnitudes; 1 where nothing is left to scale."""
+    """Return Σ|δ| / Σ|mδ| of one source, the factor that keeps the sum of magnitudes; 1 if Σ|mδ| is 0."""
     theta = sources[source]
     before = context.known("magnitude", (source,))
     if before is None:
@@ -158,9 +158,9 @@ def rescaling(
 
 
 def whole_magnitude(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> float:
-    """Σ|δ| of one source, remembered."""
-    found = context.recall("magnitude", (source,), lambda: np.array([magnitude(sources[source], base)]))
-    return float(found[0])
+    """Return Σ|δ| of one source, cached."""
+    total = context.recall("magnitude", (source,), lambda: np.array([magnitude(sources[source], base)]))
+    return float(total[0])
 
 
 def _is_worth_ordering(theta: Tensor, sizes: Fact | None, context: TensorContext) -> bool:
@@ -171,7 +171,7 @@ def _is_worth_ordering(theta: Tensor, sizes: Fact | None, context: TensorContext
 def _kept_by_chance(
     theta: Tensor, base: Tensor, source: int, keep: Keep, whole: float, context: TensorContext
 ) -> float | None:
-    """``kept_magnitude`` from what is remembered for every density; None where that has no place."""
+    """Return ``kept_magnitude`` from cached sums for every density; None if the cache has no room."""
     if not isinstance(keep, Chance) or not theta.numel():
         return None
     name = f"{PASSING}magnitudes by chance {keep.key}"

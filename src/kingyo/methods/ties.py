@@ -1,4 +1,4 @@
-"""TIES: trim, elect signs, merge what agrees.
+"""TIES: trim, elect signs, and merge what agrees.
 
 Yadav et al. 2023, "TIES-Merging: Resolving interference when merging models" (arXiv 2306.01708), algorithm 1.
 """
@@ -25,28 +25,27 @@ from kingyo.methods.task_vectors import (
 
 
 class Ties:
-    """Each task vector keeps its largest entries; signs are elected by Σ wᵢδᵢ; agreeing entries are averaged.
+    """Task vectors keep their largest entries; Σ wᵢδᵢ elects a sign per entry; agreeing entries are averaged.
 
-    Of n entries exactly max(1, int(density · n)) are kept; of equal magnitudes the first. A vote of zero
-    elects +.
+    Of n entries max(1, int(density · n)) are kept; of equal magnitudes, the first. A sum of zero elects +.
     """
 
     name = "ties"
-    doc = "Trim small changes, elect a sign per entry, average the changes that agree with it (Yadav 2023)."
+    doc = "Trim small changes, elect a sign per entry, and average the changes that agree (Yadav 2023)."
     params = (WEIGHT, DENSITY, LAMBDA, normalize(True, elect=True), rescale(False))
     needs_base = True
     min_sources = 1
     max_sources = None
     stochastic = False
     guide = Guide(
-        when="Fine-tunes of one base on different tasks, of which a plain sum loses some: signs conflict.",
+        when="Fine-tunes of one base on different tasks, if a plain sum loses some because signs conflict.",
         source='Yadav et al. 2023, "TIES-Merging: Resolving interference when merging models" '
         "(arXiv 2306.01708)",
-        differs=("Of equal magnitudes the first entries are kept; which ones mergekit keeps is left open.",),
+        differs=("Of equal magnitudes the first entries are kept; mergekit's choice is undefined.",),
     )
 
     def hands_on(self, values: MethodValues) -> bool:
-        """See ``contract.hands_on``. What is kept is summed by torch where a limit ends."""
+        """See ``contract.hands_on``. Rescaling sums the kept entries with torch."""
         return not values.flag("rescale")
 
     def __call__(

@@ -1,4 +1,4 @@
-"""Task singular vectors: the leading directions of every source, turned so that they do not interfere.
+"""Task singular vectors: the leading directions of all sources, orthogonalised so that they do not interfere.
 
 Gargiulo et al. 2025, "Task singular vectors: Reducing task interference in model merging" (CVPR 2025,
 arXiv 2412.00081), algorithm 1 (TSV-Merge).
@@ -15,9 +15,10 @@ from kingyo.methods.spectral import Spectral, decompose, described, nearest_orth
 
 
 def task_singular_vectors(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
-    """U⊥ Σ V⊥ᵀ, where U, V and Σ hold the k = min(rows, columns) // n leading directions of each δᵢ.
+    """U⊥ Σ V⊥ᵀ, from the k = min(rows, columns) // n leading singular vectors and values of each δᵢ.
 
-    U⊥ and V⊥ are the matrices with orthonormal columns that are nearest to [U₁ … Uₙ] and [V₁ … Vₙ].
+    U⊥ and V⊥ are the nearest matrices with orthonormal columns to [U₁ … Uₙ] and [V₁ … Vₙ]; Σ holds the
+    singular values times wᵢ.
     """
     k = min(deltas[0].shape) // len(deltas)
     lefts: list[Tensor] = []
@@ -35,18 +36,19 @@ def task_singular_vectors(deltas: Sequence[Tensor], values: MethodValues) -> Ten
 
 TSV = Spectral(
     name="tsv",
-    doc="Leading singular vectors of every task vector, decorrelated and added up (Gargiulo 2025).",
+    doc="Orthogonalise and sum the leading singular vectors of all task vectors (Gargiulo 2025).",
     core=task_singular_vectors,
     guide=Guide(
-        when="Several fine-tunes on different tasks, and no search: its authors report better merges than by "
-        "TIES or consensus, untuned.",
+        when="Several fine-tunes on different tasks, without a search: its authors report better untuned "
+        "merges than with TIES or consensus.",
         source='Gargiulo et al. 2025, "Task singular vectors: Reducing task interference in model merging" '
         "(arXiv 2412.00081)",
         how=described(task_singular_vectors),
         differs=(
-            "Not in mergekit. Weights per source are ours; with 1 for each it is the paper's.",
-            "Directions with singular values below 1e-5 of the largest take no part; the authors' code lets "
-            "arbitrary ones interfere where task vectors have a low rank, such as LoRA.",
+            "Not in mergekit. The weight per source is kingyo's addition; weights of 1 give the paper's "
+            "method.",
+            "Directions with singular values below 1e-5 of the largest are left out; in the authors' code "
+            "arbitrary ones interfere if task vectors have a low rank, such as LoRA.",
         ),
     ),
 )
