@@ -1,4 +1,4 @@
-"""Live models with loud random weights, so that greedy choices are far from ties."""
+"""Live models with large random weights, so that greedy choices are far from ties."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from kingyo.models.language import LiveModel
 from tests.models_on_disk import FAMILIES
 
-torch.set_num_threads(1)  # threads cost more than they give on 16-wide matrices, above all on a busy machine
+torch.set_num_threads(1)  # threads slow down 16-wide matrices
 
 # Each holds digits: of these words, the tokenizer that transformers gives to every Qwen2 knows nothing else.
 PROMPTS = [
@@ -25,7 +25,7 @@ PROMPTS = [
 
 
 def fill(model: LiveModel, seed: int) -> None:
-    """Overwrite every matrix of a live model with normal noise, in place."""
+    """Overwrite every matrix of a live model with normal noise in place."""
     generator = torch.Generator().manual_seed(seed)
     for tensor in model.weights.values():
         if tensor.dim() > 1:
@@ -34,13 +34,13 @@ def fill(model: LiveModel, seed: int) -> None:
 
 @pytest.fixture(params=sorted(FAMILIES))
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """One tiny checkpoint of each family."""
+    """Return a tiny checkpoint of an architecture."""
     return FAMILIES[request.param](tmp_path / "model")
 
 
 @pytest.fixture
 def live(checkpoint: Path) -> LiveModel:
-    """A live model of each family, filled with loud weights."""
+    """Return a live model of an architecture, with large weights."""
     model = LiveModel.load(checkpoint, batch_size=3)
     fill(model, 0)
     return model

@@ -17,7 +17,7 @@ class Draws(Protocol):
 
 
 class Painter:
-    """A kind that does nothing but draw."""
+    """A kind of model that only draws."""
 
     name = "text-to-image"
     provides = (Draws,)

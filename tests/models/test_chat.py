@@ -1,4 +1,4 @@
-"""Chat templates that loop, grow without end or fail: one error that names the model, on any thread."""
+"""Chat templates that loop, grow or fail give one error that names the model, on any thread."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ DOUBLES = (
 
 
 def text(template: str | None) -> Text:
-    made = tokenizer()
-    made.chat_template = template
-    made.name_or_path = "models/bad"
-    return Text(cast(Tokenizer, made))
+    words = tokenizer()
+    words.chat_template = template
+    words.name_or_path = "models/bad"
+    return Text(cast(Tokenizer, words))
 
 
 @pytest.mark.parametrize("is_main", [True, False])

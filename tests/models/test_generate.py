@@ -1,4 +1,4 @@
-"""What a live model says: greedy, batched, stopped, in order; checked against plain transformers."""
+"""Greedy generation in batches with stop strings, compared with transformers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.models_on_disk import gpt2, llama, tokenizer
 
 
 def transformers_says(live: LiveModel, folder: Path, prompt: str, new: int) -> str:
-    """The oracle: one prompt, no batch, ``generate`` of transformers on a model with the same weights."""
+    """Return the answer of transformers' ``generate`` to one prompt, with the same weights."""
     model = AutoModelForCausalLM.from_pretrained(folder)
     state = model.state_dict()
     for name, tensor in live.weights.items():

@@ -1,4 +1,4 @@
-"""Image classifiers as a kind of model: real tiny ones of transformers, and whole runs of them."""
+"""Image classification: tiny models of transformers, and complete runs."""
 
 from __future__ import annotations
 

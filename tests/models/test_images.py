@@ -1,4 +1,4 @@
-"""What a model sees of an image, and what is refused before a run: image processors, configs, odd images."""
+"""Image preprocessing, and errors of processors, configs and images before a run."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def changed(folder: Path, **keys: object) -> Path:
 
 
 def refused(folder: Path, *images: Media) -> KingyoError:
-    """What the reader says, and a live model too, unless it can only be known of many images."""
-    with pytest.raises(KingyoError) as told:
+    """Return the error of the reader on these images."""
+    with pytest.raises(KingyoError) as caught:
         KIND.reader(folder).rate_classes(images or [picture((1, 2, 3))])
-    assert not isinstance(told.value, AllRead)
-    return told.value
+    assert not isinstance(caught.value, AllRead)
+    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_image_is_turned_as_it_says(tmp_path: Path) -> None:
     see, half = processor(vit(tmp_path / "m")), Image.new("RGB", (8, 8))
     half.paste((255, 255, 255), (0, 0, 4, 8))
     turn = Image.Exif()
-    turn[0x0112] = 6  # a quarter to the right: what is left becomes the top
+    turn[0x0112] = 6  # rotate clockwise: the left edge becomes the top
     torch.testing.assert_close(see(media(half, exif=turn)), see(media(half)).transpose(1, 2))
 
 
@@ -154,7 +154,7 @@ def test_images_of_all_other_modes_and_sizes_are_seen(
 
 
 def test_an_image_that_changes_while_a_run_goes_on_is_named_as_that(tmp_path: Path) -> None:
-    """And is no failure of the candidate that would have seen it."""
+    """The error does not count as a failure of the candidate."""
     path, image = tmp_path / "red.png", picture((200, 0, 0))
     path.write_bytes(picture((0, 200, 0)).read())
     there = Media(sha256=image.sha256, type=image.type, path=path)

@@ -1,4 +1,4 @@
-"""Kinds of models: which takes what, what is refused before anything is loaded, and plug-ins."""
+"""Kinds of models: selection, checks before loading, and plug-ins."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class NotDescribed(Protocol):
 
 
 class Inpainter(Painter):
-    """A kind of UNets, which their configs do not tell from those of other pipelines."""
+    """A kind of UNets, which only their pipeline distinguishes from others."""
 
     name = "inpainting"
 
@@ -68,7 +68,7 @@ INPAINTER = Inpainter()
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, point: str) -> None:
-    """Install a package that offers a kind."""
+    """Install a package with a kind."""
     installed = folder / "own_kind-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: own-kind\nVersion: 1.0\n")
@@ -112,7 +112,7 @@ def test_a_model_that_transformers_knows_to_be_no_language_model_is_refused(
     assert caught.value.received == f"{config['model_type']} of transformers"
     with pytest.raises(KingyoError):
         common_kind({"a": config, "b": config})
-    assert kind_of(config, "causal-lm").name == "causal-lm", "whoever says it is believed"
+    assert kind_of(config, "causal-lm").name == "causal-lm", "a named kind overrides the config"
 
 
 def test_a_model_of_diffusers_that_no_kind_takes_is_refused() -> None:
@@ -144,7 +144,7 @@ def test_a_file_without_a_kind_or_with_its_class_is_one_clear_error(tmp_path: Pa
 
 @pytest.mark.parametrize("part", ["name = 3", "provides = None", "provides = ('draws',)", "card = None"])
 def test_a_kind_with_a_part_of_another_type_is_one_clear_error(tmp_path: Path, part: str) -> None:
-    """Not after the hours of a search, where its card is written."""
+    """Otherwise writing the model card would fail after hours of search."""
     own = f"class Own(Painter):\n    {part}\n\n\nKIND = Own()\n"
     (tmp_path / "mine.py").write_text(f"from tests.models.painter import Painter\n\n\n{own}")
     with pytest.raises(KingyoError, match="CardPart") as caught:
@@ -153,11 +153,11 @@ def test_a_kind_with_a_part_of_another_type_is_one_clear_error(tmp_path: Path, p
 
 
 def test_a_kind_that_returns_something_else_is_named() -> None:
-    found: object = None
+    nothing: object = None
     with pytest.raises(KingyoError, match=r"usage .*str; received None") as caught:
-        called(PAINTER, "usage", lambda: found, str)
+        called(PAINTER, "usage", lambda: nothing, str)
     assert caught.value.argument == "kind of model text-to-image"
-    assert called(PAINTER, "memory", lambda: found, BatchMemory | None) is None
+    assert called(PAINTER, "memory", lambda: nothing, BatchMemory | None) is None
 
 
 def test_an_installed_kind_takes_what_no_built_in_kind_takes(

@@ -72,7 +72,7 @@ MAKERS: Mapping[str, Make] = {
 
 WRITES = ("gpt2", "llama", "qwen2", "gemma2", "gemma3_text", "mixtral", "qwen2_moe", "qwen3_next", "jamba")
 CLASSIFIES = ("vit", "deit", "swin", "beit", "convnext", "dinov2", "dinov2, split")
-IMAGE = 63  # the token of an image's part
+IMAGE = 63  # the token of an image patch
 SIZES = {"image_sizes": torch.tensor([[8, 8]])}
 PATCHES = {"image_grid_thw": torch.tensor([[1, 2, 2]]), "mm_token_type_ids": torch.tensor([[0, 1, 0, 0, 0]])}
 # The shape of the pixels, how many tokens they become, and what else a model asks of an image.
@@ -130,7 +130,7 @@ def rename(folder: Path, change: Callable[[str], str]) -> Path:
 
 
 def check(name: str, folder: Path, other: Path) -> None:
-    """Write the other model into the live one, tensor by tensor."""
+    """Copy another model into the live one, tensor by tensor."""
     live = load(name, folder)
     weights = live_weights(live, folder)
     tensors = stored(other)
@@ -147,7 +147,7 @@ def check(name: str, folder: Path, other: Path) -> None:
 
 
 def pair(folder: Path, name: str, **saving: Any) -> tuple[Path, Path]:
-    """Write two models of a family."""
+    """Write two models of an architecture."""
     first, second = (write(partial(make, name), folder / str(n), seed=n, **saving) for n in (1, 2))
     return first, second
 

@@ -1,4 +1,4 @@
-"""From a folder to live tensors: their names, writing in place, and every way to be wrong."""
+"""Loading: names of live tensors, writing in place, and errors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_names_may_lack_the_prefix(tmp_path: Path) -> None:
     file = weights_file(folder)
     stored = load_file(file)
     bare = {name.removeprefix("transformer."): tensor for name, tensor in stored.items()}
-    bare["h.0.attn.bias"] = torch.ones(1, 1, 8, 8)  # a buffer of old checkpoints, no weight
+    bare["h.0.attn.bias"] = torch.ones(1, 1, 8, 8)  # a buffer in old checkpoints, not a weight
     save_file(bare, file, metadata={"format": "pt"})
     live = LiveModel.load(folder)
     assert set(live.weights) == set(bare) - {"h.0.attn.bias"}

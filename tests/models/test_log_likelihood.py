@@ -1,4 +1,4 @@
-"""How likely a live model finds a continuation: checked against plain log-softmax, with any padding."""
+"""Log-likelihoods with any padding, compared with plain log-softmax."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_pairs_longer_than_the_context_are_refused(live: LiveModel) -> None:
 
 
 def merging_tokenizer() -> PreTrainedTokenizerFast:
-    """Three characters; "a" and "b" side by side become one token."""
+    """Return a tokenizer that merges "a" and "b" into one token."""
     inner = Tokenizer(BPE({"a": 0, "b": 1, "ab": 2, "<s>": 3}, [("a", "b")]))
     return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>")
 

@@ -1,4 +1,4 @@
-"""Paths through real transformers: parity to the bit, caches, sharing, and what is refused."""
+"""Paths through transformers models: bit-identical results, caches, sharing, and errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_models_own_layers_give_its_logits_to_the_bit(pair: dict[str, PreTrain
 
 
 def test_a_path_is_the_model_that_has_copies_of_these_layers(pair: dict[str, PreTrainedModel]) -> None:
-    """Written out by hand: a deeper model of the same kind, its layers filled with the weights."""
+    """Return a deeper model of the same architecture with the weights of the path's layers."""
     layers = Layers(pair)
     copies = {
         name: [copy.deepcopy(each.module) for each in stack.layers] for name, stack in layers._stacks.items()

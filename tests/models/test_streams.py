@@ -1,4 +1,4 @@
-"""Streams of real models: against transformers' own hidden states, padded or alone, whole or bit by bit."""
+"""Hidden states, compared with those of transformers, with and without padding and batches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def heard(streams: Streams) -> Tensor:
 
 @torch.inference_mode()
 def alone(model: LiveModel) -> Tensor:
-    """Each prompt by itself, as transformers tells its hidden states, the longest first."""
+    """Return transformers' hidden states of single prompts, the longest first."""
     rows = sorted(model.tokens(PROMPTS), key=lambda row: -len(row))
     states = [
         model.module(input_ids=torch.tensor([row]), output_hidden_states=True).hidden_states for row in rows
@@ -50,7 +50,7 @@ def test_streams_are_the_hidden_states_of_each_prompt_alone(name: str) -> None:
     for place, model in enumerate(models.values()):
         own, wanted = found[place * PLACES : (place + 1) * PLACES], alone(model)
         assert float((own - wanted)[:-1].abs().max() / wanted.abs().max()) < 1e-5
-        normed = model.module.base_model  # transformers norms what leaves the last layer
+        normed = model.module.base_model  # transformers normalises the output of the last layer
         norm = next(
             getattr(normed, each) for each in ("norm", "ln_f", "final_layer_norm") if hasattr(normed, each)
         )

@@ -1,4 +1,4 @@
-"""Where an answer ends, for tokenizers of every make: whole words, bytes, pieces with a leading space."""
+"""The end of answers, for tokenizers of words, bytes, and pieces with a leading space."""
 
 from __future__ import annotations
 

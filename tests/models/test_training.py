@@ -1,4 +1,4 @@
-"""Training a LoRA: what it learns, that it is the same every time, and what it refuses."""
+"""Training a LoRA: results, reproducibility, and errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COURSE = Course(steps=120, learning_rate=1e-2, batch_size=3)
 
 
 def trained(model: Path, adapter: Path) -> LiveModel:
-    """The live model with the adapter merged into it, as kingyo reads it."""
+    """Return a live model with the adapter merged into it."""
     live = LiveModel.load(model)
     checkpoint = open_checkpoint(f"{model}+{adapter}")
     assert isinstance(checkpoint, AdaptedCheckpoint)

@@ -2,5 +2,5 @@
 
 from hypothesis import settings
 
-settings.register_profile("kingyo", deadline=None)  # a busy machine is no failure
+settings.register_profile("kingyo", deadline=None)  # a busy machine must not fail tests
 settings.load_profile("kingyo")

@@ -1,4 +1,4 @@
-"""Small images, and a kind of task of a user's own that reads them."""
+"""Small images, and a user's kind of task that reads them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kingyo.types import Item, ItemScore, Media
 
 
 class Colours:
-    """Asks about images; the score depends on their hashes and on what a text model writes."""
+    """Questions about images; the score depends on the images' hashes and the model's text."""
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -55,7 +55,7 @@ def drawn(answer):
 
 
 def picture(colour: int, kind: str = "PNG", size: tuple[int, int] = (8, 8)) -> bytes:
-    """An image of one colour, as bytes of a file."""
+    """Return an image file of one colour."""
     stream = io.BytesIO()
     pytest.importorskip("PIL.Image").new("RGB", size, (colour % 256, colour // 256, 0)).save(stream, kind)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Classification of images: labels, classes, scores and macro F1, with a fake model."""
+"""Image classification: labels, classes, scores and macro F1, with a fake model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASSES = ("cat", "dog", "fish")
 
 
 class Model:
-    """It finds one class likeliest, whatever it sees, then the next ones."""
+    """Rates one class highest for every image, then the following classes."""
 
     classes = CLASSES
 

@@ -1,4 +1,4 @@
-"""Graders of the user's own that hang or crash in the worst ways: one error each, and nothing left behind."""
+"""User graders that hang or crash: each gives one error and leaves no process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graders by name, from the user's file, and together."""
+"""Built-in graders, graders from a file, and combinations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a user's file to items: formats, templates, answers, and every broken line by its number."""
+"""Loading items: formats, templates, answers, and errors that name the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kind of task owns its options and reads its own items; what it may get wrong is one clear error."""
+"""Kinds of tasks: their options, reading items, and errors of users' kinds."""
 
 from __future__ import annotations
 

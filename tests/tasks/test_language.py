@@ -1,4 +1,4 @@
-"""Is a text Japanese, or German? Short texts, digits, mixtures."""
+"""Language detection: short texts, digits and mixtures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of items: read from rows of every shape, part of what an item is, refused when they are broken."""
+"""Images of items: reading them from rows, identity and grouping, and errors of broken images."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def grouped(items: Sequence[Item], similar: float | None = None, **how: bool) ->
 
 
 def shown(*images: str) -> list[Item]:
-    """Items that ask different questions of images, each called by a letter."""
+    """Return items with different questions; each letter stands for an image."""
     return [
         Item(
             id=f"{n}",
@@ -165,9 +165,9 @@ def test_every_shape_of_a_cell_gives_the_same_image(tmp_path: Path) -> None:
 
 
 def test_an_image_that_a_library_has_decoded_is_kept_as_png() -> None:
-    (found,) = read(row_of(Image.new("RGB", (3, 2), (9, 8, 7)))).media
-    assert found.type == "image/png"
-    with Image.open(io.BytesIO(found.read())) as image:
+    (image_media,) = read(row_of(Image.new("RGB", (3, 2), (9, 8, 7)))).media
+    assert image_media.type == "image/png"
+    with Image.open(io.BytesIO(image_media.read())) as image:
         assert image.size == (3, 2) and image.getpixel((0, 0)) == (9, 8, 7)
 
 
@@ -188,13 +188,13 @@ def test_bytes_of_a_column_that_nobody_reads_become_no_text() -> None:
 
 def test_a_jpeg_keeps_its_bytes_and_says_its_type() -> None:
     content = picture(3, "JPEG")
-    (found,) = read(row_of(content)).media
-    assert (found.type, found.read()) == ("image/jpeg", content)
-    assert found.name == f"{sha256(content).hexdigest()}.jpeg"
+    (jpeg,) = read(row_of(content)).media
+    assert (jpeg.type, jpeg.read()) == ("image/jpeg", content)
+    assert jpeg.name == f"{sha256(content).hexdigest()}.jpeg"
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few hundred bytes that says that it is enormous."""
+    """Return a small PNG file with enormous dimensions in its header."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -256,17 +256,17 @@ def test_a_column_of_images_that_no_row_has_is_named() -> None:
 
 def test_media_that_changed_after_they_were_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "red.png").write_bytes(RED)
-    (found,) = read(row_of("red.png", tmp_path)).media
+    (image,) = read(row_of("red.png", tmp_path)).media
     (tmp_path / "red.png").write_bytes(BLUE)
     with pytest.raises(ChangedSourceError, match=r"red\.png"):
-        found.read()
+        image.read()
     (tmp_path / "red.png").unlink()
     with pytest.raises(ChangedSourceError, match=r"red\.png"):
-        found.read()
+        image.read()
 
 
 def test_a_hash_that_is_not_that_of_the_bytes_is_refused() -> None:
-    """It would be the name of a file."""
+    """The hash becomes a file name."""
     with pytest.raises(ChangedSourceError, match="another hash"):
         Media(sha256="../../elsewhere", type="image/png", content=RED).read()
 

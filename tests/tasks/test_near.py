@@ -1,4 +1,4 @@
-"""Near-duplicates: told from what only looks alike, and kept within one split."""
+"""Near-duplicates: detection, and keeping them in one split."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def items(*prompts: str) -> list[Item]:
 
 
 def spelled(*sums: str) -> list[Item]:
-    """Each sum in the five spellings."""
+    """Return each sum in five spellings."""
     return items(*(spelling.replace("1", each) for each in sums for spelling in SPELLINGS))
 
 
@@ -77,7 +77,7 @@ def test_spellings_of_one_question_are_near_duplicates(texts: tuple[str, ...]) -
 
 
 def test_a_long_text_of_nothing_but_signs_is_read_in_an_instant() -> None:
-    """Of 5,000 pairs one went at each look at all of them: 43 seconds, and hours for these."""
+    """Removing one pair per pass took 43 seconds for 5,000 pairs, and would take hours here."""
     assert bare("!=" * 100_000) and bare("([" * 100_000)
 
 
@@ -104,8 +104,10 @@ def test_no_white_space_nor_format_character_hides_a_near_duplicate(
 
 def test_choices_belong_to_a_question() -> None:
     def group_of(*choices: tuple[str, ...]) -> int:
-        made = [Item(id=f"{i}", prompt="Which?", answer="", choices=each) for i, each in enumerate(choices)]
-        return len(near_groups(made))
+        questions = [
+            Item(id=f"{i}", prompt="Which?", answer="", choices=each) for i, each in enumerate(choices)
+        ]
+        return len(near_groups(questions))
 
     assert group_of(("red", "blue"), ("Red.", " blue"), ("blue", "red")) == 1
     assert group_of(("red", "blue"), ("red", "green")) == 2
@@ -127,34 +129,34 @@ def test_five_spellings_of_a_question_end_in_one_split(seed: int) -> None:
 def test_no_group_crosses_and_counts_are_exact(
     copies: list[int], counts: tuple[int, int, int] | None, seed: int
 ) -> None:
-    made = items(
+    questions = items(
         *(spelling.replace("1", f"{i}") for i, n in enumerate(copies, 10) for spelling in SPELLINGS[:n])
     )
     sizes = Sizes(seed=seed) if counts is None else Sizes(**dict(zip(SPLITS, counts, strict=True)), seed=seed)
     try:
-        splits = make_splits(made, sizes)
+        splits = make_splits(questions, sizes)
     except KingyoError as error:
-        assert counts is not None and sum(counts) + max(copies) > len(made), (
+        assert counts is not None and sum(counts) + max(copies) > len(questions), (
             error
-        )  # with room to spare all fit
+        )  # with spare room all groups fit
         return
     found = places(splits)
     assert n_apart(splits) == 0
-    shuffled = random.Random(seed).sample(made, len(made))
+    shuffled = random.Random(seed).sample(questions, len(questions))
     assert make_splits(shuffled, sizes) == splits
     if counts is not None:
         assert tuple(len(splits[split]) for split in SPLITS) == counts
     else:
-        assert len(found) == len(made), "shares of 1 in sum use every item"
+        assert len(found) == len(questions), "shares of 1 in sum use every item"
         for split in SPLITS:
-            assert abs(len(splits[split]) - len(made) * getattr(sizes, split)) <= max(copies)
+            assert abs(len(splits[split]) - len(questions) * getattr(sizes, split)) <= max(copies)
 
 
 def test_24_items_in_spellings_are_never_in_fit_and_test_both() -> None:
-    made = spelled("1", "2", "3", "4", "5")[:24]
+    questions = spelled("1", "2", "3", "4", "5")[:24]
     for seed in range(20):
-        assert n_apart(make_splits(made, seed=seed)) == 0
-        assert n_apart(make_splits(made, Sizes(fit=10, validation=5, test=9, seed=seed))) == 0
+        assert n_apart(make_splits(questions, seed=seed)) == 0
+        assert n_apart(make_splits(questions, Sizes(fit=10, validation=5, test=9, seed=seed))) == 0
 
 
 def test_counts_that_groups_do_not_fit_into_are_an_error_that_names_the_largest_group() -> None:
@@ -177,7 +179,7 @@ def test_a_group_is_in_fit_no_more_often_than_an_item() -> None:
 
 
 def test_data_without_near_duplicates_have_the_splits_that_they_always_had() -> None:
-    """These are the demo's, in their order, from before near-duplicates were looked for."""
+    """The hash is of the demo's splits before near-duplicates were detected."""
     spec = TaskSpec.model_validate(
         {"data": "ja-math.jsonl", "prompt": "Q: {prompt}\nA:", "grader": "number"}
         | {"splits": {"fit": 120, "validation": 300, "test": 700, "seed": 0}}
@@ -233,17 +235,19 @@ def test_similar_texts_are_grouped_where_that_is_asked_for() -> None:
         "Tom has 12 apples and gives 5 of them to Ann. How many apples does Tom have left in all?",
     )
     others = [f"{word} is quite another matter, {word}." for word in ("Rain", "Gold", "Time")]
-    made = items(*english, *JAPANESE, *others)
-    assert len(near_groups(made)) == 7
-    groups = [[int(item.id) for item in group] for group in near_groups(made, 0.8)]
+    questions = items(*english, *JAPANESE, *others)
+    assert len(near_groups(questions)) == 7
+    groups = [[int(item.id) for item in group] for group in near_groups(questions, 0.8)]
     assert [0, 1] in groups and len(groups) == 6
-    groups = [[int(item.id) for item in group] for group in near_groups(made, 0.75)]
+    groups = [[int(item.id) for item in group] for group in near_groups(questions, 0.75)]
     assert [0, 1] in groups and [2, 3] in groups and len(groups) == 5
 
 
 def test_what_the_template_says_makes_no_items_similar() -> None:
-    made = items(*(f"Answer with one number and nothing else, please. {7**i}? Answer:" for i in range(2, 30)))
-    assert len(near_groups(made, 0.5)) == len(made)
+    questions = items(
+        *(f"Answer with one number and nothing else, please. {7**i}? Answer:" for i in range(2, 30))
+    )
+    assert len(near_groups(questions, 0.5)) == len(questions)
 
 
 @given(seed=st.integers(0, 10_000), similar=st.sampled_from([0.1, 0.3, 0.5, 0.6, 0.75, 0.8, 0.9, 1.0]))
@@ -256,20 +260,20 @@ def test_similar_texts_are_those_that_comparing_all_finds(seed: int, similar: fl
         for _ in range(rng.randint(0, 4)):
             text[rng.randrange(len(text))] = rng.choice("abcdef東")
         texts.add("".join(text))
-    made = items(*sorted(texts))
-    groups = near_groups(made, similar)
+    questions = items(*sorted(texts))
+    groups = near_groups(questions, similar)
     number = {item.id: i for i, group in enumerate(groups) for item in group}
     grams = [{bare(text)[i : i + 5] for i in range(max(1, len(bare(text)) - 4))} for text in sorted(texts)]
     shared = set.intersection(*grams)
     edges = [
         (f"{i}", f"{j}")
-        for i, j in combinations(range(len(made)), 2)
+        for i, j in combinations(range(len(questions)), 2)
         if (one := grams[i] - shared)
         and (two := grams[j] - shared)
         and len(one & two) >= similar * len(one | two) - 1e-9
     ]
     assert all(number[one] == number[two] for one, two in edges)
-    assert len(groups) >= len(made) - len(edges)
+    assert len(groups) >= len(questions) - len(edges)
     joined = {each for edge in edges for each in edge}
     assert all(len(group) == 1 or all(item.id in joined for item in group) for group in groups)
 

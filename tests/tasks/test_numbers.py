@@ -1,4 +1,4 @@
-"""The last number of a text, in every style that a model may write it."""
+"""Parsing the last number of a text in many notations."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ HOSTILE = (
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_long_text_neither_hangs_nor_makes_a_giant_number(piece: str) -> None:
     for text in (piece * (100_000 // len(piece)), "5" + piece * (100_000 // len(piece)) + "x"):
-        number = last_number(text)  # what took quadratic time would take minutes
+        number = last_number(text)  # quadratic time would take minutes
         assert number is None or max(abs(number.numerator), number.denominator) < 10**5000
 
 

@@ -1,4 +1,4 @@
-"""Several tasks as one: items side by side, each scored by its own task."""
+"""Combined tasks: each item is scored by its own task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kingyo.types import SPLITS, Item, Split, Task
 
 
 class Parrot:
-    """Answers with the last word of the prompt, and remembers what it was asked."""
+    """Answers with the last word of the prompt, and records the prompts."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -41,7 +41,7 @@ class Parrot:
 
 
 def write(folder: Path) -> dict[str, TaskSpec]:
-    """Two tasks of different sizes; three of their questions are the same in both."""
+    """Write two tasks of different sizes that share three questions."""
     specs: dict[str, TaskSpec] = {}
     for name, n in (("echo", 12), ("other", 30)):
         rows = [{"prompt": f"{'same' if i < 3 else name} {i}", "answer": str(i)} for i in range(n)]

@@ -1,4 +1,4 @@
-"""What a user may write about a task, and what is said when it is wrong."""
+"""The YAML of a task, and its errors."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def in_a_run(folder: Path, task: object, *, is_only: bool) -> TaskSpec:
-    """Read a task as the only one of a run.yaml, or as one of several."""
+    """Return the spec of a task in a run.yaml, alone or as one of several."""
     (folder / "sums.yaml").write_text(yaml.safe_dump({**LEAST, "max_new_tokens": 8}))
     run: dict[str, object] = {"sources": {"a": "a"}, "budget": {"candidates": 1}}
     own: dict[str, object] = {"task": task} if is_only else {"tasks": {"sums": task}}

@@ -1,4 +1,4 @@
-"""Fit, validation and test: disjoint, complete, stable."""
+"""Splits are disjoint, complete and stable."""
 
 from __future__ import annotations
 
@@ -81,15 +81,15 @@ def test_every_machine_and_process_agrees() -> None:
     assert found.stdout.strip() == str(here) == str(["8", "7", "0", "1", "11", "2"])
 
 
-def told(*said: str) -> list[Item]:
+def placed(*splits: str) -> list[Item]:
     return [
         Item(id=str(i), prompt=f"prompt {i}", answer="", fields={"part": each, "note": "x"})
-        for i, each in enumerate(said)
+        for i, each in enumerate(splits)
     ]
 
 
 def test_a_column_says_the_split_of_every_row() -> None:
-    found = make_splits(told("test", "fit", "validation", "fit", "test"), Sizes(column="part"), seed=5)
+    found = make_splits(placed("test", "fit", "validation", "fit", "test"), Sizes(column="part"), seed=5)
     assert {split: [item.id for item in own] for split, own in found.items()} == {
         "fit": ["1", "3"],
         "validation": ["2"],
@@ -98,14 +98,14 @@ def test_a_column_says_the_split_of_every_row() -> None:
 
 
 def test_a_row_that_is_there_twice_keeps_its_first_split() -> None:
-    rows = told("fit", "validation", "test")
+    rows = placed("fit", "validation", "test")
     again = Item(id="again", prompt=" prompt  0", answer="", fields={"part": "test"})
     found = make_splits([*rows, again], Sizes(column="part"))
     assert [item.id for split in SPLITS for item in found[split]] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(
-    ("said", "column", "message"),
+    ("splits", "column", "message"),
     [
         (("fit", "train", "test"), "part", "splits.column: part: .*received 'train' .*'prompt 1'"),
         (("fit", "", "test"), "part", "splits.column: part: .*received '' .*'prompt 1'"),
@@ -114,9 +114,9 @@ def test_a_row_that_is_there_twice_keeps_its_first_split() -> None:
         (("fit", "validation", "test"), "prat", r"splits.column: prat: .* Did you mean 'part'\?"),
     ],
 )
-def test_a_column_that_does_not_say_it(said: tuple[str, ...], column: str, message: str) -> None:
+def test_a_column_that_does_not_say_it(splits: tuple[str, ...], column: str, message: str) -> None:
     with pytest.raises(KingyoError, match=message):
-        make_splits(told(*said), Sizes(column=column))
+        make_splits(placed(*splits), Sizes(column=column))
 
 
 def test_a_column_stands_alone() -> None:

@@ -1,4 +1,4 @@
-"""Tasks built from a spec keep the contract, and ask the model as the spec says."""
+"""Tasks built from a spec: the contract, prompts and scores."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_chat_prompts_go_through_the_template() -> None:
 
 
 class Likelihoods(ScriptedModel):
-    """Gives fixed log-likelihoods to continuations."""
+    """Returns fixed log-likelihoods of continuations."""
 
     def __init__(self, values: dict[str, float]) -> None:
         super().__init__({})
@@ -81,7 +81,7 @@ def test_choices_are_as_long_as_their_bytes() -> None:
 
 
 class Unending(ScriptedModel):
-    """Knows that every other answer of its had no end."""
+    """Reports every other answer as cut."""
 
     def write(
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
@@ -138,8 +138,8 @@ def test_kinds_by_name_and_from_a_file(tmp_path: Path) -> None:
     assert TASK_KINDS.names() == ["choice", "classify", "generate"]
     (tmp_path / "mine.py").write_text(KIND)
     spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
-    made = build_task(spec, SPLITS, tmp_path)
-    assert (made.name, made.items("fit")) == ("mine", SPLITS["fit"])
+    task = build_task(spec, SPLITS, tmp_path)
+    assert (task.name, task.items("fit")) == ("mine", SPLITS["fit"])
     with pytest.raises(KingyoError, match=r"task kind: .*'genrate'. Did you mean 'generate'"):
         build_task(TaskSpec(data="x", grader="number", kind="genrate"), SPLITS, tmp_path)
 

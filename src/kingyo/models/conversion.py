@@ -86,15 +86,15 @@ def _parts(
 
 
 def _gather(
-    model: PreTrainedModel, state: Mapping[str, Tensor], converter: WeightConverter, name: str, whole: Tensor
+    model: PreTrainedModel, state: Mapping[str, Tensor], converter: WeightConverter, name: str, joined: Tensor
 ) -> bool:
     """Make a tensor share its memory with its live parts, if possible; return whether it does."""
     live, pattern = deepcopy(converter).rename_source_key(name)
     if pattern is None:
         return False
-    views = _convert(model, converter, live, {name: (pattern, whole)})
+    views = _convert(model, converter, live, {name: (pattern, joined)})
     if any(
-        _memory(view) != _memory(whole) or not _fits(state.get(each), view) for each, view in views.items()
+        _memory(view) != _memory(joined) or not _fits(state.get(each), view) for each, view in views.items()
     ):
         return False
     starts = {
@@ -103,7 +103,7 @@ def _gather(
     }
     if len(starts) == 1:  # the parts are already contiguous
         ((_, start),) = starts
-        whole.set_(state[live].untyped_storage(), start, whole.shape, whole.stride())
+        joined.set_(state[live].untyped_storage(), start, joined.shape, joined.stride())
         return True
     for each, view in views.items():
         state[each].data = view

@@ -89,9 +89,9 @@ class Text:
         bare = prompt.rstrip()
         continuation = prompt[len(bare) :] + continuation
         head = self.encode(bare)
-        whole = self.encode(bare + continuation)
-        if bare and whole[: len(head)] == head:
-            return head, whole[len(head) :]
+        joined = self.encode(bare + continuation)
+        if bare and joined[: len(head)] == head:
+            return head, joined[len(head) :]
         return head, self._plain(continuation, special=False)
 
     def decode(self, tokens: Sequence[int]) -> str:

@@ -173,7 +173,7 @@ class _Child:
 
     def __init__(self) -> None:
         self.built: set[bytes] = set()
-        self._ours, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
         life, self._held = os.pipe()  # the child reads its end when this process is gone
         code = (
             f"import sys; sys.path[:] = {[str(each) for each in sys.path]!r}; "
@@ -195,13 +195,13 @@ class _Child:
             theirs.close()
             os.close(life)
         self._poll = select.poll()
-        self._poll.register(self._ours, select.POLLIN)
+        self._poll.register(self._socket, select.POLLIN)
         self._buffer = b""
 
     def send(self, request: bytes, seconds: float) -> None:
-        self._ours.settimeout(seconds)
+        self._socket.settimeout(seconds)
         try:
-            self._ours.sendall(request)
+            self._socket.sendall(request)
         except TimeoutError as error:
             raise TooSlowError from error
         except OSError as error:
@@ -230,7 +230,7 @@ class _Child:
 
     def _receive(self) -> None:
         try:
-            more = self._ours.recv(1 << 16)
+            more = self._socket.recv(1 << 16)
         except OSError:
             more = b""
         if not more:
@@ -247,7 +247,7 @@ class _Child:
 
     def leave(self) -> None:
         with suppress(OSError):
-            self._ours.shutdown(socket.SHUT_WR)
+            self._socket.shutdown(socket.SHUT_WR)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(CLOSE_SECONDS)
 
@@ -263,7 +263,7 @@ class _Child:
         self._close()
 
     def _close(self) -> None:
-        self._ours.close()
+        self._socket.close()
         os.close(self._held)
 
 

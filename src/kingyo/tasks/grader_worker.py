@@ -36,13 +36,13 @@ def serve(connection: int, life: int) -> None:
         os.dup2(2, 1)  # graders print to standard error
     sys.stdout = sys.stderr
     graders: dict[bytes, tuple[str, Grader]] = {}
-    with socket.socket(fileno=connection) as ours, ours.makefile("rb") as requests:
+    with socket.socket(fileno=connection) as channel, channel.makefile("rb") as requests:
         while True:
             try:
                 request = pickle.load(requests)
             except (EOFError, OSError):
                 return
-            _answer(graders, request, lambda result: ours.sendall(json.dumps(result).encode() + b"\n"))
+            _answer(graders, request, lambda result: channel.sendall(json.dumps(result).encode() + b"\n"))
 
 
 def _answer(

@@ -95,8 +95,8 @@ def _is_apart(group: Sequence[Placed]) -> bool:
 def _describe(split: Split, item: Item) -> str:
     prompt = item.prompt if len(item.prompt) <= SHOWN else f"{item.prompt[:SHOWN]}…"
     images = [f"image {each.sha256[:8]}…" if each.path is None else each.path.name for each in item.media]
-    asked = " ".join([*([repr(prompt)] if prompt or not images else []), *images])
-    return f"{asked} ({split}{f' of {item.task}' if item.task else ''})"
+    question = " ".join([*([repr(prompt)] if prompt or not images else []), *images])
+    return f"{question} ({split}{f' of {item.task}' if item.task else ''})"
 
 
 def near_groups(

@@ -80,8 +80,8 @@ def stringify(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         number = Decimal(repr(value)) + 0  # no negative zero
-        whole = number == number.to_integral_value()
-        return format(number.to_integral_value() if whole else number, "f")
+        is_whole = number == number.to_integral_value()
+        return format(number.to_integral_value() if is_whole else number, "f")
     if isinstance(value, int):
         return str(value)
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -75,21 +75,21 @@ DEFAULT = "causal-lm"
 _FIX = "Fix the kind; kingyo.testing.kinds has tests of the contract."
 
 
-def _check(name: str, found: object) -> None:
+def _check(name: str, candidate: object) -> None:
     """Check that an object from a plug-in or a user's file is a kind of model."""
-    if not isinstance(found, ModelKind) or isinstance(found, type):
-        received = f"the class {found.__name__}" if isinstance(found, type) else repr(found)[:120]
+    if not isinstance(candidate, ModelKind) or isinstance(candidate, type):
+        received = f"the class {candidate.__name__}" if isinstance(candidate, type) else repr(candidate)[:120]
         raise _broken(name, "an instance with the members of kingyo.models.kinds.ModelKind", received)
-    provides: object = found.provides
+    provides: object = candidate.provides
     sound = {
-        "name": isinstance(cast(object, found.name), str),
+        "name": isinstance(cast(object, candidate.name), str),
         "provides": isinstance(provides, tuple | list)
         and all(isinstance(each, type) for each in cast("list[object]", provides)),
-        "card": isinstance(cast(object, found.card), CardPart),
+        "card": isinstance(cast(object, candidate.card), CardPart),
     }
     for part in (part for part, is_sound in sound.items() if not is_sound):
         kinds = "a str as name, classes as provides, and a CardPart as card"
-        raise _broken(name, kinds, f"{part} = {getattr(found, part)!r:.80}")
+        raise _broken(name, kinds, f"{part} = {getattr(candidate, part)!r:.80}")
 
 
 MODEL_KINDS: Registry[ModelKind] = Registry(

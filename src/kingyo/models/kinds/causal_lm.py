@@ -90,9 +90,9 @@ class CausalLM:
     def usage(self, example: Item, options: Options) -> str:
         """Return code that answers a prompt with the task's settings."""
         prompt, stops = repr(example.prompt), list(cast("Sequence[str]", options.get("stop") or ()))
-        asked = f"tokenizer({prompt}, return_tensors='pt').input_ids"
+        inputs = f"tokenizer({prompt}, return_tensors='pt').input_ids"
         if options.get("chat"):
-            asked = (
+            inputs = (
                 f"tokenizer.apply_chat_template([{{'role': 'user', 'content': {prompt}}}], "
                 "add_generation_prompt=True, return_tensors='pt', return_dict=True).input_ids"
             )
@@ -102,7 +102,7 @@ class CausalLM:
             "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
             "tokenizer = AutoTokenizer.from_pretrained('.')  # this folder\n"
             "model = AutoModelForCausalLM.from_pretrained('.')\n"
-            f"ids = {asked}\n"
+            f"ids = {inputs}\n"
             f"answer = model.generate(ids, do_sample=False, max_new_tokens={new}{stop})\n"
             "print(tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True))\n"
         )
