@@ -78,13 +78,11 @@ class ArceeFusion:
         quartiles = context.recall(f"quartiles by {kind}", (0,), lambda: _quartiles(importance, base.numel()))
         low, middle, high = (float(each) for each in quartiles)
         threshold = float(np.float32(middle + 1.5 * (high - low)))
-        flat_base, flat_source = base.reshape(-1), source.reshape(-1)
+        start, end = base.reshape(-1), source.reshape(-1)
 
         def compute(span: Span) -> Tensor:
             small = importance(span) < threshold  # False for NaN, which must remain in the result
-            return torch.where(
-                small, flat_base[span[0] : span[1]].float(), flat_source[span[0] : span[1]].float()
-            )
+            return torch.where(small, start[span[0] : span[1]].float(), end[span[0] : span[1]].float())
 
         return Elementwise(shape=tuple(base.shape), compute=compute)
 

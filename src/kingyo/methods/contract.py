@@ -21,10 +21,8 @@ _DECLARED = ("name", "doc", "params", "needs_base", "min_sources", "max_sources"
 Reproduces = Literal["everywhere", "on one machine", "with as many threads"]
 """Where a method gives bit-identical results, from the strongest guarantee to the weakest.
 
-- ``everywhere``: on every machine, with any number of threads; it uses only IEEE arithmetic and sums in a
-  fixed order.
-- ``on one machine``: with any number of threads; other processors or libraries may round sin, acos or exp
-  differently.
+- ``everywhere``: on every machine, with any number of threads; only IEEE arithmetic and ordered sums.
+- ``on one machine``: with any number of threads; other libraries may round sin, acos or exp differently.
 - ``with as many threads``: on one machine with the same number of threads, such as matrix decompositions.
 """
 
@@ -169,10 +167,7 @@ class TensorContext:
         return fact
 
     def known(self, what: str, sources: Sequence[int]) -> Fact | None:
-        """Return a measure that an earlier candidate computed, or None.
-
-        If there is one, later candidates are likely to need it too, so further measures are worth caching.
-        """
+        """Return a measure that an earlier candidate computed, or None; later ones may need it too then."""
         if self._facts is None:
             return None
         name = self._fact(what, sources)
@@ -333,9 +328,7 @@ def hands_on(method: MergeMethod, values: MethodValues) -> bool:
         next((i for i, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
         for name in ("hands_on", "__call__")
     )
-    if declared > defined or declared == len(
-        kinds
-    ):  # a subclass that overrides `__call__` does not inherit it
+    if declared > defined or declared == len(kinds):  # overriding `__call__` discards an inherited one
         return False
     return cast("Callable[[MethodValues], bool]", method.hands_on)(values)  # pyright: ignore
 

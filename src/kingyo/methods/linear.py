@@ -19,9 +19,7 @@ from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContex
 from kingyo.methods.task_vectors import DENSITY, LAMBDA, WEIGHT, blend, normalize, rescale
 
 _SMALLEST_SUM = 1e-8
-_INERT = (
-    "No effect; accepted since recipes of mergekit may have it. To drop entries, use ties or dare_linear."
-)
+_INERT = "No effect; recipes of mergekit may have it. To drop entries, use ties or dare_linear."
 
 
 class Linear:

@@ -124,10 +124,8 @@ def _merge(
     """Merge matrices; return None if they are not finite."""
     rows, columns = base.shape
     if columns > rows:
-        transposed = _merge(
-            [each.t() for each in sources], base.t(), lambda deltas: core(_transpose(deltas)).t()
-        )
-        return None if transposed is None else whole(transposed).t().contiguous()
+        turned = _merge([each.t() for each in sources], base.t(), lambda deltas: core(_turn(deltas)).t())
+        return None if turned is None else whole(turned).t().contiguous()
     if rows > 2 * len(sources) * columns:
         return _merge_tall(sources, base, core)
     deltas = side_by_side(sources, base, (0, rows))
@@ -136,7 +134,7 @@ def _merge(
     return core(deltas.chunk(len(sources), dim=1)).float().add_(base)
 
 
-def _transpose(deltas: Sequence[Tensor]) -> list[Tensor]:
+def _turn(deltas: Sequence[Tensor]) -> list[Tensor]:
     return [delta.t() for delta in deltas]
 
 

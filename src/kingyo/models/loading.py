@@ -156,11 +156,7 @@ def context(config: object) -> int | None:
 
 
 def require_checkpoint(path: Path, *, allow_pickle: bool = False) -> None:
-    """Check that a folder has config.json and weights in an allowed format.
-
-    Raises:
-        KingyoError: the folder or a part of it is missing.
-    """
+    """Raise KingyoError unless a folder has config.json and weights in an allowed format."""
     if not path.is_dir():
         raise KingyoError(
             str(path),

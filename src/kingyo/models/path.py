@@ -91,8 +91,7 @@ class Layers:
             The frame, with one layer per step of the path.
 
         Raises:
-            KingyoError: the path is empty, a layer or the frame does not exist, or a model's sliding window
-                differs from the frame's.
+            KingyoError: an empty path, an unknown layer or frame, or another sliding window than the frame's.
         """
         if not path:
             raise KingyoError(
@@ -259,13 +258,7 @@ class _Stack:
             )
 
     def framing(self, hops: Sequence[nn.Module], kinds: Sequence[str], product: float) -> PreTrainedModel:
-        """Return the model with other layers.
-
-        Args:
-            hops: the layers.
-            kinds: the attention type of each layer.
-            product: the product of their scales.
-        """
+        """Return the model with other layers, their attention types, and the product of their scales."""
         self._norms.follow(product)
         setattr(self._inner, self._attribute, nn.ModuleList(hops))
         config = self._model.config

@@ -78,13 +78,7 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """An example as tokens.
-
-    Attributes:
-        prompts: the prompt, once per answer.
-        answers: the right answer, then the wrong choices.
-        sizes: divisors of the answers' log-likelihoods.
-    """
+    """An example as tokens: the prompt per answer; the right answer, then wrong choices; their sizes."""
 
     prompts: tuple[list[int], ...]
     answers: tuple[list[int], ...]

@@ -53,11 +53,8 @@ GRADERS: Registry[Callable[..., object]] = Registry("grader", "kingyo.tasks", "k
 """Graders by name. Plug-ins use the entry point group ``kingyo.graders``."""
 
 RUN_PATTERNS = frozenset({"regex"})
-"""Built-in graders that run a user's regular expression, which may never return.
-
-On the main thread an alarm stops them. Elsewhere they need another process, since Python holds its lock while
-it matches a pattern.
-"""
+"""Built-in graders that run a user's pattern, which may never return. An alarm stops them on the main thread;
+elsewhere they need another process, since Python holds its lock while it matches a pattern."""
 
 G = TypeVar("G", bound=Callable[..., object])
 
@@ -95,9 +92,7 @@ class IsolatedGrader:
 class Verdict:
     """The product of several graders' scores.
 
-    Attributes:
-        graders: names and graders, in the order of the calls.
-        timeout: seconds per answer and grader; None means no limit, with all graders in this process.
+    A grader may take ``timeout`` seconds per answer; None means no limit, with all graders in this process.
     """
 
     graders: tuple[tuple[str, Grader], ...]
@@ -193,7 +188,7 @@ def build_grader(name: str, option: object, folder: Path) -> Grader:
                 f"grader.{name}",
                 expected="no option, since it is a function",
                 received=repr(option),
-                remedy=f"Write `{name}` without an option, or make it a dataclass with this option.",
+                remedy=f"Write only `{name}`, or make it a dataclass with this option.",
             )
         return _callable(name, kind)
     if not is_dataclass(kind):
@@ -230,10 +225,7 @@ def _options(kind: type, name: str, option: object) -> Mapping[str, object]:
     names = [field.name for field in fields(cast("type[Verdict]", kind))]
     if not names:
         raise KingyoError(
-            f"grader.{name}",
-            expected="no option",
-            received=repr(option),
-            remedy=f"Write `{name}` without an option.",
+            f"grader.{name}", expected="no option", received=repr(option), remedy=f"Write only `{name}`."
         )
     return {names[0]: option}
 
@@ -319,12 +311,6 @@ def _number(score: object) -> float | None:
     try:
         plain: object = score if isinstance(score, bool | int | float) else getattr(score, "item")()  # noqa: B009
         number = float(plain) if isinstance(plain, bool | int | float) else math.nan
-    except (
-        AttributeError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        OverflowError,
-    ):  # no item(), or several elements
+    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError):  # no item(), or several
         return None
     return number if math.isfinite(number) else None

@@ -49,9 +49,7 @@ def settings_class(kind: str, folder: Path) -> type[object]:
     settings = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
     if not isinstance(settings, type) or not is_dataclass(settings):
         received = repr(cast(object, settings))[:80]
-        raise KingyoError(
-            f"kind {kind}", expected="a dataclass named Settings", received=received, remedy=FIX
-        )
+        raise KingyoError(f"kind {kind}", expected="a dataclass as Settings", received=received, remedy=FIX)
     return cast("type[object]", settings)
 
 

@@ -72,9 +72,7 @@ def note_apart(groups: Sequence[Sequence[Placed]], scope: str, remedy: str) -> I
     if apart:
         first, *others = apart[0]
         example = [first, next(each for each in others if each[0] != first[0])]
-        of_images = (
-            " or items with the same image" if has_media(item for group in apart for _, item in group) else ""
-        )
+        of_images = " or shared images" if has_media(item for group in apart for _, item in group) else ""
         yield (
             f"{counted(len(apart), 'group')} of near-duplicates{of_images}{scope} "
             f"{'is' if len(apart) == 1 else 'are'} in more than one split, such as "
@@ -106,8 +104,7 @@ def near_groups(
 
     Args:
         items: distinct items.
-        similar: Jaccard similarity of n-grams at which texts count as near-duplicates; None means only texts
-            that differ in form.
+        similar: Jaccard similarity of n-grams at which texts are near-duplicates; None: only equal ones.
         share_images: allow the same image in several groups; otherwise items that share an image, directly
             or through other items, form one group.
     """

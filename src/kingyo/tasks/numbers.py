@@ -115,16 +115,13 @@ _PART = re.compile(rf"({_DIGITS})|([百千万億亿兆京]|[a-z]+?(?=s?(?:[^a-z]
 _GROUPED = re.compile(rf"[1-9]\d{{0,2}}([,'_{_THIN}])\d{{3}}(?:\1\d{{3}})*(?:\.\d+)?")
 _EUROPEAN = re.compile(r"[1-9]\d{0,2}(?:\.\d{3})+,\d+")  # 1.234,5 is unambiguous
 _PLAIN = re.compile(r"\d*\.?\d+")
-_COUNTED = re.compile(
-    r"\d[^\W\d_A-Za-z\u3040-\u309f]{1,3}$"
-)  # 5個: a dash after it is a minus sign of a subtraction
+_COUNTED = re.compile(r"\d[^\W\d_A-Za-z\u3040-\u309f]{1,3}$")  # 5個: a dash after it subtracts
 
 
 def last_number(text: str) -> Fraction | None:
     """Return the last number of a text, or None if there is none or the last one is ambiguous.
 
-    A minus belongs to the number unless it follows something to subtract from: "12-3" gives 3, "= -3" gives
-    −3.
+    A minus belongs to the number unless it follows something to subtract from: "= -3" is −3, "12-3" is 3.
     """
     boxed = _boxed(text)
     if boxed is None:
@@ -268,9 +265,7 @@ def _power(base: Fraction, exponent: str) -> Fraction:
 
 
 def _multiplied(first: Fraction, more: str) -> Fraction:
-    """Apply multipliers: 1万2千 is 12,000, 3千万 is 30,000,000.
-
-    A large multiplier such as 万 applies to everything since the previous large one.
+    """Apply multipliers: 1万2千 is 12,000. Large ones, such as 万, multiply all since the last of them.
 
     Raises:
         ValueError: large multipliers increase, as in 5万3億, or the text is too long.
@@ -336,14 +331,7 @@ def _sign(text: str, start: int) -> int | None:
 
 
 def _sign_after_letter(letter: str, dash: str, is_apart: bool, is_touched: bool) -> int | None:
-    """Return the sign of a number whose dash follows a letter; None if it is ambiguous.
-
-    Args:
-        letter: the letter before the dash.
-        dash: the dash.
-        is_apart: there is a space after the dash.
-        is_touched: there is no space before the dash.
-    """
+    """Return the sign after a letter; ``is_apart``: a space follows the dash; ``is_touched``: none before."""
     if dash == "ー" and is_touched:  # コーヒー3杯
         return None if "\u3040" <= letter <= "\u309f" else 1
     if is_touched and letter.isascii():  # x-3; in Japanese, signs follow letters: 答えは-3

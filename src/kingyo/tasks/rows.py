@@ -112,8 +112,7 @@ def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
         folder: base of relative paths.
 
     Raises:
-        KingyoError: the file is missing or not UTF-8, a line is invalid (the message names it), or
-            ``datasets`` is not installed.
+        KingyoError: the file is missing or not UTF-8, a line is invalid, or ``datasets`` is not installed.
     """
     if isinstance(source, DatasetSource):
         yield from _dataset(source, folder)

@@ -281,11 +281,7 @@ def _by_task(items: Sequence[Item]) -> dict[str, list[Item]]:
 
 
 def check_order(where: str, items: Sequence[Item], scores: object) -> None:
-    """Check that a task returned one ItemScore per item, in order; a user's task may not.
-
-    Raises:
-        KingyoError: it did not.
-    """
+    """Raise KingyoError unless a task returned one ItemScore per item, in order; a user's task may not."""
     results = cast("Sequence[object]", scores) if isinstance(scores, Sequence) else [scores]
     for each in results:
         if not isinstance(each, ItemScore):
