@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.checkpoints.reference import with_component
 from kingyo.errors import KingyoError
 from kingyo.lineage import describe
 from kingyo.merging import Request, survey
-from tests.checkpoints.pipelines import UNET, pipeline
+from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
 from tests.hub import Hub, serve
 from tests.models_on_disk import llama
 
@@ -148,6 +150,7 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
 OPEN = """
 import sys
 from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.errors import KingyoError
 for reference in sys.argv[1:]:
     try:
@@ -184,3 +187,26 @@ def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
         assert says in line, f"{reference}: {line}"
     assert "org/a/unet/diffusion_pytorch_model.bin" not in hub.sent
     assert "org/old/unet/diffusion_pytorch_model.bin" in hub.sent
+
+
+def test_a_shard_that_is_missing_around_a_component_is_named(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path / "pipe")
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "vocab.json").write_text("{}")
+    whole = folder / "text_encoder" / "model.safetensors"
+    index = {"weight_map": dict.fromkeys(ENCODER, "model-00001-of-00002.safetensors")}
+    (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
+    whole.unlink()
+    with pytest.raises(KingyoError) as error:
+        whole_pipeline(open_checkpoint("pipe/unet", tmp_path), tmp_path)
+    assert "model-00001-of-00002.safetensors" in error.value.expected
+
+
+def test_the_remedy_for_a_variant_keeps_the_name_that_diffusers_reads(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path / "pipe") / "unet"
+    (folder / "diffusion_pytorch_model.safetensors").rename(
+        folder / "diffusion_pytorch_model.fp16.safetensors"
+    )
+    with pytest.raises(KingyoError) as error:
+        open_checkpoint("pipe/unet", tmp_path)
+    assert "to diffusion_pytorch_model.safetensors" in error.value.remedy

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
-from kingyo.atomic import sync
+from kingyo.atomic import require_short_name, sync
 from kingyo.checkpoints.reference import PIPELINE
 from kingyo.errors import KingyoError
 
@@ -158,7 +158,12 @@ class PartialFolder:
 
 
 def hidden(out: Path) -> Path:
-    """Where the parts of a folder are until it is whole."""
+    """Return where the parts of a folder are until it is whole.
+
+    Raises:
+        KingyoError: the name is too long.
+    """
+    require_short_name(out)
     target = out.resolve()
     return target.parent / f".{target.name}.partial"
 
