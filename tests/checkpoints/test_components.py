@@ -210,3 +210,10 @@ def test_the_remedy_for_a_variant_keeps_the_name_that_diffusers_reads(tmp_path: 
     with pytest.raises(KingyoError) as error:
         open_checkpoint("pipe/unet", tmp_path)
     assert "to diffusion_pytorch_model.safetensors" in error.value.remedy
+
+
+def test_a_component_of_models_that_are_no_pipelines_is_refused(tmp_path: Path) -> None:
+    llama(tmp_path / "m")
+    with pytest.raises(KingyoError) as error:
+        survey(Request(recipe=recipe(tmp_path, "m", "m"), out=tmp_path / "out", component="unet"))
+    assert error.value.argument == "--component"
