@@ -1,4 +1,4 @@
-"""Heads of classifiers: of one shape, and yet not to be merged where their rows stand for other classes."""
+"""Classifier heads of equal shapes cannot be merged if their classes differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Components of pipelines of diffusers: ``folder/unet`` and ``org/name/unet`` are models."""
+"""Components of diffusers pipelines: ``folder/unet`` and ``org/name/unet`` are models."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_component_knows_its_pipeline(tmp_path: Path, monkeypatch: pytest.Monk
         ("sd/unett", "a model of the pipeline: text_encoder, unet; received 'unett'. Did you mean 'unet'"),
         ("sd/vae", "a model of the pipeline: text_encoder, unet; received 'vae'"),
         ("sd/scheduler", "a model of the pipeline: text_encoder, unet; received 'scheduler'"),
-        ("sd", "a pipeline of diffusers: text_encoder, unet. Name one of its models, such as sd/unet"),
+        ("sd", r"text_encoder, unet.*sd/unet"),
     ],
 )
 def test_a_component_that_the_pipeline_lacks_is_one_clear_error(
@@ -106,7 +106,7 @@ def test_the_card_and_its_licence_are_those_of_the_pipeline(tmp_path: Path) -> N
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Generator[Hub]:
-    """Two pipelines with further variants of their weights, and a language model."""
+    """A Hub with two pipelines, which have several variants of weights, and a language model."""
     root = tmp_path / "hub"
     for i, name in enumerate("ab"):
         folder = pipeline(root / "org" / name, seed=i)
@@ -138,7 +138,7 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
 
     for name, message in {
         "org/a/unett": "a model of the pipeline: text_encoder, unet; received 'unett'. Did you mean 'unet'",
-        "org/m/unet": "Leave '/unet' out",
+        "org/m/unet": "'/unet'",
     }.items():
         recipe(tmp_path, name)
         done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "other", "--dry-run")
@@ -159,7 +159,7 @@ for reference in sys.argv[1:]:
 
 
 def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
-    """A LoRA by its usual name or by its file; pickles only where there is nothing else."""
+    """A LoRA is found by its usual name or its file; pickles are read only without safetensors."""
     base = load_file(tmp_path / "hub/org/a" / WEIGHTS)
     down, up = torch.ones(1, 4, 3, 3), torch.ones(8, 1, 1, 1)
     for name in ("pytorch_lora_weights", "style"):
@@ -171,7 +171,7 @@ def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     torch.save(base, old / "unet/diffusion_pytorch_model.bin")
     bias = repr(float(base["conv_in.bias"][0]))
     expected = {
-        "org/a/unet+org/style": "another LoRA is named by its file",
+        "org/a/unet+org/style": "lora/name.safetensors",
         "org/a/unet+org/pytorch_lora_weights": bias,
         "org/a/unet+org/style/style.safetensors": bias,
         "org/old/unet": bias,

@@ -1,4 +1,4 @@
-"""Models that differ in names and parts: read as one family, or one clear error."""
+"""Models that differ in names and parts are matched, or give one clear error."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_language_models_match_whatever_the_prefix(tmp_path: Path, eye: str, tex
     used = [other.read(name) for name in only]
     assert len(other.tensors) == len(only)
     assert sum(each.numel() for each in used) >= plain.n_parameters
-    # and the other way round: the language part of a VLM into a plain model
+    # and the reverse: the language part of a VLM into a language model
     back = fit(plain, [vlm]).models[vlm.reference]
     assert set(plain.tensors) <= set(back.tensors)
 
 
 def test_names_with_and_without_a_prefix(tmp_path: Path) -> None:
-    """GPT-2 as it is on the Hub (``h.0``) beside one that save_pretrained wrote (``transformer.h.0``)."""
+    """GPT-2 from the Hub (``h.0``) matches one from save_pretrained (``transformer.h.0``)."""
     like = open_checkpoint(str(build("gpt2", tmp_path / "like")))
     bare = shutil.copytree(tmp_path / "like", tmp_path / "bare")
     rewrite(bare, lambda all_: {name.removeprefix("transformer."): each for name, each in all_.items()})

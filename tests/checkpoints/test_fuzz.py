@@ -1,4 +1,4 @@
-"""Files from anywhere: whatever their bytes, they are read right or are one KingyoError; nothing crashes."""
+"""Random files are read correctly or raise a KingyoError; nothing crashes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def file_of(header: bytes, data: bytes, length: int | None = None) -> bytes:
 
 @st.composite
 def entries(draw: st.DrawFn) -> dict[str, object]:
-    """A header that is nearly right: dtypes, shapes and offsets that mostly belong together."""
+    """A nearly valid header: most dtypes, shapes and offsets are consistent."""
     found: dict[str, object] = {}
     end = 0
     for name in draw(st.lists(st.text(max_size=3) | st.just("__metadata__"), max_size=4, unique=True)):
@@ -51,7 +51,7 @@ def entries(draw: st.DrawFn) -> dict[str, object]:
 
 
 def check(raw: bytes) -> None:
-    """Read a file of these bytes; what is accepted must be what the safetensors library reads."""
+    """Read a file with these bytes; if it is accepted, the safetensors library must read the same."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as stream:
         stream.write(raw)
         stream.flush()

@@ -1,4 +1,4 @@
-"""A GGUF as a source: an error with the remedy, and the conversion that the documentation gives."""
+"""A GGUF as a source is an error with a remedy; the documented conversion works."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_conversion_of_the_documentation_keeps_the_weights(
 
 
 def _write_gguf(source: Path, file: Path) -> None:
-    """Write a model of transformers as a GGUF, its weights whole, with a tokenizer of single bytes."""
+    """Write a model as an unquantised GGUF with a tokenizer of single bytes."""
     import gguf
 
     model = AutoModelForCausalLM.from_pretrained(source)
@@ -63,7 +63,7 @@ def _write_gguf(source: Path, file: Path) -> None:
     writer.add_token_types([1] * config.vocab_size)
     writer.add_token_merges(["a b"])
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN2, config.num_hidden_layers)
-    for name, tensor in dict(model.named_parameters()).items():  # tied ones once
+    for name, tensor in dict(model.named_parameters()).items():  # tied parameters appear once
         known = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert known is not None
         writer.add_tensor(

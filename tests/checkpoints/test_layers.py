@@ -1,4 +1,4 @@
-"""Configs of models whose layers were chosen anew: transformers must build what the chosen layers need."""
+"""Configs for new sequences of layers: transformers must build the matching layers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def config_of(name: str, folder: Path) -> Config:
 
 
 def built_from(config: Mapping[str, Any]) -> Any:
-    """The model that transformers makes of a config, without weights."""
+    """Build the model of a config with transformers, without weights."""
     read = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
     with torch.device("meta"):
         return getattr(transformers, config["architectures"][0])(read)
@@ -88,8 +88,8 @@ def test_transformers_builds_the_chosen_layers(folder: Path, name: str, chosen: 
     assert new.main is not None and old.main is not None
     assert list(new.main.blocks) == list(range(len(chosen)))
     for place, source in enumerate(chosen):
-        assert {new.rename(each, 0): changed[each].shape for each in new.main.blocks[place]} == {
-            old.rename(each, 0): wanted[each].shape for each in old.main.blocks[source]
+        assert {new.main.rest(each): changed[each].shape for each in new.main.blocks[place]} == {
+            old.main.rest(each): wanted[each].shape for each in old.main.blocks[source]
         }
     outside = {each: tensor.shape for each, tensor in wanted.items() if old.stack(each) is not old.main}
     assert outside == {each: t.shape for each, t in changed.items() if new.stack(each) is not new.main}
@@ -101,9 +101,9 @@ def test_kinds_of_layers_follow_their_layers(folder: Path) -> None:
     assert with_layers(config, [1, 2])["layer_types"] == ["full_attention", "sliding_attention"]
     silent = {
         key: value for key, value in config.items() if key != "layer_types"
-    }  # as older versions wrote it
+    }  # the format of older versions
     assert with_layers(silent, [1, 2])["layer_types"] == ["full_attention", "sliding_attention"]
-    assert "layer_types" not in with_layers(silent, [0, 1])  # transformers makes the same of its silence
+    assert "layer_types" not in with_layers(silent, [0, 1])  # transformers' default is the same
 
 
 def test_layers_of_several_models(folder: Path) -> None:

@@ -93,7 +93,7 @@ def test_folders_tell_which_plus_is_meant(tmp_path: Path) -> None:
         ("org/name+", "nothing on one side"),
         ("+org/lora", "nothing on one side"),
         ("org/name+org/one+org/two", "2 plus signs"),
-        ("org/name@", r"commit behind the '@'; received ''"),
+        ("org/name@", "received ''"),
         ("org/name@a b", "received 'a b'"),
         ("org/name@a@b", "received 'a@b'"),
     ],
@@ -104,11 +104,11 @@ def test_what_is_no_reference(text: str, message: str) -> None:
 
 
 class TestNamesInAFolder:
-    """Of files, as a recipe names them that may be published."""
+    """Paths of files in a recipe that may be published."""
 
     @pytest.fixture
     def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Of somebody, in the home folder; models beside it and below it."""
+        """A run in a home folder, with models beside it and below it."""
         home = tmp_path / "home" / "somebody"
         for each in ("run/zoo/a", "models/b"):
             (home / each).mkdir(parents=True)
@@ -155,12 +155,12 @@ def test_whole_models(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("m@main", "m@main: .*Leave '@main' out"),
+        ("m@main", "m@main: .*'@main'"),
         ("m+absent", "absent: expected a folder with an adapter"),
         ("absent+lora", "absent: expected a folder with a checkpoint"),
         ("m+m/config.json", "Name the folder that holds adapter_config.json"),
         ("m+m", r"adapter_config\.json: expected an adapter"),
-        ("lora", r"a whole model; received an adapter.*as org/base\+lora"),
+        ("lora", r"received an adapter.*as org/base\+lora"),
         ("x" * 300, "neither"),
         ("a\0b", "neither"),
         ("~nobody-has-this-name/m", "neither"),
@@ -184,7 +184,7 @@ def write_lora(folder: Path, value: float) -> Path:
 
 
 def on_hub(cache: Path, name: str, commit: str, **refs: str) -> Path:
-    """The folder of a snapshot in a Hub cache; ``refs`` are branches and tags."""
+    """Return the folder of a snapshot in a Hub cache; ``refs`` are branches and tags."""
     home = cache / f"models--{name.replace('/', '--')}"
     (home / "refs").mkdir(parents=True, exist_ok=True)
     for ref, target in {"main": commit, **refs}.items():

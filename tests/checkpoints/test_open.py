@@ -1,4 +1,4 @@
-"""Opening checkpoints: lazily, and with one clear error for every way in which files can be wrong."""
+"""Checkpoints are opened lazily; broken files give one clear error."""
 
 from __future__ import annotations
 
@@ -202,14 +202,14 @@ except KingyoError as error:
 
 
 def open_elsewhere(reference: str, cache: Path) -> str:
-    """Open in a new process whose Hub cache is given and which has no network."""
+    """Open a reference in a new process with a given Hub cache and without a network."""
     environment = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", OPEN, reference]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_name_on_the_hub(tmp_path: Path) -> None:
-    """From the Hub's cache on disk: with a revision and without."""
+    """Models are read from the Hub's cache, with and without a revision."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     home = tmp_path / "hub" / "models--org--name"
     llama(home / "snapshots" / commit)

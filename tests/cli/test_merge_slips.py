@@ -76,7 +76,7 @@ def test_a_pointer_in_place_of_weights(command: Command) -> None:
     (command.folder / "a" / "model.safetensors").write_text(
         "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
     )
-    foreseen(command, command.recipe(), "out", says="expected weights; received a pointer of Git LFS")
+    foreseen(command, command.recipe(), "out", says="expected weights; received a Git LFS pointer")
 
 
 def test_a_slice_without_sources(command: Command) -> None:

@@ -111,7 +111,7 @@ def test_its_layers_are_no_source_of_layers(command: Command) -> None:
     (command.folder / "again.yaml").write_text(
         "merge_method: passthrough\npath: [{model: shared, layer: 0}]\n"
     )
-    foreseen(command, "again.yaml", "out", says="its recipe.yaml names them")
+    foreseen(command, "again.yaml", "out", says="--share-layers")
 
 
 class TestRecipe:
