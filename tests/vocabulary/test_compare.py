@@ -1,4 +1,4 @@
-"""What can be known of tokenizers before anything is merged."""
+"""Comparison of tokenizers before a merge."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TestTheSame:
         check_tokens(folders(one, two))
 
     def test_without_any_tokenizer(self, tmp_path: Path) -> None:
-        """As models of images have none."""
+        """Image models have no tokenizer."""
         found = compare({"one": tmp_path, "two": tmp_path}, {"one": 4, "two": 4})
         assert levels(found) == ["note"]
         check_tokens({"one": tmp_path, "two": tmp_path})
@@ -57,7 +57,7 @@ class TestTheSame:
 
 
 class TestOtherIds:
-    """The same size, other tokens: merged by position this says nonsense."""
+    """Equal sizes but different ids: a merge by position would be useless."""
 
     @pytest.fixture
     def pair(self, tmp_path: Path) -> dict[str, Path]:
@@ -70,8 +70,7 @@ class TestOtherIds:
             check_tokens(pair)
         assert str(error.value) == (
             "the vocabularies of one and two: expected one id for each token: 3 for 'a' as in one; received "
-            "4 in two, and 2 such tokens in all. Say how to bring them together: `tokenizer_source: union` "
-            "(or base, or a model)."
+            "4 in two, and 2 such tokens in all. Set `tokenizer_source: union` (or base, or a model)."
         )
 
     def test_is_a_note_when_the_recipe_says_how(self, pair: dict[str, Path]) -> None:
@@ -86,7 +85,7 @@ class TestOtherIds:
 
 class TestOtherTokens:
     def test_a_renamed_token(self, tmp_path: Path) -> None:
-        """As fine-tuned models rename reserved tokens."""
+        """Fine-tuned models often rename reserved tokens."""
         pair = folders(
             llama(tmp_path / "one", words("a", "<|reserved|>")),
             llama(tmp_path / "two", words("a", "<|im_end|>")),
@@ -100,7 +99,7 @@ class TestOtherTokens:
         pair = folders(llama(tmp_path / "one", words("a")), llama(tmp_path / "two", words("a", "b", "c")))
         (found,) = compare(pair)
         assert found.level == "warning"
-        assert "'b' in two alone, and 2 such tokens in all" in str(found)
+        assert "'b' only in two, and 2 such tokens in all" in str(found)
         assert "tokenizer_source: union" in found.remedy
 
     def test_beyond_the_embedding(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What goes into the output's folder beside weights: files, ids in configs, chat template."""
+"""Files of the output besides weights: tokenizer, ids in configs, chat template."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class TestFiles:
     def test_classes_of_transformers_read_them(
         self, kind: str, name: str, model_type: str, tmp_path: Path
     ) -> None:
-        """Some classes build the tokenizer anew out of the pieces in tokenizer.json, and add their own."""
+        """Some classes rebuild the tokenizer from the pieces in tokenizer.json, and add their own."""
         small = llama(tmp_path / "small", makers.small(kind))
         large = llama(tmp_path / "large", makers.large(kind), added=["<|im_start|>"])
         for folder in (small, large):
@@ -103,7 +103,7 @@ class TestFiles:
 
 @pytest.fixture
 def turned(tmp_path: Path) -> Vocabulary:
-    """The tokenizer of a model whose ids, and whose end of a text, are others."""
+    """The tokenizer comes from a model with other ids and another end of text."""
     one = llama(tmp_path / "one", words("a", "<pad>"))
     two = llama(tmp_path / "two", words("<end>", "a"), named={"eos_token": "<end>"})
     return build_vocabulary(TokenizerChoice(source="two"), models_of(one, two, base=0))

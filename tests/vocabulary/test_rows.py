@@ -1,4 +1,4 @@
-"""Rows put into output order, by the rule for missing tokens and its exceptions."""
+"""Rows in output order: the rule for missing tokens, and its exceptions."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def three(tmp_path: Path) -> Path:
 
 
 def row(folder: Path, token: str, vocabulary: Vocabulary, tensor: str = EMBEDDING) -> Tensor:
-    """A model's own row of a token."""
+    """Return a model's own row of a token."""
     return weights(folder)[tensor][vocabulary.models.stored[folder.name].tokens[token]]
 
 
 class Aligned:
-    """The aligned tensors of models, by token."""
+    """Aligned tensors of models, by token."""
 
     def __init__(self, vocabulary: Vocabulary, *folders: Path) -> None:
         self.vocabulary = vocabulary
@@ -65,8 +65,10 @@ class TestTheRule:
         for folder, tokens in ((one, "abc"), (two, ["c", "d", "a", "<x>"]), (three, ["d", "e", "<x>"])):
             for token in tokens:
                 assert torch.equal(aligned(folder, token, tensor), row(folder, token, built, tensor))
-        assert torch.equal(aligned(three, "a", tensor), row(one, "a", built, tensor))  # the base's
-        assert torch.equal(aligned(two, "e", tensor), row(three, "e", built, tensor))  # the only one
+        assert torch.equal(aligned(three, "a", tensor), row(one, "a", built, tensor))  # from the base
+        assert torch.equal(
+            aligned(two, "e", tensor), row(three, "e", built, tensor)
+        )  # from the only model that has it
         both = (row(two, "d", built, tensor) + row(three, "d", built, tensor)) / 2
         torch.testing.assert_close(aligned(one, "d", tensor), both)
 
@@ -97,7 +99,7 @@ class TestWhoseTokens:
 
     def test_a_model_that_is_not_merged(self, one: Path, two: Path, three: Path) -> None:
         models = models_of(one, two, base=0, others=[three])
-        with pytest.raises(KingyoError, match=r"vocabulary of three: .*'e', which none has.*kind: zero"):
+        with pytest.raises(KingyoError, match=r"vocabulary of three: .*'e'.*kind: zero"):
             build_vocabulary(TokenizerChoice(source="three"), models)
         choice = TokenizerChoice(source="three", tokens={"e": TokenEntry(source=Zero())})
         built = build_vocabulary(choice, models)
@@ -166,7 +168,7 @@ class TestListedTokens:
     @pytest.mark.parametrize(
         ("tokens", "message"),
         [
-            ({"<new>": TokenEntry()}, "'<new>', which none has"),
+            ({"<new>": TokenEntry()}, "received '<new>'"),
             ({"<new>": TokenEntry(source=ModelToken(model="two"))}, "a token of two; received '<new>'"),
             (
                 {"<new>": TokenEntry(source=ModelToken(model="two", token="<y>"))},
@@ -183,7 +185,7 @@ class TestListedTokens:
 
 class TestSizes:
     def test_rows_without_tokens_stay(self, tmp_path: Path) -> None:
-        """As in Qwen, whose embedding is larger than its vocabulary: the same models are not touched."""
+        """Qwen's embedding is larger than its vocabulary; equal models stay unchanged."""
         one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
         two = llama(tmp_path / "two", words("a"), rows=8, seed=2)
         for source in ("union", "base", "two"):
@@ -257,9 +259,9 @@ class TestReads:
     def test_describe(self, one: Path, two: Path) -> None:
         built = build_vocabulary(TokenizerChoice(source="base"), models_of(one, two, base=0))
         assert built.describe() == [
-            "vocabulary: 6 tokens in 6 rows, cut as by one",
+            "vocabulary: 6 tokens in 6 rows, split with the rules of one",
             "  one: as stored",
-            "  two: 5 own rows, 1 taken, 2 left out",
+            "  two: 5 own rows, 1 filled in, 2 removed",
         ]
 
 
@@ -294,7 +296,7 @@ class TestRowMap:
         assert found[1, 0] == torch.tensor(0.1)
 
     def test_one_axis(self) -> None:
-        """A bias of the head has a number for each token."""
+        """The head's bias has one number per token."""
         mapped = RowMap(n_rows=3, own={"a": index(1, 0, -1)}, sizes={"a": 2}, padding=index(2))
         assert mapped.remap("a", "bias", torch.tensor([1.0, 3.0]), lambda _: torch.empty(0)).tolist() == [
             3,

@@ -1,4 +1,4 @@
-"""A union of tokenizers: every source's text still becomes tokens with the right rows, for every kind."""
+"""A union of tokenizers gives the right rows for the text of every source, for every kind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHAT = "<|im_start|>the old pond<|im_end|>"
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestAnExtension:
-    """The second model knows all pieces of the first, and more; ids differ."""
+    """The second model has all pieces of the first and more, with other ids."""
 
     @pytest.fixture
     def pair(self, kind: str, tmp_path: Path) -> tuple[Path, Path]:
@@ -97,7 +97,7 @@ class TestAnExtension:
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestAddedTokensAlone:
-    """Models that differ in control tokens only, as nearly all fine-tuned models do."""
+    """Models that differ only in control tokens, like most fine-tuned models."""
 
     @pytest.mark.parametrize("text", TEXTS)
     def test_every_text_is_cut_as_before(self, kind: str, text: str, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ class TestAddedTokensAlone:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tokenizers_of_other_texts(kind: str, tmp_path: Path) -> None:
-    """Every text of every source comes back whole, and no token is lost."""
+    """Every text of every source decodes to itself, and no token is lost."""
     fish = llama(tmp_path / "fish", makers.fish(kind))
     karpfen = llama(tmp_path / "karpfen", makers.deutsch(kind), added=[START])
     vocabulary = build_vocabulary(UNION, models_of(fish, karpfen, base=0))
@@ -129,12 +129,12 @@ def test_tokenizers_of_other_texts(kind: str, tmp_path: Path) -> None:
             ids, own = loaded(text)["input_ids"], tokenizer(text)["input_ids"]
             assert loaded.decode(ids) == tokenizer.decode(own)
             assert loaded.unk_token_id not in ids
-            assert len(ids) <= len(base(text)["input_ids"])  # pieces are joined further, none is cut
+            assert len(ids) <= len(base(text)["input_ids"])  # pieces are joined, none is split
 
 
 class TestTokensOfBoth:
     def test_a_control_token_that_the_base_has_as_a_plain_word_is_found_in_text(self, tmp_path: Path) -> None:
-        """As in models whose vocabulary holds reserved words that a fine-tuned one made control tokens."""
+        """A fine-tuned model made control tokens of reserved words."""
         plain = llama(tmp_path / "plain", words("a", "b", "<|x|>"))
         tokenizer = makers.byte_bpe(TEXTS, 320)
         data = json.loads(tokenizer.to_str())
@@ -203,7 +203,7 @@ class TestOddTokenizers:
             assert cut(loaded, text) == cut(load_tokenizer(large), text)
 
     def test_merges_written_as_text(self, tmp_path: Path) -> None:
-        """The form of tokenizers saved before 2024."""
+        """The format of tokenizers saved before 2024."""
         small = llama(tmp_path / "small", makers.small("byte_bpe"))
         large = llama(tmp_path / "large", makers.large("byte_bpe"))
         for folder in (small, large):
@@ -217,7 +217,7 @@ class TestOddTokenizers:
             assert cut(loaded, text) == cut(load_tokenizer(large), text)
 
     def test_tokens_that_only_the_config_declares(self, tmp_path: Path) -> None:
-        """transformers adds them when it loads; so they have ids, and rows."""
+        """transformers adds them when it loads a tokenizer, so they have ids and rows."""
         plain = llama(tmp_path / "plain", words("a", "b"))
         late = llama(tmp_path / "late", words("a"), rows=6)
         config = json.loads((late / "tokenizer_config.json").read_text())
@@ -234,7 +234,7 @@ class TestOddTokenizers:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_a_base_alone_gets_back_what_another_has(self, kind: str, tmp_path: Path) -> None:
-        """Its last pieces have no row of its own; one of its added tokens has none anywhere."""
+        """The last pieces have no row in this model; an added token has none in any model."""
         n_tokens = len(makers.large(kind).get_vocab())
         ghost = llama(tmp_path / "ghost", makers.large(kind), added=["<g1>", "<g2>"], rows=n_tokens - 2)
         other = llama(tmp_path / "other", makers.large(kind), added=["<x>", "<g2>"])
@@ -249,7 +249,7 @@ class TestOddTokenizers:
             assert cut(loaded, text) == cut(load_tokenizer(ghost), text)
 
     def test_a_word_that_was_added_does_not_become_a_piece_of_words(self, tmp_path: Path) -> None:
-        """Pieces are tried on parts of words, added tokens are not."""
+        """Pieces match parts of words, added tokens do not."""
         kind = "word_piece"
         added = [AddedToken("pondfish", single_word=True)]
         plain = llama(tmp_path / "plain", makers.large(kind), added=added)
