@@ -45,7 +45,7 @@ def recipe(**changes: Value) -> Recipe:
 def value_of(
     recipe: Recipe, parameter: str, source: int | None, tensor: str, depth: float | None
 ) -> Word | None:
-    """What a source (None: the recipe alone) says of a tensor."""
+    """Return a source's value for a tensor; with None, the recipe's own."""
     own = () if source is None else (recipe.sources[source].parameters,)
     return look_up((*own, recipe.parameters), parameter, tensor, depth)
 
@@ -181,7 +181,7 @@ def test_it_reads_what_people_have(tmp_path: Path) -> None:
             "parts.vision: expected merge, base or",
         ),
         ("merge_method: ties\nmodels: [{model: a}]\nparts: base", "parts: expected a mapping"),
-        ("merge_method: ties\nmodels: [{model: a}]\nout_dtype: int8", "out_dtype: expected a floating dtype"),
+        ("merge_method: ties\nmodels: [{model: a}]\nout_dtype: int8", "out_dtype: .*; received 'int8'"),
         ("models: [{model: a}]", "merge_method: expected a method's name"),
         ("merge_method: ties", "models: expected a list"),
         ("merge_method: ties\nmodels: []", "models: expected a list"),

@@ -116,11 +116,11 @@ RECIPE = "merge_method: linear\nmodels: [{model: MODEL}]\n"
 @pytest.mark.parametrize(
     ("documents", "message"),
     [
-        (["name: a\n", "name: a\n"], "name: expected one name for each recipe; received two called 'a'"),
-        (["", ""], "expected one name for each recipe; received several without one"),
+        (["name: a\n", "name: a\n"], "name: .*; received two called 'a'"),
+        (["", ""], "name: .*; received several without"),
         (["name: 3\n"], "name: expected a text; received 3"),
         (["name: ' '\n"], "name: expected a text"),
-        (["name: MODEL\n"], "a circle: MODEL → MODEL"),
+        (["name: MODEL\n"], "MODEL → MODEL"),
         (["name: a\n", "nam: b\n"], r"recipe 2: expected known keys; received 'nam'"),
     ],
 )
@@ -131,13 +131,13 @@ def test_mistakes_are_named(tmp_path: Path, documents: list[str], message: str) 
 
 def test_a_circle_is_named(tmp_path: Path) -> None:
     documents = [f"name: {name}\n{RECIPE.replace('MODEL', needs)}" for name, needs in ("ab", "bc", "ca")]
-    with pytest.raises(KingyoError, match=r"book\.yaml: models: .* received a circle: a → b → c → a"):
+    with pytest.raises(KingyoError, match=r"book\.yaml: models: .* a → b → c → a"):
         read(tmp_path, "---\n".join(documents))
 
 
 def test_a_list_of_recipes_stands_alone(tmp_path: Path) -> None:
     text = "dtype: float16\nmodels:\n- {name: one, merge_method: linear, models: [{model: a}]}"
-    with pytest.raises(KingyoError, match="nothing but models: beside a list of recipes; received 'dtype'"):
+    with pytest.raises(KingyoError, match="received 'dtype'"):
         read(tmp_path, text)
     with pytest.raises(KingyoError, match="merge_method: expected a method's name"):
         read(tmp_path, "models: [{model: a}]")

@@ -1,4 +1,4 @@
-"""Recipes whose path goes through models that are merges themselves."""
+"""Recipes with a path through models that are merges themselves."""
 
 from __future__ import annotations
 

@@ -90,10 +90,10 @@ def test_scales_add_up_along_a_path() -> None:
     [
         (
             (2, 1e300),
-            r"path\[1\]: scale of layer 0 of a: .*1/1024 and 1024; received 2e\+300, by 1e\+300 here",
+            r"path\[1\]: scale of layer 0 of a: .*1/1024 and 1024.*; received 2e\+300",
         ),
         ((1e-5,), r"path\[0\]: .* received 1e-05"),
-        ((4,) * 6, r"path\[5\]: .* received 4096, by 4 here"),
+        ((4,) * 6, r"path\[5\]: .* received 4096"),
         ((1e200, 1e200), r"path\[0\]"),
     ],
 )
@@ -127,7 +127,7 @@ def test_scales_cannot_be_said_by_slices() -> None:
         ([{"layer": 1}], r"path\[0\].model: expected a folder or a Hub name"),
         ([{"model": "a", "layer": "1"}], r"path\[0\].layer: expected a whole number"),
         ([{"model": "a", "layer": True}], r"path\[0\].layer: expected a whole number"),
-        ([{"model": "a", "layer": -1}], "of which the first is 0; received -1"),
+        ([{"model": "a", "layer": -1}], "layer of a: .*; received -1"),
         ([{"model": "a", "layer": 1, "scale": 0}], "expected a number above 0; received 0"),
         ([{"model": "a", "layer": 1, "scale": float("nan")}], "expected a number above 0; received nan"),
         ([{"model": "a", "layer": 1, "scale": -0.5}], "expected a number above 0; received -0.5"),
@@ -138,9 +138,9 @@ def test_scales_cannot_be_said_by_slices() -> None:
         ([{"model": "a", "layer_range": [0, 10**12]}], r"layer_range: expected at most 4096 layers"),
         ([{"model": "a", "layer_range": [0, 3000]}] * 2, "path: expected at most 4096 layers; received 6000"),
         ([{"model": "a", "layer": 1, "scale": "2"}], "expected a number above 0; received '2'"),
-        ([{"model": "a", "layer_range": [0, 2], "scale": 2}], "a scale beside layer"),
-        ([{"model": "a", "layer_range": [2, 2]}], "behind the last"),
-        ([{"model": "a", "layer_range": [0, 0]}], "behind the last"),
+        ([{"model": "a", "layer_range": [0, 2], "scale": 2}], "received scale with layer_range"),
+        ([{"model": "a", "layer_range": [2, 2]}], r"received \[2, 2\]"),
+        ([{"model": "a", "layer_range": [0, 0]}], r"received \[0, 0\]"),
         ([{"model": "a", "lyer": 1}], "Did you mean 'layer'"),
     ],
 )

@@ -115,7 +115,7 @@ seed: 7
 
 
 def test_runs_of_earlier_versions_know_their_recipes() -> None:
-    """Databases hold these hashes: a run that is resumed looks for them."""
+    """Databases store these hashes, and a resumed run looks for them."""
     recipe = Recipe.from_dict(yaml.safe_load(OLD))
     assert recipe.hash == "33bcfd3ce2c63ded17260d67dd8d6bf8b027553572d16ed49416eea84cd23768"
     small = Recipe(merge_method="linear", sources=(Source(model="猫", parameters={"weight": 1.0}),))
@@ -198,11 +198,11 @@ SLICE = "{sources: [{model: a, layer_range: [0, 2]}]}"
         ("slices: [{sources: [{model: a, layer_range: [-1, 1]}]}]", r"received \[-1, 1\]"),
         (
             "slices: [{sources: [{model: a, layer_range: [0, 1]}, {model: b, layer_range: [0, 2]}]}]",
-            r"slices\[0\]: layer_range: expected 1 layer of every source of a slice, as of a; received 2 of",
+            r"slices\[0\]: layer_range: expected 1 layer of every source .*; received 2 of b",
         ),
         (
             "slices: [{sources: [{model: a, layer_range: [0, 1]}], residual_weight: 0.5}]",
-            "'residual_weight'. Leave it out: mergekit reads it and lets it change nothing",
+            "received 'residual_weight'",
         ),
         (
             "slices: [{sources: [{model: a, layer_range: [0, 1], weight: 1}]}]",
@@ -286,7 +286,7 @@ anything = st.recursive(
 
 
 def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in nested data: keys and indices from the top."""
+    """Return the positions in nested data: keys and indices from the top."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in pairs:
         yield (*above, key)

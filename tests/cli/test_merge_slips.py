@@ -81,7 +81,7 @@ def test_a_pointer_in_place_of_weights(command: Command) -> None:
 
 def test_a_slice_without_sources(command: Command) -> None:
     recipe = command.recipe(slices=[{"model": "a", "layer_range": [0, 1]}], models=None)
-    refused(command, recipe, "out", says="It belongs to a source of the slice: `sources: [{model")
+    refused(command, recipe, "out", says="to a source of the slice: `sources: [{model")
 
 
 def test_a_tokenizer_source_that_is_misspelt(command: Command) -> None:

@@ -168,7 +168,7 @@ class TestRecipe:
         )
         done = command("recipe", "s.yaml", "--as", "path")
         assert done.code == 1
-        assert "Leave them as slices" in done.err
+        assert "slices: expected" in done.err
 
 
 def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path: Path) -> None:
@@ -183,4 +183,4 @@ def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path
     assert yaml.safe_load(other.stdout)["base_model"] == found["base_model"]
     refused = finished.run("recipe", "runs/small", "--as", "slices")
     assert refused.returncode == 1
-    assert "received whole models" in refused.stderr
+    assert "received complete models" in refused.stderr
