@@ -51,7 +51,7 @@ def value_of(
 
 
 @given(recipes)
-def test_yaml_gives_it_back(recipe: Recipe) -> None:
+def test_yaml_round_trip(recipe: Recipe) -> None:
     import yaml
 
     again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
@@ -103,7 +103,7 @@ def test_the_first_matching_filter_decides() -> None:
     assert value_of(made, "weight", 0, "layers.11.attn", 0.0) == 0.3
 
 
-def test_without_a_match_the_recipe_speaks() -> None:
+def test_without_a_match_the_recipe_decides() -> None:
     made = Recipe(
         merge_method="ties",
         sources=(Source(model="a", parameters={"weight": (Conditional(filter="mlp", value=0.1),)}),),
@@ -149,7 +149,7 @@ dtype: bfloat16
 """
 
 
-def test_it_reads_what_people_have(tmp_path: Path) -> None:
+def test_real_recipes_are_read(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(MERGEKIT, encoding="utf-8")
     read = load_recipe(file)
@@ -222,7 +222,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_recipe(tmp_path / "absent.yaml")
 
 
-def test_a_parameter_that_changes_no_result_is_left_out() -> None:
+def test_parameters_without_effect_are_dropped() -> None:
     models = [{"model": "a"}, {"model": "b"}]
     told = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5, "int8_mask": True}}
     plainly = {"merge_method": "ties", "models": models, "parameters": {"density": 0.5}}

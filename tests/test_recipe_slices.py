@@ -81,7 +81,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
 
 @settings(max_examples=40)
 @given(recipes())
-def test_yaml_gives_it_back(recipe: Recipe) -> None:
+def test_yaml_round_trip(recipe: Recipe) -> None:
     again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
     assert again == recipe and again.hash == recipe.hash and hash(again) == hash(recipe)
 
@@ -114,7 +114,7 @@ seed: 7
 """
 
 
-def test_runs_of_earlier_versions_know_their_recipes() -> None:
+def test_hashes_equal_those_of_earlier_versions() -> None:
     """Databases store these hashes, and a resumed run looks for them."""
     recipe = Recipe.from_dict(yaml.safe_load(OLD))
     assert recipe.hash == "33bcfd3ce2c63ded17260d67dd8d6bf8b027553572d16ed49416eea84cd23768"
@@ -235,7 +235,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
         load_recipe(file)
 
 
-def test_yaml_that_unfolds_without_end(tmp_path: Path) -> None:
+def test_yaml_with_endless_aliases(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40)]
@@ -259,7 +259,7 @@ def test_aliases_are_fine(tmp_path: Path) -> None:
     assert [source.parameters for source in load_recipe(file).sources] == [{"weight": 1.0}] * 2
 
 
-def test_two_recipes_are_no_recipe(tmp_path: Path) -> None:
+def test_two_recipes_are_not_one(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(f"{HEAD}models: [{{model: a}}]\n---\n{HEAD}models: [{{model: a}}]")
     with pytest.raises(KingyoError, match=r"expected one document; received 2 of them"):

@@ -110,7 +110,7 @@ def test_the_main_stack(built: Built, name: str) -> None:
         assert all(f"{main.prefix}.{number}.{main.rest(each)}" == each for each in names)
 
 
-def test_what_the_first_block_holds_for_all(built: Built) -> None:
+def test_tensors_of_the_first_block_for_all_blocks(built: Built) -> None:
     decoder = built("t5").layout.main
     assert decoder is not None
     assert decoder.first_only == {"layer.0.SelfAttention.relative_attention_bias.weight"}
@@ -144,7 +144,7 @@ def test_fused_experts(name: str) -> None:
     assert [layout.block(each) for each in sorted(fused)] == [0, 0, 1, 1, 2, 2]
 
 
-def test_norms_as_berts_first_checkpoints_name_them() -> None:
+def test_norms_in_old_names_of_bert() -> None:
     norm = "bert.encoder.layer.0.output.LayerNorm.gamma"
     layout = Layout([norm, "bert.encoder.layer.0.output.dense.weight", "bert.embeddings.LayerNorm.beta"])
     assert [layout.kind(each) for each in layout.names] == ["norm", "mlp", "embedding"]
@@ -195,7 +195,7 @@ def test_groups_of_one_stack_have_plain_names(built: Built, name: str) -> None:
     assert list(layout.groups("block")) == ["embedding", *blocks, "head"]
 
 
-def test_groups_of_several_stacks_are_told_apart(built: Built) -> None:
+def test_groups_of_several_stacks_have_distinct_names(built: Built) -> None:
     assert list(built("llava").layout.groups("block")) == [
         "vision.embedding",
         "vision.block.0",
@@ -227,7 +227,7 @@ def test_groups_of_several_stacks_are_told_apart(built: Built) -> None:
     assert "vision.attention" in built("clip").layout.groups("kind")
 
 
-def test_a_tower_whose_name_tells_nothing_is_found_by_the_config() -> None:
+def test_a_tower_without_a_known_name_is_found_by_the_config() -> None:
     inner = ("self_attn.q_proj.weight", "mlp.fc1.weight", "norm.weight")
     eye = [f"vpm.encoder.layers.{i}.{name}" for i in range(5) for name in inner]
     text = [f"llm.model.layers.{i}.{name}" for i in range(2) for name in inner]

@@ -59,7 +59,7 @@ def test_an_index_that_is_broken_is_one_clear_error(tmp_path: Path) -> None:
         open_checkpoint("sd/vae", tmp_path)
 
 
-def test_a_component_is_named_for_whole_pipelines_alone(tmp_path: Path) -> None:
+def test_only_references_of_pipelines_get_a_component(tmp_path: Path) -> None:
     pipeline(tmp_path / "sd")
     llama(tmp_path / "m")
     for reference, expected in {
@@ -82,7 +82,7 @@ def recipe(folder: Path, *models: str) -> Path:
     return file
 
 
-def test_a_merge_takes_a_component_of_whole_pipelines(tmp_path: Path) -> None:
+def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
     for i, name in enumerate("ab"):
         pipeline(tmp_path / name, seed=i)
     file = recipe(tmp_path, "a", "b/unet")
@@ -98,7 +98,7 @@ def test_a_merge_takes_a_component_of_whole_pipelines(tmp_path: Path) -> None:
         survey(Request(recipe=file, out=tmp_path / "out", component="../unet"))
 
 
-def test_the_card_and_its_licence_are_those_of_the_pipeline(tmp_path: Path) -> None:
+def test_card_and_licence_come_from_the_pipeline(tmp_path: Path) -> None:
     pipeline(tmp_path / "sd")
     origin = describe("merged", open_checkpoint("sd/unet", tmp_path), tmp_path)
     assert (origin.licence, origin.public_name) == ("openrail++", "sd/unet")

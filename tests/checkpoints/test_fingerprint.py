@@ -14,7 +14,7 @@ from kingyo.checkpoints.fingerprint import read_blocks
 from tests.models_on_disk import llama
 
 
-def test_the_blocks_of_a_file_are_the_file(tmp_path: Path) -> None:
+def test_blocks_cover_the_file(tmp_path: Path) -> None:
     file = llama(tmp_path / "m", dtype="bfloat16") / "model.safetensors"
     tensors = open_checkpoint("m", tmp_path).tensors
     blocks = list(read_blocks(file, list(tensors.values())))
@@ -23,7 +23,7 @@ def test_the_blocks_of_a_file_are_the_file(tmp_path: Path) -> None:
     assert len(list(read_blocks(file, []))) == 1
 
 
-def test_a_fingerprint_is_that_of_older_versions(tmp_path: Path) -> None:
+def test_fingerprints_equal_those_of_older_versions(tmp_path: Path) -> None:
     """A resumed run recognises its models."""
     folder = llama(tmp_path / "m")
     names = sorted(file.name for file in folder.iterdir())
@@ -36,7 +36,7 @@ def test_a_fingerprint_is_that_of_older_versions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["weights", "touched", "replaced", "added"])
-def test_stamps_tell_that_files_are_not_what_they_were(tmp_path: Path, change: str) -> None:
+def test_stamps_notice_changed_files(tmp_path: Path, change: str) -> None:
     folder = llama(tmp_path / "m")
     weights = folder / "model.safetensors"
     stamps = json.loads(json.dumps(stamps_of(open_checkpoint("m", tmp_path))))

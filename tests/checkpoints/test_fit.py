@@ -74,7 +74,7 @@ def test_models_that_do_not_match_are_one_clear_error(tmp_path: Path) -> None:
         fit(vlm, [deep])
 
 
-def test_models_that_fit_are_left_as_they_are(tmp_path: Path) -> None:
+def test_models_that_fit_are_unchanged(tmp_path: Path) -> None:
     like, other = (open_checkpoint(str(llama(tmp_path / name, seed=i))) for i, name in enumerate("ab"))
     fitted = fit(like, [other, like])
     assert fitted.like is like

@@ -114,14 +114,14 @@ UNFIT: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("what", UNFIT)
-def test_what_cannot_be_merged_says_why(tmp_path: Path, what: str) -> None:
+def test_unmergeable_folders_are_one_clear_error(tmp_path: Path, what: str) -> None:
     change, message = UNFIT[what]
     change(llama(tmp_path / "m"))
     with pytest.raises(KingyoError, match=f"(?s){message}"):
         open_checkpoint("m", tmp_path)
 
 
-def test_integers_that_are_no_weights_are_read(tmp_path: Path) -> None:
+def test_integer_buffers_are_read(tmp_path: Path) -> None:
     tensors_with(
         llama(tmp_path / "m"), **{"model.position_ids": torch.arange(4)[None], "model.seen": torch.tensor(3)}
     )
@@ -139,7 +139,7 @@ def test_files_may_be_links_to_elsewhere(tmp_path: Path) -> None:
     assert opened.read("model.norm.weight").shape == (16,)
 
 
-def test_code_that_comes_along_is_told_and_not_run(tmp_path: Path) -> None:
+def test_code_of_a_model_is_reported_and_not_run(tmp_path: Path) -> None:
     folder = llama(tmp_path / "m")
     assert not open_checkpoint("m", tmp_path).runs_code
     tokenizer = json.loads((folder / "tokenizer_config.json").read_text())

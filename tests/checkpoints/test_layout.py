@@ -172,7 +172,7 @@ def test_filters_resolve_to_the_group_of_each_tensor(names: list[str], how: str)
 
 
 @pytest.mark.parametrize("how", ["blocks", "layers:", "layers:0", "layers:x", ""])
-def test_unknown_ways_are_errors(how: str) -> None:
+def test_unknown_kinds_of_groups_are_errors(how: str) -> None:
     with pytest.raises(KingyoError, match="groups: expected a known name"):
         Layout(llama(2)).groups(how)
 

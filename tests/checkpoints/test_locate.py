@@ -70,14 +70,14 @@ ODD = ("a+b", "a@b", "org+x@y/name", "a+", "+", "@", "1+1=2@home")
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_folder_that_exists_wins_as_it_is(tmp_path: Path, name: str) -> None:
+def test_names_of_existing_folders_are_not_split(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir(parents=True)
     assert parse_reference(name, tmp_path) == ModelReference(model=name)
     assert parse_reference(f"{name}+org/lora", tmp_path) == ModelReference(model=name, lora="org/lora")
     assert parse_reference(f"org/name+{name}", tmp_path) == ModelReference(model="org/name", lora=name)
 
 
-def test_folders_tell_which_plus_is_meant(tmp_path: Path) -> None:
+def test_existing_folders_decide_between_plus_signs(tmp_path: Path) -> None:
     for name in ("a+b", "c+d"):
         (tmp_path / name).mkdir()
     assert parse_reference("a+b+c+d", tmp_path) == ModelReference(model="a+b", lora="c+d")
@@ -98,7 +98,7 @@ def test_folders_tell_which_plus_is_meant(tmp_path: Path) -> None:
         ("org/name@a@b", "received 'a@b'"),
     ],
 )
-def test_what_is_no_reference(text: str, message: str) -> None:
+def test_invalid_references(text: str, message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         parse_reference(text)
 
@@ -124,7 +124,7 @@ class TestNamesInAFolder:
         assert whole_model("zoo/a+../models/b", run, run / "out") == "../zoo/a+../../models/b"
         assert whole_model("org/name@v1", run, run / "out") == "org/name@v1"
 
-    def test_they_are_as_written_where_a_relative_path_would_name_the_home(self, run: Path) -> None:
+    def test_they_are_unchanged_if_a_relative_path_would_name_the_home(self, run: Path) -> None:
         for out in (run.parent.parent / "other" / "out", Path("/out")):
             for name in ("zoo/a", "../models/b", "~/models/b"):
                 assert path_from(out, name, run) == name
@@ -166,7 +166,7 @@ def test_whole_models(tmp_path: Path) -> None:
         ("~nobody-has-this-name/m", "neither"),
     ],
 )
-def test_references_to_nothing(tmp_path: Path, reference: str, message: str) -> None:
+def test_references_of_missing_models(tmp_path: Path, reference: str, message: str) -> None:
     llama(tmp_path / "m")
     write_lora(tmp_path / "lora", 1.0)
     with pytest.raises(KingyoError, match=f"(?s){message}"):

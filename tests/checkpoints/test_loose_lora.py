@@ -182,7 +182,7 @@ def test_diffusers_alphas_in_the_header(sd: Path) -> None:
     assert_changed(sd, "sd/text_encoder+lora", {name: 4 / RANK**0.5 * each for name, each in encoder.items()})
 
 
-def test_a_model_outside_of_its_pipeline_is_told_by_its_modules(sd: Path) -> None:
+def test_a_model_outside_a_pipeline_is_identified_by_its_modules(sd: Path) -> None:
     tensors, unet, encoder = diffusers_file("peft")
     written(sd, tensors)
     for name in ("unet", "text_encoder"):
@@ -194,7 +194,7 @@ def test_a_model_outside_of_its_pipeline_is_told_by_its_modules(sd: Path) -> Non
     assert_changed(sd, "my-unet+plain.safetensors", unet)
 
 
-def test_kohya_encoders_of_sdxl_are_told_apart_by_their_folders(sd: Path) -> None:
+def test_kohya_encoders_of_sdxl_are_identified_by_their_folders(sd: Path) -> None:
     shutil.copytree(sd / "sd/text_encoder", sd / "sd/text_encoder_2")
     tensors: dict[str, Tensor] = {}
     deltas: list[Tensor] = []
@@ -219,7 +219,7 @@ def test_the_fingerprint_knows_the_file(sd: Path) -> None:
     assert fingerprint(opened(sd, "sd/unet+style.safetensors")) != first
 
 
-def test_a_merge_may_lie_beside_the_file(sd: Path) -> None:
+def test_merging_into_the_folder_of_the_file(sd: Path) -> None:
     """The file is not in a folder of its own."""
     written(sd, diffusers_file("peft")[0])
     (sd / "recipe.yaml").write_text(
@@ -301,20 +301,20 @@ def test_a_loose_lora_that_cannot_be_merged_is_one_clear_error(sd: Path, how: st
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"unet.r": 0}', '{"unet.r": 2, "unet.use_newlora": true}'])
-def test_a_header_that_says_nothing_sound_is_one_clear_error(sd: Path, text: str) -> None:
+def test_an_invalid_config_in_the_header_is_one_clear_error(sd: Path, text: str) -> None:
     written(sd, diffusers_file("peft")[0], lora_adapter_metadata=text)
     with pytest.raises(KingyoError, match=r"style\.safetensors"):
         open_checkpoint("sd/unet+style.safetensors", sd)
 
 
-def test_alphas_are_said_once(sd: Path) -> None:
+def test_alphas_must_not_be_stated_twice(sd: Path) -> None:
     stated = json.dumps({"unet.r": RANK, "unet.lora_alpha": 6})
     written(sd, diffusers_file("peft", alpha=True)[0], lora_adapter_metadata=stated)
     with pytest.raises(KingyoError, match="received both"):
         open_checkpoint("sd/unet+style.safetensors", sd)
 
 
-def test_what_peft_wrote_needs_its_config(tmp_path: Path) -> None:
+def test_files_of_peft_need_their_config(tmp_path: Path) -> None:
     """Only the config states alpha for a language model."""
     llama(tmp_path / "m")
     name = "model.layers.0.self_attn.q_proj"

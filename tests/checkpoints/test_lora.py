@@ -67,7 +67,7 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_what_peft_merges(tmp_path: Path, case: str) -> None:
+def test_it_equals_the_merge_of_peft(tmp_path: Path, case: str) -> None:
     family, config = CASES[case]
     FAMILIES[family](tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", **config)
@@ -80,7 +80,7 @@ def test_every_target_is_changed_and_nothing_else(tmp_path: Path) -> None:
     assert_as_peft(tmp_path, changed=4)
 
 
-def test_a_flag_that_is_wrong_for_some_modules_misleads_nobody(tmp_path: Path) -> None:
+def test_a_wrong_fan_in_fan_out_of_some_modules_is_corrected(tmp_path: Path) -> None:
     """peft stores one fan_in_fan_out; GPT-2 with an adapted head has modules of both orders."""
     gpt2(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["attn.c_proj"])
@@ -170,7 +170,7 @@ def test_an_adapter_without_the_prefix(tmp_path: Path) -> None:
     assert opened(tmp_path).changes.keys() == expected.changes.keys()
 
 
-def test_it_is_one_checkpoint_among_others(tmp_path: Path) -> None:
+def test_it_merges_with_other_checkpoints(tmp_path: Path) -> None:
     llama(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
     base, checkpoint = open_checkpoint("m", tmp_path), opened(tmp_path)
@@ -193,7 +193,7 @@ def test_reading_changes_neither_files_nor_later_reads(tmp_path: Path) -> None:
     assert [file.read_bytes() for file in files] == before
 
 
-def test_a_computed_tensor_cannot_be_mapped_by_hand(tmp_path: Path) -> None:
+def test_a_computed_tensor_cannot_be_mapped(tmp_path: Path) -> None:
     llama(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
     name = "model.layers.0.self_attn.q_proj.weight"

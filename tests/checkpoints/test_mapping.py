@@ -50,7 +50,7 @@ def test_writing_to_a_mapped_tensor_leaves_the_file_as_it_is(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("fate", ["gone", "cut"])
-def test_a_file_that_changed_since_is_named(tmp_path: Path, fate: str) -> None:
+def test_changed_files_are_named(tmp_path: Path, fate: str) -> None:
     file = tmp_path / "model.safetensors"
     save_file({"a": torch.ones(4096)}, file)
     info = read_header(file)["a"]

@@ -148,7 +148,7 @@ HEADERS: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize("how", HEADERS)
-def test_headers_that_lie_are_one_clear_error(tmp_path: Path, how: str) -> None:
+def test_headers_that_contradict_the_file_are_one_clear_error(tmp_path: Path, how: str) -> None:
     header, message = HEADERS[how]
     raw = json.dumps(header).encode()
     (llama(tmp_path / "m") / "model.safetensors").write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(8))
@@ -167,7 +167,7 @@ def test_headers_that_lie_are_one_clear_error(tmp_path: Path, how: str) -> None:
         struct.pack("<Q", 60000) + b"[" * 60000,
     ],
 )
-def test_headers_that_are_no_header(tmp_path: Path, raw: bytes) -> None:
+def test_invalid_headers(tmp_path: Path, raw: bytes) -> None:
     (llama(tmp_path / "m") / "model.safetensors").write_bytes(raw)
     with pytest.raises(KingyoError, match="damaged"):
         open_checkpoint("m", tmp_path)
@@ -184,7 +184,7 @@ def test_headers_that_are_no_header(tmp_path: Path, raw: bytes) -> None:
         ("m+lora", "an adapter, or a name on the Hub"),
     ],
 )
-def test_names_of_nothing(tmp_path: Path, reference: str, message: str) -> None:
+def test_names_of_missing_models(tmp_path: Path, reference: str, message: str) -> None:
     llama(tmp_path / "m")
     with pytest.raises(KingyoError, match=message):
         open_checkpoint(reference, tmp_path)

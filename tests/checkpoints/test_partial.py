@@ -66,7 +66,7 @@ class TestForce:
         assert {file.name for file in tmp_path.iterdir()} == {"m", "out"}
 
     @pytest.mark.parametrize("reason", ["without config.json", "a repository", "the working directory"])
-    def test_never_costs_what_is_no_model(
+    def test_never_replaces_other_folders(
         self, tmp_path: Path, reason: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
@@ -82,7 +82,7 @@ class TestForce:
             write_checkpoint(out, stored(checkpoint), like=checkpoint, force=True)
         assert (out / "inner").is_dir()
 
-    def test_killed_between_two_names_the_old_one_comes_back(self, tmp_path: Path) -> None:
+    def test_a_kill_between_two_renames_restores_the_old_model(self, tmp_path: Path) -> None:
         checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
         llama(tmp_path / ".out.old", seed=1)
         with pytest.raises(KingyoError, match="--force"):
@@ -102,7 +102,7 @@ class TestForce:
 
 
 class TestResume:
-    def test_what_was_finished_stays(self, tmp_path: Path) -> None:
+    def test_finished_shards_are_kept(self, tmp_path: Path) -> None:
         checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
         stop(tmp_path / "out", checkpoint, after=3)
         kept = finished(tmp_path / "out")
@@ -111,7 +111,7 @@ class TestResume:
         assert inodes(tmp_path / "out").items() >= kept.items()
 
     @pytest.mark.parametrize("change", [{"identity": "another"}, {"max_shard_bytes": 6_000}])
-    def test_what_is_of_other_content_goes(self, tmp_path: Path, change: dict[str, Any]) -> None:
+    def test_shards_of_other_content_are_deleted(self, tmp_path: Path, change: dict[str, Any]) -> None:
         checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
         stop(tmp_path / "out", checkpoint, after=3)
         kept = finished(tmp_path / "out")
@@ -124,7 +124,7 @@ class TestResume:
         stop(tmp_path / "new" / "out", checkpoint, after=0)
         assert [file.name for file in tmp_path.iterdir()] == ["m"]
 
-    def test_one_of_several_is_known_to_be_done(self, tmp_path: Path) -> None:
+    def test_one_of_several_is_recognised_as_done(self, tmp_path: Path) -> None:
         checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
         write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint, is_one_of_several=True)
         whole = forms(dict(stored(checkpoint)))
@@ -171,7 +171,7 @@ print("done", flush=True)
 
 
 @pytest.mark.parametrize("tensors", [1, 2, 7, 12, 20, 29, 30, 31])
-def test_killed_at_any_moment_it_leaves_all_or_nothing(tmp_path: Path, tensors: int) -> None:
+def test_a_kill_at_any_moment_leaves_all_or_nothing(tmp_path: Path, tensors: int) -> None:
     """Kill a second process after n of 30 tensors, or shortly after the last."""
     source = llama(tmp_path / "m")
     out = tmp_path / "folder" / "out"

@@ -41,7 +41,7 @@ def pickled(folder: Path, shards: int = 1, stem: str = "pytorch_model") -> Path:
 
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("stem", ["pytorch_model", "diffusion_pytorch_model"])
-def test_they_read_as_safetensors_do(tmp_path: Path, shards: int, stem: str) -> None:
+def test_they_are_read_like_safetensors(tmp_path: Path, shards: int, stem: str) -> None:
     expected = load_file(llama(tmp_path / "m", dtype="bfloat16") / "model.safetensors")
     pickled(tmp_path / "m", shards, stem)
     opened = open_checkpoint("m", tmp_path, allow_pickle=True)
@@ -190,7 +190,7 @@ def test_a_zip_written_by_another_program_reads_the_same_or_is_refused(tmp_path:
     assert all(torch.equal(opened.read(name), tensor) for name, tensor in expected.items())
 
 
-def test_any_damaged_byte_is_other_weights_or_one_clear_error(tmp_path: Path) -> None:
+def test_a_damaged_byte_gives_other_weights_or_one_clear_error(tmp_path: Path) -> None:
     folder = pickled(llama(tmp_path / "m"))
     file = folder / "pytorch_model.bin"
     sound = file.read_bytes()

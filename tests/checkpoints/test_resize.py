@@ -31,7 +31,7 @@ def test_sizes_that_differ_are_an_error_with_both_shapes(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("resize", [None, "pad-vocab"])
-def test_no_way_to_resize_is_recommended_where_none_helps(tmp_path: Path, resize: str | None) -> None:
+def test_resize_is_not_suggested_if_it_does_not_help(tmp_path: Path, resize: str | None) -> None:
     like = open_checkpoint(str(llama(tmp_path / "like")))
     wide = open_checkpoint(str(llama(tmp_path / "wide", hidden=32)))
     with pytest.raises(KingyoError, match="cannot be merged") as caught:
@@ -66,7 +66,7 @@ def test_pad_vocab(tmp_path: Path, tied: bool) -> None:
     assert model.config.vocab_size == 72
 
 
-def test_rows_that_a_source_lacks_are_the_bases(tmp_path: Path) -> None:
+def test_missing_rows_come_from_the_base(tmp_path: Path) -> None:
     source = llama(tmp_path / "source")
     base = resized(shutil.copytree(source, tmp_path / "base"), 66)
     like, other = open_checkpoint(str(base)), open_checkpoint(str(source))
@@ -95,7 +95,7 @@ def test_truncating_special_tokens_is_an_error(tmp_path: Path) -> None:
         fit(open_checkpoint(str(base)), [open_checkpoint(str(shorter))], resize="truncate")
 
 
-def test_taking_from_the_base(tmp_path: Path) -> None:
+def test_copying_from_the_base(tmp_path: Path) -> None:
     base = llama(tmp_path / "base")
     longer = resized(shutil.copytree(base, tmp_path / "longer"), 70)
     like, other = open_checkpoint(str(base)), open_checkpoint(str(longer))

@@ -22,7 +22,7 @@ from tests.models_on_disk import FAMILIES, llama
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_copy_is_a_checkpoint_for_everyone(tmp_path: Path, kind: str) -> None:
+def test_a_copy_can_be_loaded(tmp_path: Path, kind: str) -> None:
     checkpoint = open_checkpoint(str(FAMILIES[kind](tmp_path / "m", dtype="bfloat16")))
     (checkpoint.path / "LICENSE").write_text("Apache-2.0")
     (checkpoint.path / "modeling_evil.py").write_text("boom")
@@ -42,7 +42,7 @@ def test_a_copy_is_a_checkpoint_for_everyone(tmp_path: Path, kind: str) -> None:
     assert AutoTokenizer.from_pretrained(out)("Q: 3 + 4 A:").input_ids == same
 
 
-def test_the_config_tells_the_dtype(tmp_path: Path) -> None:
+def test_the_config_states_the_dtype(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(llama(tmp_path / "m", dtype="float32")))
     halved = ((name, tensor.half()) for name, tensor in stored(checkpoint))
     out = write_checkpoint(tmp_path / "out", halved, like=checkpoint)
@@ -86,7 +86,7 @@ def test_any_tensors_come_back(forms: list[tuple[torch.dtype, list[int]]], limit
             assert torch.equal(again.read(name), tensor) and again.read(name).dtype == tensor.dtype
 
 
-def test_what_goes_to_disk_early_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_flushed_early_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads write spans in any order: within a block, across blocks, and of many blocks."""
     monkeypatch.setattr(writer_module, "_BLOCK", 8192)
     like = Checkpoint(reference="like", path=tmp_path, config={}, tensors={})
@@ -121,7 +121,7 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     assert open_checkpoint(str(tmp_path / "out")).n_parameters == checkpoint.n_parameters
 
 
-def test_what_is_taken_stays(tmp_path: Path) -> None:
+def test_existing_files_are_kept(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("precious")
@@ -198,7 +198,7 @@ def test_a_component_within_its_pipeline_is_resumed(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, again.read(name)) for name, tensor in weights.items())
 
 
-def test_configs_of_parts_tell_the_dtype_too(tmp_path: Path) -> None:
+def test_nested_configs_state_the_dtype(tmp_path: Path) -> None:
     config = {"torch_dtype": "float32", "text_config": {"dtype": "float32", "x": 1}, "dtype_note": "float32"}
     like = Checkpoint(reference="like", path=tmp_path, config=config, tensors={})
     out = write_checkpoint(tmp_path / "out", [("a", torch.zeros(2).half())], like=like)

@@ -48,7 +48,7 @@ def test_round_trip(data: object) -> None:
     assert parse_tokenizer(yaml.safe_load(yaml.safe_dump(choice.to_dict()))) == choice
 
 
-def test_a_text_is_the_source_and_nothing_means_union() -> None:
+def test_a_text_is_the_source_and_the_default_is_union() -> None:
     assert parse_tokenizer("base") == TokenizerChoice(source="base")
     assert parse_tokenizer({}) == parse_tokenizer({"source": None, "tokens": None}) == TokenizerChoice()
 

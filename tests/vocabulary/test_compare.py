@@ -48,7 +48,7 @@ class TestTheSame:
         assert levels(found) == ["error"]
         assert "writes tokenizer.json" in str(found[0])
 
-    def test_written_otherwise(self, tmp_path: Path) -> None:
+    def test_the_same_tokens_in_another_format(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         two = shutil.copytree(one, tmp_path / "two")
         data = json.loads((two / "tokenizer.json").read_text())
@@ -73,7 +73,7 @@ class TestOtherIds:
             "4 in two, and 2 such tokens in all. Set `tokenizer_source: union` (or base, or a model)."
         )
 
-    def test_is_a_note_when_the_recipe_says_how(self, pair: dict[str, Path]) -> None:
+    def test_is_a_note_if_the_recipe_unites_vocabularies(self, pair: dict[str, Path]) -> None:
         assert levels(compare(pair, is_aligned=True)) == ["note"]
 
     @pytest.mark.parametrize("kind", ["byte_bpe", "unigram", "word_piece"])
@@ -119,7 +119,7 @@ class TestOtherHabits:
         assert found["eos_token"] == "warning"
         assert found["pad_token"] == "note"
 
-    def test_ways_to_cut_and_templates(self, tmp_path: Path) -> None:
+    def test_rules_and_templates(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), template="A")
         two = llama(tmp_path / "two", words("a"), template="B")
         data = json.loads((two / "tokenizer.json").read_text())
@@ -128,7 +128,7 @@ class TestOtherHabits:
         found = {each.argument for each in compare(folders(one, two))}
         assert found == {"normalizer in tokenizer.json", "chat_template"}
 
-    def test_a_template_may_be_lost_unless_the_recipe_says_which(self, tmp_path: Path) -> None:
+    def test_losing_a_template_is_a_warning_unless_the_recipe_sets_it(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"))
         two = llama(tmp_path / "two", words("a"), template="B")
         (lost,) = [each for each in compare(folders(one, two)) if each.argument == "chat_template"]

@@ -193,7 +193,7 @@ class TestDifferencesOnPurpose:
         same, _ = ours(folders, TokenizerChoice(source="base", pad_to_multiple_of=1))
         assert same.n_rows == 4
 
-    def test_tokens_are_pieces_again_and_not_found_inside_words(self, peer: Peer, tmp_path: Path) -> None:
+    def test_tokens_stay_pieces_and_are_not_matched_inside_words(self, peer: Peer, tmp_path: Path) -> None:
         """mergekit turns other models' pieces into added tokens, which do not decode to their text."""
         folders = [
             llama(tmp_path / "one", fish("unigram"), seed=1),
@@ -213,7 +213,7 @@ class TestDifferencesOnPurpose:
         config = json.loads((one / "config.json").read_text())
         assert built.config_updates(config, "one")["eos_token_id"] == built.tokens["<end>"]
 
-    def test_tokens_that_nobody_has_are_an_error_and_no_zeros(self, peer: Peer, three: list[Path]) -> None:
+    def test_tokens_without_a_row_are_an_error_and_not_zeros(self, peer: Peer, three: list[Path]) -> None:
         one, two, other = three
         out = theirs(peer, [one, two], str(other), "tokenizer_source")
         row = load_tokenizer(out).get_vocab()["f"]

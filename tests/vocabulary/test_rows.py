@@ -58,7 +58,7 @@ class Aligned:
 
 @pytest.mark.parametrize("tensor", [EMBEDDING, HEAD])
 class TestTheRule:
-    def test_own_base_only_and_mean(self, one: Path, two: Path, three: Path, tensor: str) -> None:
+    def test_own_row_then_base_then_mean(self, one: Path, two: Path, three: Path, tensor: str) -> None:
         built = build_vocabulary(TokenizerChoice(), models_of(one, two, three, base=0))
         aligned = Aligned(built, one, two, three)
         assert list(built.tokens) == ["<unk>", "<s>", "</s>", "a", "b", "c", "d", "<x>", "e"]
@@ -90,7 +90,7 @@ class TestWhoseTokens:
         assert torch.equal(aligned(one, "a"), row(one, "a", built))
         assert torch.equal(aligned(one, "d"), row(two, "d", built))
 
-    def test_base_without_one_is_the_first(self, one: Path, two: Path) -> None:
+    def test_base_without_a_base_is_the_first(self, one: Path, two: Path) -> None:
         assert build_vocabulary(TokenizerChoice(source="base"), models_of(two, one)).start.reference == "two"
 
     def test_a_model(self, one: Path, two: Path) -> None:
@@ -125,7 +125,7 @@ class TestListedTokens:
         assert torch.equal(aligned(one, "d"), row(three, "d", built))
         assert torch.equal(aligned(two, "d"), row(two, "d", built))
 
-    def test_or_to_all(self, one: Path, two: Path, three: Path) -> None:
+    def test_a_forced_row_goes_to_all(self, one: Path, two: Path, three: Path) -> None:
         tokens = {"d": TokenEntry(source=ModelToken(model="three"), force=True)}
         built = self.built(tokens, one, two, three)
         aligned = Aligned(built, one, two, three)
@@ -196,7 +196,7 @@ class TestSizes:
             read = AlignedReads(built, reader, (EMBEDDING,)).read("two", EMBEDDING)
             assert read is reader.read("two", EMBEDDING)
 
-    def test_those_that_a_model_lacks_are_the_starts(self, tmp_path: Path) -> None:
+    def test_rows_without_tokens_that_a_model_lacks_come_from_the_start(self, tmp_path: Path) -> None:
         one = llama(tmp_path / "one", words("a"), rows=8, seed=1)
         two = llama(tmp_path / "two", words("a", "b"), seed=2)
         built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
@@ -242,7 +242,7 @@ class TestReads:
         AlignedReads(built, reader, (EMBEDDING,)).read("two", EMBEDDING)
         assert reader.asked == [("two", EMBEDDING), ("one", EMBEDDING)]
 
-    def test_kept_for_the_next_reading_while_there_is_room(self, one: Path, two: Path) -> None:
+    def test_aligned_tensors_are_cached_up_to_a_size(self, one: Path, two: Path) -> None:
         built = build_vocabulary(TokenizerChoice(), models_of(one, two, base=0))
         reads = AlignedReads(built, Folders(one, two), (EMBEDDING, HEAD), keep_bytes=8 * 16 * 4)
         assert reads.read("one", EMBEDDING) is reads.read("one", EMBEDDING)
