@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.recipe.checks import check_keys, mapping
 
 UNION: Final = "union"
 BASE: Final = "base"
@@ -116,7 +117,11 @@ def parse_tokenizer(data: object, where: str = "tokenizer") -> TokenizerChoice:
 
 
 def _parse_tokens(data: object, where: str) -> dict[str, TokenEntry]:
-    pairs = _mapping(data, None, where, "Write one line for each token, such as `<|im_start|>: {...}`.")
+    pairs = mapping(data, where, "Write one line for each token, such as `<|im_start|>: {...}`.")
+    for token in pairs:
+        if not isinstance(cast("object", token), str):
+            remedy = f"Put it in quotes: '{token}'."
+            raise KingyoError(where, expected="tokens that are text", received=repr(token), remedy=remedy)
     return {token: _parse_entry(entry, f"{where}: '{token}'") for token, entry in pairs.items()}
 
 
@@ -172,22 +177,11 @@ def _parse_source(data: object, where: str) -> Zero | ModelToken:
     )
 
 
-def _mapping(data: object, known: Sequence[str] | None, where: str, remedy: str) -> dict[str, object]:
-    """Check that data is a mapping with text keys, all of them in ``known`` unless that is None."""
-    if not isinstance(data, Mapping):
-        raise KingyoError(where, expected="a mapping", received=repr(data), remedy=remedy)
-    pairs = cast("Mapping[object, object]", data)
-    for key in pairs:
-        if not isinstance(key, str):
-            raise KingyoError(
-                where,
-                expected="keys that are text",
-                received=repr(key),
-                remedy=f"Put it in quotes: '{key}'.",
-            )
-        if known is not None and key not in known:
-            raise KingyoError(where, expected="known keys", received=f"'{key}'", remedy=suggest(key, known))
-    return cast("dict[str, object]", dict(pairs))
+def _mapping(data: object, known: Sequence[str], where: str, remedy: str) -> Mapping[str, object]:
+    """Return data that are a mapping with known keys."""
+    pairs = mapping(data, where, remedy)
+    check_keys(pairs, known, where)
+    return pairs
 
 
 def _text(value: object, where: str) -> str:
