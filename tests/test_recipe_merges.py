@@ -49,9 +49,9 @@ def test_it_equals_two_consecutive_merges(tmp_path: Path) -> None:
         lambda each: str(between) if each == "bred" else each,
     )
     twice = to_folder(plan(second, open_sources(second)), tmp_path / "twice")
-    found, expected = load_file(once / "model.safetensors"), load_file(twice / "model.safetensors")
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in found)
+    tensors, expected = load_file(once / "model.safetensors"), load_file(twice / "model.safetensors")
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in tensors)
 
 
 def test_its_layers_can_be_shared(tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_its_layers_can_be_shared(tmp_path: Path) -> None:
     planned = plan(recipe, open_sources(recipe), share_layers=True)
     assert planned.shared is not None
     assert planned.shared.config["path_layers"] == [0, 1, 0]
-    found = load_file(to_folder(planned, tmp_path / "shared") / "model.safetensors")
+    tensors = load_file(to_folder(planned, tmp_path / "shared") / "model.safetensors")
     plain = load_file(to_folder(plan(recipe, open_sources(recipe)), tmp_path / "plain") / "model.safetensors")
-    assert {each.split(".")[2] for each in found if ".layers." in each} == {"0", "1"}
-    assert all(torch.equal(found[name], plain[name]) for name in found)
+    assert {each.split(".")[2] for each in tensors if ".layers." in each} == {"0", "1"}
+    assert all(torch.equal(tensors[name], plain[name]) for name in tensors)
 
 
 def test_as_slices_it_becomes_several_recipes_of_the_same_model(tmp_path: Path) -> None:
@@ -73,9 +73,9 @@ def test_as_slices_it_becomes_several_recipes_of_the_same_model(tmp_path: Path) 
     one = to_folder(plan_book(book)[None], tmp_path / "slices")
     recipe = bred(a, b)
     other = to_folder(plan(recipe, open_sources(recipe)), tmp_path / "path")
-    found, expected = (load_file(each / "model.safetensors") for each in (one, other))
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in found)
+    tensors, expected = (load_file(each / "model.safetensors") for each in (one, other))
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in tensors)
 
 
 @pytest.mark.parametrize(

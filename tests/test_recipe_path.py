@@ -107,9 +107,9 @@ def test_products_that_return_to_the_range_are_allowed() -> None:
 
 
 def test_models_of_a_path_are_references_and_can_be_renamed() -> None:
-    made = recipe(path=(Hop(model="a", layer=0), Hop(model="b", layer=1)), base_model="c")
-    assert made.references == ("a", "b", "c")
-    assert renamed(made, str.upper).references == ("A", "B", "C")
+    built = recipe(path=(Hop(model="a", layer=0), Hop(model="b", layer=1)), base_model="c")
+    assert built.references == ("a", "b", "c")
+    assert renamed(built, str.upper).references == ("A", "B", "C")
 
 
 def test_slices_cannot_express_scales() -> None:
@@ -158,17 +158,17 @@ def test_a_path_beside_models_is_an_error(tmp_path: Path) -> None:
 
 @given(plain, st.none() | models)
 def test_a_recipe_with_a_path_converts_to_slices_and_back(path: tuple[Hop, ...], base: str | None) -> None:
-    made = recipe(path=path, base_model=base, dtype="bfloat16")
-    sliced = as_slices(made)
+    built = recipe(path=path, base_model=base, dtype="bfloat16")
+    sliced = as_slices(built)
     assert not sliced.path
     assert sum(each.n_layers for each in sliced.slices) == len(path)
     read = Recipe.from_dict(yaml.safe_load(sliced.to_yaml()))
-    assert as_path(read) == made
+    assert as_path(read) == built
 
 
 def test_a_base_that_gives_the_ends_is_an_empty_slice_at_each() -> None:
-    made = recipe(path=(Hop(model="a", layer=1), Hop(model="b", layer=2)), base_model="a")
-    ranges = [(each.sources[0].model, each.sources[0].layers) for each in as_slices(made).slices]
+    built = recipe(path=(Hop(model="a", layer=1), Hop(model="b", layer=2)), base_model="a")
+    ranges = [(each.sources[0].model, each.sources[0].layers) for each in as_slices(built).slices]
     assert ranges == [("a", (1, 2)), ("b", (2, 3)), ("a", (0, 0))]
 
 

@@ -275,12 +275,14 @@ scalars = (
     | st.dates()
     | st.binary(max_size=2)
 )
-known = st.sampled_from(
+known_keys = st.sampled_from(
     ["model", "sources", "layer_range", "filter", "value", "weight", "path", "lora", "name"]
 )
 anything = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(known | st.integers(0, 2), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(known_keys | st.integers(0, 2), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -305,7 +307,7 @@ def test_nonsense_is_one_clear_error_or_a_recipe(
         inner = inner[key]
     inner[last] = nonsense
     try:
-        found = Recipe.from_dict(spoilt)
+        parsed = Recipe.from_dict(spoilt)
     except KingyoError:
         return
-    assert Recipe.from_dict(yaml.safe_load(found.to_yaml())).hash == found.hash
+    assert Recipe.from_dict(yaml.safe_load(parsed.to_yaml())).hash == parsed.hash

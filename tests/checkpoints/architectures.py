@@ -66,8 +66,8 @@ LINEAR_ATTENTION = {
 
 
 def _model(family: str, head: str, **config: Any) -> Built:
-    made = getattr(transformers, f"{family}Config")(**config)
-    return getattr(transformers, f"{family}{head}")(made)
+    parsed = getattr(transformers, f"{family}Config")(**config)
+    return getattr(transformers, f"{family}{head}")(parsed)
 
 
 def _causal(family: str, **config: Any) -> Callable[[], Built]:

@@ -65,6 +65,6 @@ def averaged(fitted: Fit, folder: Path) -> Path:
 def loaded(folder: Path) -> Any:
     """Load a model with transformers, and check that no tensor is missing or left over."""
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
-    model, told = getattr(transformers, architecture).from_pretrained(folder, output_loading_info=True)
-    assert not told["missing_keys"] and not told["unexpected_keys"] and not told["mismatched_keys"]
+    model, report = getattr(transformers, architecture).from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
     return model.eval()

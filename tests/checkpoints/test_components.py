@@ -88,9 +88,9 @@ def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
     file = recipe(tmp_path, "a", "b/unet")
     refused = survey(Request(recipe=file, out=tmp_path / "out")).error
     assert refused is not None and "--component unet" in str(refused)
-    found = survey(Request(recipe=file, out=tmp_path / "out", component="unet"))
-    assert found.error is None
-    assert found.targets[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
+    result = survey(Request(recipe=file, out=tmp_path / "out", component="unet"))
+    assert result.error is None
+    assert result.targets[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
     assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "recipe.yaml"}
     wrong = survey(Request(recipe=file, out=tmp_path / "out", component="unett")).error
     assert wrong is not None and "Did you mean 'unet'" in str(wrong)

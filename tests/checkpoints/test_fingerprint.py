@@ -41,17 +41,17 @@ def test_stamps_notice_changed_files(tmp_path: Path, change: str) -> None:
     weights = folder / "model.safetensors"
     stamps = json.loads(json.dumps(stamps_of(open_checkpoint("m", tmp_path))))
     assert is_as_stamped(open_checkpoint("m", tmp_path), stamps)
-    seen = weights.stat()
+    status = weights.stat()
     if change == "weights":
         content = bytearray(weights.read_bytes())
         content[-1] ^= 1
         weights.write_bytes(content)
-        os.utime(weights, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+        os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
     elif change == "touched":
         weights.touch()
     elif change == "replaced":
         (folder / "copy").write_bytes(weights.read_bytes())
-        os.utime(folder / "copy", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+        os.utime(folder / "copy", ns=(status.st_atime_ns, status.st_mtime_ns))
         (folder / "copy").replace(weights)
     else:
         (folder / "added_tokens.json").write_text("{}")

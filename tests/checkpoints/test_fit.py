@@ -23,8 +23,8 @@ def test_a_plain_model_merges_into_the_language_part(tmp_path: Path) -> None:
     other = fitted.models[plain.reference]
     assert set(other.tensors) == set(chosen)
     pairs = {"language_model.model.norm.weight": "model.norm.weight", "language_model.lm_head.weight": HEAD}
-    for mine, yours in pairs.items():
-        assert torch.equal(other.read(mine), plain.read(yours))
+    for name, other_name in pairs.items():
+        assert torch.equal(other.read(name), plain.read(other_name))
     with pytest.raises(KingyoError, match="one of its tensors"):
         other.read("model.norm.weight")
 

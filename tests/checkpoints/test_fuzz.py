@@ -35,7 +35,7 @@ def file_of(header: bytes, data: bytes, length: int | None = None) -> bytes:
 @st.composite
 def entries(draw: st.DrawFn) -> dict[str, object]:
     """A nearly valid header: most dtypes, shapes and offsets are consistent."""
-    found: dict[str, object] = {}
+    header: dict[str, object] = {}
     end = 0
     for name in draw(st.lists(st.text(max_size=3) | st.just("__metadata__"), max_size=4, unique=True)):
         dtype = draw(st.sampled_from([*DTYPES, "F4", "F31"]))
@@ -46,8 +46,8 @@ def entries(draw: st.DrawFn) -> dict[str, object]:
         start = end + draw(st.sampled_from([0, 0, 0, 0, 1, -1]))
         end = start + size
         entry: object = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
-        found[name] = draw(st.just(entry) | st.just(entry) | st.just(entry) | anything)
-    return found
+        header[name] = draw(st.just(entry) | st.just(entry) | st.just(entry) | anything)
+    return header
 
 
 def check(raw: bytes) -> None:

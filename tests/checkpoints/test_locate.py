@@ -118,9 +118,9 @@ class TestNamesInAFolder:
     def test_they_are_relative_to_it(self, run: Path) -> None:
         for out in (run / "out", run / "of" / "it"):
             for name in ("zoo/a", "./zoo/../zoo/a", "../models/b", str(run / "zoo" / "a"), "~/models/b"):
-                seen = path_from(out, name, run)
-                assert seen.startswith("..") and (out.parent / out.name / "x").is_absolute()
-                assert Path(os.path.normpath(out / seen)).samefile(local_path(name, run))
+                relative = path_from(out, name, run)
+                assert relative.startswith("..") and (out.parent / out.name / "x").is_absolute()
+                assert Path(os.path.normpath(out / relative)).samefile(local_path(name, run))
         assert whole_model("zoo/a+../models/b", run, run / "out") == "../zoo/a+../../models/b"
         assert whole_model("org/name@v1", run, run / "out") == "org/name@v1"
 

@@ -225,9 +225,9 @@ def test_merging_into_the_folder_of_the_file(sd: Path) -> None:
     (sd / "recipe.yaml").write_text(
         "merge_method: linear\nmodels: [{model: sd+style.safetensors, parameters: {weight: 1}}]\n"
     )
-    found = survey(Request(recipe=sd / "recipe.yaml", out=sd / "out", component="unet"))
-    assert found.error is None
-    assert found.targets[0].book.steps[-1].recipe.references == ("sd/unet+style.safetensors",)
+    result = survey(Request(recipe=sd / "recipe.yaml", out=sd / "out", component="unet"))
+    assert result.error is None
+    assert result.targets[0].book.steps[-1].recipe.references == ("sd/unet+style.safetensors",)
 
 
 A, B = f"lora_unet_{kohya(TO_Q)}.lora_down.weight", f"lora_unet_{kohya(TO_Q)}.lora_up.weight"

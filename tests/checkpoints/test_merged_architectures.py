@@ -25,10 +25,10 @@ def load(folder: Path) -> Any:
         import diffusers
 
         return getattr(diffusers, config["_class_name"]).from_pretrained(folder)
-    model, told = getattr(transformers, config["architectures"][0]).from_pretrained(
+    model, report = getattr(transformers, config["architectures"][0]).from_pretrained(
         folder, output_loading_info=True
     )
-    assert not any(told[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     return model
 
 

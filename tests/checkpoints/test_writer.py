@@ -33,10 +33,10 @@ def test_a_copy_can_be_loaded(tmp_path: Path, kind: str) -> None:
     assert json.loads((out / "config.json").read_text()) == dict(checkpoint.config)
     ours = load_file(out / "model.safetensors")
     assert all(torch.equal(tensor, ours[name]) for name, tensor in stored(checkpoint))
-    theirs = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype="auto").state_dict()
+    expected = AutoModelForCausalLM.from_pretrained(checkpoint.path, dtype="auto").state_dict()
     loaded = AutoModelForCausalLM.from_pretrained(out, dtype="auto").state_dict()
-    assert theirs.keys() == loaded.keys()
-    assert all(torch.equal(theirs[name], loaded[name]) for name in theirs)
+    assert expected.keys() == loaded.keys()
+    assert all(torch.equal(expected[name], loaded[name]) for name in expected)
     assert all(tensor.dtype == torch.bfloat16 for tensor in loaded.values())
     same = AutoTokenizer.from_pretrained(checkpoint.path)("Q: 3 + 4 A:").input_ids
     assert AutoTokenizer.from_pretrained(out)("Q: 3 + 4 A:").input_ids == same

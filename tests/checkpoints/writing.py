@@ -86,5 +86,5 @@ def finished(out: Path) -> dict[str, tuple[int, int]]:
 
 
 def inodes(folder: Path) -> dict[str, tuple[int, int]]:
-    found = {file.name: file.stat() for file in folder.glob("*.safetensors")}
-    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
+    stats = {file.name: file.stat() for file in folder.glob("*.safetensors")}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}

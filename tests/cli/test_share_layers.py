@@ -151,7 +151,7 @@ class TestRecipe:
         [
             (
                 "slices",
-                "--as slices: expected a recipe with a path; received whole models by task_arithmetic",
+                "--as slices: expected a recipe with a path; received complete models by task_arithmetic",
             ),
             ("path", "--as path: expected a recipe with slices, by passthrough"),
         ],

@@ -86,11 +86,11 @@ def check_parity(out: Path, built: Vocabulary, merged: dict[str, Tensor]) -> Non
     """Check that both outputs have the same tokens with the same rows."""
     vocab = load_tokenizer(out).get_vocab()
     assert vocab.keys() == built.tokens.keys()
-    found = read_tensors(out)
-    mine, yours = (torch.tensor([held[token] for token in vocab]) for held in (built.tokens, vocab))
+    tensors = read_tensors(out)
+    ids, other_ids = (torch.tensor([held[token] for token in vocab]) for held in (built.tokens, vocab))
     for tensor in (EMBEDDING, HEAD):
         torch.testing.assert_close(
-            merged[tensor][mine], found[tensor][yours].double(), atol=1e-6, rtol=0, msg=tensor
+            merged[tensor][ids], tensors[tensor][other_ids].double(), atol=1e-6, rtol=0, msg=tensor
         )
 
 
@@ -147,12 +147,12 @@ def test_padding(multiple: int, peer: Peer, three: list[Path]) -> None:
     out = theirs(peer, three, block)
     built, merged = ours(three, parse_tokenizer(block))
     check_parity(out, built, merged)
-    found = read_tensors(out)
-    assert found[EMBEDDING].shape[0] == built.n_rows == 16
+    tensors = read_tensors(out)
+    assert tensors[EMBEDDING].shape[0] == built.n_rows == 16
     n_tokens = len(built.tokens)
     for tensor in (EMBEDDING, HEAD):
         torch.testing.assert_close(
-            merged[tensor][n_tokens:], found[tensor][n_tokens:].double(), atol=1e-6, rtol=0
+            merged[tensor][n_tokens:], tensors[tensor][n_tokens:].double(), atol=1e-6, rtol=0
         )
 
 

@@ -157,8 +157,8 @@ class TestListedTokens:
         choice = TokenizerChoice(tokens={"<new>": TokenEntry(source=ModelToken(model="three", token="e"))})
         built = build_vocabulary(choice, models_of(one, two, base=0, others=[three]))
         reads = AlignedReads(built, Folders(one, two, three), (EMBEDDING,))
-        found = reads.read("one", EMBEDDING)[built.tokens["<new>"]]
-        assert torch.equal(found, row(three, "e", built))
+        result = reads.read("one", EMBEDDING)[built.tokens["<new>"]]
+        assert torch.equal(result, row(three, "e", built))
 
     def test_a_token_of_the_others_added_to_the_base(self, one: Path, two: Path) -> None:
         built = self.built({"<x>": TokenEntry()}, one, two, source="base")
@@ -278,9 +278,9 @@ class TestRowMap:
             sizes={"a": 1, "b": 3, "c": 3},
             fills=(Fill(rows=index(1), sources=(("b", index(0)), ("c", index(1)))),),
         )
-        found = mapped.remap("a", "t", values[:1], lambda _: values)
-        assert found.dtype == torch.bfloat16
-        assert found[1] == torch.tensor(1 + 2**-8).to(torch.bfloat16)
+        result = mapped.remap("a", "t", values[:1], lambda _: values)
+        assert result.dtype == torch.bfloat16
+        assert result[1] == torch.tensor(1 + 2**-8).to(torch.bfloat16)
 
     def test_another_dtype_promotes(self) -> None:
         mapped = RowMap(
@@ -289,11 +289,11 @@ class TestRowMap:
             sizes={"a": 1, "b": 1},
             fills=(Fill(rows=index(1), sources=(("b", index(0)),)),),
         )
-        found = mapped.remap(
+        result = mapped.remap(
             "a", "t", torch.ones(1, 2, dtype=torch.bfloat16), lambda _: torch.full((1, 2), 0.1)
         )
-        assert found.dtype == torch.float32
-        assert found[1, 0] == torch.tensor(0.1)
+        assert result.dtype == torch.float32
+        assert result[1, 0] == torch.tensor(0.1)
 
     def test_one_axis(self) -> None:
         """The head's bias has one number per token."""
@@ -322,9 +322,9 @@ class TestRowMap:
         size = data.draw(st.integers(1, 12))
         own = [data.draw(st.integers(-1, size - 1)) for _ in range(n_rows)]
         lost = [i for i, each in enumerate(own) if each < 0]
-        theirs = [data.draw(st.integers(0, 4)) for _ in lost]
-        fills = (Fill(rows=index(*lost), sources=(("b", index(*theirs)),)),)
+        indices = [data.draw(st.integers(0, 4)) for _ in lost]
+        fills = (Fill(rows=index(*lost), sources=(("b", index(*indices)),)),)
         mapped = RowMap(n_rows=n_rows, own={"a": index(*own)}, sizes={"a": size, "b": 5}, fills=fills)
         rows, other = torch.arange(size).float(), 100 + torch.arange(5).float()
-        wanted = [float(other[theirs[lost.index(i)]] if i in lost else rows[own[i]]) for i in range(n_rows)]
+        wanted = [float(other[indices[lost.index(i)]] if i in lost else rows[own[i]]) for i in range(n_rows)]
         assert mapped.remap("a", "t", rows, lambda _: other).tolist() == wanted
