@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:
     assert error["received"] == "'merge_methd'" and error["remedy"] == "Did you mean 'merge_method'?"
     assert other["argument"] == "recipe.yaml: models"
     done = command("merge", "recipe.yaml", "merged", "--dry-run")
-    assert done.code == 1 and done.err.startswith("Error: recipe.yaml: expected sound recipes; received 2")
+    assert done.code == 1 and "recipe.yaml: expected" in done.err and "received 2 mistakes" in done.err
 
 
 def test_books(command: Command, tmp_path: Path) -> None:
