@@ -39,12 +39,10 @@ class Needs:
     Attributes:
         stored: tensors in files.
         others: tensors of other checkpoints, by their names in these.
-        is_merge: whether all that is merged, and not only put together.
     """
 
     stored: tuple[TensorInfo, ...] = ()
     others: tuple[tuple[Checkpoint, str], ...] = ()
-    is_merge: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
