@@ -67,7 +67,7 @@ def test_no_weight_is_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("kingyo.checkpoints.checkpoint.map_tensor", refuse)
     found = survey(ask())
-    assert estimate(found).seconds is not None
+    assert estimate(found).written > 0
     assert json.dumps(survey_record(found, None))
 
 

@@ -37,12 +37,10 @@ class Needs:
     Attributes:
         stored: tensors in files.
         others: other checkpoints and the names of their tensors.
-        is_merge: whether the inputs are merged, not only joined.
     """
 
     stored: tuple[TensorInfo, ...] = ()
     others: tuple[tuple[Checkpoint, str], ...] = ()
-    is_merge: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
