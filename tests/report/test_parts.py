@@ -10,11 +10,10 @@ import pytest
 from kingyo import charts
 from kingyo.errors import KingyoError
 from kingyo.recipe import Hop, Recipe
-from kingyo.report import wording
+from kingyo.report import answer_cards, wording
 from kingyo.report.ancestry import trace
-from kingyo.report.answer_cards import cards
 from kingyo.report.composition import read_matrices
-from kingyo.report.findings import BRED, read_findings
+from kingyo.report.findings import read_findings
 from kingyo.report.history import Point
 from kingyo.report.sentences import path_sentence
 from kingyo.results.importance import importance
@@ -146,25 +145,38 @@ def test_contrast_counts_every_item_once(better: RunStore) -> None:
     assert all(any(row.answers[name].score == 1.0 for name in contrast.parents) for row in contrast.lost)
 
 
-def test_cards_mark_cut_answers_and_hold_small_images(better: RunStore, tmp_path: Path) -> None:
-    found = read_findings(better)
-    assert found.contrast is not None
-    row, (small, large, lost) = found.contrast.gained[0], (tmp_path / f"{name}.png" for name in "abc")
+def test_small_images_are_in_the_page_and_others_are_named(tmp_path: Path) -> None:
+    small, large, lost = (tmp_path / f"{name}.png" for name in "abc")
     small.write_bytes(b"small")
     large.write_bytes(bytes(40_000))
-    asked, drawn, gone = (
-        Media(sha256=each.stem, type="image/png", path=each) for each in (small, large, lost)
-    )
-    answers = {name: each._replace(media=drawn, is_cut=name == BRED) for name, each in row.answers.items()}
-    changed = replace(row, item=replace(row.item, media=(asked, gone)), answers=answers, limit=16)
-    (card,) = cards(found.contrast, [changed])
-    assert [(image.name, image.url) for image in card.images] == [
-        ("a.png", "data:image/png;base64,c21hbGw="),
-        ("c.png", ""),
+    urls = [
+        answer_cards.image_url(Media(sha256=each.stem, type="image/png", path=each))
+        for each in (small, large, lost)
     ]
-    assert card.prompt.lang == "ja"
-    assert {each.model: each.cut for each in card.answers if each.cut} == {BRED: " … (cut at 16 tokens)"}
-    assert all(each.image is not None and each.image.url == "" for each in card.answers)
+    assert urls == ["data:image/png;base64,c21hbGw=", "", ""]
+
+
+def test_a_text_has_a_language(better: RunStore) -> None:
+    contrast = read_findings(better).contrast
+    assert contrast is not None
+    kanji = answer_cards.language_of_kanji(contrast)
+    assert kanji == "ja"
+    texts = ("りんご", "金魚", "금붕어", "goldfish")
+    assert [answer_cards.language(text, kanji) for text in texts] == ["ja", "ja", "ko", ""]
+
+
+def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
+    pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
+    from kingyo.report.page import render_page
+
+    found = read_findings(better)
+    assert found.contrast is not None
+    row = found.contrast.gained[0]
+    answers = {name: each._replace(is_cut=name == "bred", answer="") for name, each in row.answers.items()}
+    contrast = replace(found.contrast, gained=(replace(row, answers=answers, limit=16),), lost=())
+    page = render_page(replace(found, contrast=contrast)).decode()
+    assert page.count("(cut at 16 tokens)") == 1
+    assert page.count("(nothing)") == len(answers)
 
 
 def test_a_sentence_says_what_a_path_is() -> None:

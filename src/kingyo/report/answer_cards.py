@@ -1,17 +1,13 @@
-"""Items with the answers of all models, as the page shows them: their language, images, marks."""
+"""What the page needs to show an answer: the language of a text, an image as a URL, the mark of a score."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-from kingyo.report.answers import SOLVED, Contrast, SideBySide
-from kingyo.sizes import counted
+from kingyo.report.answers import SOLVED, Contrast
 from kingyo.types import ItemScore, Media
 
-MOST = 60  # items of each kind in the page
 LARGEST = 1 << 15  # bytes of an image in the page
 
 _KANA = re.compile(r"[\u3040-\u30ff]")
@@ -19,98 +15,31 @@ _HAN = re.compile(r"[\u3400-\u9fff]")
 _HANGUL = re.compile(r"[\uac00-\ud7a3]")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Text:
-    """A text and its language, so that browsers choose its glyphs and screen readers its voice."""
-
-    text: str
-    lang: str
+def language_of_kanji(contrast: Contrast) -> str:
+    """Return the language of texts in kanji alone: Japanese where any prompt has kana, else Chinese."""
+    rows = (*contrast.gained, *contrast.lost)
+    return "ja" if any(_KANA.search(row.item.prompt) for row in rows) else "zh"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """An image: its name, and its content as a URL; empty for one that is large or lost."""
-
-    name: str
-    url: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One model's answer.
-
-    Attributes:
-        model: its name.
-        mark: ✓, ✗ or the score in percent.
-        verdict: the same in words.
-        text, image: what was answered.
-        cut: that it was cut, and where.
-    """
-
-    model: str
-    mark: str
-    verdict: str
-    text: Text
-    image: Image | None
-    cut: str
+def language(text: str, of_kanji: str) -> str:
+    """Return the language of a text, by which browsers choose glyphs and screen readers a voice."""
+    if _KANA.search(text):
+        return "ja"
+    if _HANGUL.search(text):
+        return "ko"
+    return of_kanji if _HAN.search(text) else ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """One item with all answers."""
-
-    item: str
-    prompt: Text
-    images: tuple[Image, ...]
-    expected: Text
-    answers: tuple[Answer, ...]
-
-
-def cards(contrast: Contrast, rows: Sequence[SideBySide]) -> list[Card]:
-    """Return the cards of the first items.
-
-    Args:
-        contrast: which texts there are: kanji alone are Japanese where any has kana, else Chinese.
-        rows: items with their answers.
-    """
-    texts = (row.item.prompt for row in (*contrast.gained, *contrast.lost))
-    han = "ja" if any(_KANA.search(text) for text in texts) else "zh"
-    return [_card(row, han) for row in rows[:MOST]]
-
-
-def _card(row: SideBySide, han: str) -> Card:
-    return Card(
-        item=row.item.id,
-        prompt=_text(row.item.prompt, han),
-        images=tuple(map(_image, row.item.media)),
-        expected=_text(row.item.answer, han),
-        answers=tuple(_answer(name, answer, han, row.limit) for name, answer in row.answers.items()),
-    )
-
-
-def _answer(name: str, answer: ItemScore, han: str, limit: int) -> Answer:
-    is_solved = answer.score >= SOLVED
-    return Answer(
-        model=name,
-        mark="✓" if is_solved else "✗" if answer.score == 0 else f"{100 * answer.score:.0f}",
-        verdict="solved" if is_solved else "not solved",
-        text=_text(answer.answer, han),
-        image=None if answer.media is None else _image(answer.media),
-        cut=f" … (cut at {counted(limit, 'token')})" if answer.is_cut else "",
-    )
-
-
-def _image(image: Media) -> Image:
+def image_url(image: Media) -> str:
+    """Return an image as a URL that holds it; nothing for one that is large or lost."""
     file = image.path
     if file is None or not file.is_file() or file.stat().st_size > LARGEST:
-        return Image(name=image.name, url="")
-    content = b64encode(file.read_bytes()).decode()
-    return Image(name=image.name, url=f"data:{image.type};base64,{content}")
+        return ""
+    return f"data:{image.type};base64,{b64encode(file.read_bytes()).decode()}"
 
 
-def _text(text: str, han: str) -> Text:
-    if _KANA.search(text):
-        return Text(text=text, lang="ja")
-    if _HANGUL.search(text):
-        return Text(text=text, lang="ko")
-    return Text(text=text, lang=han if _HAN.search(text) else "")
+def mark(answer: ItemScore) -> str:
+    """Return ✓ for a right answer, ✗ for a wrong one, else the score in percent."""
+    if answer.score >= SOLVED:
+        return "✓"
+    return "✗" if answer.score == 0 else f"{100 * answer.score:.0f}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from kingyo.charts import Chart
 from kingyo.charts.draw import png
 from kingyo.charts.page import render
-from kingyo.report import sentences, tables, wording
-from kingyo.report.answer_cards import cards
+from kingyo.report import answer_cards, sentences, tables, wording
 from kingyo.report.findings import Findings
 from kingyo.report.front_charts import front_charts
 from kingyo.report.path_charts import path_chart, usage_chart
@@ -29,7 +28,7 @@ def render_page(found: Findings) -> bytes:
         "say": sentences,
         "tables": tables,
         "wording": wording,
-        "cards": cards,
+        "cards": answer_cards,
         "sizes": _sizes(found),
         "counted": counted,
     }

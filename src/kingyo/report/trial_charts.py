@@ -14,6 +14,7 @@ from kingyo.report.history import History
 from kingyo.sizes import counted
 
 TRIALS: Spec = {"name": "trials"}
+CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
 TRIAL, MEASURED, BEST, BATCH = "trial", "its measured mean", "best so far", "mean of the batch"
 CONTROLS = (("var(--blue)", [6, 4]), ("var(--ochre)", [8, 3, 2, 3]), ("var(--green)", [2, 3]))
@@ -145,23 +146,20 @@ def baselines_shown(found: Findings) -> list[str]:
 
 
 def _baselines(found: Findings, main: History) -> Iterator[Spec]:
-    """Yield a line for each baseline, with its name above, or below where another is close above it."""
+    """Yield a line for each baseline, with its name above; lines that are close together share a label."""
     factor = main.unit.factor
-    heights = {name: each.score for name in baselines_shown(found) if (each := found.on_fit(name))}
-    ordered = sorted(heights, key=lambda name: heights[name])
-    values: list[dict[str, object]] = []
-    for name, above in zip(ordered, [*ordered[1:], None], strict=True):
-        is_close = above is not None and heights[above] - heights[name] < 0.06
-        mark = "≈ " if name in found.estimates else ""
-        text = f"{name} {mark}{main.unit.text(heights[name])}"
-        values.append({"score": factor * heights[name], "text": text, "is_close": is_close})
-    yield layer("rule", {"y": field("score")}, data=rows(values), color=MUTED, strokeDash=[2, 3])
-    for is_close in (False, True):
-        own = [value for value in values if value["is_close"] == is_close]
-        place = {"baseline": "top", "dy": 4} if is_close else {"baseline": "bottom", "dy": -3}
-        look = {"align": "right", "color": MUTED, "fontSize": 11, **place}
-        encoding = {"x": {"value": "width"}, "y": field("score"), "text": {"field": "text"}}
-        yield layer("text", encoding, data=rows(own), **look)
+    known = [(each.score, name) for name in baselines_shown(found) if (each := found.on_fit(name))]
+    labels: dict[float, list[str]] = {}
+    for score, name in sorted(known):
+        text = f"{name} {'≈ ' if name in found.estimates else ''}{main.unit.text(score)}"
+        lower = next((height for height in labels if score - height < CLOSE), None)
+        labels[score] = [*labels.pop(lower, []), text] if lower is not None else [text]
+    look: Spec = {"align": "right", "baseline": "bottom", "dy": -3, "color": MUTED, "fontSize": 11}
+    lines = [{"score": factor * score} for score, _ in known]
+    texts = [{"score": factor * score, "text": ", ".join(own)} for score, own in labels.items()]
+    yield layer("rule", {"y": field("score")}, data=rows(lines), color=MUTED, strokeDash=[2, 3])
+    encoding = {"x": {"value": "width"}, "y": field("score"), "text": {"field": "text"}}
+    yield layer("text", encoding, data=rows(texts), **look)
 
 
 def slice_charts(found: Findings) -> list[tuple[Gene, Chart]]:
