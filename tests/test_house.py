@@ -23,6 +23,7 @@ FLOORS: dict[str, float] = {
     "documents": 0.1,
     "types": 0.1,
     "sizes": 0.1,
+    "charts": 0.1,
     "strict": 0.1,
     "registry": 0.25,
     "versions": 0.1,
