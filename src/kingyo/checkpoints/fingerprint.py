@@ -78,10 +78,7 @@ def read_blocks(file: Path, tensors: Sequence[TensorInfo]) -> Iterator[tuple[byt
     with file.open("rb") as stream:
         for info in sorted(tensors, key=lambda info: info.start):
             yield from ((block, None) for block in _blocks(stream, info.start - end))
-            start, end = (
-                max(end, info.start),
-                max(end, info.start + info.n_bytes),
-            )  # tensors of pickles may overlap
+            start, end = max(end, info.start), max(end, info.start + info.n_bytes)  # in pickles some overlap
             yield from ((block, info) for block in _blocks(stream, end - start))
         yield from ((block, None) for block in _blocks(stream, file.stat().st_size - end))
 

@@ -107,9 +107,7 @@ class PartialFolder:
         """Unlock the folder: ``keep`` it to resume later, or delete it."""
         if not keep:
             if self._lock is not None:
-                (self._folder / _IDENTITY).unlink(
-                    missing_ok=True
-                )  # first: without content it means published
+                (self._folder / _IDENTITY).unlink(missing_ok=True)  # first: alone, it means published
                 shutil.rmtree(self._folder, ignore_errors=True)
             for folder in reversed(self._new_parents):
                 with contextlib.suppress(OSError):  # not empty: used by another process

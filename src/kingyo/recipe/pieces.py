@@ -27,7 +27,7 @@ class Source:
         object.__setattr__(self, "parameters", canonical(self.parameters, self.model))
 
     def to_dict(self) -> dict[str, object]:
-        """The entry of the YAML."""
+        """Return the entry for the YAML."""
         data: dict[str, object] = {"model": self.model}
         return data | _dump_parameters(self.parameters)
 
@@ -65,7 +65,7 @@ class SliceSource:
         return self.layers[1] - self.layers[0]
 
     def to_dict(self) -> dict[str, object]:
-        """The entry of the YAML."""
+        """Return the entry for the YAML."""
         data: dict[str, object] = {"model": self.model, "layer_range": list(self.layers)}
         return data | _dump_parameters(self.parameters)
 
@@ -107,7 +107,7 @@ class Slice:
         return self.sources[0].n_layers
 
     def to_dict(self) -> dict[str, object]:
-        """The entry of the YAML."""
+        """Return the entry for the YAML."""
         data: dict[str, object] = {"sources": [source.to_dict() for source in self.sources]}
         if self.base_model is not None:
             data["base_model"] = self.base_model
@@ -135,7 +135,7 @@ class Module:
         check_empty(self.slices)
 
     def to_dict(self) -> dict[str, object]:
-        """The entry of the YAML."""
+        """Return the entry for the YAML."""
         return dump_contents(self.sources, self.slices) | _dump_parameters(self.parameters)
 
 
