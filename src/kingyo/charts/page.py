@@ -56,7 +56,7 @@ def _environment(room: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["full_spec"] = full_spec
+    made.globals["full_spec"] = full_spec  # pyright: ignore[reportUnknownMemberType]
     return made
 
 
