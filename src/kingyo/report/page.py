@@ -15,6 +15,8 @@ from kingyo.sizes import counted
 
 Context = dict[str, object]
 Charts = dict[str, Chart]
+PICTURES = ("bars", "progress", "genes-", "path")
+"""Charts that are written as PNG beside the page: how their names begin."""
 
 
 def render_page(findings: Findings) -> bytes:
@@ -36,9 +38,9 @@ def render_page(findings: Findings) -> bytes:
 
 
 def draw_pictures(findings: Findings) -> dict[str, bytes]:
-    """Draw all charts but the small ones of single genes: file name -> PNG."""
+    """Draw the charts for slides and READMEs: file name -> PNG."""
     datasets = {"trials": trial_rows(findings)}
-    shown = {name: chart for name, chart in charts(findings).items() if not name.startswith("slice-")}
+    shown = {name: chart for name, chart in charts(findings).items() if name.startswith(PICTURES)}
     return {f"{name}.png": png(chart, datasets) for name, chart in shown.items()}
 
 

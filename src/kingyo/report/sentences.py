@@ -74,16 +74,32 @@ def _main_rivals(findings: Findings) -> list[tuple[str, str]]:
     return [*parents, ("the uniform merge", "uniform"), *stacked]
 
 
+def top_score(findings: Findings) -> tuple[str, str, str] | None:
+    """Return what counts of the child, its interval, and on which items; None without a score."""
+    child, split = findings.child, findings.split
+    bars, decided = findings.bars(), None if child is None else child.counts_on(split)
+    if child is None or not bars or decided is None:
+        return None
+    if findings.summary.decided_by is not None:
+        bounds = findings.unit.bounded(decided).partition(" ")[2]
+        return findings.unit.text(decided.score), bounds, _items(findings, decided.n)
+    mark = "≈ " if bars[0].is_estimate else ""
+    score = bars[0].score
+    return f"{mark}{wording.percent(score.score)}", wording.bounds(score), _items(findings, score.n)
+
+
+def _items(findings: Findings, n: int) -> str:
+    return f"{wording.sizes([n], findings.items[findings.split])} on {findings.split}"
+
+
 def how_good(findings: Findings) -> list[str]:
     """Say how good the bred model is, below its score."""
     winner = findings.summary.winner
     if winner is None or winner.test is None:
         return list(_untested(findings))
     if findings.summary.decided_by is not None:
-        decided = findings.unit.bounded(winner.counts_on("test"))
-        return [
-            f"{findings.summary.decided_by} on test is {decided}, which decides; the mean score does not."
-        ]
+        by, score = findings.summary.decided_by, wording.score(winner.test)
+        return [f"This is {by}, which decides; the mean item score is {score} and does not."]
     note = findings.summary.test_note
     unseen = "Neither the search nor the choice of the winner had seen these test items."
     return [note or unseen, *_predicted(findings)]

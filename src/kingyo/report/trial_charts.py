@@ -14,6 +14,7 @@ from kingyo.report.history import History
 from kingyo.sizes import counted
 
 TRIALS: Spec = {"name": "trials"}
+LONGEST = 30  # characters of a measure beside an axis
 CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
 TRIAL, MEASURED, BEST, BATCH = "trial", "its measured mean", "best so far", "mean of the batch"
@@ -85,7 +86,10 @@ def _score(findings: Findings, height: str = "score") -> Spec:
 
 def score_title(findings: Findings) -> str:
     """Return the title of that axis."""
-    return f"{findings.unit.title} on fit{' in %' if findings.unit.measure is None else ''}"
+    measure = findings.unit.measure
+    if measure is None:
+        return "score on fit in %"
+    return f"{measure if len(measure) <= LONGEST else 'measure'} on fit"
 
 
 def _range(findings: Findings) -> Spec:
