@@ -55,8 +55,8 @@ def draw_page(found: Comparison) -> bytes:
 
 
 def _title(found: Comparison) -> str:
-    models = "   ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(found.models))
-    return models if found.base is None else f"{models}   base = {found.base}"
+    models = " · ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(found.models))
+    return models if found.base is None else f"{models} · base = {found.base}"
 
 
 def charts(found: Comparison) -> list[Chart]:
