@@ -272,7 +272,7 @@ def plot(runs: Sequence[Run], path: Path) -> None:
             shown.append({**row, "low": tests[:, i].min(), "high": tests[:, i].max()})
     names = dict.fromkeys(str(row["name"]) for row in shown)
     colour = {"field": "name", "type": "nominal", **legend_of(dict(zip(names, SERIES, strict=False)))}
-    x = field("evaluations", scale={"type": "log"})
+    x = field("evaluations", scale={"type": "log", "nice": False}, axis={"grid": False})
     height = field("mean", scale=scale(0, 1))
     range_ = {"x": x, "y": field("low"), "y2": {"field": "high"}, "color": colour}
     drawn = [layer("area", range_, opacity=0.15), layer("line", {"x": x, "y": height, "color": colour})]

@@ -70,7 +70,8 @@ def png_of_several(charts: Sequence[Chart], columns: int, title: str) -> bytes:
     import vl_convert
 
     spec: Spec = {
-        "title": title,
+        "title": {"text": title, "offset": 18, "fontWeight": "normal"},
+        "padding": 12,
         "columns": columns,
         "config": CONFIG | {"background": "#ffffff"},
         "resolve": {"scale": {"color": "independent"}},

@@ -55,8 +55,8 @@ def draw_page(found: Comparison) -> bytes:
 
 
 def _title(found: Comparison) -> str:
-    models = "   ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(found.models))
-    return models if found.base is None else f"{models}   base = {found.base}"
+    models = " · ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(found.models))
+    return models if found.base is None else f"{models} · base = {found.base}"
 
 
 def charts(found: Comparison) -> list[Chart]:
@@ -126,8 +126,8 @@ def _rows(groups: Mapping[str, Measures], values: Mapping[str, Value]) -> Rows:
 def _drawn(what: str, order: Sequence[str], shown: Rows, colours: dict[str, str]) -> Spec:
     x = names("group", order, axis={"labelAngle": -90 if len(order) > 16 else 0, "labelOverlap": True})
     colour = {"field": "name", "type": "nominal", **legend_of(colours, 4)}
-    told = tips(("name", "model"), ("group", what), ("value", "value"))
-    encoding = {"x": x, "y": field("value"), "color": colour, "tooltip": told}
+    tooltip = tips(("name", "model"), ("group", what), ("value", "value"))
+    encoding = {"x": x, "y": field("value"), "color": colour, "tooltip": tooltip}
     if what == "kind":
         bars = encoding | {"xOffset": {"field": "name", "sort": list(colours)}}
         return layers(what, None, [layer("bar", bars)], data=rows(shown))

@@ -38,9 +38,9 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
 
     target = out or store.folder / "report.html"
     _require_free(target)
-    found = read_findings(store)
-    files = {target.parent / "pictures" / name: content for name, content in draw_pictures(found).items()}
-    files[target] = render_page(found)
+    findings = read_findings(store)
+    files = {target.parent / "pictures" / name: content for name, content in draw_pictures(findings).items()}
+    files[target] = render_page(findings)
     try:
         write_together(files)
     except OSError as error:

@@ -17,29 +17,29 @@ COLOURS = {BEATEN: MUTED, FRONT: INK, KNEE: ACCENT, RIVAL: "var(--blue)"}
 Pair = tuple[int, int]
 
 
-def front_charts(found: Findings) -> list[Chart]:
+def front_charts(findings: Findings) -> list[Chart]:
     """Draw the front: one chart for each two objectives."""
-    return [_chart(found, pair) for pair in combinations(range(len(found.summary.objectives)), 2)]
+    return [_chart(findings, pair) for pair in combinations(range(len(findings.summary.objectives)), 2)]
 
 
-def _chart(found: Findings, pair: Pair) -> Chart:
-    front, winner = found.summary.front, found.summary.winner
-    across, up = (found.summary.objectives[place] for place in pair)
+def _chart(findings: Findings, pair: Pair) -> Chart:
+    front, winner = findings.summary.front, findings.summary.winner
+    across, up = (findings.summary.objectives[place] for place in pair)
     bred = [p for p in front.points if winner is not None and p.trial.id == winner.trial.id]
     others = [point for point in front.points if point is not front.knee]
     knee = [point for point in front.points if point is front.knee]
     drawn = [
-        _points(found, BEATEN, _rows(front.beaten, pair), pair, size=24, opacity=0.45),
-        _points(found, FRONT, _rows(others, pair), pair, size=60),
-        _points(found, KNEE, _rows(knee, pair), pair, size=170, shape="diamond"),
+        _points(findings, BEATEN, _rows(front.beaten, pair), pair, size=24, opacity=0.45),
+        _points(findings, FRONT, _rows(others, pair), pair, size=60),
+        _points(findings, KNEE, _rows(knee, pair), pair, size=170, shape="diamond"),
         _ring(_rows(bred, pair)),
-        *_rivals(found, pair),
+        *_rivals(findings, pair),
     ]
     return Chart(
         name=f"front-{pair[0]}-{pair[1]}",
         description=f"{across} and {up} in %: {counted(len(front.points), 'trial')} of the front and "
         f"{counted(len(front.beaten), 'beaten one')}; the table below holds the numbers.",
-        spec=layers(*axis_titles(found, pair), drawn),
+        spec=layers(*axis_titles(findings, pair), drawn),
         height=360,
         width=520,
     )
@@ -56,18 +56,18 @@ def _rows(points: Sequence[FrontPoint], pair: Pair) -> Rows:
     ]
 
 
-def _points(found: Findings, name: str, shown: Rows, pair: Pair, **look: object) -> Spec:
-    titles = axis_titles(found, pair)
+def _points(findings: Findings, name: str, shown: Rows, pair: Pair, **look: object) -> Spec:
+    titles = axis_titles(findings, pair)
     x, y = (field(key, scale={"zero": False}) for key in "xy")
     colour = {"datum": name, **legend_of(COLOURS)}
-    told = tips(("name", name), ("x", titles[0]), ("y", titles[1]))
-    encoding = {"x": x, "y": y, "color": colour, "tooltip": told}
+    tooltip = tips(("name", name), ("x", titles[0]), ("y", titles[1]))
+    encoding = {"x": x, "y": y, "color": colour, "tooltip": tooltip}
     return layer("point", encoding, data=rows(shown), **{"filled": True, "opacity": 1, **look})
 
 
-def axis_titles(found: Findings, pair: Pair) -> tuple[str, str]:
+def axis_titles(findings: Findings, pair: Pair) -> tuple[str, str]:
     """Return the titles of two objectives' axes: scores are those on fit."""
-    across, up = (found.summary.objectives[place] for place in pair)
+    across, up = (findings.summary.objectives[place] for place in pair)
     return _title(across), _title(up)
 
 
@@ -81,25 +81,25 @@ def _ring(shown: Rows) -> Spec:
     return layer("point", encoding, data=rows(shown), color=ACCENT, size=420, strokeWidth=2, filled=False)
 
 
-def _rivals(found: Findings, pair: Pair) -> Iterator[Spec]:
+def _rivals(findings: Findings, pair: Pair) -> Iterator[Spec]:
     """Yield parents and controls: points, or lines where only one of the two objectives is known of them."""
     across, up = pair
-    values = [(each.name, each.objectives[across], each.objectives[up]) for each in found.rivals]
+    values = [(each.name, each.objectives[across], each.objectives[up]) for each in findings.rivals]
     points: list[dict[str, float | str]] = [
         {"name": name, "x": 100 * x, "y": 100 * y} for name, x, y in values if x is not None and y is not None
     ]
-    yield _points(found, RIVAL, points, pair, size=60, shape="square")
-    yield from _names(found, points, across)
-    best = found.summary.best_parent()
+    yield _points(findings, RIVAL, points, pair, size=60, shape="square")
+    yield from _names(findings, points, across)
+    best = findings.summary.best_parent()
     for name, x, y in values:
         known = {key: 100 * value for key, value in (("x", x), ("y", y)) if value is not None}
         if len(known) == 1 and name in ("uniform", best.name if best else ""):
             yield from _line(name, known)
 
 
-def _names(found: Findings, points: Sequence[dict[str, float | str]], across: int) -> Iterator[Spec]:
+def _names(findings: Findings, points: Sequence[dict[str, float | str]], across: int) -> Iterator[Spec]:
     """Yield the names beside points, on the side where there is room."""
-    front = found.summary.front
+    front = findings.summary.front
     places = [100 * each.objectives[across] for each in (*front.points, *front.beaten)]
     middle = (min(places) + max(places)) / 2
     text = {"x": field("x"), "y": field("y"), "text": {"field": "name"}}

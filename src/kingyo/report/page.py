@@ -15,63 +15,65 @@ from kingyo.sizes import counted
 
 Context = dict[str, object]
 Charts = dict[str, Chart]
+PICTURES = ("bars", "progress", "genes-", "path")
+"""Charts that are written as PNG beside the page: how their names begin."""
 
 
-def render_page(found: Findings) -> bytes:
+def render_page(findings: Findings) -> bytes:
     """Return the whole HTML file."""
     context: Context = {
-        "title": f"{found.summary.run}: {sentences.headline(found)}",
-        "name": found.summary.run,
-        "found": found,
-        "datasets": {"trials": trial_rows(found)},
-        "charts": charts(found),
+        "title": f"{findings.summary.run}: {sentences.headline(findings)}",
+        "name": findings.summary.run,
+        "findings": findings,
+        "datasets": {"trials": trial_rows(findings)},
+        "charts": charts(findings),
         "say": sentences,
         "tables": tables,
         "wording": wording,
         "cards": answer_cards,
-        "sizes": _sizes(found),
+        "sizes": _sizes(findings),
         "counted": counted,
     }
     return render("report", "report", context)
 
 
-def draw_pictures(found: Findings) -> dict[str, bytes]:
-    """Draw all charts but the small ones of single genes: file name -> PNG."""
-    datasets = {"trials": trial_rows(found)}
-    shown = {name: chart for name, chart in charts(found).items() if not name.startswith("slice-")}
+def draw_pictures(findings: Findings) -> dict[str, bytes]:
+    """Draw the charts for slides and READMEs: file name -> PNG."""
+    datasets = {"trials": trial_rows(findings)}
+    shown = {name: chart for name, chart in charts(findings).items() if name.startswith(PICTURES)}
     return {f"{name}.png": png(chart, datasets) for name, chart in shown.items()}
 
 
-def charts(found: Findings) -> Charts:
+def charts(findings: Findings) -> Charts:
     """Return all charts for which there are numbers, by name."""
-    made = [*_of_scores(found), *_of_trials(found), *_of_paths(found)]
-    made += front_charts(found) if found.summary.front.points else []
+    made = [*_of_scores(findings), *_of_trials(findings), *_of_paths(findings)]
+    made += front_charts(findings) if findings.summary.front.points else []
     return {chart.name: chart for chart in made}
 
 
-def _of_scores(found: Findings) -> list[Chart]:
-    bars = found.bars()
-    made = [score_chart(bars, found.split, _sizes(found))] if bars else []
-    made += [importance_chart(found.genes)] if any(gene.importance for gene in found.genes) else []
-    return [*made, *(gene_chart(matrix, matrix.parameter) for matrix in found.matrices)]
+def _of_scores(findings: Findings) -> list[Chart]:
+    bars = findings.bars()
+    made = [score_chart(bars, findings.split, _sizes(findings))] if bars else []
+    made += [importance_chart(findings.genes)] if any(gene.importance for gene in findings.genes) else []
+    return [*made, *(gene_chart(matrix, matrix.parameter) for matrix in findings.matrices)]
 
 
-def _of_trials(found: Findings) -> list[Chart]:
-    main = found.main
+def _of_trials(findings: Findings) -> list[Chart]:
+    main = findings.main
     if main is None or not main.scored:
         return []
-    made = [progress_chart(found, main), *(chart for _, chart in slice_charts(found))]
-    made += [pair_chart(found)] if len(found.genes) > 1 else []
-    return made if found.family is None else [*made, family_chart(found, found.family)]
+    made = [progress_chart(findings, main), *(chart for _, chart in slice_charts(findings))]
+    made += [pair_chart(findings)] if len(findings.genes) > 1 else []
+    return made if findings.family is None else [*made, family_chart(findings, findings.family)]
 
 
-def _of_paths(found: Findings) -> list[Chart]:
-    routes = found.routes
+def _of_paths(findings: Findings) -> list[Chart]:
+    routes = findings.routes
     if routes is None:
         return []
     made = [] if routes.path is None else [path_chart(routes.path)]
-    return [*made, usage_chart(routes, found.child_name)] if routes.groups else made
+    return [*made, usage_chart(routes, findings.child_name)] if routes.groups else made
 
 
-def _sizes(found: Findings) -> str:
-    return wording.sizes([bar.score.n for bar in found.bars()], found.items[found.split])
+def _sizes(findings: Findings) -> str:
+    return wording.sizes([bar.score.n for bar in findings.bars()], findings.items[findings.split])

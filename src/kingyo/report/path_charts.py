@@ -53,9 +53,9 @@ def usage_chart(routes: Routes, child: str) -> Chart:
     title = "generation" if routes.by_generation else "trials from"
     x = names("group", columns, axis={"labelAngle": 0, "labelOverlap": True})
     shown = [row for group in routes.groups for row in _shares(group, routes.layers)]
-    told = tips(("place", "layer"), ("title", "paths"), ("text", "passed by"))
+    tooltip = tips(("place", "layer"), ("title", "paths"), ("text", "passed by"))
     share = {"field": "share", "type": "quantitative", "scale": None}
-    cells = {"x": x, "y": y, "fillOpacity": share, "tooltip": told}
+    cells = {"x": x, "y": y, "fillOpacity": share, "tooltip": tooltip}
     own = (
         {_place(step): {"group": child, "place": _place(step)} for step in routes.path.steps}
         if routes.path
@@ -129,7 +129,7 @@ def _steps(path: NamedPath) -> Iterator[dict[str, object]]:
 
 
 def _marks(steps: Rows, *, is_low: bool) -> Spec:
-    told = tips(
+    tooltip = tips(
         ("hop", "hop"), ("place", "layer"), ("scale", "scale"), ("cumulative", "product"), ("time", "pass")
     )
     encoding = {
@@ -139,7 +139,7 @@ def _marks(steps: Rows, *, is_low: bool) -> Spec:
         "fill": as_stored("fill"),
         "fillOpacity": {"field": "strength", "type": "quantitative", "scale": None},
         "shape": as_stored("shape"),
-        "tooltip": told,
+        "tooltip": tooltip,
     }
     return layer("point", encoding, data=rows(steps), size=50 if is_low else 130, strokeWidth=1.4, opacity=1)
 

@@ -64,8 +64,10 @@ def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float) -> S
     y = names("name", [str(row["name"]) for row in shown], axis={"labelLimit": 130})
     axis = {"tickCount": 5} if ticks is None else {"values": list(ticks)}
     x = field("score", scale=scale(0, top), axis=axis)
-    told = tips(("name", "model"), ("text", "score"), ("low", "from"), ("high", "to"), ("n", "n"))
-    bar = layer("bar", {"x": x, "y": y, "color": as_stored("fill"), "tooltip": told}, height={"band": 0.62})
+    tooltip = tips(("name", "model"), ("text", "score"), ("low", "from"), ("high", "to"), ("n", "n"))
+    bar = layer(
+        "bar", {"x": x, "y": y, "color": as_stored("fill"), "tooltip": tooltip}, height={"band": 0.62}
+    )
     low = {**field("low"), "scale": scale(0, top)}
     line = layer("rule", {"x": low, "x2": {"field": "high"}, "y": y}, strokeWidth=1.5)
     text = layer("text", {"x": field("high"), "y": y, "text": {"field": "text"}}, align="left", dx=6)
@@ -117,8 +119,8 @@ def _map(matrix: Matrix, shown: Rows) -> Spec:
     order = [group.removeprefix("block.") for group in matrix.groups]
     y = names("group", order, axis={"labelOverlap": True})
     strength: Mapping[str, object] = {"field": "strength", "type": "quantitative", "scale": None}
-    told = tips(("source", "source"), ("group", "layers"), ("text", matrix.parameter))
-    cells = {"x": x, "y": y, "fill": as_stored("fill"), "fillOpacity": strength, "tooltip": told}
+    tooltip = tips(("source", "source"), ("group", "layers"), ("text", matrix.parameter))
+    cells = {"x": x, "y": y, "fill": as_stored("fill"), "fillOpacity": strength, "tooltip": tooltip}
     text = layer("text", {"x": x, "y": y, "text": {"field": "text"}}, fontSize=11)
     numbers = [text] if len(matrix.groups) <= MANY and len(matrix.sources) <= 8 else []
     return layers(None, None, [layer("rect", cells, stroke="var(--rule)"), *numbers], data=rows(shown))

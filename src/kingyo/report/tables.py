@@ -42,18 +42,20 @@ def score_cell(value: Interval | None) -> Cell:
     return NONE if value is None else (wording.percent(value.score), wording.bounds(value))
 
 
-def scores_table(found: Findings) -> tuple[Row, list[Row]]:
+def scores_table(findings: Findings) -> tuple[Row, list[Row]]:
     """Return all models on all splits; on fit for all items, estimated where some were scored."""
-    entries = list(found.models.values())
+    entries = list(findings.models.values())
     head: list[Cell] = ["model"]
     for split in SPLITS:
         sizes = [each.n for entry in entries if (each := entry.on(split)) is not None]
-        head.append((split, wording.sizes(sizes, found.items[split])))
-    return tuple(head), [row for name, entry in found.models.items() for row in _scores(found, name, entry)]
+        head.append((split, wording.sizes(sizes, findings.items[split])))
+    return tuple(head), [
+        row for name, entry in findings.models.items() for row in _scores(findings, name, entry)
+    ]
 
 
-def _scores(found: Findings, name: str, entry: Entry) -> Iterator[Row]:
-    guess = found.estimates.get(name)
+def _scores(findings: Findings, name: str, entry: Entry) -> Iterator[Row]:
+    guess = findings.estimates.get(name)
     fit = score_cell(entry.fit)
     if guess is not None:
         fit = (f"≈ {wording.percent(guess.score.score)}", wording.bounds(guess.score))
@@ -62,37 +64,37 @@ def _scores(found: Findings, name: str, entry: Entry) -> Iterator[Row]:
         yield f"{name}: {task}", *(score_cell(own.get(split)) for split in SPLITS)
 
 
-def differences_table(found: Findings) -> tuple[Row, list[Row]]:
+def differences_table(findings: Findings) -> tuple[Row, list[Row]]:
     """Return the bred model minus each other, on test."""
     words = {"better": "bred is better", "worse": "bred is worse", "open": "not shown"}
     rows: list[Row] = []
-    for each in found.summary.comparisons:
-        name = each.other if each.other in found.summary.baselines else wording.search(each.other)
-        score, _, bounds = found.unit.difference(each.difference).replace(" points", "").partition(" ")
+    for each in findings.summary.comparisons:
+        name = each.other if each.other in findings.summary.baselines else wording.search(each.other)
+        score, _, bounds = findings.unit.difference(each.difference).replace(" points", "").partition(" ")
         rows.append((name, (score, bounds), wording.p_value(each.p), words[wording.verdict(each)]))
-    n = found.summary.comparisons[0].difference.n if rows else 0
-    unit = found.unit.measure or "points"
+    n = findings.summary.comparisons[0].difference.n if rows else 0
+    unit = findings.unit.measure or "points"
     return ("bred model minus", (unit, f"n = {n:,}"), "p", "so"), rows
 
 
-def tests_named(found: Findings) -> str:
+def tests_named(findings: Findings) -> str:
     """Return the tests behind the p-values."""
-    return " or ".join(TESTS[name] for name in sorted({each.test for each in found.summary.comparisons}))
+    return " or ".join(TESTS[name] for name in sorted({each.test for each in findings.summary.comparisons}))
 
 
-def front_table(found: Findings) -> tuple[Row, list[Row]]:
+def front_table(findings: Findings) -> tuple[Row, list[Row]]:
     """Return the points of the front, the best in the first objective first."""
-    names, mean = found.summary.objectives, mean_name(found.summary.weights.values())
-    ordered = sorted(found.front, key=lambda each: each[0].objectives, reverse=True)
+    names, mean = findings.summary.objectives, mean_name(findings.summary.weights.values())
+    ordered = sorted(findings.front, key=lambda each: each[0].objectives, reverse=True)
     rows: list[Row] = []
     for point, entry in ordered:
         cells = [_objective(point, place, _on_task(entry, name)) for place, name in enumerate(names)]
-        rows.append((_marked(found, point), *cells, _with_n(entry.validation)))
+        rows.append((_marked(findings, point), *cells, _with_n(entry.validation)))
     return ("trial", *names, ("validation", mean)), rows
 
 
-def _marked(found: Findings, point: FrontPoint) -> str:
-    winner, knee = found.summary.winner, found.summary.front.knee
+def _marked(findings: Findings, point: FrontPoint) -> str:
+    winner, knee = findings.summary.winner, findings.summary.front.knee
     marks = ["knee"] if knee is not None and point.trial.id == knee.trial.id else []
     marks += [BRED] if winner is not None and winner.trial.id == point.trial.id else []
     return " ".join([f"trial {point.trial.asked.number}", *([f"({', '.join(marks)})"] if marks else [])])
@@ -120,20 +122,20 @@ def _with_n(value: Interval | None) -> Cell:
     )
 
 
-def sets_table(found: Findings) -> tuple[Row, list[Row]]:
+def sets_table(findings: Findings) -> tuple[Row, list[Row]]:
     """Return measures of sets of answers, which are no mean of item scores."""
-    splits = found.summary.set_splits
+    splits = findings.summary.set_splits
     rows: list[Row] = [
         (row.measure, row.model, *(set_value_text(row.values.get(split)) for split in splits))
-        for row in found.summary.set_rows()
+        for row in findings.summary.set_rows()
     ]
     return ("measure", "model", *splits), rows
 
 
-def trials_table(found: Findings) -> list[dict[str, object]]:
+def trials_table(findings: Findings) -> list[dict[str, object]]:
     """Return all trials of the main search: numbers to sort by, and texts to show."""
-    main, winner = found.main, found.summary.winner
-    finalists = {each.trial: each.together for each in found.summary.finalists}
+    main, winner = findings.main, findings.summary.winner
+    finalists = {each.trial: each.together for each in findings.summary.finalists}
     return [
         {
             "number": point.number,
@@ -145,8 +147,8 @@ def trials_table(found: Findings) -> list[dict[str, object]]:
             "n": point.n,
             "batch": point.trial.batch + 1,
             "together": finalists.get(point.number),
-            "together_text": found.unit.text(finalists[point.number]) if point.number in finalists else "",
-            "genes": [point.trial.asked.genome[gene.place] for gene in found.genes[:6]],
+            "together_text": findings.unit.text(finalists[point.number]) if point.number in finalists else "",
+            "genes": [point.trial.asked.genome[gene.place] for gene in findings.genes[:6]],
             "failure": point.failure,
         }
         for point in (main.points if main else ())
@@ -158,39 +160,42 @@ def _score_text(main: History | None, point: Point) -> str:
     return f"{'≈ ' if point.is_partial else ''}{unit.text(point.score or 0.0)}"
 
 
-def failures_table(found: Findings) -> list[Row]:
+def failures_table(findings: Findings) -> list[Row]:
     """Return how often trials failed, and why."""
-    histories = {"main": found.main} if found.main else {}
+    histories = {"main": findings.main} if findings.main else {}
     return [
         (reason, name, f"{count:,}")
-        for name, history in {**histories, **found.controls}.items()
+        for name, history in {**histories, **findings.controls}.items()
         for reason, count in history.failures.most_common()
     ]
 
 
-def facts(found: Findings) -> list[tuple[str, str]]:
+def facts(findings: Findings) -> list[tuple[str, str]]:
     """Return what the run rests on: data, seeds, cost, versions."""
-    config, stored, added = found.config, found.facts, found.summary.extensions
-    near, training = found.summary.near_duplicates, found.summary.training
+    config, stored, added = findings.config, findings.facts, findings.summary.extensions
+    near, training = findings.summary.near_duplicates, findings.summary.training
     return [
-        ("items", wording.listed([f"{n:,} {split}" for split, n in found.items.items()])),
+        ("items", wording.listed([f"{n:,} {split}" for split, n in findings.items.items()])),
         ("duplicates dropped", _number(stored.get("duplicates_dropped"))),
         *([("near-duplicates", str(near))] if near is not None and near.groups else []),
         ("seed", _number(config.get("seed", 0))),
         ("budget", "".join([_pairs(config.get("budget")), *(f", then {each}" for each in added)])),
-        ("trials", "none yet" if found.main is None else _counted(found.main)),
-        *((f"trials, {wording.search(name)}", _counted(history)) for name, history in found.controls.items()),
+        ("trials", "none yet" if findings.main is None else _counted(findings.main)),
+        *(
+            (f"trials, {wording.search(name)}", _counted(history))
+            for name, history in findings.controls.items()
+        ),
         *([] if training is None else [(row_title(TRAINED), str(training))]),
-        ("item evaluations", f"{found.summary.item_evaluations:,}, all searches and splits"),
-        ("scores copied", f"{found.summary.copied:,}, of trials with the same recipe"),
-        ("working time", wording.duration(found.summary.seconds)),
-        *_costs(found),
-        ("search", _search(found)),
-        ("intervals", _methods(found)),
+        ("item evaluations", f"{findings.summary.item_evaluations:,}, all searches and splits"),
+        ("scores copied", f"{findings.summary.copied:,}, of trials with the same recipe"),
+        ("working time", wording.duration(findings.summary.seconds)),
+        *_costs(findings),
+        ("search", _search(findings)),
+        ("intervals", _methods(findings)),
         ("begun", _date(stored.get("created"))),
         ("versions", f"run by kingyo {stored.get('version')}, report by kingyo {__version__}"),
-        ("folder", found.summary.folder),
-        *(("note", each) for each in found.summary.notes),
+        ("folder", findings.summary.folder),
+        *(("note", each) for each in findings.summary.notes),
     ]
 
 
@@ -198,8 +203,8 @@ def _counted(history: History) -> str:
     return f"{len(history.points):,}, {history.failures.total():,} failed ({history.strategy})"
 
 
-def _costs(found: Findings) -> Iterator[tuple[str, str]]:
-    histories = [each for each in (found.main, *found.controls.values()) if each is not None]
+def _costs(findings: Findings) -> Iterator[tuple[str, str]]:
+    histories = [each for each in (findings.main, *findings.controls.values()) if each is not None]
     build = sum(each.build_seconds for each in histories)
     score = sum(each.score_seconds for each in histories)
     if build + score > 0:
@@ -207,28 +212,30 @@ def _costs(found: Findings) -> Iterator[tuple[str, str]]:
         yield "merging", f"{wording.duration(build)}, {share} of the time spent on candidates"
 
 
-def _search(found: Findings) -> str:
-    if found.main is None:
+def _search(findings: Findings) -> str:
+    if findings.main is None:
         return "not begun"
-    described = found.main.description
+    described = findings.main.description
     if described.get("space") == "dataflow":
         return f"{described.get('strategy')}, paths through layers"
     return f"{described.get('strategy')}, method {described.get('method')}, groups {described.get('groups')}"
 
 
-def _methods(found: Findings) -> str:
-    shown = [entry.on(split) for entry in found.models.values() for split in SPLITS]
-    shown += [each.score for each in found.estimates.values()] + [gene.importance for gene in found.genes[:1]]
+def _methods(findings: Findings) -> str:
+    shown = [entry.on(split) for entry in findings.models.values() for split in SPLITS]
+    shown += [each.score for each in findings.estimates.values()] + [
+        gene.importance for gene in findings.genes[:1]
+    ]
     used = {each.method for each in shown if each is not None}
-    used |= {each.difference.method for each in found.summary.comparisons}
+    used |= {each.difference.method for each in findings.summary.comparisons}
     names = [text for name, text in METHODS.items() if name in used]
     return f"95%: {wording.listed(names)}" if names else NONE
 
 
-def sources_table(found: Findings) -> list[Row]:
+def sources_table(findings: Findings) -> list[Row]:
     """Return the models that were merged: name and reference."""
-    sources = cast(Mapping[str, object], found.config.get("sources") or {})
-    base = found.config.get("base")
+    sources = cast(Mapping[str, object], findings.config.get("sources") or {})
+    base = findings.config.get("base")
     return [*([("base", str(base))] if base else []), *((name, str(each)) for name, each in sources.items())]
 
 

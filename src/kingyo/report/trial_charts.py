@@ -14,6 +14,7 @@ from kingyo.report.history import History
 from kingyo.sizes import counted
 
 TRIALS: Spec = {"name": "trials"}
+LONGEST = 30  # characters of a measure beside an axis
 CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
 TRIAL, MEASURED, BEST, BATCH = "trial", "its measured mean", "best so far", "mean of the batch"
@@ -21,11 +22,11 @@ CONTROLS = (("var(--blue)", [6, 4]), ("var(--ochre)", [8, 3, 2, 3]), ("var(--gre
 POINT: Spec = {"filled": True, "size": 28, "opacity": 0.4}
 
 
-def trial_rows(found: Findings) -> list[dict[str, object]]:
+def trial_rows(findings: Findings) -> list[dict[str, object]]:
     """Return one row for each trial of the main search that was scored; ``g`` are its genes by importance."""
-    if found.main is None:
+    if findings.main is None:
         return []
-    unit, child = found.unit, None if found.child is None else found.child.trial.id
+    unit, child = findings.unit, None if findings.child is None else findings.child.trial.id
     return [
         {
             "trial": point.number,
@@ -34,19 +35,19 @@ def trial_rows(found: Findings) -> list[dict[str, object]]:
             "n": point.n,
             "raw": unit.factor * point.raw if point.is_partial and point.raw is not None else None,
             "bred": point.trial.id == child,
-            "g": [point.trial.asked.genome[gene.place] for gene in found.genes[:CHOICES]],
+            "g": [point.trial.asked.genome[gene.place] for gene in findings.genes[:CHOICES]],
         }
-        for point, score in found.main.scored
+        for point, score in findings.main.scored
     ]
 
 
-def progress_chart(found: Findings, main: History) -> Chart:
+def progress_chart(findings: Findings, main: History) -> Chart:
     """Draw each trial, the best so far, batch means and controls, and baselines as lines."""
     estimated = any(point.is_partial for point in main.points)
     means = main.batches()
     colours = {TRIAL: MUTED, **({MEASURED: INK} if estimated else {}), BEST: ACCENT}
     colours |= {BATCH: GREY} if len(means) > 1 else {}
-    controls = list(zip(found.controls.values(), CONTROLS, strict=False))
+    controls = list(zip(findings.controls.values(), CONTROLS, strict=False))
     colours |= {wording.search(history.name): colour for history, (colour, _) in controls}
     lines = [_best(main, BEST, strokeWidth=2.6)]
     lines += [
@@ -54,45 +55,48 @@ def progress_chart(found: Findings, main: History) -> Chart:
         for history, (_, dash) in controls
     ]
     drawn = [
-        _points(found, colours),
+        _points(findings, colours),
         *([_measured()] if estimated else []),
         *_band(main),
         *([_batches(means, main.unit)] if len(means) > 1 else []),
         *lines,
-        *_baselines(found, main),
+        *_baselines(findings, main),
     ]
     best = f"; the best is {main.records[-1].text}" if main.records else ""
     return Chart(
         name="progress",
         description=f"Scores of {counted(len(main.points), 'trial')} on fit{best}.",
-        spec=layers("trial", score_title(found), drawn),
+        spec=layers("trial", score_title(findings), drawn),
         height=400,
     )
 
 
-def _points(found: Findings, colours: dict[str, str]) -> Spec:
-    score = _score(found)
-    told = tips(("trial", "trial"), ("text", found.unit.title), ("n", "items"))
+def _points(findings: Findings, colours: dict[str, str]) -> Spec:
+    score = _score(findings)
+    tooltip = tips(("trial", "trial"), ("text", findings.unit.title), ("n", "items"))
     colour = {"datum": TRIAL, **legend_of(colours)}
     x = field("trial", axis={"grid": False, "tickMinStep": 1})
-    return layer("point", {"x": x, "y": score, "color": colour, "tooltip": told}, data=TRIALS, **POINT)
+    return layer("point", {"x": x, "y": score, "color": colour, "tooltip": tooltip}, data=TRIALS, **POINT)
 
 
-def _score(found: Findings, height: str = "score") -> Spec:
+def _score(findings: Findings, height: str = "score") -> Spec:
     """Return the axis of scores on fit, which all charts of trials have."""
-    return field(height, scale=_range(found))
+    return field(height, scale=_range(findings))
 
 
-def score_title(found: Findings) -> str:
+def score_title(findings: Findings) -> str:
     """Return the title of that axis."""
-    return f"{found.unit.title} on fit{found.unit.suffix and ' in %'}"
+    measure = findings.unit.measure
+    if measure is None:
+        return "score on fit in %"
+    return f"{measure if len(measure) <= LONGEST else 'measure'} on fit"
 
 
-def _range(found: Findings) -> Spec:
-    if found.unit.measure is not None:
+def _range(findings: Findings) -> Spec:
+    if findings.unit.measure is not None:
         return {"zero": False}
-    scores = [point.score or 0.0 for point in (found.main.points if found.main else ())]
-    tops = [each.score for name in found.models if (each := found.on_fit(name)) is not None]
+    scores = [point.score or 0.0 for point in (findings.main.points if findings.main else ())]
+    tops = [each.score for name in findings.models if (each := findings.on_fit(name)) is not None]
     return scale(0, min(104.0, 112 * max([0.05, *scores, *tops])))
 
 
@@ -112,8 +116,8 @@ def _best(history: History, name: str, **look: object) -> Spec:
     ]
     if steps:
         steps.append({**steps[-1], "trial": history.points[-1].number})
-    told = tips(("from", "search"), ("trial", "trial"), ("text", BEST))
-    encoding = {"x": field("trial"), "y": field("score"), "color": {"datum": name}, "tooltip": told}
+    tooltip = tips(("from", "search"), ("trial", "trial"), ("text", BEST))
+    encoding = {"x": field("trial"), "y": field("score"), "color": {"datum": name}, "tooltip": tooltip}
     return layer("line", encoding, data=rows(steps), interpolate="step-after", **look)
 
 
@@ -138,20 +142,20 @@ def _batches(means: Sequence[tuple[float, float]], unit: wording.Unit) -> Spec:
     return layer("line", encoding, data=rows(values), strokeWidth=1.4)
 
 
-def baselines_shown(found: Findings) -> list[str]:
+def baselines_shown(findings: Findings) -> list[str]:
     """Return the baselines that are lines in a chart: base, uniform and the best parent."""
-    best = found.summary.best_parent()
+    best = findings.summary.best_parent()
     wanted = ("base", "uniform", best.name if best else "")
-    return [name for name in found.summary.baselines if name in wanted and found.on_fit(name)]
+    return [name for name in findings.summary.baselines if name in wanted and findings.on_fit(name)]
 
 
-def _baselines(found: Findings, main: History) -> Iterator[Spec]:
+def _baselines(findings: Findings, main: History) -> Iterator[Spec]:
     """Yield a line for each baseline, with its name above; lines that are close together share a label."""
     factor = main.unit.factor
-    known = [(each.score, name) for name in baselines_shown(found) if (each := found.on_fit(name))]
+    known = [(each.score, name) for name in baselines_shown(findings) if (each := findings.on_fit(name))]
     labels: dict[float, list[str]] = {}
     for score, name in sorted(known):
-        text = f"{name} {'≈ ' if name in found.estimates else ''}{main.unit.text(score)}"
+        text = f"{name} {'≈ ' if name in findings.estimates else ''}{main.unit.text(score)}"
         lower = next((height for height in labels if score - height < CLOSE), None)
         labels[score] = [*labels.pop(lower, []), text] if lower is not None else [text]
     look: Spec = {"align": "right", "baseline": "bottom", "dy": -3, "color": MUTED, "fontSize": 11}
@@ -162,15 +166,15 @@ def _baselines(found: Findings, main: History) -> Iterator[Spec]:
     yield layer("text", encoding, data=rows(texts), **look)
 
 
-def slice_charts(found: Findings) -> list[tuple[Gene, Chart]]:
+def slice_charts(findings: Findings) -> list[tuple[Gene, Chart]]:
     """Draw the score by one gene, for each of the most important genes."""
-    return [(gene, _slice(found, place)) for place, gene in enumerate(found.genes[:SHOWN])]
+    return [(gene, _slice(findings, place)) for place, gene in enumerate(findings.genes[:SHOWN])]
 
 
-def _slice(found: Findings, place: int) -> Chart:
-    gene = found.genes[place]
+def _slice(findings: Findings, place: int) -> Chart:
+    gene = findings.genes[place]
     x = field(f"g[{place}]", scale=scale(gene.low, gene.high), axis={"tickCount": 4})
-    y = {**_score(found), "axis": {"tickCount": 4}}
+    y = {**_score(findings), "axis": {"tickCount": 4}}
     return Chart(
         name=f"slice-{place + 1}",
         description=f"Scores of trials on fit by their gene {gene.name}.",
@@ -181,8 +185,8 @@ def _slice(found: Findings, place: int) -> Chart:
 
 
 def _trials(x: Spec, y: Spec, **more: object) -> Spec:
-    told = tips(("trial", "trial"), ("text", "score"), ("n", "items"))
-    return layer("point", {"x": x, "y": y, "tooltip": told, **more}, **{**POINT, "color": INK})
+    tooltip = tips(("trial", "trial"), ("text", "score"), ("n", "items"))
+    return layer("point", {"x": x, "y": y, "tooltip": tooltip, **more}, **{**POINT, "color": INK})
 
 
 def _child(x: Spec, y: Spec) -> Spec:
@@ -190,9 +194,9 @@ def _child(x: Spec, y: Spec) -> Spec:
     return layer("point", {"x": x, "y": y}, transform=[{"filter": "datum.bred"}], **look)
 
 
-def pair_chart(found: Findings) -> Chart:
+def pair_chart(findings: Findings) -> Chart:
     """Draw two genes against each other, the score as opacity; a page lets its reader choose the genes."""
-    genes = found.genes[:CHOICES]
+    genes = findings.genes[:CHOICES]
     options = {"options": list(range(len(genes))), "labels": [gene.name for gene in genes]}
     chosen = [
         {"name": name, "value": value, "bind": {"input": "select", "name": name, **options}}
@@ -200,7 +204,7 @@ def pair_chart(found: Findings) -> Chart:
     ]
     at = [{"calculate": f"datum.g[{name}]", "as": name} for name in ("across", "up")]
     x, y = (field(name, scale={"zero": False}) for name in ("across", "up"))
-    shade = field("score", title=score_title(found), scale={"range": [0.08, 1]})
+    shade = field("score", title=score_title(findings), scale={"range": [0.08, 1]})
     shade["legend"] = {
         "orient": "top",
         "symbolType": "circle",
@@ -218,12 +222,12 @@ def pair_chart(found: Findings) -> Chart:
     )
 
 
-def family_chart(found: Findings, family: Family) -> Chart:
+def family_chart(findings: Findings, family: Family) -> Chart:
     """Draw the child, its ancestors and the lines from parent to child, on the plane of the search."""
-    assert found.main is not None, "a family is of the main search"
+    assert findings.main is not None, "a family is of the main search"
     places = {
-        point.number: {"trial": point.number, "score": found.unit.factor * score}
-        for point, score in found.main.scored
+        point.number: {"trial": point.number, "score": findings.unit.factor * score}
+        for point, score in findings.main.scored
     }
     edges = [
         {**places[parent], "to": places[child]["trial"], "height": places[child]["score"]}
@@ -237,7 +241,7 @@ def family_chart(found: Findings, family: Family) -> Chart:
             "point",
             {
                 "x": field("trial"),
-                "y": _score(found),
+                "y": _score(findings),
                 "color": {"datum": name},
                 "tooltip": tips(("trial", name)),
             },
@@ -253,6 +257,6 @@ def family_chart(found: Findings, family: Family) -> Chart:
     return Chart(
         name="family",
         description=f"Trial {family.child} and its {len(family.members) - 1} ancestors among all trials.",
-        spec=layers("trial", score_title(found), [_points(found, colours), lines, *shown]),
+        spec=layers("trial", score_title(findings), [_points(findings, colours), lines, *shown]),
         height=340,
     )
