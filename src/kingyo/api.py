@@ -58,7 +58,7 @@ def _checked(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-@with_config(ConfigDict(extra="forbid"))
+@with_config(ConfigDict(extra="forbid", strict=True))
 class MergeOptions(TypedDict, total=False):
     """Options of ``merge``; see ``kingyo.merging.Request``."""
 

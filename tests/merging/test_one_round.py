@@ -43,7 +43,7 @@ random_seed: 1
         "received 'random_seed'. Did you mean 'seed'?",
         "models[0]: expected known keys; received 'wieght'",
         "models[0]: parameters.weight: expected a gradient",
-        "dtype: expected a floating dtype; received 'float23'. Did you mean 'float32'?",
+        "dtype: expected a known name; received 'float23'. Did you mean 'float32'?",
         "nowhere: expected a folder with a checkpoint",
         "merge method: expected a known name; received 'tise'. Did you mean 'ties'?",
         "density of ",

@@ -67,7 +67,7 @@ def test_no_weight_is_read(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("kingyo.checkpoints.checkpoint.map_tensor", refuse)
     found = survey(ask())
-    assert estimate(found).seconds is not None
+    assert estimate(found).written > 0
     assert json.dumps(survey_record(found, None))
 
 
@@ -92,7 +92,7 @@ def test_a_token_that_one_model_has_alone_is_a_warning(ask: Ask, own: Path) -> N
     (own / "tokenizer.json").write_text(json.dumps(data))
     found = survey(ask(models=[{"model": "source-0"}, {"model": "own"}]))
     assert found.error is None
-    assert any("'dog' in own alone" in each for each in told(found, "warning"))
+    assert any("'dog' only in own" in each for each in told(found, "warning"))
     found = survey(ask(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union"))
     assert found.error is None and told(found, "warning") == []
 

@@ -189,7 +189,7 @@ def _of_component(book: RecipeBook, request: Request) -> RecipeBook:
     """The recipes, of which pipelines that they name whole are the component that was asked for.
 
     Raises:
-        KingyoError: that is no name of a component.
+        KingyoError: that is no name of a component, or no recipe names a pipeline.
     """
     component = request.component
     if component is None:
@@ -206,7 +206,15 @@ def _of_component(book: RecipeBook, request: Request) -> RecipeBook:
     def place(reference: str) -> str:
         return reference if reference in names else with_component(reference, component, request.root)
 
-    return RecipeBook(steps=tuple(replace(step, recipe=replaced(step.recipe, place)) for step in book.steps))
+    found = RecipeBook(steps=tuple(replace(step, recipe=replaced(step.recipe, place)) for step in book.steps))
+    if found == book:
+        raise KingyoError(
+            "--component",
+            expected="recipes that name a whole pipeline of diffusers",
+            received="recipes that name none",
+            remedy="Leave it out.",
+        )
+    return found
 
 
 def _wrong_with(

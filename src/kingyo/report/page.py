@@ -1,116 +1,77 @@
-"""The page: sections in the order in which a sceptical reader wants them, style, script, and nothing else.
-
-It is one file that needs no network, and may not use any: its content policy allows only the scripts that
-it was written with.
-"""
+"""The page of a run: its findings, charts and tables, filled into a template; and the charts as pictures."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
-
-from kingyo.report.evidence import render_answers, render_basis, render_failures
+from kingyo.charts import Chart
+from kingyo.charts.draw import png
+from kingyo.charts.page import render
+from kingyo.report import answer_cards, sentences, tables, wording
 from kingyo.report.findings import Findings
-from kingyo.report.front import render_front
-from kingyo.report.known import headline, render_known
-from kingyo.report.markup import Html, element, own
-from kingyo.report.path_section import render_path
-from kingyo.report.sections import (
-    render_advice,
-    render_composition,
-    render_descent,
-    render_progress,
-    render_scores,
-    render_selection,
-    render_sets,
-)
+from kingyo.report.front_charts import front_charts
+from kingyo.report.path_charts import path_chart, usage_chart
+from kingyo.report.score_charts import gene_chart, importance_chart, score_chart
+from kingyo.report.trial_charts import family_chart, pair_chart, progress_chart, slice_charts, trial_rows
+from kingyo.sizes import counted
 
-PARTS = (
-    (render_scores, "scores", "Scores"),
-    (render_front, "front", "Front"),
-    (render_progress, "progress", "Search"),
-    (render_advice, "advice", "Advice"),
-    (render_path, "path", "Path"),
-    (render_composition, "genes", "Genes"),
-    (render_descent, "family", "Family"),
-    (render_selection, "selection", "Selection"),
-    (render_sets, "sets", "Sets"),
-    (render_answers, "answers", "Answers"),
-    (render_basis, "basis", "Basis"),
-    (render_failures, "failures", "Failures"),
-)
+Context = dict[str, object]
+Charts = dict[str, Chart]
 
 
-def render_page(found: Findings, plotly_js: str) -> str:
-    """Render the whole HTML file.
-
-    Args:
-        found: what is to be shown.
-        plotly_js: the source of plotly.js.
-    """
-    first_js, theme_js = _shipped("first.js"), _shipped("theme.js")
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_policy(first_js, plotly_js, theme_js)),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", f"{found.summary.run}: {headline(found)}"),
-        element("script", own(first_js)),
-        element("style", own(_shipped("style.css"))),
-    )
-    scripts = [element("script", own(source)) for source in (plotly_js, theme_js)]
-    body = element("body", _top(found), _main(found), _foot(), *scripts)
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+def render_page(found: Findings) -> bytes:
+    """Return the whole HTML file."""
+    context: Context = {
+        "title": f"{found.summary.run}: {sentences.headline(found)}",
+        "name": found.summary.run,
+        "found": found,
+        "datasets": {"trials": trial_rows(found)},
+        "charts": charts(found),
+        "say": sentences,
+        "tables": tables,
+        "wording": wording,
+        "cards": answer_cards,
+        "sizes": _sizes(found),
+        "counted": counted,
+    }
+    return render("report", "report", context)
 
 
-def _main(found: Findings) -> Html:
-    rendered = [(render(found), anchor, title) for render, anchor, title in PARTS]
-    links = (
-        element("a", title, href=f"#{anchor}") for content, anchor, title in rendered if content is not None
-    )
-    return element(
-        "main",
-        render_known(found),
-        element("nav", *links, aria_label="Sections"),
-        element(
-            "noscript", element("p", "Charts need JavaScript; tables hold their numbers.", class_="note")
-        ),
-        *(content for content, _, _ in rendered),
-        id="main",
-    )
+def draw_pictures(found: Findings) -> dict[str, bytes]:
+    """Draw all charts but the small ones of single genes: file name -> PNG."""
+    datasets = {"trials": trial_rows(found)}
+    shown = {name: chart for name, chart in charts(found).items() if not name.startswith("slice-")}
+    return {f"{name}.png": png(chart, datasets) for name, chart in shown.items()}
 
 
-def _top(found: Findings) -> Html:
-    return element(
-        "header",
-        element("a", "Skip to the content", href="#main", class_="skip"),
-        element("span", own(_shipped("fish.svg")), "kingyo", class_="mark"),
-        element("span", found.summary.run, class_="run"),
-        element("button", "Theme", type="button", id="theme", aria_label="Change the colour theme"),
-    )
+def charts(found: Findings) -> Charts:
+    """Return all charts for which there are numbers, by name."""
+    made = [*_of_scores(found), *_of_trials(found), *_of_paths(found)]
+    made += front_charts(found) if found.summary.front.points else []
+    return {chart.name: chart for chart in made}
 
 
-def _foot() -> Html:
-    return element(
-        "footer",
-        element("p", "Every number on this page comes from the run's database, run.db in its folder."),
-    )
+def _of_scores(found: Findings) -> list[Chart]:
+    bars = found.bars()
+    made = [score_chart(bars, found.split, _sizes(found))] if bars else []
+    made += [importance_chart(found.genes)] if any(gene.importance for gene in found.genes) else []
+    return [*made, *(gene_chart(matrix, matrix.parameter) for matrix in found.matrices)]
 
 
-def _policy(*scripts: str) -> str:
-    """No network, and no script but these: one in a model's answer stays text, whatever happens."""
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
-    return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
+def _of_trials(found: Findings) -> list[Chart]:
+    main = found.main
+    if main is None or not main.scored:
+        return []
+    made = [progress_chart(found, main), *(chart for _, chart in slice_charts(found))]
+    made += [pair_chart(found)] if len(found.genes) > 1 else []
+    return made if found.family is None else [*made, family_chart(found, found.family)]
 
 
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def _of_paths(found: Findings) -> list[Chart]:
+    routes = found.routes
+    if routes is None:
+        return []
+    made = [] if routes.path is None else [path_chart(routes.path)]
+    return [*made, usage_chart(routes, found.child_name)] if routes.groups else made
 
 
-def _shipped(name: str) -> str:
-    return resources.files("kingyo.report").joinpath(name).read_text(encoding="utf-8")
+def _sizes(found: Findings) -> str:
+    return wording.sizes([bar.score.n for bar in found.bars()], found.items[found.split])
