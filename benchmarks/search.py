@@ -62,7 +62,6 @@ ABLATIONS: dict[str, dict[str, object]] = {
     "cma-es, all items": {"strategy": "cma-es"},
     "cma-es, some items": {"strategy": "cma-es", "screen": {"items": 16}},
     "cma-es, racing": {"strategy": "cma-es", "screen": {"rule": "racing"}},
-    "cma-es, halving": {"strategy": "cma-es", "screen": {"rule": "halving"}},
 }
 BUDGET = 2400
 

@@ -41,7 +41,6 @@ class Shuffled:
 SCREENS = {
     "all": ScreenSettings(),
     "some": ScreenSettings(items=4),
-    "halving": ScreenSettings(rule="halving", keep=0.25),
     "racing": ScreenSettings(rule="racing", block=2, alpha=0.5, keep=0.3),
 }
 

@@ -73,8 +73,6 @@ def winner_of(store: RunStore) -> StoredTrial:
     [
         pytest.param("some", 8, 0.12, A, id="8/28 of 0.12 is less than 20/28 of 0.05"),
         pytest.param("some", 8, 0.13, B, id="8/28 of 0.13 is more than 20/28 of 0.05"),
-        pytest.param("halving", 6, 0.16, A, id="6/26 of 0.16 is less than 20/26 of 0.05"),
-        pytest.param("halving", 6, 0.17, B, id="6/26 of 0.17 is more than 20/26 of 0.05"),
         pytest.param("none", 24, 0.04, A, id="24/44 of 0.04 is less than 20/44 of 0.05"),
         pytest.param("none", 24, 0.05, B, id="24/44 of 0.05 is more than 20/44 of 0.05"),
     ],

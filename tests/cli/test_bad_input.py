@@ -48,10 +48,7 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
         ({"search": {"settings": {"sigma": True}, "strategy": "cma-es"}}, "sigma: expected a number"),
         ({"search": {"screen": {"items": 2.5}}}, "search.screen: items: expected a whole number"),
         ({"search": {"screen": {"alpha": 1.5}}}, "search.screen.alpha: expected between 0 and 1"),
-        (
-            {"search": {"screen": {"rule": "race"}}},
-            "search.screen: rule: expected 'none', 'racing' or 'halving'",
-        ),
+        ({"search": {"screen": {"rule": "halving"}}}, "search.screen: rule: expected 'none' or 'racing'"),
         ({"search": {"screen": {"choose": 3}}}, "search.screen: choose: expected 'informative'"),
         ({"search": {"screen": {"keep": 0}}}, "search.screen.keep: expected more than 0, at most 1"),
         ({"search": {"screen": 5}}, "search.screen: expected"),

@@ -223,8 +223,8 @@ def test_time_decides(command: Command, world: World) -> None:
     ("screen", "says"),
     [
         ({"items": 5}, "5 items of fit, informative"),
-        ({"items": 5, "rule": "halving"}, "5 items of fit, random"),
-        ({"items": 5, "rule": "halving", "choose": "informative"}, "5 items of fit, informative"),
+        ({"items": 5, "rule": "racing"}, "5 items of fit, random"),
+        ({"items": 5, "rule": "racing", "choose": "informative"}, "5 items of fit, informative"),
     ],
 )
 def test_which_items_are_drawn_is_said(world: World, screen: dict[str, object], says: str) -> None:

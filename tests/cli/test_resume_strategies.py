@@ -16,7 +16,7 @@ OF_TWO = ["even", "closeness"]
 SEARCHES: dict[str, dict[str, object]] = {
     "item-gp": {"search": {"strategy": "item-gp", "screen": {"items": 6}}},
     "coarse-to-fine": {"search": {"preset": "quality", "screen": {"items": 6}}, "merge": {}},
-    "cma-es": {"search": {"strategy": "cma-es", "screen": {"rule": "halving", "items": 4}}},
+    "cma-es": {"search": {"strategy": "cma-es", "screen": {"rule": "racing", "items": 4, "block": 2}}},
     "sep-cma-es": {"search": {"strategy": "sep-cma-es", "screen": {"choose": "random", "items": 5}}},
     "mixed-cma-es": {
         "search": {"strategy": "mixed-cma-es"},

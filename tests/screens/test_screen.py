@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,14 +13,12 @@ from kingyo.errors import KingyoError
 from kingyo.screens import Round, Screen, ScreenSettings, appraise, check_settings
 
 ITEMS = [f"i{n}" for n in range(64)]
-HALVING = ScreenSettings(rule="halving", keep=0.25)
 RACING = ScreenSettings(rule="racing", block=8, keep=0.25)
 RULES = {
     "none": ScreenSettings(),
     "some": ScreenSettings(items=16),
     "racing": RACING,
-    "halving": HALVING,
-    "some halved": ScreenSettings(rule="halving", items=24, keep=0.3),
+    "some raced": ScreenSettings(rule="racing", items=24, block=5, keep=0.3),
 }
 
 
@@ -83,31 +80,6 @@ def test_without_a_rule_all_are_scored_on_all() -> None:
     assert sorted(generation.rounds[0].items) == list(range(64))
 
 
-@pytest.mark.parametrize(
-    ("settings", "n", "n_items", "rungs"),
-    [
-        (HALVING, 8, 64, [(8, 16), (4, 16), (2, 32)]),
-        (ScreenSettings(rule="halving"), 8, 64, [(8, 32), (4, 32)]),
-        (ScreenSettings(rule="halving", keep=1.0), 8, 64, [(8, 64)]),
-        (ScreenSettings(rule="halving", keep=0.1), 10, 64, [(10, 4), (5, 4), (3, 8), (2, 16), (1, 32)]),
-        (ScreenSettings(rule="halving", items=24), 6, 64, [(6, 12), (3, 12)]),
-        (ScreenSettings(rule="halving", keep=0.25), 5, 64, [(5, 16), (3, 16), (2, 32)]),
-        (ScreenSettings(rule="halving", keep=0.1), 4, 3, [(4, 1), (2, 2)]),
-        (ScreenSettings(rule="halving"), 1, 64, [(1, 32), (1, 32)]),
-        (ScreenSettings(rule="halving"), 3, 1, [(3, 1)]),
-    ],
-)
-def test_rungs_of_halving(
-    settings: ScreenSettings, n: int, n_items: int, rungs: list[tuple[int, int]]
-) -> None:
-    assert shape(played(settings, n, n_items)) == rungs
-
-
-def test_the_better_half_goes_on_and_age_breaks_ties() -> None:
-    generation = played(HALVING, 8, score=lambda trial, item: float(trial in (2, 3, 5)))
-    assert [step.trials for step in generation.rounds] == [tuple(range(8)), (0, 2, 3, 5), (2, 3)]
-
-
 def test_rounds_of_racing_are_blocks() -> None:
     generation = played(RACING, 4, 30, score=lambda trial, item: 1.0)
     assert shape(generation) == [(4, 8), (4, 8), (4, 8), (4, 6)]
@@ -165,21 +137,21 @@ def test_killed_anywhere_the_same_rounds_follow(rule: str, fails_at: dict[int, i
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_who_failed_is_asked_no_more_and_the_others_go_on(at: int) -> None:
     best = 8
-    generation = played(HALVING, 9, score=lambda trial, item: trial / 9, fails_at={best: at})
+    generation = played(RACING, 9, score=lambda trial, item: trial / 9, fails_at={best: at})
     asked = [best in step.trials for step in generation.rounds]
-    assert asked == [step <= at for step in range(3)]
+    assert asked == [step <= at for step in range(8)]
     assert all(step.trials for step in generation.rounds)
 
 
 def test_what_a_trial_scored_before_it_failed_still_counts() -> None:
-    """It keeps its place in the half of the rung that it finished; nobody moves up in its stead."""
+    """Those that it beat stay dropped: after 16 items two of eight go on, then one of them fails."""
     score: Callable[[int, int], float] = lambda trial, item: trial / 8  # noqa: E731
-    kept = played(HALVING, 8, score=score, fails_at={7: 1})
-    assert [step.trials for step in kept.rounds] == [tuple(range(8)), (4, 5, 6, 7), (5, 6)]
+    kept = played(RACING, 8, score=score, fails_at={7: 2})
+    assert [step.trials for step in kept.rounds] == [*[tuple(range(8))] * 2, (6, 7), *[(6,)] * 5]
 
 
 def test_when_all_fail_it_is_over() -> None:
-    generation = played(HALVING, 3, fails_at=dict.fromkeys(range(3), 0))
+    generation = played(RACING, 3, fails_at=dict.fromkeys(range(3), 0))
     assert len(generation.rounds) == 1
 
 
@@ -215,13 +187,10 @@ def test_random_items_are_any() -> None:
     assert abs(np.concatenate([found[:8], found[-8:]]).mean() - 0.25) < 0.06
 
 
-@pytest.mark.parametrize("rule", ["racing", "halving"])
-def test_a_rule_compares_on_items_that_are_any_unless_asked_otherwise(
-    rule: Literal["racing", "halving"],
-) -> None:
+def test_racing_compares_on_items_that_are_any_unless_asked_otherwise() -> None:
     evenly, told = (
-        ScreenSettings(items=16, rule=rule),
-        ScreenSettings(items=16, rule=rule, choose="informative"),
+        ScreenSettings(items=16, rule="racing"),
+        ScreenSettings(items=16, rule="racing", choose="informative"),
     )
     assert np.array_equal(
         chosen(evenly, history()), chosen(ScreenSettings(items=16, choose="random"), history())

@@ -2,9 +2,7 @@
 
     items     all, or a number: drawn by chance, the likelier the more they tell about candidates as able as
               the best so far
-    rule      none: all candidates are scored on all of these; racing: see ``kingyo.screens.racing``;
-              halving: after each rung the better half goes on to twice the items (Jamieson & Talwalkar 2016);
-              better by the mean, whose order is that of Rasch abilities where all met the same items
+    rule      none: all candidates are scored on all of these; racing: see ``kingyo.screens.racing``
 
 All candidates of a generation meet the same items in the same order (common random numbers), other
 generations meet others, so that a search cannot breed for a few items.
@@ -41,12 +39,12 @@ class ScreenSettings:
         default=None,
         metadata={
             "doc": "which items, when not all: likelier those that tell more about the best so far, or any; "
-            "default informative, beside a rule random"
+            "default informative, beside racing random"
         },
     )
-    rule: Literal["none", "racing", "halving"] = field(
+    rule: Literal["none", "racing"] = field(
         default="none",
-        metadata={"doc": "who goes on to more items: all, those not yet beaten, or the better half"},
+        metadata={"doc": "who goes on to more items: all, or those not yet beaten"},
     )
     block: int = field(default=10, metadata={"doc": "racing: items between two looks"})
     alpha: float = field(
@@ -54,7 +52,7 @@ class ScreenSettings:
         metadata={"doc": "racing: chance that a given one of the best is dropped in a generation, at most"},
     )
     keep: float = field(
-        default=0.5, metadata={"doc": "racing and halving: share of a generation that is wanted in the end"}
+        default=0.5, metadata={"doc": "racing: share of a generation that is wanted in the end"}
     )
 
     @property
@@ -175,9 +173,6 @@ class Rounds:
         n, block = len(self.order), self.settings.block
         if self.settings.rule == "racing":
             return [*range(block, n, block), n]
-        if self.settings.rule == "halving":
-            rungs = max(1, math.ceil(math.log2(1 / self.settings.keep)) + 1)
-            return sorted({max(1, n >> (rungs - 1 - rung)) for rung in range(rungs)})
         return [n]
 
     def _going_on(self, scores: NDArray[np.float64], alive: list[int]) -> list[int]:
@@ -186,9 +181,6 @@ class Rounds:
             looks = max(1, len(self._stops()) - 1)  # after the last items nobody is spared any
             tests = looks * (len(self.batch) - wanted)
             return survivors(scores, alive, wanted, self.settings.alpha / tests)
-        if self.settings.rule == "halving":
-            half = max(wanted, math.ceil(len(alive) / 2))
-            return sorted(sorted(alive, key=lambda i: (-scores[i].mean(), i))[:half])
         return alive
 
 
