@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,31 +30,6 @@ def test_its_distribution_is_the_librarys() -> None:
     scale = theirs.std(axis=0)
     assert np.allclose(drawn.mean(axis=0), theirs.mean(axis=0), atol=0.05 * scale.max())
     assert np.allclose(np.cov(drawn.T), np.cov(theirs.T), atol=0.05 * scale.max() ** 2)
-
-
-ANOTHER_PROCESS = """
-import sys
-from tests.strategies.problems import floats, rotated_ellipsoid, work
-from kingyo.strategies import build
-n = int(sys.argv[1])
-print([trial.genome for trial, _ in work(build("cma-es", floats(n), 0, {}), rotated_ellipsoid(n), 300)])
-"""
-
-
-@pytest.mark.parametrize("n", [6, 30])
-def test_another_kind_of_processor_asks_the_same(n: int) -> None:
-    """OpenBLAS computes as on older processors, which every x86-64 can; elsewhere this shows less."""
-    results = [
-        subprocess.run(
-            [sys.executable, "-c", ANOTHER_PROCESS, str(n)],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, **core},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for core in ({}, {"OPENBLAS_CORETYPE": "Prescott"}, {"OPENBLAS_CORETYPE": "Nehalem"})
-    ]
-    assert len(set(results)) == 1
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 20])

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
-from cmaes import CatCMAwM
 
 from kingyo.strategies import build
 from kingyo.strategies.mixed_cma_es import MixedCmaEs
@@ -158,41 +153,3 @@ def test_categories_that_find_no_better_start_again() -> None:
     shares = [np.mean(log[start : start + 90]) for start in range(0, 3000, 90)]
     settled = next(i for i, share in enumerate(shares) if share > 0.9)
     assert min(shares[settled:]) < 0.85
-
-
-def test_the_librarys_rounding_is_ours() -> None:
-    """What it believes that it drew is what we asked for."""
-    values = list(np.linspace(0, 1, 8))
-    library = CatCMAwM(z_space=[values], mean=np.array([0.4]), sigma=0.5, seed=0)
-    axis = Axis(name="layers", low=-2, high=5, kind="int")
-    strategy = MixedCmaEs([axis], 0, Settings())
-    for place in np.round(np.linspace(-0.4, 1.4, 1001), 6):
-        ours = strategy._genome(np.array([place]))
-        theirs = values.index(float(library._discretization(np.array([place]))[0])) - 2
-        assert ours == (theirs,)
-
-
-ANOTHER_PROCESS = """
-from tests.strategies.problems import work
-from tests.strategies.test_mixed_cma_es import RECIPE, recipe
-from tests.strategies.problems import floats
-from kingyo.strategies import build
-axes = (*floats(20), *RECIPE)
-log = work(build("mixed-cma-es", axes, 0, {}), lambda g: recipe(g[20:]) - sum(x * x for x in g[:20]), 300)
-print([trial.genome for trial, _ in log])
-"""
-
-
-def test_another_kind_of_processor_asks_the_same() -> None:
-    """OpenBLAS computes as on older processors, which every x86-64 can; elsewhere this shows less."""
-    results = [
-        subprocess.run(
-            [sys.executable, "-c", ANOTHER_PROCESS],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, **core},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for core in ({}, {"OPENBLAS_CORETYPE": "Prescott"}, {"OPENBLAS_CORETYPE": "Nehalem"})
-    ]
-    assert len(set(results)) == 1

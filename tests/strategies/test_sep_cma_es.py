@@ -93,8 +93,7 @@ def test_on_many_axes_it_is_faster_than_cma_es(seed: int) -> None:
 
 
 def test_a_large_population_on_two_axes_does_not_break_the_covariance() -> None:
-    """The library's learning rate is above 1 there."""
-    assert SepCMA(mean=np.zeros(2), sigma=1.0, population_size=200)._cmu > 1
+    """The separable learning rate would be above 1, so it is CMA-ES there."""
     log = work(SepCmaEs(floats(2), 0, Settings(population=200)), ellipsoid(2), 8000)
     assert max(s for _, s in log if s is not None) > -1e-6
 

@@ -148,5 +148,6 @@ def check_replay(search: str, asked: Sequence[Trial], stored: Sequence[StoredTri
             f"search '{search}'",
             expected=f"the strategy to ask for the stored batch {stored[0].batch} again",
             received="other genomes",
-            remedy="Resume with the versions of kingyo and its libraries that began the run.",
+            remedy="Resume with the versions of kingyo and its libraries, and on the kind of processor, that "
+            "began the run.",
         )

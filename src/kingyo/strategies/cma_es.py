@@ -1,7 +1,7 @@
 """CMA-ES: a Gaussian distribution that moves, turns and stretches towards better scores.
 
-Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772. The maths is the ``cmaes`` library's;
-what turns it into a search (generations, failures, restarts) is ``EvolutionStrategy``, as for its relatives.
+Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772. The library ``cmaes`` draws points and
+updates the distribution; ``EvolutionStrategy`` adds generations, failures and restarts.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from cmaes import CMA  # pyright: ignore[reportMissingTypeStubs]
-from numpy.typing import NDArray
 
 from kingyo.errors import KingyoError
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search
-from kingyo.strategies.evolution_strategy import EvolutionSettings, EvolutionStrategy, Point
+from kingyo.strategies.evolution_strategy import Distribution, EvolutionSettings, EvolutionStrategy, Point
 from kingyo.types import Axis
 
 
@@ -50,29 +49,20 @@ class CmaEs(EvolutionStrategy):
         self._lr_adapt = settings.lr_adapt
         super().__init__(check_floats(check_search(axes, seed)), seed, settings)
 
-    def _make_distribution(self, mean: Point, seed: int) -> Gaussian:
-        return Gaussian(
+    def _make_distribution(self, mean: Point, seed: int) -> Distribution:
+        return CMA(
             mean=mean,
             sigma=self._options.sigma,
-            bounds=np.tile([0.0, 1.0], (len(mean), 1)),
+            bounds=unit_box(len(mean)),
             seed=seed,
             population_size=self._population,
             lr_adapt=self._lr_adapt,
         )
 
 
-class Gaussian(CMA):
-    """The library's CMA-ES, with draws that do not depend on how eigenvectors are chosen.
-
-    While λ < n, C has equal eigenvalues, and their eigenvectors are any basis of a subspace: another for
-    every build of LAPACK. m + σ B D z then differs from machine to machine for the same z, but
-    m + σ C^(1/2) z, with C^(1/2) = B D B^T, does not. Both are N(m, σ² C) (Hansen 2016, section 0.2).
-    """
-
-    def _sample_solution(self) -> NDArray[np.float64]:
-        B, D = self._eigen_decomposition()  # noqa: N806  (the paper's symbols)
-        z = self._rng.randn(self._n_dim)
-        return self.mean + self._sigma * ((B * D) @ (B.T @ z))
+def unit_box(n: int) -> Point:
+    """Return the bounds 0 and 1 of n axes, shape (n, 2)."""
+    return np.tile([0.0, 1.0], (n, 1))
 
 
 def check_floats(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:

@@ -1,17 +1,17 @@
-"""What evolution strategies share: a distribution that is drawn from and moves once per generation.
+"""Search by a distribution that is drawn from and moves once per generation.
 
-It collects tells into generations, turns scores into costs, ranks failures last, rounds what is drawn, begins
-near what is known, and starts again when a distribution can learn no more. How it moves, and on which kinds
-of axes, is the business of the strategy that makes it.
+It collects outcomes into generations, turns scores into costs, ranks failures last, rounds genes, begins near
+known points, and restarts when a distribution can learn no more. Subclasses make the distribution.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,23 +25,18 @@ from kingyo.types import Axis, Genome, Outcome, Trial
 SMALLEST_POPULATION = 4  # below it, the library's rank-μ learning rate (eq. 58) is zero and it divides by it
 
 Point = NDArray[np.float64]
-"""A draw from a distribution, one number per axis: its place between the bounds, 0 (low) to 1 (high)."""
+"""One number per axis: its place between the bounds, 0 (low) to 1 (high)."""
 
 
 class Distribution(Protocol):
     """A distribution in the unit box, as the ``cmaes`` library has them."""
 
-    @property
-    def mean(self) -> Point:
-        """Its centre; not finite once it has broken down."""
+    def ask(self) -> Any:
+        """Draw a solution: an array, or the library's own ``Solution``."""
         ...
 
-    def ask(self) -> Point:
-        """Draw a point."""
-        ...
-
-    def tell(self, solutions: list[tuple[Point, float]], /) -> None:
-        """Move by the costs of one generation; the list may be sorted."""
+    def tell(self, solutions: list[tuple[Any, float]], /) -> None:
+        """Move by the costs of one generation of drawn solutions; the list may be sorted."""
         ...
 
     def should_stop(self) -> bool:
@@ -84,8 +79,10 @@ class EvolutionStrategy(ABC):
     without the growing population of IPOP: Auger and Hansen 2005.) Late outcomes of the old one no longer
     count.
 
-    Points are rounded, as ``genes`` says, before the genome is made of them and the distribution hears of
-    them.
+    Genes are rounded, as ``genes`` says; the distribution is told the solutions that it drew.
+
+    A log is replayed exactly by the same libraries on the same kind of processor. On another kind
+    eigenvectors may differ, and with them what is drawn.
 
     Trials have no parents: a point is drawn from a distribution that all earlier outcomes have moved, and no
     pair of them can be called its origin.
@@ -111,7 +108,7 @@ class EvolutionStrategy(ABC):
         self._first = 0
         self._worst = -math.inf
         self._history = History()
-        self._points: dict[int, Point] = {}
+        self._drawn: dict[int, Any] = {}
         self._distribution = self._make_distribution(self._first_mean(), self._derived_seed())
 
     @property
@@ -144,19 +141,27 @@ class EvolutionStrategy(ABC):
 
     @abstractmethod
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
-        """Make a new distribution around a mean that nobody else holds."""
+        """Make a distribution around a mean; it may change the array."""
+
+    def _point(self, drawn: Any) -> Point:
+        """Return a drawn solution as a point; not finite where the distribution has broken down."""
+        return np.array(drawn, dtype=np.float64)
 
     def _genome(self, point: Point) -> Genome:
-        inside = np.clip(self._low + point * (self._high - self._low), self._low, self._high)
-        return tuple(float(gene) for gene in inside)
+        places = np.round(point, genes.DECIMALS)
+        inside = np.clip(self._low + places * (self._high - self._low), self._low, self._high)
+        return tuple(
+            float(gene if axis.kind == "float" else round(gene))
+            for axis, gene in zip(self._axes, inside, strict=True)
+        )
 
     def _place(self, genome: Genome) -> Point:
         return np.clip((np.array(genome) - self._low) / (self._high - self._low), 0.0, 1.0)
 
     def _propose(self) -> Trial:
-        point = np.array(np.round(self._distribution.ask(), genes.DECIMALS), dtype=np.float64)
-        trial = self._history.ask(self._genome(point))
-        self._points[trial.number] = point
+        drawn = self._distribution.ask()
+        trial = self._history.ask(self._genome(self._point(drawn)))
+        self._drawn[trial.number] = drawn
         return trial
 
     def _update(self, generation: Sequence[Told]) -> None:
@@ -165,16 +170,27 @@ class EvolutionStrategy(ABC):
         failure = self._worst + 1 if math.isfinite(self._worst) else 0.0
         # The library sorts the list that it is given: this one is ours.
         solutions = [
-            (self._points.pop(told.number), failure if told.score is None else -told.score)
+            (self._drawn.pop(told.number), failure if told.score is None else -told.score)
             for told in generation
         ]
-        if _spends(self._distribution, solutions):
+        if self._spends(solutions):
             self._restart()
+
+    def _spends(self, solutions: list[tuple[Any, float]]) -> bool:
+        """Tell a generation; return whether the distribution can learn no more, or has broken down."""
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the library's medians of nothing, divisions by zero
+                self._distribution.tell(solutions)
+                probe = self._point(self._distribution.ask())
+                return bool(self._distribution.should_stop()) or not np.all(np.isfinite(probe))
+        except (np.linalg.LinAlgError, AssertionError):  # of NaN or inf, by numpy or by the library
+            return True
 
     def _restart(self) -> None:
         self._restarts += 1
         self._first = self._history.count
-        self._points.clear()
+        self._drawn.clear()
         rng = np.random.RandomState(self._derived_seed())
         self._distribution = self._make_distribution(rng.uniform(size=len(self._axes)), self._derived_seed())
 
@@ -196,16 +212,6 @@ def recombined(places: NDArray[np.float64]) -> Point:
     mu = (len(places) + 1) // 2
     weights = math.log(mu + 1) - np.log(np.arange(1, mu + 1))
     return np.array(weights @ places[:mu] / weights.sum(), dtype=np.float64)
-
-
-def _spends(distribution: Distribution, solutions: list[tuple[Point, float]]) -> bool:
-    """Tell a generation, and say whether the distribution can learn no more."""
-    try:
-        with np.errstate(all="ignore"):  # a collapsed one divides by zero; what is not finite is spent
-            distribution.tell(solutions)
-            return not np.all(np.isfinite(distribution.mean)) or bool(distribution.should_stop())
-    except np.linalg.LinAlgError:  # a covariance with NaN or inf has no eigenvalues
-        return True
 
 
 def _check_settings(settings: EvolutionSettings) -> None:

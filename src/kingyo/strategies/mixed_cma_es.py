@@ -2,15 +2,15 @@
 
 Hamano et al. 2025, CatCMA with Margin, arXiv:2504.07884. Floats and ints share a Gaussian, whose margin keeps
 every int able to move; categories have probabilities, which follow the natural gradient and have a margin
-too. The maths is the ``cmaes`` library's; what turns it into a search is ``EvolutionStrategy``.
+too. The library ``cmaes`` draws and updates the distribution; ``EvolutionStrategy`` makes it a search.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 from cmaes import CatCMAwM  # pyright: ignore[reportMissingTypeStubs]
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import check_search, require
-from kingyo.strategies.evolution_strategy import EvolutionSettings, EvolutionStrategy, Point
-from kingyo.types import Axis, Genome
+from kingyo.strategies.evolution_strategy import Distribution, EvolutionSettings, EvolutionStrategy, Point
+from kingyo.types import Axis
 
-ATTEMPTS = 100  # to draw floats inside the box before they are clipped, as the library does for CMA-ES
+ATTEMPTS = 100  # to draw floats inside the box, as many as the library takes for CMA-ES
 PATIENCE = 10  # trials per possible single change of a settled distribution without floats
 
 
@@ -62,16 +62,38 @@ class MixedCmaEs(EvolutionStrategy):
         self._start = start
         super().__init__(check_search(axes, seed), seed, settings)
 
-    def _make_distribution(self, mean: Point, seed: int) -> _Mixed:
+    def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         start = None if self._restarts else self._start
         return _Mixed(self._axes, _First(mean, self._options.sigma, start), self._population, seed)
 
-    def _genome(self, point: Point) -> Genome:
-        floats = super()._genome(point)
-        return tuple(
-            gene if axis.kind == "float" else float(axis.low + _step(axis, place))
-            for axis, gene, place in zip(self._axes, floats, point, strict=True)
-        )
+    def _point(self, drawn: CatCMAwM.Solution) -> Point:
+        point = np.zeros(len(self._axes))
+        kinds = _Kinds.of(self._axes)
+        if drawn.x is not None:
+            point[kinds.floats] = drawn.x
+        if drawn.z is not None:
+            point[kinds.ints] = drawn.z
+        if drawn.c is not None:
+            last = np.array([_steps(self._axes[i]) for i in kinds.categories])
+            chosen = drawn.c.argmax(axis=1) / last
+            point[kinds.categories] = np.where(drawn.c.any(axis=1), chosen, np.nan)
+        return point
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """Which axes the library has as floats, as ints and as categories; binary axes are categories of two."""
+
+    floats: list[int]
+    ints: list[int]
+    categories: list[int]
+
+    @staticmethod
+    def of(axes: Sequence[Axis]) -> _Kinds:
+        def places(*kinds: str) -> list[int]:
+            return [i for i, axis in enumerate(axes) if axis.kind in kinds]
+
+        return _Kinds(places("float"), places("int"), places("binary", "categorical"))
 
 
 @dataclass(frozen=True)
@@ -90,93 +112,47 @@ class _First:
 
 
 class _Mixed:
-    """The library's distribution, with points as the others have them: a place between the bounds per axis.
+    """The library's distribution, kept inside the box, which also stops where there are no floats.
 
-    The place of an int is where the Gaussian drew it, before it is rounded to a whole number.
+    Draws are repeated until their floats are inside the box, as in CMA-ES, so that the library has no
+    penalty to add: while all scores are equal its size is not known.
     """
 
     def __init__(self, axes: tuple[Axis, ...], first: _First, population: int, seed: int) -> None:
-        self._axes = axes
-        floats = [i for i, axis in enumerate(axes) if axis.kind == "float"]
-        ints = [i for i, axis in enumerate(axes) if axis.kind == "int"]
-        self._gaussian = [*floats, *ints]
-        self._categorical = [i for i, axis in enumerate(axes) if axis.kind in ("binary", "categorical")]
-        self._choices = [_steps(axes[i]) + 1 for i in self._categorical]
+        kinds = _Kinds.of(axes)
+        gaussian, categories = [*kinds.floats, *kinds.ints], [axes[i] for i in kinds.categories]
+        self._has_floats, self._has_gaussian = bool(kinds.floats), bool(gaussian)
+        self._changes = 2 * len(kinds.ints) + sum(map(_steps, categories))
+        self._best = math.inf
+        self._stale = 0
         # The library moves what it is given in place: these arrays are its own.
-        self._library = _Library(
-            x_space=[[0.0, 1.0]] * len(floats) or None,
-            z_space=[list(np.linspace(0, 1, _steps(axes[i]) + 1)) for i in ints] or None,
-            c_space=self._choices or None,
+        self._library = CatCMAwM(
+            x_space=[[0.0, 1.0]] * len(kinds.floats) or None,
+            z_space=[list(np.linspace(0, 1, _steps(axes[i]) + 1)) for i in kinds.ints] or None,
+            c_space=[_steps(axis) + 1 for axis in categories] or None,
             population_size=population,
-            mean=first.mean[self._gaussian],
+            mean=first.mean[gaussian],
             sigma=first.sigma,
-            cov=np.diag([_stretch(axes[i], first.sigma) ** 2 for i in self._gaussian]),
-            cat_param=_probabilities([axes[i] for i in self._categorical], first.start),
+            cov=np.diag([_stretch(axes[i], first.sigma) ** 2 for i in gaussian]),
+            cat_param=_probabilities(categories, first.start),
             seed=seed,
         )
 
-    @property
-    def mean(self) -> Point:
-        """Of the Gaussian, with what scales it, and the probabilities, one after the other."""
-        return self._library.parameters
+    def ask(self) -> CatCMAwM.Solution:
+        """Draw a solution; one outside the box is clipped after 100 attempts."""
+        for _ in range(ATTEMPTS):
+            drawn = self._library.ask()
+            if drawn.x is None or np.all((drawn.x > 0) & (drawn.x < 1)):
+                return drawn
+        return self._library.ask()
 
-    def ask(self) -> Point:
-        """Draw a point."""
-        point = np.zeros(len(self._axes))
-        drawn = self._library.ask()
-        if drawn._v_raw is not None:  # pyright: ignore[reportPrivateUsage]  (ints before rounding)
-            point[self._gaussian] = drawn._v_raw  # pyright: ignore[reportPrivateUsage]
-        if drawn.c is not None:
-            point[self._categorical] = drawn.c.argmax(axis=1) / (np.array(self._choices) - 1)
-        return point
-
-    def tell(self, solutions: list[tuple[Point, float]], /) -> None:
+    def tell(self, solutions: list[tuple[CatCMAwM.Solution, float]], /) -> None:
         """Move by the costs of one generation."""
-        self._library.tell([(self._solution(point), cost) for point, cost in solutions])
-
-    def should_stop(self) -> bool:
-        """Whether it can learn no more."""
-        return self._library.should_stop()
-
-    def _solution(self, point: Point) -> CatCMAwM.Solution:
-        chosen = np.zeros((len(self._choices), max(self._choices, default=0)), dtype=bool)
-        for row, i in enumerate(self._categorical):
-            chosen[row, _step(self._axes[i], point[i])] = True
-        return CatCMAwM.Solution(c=chosen, _v_raw=point[self._gaussian])
-
-
-class _Library(CatCMAwM):
-    """The library's CatCMA with margin, made safe and the same on every machine.
-
-    Draws do not depend on how eigenvectors are chosen (see ``Gaussian``), and are repeated until their
-    floats are inside the box, as in CMA-ES: no penalty is needed, whose median has no value while all scores
-    are equal.
-    """
-
-    _best = math.inf
-    _stale = 0
-
-    @property
-    def parameters(self) -> NDArray[np.float64]:
-        """All numbers of the distribution: what is not finite in any of them has broken down."""
-        gaussian = [*self._mean, *self._A, self._sigma] if self._use_gaussian else []
-        return np.append(np.array(gaussian, dtype=np.float64), self._probabilities)
-
-    @property
-    def _probabilities(self) -> NDArray[np.float64]:
-        """One row per categorical axis, filled with zeros to the longest."""
-        if not self._use_categorical:
-            return np.zeros((0, 1))
-        return cast(NDArray[np.float64], self._q)  # pyright: ignore[reportUnknownMemberType]
-
-    def tell(self, solutions: list[tuple[CatCMAwM.Solution, float]]) -> None:
-        super().tell(solutions)
         best = min(cost for _, cost in solutions)
-        self._stale = 0 if best < self._best or not self._is_settled() else self._stale + 1
+        is_stale = best >= self._best and _is_settled([drawn for drawn, _ in solutions])
+        self._stale = self._stale + len(solutions) if is_stale else 0
         self._best = min(self._best, best)
-        if self._use_categorical:
-            # β = δ / √N is a share, and √(β (2 - β)) not a number above 2: the library has no such bound.
-            self._Delta = max(self._Delta, self._delta_init / math.sqrt(self._param_sum))
+        self._library.tell(solutions)
 
     def should_stop(self) -> bool:
         """As the library says of the Gaussian; without floats, also when what has settled finds no better.
@@ -184,36 +160,15 @@ class _Library(CatCMAwM):
         Margins would keep it exploring for ever. By then it has tried every single change about
         twice: a quarter of what is drawn (1 - 0.73) differs somewhere.
         """
-        changes = 2 * self._Nin + (self._param_sum if self._use_categorical else 0)
-        if not self._use_continuous and self._stale * self._popsize > PATIENCE * changes:
+        if not self._has_floats and self._stale > PATIENCE * self._changes:
             return True
-        return super().should_stop() if self._use_gaussian else False
+        return self._has_gaussian and self._library.should_stop()
 
-    def _is_settled(self) -> bool:
-        """Whether each int and category keeps to one value as far as its margin allows, or nearly so."""
-        ints = self._pmut <= 2 * self._alpha if self._use_integer else True
-        if not self._use_categorical:
-            return bool(np.all(ints))
-        others = 1 - self._probabilities.max(axis=1)
-        return bool(np.all(ints) and np.all(others <= 2 * self._qmin * (self._K - 1)))
 
-    def _sample_from_gaussian(self) -> NDArray[np.float64]:
-        B, D = self._eigen_decomposition()  # noqa: N806  (the paper's symbols)
-        v = self._mean
-        for _ in range(ATTEMPTS):
-            xi = self._rng.randn(self._Nmi)
-            v = self._mean + self._sigma * self._A * ((B * D) @ (B.T @ xi))
-            if np.all((v[: self._Nco] >= 0) & (v[: self._Nco] <= 1)):
-                return v
-        v[: self._Nco] = np.clip(v[: self._Nco], 0, 1)
-        return v
-
-    def _calc_continuous_penalty(
-        self,
-        v_raw: NDArray[np.float64],
-        sorted_fvals: NDArray[np.float64],  # noqa: ARG002  (the library's)
-    ) -> NDArray[np.float64]:
-        return np.zeros(len(v_raw))
+def _is_settled(drawn: Sequence[CatCMAwM.Solution]) -> bool:
+    """Whether at least half of a generation is one point."""
+    points = Counter(tuple(part.tobytes() for part in (each.z, each.c) if part is not None) for each in drawn)
+    return 2 * max(points.values()) >= len(drawn)
 
 
 def _probabilities(axes: Sequence[Axis], start: float | None) -> NDArray[np.float64] | None:
@@ -232,12 +187,6 @@ def _probabilities(axes: Sequence[Axis], start: float | None) -> NDArray[np.floa
 
 def _steps(axis: Axis) -> int:
     return round(axis.high - axis.low)
-
-
-def _step(axis: Axis, place: float) -> int:
-    """The whole number nearest to a place, counted from the low bound; halves go down, as in the library."""
-    steps = _steps(axis)
-    return min(steps, max(0, math.ceil(place * steps - 0.5)))
 
 
 def _stretch(axis: Axis, sigma: float) -> float:
