@@ -389,11 +389,20 @@ def test_init_with_chat_has_a_template_too(world: World) -> None:
     assert (task.prompt, task.chat) == ("{question}", True)
 
 
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from kingyo.cli import app\n"
+        "try:\n    app(['--help'])\n"
+        "except SystemExit:\n    sys.exit(any(each in sys.modules for each in ('torch', 'scipy', 'cmaes')))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
 def test_init_asks_before_it_imports_anything_heavy(world: World) -> None:
     code = (
         "import sys; from kingyo.cli import app\n"
         "try:\n    app(['init', 'asked.yaml'])\n"
-        "except SystemExit:\n    print(sorted({'torch', 'transformers'} & set(sys.modules)))\n"
+        "except SystemExit:\n    print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))\n"
     )
     lines = "".join(f"{line}\n" for line in (*MODELS, "items.jsonl", "", "", "exact", "", ""))
     done = subprocess.run(

@@ -23,9 +23,7 @@ Where fewer than K would be left, those go on that are beaten by the fewest.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +51,8 @@ def is_beaten(one: NDArray[np.float64], other: NDArray[np.float64], level: float
     return lost > won and sign_test(won, lost + won) <= level
 
 
-@cache
 def sign_test(successes: int, n: int) -> float:
-    """P(X ≤ successes) for n fair coins."""
-    return sum(math.comb(n, k) for k in range(successes + 1)) / 2**n
+    """Return P(X ≤ successes) for n fair coins."""
+    from scipy.special import bdtr  # pyright: ignore[reportMissingTypeStubs]
+
+    return float(bdtr(successes, n, 0.5))

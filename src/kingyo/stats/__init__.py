@@ -2,6 +2,9 @@
 
 Scores in, plain numbers out. It knows no store, no trial and no task: callers give it item scores, and for
 comparisons the scores of the same items in the same order. Everything random takes a seed.
+
+Distributions are scipy's, imported where they are used, so that commands that compute nothing start without
+it. Wilson's interval and the random signs are here: by scipy they take 270 and 24 times as long.
 """
 
 from __future__ import annotations
@@ -234,11 +237,13 @@ def mean_of_runs(
     Raises:
         KingyoError: no values, or one that is not finite.
     """
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
     array = _array("values", values)
     mean, n = float(array.mean()), len(array)
     if n == 1:
         return Interval(score=mean, n=1, low=within[0], high=within[1], method="student")
-    reach = _student_quantile((1 + level) / 2, n - 1) * float(array.std(ddof=1)) / math.sqrt(n)
+    reach = float(stdtrit(n - 1, (1 + level) / 2)) * float(array.std(ddof=1)) / math.sqrt(n)
     low, high = max(within[0], mean - reach), min(within[1], mean + reach)
     return Interval(score=mean, n=n, low=low, high=high, method="student")
 
@@ -251,15 +256,15 @@ def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
     Raises:
         KingyoError: different lengths, or a score that is neither 0 nor 1.
     """
+    from scipy.special import bdtr  # pyright: ignore[reportMissingTypeStubs]
+
     x, y = _pair(a, b)
     if not (_is_binary(x) and _is_binary(y)):
         raise KingyoError(
             "scores", expected="0 or 1 for every item", received="others", remedy="Use paired_difference."
         )
     only_a, only_b = int((x > y).sum()), int((y > x).sum())
-    differing = only_a + only_b
-    tail = sum(math.comb(differing, k) for k in range(min(only_a, only_b) + 1))
-    return min(1.0, 2 * tail / 2**differing)
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def sign_flips(
@@ -400,18 +405,6 @@ def tail(drawn: Array, level: float) -> float:
     _quantile(level)
     place = math.floor((1 - level) / 2 * (1 + len(drawn)) + ROUNDING) - 1
     return float(np.partition(drawn, max(place, 0))[max(place, 0)])
-
-
-def _student_quantile(p: float, freedom: int) -> float:
-    """The quantile of Student's t for p of 0.5 to 1, by adding up the density after a substitution.
-
-    With t = √ν tan φ the density of φ is proportional to cos(φ)^(ν − 1), on a range that has an end.
-    """
-    angles = np.linspace(0.0, math.pi / 2, 20_001)
-    density = np.cos(angles) ** (freedom - 1)
-    area = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    angle = float(np.interp(2 * p - 1, area / area[-1], angles))
-    return math.sqrt(freedom) * math.tan(angle)
 
 
 def _quantile(level: float) -> float:

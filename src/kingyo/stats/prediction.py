@@ -190,17 +190,12 @@ def _beta(mean: float, variance: float, n: int) -> tuple[float, float]:
 
 def _beta_binomial(mean: float, variance: float, n: int, level: float) -> tuple[float, float]:
     """Quantiles of the share of n items that are right, whose chance is beta of this mean and variance."""
+    from scipy.special import betaln  # pyright: ignore[reportMissingTypeStubs]
+
     a, b = _beta(mean, variance, n)
     k = np.arange(n + 1)
-    terms = [
-        math.lgamma(n + 1)
-        - math.lgamma(i + 1)
-        - math.lgamma(n - i + 1)
-        + math.lgamma(a + i)
-        + math.lgamma(b + n - i)
-        for i in map(int, k)
-    ]
-    chances = np.exp(np.array(terms) - max(terms))
+    logs = betaln(a + k, b + n - k) - betaln(k + 1, n - k + 1)
+    chances = np.exp(logs - logs.max())
     below = np.cumsum(chances / chances.sum())
     tail = (1 - level) / 2
     low = int(np.searchsorted(below, tail))
