@@ -12,6 +12,7 @@ from typing import TypedDict, Unpack
 from kingyo.cli.live import LiveDisplay, run_shown
 from kingyo.cli.progress import MergeProgress
 from kingyo.documents import read_yaml
+from kingyo.engine import MergeOptions
 from kingyo.export import choose, export
 from kingyo.merging import Request, finish, survey, write
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
@@ -29,8 +30,8 @@ AnyPath = str | Path
 AnyRecipe = str | Path | Mapping[str, object] | Recipe
 
 
-class MergeOptions(TypedDict, total=False):
-    """Options of ``merge``; see ``kingyo.merging.Request``."""
+class MergeKeywords(TypedDict, total=False):
+    """Options of ``merge``; see ``kingyo.engine.MergeOptions``."""
 
     seed: int
     threads: int
@@ -50,7 +51,7 @@ def merge(
     folder: AnyPath | None = None,
     max_shard_size: str = "5GB",
     progress: bool = True,
-    **options: Unpack[MergeOptions],
+    **options: Unpack[MergeKeywords],
 ) -> Path:
     """Merge models by a recipe into a folder that transformers or diffusers loads.
 
@@ -63,7 +64,7 @@ def merge(
         folder: where relative paths of the recipe begin; the file's folder, or the current one, when None.
         max_shard_size: where a new file of weights begins.
         progress: whether a bar on standard error shows how far it is.
-        options: see ``MergeOptions``.
+        options: see ``kingyo.engine.MergeOptions``.
 
     Returns:
         ``out``.
@@ -79,8 +80,7 @@ def merge(
         recipe=_recipe(recipe),
         out=Path(out),
         folder=None if folder is None else Path(folder),
-        max_shard_bytes=parse_size(max_shard_size, "max_shard_size"),
-        **options,
+        options=MergeOptions(max_shard_bytes=parse_size(max_shard_size, "max_shard_size"), **options),
     )
     found = survey(request, fetch=False)
     if found.error is None and found.n_missing:  # weights are fetched once nothing is wrong
@@ -210,7 +210,8 @@ def export_model(
         ``out``.
 
     Raises:
-        KingyoError: more than one of ``trial``, ``search`` and ``pick``, no winner yet, no such trial, or ``out`` is taken.
+        KingyoError: more than one of ``trial``, ``search`` and ``pick``, no winner yet, no such trial, or
+            ``out`` is taken.
     """
     with _read(run) as store:
         chosen = choose(store, trial=_text(trial), search=search, pick=_text(pick))

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.reference import with_component
+from kingyo.engine import MergeOptions
 from kingyo.errors import KingyoError
 from kingyo.lineage import describe
 from kingyo.merging import Request, survey
@@ -88,14 +89,14 @@ def test_a_merge_takes_a_component_of_whole_pipelines(tmp_path: Path) -> None:
     file = recipe(tmp_path, "a", "b/unet")
     refused = survey(Request(recipe=file, out=tmp_path / "out")).error
     assert refused is not None and "--component unet" in str(refused)
-    found = survey(Request(recipe=file, out=tmp_path / "out", component="unet"))
+    found = survey(Request(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unet")))
     assert found.error is None
     assert found.targets[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
     assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "recipe.yaml"}
-    wrong = survey(Request(recipe=file, out=tmp_path / "out", component="unett")).error
+    wrong = survey(Request(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unett"))).error
     assert wrong is not None and "Did you mean 'unet'" in str(wrong)
     with pytest.raises(KingyoError, match="--component: expected the name of a pipeline's component"):
-        survey(Request(recipe=file, out=tmp_path / "out", component="../unet"))
+        survey(Request(recipe=file, out=tmp_path / "out", options=MergeOptions(component="../unet")))
 
 
 def test_the_card_and_its_licence_are_those_of_the_pipeline(tmp_path: Path) -> None:

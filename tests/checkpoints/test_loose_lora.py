@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kingyo.checkpoints import fingerprint, open_checkpoint
 from kingyo.checkpoints.ldm_names import ldm_names
+from kingyo.engine import MergeOptions
 from kingyo.errors import KingyoError
 from kingyo.merging import Request, survey
 from tests.checkpoints.adapters import opened
@@ -223,7 +224,7 @@ def test_a_merge_may_lie_beside_the_file(sd: Path) -> None:
     (sd / "recipe.yaml").write_text(
         "merge_method: linear\nmodels: [{model: sd+style.safetensors, parameters: {weight: 1}}]\n"
     )
-    found = survey(Request(recipe=sd / "recipe.yaml", out=sd / "out", component="unet"))
+    found = survey(Request(recipe=sd / "recipe.yaml", out=sd / "out", options=MergeOptions(component="unet")))
     assert found.error is None
     assert found.targets[0].book.steps[-1].recipe.references == ("sd/unet+style.safetensors",)
 
