@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.checkpoints.reference import with_component
+from kingyo.engine import MergeOptions
 from kingyo.errors import KingyoError
 from kingyo.lineage import describe
 from kingyo.merging import Request, survey
@@ -90,14 +91,14 @@ def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
     file = recipe(tmp_path, "a", "b/unet")
     refused = survey(Request(recipe=file, out=tmp_path / "out")).error
     assert refused is not None and "--component unet" in str(refused)
-    result = survey(Request(recipe=file, out=tmp_path / "out", component="unet"))
+    result = survey(Request(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unet")))
     assert result.error is None
     assert result.targets[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
     assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "recipe.yaml"}
-    wrong = survey(Request(recipe=file, out=tmp_path / "out", component="unett")).error
+    wrong = survey(Request(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unett"))).error
     assert wrong is not None and "Did you mean 'unet'" in str(wrong)
     with pytest.raises(KingyoError, match="--component: expected the name of a pipeline's component"):
-        survey(Request(recipe=file, out=tmp_path / "out", component="../unet"))
+        survey(Request(recipe=file, out=tmp_path / "out", options=MergeOptions(component="../unet")))
 
 
 def test_card_and_licence_come_from_the_pipeline(tmp_path: Path) -> None:
@@ -214,6 +215,7 @@ def test_the_remedy_for_a_variant_keeps_the_name_that_diffusers_reads(tmp_path: 
 
 def test_a_component_of_models_that_are_no_pipelines_is_refused(tmp_path: Path) -> None:
     llama(tmp_path / "m")
+    options = MergeOptions(component="unet")
     with pytest.raises(KingyoError) as error:
-        survey(Request(recipe=recipe(tmp_path, "m", "m"), out=tmp_path / "out", component="unet"))
+        survey(Request(recipe=recipe(tmp_path, "m", "m"), out=tmp_path / "out", options=options))
     assert error.value.argument == "--component"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.ldm_names import ldm_names
+from kingyo.engine import MergeOptions
 from kingyo.errors import KingyoError
 from kingyo.merging import Request, survey
 from tests.checkpoints.adapters import opened
@@ -225,7 +226,8 @@ def test_merging_into_the_folder_of_the_file(sd: Path) -> None:
     (sd / "recipe.yaml").write_text(
         "merge_method: linear\nmodels: [{model: sd+style.safetensors, parameters: {weight: 1}}]\n"
     )
-    result = survey(Request(recipe=sd / "recipe.yaml", out=sd / "out", component="unet"))
+    options = MergeOptions(component="unet")
+    result = survey(Request(recipe=sd / "recipe.yaml", out=sd / "out", options=options))
     assert result.error is None
     assert result.targets[0].book.steps[-1].recipe.references == ("sd/unet+style.safetensors",)
 

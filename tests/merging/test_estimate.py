@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.mapping import map_bytes, map_tensor
+from kingyo.engine import MergeOptions
 from kingyo.merging import Request, estimate, survey, write
 from kingyo.merging.estimate import reading_of
 from tests.cli.conftest import command
@@ -42,7 +43,7 @@ class TestBytes:
         assert told.written == (out / "model.safetensors").stat().st_size
 
     def test_are_exact_with_shards(self, ask: Ask) -> None:
-        found = survey(replace(ask(), max_shard_bytes=5000))
+        found = survey(replace(ask(), options=MergeOptions(max_shard_bytes=5000)))
         out = write(found, found.targets[0])
         sizes = [file.stat().st_size for file in out.glob("*.safetensors")]
         assert len(sizes) == len(found.targets[0].shards) > 3

@@ -14,7 +14,7 @@ from kingyo.recipe import Recipe, load_recipes
 def mistakes(folder: Path, text: str) -> list[str]:
     file = folder / "recipe.yaml"
     file.write_text(text)
-    error = survey(Request(recipe=file, out=folder / "out", max_shard_bytes=10**9)).error
+    error = survey(Request(recipe=file, out=folder / "out")).error
     assert error is not None
     return [str(each) for each in error.mistakes] if isinstance(error, MistakesError) else [str(error)]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.checkpoints import TensorInfo
+from kingyo.engine import MergeOptions
 from kingyo.errors import KingyoError
 from kingyo.merging import Survey, estimate, survey
 from kingyo.merging.checks import existing_parent
@@ -144,7 +145,7 @@ def test_what_does_not_depend_on_a_mistake_is_planned(ask: Ask) -> None:
 
 
 def test_the_seed_goes_to_every_recipe(ask: Ask) -> None:
-    found = survey(replace(ask(CHAIN), seed=9))
+    found = survey(replace(ask(CHAIN), options=MergeOptions(seed=9)))
     assert {plan.recipe.seed for plan in found.steps.plans.values()} == {9}
 
 

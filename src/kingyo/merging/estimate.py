@@ -73,7 +73,7 @@ def estimate(survey: Survey) -> Estimate:
         memory={
             "program": PROGRAM_WITH_TORCH if _needs_torch(survey, works) else PROGRAM,
             "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < KEPT_BELOW),
-            **_of_tensors(works, survey.request.threads or n_threads()),
+            **_of_tensors(works, survey.request.options.threads or n_threads()),
         },
     )
 
