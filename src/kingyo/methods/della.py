@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kingyo.kernels import Blend, Draft, Keep, RankedChance
 from kingyo.kernels.facts import PASSING, Fact
-from kingyo.kernels.measures import draw, row_length, row_ranks, scaled_back
+from kingyo.kernels.measures import row_length, row_ranks
 from kingyo.late import Tensor, torch
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter, TensorContext
@@ -83,7 +83,7 @@ class Della:
             density = values.each("density")[i]
             if density >= 1.0 or not base.numel():
                 return None, 1.0
-            ranks, is_kept = _ranks(sources, base, i, context)
+            ranks = _ranks(sources, base, i, context)
             last = max(1, row_length(base.shape)) - 1
             reach = min(values.each("epsilon")[i], density, 1 - density) if last else 0.0
             kept = RankedChance(
@@ -95,11 +95,7 @@ class Della:
             )
             if inverse or not values.flag("rescale"):
                 return kept, 1.0
-            whole = whole_magnitude(sources, base, i, context)
-            if not is_kept:  # not to hold the ranks of all sources at once
-                drawn, after = draw(sources[i], base, kept, whole)
-                return drawn, scaled_back(whole, after)
-            wholes[i] = whole
+            wholes[i] = whole_magnitude(sources, base, i, context)
             return kept, 1.0
 
         wholes: dict[int, float] = {}
@@ -110,16 +106,15 @@ class Della:
         return Draft(blend=made, wholes=tuple(map(wholes.get, taking_part)))
 
 
-def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> tuple[Fact, bool]:
-    """Ranks of one source, and whether they are remembered, as long as there is room."""
+def _ranks(sources: Sequence[Tensor], base: Tensor, source: int, context: TensorContext) -> Fact:
+    """Return the ranks of one source, which are remembered as long as there is room."""
     known = context.known(_RANKS, (source,))
     if known is not None:
-        return known, True
+        return known
     found = row_ranks(sources[source], base)
-    has_room = context.has_room(found.nbytes)
-    if has_room:
+    if context.has_room(found.nbytes):
         context.recall(_RANKS, (source,), lambda: found)
-    return found, has_room
+    return found
 
 
 _SOURCE = (
